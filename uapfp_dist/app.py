@@ -1,0 +1,252 @@
+"""Run an evaluation with the surroundings a person asked for: storage, data, workers, Ray, MLflow."""
+
+import json
+import logging
+import os
+import platform
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import torch
+
+from uapfp_dist.config import Config, check
+from uapfp_dist.errors import UserError
+from uapfp_dist.pipeline.arbiter import Arbiter
+from uapfp_dist.pipeline.evaluate import evaluate, stored_in
+from uapfp_dist.pipeline.plan import Plan, make_plan
+from uapfp_dist.pipeline.report import Report, summary
+from uapfp_dist.pipeline.steps import Workbench
+from uapfp_dist.progress import Progress
+from uapfp_dist.runtime import SerialPool, Tracker
+from uapfp_dist.science.data import Dataset, load
+from uapfp_dist.science.data.splits import make_splits
+from uapfp_dist.store import Store
+from uapfp_dist.types import content_id
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Everything that does not change a result."""
+
+    storage: str | None = None
+    """Folder or fsspec URL of the artifacts (default: $UAPFP_STORAGE, else ./results). Running again resumes from it."""
+    data_root: Path | None = None
+    """Folder of the images (default: $UAPFP_DATA); not needed for digits."""
+    workers: int | None = None
+    """Worker processes (default: one per GPU, else one per CPU); 0 runs everything in this process, without Ray."""
+    gpus_per_worker: float | None = None
+    """GPU share of each worker (default: 1 where the cluster has GPUs, else 0)."""
+    address: str | None = None
+    """Ray cluster to use (default: $RAY_ADDRESS, else a local one that ends with the job)."""
+    mlflow_uri: str | None = None
+    """MLflow tracking URI (default: $MLFLOW_TRACKING_URI, else a sqlite file beside the artifacts)."""
+    report: Path | None = None
+    """Also write the report as JSON to this file."""
+    spec_timeout: float = 3600.0
+    """Seconds after which one model counts as hung."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Surroundings with every default filled in."""
+
+    storage: str
+    data_root: Path | None
+    mlflow_uri: str
+    artifacts: str | None
+
+
+def settle(s: Surroundings) -> Places:
+    """Fill in the defaults. A submitted job works in a copy that is deleted: there, relative storage lies at home."""
+    storage = s.storage or os.environ.get("UAPFP_STORAGE") or "results"
+    if "://" not in storage:
+        base = Path.home() / "uapfp_dist" if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else Path.cwd()
+        storage = str(base / Path(storage).expanduser())
+    root = s.data_root or (Path(os.environ["UAPFP_DATA"]) if os.environ.get("UAPFP_DATA") else None)
+    uri = s.mlflow_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if uri is None and "://" in storage:
+        raise UserError(f"mlflow: with storage at {storage} expected --mlflow-uri, got none; name a tracking server")
+    local = uri is None
+    return Places(
+        storage,
+        root.expanduser().resolve() if root else None,
+        uri or f"sqlite:///{storage}/mlflow.db",
+        Path(storage, "mlflow-artifacts").as_uri() if local else None,
+    )
+
+
+def run(config: Config, name: str, seed: int, surroundings: Surroundings) -> dict[str, Any]:
+    """One evaluation from data to report; returns the report's JSON.
+
+    Raises:
+        UserError: anything wrong with the input.
+    """
+    started = time.perf_counter()
+    check(config)
+    _check_report(surroundings.report)
+    places = settle(surroundings)
+    dataset = load(config.data.name, places.data_root)
+    plan = make_plan(config, seed, dataset)
+    store = Store(places.storage)
+    _keep_splits(store, plan, dataset)
+    progress = Progress(workers=1)
+    body = _finished(plan, store, places)
+    if body is None:
+        progress.say(f"{name}, seed {seed}: {len(plan.members)} models, storage {places.storage}")
+        settings = {"preset": name, **environment()}
+        report = _evaluate(plan, store, places, surroundings, progress, settings)
+        body = {"preset": name, **report.body}
+        if not body["failures"]:
+            store.put("report", plan.id, {}, body)
+    else:
+        progress.say("everything is in the store already: no model was trained")
+        body["models"] = {"trained": 0, "reused": len(plan.members), "failed": 0}
+    body["wall_seconds"] = round(time.perf_counter() - started, 2)
+    body["environment"] = environment()
+    _write(surroundings.report, body)
+    _tell(body, places)
+    return body
+
+
+def _finished(plan: Plan, store: Store, places: Places) -> dict[str, Any] | None:
+    """The stored report, if every artifact is whole and the run is in MLflow."""
+    stored = stored_in(store)
+    if not store.intact("report", plan.id) or not all(stored(spec) for spec in plan.specs):
+        return None
+    tracker = _tracker(places)
+    return store.get("report", plan.id).info if tracker.find(plan.id) else None
+
+
+def _tracker(places: Places) -> Any:
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    from uapfp_dist.tracking import MlflowTracker  # two seconds of import that --help should not wait for
+
+    return MlflowTracker(places.mlflow_uri, places.artifacts)
+
+
+def _evaluate(
+    plan: Plan, store: Store, places: Places, s: Surroundings, progress: Progress, settings: dict[str, Any]
+) -> Report:
+    """Here where there is nothing to train or no Ray is wanted, else on Ray."""
+    stored = stored_in(store)
+    if s.workers == 0 or all(stored(spec) for spec in plan.specs):
+        return _serial(plan, store, places, progress, settings)
+    return _on_ray(plan, store, places, s, progress, settings)
+
+
+def _serial(plan: Plan, store: Store, places: Places, progress: Progress, settings: dict[str, Any]) -> Report:
+    torch.set_num_threads(1)
+    bench = Workbench(store, places.data_root, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    arbiter = Arbiter(plan, store, _tracker(places), threads=os.cpu_count() or 1)
+    with closing(arbiter.close):
+        return evaluate(plan, store, SerialPool(bench.perform), arbiter, progress, settings)
+
+
+def _on_ray(
+    plan: Plan, store: Store, places: Places, s: Surroundings, progress: Progress, settings: dict[str, Any]
+) -> Report:
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # our own local session; a cluster's setting goes first
+    from uapfp_dist.cluster.arbiter import RayArbiter  # Ray takes seconds to import
+    from uapfp_dist.cluster.pool import RayPool
+    from uapfp_dist.cluster.session import session, workers_for
+
+    with session(s.address) as machine:
+        workers, gpus = workers_for(machine, s.workers, s.gpus_per_worker)
+        progress.workers = workers
+        progress.say(f"ray: {workers} workers, {gpus:g} GPUs each, of {machine.cpus} CPUs and {machine.gpus:g} GPUs")
+        make_tracker: Callable[[], Tracker] = partial(_tracker, places)
+        arbiter = RayArbiter(plan, places.storage, make_tracker, machine.cpus, progress)
+        pool = RayPool(workers, gpus, places.storage, places.data_root, s.spec_timeout)
+        try:
+            with closing(arbiter.close):
+                return evaluate(plan, store, pool, arbiter, progress, settings)
+        finally:
+            pool.close()
+
+
+@contextmanager
+def closing(close: Callable[[str], Any]) -> Iterator[None]:
+    """Close the run as what it came to."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        close("KILLED")
+        raise
+    except BaseException:
+        close("FAILED")
+        raise
+    close("FINISHED")
+
+
+def _keep_splits(store: Store, plan: Plan, dataset: Dataset) -> None:
+    """Index files and their digests, once per split."""
+    key = content_id(plan.data)
+    if not store.intact("splits", key):
+        splits = make_splits(dataset, plan.data)
+        store.put("splits", key, vars(splits), {"digests": splits.digests(), "data": vars(plan.data)})
+
+
+def environment() -> dict[str, str]:
+    """Versions and hardware, for tags and reports."""
+    packages = {name: version(name) for name in ("torch", "ray", "mlflow", "numpy", "scikit-learn")}
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
+    return {
+        "python": platform.python_version(),
+        **packages,
+        "cpus": str(os.cpu_count()),
+        "machine": platform.machine(),
+        "gpu": gpu,
+    }
+
+
+def _check_report(path: Path | None) -> None:
+    if path is not None and not path.expanduser().resolve().parent.is_dir():
+        raise UserError(f"report: expected an existing folder for {path}, found none; make it or name another file")
+
+
+def _write(path: Path | None, body: dict[str, Any]) -> None:
+    if path is not None:
+        temporary = path.with_name(path.name + ".tmp")
+        temporary.write_text(json.dumps(body, indent=1))
+        temporary.replace(path)
+
+
+def _tell(body: dict[str, Any], places: Places) -> None:
+    """The end of the job: a short table, where the report lies, how to open the page."""
+    print(f"\n{summary(body)}\n")
+    models, seconds = body["models"], body["wall_seconds"]
+    print(
+        f"{models['trained']} models trained, {models['reused']} reused, {models['failed']} failed; {seconds:.0f} s. "
+        f"Artifacts: {places.storage}"
+    )
+    print(f"Tables and figures: mlflow ui --backend-store-uri {places.mlflow_uri}", flush=True)
+
+
+def main(job: Callable[[], object]) -> NoReturn:
+    """Run a job as a command: one line and exit code 2 for bad input, 130 after Ctrl-C, 1 for a defect of ours."""
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    try:
+        job()
+    except UserError as error:
+        print(f"{Path(sys.argv[0]).stem}: error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("interrupted; the same command resumes where this one stopped", file=sys.stderr)
+        raise SystemExit(130) from None
+    raise SystemExit(0)
+
+
+def _as_interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

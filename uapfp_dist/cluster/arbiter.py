@@ -1,0 +1,113 @@
+"""The central actor: the pipeline's arbiter in a process of its own, the only writer to MLflow."""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.pipeline.arbiter import Arbiter
+from uapfp_dist.pipeline.plan import Plan
+from uapfp_dist.pipeline.report import Report
+from uapfp_dist.progress import Progress
+from uapfp_dist.runtime import Tracker
+from uapfp_dist.store import Store
+from uapfp_dist.types import Outcome
+
+POLL_SECONDS = 1.0
+
+
+class _Actor:
+    """Runs the arbiter; a user's error comes back as a value."""
+
+    def __init__(self, plan: Plan, storage: str, tracker: Callable[[], Tracker], threads: int) -> None:
+        self._arbiter = Arbiter(plan, Store(storage), tracker(), threads)
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        """`Arbiter.<name>(*arguments)`, one call after the other."""
+        try:
+            return getattr(self._arbiter, name)(*arguments)
+        except UserError as error:
+            return error
+
+    @ray.method(concurrency_group="watch")
+    def progress(self) -> tuple[int, int]:
+        """Draws fitted and draws in all; answered while `call` is at work."""
+        return self._arbiter.progress()
+
+
+class RayArbiter:
+    """The arbiter's methods, answered by an actor. One that dies is replaced once: all it knows is in the store.
+
+    Args:
+        plan: what is evaluated.
+        storage: the store's URL.
+        tracker: makes the tracker, inside the actor.
+        threads: draws fitted at a time.
+        progress: told of the draws.
+    """
+
+    def __init__(
+        self, plan: Plan, storage: str, tracker: Callable[[], Tracker], threads: int, progress: Progress
+    ) -> None:
+        remote = ray.remote(num_cpus=0, max_restarts=0, concurrency_groups={"watch": 1})(_Actor)
+        self._make = lambda: remote.remote(plan, storage, tracker, threads)
+        self._progress = progress
+        self._actor = self._make()
+        self._calls: list[tuple[str, Any]] = []
+        self._pending: list[ray.ObjectRef] = []
+
+    def begin(self, settings: Mapping[str, Any]) -> None:
+        """Open the run; returns at once."""
+        self._call("begin", settings)
+
+    def observe(self, outcome: Outcome) -> None:
+        """Hand over an outcome; returns at once."""
+        self._call("observe", outcome)
+
+    def _call(self, name: str, argument: Any) -> None:
+        self._calls.append((name, argument))
+        self._pending.append(self._actor.call.remote(name, argument))
+
+    def judge(self, context: Mapping[str, Any]) -> Report:
+        """Fit, judge, show; an actor that died is replaced once and told again what was seen.
+
+        Raises:
+            UserError: from the arbiter or its tracker.
+        """
+        try:
+            return self._judge(context)
+        except RayActorError as error:
+            cause = getattr(error, "cause", None) or error.__cause__
+            if isinstance(cause, UserError):
+                raise cause from None
+            self._actor = self._make()
+            self._pending = [self._actor.call.remote(*call) for call in self._calls]
+            return self._judge(context)
+
+    def _judge(self, context: Mapping[str, Any]) -> Report:
+        result: Any = None
+        for reference in [*self._pending, self._actor.call.remote("judge", context)]:
+            result = self._wait(reference)
+            if isinstance(result, UserError):
+                raise result
+        self._pending = []
+        self._progress.finish("judge")
+        assert isinstance(result, Report)
+        return result
+
+    def _wait(self, reference: ray.ObjectRef) -> Any:
+        while True:
+            try:
+                return ray.get(reference, timeout=POLL_SECONDS)
+            except GetTimeoutError:
+                self._progress.step("judge", *ray.get(self._actor.progress.remote(), timeout=60))
+
+    def close(self, status: str) -> None:
+        """Close the run as `status` and end the actor, within seconds."""
+        # Without an answer the run stays open in MLflow; the same command makes a new one.
+        with contextlib.suppress(GetTimeoutError, RayActorError):
+            ray.get(self._actor.call.remote("close", status), timeout=5.0)
+        ray.kill(self._actor)

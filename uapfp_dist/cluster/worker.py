@@ -1,0 +1,36 @@
+"""A worker: one process with one device and one thread, that performs specs and keeps data and recent nets warm."""
+
+import os
+from pathlib import Path
+
+import ray
+import torch
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.pipeline.steps import Workbench
+from uapfp_dist.runtime import attempt
+from uapfp_dist.store import Store
+from uapfp_dist.types import Outcome, Spec
+
+
+def own_device() -> torch.device:
+    """The GPU that Ray pinned this actor to, else the CPU: a process without a GPU share still sees every GPU."""
+    if ray.get_gpu_ids() and torch.cuda.is_available():
+        return torch.device("cuda", 0)  # Ray has narrowed CUDA_VISIBLE_DEVICES to the one
+    return torch.device("cpu")
+
+
+class Worker:
+    """Made an actor where it is used. Results go to the store; only outcomes travel back."""
+
+    def __init__(self, storage: str, data_root: Path | None) -> None:
+        torch.set_num_threads(1)
+        self.name = f"{os.uname().nodename}:{os.getpid()}"
+        self._bench = Workbench(Store(storage), data_root, own_device())
+
+    def perform(self, spec: Spec) -> Outcome | UserError:
+        """Do `spec`. A user's error is handed back as a value, so that Ray does not wrap it in a traceback."""
+        try:
+            return attempt(spec, self._bench.perform, self.name)
+        except UserError as error:
+            return error

@@ -1,0 +1,12 @@
+"""The one exception that a user is meant to see: a line that says what was expected, what came and what to do."""
+
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Bad input. Jobs print its single line and leave with exit code 2, without a traceback."""
+
+
+def known(kind: str, name: str, names: Iterable[str]) -> UserError:
+    """The error for an unknown name: lists the known ones."""
+    return UserError(f"unknown {kind} {name!r}; known: {', '.join(sorted(names))}")

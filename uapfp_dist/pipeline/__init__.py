@@ -1,0 +1,1 @@
+"""Which science, in what order. Knows no Ray and no MLflow."""

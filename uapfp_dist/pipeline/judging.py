@@ -1,0 +1,208 @@
+"""From scored draws to rates, intervals and verdicts. Pure counting: no model is asked, nothing is fitted."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from uapfp_dist.config import VerdictConfig
+from uapfp_dist.science.fingerprint.draws import Draw
+from uapfp_dist.science.rng import numpy_rng
+from uapfp_dist.science.scoring import Scored, ScoredDraw
+from uapfp_dist.science.verdict import (
+    Decision,
+    Estimate,
+    auc_over_draws,
+    conformal_p,
+    decide,
+    needed_for,
+    paper_t_test,
+    tpr_at_fpr,
+)
+from uapfp_dist.types import PIRATES, Answers, Member, Verdict
+
+GROUPS = {"homologous": "homologous", "other_victim": "other_victim_piracy", "same_data": "same_data"}
+"""Column of the report to role of the innocents."""
+FORMATS = ("prob", "hard", "chosen")
+
+
+@dataclass(frozen=True)
+class Panelists:
+    """The models in the order of the rows of scores, with their accuracy."""
+
+    members: tuple[Member, ...]
+    accuracy: tuple[float, ...]
+    answers: tuple[Answers, ...] = ()
+
+
+def model_scores(scored: Scored) -> list[float]:
+    """Score of every row: the mean over its views (protocol 2.11)."""
+    return [float(value) for value in scored.scores.double().mean(1)]
+
+
+def by_id(rows: Sequence[int], scores: Sequence[float], members: Sequence[Member]) -> dict[str, float]:
+    """Model id to score."""
+    return {members[row].spec.id: scores[row] for row in rows}
+
+
+def auc_table(
+    draws: Sequence[ScoredDraw], members: Sequence[Member], positive: str = "piracy"
+) -> dict[str, dict[str, dict[str, Estimate]]]:
+    """Method to format to group of innocents to AUC over draws, test models only."""
+    table: dict[str, dict[str, dict[str, Estimate]]] = {}
+    for method in draws[0].methods:
+        for fmt in FORMATS:
+            picked = [(d.draw, model_scores(s)) for d in draws if (s := d.chosen(method, fmt)) is not None]
+            if not picked:
+                continue
+            for group, role in GROUPS.items():
+                pairs = [
+                    (
+                        by_id(draw.tested(members, positive), scores, members),
+                        by_id(draw.tested(members, role), scores, members),
+                    )
+                    for draw, scores in picked
+                ]
+                rng = numpy_rng("bootstrap", method, fmt, group)
+                table.setdefault(method, {}).setdefault(fmt, {})[group] = auc_over_draws(pairs, rng)
+    return table
+
+
+def tpr(draws: Sequence[ScoredDraw], members: Sequence[Member], method: str, fpr: float) -> float:
+    """Mean over draws of the share of piracy caught when `fpr` of the homologous test models are let through."""
+    rates = []
+    for d in draws:
+        scored = d.chosen(method)
+        if scored is not None:
+            scores = model_scores(scored)
+            sides = [[scores[row] for row in d.draw.tested(members, role)] for role in ("piracy", "homologous")]
+            rates.append(tpr_at_fpr(*sides, fpr))
+    return float(np.mean(rates)) if rates else math.nan
+
+
+def decision(scores: Sequence[float], row: int, draw: Draw, alpha: float) -> Decision:
+    """The conformal decision on one row; in the main job homologous models calibrate."""
+    return decide(scores[row], {"homologous": [scores[i] for i in draw.calibration]}, alpha)
+
+
+def t_test_p(scored: Scored, row: int, draw: Draw, *seed: object) -> float:
+    """The paper's statistic for one row against the calibration models' fingerprints."""
+    return paper_t_test(scored.scores[row], scored.scores[list(draw.calibration)].flatten(), numpy_rng("t", *seed))
+
+
+def claim_rates(
+    draws: Sequence[ScoredDraw], members: Sequence[Member], method: str, alpha: float
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Role to share accused by the conformal decision, and by the paper's t-test, over all draws' test models."""
+    conformal: dict[str, list[bool]] = {}
+    t_test: dict[str, list[bool]] = {}
+    for d in draws:
+        scored = d.chosen(method)
+        if scored is None:
+            continue
+        scores = model_scores(scored)
+        for row in d.draw.test:
+            role = members[row].role
+            conformal.setdefault(role, []).append(decision(scores, row, d.draw, alpha).claim == "piracy")
+            if scored.scores.shape[1] > 1:
+                p = t_test_p(scored, row, d.draw, method, d.draw.index, row)
+                t_test.setdefault(role, []).append(p <= alpha)
+    return ({k: float(np.mean(v)) for k, v in conformal.items()}, {k: float(np.mean(v)) for k, v in t_test.items()})
+
+
+def left_out_rates(
+    draws: Sequence[ScoredDraw], members: Sequence[Member], method: str, alpha: float, key: Callable[[Member], str]
+) -> dict[str, float]:
+    """False accusation of homologous models of one kind when calibration has never seen that kind (protocol 2.12).
+
+    NaN where too few models of the other kinds are left to decide at alpha.
+    """
+    accused: dict[str, list[bool]] = {}
+    kinds = sorted({key(m) for m in members if m.role == "homologous"})
+    for d in draws:
+        scored = d.chosen(method)
+        if scored is None:
+            continue
+        scores = model_scores(scored)
+        pool = [*d.draw.calibration, *d.draw.tested(members, "homologous")]
+        for kind in kinds:
+            calibration = [scores[row] for row in pool if key(members[row]) != kind]
+            if len(calibration) >= needed_for(alpha):
+                suspects = [row for row in pool if key(members[row]) == kind]
+                accused.setdefault(kind, []).extend(conformal_p(scores[r], calibration) <= alpha for r in suspects)
+    return {kind: float(np.mean(accused[kind])) if accused.get(kind) else math.nan for kind in kinds}
+
+
+def attack_out_auc(draws: Sequence[ScoredDraw], members: Sequence[Member]) -> dict[str, dict[str, float]]:
+    """AUC of weighted errors learnt from one attack's piracy, tested on the piracy of the other attacks."""
+    attacks = sorted({attack for d in draws for attack in d.attack_out})
+    table: dict[str, dict[str, float]] = {}
+    for attack in attacks:
+        for group, role in GROUPS.items():
+            pairs = []
+            for d in draws:
+                if attack not in d.attack_out:
+                    continue
+                scores = [float(value) for value in d.attack_out[attack]]
+                unseen = [r for r in d.draw.tested(members, "piracy") if attack_of(members[r]) != attack]
+                innocent = d.draw.tested(members, role)
+                pairs.append((by_id(unseen, scores, members), by_id(innocent, scores, members)))
+            estimate = auc_over_draws(pairs, numpy_rng("bootstrap", attack, group))
+            table.setdefault(f"learnt from {attack}", {})[group] = estimate.mean
+    return table
+
+
+def attack_of(member: Member) -> str:
+    """The attack a model was stolen with, or an empty string."""
+    return str(getattr(member.spec.origin, "attack", ""))
+
+
+def verdicts(first: ScoredDraw, panelists: Panelists, config: VerdictConfig) -> list[Verdict]:
+    """What is said of every test model of draw 0: the paper's method and weighted errors side by side."""
+    members = panelists.members
+    uap, errors = first.chosen("uap"), first.chosen("weighted_errors")
+    assert uap is not None
+    assert errors is not None
+    similarity, weights = model_scores(uap), model_scores(errors)
+    found = []
+    for row in first.draw.test:
+        member = members[row]
+        by_uap = decision(similarity, row, first.draw, config.alpha)
+        by_errors = decision(weights, row, first.draw, config.alpha)
+        found.append(
+            Verdict(
+                model=member.spec.id,
+                role=member.role,
+                architecture=member.spec.architecture,
+                optimizer=member.spec.recipe.optimizer,
+                attack=attack_of(member),
+                similarity=similarity[row],
+                similarity_std=float(uap.scores[row].double().std()),
+                p_value=by_uap.p_value,
+                p_value_t_test=t_test_p(uap, row, first.draw, "verdict", row),
+                claim=by_uap.claim,  # type: ignore[arg-type]
+                queries=uap.queries,
+                accuracy=panelists.accuracy[row],
+                weighted_errors=weights[row],
+                weighted_errors_p=by_errors.p_value,
+                weighted_errors_claim=by_errors.claim,
+                not_calibrated_against=("other_victim", "same_data", *by_uap.not_calibrated_against),
+            )
+        )
+    return found
+
+
+def rename_groups(rates: Mapping[str, float]) -> dict[str, float]:
+    """Rates of the innocents under the report's column names."""
+    return {group: rates[role] for group, role in GROUPS.items() if role in rates}
+
+
+def power(rates: Mapping[str, float]) -> dict[str, float]:
+    """Rates of the pirates."""
+    return {role: rates[role] for role in PIRATES if role in rates}
+
+
+def as_json(verdict: Verdict) -> dict[str, object]:
+    """A plain dictionary."""
+    return asdict(verdict)

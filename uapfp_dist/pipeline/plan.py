@@ -1,0 +1,152 @@
+"""From a configuration to the models, the probe and the answers that an evaluation needs. Trains nothing."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import cycle, islice, product
+
+from uapfp_dist.config import Config
+from uapfp_dist.errors import UserError
+from uapfp_dist.science.data import Dataset
+from uapfp_dist.science.rng import numpy_rng
+from uapfp_dist.science.training import BATCH_SIZES
+from uapfp_dist.types import (
+    AnswerSpec,
+    DataSpec,
+    Extracted,
+    Gate,
+    Labels,
+    Member,
+    ModelSpec,
+    ProbeSpec,
+    Recipe,
+    Spec,
+    Trained,
+    content_id,
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All specs of one evaluation."""
+
+    config: Config
+    seed: int
+    data: DataSpec
+    members: tuple[Member, ...]
+    """The victim first; other victims are trained but not judged."""
+    probe: ProbeSpec
+
+    @property
+    def id(self) -> str:
+        """Content address of the whole evaluation."""
+        return content_id({"config": self.config, "seed": self.seed, "data": self.data})
+
+    @property
+    def judged(self) -> tuple[Member, ...]:
+        """The victim and every suspect: those that are asked."""
+        return tuple(m for m in self.members if m.role != "other_victim")
+
+    def answer(self, member: Member) -> AnswerSpec:
+        """The answers of `member`."""
+        return AnswerSpec(member.spec, self.probe)
+
+    @property
+    def specs(self) -> list[Spec]:
+        """Everything to perform, in an order in which it could be."""
+        return [*(m.spec for m in self.members), self.probe, *(self.answer(m) for m in self.judged)]
+
+
+def make_plan(config: Config, seed: int, dataset: Dataset) -> Plan:
+    """The evaluation of `config` under `seed` on `dataset`; every random choice follows from the seed.
+
+    Raises:
+        UserError: sizes that the data cannot give.
+    """
+    data = DataSpec(dataset.name, dataset.digest, seed, config.data.train_share, config.data.outside_shares)
+    n_d = dataset.n_train if dataset.n_train is not None else int(len(dataset.labels) * config.data.train_share)
+    n_own = n_d // 2
+    _check_sizes(config, n_own)
+    return Plan(config, seed, data, tuple(_members(config, seed, data, n_own)), _probe(config, seed, data, n_own))
+
+
+def _check_sizes(config: Config, n_own: int) -> None:
+    fingerprint = config.fingerprint
+    for name, value in (("n_points", fingerprint.n_points), ("n_views", fingerprint.n_views)):
+        if value > n_own:
+            raise UserError(f"{name}: expected at most the {n_own} images of D_v, got {value}; choose fewer")
+
+
+@dataclass(frozen=True)
+class _Builder:
+    """Makes model specs; what Table 1 leaves open is drawn from the spec's seed."""
+
+    config: Config
+    data: DataSpec
+    n_own: int
+
+    def model(
+        self, origin: Trained | Extracted, architecture: str, optimizer: str | None, seed: int, gate: Gate | None
+    ) -> ModelSpec:
+        zoo = self.config.zoo
+        rng = numpy_rng("recipe", seed)
+        optimizer = optimizer or str(rng.choice(zoo.optimizers))
+        recipe = Recipe(optimizer, int(rng.choice(BATCH_SIZES)), math.ceil(zoo.epochs * self.n_own))
+        return ModelSpec(self.data, architecture, zoo.width, recipe, origin, seed, gate)
+
+    def theft(self, victim: ModelSpec, attack: str, labels: Labels) -> Extracted:
+        extraction = self.config.extraction
+        budget = math.ceil(extraction.budget * self.n_own)
+        return Extracted(victim, attack, labels, budget, extraction.rounds, extraction.natural_share)
+
+    def cells(self, n: int) -> Iterator[tuple[int, str, str]]:
+        """(number, architecture, optimizer), architectures turning fastest, for `n` models."""
+        grid = [(a, o) for o, a in product(self.config.zoo.optimizers, self.config.zoo.architectures)]
+        return ((i, a, o) for i, (a, o) in enumerate(islice(cycle(grid), n)))
+
+
+def _victim(build: _Builder, seed: int) -> ModelSpec:
+    zoo = build.config.zoo
+    return build.model(Trained("victim_set"), zoo.victim_architecture, None, _model_seed(seed, "victim", 0), None)
+
+
+def _members(config: Config, seed: int, data: DataSpec, n_own: int) -> Iterable[Member]:
+    zoo, build = config.zoo, _Builder(config, data, n_own)
+    victim = _victim(build, seed)
+    yield Member("victim", victim)
+    learnt = Gate(victim, zoo.homologous_margin, zoo.attempts)
+    stolen = Gate(victim, zoo.piracy_margin, zoo.attempts)
+    homologous = Trained("homologous_set", zoo.overlap)
+
+    def trained(role: str, origin: Trained, n: int) -> Iterator[Member]:
+        for i, architecture, optimizer in build.cells(n):
+            yield Member(role, build.model(origin, architecture, optimizer, _model_seed(seed, role, i), learnt))
+
+    def pirates(role: str, of: ModelSpec, labels: Labels, n: int) -> Iterator[Member]:
+        attacks = config.extraction.attacks
+        for i, architecture, optimizer in build.cells(n):
+            # Every second turn of the grid starts with the next attack, so that attack and architecture are crossed.
+            attack = attacks[(i + i // len(zoo.architectures)) % len(attacks)]
+            origin = build.theft(of, attack, labels)
+            number = _model_seed(seed, f"{role}/{of.seed}", i)
+            yield Member(role, build.model(origin, architecture, optimizer, number, stolen))
+
+    yield from pirates("piracy", victim, "hard", zoo.n_piracy)
+    yield from trained("homologous", homologous, zoo.n_homologous)
+    yield from trained("same_data", Trained("victim_set"), zoo.n_same_data)
+    yield from pirates("soft_piracy", victim, "soft", zoo.n_soft_piracy)
+    for i, n in enumerate(zoo.n_other_piracy):
+        number = _model_seed(seed, "other_victim", i)
+        other = build.model(homologous, zoo.victim_architecture, None, number, learnt)
+        yield Member("other_victim", other)
+        yield from pirates("other_victim_piracy", other, "hard", n)
+
+
+def _probe(config: Config, seed: int, data: DataSpec, n_own: int) -> ProbeSpec:
+    victim = _victim(_Builder(config, data, n_own), seed)
+    return ProbeSpec(victim, config.uap, config.fingerprint, seed)
+
+
+def _model_seed(seed: int, role: str, number: int) -> int:
+    """A readable number is not needed here, an independent one is."""
+    return int(numpy_rng("model", seed, role, number).integers(2**31))

@@ -1,0 +1,250 @@
+"""What an evaluation says: the JSON that other programs read, the tables, and the few lines a person reads first."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from uapfp_dist.pipeline.judging import (
+    GROUPS,
+    Panelists,
+    attack_of,
+    attack_out_auc,
+    auc_table,
+    claim_rates,
+    left_out_rates,
+    model_scores,
+    power,
+    rename_groups,
+    t_test_p,
+    tpr,
+    verdicts,
+)
+from uapfp_dist.pipeline.plan import Plan
+from uapfp_dist.science.fingerprint.methods import METHODS
+from uapfp_dist.science.scoring import ScoredDraw
+from uapfp_dist.science.verdict import Estimate, needed_for
+
+
+@dataclass(frozen=True)
+class Report:
+    """`body` is the documented JSON; `tables` are for people."""
+
+    body: dict[str, Any]
+    tables: dict[str, pd.DataFrame]
+
+
+def make_report(plan: Plan, panelists: Panelists, draws: Sequence[ScoredDraw], probe_info: Mapping[str, Any]) -> Report:
+    """Everything that follows from the scored draws."""
+    members, alpha = panelists.members, plan.config.verdict.alpha
+    areas, soft = auc_table(draws, members), auc_table(draws, members, "soft_piracy")
+    conformal, t_test = claim_rates(draws, members, "uap", alpha)
+    errors_conformal, _ = claim_rates(draws, members, "weighted_errors", alpha)
+    first = draws[0].chosen("uap")
+    assert first is not None
+    fraction = first.candidate.block.split("@")[1]
+    judged = verdicts(draws[0], panelists, plan.config.verdict)
+    paper = probe_info["uaps"]["1"]
+    body: dict[str, Any] = {
+        "evaluation": plan.id,
+        "seed": plan.seed,
+        "data": asdict(plan.data),
+        "victim": {"accuracy": panelists.accuracy[0], "architecture": members[0].spec.architecture},
+        "uap": {
+            "algorithm": plan.config.uap.algorithm,
+            "xi": paper["xi"],
+            "fooling_rate": paper["fooling_rate"],
+            "fooling_rate_clipped": paper["fooling_rate_clipped"],
+            "target_reached": probe_info["fooling_target_reached"],
+            "mean_image_norm": probe_info["mean_image_norm"],
+            "chosen": {"xi": probe_info["uaps"][fraction]["xi"], "format": first.candidate.format},
+            "all": probe_info["uaps"],
+        },
+        "natural": {"errors": probe_info["natural_errors"], "topped_up": probe_info["topped_up"]},
+        "auc": _map(areas, lambda e: e.mean),
+        "auc_detail": _map(areas, asdict),
+        "auc_soft_piracy": _map(soft, lambda e: e.mean),
+        "weighted_errors_one_attack_out": attack_out_auc(draws, members),
+        "tpr": {m: {f"{f:g}": tpr(draws, members, m, f) for f in (0.01, 0.05)} for m in draws[0].methods},
+        "false_accusation": {
+            "alpha": alpha,
+            "conformal": rename_groups(conformal),
+            "t_test": rename_groups(t_test),
+            "conformal_weighted_errors": rename_groups(errors_conformal),
+            "architecture_left_out": left_out_rates(draws, members, "uap", alpha, lambda m: m.spec.architecture),
+            "optimizer_left_out": left_out_rates(draws, members, "uap", alpha, lambda m: m.spec.recipe.optimizer),
+        },
+        "power": {
+            "conformal": conformal.get("piracy", math.nan),
+            "t_test": t_test.get("piracy", math.nan),
+            "conformal_weighted_errors": errors_conformal.get("piracy", math.nan),
+            "by_role": power(conformal),
+            "by_role_weighted_errors": power(errors_conformal),
+        },
+        "calibration": {"models": len(draws[0].draw.calibration), "needed": needed_for(alpha)},
+        "unique_queries_per_suspect": first.queries,
+        "draws": len(draws),
+        "choices": {m: _choices(draws, m) for m in draws[0].methods},
+        "verdicts": [asdict(v) for v in judged],
+        "remarks": remarks(areas),
+    }
+    tables = {
+        "methods": methods_table(areas, draws, body),
+        "table2_similarity": table_2(draws, panelists),
+        "verdicts": pd.DataFrame([asdict(v) for v in judged]),
+        "zoo": zoo_table(panelists),
+    }
+    return Report(clean(body), tables)
+
+
+def _map(value: Any, leaf: Any) -> Any:
+    return leaf(value) if isinstance(value, Estimate) else {key: _map(item, leaf) for key, item in value.items()}
+
+
+def _choices(draws: Sequence[ScoredDraw], method: str) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for d in draws:
+        scored = d.chosen(method)
+        if scored is not None:
+            name = f"{scored.candidate.block}/{scored.candidate.format}"
+            counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def remarks(areas: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) -> list[str]:
+    """References that do as well as the UAP, said in words: a report that stays silent on them would mislead."""
+    found = []
+    for group in GROUPS:
+        ours = areas["uap"]["chosen"][group].mean
+        if math.isnan(ours):
+            continue
+        equal = [
+            f"{method} ({table['chosen'][group].mean:.2f})"
+            for method, table in areas.items()
+            if method not in ("uap", "uap_paper", "uap_controls") and table["chosen"][group].mean >= ours - 0.005
+        ]
+        if equal:
+            found.append(f"against {group} these do as well as uap ({ours:.2f}) or better: {', '.join(equal)}")
+    return found
+
+
+def methods_table(areas: Mapping[str, Any], draws: Sequence[ScoredDraw], body: Mapping[str, Any]) -> pd.DataFrame:
+    """A row per method and format: queries, AUC per group with its interval, TPR."""
+    rows = []
+    for method, formats in areas.items():
+        for fmt, groups in formats.items():
+            scored = draws[0].chosen(method, fmt)
+            row: dict[str, Any] = {"method": method, "format": fmt, "queries": scored.queries if scored else 0}
+            for group, estimate in groups.items():
+                row[f"auc_{group}"] = estimate.mean
+                row[f"auc_{group}_95"] = f"{estimate.low:.2f}-{estimate.high:.2f}"
+            if fmt == "chosen":
+                row |= {f"tpr_at_{float(f):.0%}_fpr": value for f, value in body["tpr"][method].items()}
+            rows.append({**row, "about": METHODS[method].about})
+    return pd.DataFrame(rows)
+
+
+def table_2(draws: Sequence[ScoredDraw], panelists: Panelists) -> pd.DataFrame:
+    """The paper's Table 2: similarity of fingerprints and t-test p by architecture and optimizer.
+
+    `uap_paper` on probabilities; every appearance of a model as a test model counts, over all draws.
+    """
+    members, cells = panelists.members, {}
+    for d in draws:
+        scored = d.chosen("uap_paper", "prob") if "uap_paper" in d.methods else d.chosen("uap")
+        if scored is None:
+            continue
+        for row in d.draw.tested(members, "piracy", "homologous"):
+            spec = members[row].spec
+            p = t_test_p(scored, row, d.draw, "table2", d.draw.index, row)
+            key = (spec.architecture, spec.recipe.optimizer, members[row].role)
+            cells.setdefault(key, []).append((members[row].spec.id, scored.scores[row].double().numpy(), p))
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for (architecture, optimizer, role), found in sorted(cells.items()):
+        row = rows.setdefault((architecture, optimizer), {"architecture": architecture, "optimizer": optimizer})
+        values = np.concatenate([scores for _, scores, _ in found])
+        row |= {
+            f"{role}_mean": float(values.mean()),
+            f"{role}_std": float(values.std()),
+            f"{role}_p": float(np.mean([p for _, _, p in found])),
+            f"{role}_models": len({model for model, _, _ in found}),
+        }
+    return pd.DataFrame(list(rows.values()))
+
+
+def zoo_table(panelists: Panelists) -> pd.DataFrame:
+    """Every judged model with its accuracy."""
+    return pd.DataFrame(
+        [
+            {
+                "model": m.spec.id,
+                "role": m.role,
+                "architecture": m.spec.architecture,
+                "optimizer": m.spec.recipe.optimizer,
+                "batch_size": m.spec.recipe.batch_size,
+                "attack": attack_of(m),
+                "accuracy": accuracy,
+            }
+            for m, accuracy in zip(panelists.members, panelists.accuracy, strict=True)
+        ]
+    )
+
+
+def group_scores(d: ScoredDraw, panelists: Panelists, method: str) -> dict[str, list[float]]:
+    """Role to the scores of its test models in one draw, and those of the calibration models."""
+    scored = d.chosen(method)
+    assert scored is not None
+    scores, members = model_scores(scored), panelists.members
+    found = {"calibration": [scores[row] for row in d.draw.calibration]}
+    for row in d.draw.test:
+        found.setdefault(members[row].role, []).append(scores[row])
+    return found
+
+
+def clean(value: Any) -> Any:
+    """JSON without NaN: what was not measured is null."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return clean(asdict(value))
+    if isinstance(value, Mapping):
+        return {key: clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def summary(body: Mapping[str, Any]) -> str:
+    """The short table of the terminal."""
+
+    def number(value: float | None) -> str:
+        return "   -" if value is None else f"{value:.2f}"
+
+    lines = [f"{'method':<26}{'homologous':>11}{'other victim':>13}{'same data':>11}   AUC over {body['draws']} draws"]
+    for method, formats in body["auc"].items():
+        row = formats["chosen"]
+        cells = (row["homologous"], row["other_victim"], row["same_data"])
+        lines.append(f"{method:<26}{number(cells[0]):>11}{number(cells[1]):>13}{number(cells[2]):>11}")
+    accusation, power_ = body["false_accusation"], body["power"]
+    piracy = [v for v in body["verdicts"] if v["role"] == "piracy"]
+    caught = sum(v["claim"] == "piracy" for v in piracy)
+    undecided = body["calibration"]["models"] < body["calibration"]["needed"]
+    lines += [
+        "",
+        f"at alpha {accusation['alpha']:g}: power {number(power_['conformal'])} "
+        f"(weighted_errors {number(power_['conformal_weighted_errors'])}); falsely accused, conformal / t-test: "
+        + ", ".join(
+            f"{group} {number(rate)} / {number(accusation['t_test'].get(group))}"
+            for group, rate in accusation["conformal"].items()
+        ),
+        "cannot decide at this alpha: "
+        f"{body['calibration']['models']} calibration models, {body['calibration']['needed']} needed"
+        if undecided
+        else f"verdicts (draw 0): {caught} of {len(piracy)} piracy models claimed, "
+        f"{body['unique_queries_per_suspect']} images sent to each suspect",
+        *(f"note: {remark}" for remark in body["remarks"]),
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,117 @@
+"""What the pipeline wants of its surroundings, and the simplest that will do: one process, nobody watching."""
+
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.types import Done, Failed, Outcome, Spec
+
+
+class Pool(Protocol):
+    """Where specs are performed."""
+
+    @property
+    def size(self) -> int:
+        """Specs that can be in work at once."""
+
+    @property
+    def free(self) -> int:
+        """Specs that can be submitted now."""
+
+    def submit(self, spec: Spec) -> None:
+        """Start work on `spec`; only when `free` is positive."""
+
+    def wait(self, timeout: float) -> list[Outcome]:
+        """Outcomes that are there, waiting up to `timeout` seconds for the first."""
+
+    def close(self) -> None:
+        """End all work and give back what was held."""
+
+
+class Tracker(Protocol):
+    """Where results are shown. One writer at a time."""
+
+    def begin(self, evaluation: str, params: dict[str, Any], tags: dict[str, str]) -> None:
+        """Open the run of an evaluation."""
+
+    def metrics(self, values: dict[str, float], step: int = 0) -> None:
+        """Numbers of the run."""
+
+    def card(self, card: dict[str, Any]) -> None:
+        """A model that was trained."""
+
+    def suspect(self, name: str, tags: dict[str, str], metrics: dict[str, float]) -> None:
+        """A judged model, as a nested run."""
+
+    def folder(self, path: Path) -> None:
+        """Files to keep with the run."""
+
+    def end(self, status: str) -> str:
+        """Close the run as FINISHED, FAILED or KILLED; returns where it can be seen."""
+
+
+class NullTracker:
+    """Shows nothing."""
+
+    def begin(self, evaluation: str, params: dict[str, Any], tags: dict[str, str]) -> None:
+        """Nothing."""
+
+    def metrics(self, values: dict[str, float], step: int = 0) -> None:
+        """Nothing."""
+
+    def card(self, card: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def suspect(self, name: str, tags: dict[str, str], metrics: dict[str, float]) -> None:
+        """Nothing."""
+
+    def folder(self, path: Path) -> None:
+        """Nothing."""
+
+    def end(self, status: str) -> str:
+        """Nowhere."""
+        return ""
+
+
+def attempt(spec: Spec, perform: Callable[[Spec], None], worker: str) -> Outcome:
+    """Perform `spec`; whatever it raises becomes a value. A user's error is not a model's failure: it goes on up."""
+    started = time.perf_counter()
+    try:
+        perform(spec)
+    except UserError:
+        raise
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(frame.filename).name}:{frame.lineno}"
+        return Failed(spec, f"{type(error).__name__}: {error} ({where})")
+    return Done(spec, time.perf_counter() - started, worker)
+
+
+class SerialPool:
+    """This process, one spec at a time."""
+
+    size = 1
+
+    def __init__(self, perform: Callable[[Spec], None]) -> None:
+        self._perform = perform
+        self._queue: deque[Spec] = deque()
+
+    @property
+    def free(self) -> int:
+        """One, when nothing waits."""
+        return 1 - len(self._queue)
+
+    def submit(self, spec: Spec) -> None:
+        """Take `spec`; it is performed by the next `wait`."""
+        self._queue.append(spec)
+
+    def wait(self, timeout: float) -> list[Outcome]:
+        """Perform what was submitted."""
+        return [attempt(self._queue.popleft(), self._perform, "serial")] if self._queue else []
+
+    def close(self) -> None:
+        """Nothing is held."""

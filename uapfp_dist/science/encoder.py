@@ -1,0 +1,133 @@
+"""The contrastive encoder (paper Section 4.3, Eq. 7).
+
+Many encoders are wanted at once: one per draw of training models, per method, per format, and five more for each to
+choose between formats without looking at a calibration or test model. Those of one method differ only in which models
+they may see, so they are trained together, as a stack: one large matrix product instead of many small ones.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from uapfp_dist.science.rng import torch_rng
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Architecture and training of the encoder (protocol 2.1, 2.2)."""
+
+    hidden: int = 128
+    """Width of the hidden layer."""
+    embedding: int = 32
+    """Dimensions of the embedding; ReLU on top, so that cosines lie in [0, 1]."""
+    tau: float = 0.2
+    """Temperature of Eq. 7."""
+    learning_rate: float = 1e-3
+    """Adam's."""
+    epochs: int = 40
+    """Passes over all fingerprints."""
+    batch_size: int = 512
+    """Fingerprints per batch (the paper's)."""
+
+
+def supcon_loss(z: Tensor, labels: Tensor, tau: float, weight: Tensor | None = None) -> Tensor:
+    """Eq. 7 for a stack of encoders: the mean over positives stands outside the logarithm, self is excluded.
+
+    Args:
+        z: (S, B, E) embeddings; cosines are taken here. A zero vector has cosine 0 to everything.
+        labels: (B,) int64.
+        tau: temperature.
+        weight: (S, B) bool, False where a sample does not exist for an encoder of the stack; all exist by default.
+
+    Returns:
+        (S,) sums over anchors. Anchors without a positive contribute 0.
+    """
+    unit = z / z.norm(dim=2, keepdim=True).clamp_min(1e-12)
+    present = torch.ones(z.shape[:2], dtype=torch.bool, device=z.device) if weight is None else weight
+    others = present[:, None, :] & ~torch.eye(z.shape[1], dtype=torch.bool, device=z.device)
+    positive = others & (labels[:, None] == labels[None, :])
+    # Cosines are at most 1, so exp(cos / tau) cannot overflow and needs no shift.
+    logits = torch.bmm(unit, unit.transpose(1, 2)) / tau
+    log_sum = ((logits.exp() * others).sum(2).clamp_min(1e-30)).log()
+    n_positive = positive.sum(2)
+    mean_positive = (logits * positive).sum(2) / n_positive.clamp_min(1)
+    per_anchor = torch.where(present & (n_positive > 0), log_sum - mean_positive, torch.zeros_like(log_sum))
+    return per_anchor.sum(1)
+
+
+@dataclass(frozen=True)
+class EncoderStack:
+    """S encoders of equal shape: D -> hidden -> E, ReLU after both."""
+
+    w1: Tensor
+    """(S, D, H)"""
+    b1: Tensor
+    """(S, 1, H)"""
+    w2: Tensor
+    """(S, H, E)"""
+    b2: Tensor
+    """(S, 1, E)"""
+
+    def __call__(self, fingerprints: Tensor) -> Tensor:
+        """(B, D) to (S, B, E), every entry at least 0."""
+        stack, dims, hidden = self.w1.shape
+        joint = fingerprints @ self.w1.permute(1, 0, 2).reshape(dims, stack * hidden)
+        h = torch.relu(joint.view(-1, stack, hidden).transpose(0, 1) + self.b1)
+        return torch.relu(torch.baddbmm(self.b2, h, self.w2))
+
+    def similarity(self, fingerprints: Tensor, victim: Tensor) -> Tensor:
+        """(S, ..., V) cosines between suspects' fingerprints (..., V, D) and the victim's of the same view (V, D).
+
+        An all-zero embedding has no cosine: it scores 0.
+        """
+        with torch.no_grad():
+            a = self(fingerprints.flatten(0, -2)).unflatten(1, fingerprints.shape[:-1])
+            b = self(victim)
+            b = b.view(b.shape[0], *([1] * (a.dim() - 3)), *b.shape[1:])
+            scale = a.norm(dim=-1) * b.norm(dim=-1)
+            return torch.where(scale > 0, (a * b).sum(-1) / scale.clamp_min(1e-12), torch.zeros_like(scale))
+
+
+def fit_encoders(
+    fingerprints: Tensor, labels: Tensor, keep: Tensor, config: EncoderConfig, seed: str
+) -> EncoderStack:
+    """Train a stack of encoders on the same fingerprints, each on the models it may see.
+
+    Args:
+        fingerprints: (M, V, D) of the training models, the victim among them.
+        labels: (M,) 0 for the victim and its piracy, 1 for homologous models.
+        keep: (S, M) bool: which models encoder s is trained on.
+        seed: names the randomness; all encoders of the stack start from the same weights and see the same batches.
+    """
+    rng = torch_rng(seed, "encoder")
+    stack, dims = keep.shape[0], fingerprints.shape[2]
+    parameters = [p.requires_grad_() for p in _initial(stack, dims, config, rng)]
+    encoders = EncoderStack(*parameters)
+    optimizer = torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
+    flat = fingerprints.flatten(0, 1)
+    view_labels = labels.repeat_interleave(fingerprints.shape[1])
+    view_keep = keep.repeat_interleave(fingerprints.shape[1], dim=1)
+    for _ in range(config.epochs):
+        for batch in torch.randperm(len(flat), generator=rng).split(config.batch_size):
+            z = encoders(flat[batch])
+            mask = view_keep[:, batch]
+            loss = supcon_loss(z, view_labels[batch], config.tau, mask) / mask.sum(1).clamp_min(1)
+            optimizer.zero_grad()
+            loss.sum().backward()
+            optimizer.step()
+    return EncoderStack(*(p.detach() for p in parameters))
+
+
+def _initial(stack: int, dims: int, config: EncoderConfig, rng: torch.Generator) -> list[Tensor]:
+    def uniform(fan_in: int, *shape: int) -> Tensor:
+        bound = (1.0 / fan_in) ** 0.5
+        draw = (torch.rand(1, *shape, generator=rng) * 2 - 1) * bound
+        return draw.expand(stack, *shape).clone()
+
+    return [
+        uniform(dims, dims, config.hidden),
+        uniform(dims, 1, config.hidden),
+        uniform(config.hidden, config.hidden, config.embedding),
+        uniform(config.hidden, 1, config.embedding),
+    ]

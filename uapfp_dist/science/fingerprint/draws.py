@@ -1,0 +1,104 @@
+"""Who trains, who calibrates, who is tested: three disjoint sets of models, drawn anew each time (protocol 2.12, 3.5)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.science.rng import numpy_rng
+from uapfp_dist.types import INNOCENTS, PIRATES, Member
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Rows of the models that one scorer may learn from."""
+
+    piracy: tuple[int, ...]
+    homologous: tuple[int, ...]
+    other_victim: tuple[int, ...] = ()
+    """Piracy of one other victim: seen when formats are chosen, and by methods that take it as negatives."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One partition of the zoo, in rows of a panel."""
+
+    index: int
+    training: TrainingSet
+    calibration: tuple[int, ...]
+    """Homologous models that train nothing and are not tested."""
+    test: tuple[int, ...]
+
+    def tested(self, members: Sequence[Member], *roles: str) -> list[int]:
+        """Test rows with one of `roles`."""
+        return [row for row in self.test if members[row].role in roles]
+
+
+def make_draw(members: Sequence[Member], index: int, n_train: int, n_calibrate: int, seed: str) -> Draw:
+    """Partition `members` at random, stratified by architecture and optimizer.
+
+    All piracy of one other victim, drawn at random, goes to training; that of the others is tested: negatives from one
+    other victim must hold against a victim never seen.
+
+    Raises:
+        UserError: too few models for the wanted sizes.
+    """
+    rng = numpy_rng(seed, "draw", index)
+    piracy = [i for i, m in enumerate(members) if m.role == "piracy"]
+    homologous = [i for i, m in enumerate(members) if m.role == "homologous"]
+    if len(piracy) <= n_train or len(homologous) <= n_train:
+        raise UserError(
+            f"expected more than n_train = {n_train} piracy and homologous models, got {len(piracy)} and "
+            f"{len(homologous)} (failed ones not counted); raise the numbers of models or lower n_train"
+        )
+    n_calibrate = min(n_calibrate, len(homologous) - n_train - 1)
+    train_piracy = stratified(piracy, members, n_train, rng)
+    train_homologous = stratified(homologous, members, n_train, rng)
+    rest = [row for row in homologous if row not in train_homologous]
+    calibration = stratified(rest, members, n_calibrate, rng)
+    others = sorted({m.group_of_victim for m in members if m.role == "other_victim_piracy"})
+    seen = others[rng.integers(len(others))] if len(others) > 1 else None
+    train_other = [
+        i for i, m in enumerate(members) if m.role == "other_victim_piracy" and m.group_of_victim == seen
+    ]
+    used = {*train_piracy, *train_homologous, *calibration, *train_other}
+    suspects = [i for i, m in enumerate(members) if m.role in PIRATES + INNOCENTS and i not in used]
+    training = TrainingSet(tuple(train_piracy), tuple(train_homologous), tuple(train_other))
+    return Draw(index, training, tuple(calibration), tuple(suspects))
+
+
+def stratified(rows: Sequence[int], members: Sequence[Member], n: int, rng: np.random.Generator) -> list[int]:
+    """`n` of `rows`, as evenly as possible over (architecture, optimizer), architectures first."""
+
+    def deal(pool: list[int], key: Callable[[int], str]) -> list[list[int]]:
+        groups: dict[str, list[int]] = {}
+        for row in pool:
+            groups.setdefault(key(row), []).append(row)
+        return [groups[name] for name in rng.permutation(sorted(groups))]
+
+    def interleave(groups: list[list[int]]) -> list[int]:
+        longest = max(map(len, groups), default=0)
+        return [group[i] for i in range(longest) for group in groups if i < len(group)]
+
+    shuffled = [int(row) for row in rng.permutation(np.asarray(rows, dtype=np.int64))]
+    by_architecture = [
+        interleave(deal(group, lambda row: members[row].spec.recipe.optimizer))
+        for group in deal(shuffled, lambda row: members[row].spec.architecture)
+    ]
+    return sorted(interleave(by_architecture)[:n])
+
+
+def leave_pairs_out(training: TrainingSet) -> list[tuple[TrainingSet, tuple[int, int]]]:
+    """For each i: the training set without its i-th piracy and i-th homologous model, and those two."""
+    return [
+        (
+            TrainingSet(
+                tuple(row for row in training.piracy if row != p),
+                tuple(row for row in training.homologous if row != h),
+                training.other_victim,
+            ),
+            (p, h),
+        )
+        for p, h in zip(training.piracy, training.homologous, strict=True)
+    ]

@@ -1,0 +1,1 @@
+"""Adversarial perturbations: of one image (DeepFool) and of all images at once (UAP)."""

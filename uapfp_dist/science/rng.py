@@ -1,0 +1,33 @@
+"""Randomness that belongs to a task and leaves the global state as it found it."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+
+def seed_of(*parts: object) -> int:
+    """A 63-bit seed that depends on `parts` alone (never on the order of execution)."""
+    text = "/".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def torch_rng(*parts: object) -> torch.Generator:
+    """A CPU generator for `parts`: index draws are made on the CPU so that they are equal on every device."""
+    return torch.Generator().manual_seed(seed_of(*parts))
+
+
+def numpy_rng(*parts: object) -> np.random.Generator:
+    """The same for NumPy."""
+    return np.random.default_rng(seed_of(*parts))
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """For what torch offers no generator for (layer initialisation, dropout): a private global state."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,82 @@
+"""One draw: fit every method on the training models, choose its format there, score everybody."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from uapfp_dist.science.encoder import EncoderConfig
+from uapfp_dist.science.fingerprint.draws import Draw, TrainingSet, leave_pairs_out
+from uapfp_dist.science.fingerprint.methods import METHODS, Candidate
+from uapfp_dist.science.fingerprint.panel import Panel
+from uapfp_dist.science.verdict import auc
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One candidate of one method in one draw."""
+
+    candidate: Candidate
+    scores: Tensor
+    """(M, V) of all rows of the panel, by the scorer trained on the draw's training set."""
+    training_auc: float
+    """Leave-one-pair-out AUC inside the training models (protocol 2.5)."""
+    training_gap: float
+    """Standardised gap there: breaks ties."""
+    queries: int
+
+
+@dataclass(frozen=True)
+class ScoredDraw:
+    """All methods in one draw."""
+
+    draw: Draw
+    methods: dict[str, tuple[Scored, ...]]
+    attack_out: dict[str, Tensor]
+    """Attack to (M,) weighted-error scores learnt from that attack's piracy alone."""
+
+    def chosen(self, method: str, fmt: str = "chosen") -> Scored | None:
+        """The best candidate on the training models, overall or within a format; None if there is none."""
+        pool = [s for s in self.methods[method] if fmt in ("chosen", s.candidate.format)]
+        return max(pool, key=lambda s: (s.training_auc, s.training_gap), default=None)
+
+
+def score_draw(
+    panel: Panel, draw: Draw, methods: Sequence[str], config: EncoderConfig, seed: str
+) -> ScoredDraw:
+    """Fit and score `methods` on `draw`; nothing here looks at a calibration or test model's role."""
+    name = f"{seed}/{draw.index}"
+    scored = {
+        method: tuple(_score(panel, draw, method, c, config, name) for c in METHODS[method].candidates(panel))
+        for method in methods
+    }
+    return ScoredDraw(draw, scored, _attack_out(panel, draw, config, name))
+
+
+def _score(panel: Panel, draw: Draw, method: str, candidate: Candidate, config: EncoderConfig, seed: str) -> Scored:
+    held_out = leave_pairs_out(draw.training)
+    folds = [draw.training, *(fold for fold, _ in held_out)]
+    scores = METHODS[method].score(panel, candidate, folds, config, seed)
+    means = scores.mean(2)
+    piracy = torch.stack([means[i + 1, pair[0]] for i, (_, pair) in enumerate(held_out)])
+    homologous = torch.stack([means[i + 1, pair[1]] for i, (_, pair) in enumerate(held_out)])
+    innocent = [homologous]
+    if draw.training.other_victim:
+        innocent.append(means[1:, list(draw.training.other_victim)].flatten())
+    areas = [auc(piracy, group) for group in innocent]
+    everyone = torch.cat(innocent)
+    gap = float((piracy.mean() - everyone.mean()) / (torch.cat([piracy, everyone]).std() + 1e-9))
+    queries = METHODS[method].queries(panel, candidate)
+    return Scored(candidate, scores[0].clone(), sum(areas) / len(areas), gap, queries)
+
+
+def _attack_out(panel: Panel, draw: Draw, config: EncoderConfig, seed: str) -> dict[str, Tensor]:
+    by_attack: dict[str, list[int]] = {}
+    for row in draw.training.piracy:
+        by_attack.setdefault(getattr(panel.members[row].spec.origin, "attack", ""), []).append(row)
+    method = METHODS["weighted_errors"]
+    candidate = method.candidates(panel)[0]
+    folds = [TrainingSet(tuple(rows), draw.training.homologous) for rows in by_attack.values()]
+    scores = method.score(panel, candidate, folds, config, seed)
+    return {attack: scores[i].mean(1) for i, attack in enumerate(by_attack)}

@@ -1,0 +1,38 @@
+"""What every classifier of the zoo can do."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Net(nn.Module):
+    """A classifier of images in [0, 1]: normalisation inside, penultimate features beside the logits."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
+        self.register_buffer("std", torch.ones(1, channels, 1, 1))
+
+    def normalise_by(self, images: Tensor) -> None:
+        """Take mean and standard deviation per channel from `images` (B, c, h, w) in [0, 1]."""
+        dims = (0, 2, 3)
+        self.mean.copy_(images.mean(dims, keepdim=True))
+        self.std.copy_(images.std(dims, keepdim=True).clamp_min(1e-3))
+
+    def body(self, normalised: Tensor) -> Tensor:
+        """(B, c, h, w) normalised images to (B, F) penultimate features."""
+        raise NotImplementedError
+
+    def head(self, features: Tensor) -> Tensor:
+        """(B, F) to (B, C) logits."""
+        raise NotImplementedError
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, c, h, w) in [0, 1] to (B, F) penultimate features."""
+        return self.body((images - self.mean) / self.std)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, c, h, w) in [0, 1] to (B, C) logits."""
+        return self.head(self.features(images))
