@@ -39,7 +39,7 @@ class Surroundings:
     """Everything that does not change a result."""
 
     storage: str | None = None
-    """Folder or fsspec URL of the artifacts (default: $UAPFP_STORAGE, else ./results). Running again resumes from it."""
+    """Folder or fsspec URL of artifacts (default: $UAPFP_STORAGE, else ./results). Running again resumes from it."""
     data_root: Path | None = None
     """Folder of the images (default: $UAPFP_DATA); not needed for digits."""
     workers: int | None = None

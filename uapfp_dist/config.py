@@ -1,5 +1,6 @@
 """The configuration: typed, documented field by field, and through tyro the command line. Presets at the end."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from uapfp_dist.errors import UserError, known
@@ -133,7 +134,7 @@ def check(config: Config) -> None:
         _within("xi_fractions", fraction, 1e-3, 1.0)
 
 
-def _names(kind: str, names: tuple[str, ...], table: dict[str, object] | dict[str, float]) -> None:
+def _names(kind: str, names: tuple[str, ...], table: Mapping[str, object]) -> None:
     if not names:
         raise UserError(f"expected at least one {kind}, got none; known: {', '.join(sorted(table))}")
     for name in names:
@@ -151,7 +152,6 @@ _DIGITS_FINGERPRINT = FingerprintConfig(n_points=60, n_views=20, n_test_views=20
 PRESETS: dict[str, Config] = {
     "digits": Config(
         fingerprint=_DIGITS_FINGERPRINT,
-        encoder=EncoderConfig(hidden=64),
     ),
     "digits-large": Config(
         zoo=ZooConfig(

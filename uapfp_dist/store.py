@@ -1,4 +1,4 @@
-"""Content-addressed artifacts under a path or fsspec URL: one file each, published whole or not at all, verified when read.
+"""Content-addressed artifacts under a path or fsspec URL: one file each, published whole, verified when read.
 
 A file is safetensors with a JSON header: no pickle, nothing in it can run.
 """
@@ -56,7 +56,9 @@ class Store:
             found = json.loads(self._fs.cat_file(marker)).get("format")
         except (OSError, ValueError, AttributeError) as error:
             cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(f"storage {url}: expected a folder that can be written ({cause}); choose --storage") from error
+            raise UserError(
+                f"storage {url}: expected a folder that can be written ({cause}); choose --storage"
+            ) from error
         if found != FORMAT:
             raise UserError(
                 f"storage {url}: expected artifacts of format {FORMAT}, found format {found}; choose another --storage"
@@ -74,7 +76,13 @@ class Store:
         """Publish an artifact atomically; writing the same one twice is harmless."""
         body = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         text = json.dumps(dict(info), sort_keys=True)
-        metadata = {"format": str(FORMAT), "kind": kind, "id": key, "info": text, "sha256": _digest(body, text)}
+        metadata = {
+            "format": str(FORMAT),
+            "kind": kind,
+            "id": key,
+            "info": text,
+            "sha256": _digest(body, text),
+        }
         # safetensors wants at least one tensor
         self._publish(self.path(kind, key), save_tensors(body or {"_": torch.zeros(1)}, metadata))
 

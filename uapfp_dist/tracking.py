@@ -34,9 +34,7 @@ class MlflowTracker:
         try:
             self._client = MlflowClient(uri)
             found = self._client.get_experiment_by_name(EXPERIMENT)
-            self._experiment = (
-                found.experiment_id if found else self._client.create_experiment(EXPERIMENT, artifacts)
-            )
+            self._experiment = found.experiment_id if found else self._client.create_experiment(EXPERIMENT, artifacts)
         except (MlflowException, OSError, ValueError) as error:
             cause = (str(error).splitlines() or [""])[0][:200]
             raise UserError(

@@ -62,7 +62,7 @@ class Spec:
 
 @dataclass(frozen=True)
 class DataSpec:
-    """Which images, cut how. `digest` is that of the pixels and labels, so other data can never be mistaken for these."""
+    """Which images, cut how. `digest` is that of pixels and labels: other data can never be mistaken for these."""
 
     name: str
     digest: str
@@ -148,7 +148,23 @@ class UapConfig:
 
     algorithm: Literal["sgd", "deepfool"] = "sgd"
     """sgd: projected gradient over the set, the default; deepfool: Moosavi-Dezfooli's loop, batched."""
-    xi_grid: tuple[float, ...] = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.8)
+    xi_grid: tuple[float, ...] = (
+        0.1,
+        0.15,
+        0.2,
+        0.25,
+        0.3,
+        0.35,
+        0.4,
+        0.45,
+        0.5,
+        0.55,
+        0.6,
+        0.7,
+        0.8,
+        0.9,
+        1.0,
+    )
     """l2 radii to try, ascending, in units of the mean l2 norm of an image."""
     target_fooling: float = 0.8
     """The paper's UAP fools more than this share of held-out images (before clipping)."""

@@ -52,10 +52,11 @@ class RayArbiter:
     def __init__(
         self, plan: Plan, storage: str, tracker: Callable[[], Tracker], threads: int, progress: Progress
     ) -> None:
-        remote = ray.remote(num_cpus=0, max_restarts=0, concurrency_groups={"watch": 1})(_Actor)
+        options: dict[str, Any] = {"num_cpus": 0, "max_restarts": 0, "concurrency_groups": {"watch": 1}}
+        remote: Any = ray.remote(**options)(_Actor)
         self._make = lambda: remote.remote(plan, storage, tracker, threads)
         self._progress = progress
-        self._actor = self._make()
+        self._actor: Any = self._make()
         self._calls: list[tuple[str, Any]] = []
         self._pending: list[ray.ObjectRef] = []
 

@@ -12,7 +12,7 @@ import ray
 from uapfp_dist.errors import UserError
 
 # One thread per process: workers are processes, and the order of a parallel sum must not change a result.
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
 @dataclass(frozen=True)

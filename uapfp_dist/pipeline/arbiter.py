@@ -113,8 +113,10 @@ class Arbiter:
         self, report: Report, panelists: Panelists, draws: Sequence[ScoredDraw], panel: Panel, probe: Probe
     ) -> None:
         """Numbers, nested runs, tables and figures."""
-        self.tracker.metrics(flatten(report.body, ("auc", "false_accusation", "power", "uap", "victim", "wall_seconds")))
-        parts = {row: "test" for row in draws[0].draw.test} | {row: "calibration" for row in draws[0].draw.calibration}
+        self.tracker.metrics(
+            flatten(report.body, ("auc", "false_accusation", "power", "uap", "victim", "wall_seconds"))
+        )
+        parts = dict.fromkeys(draws[0].draw.test, "test") | dict.fromkeys(draws[0].draw.calibration, "calibration")
         verdict = {v["model"]: v for v in report.body["verdicts"]}
         for row, member in enumerate(panelists.members[1:], start=1):
             part = parts.get(row, "training")
@@ -148,7 +150,14 @@ def suspect_entry(
         "weighted_errors_claim": verdict["weighted_errors_claim"] if verdict else "",
     }
     metrics = {"accuracy": accuracy}
-    for name in ("similarity", "similarity_std", "p_value", "p_value_t_test", "weighted_errors", "weighted_errors_p"):
+    for name in (
+        "similarity",
+        "similarity_std",
+        "p_value",
+        "p_value_t_test",
+        "weighted_errors",
+        "weighted_errors_p",
+    ):
         if verdict is not None:
             metrics[name] = float(verdict[name])
     return tags, metrics
@@ -203,5 +212,3 @@ def read_draw(artifact: Artifact, draw: Draw) -> ScoredDraw:
     prefix = "attack_out/"
     out = {name.removeprefix(prefix): t for name, t in artifact.tensors.items() if name.startswith(prefix)}
     return ScoredDraw(draw, methods, out)
-
-

@@ -76,8 +76,10 @@ def tpr(draws: Sequence[ScoredDraw], members: Sequence[Member], method: str, fpr
         scored = d.chosen(method)
         if scored is not None:
             scores = model_scores(scored)
-            sides = [[scores[row] for row in d.draw.tested(members, role)] for role in ("piracy", "homologous")]
-            rates.append(tpr_at_fpr(*sides, fpr))
+            piracy, homologous = (
+                [scores[row] for row in d.draw.tested(members, role)] for role in ("piracy", "homologous")
+            )
+            rates.append(tpr_at_fpr(piracy, homologous, fpr))
     return float(np.mean(rates)) if rates else math.nan
 
 
@@ -108,11 +110,18 @@ def claim_rates(
             if scored.scores.shape[1] > 1:
                 p = t_test_p(scored, row, d.draw, method, d.draw.index, row)
                 t_test.setdefault(role, []).append(p <= alpha)
-    return ({k: float(np.mean(v)) for k, v in conformal.items()}, {k: float(np.mean(v)) for k, v in t_test.items()})
+    return (
+        {k: float(np.mean(v)) for k, v in conformal.items()},
+        {k: float(np.mean(v)) for k, v in t_test.items()},
+    )
 
 
 def left_out_rates(
-    draws: Sequence[ScoredDraw], members: Sequence[Member], method: str, alpha: float, key: Callable[[Member], str]
+    draws: Sequence[ScoredDraw],
+    members: Sequence[Member],
+    method: str,
+    alpha: float,
+    key: Callable[[Member], str],
 ) -> dict[str, float]:
     """False accusation of homologous models of one kind when calibration has never seen that kind (protocol 2.12).
 

@@ -86,7 +86,12 @@ class _Builder:
     n_own: int
 
     def model(
-        self, origin: Trained | Extracted, architecture: str, optimizer: str | None, seed: int, gate: Gate | None
+        self,
+        origin: Trained | Extracted,
+        architecture: str,
+        optimizer: str | None,
+        seed: int,
+        gate: Gate | None,
     ) -> ModelSpec:
         zoo = self.config.zoo
         rng = numpy_rng("recipe", seed)

@@ -137,7 +137,11 @@ def methods_table(areas: Mapping[str, Any], draws: Sequence[ScoredDraw], body: M
     for method, formats in areas.items():
         for fmt, groups in formats.items():
             scored = draws[0].chosen(method, fmt)
-            row: dict[str, Any] = {"method": method, "format": fmt, "queries": scored.queries if scored else 0}
+            row: dict[str, Any] = {
+                "method": method,
+                "format": fmt,
+                "queries": scored.queries if scored else 0,
+            }
             for group, estimate in groups.items():
                 row[f"auc_{group}"] = estimate.mean
                 row[f"auc_{group}_95"] = f"{estimate.low:.2f}-{estimate.high:.2f}"
@@ -152,7 +156,8 @@ def table_2(draws: Sequence[ScoredDraw], panelists: Panelists) -> pd.DataFrame:
 
     `uap_paper` on probabilities; every appearance of a model as a test model counts, over all draws.
     """
-    members, cells = panelists.members, {}
+    members = panelists.members
+    cells: dict[tuple[str, str, str], list[tuple[str, np.ndarray, float]]] = {}
     for d in draws:
         scored = d.chosen("uap_paper", "prob") if "uap_paper" in d.methods else d.chosen("uap")
         if scored is None:
@@ -164,9 +169,9 @@ def table_2(draws: Sequence[ScoredDraw], panelists: Panelists) -> pd.DataFrame:
             cells.setdefault(key, []).append((members[row].spec.id, scored.scores[row].double().numpy(), p))
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for (architecture, optimizer, role), found in sorted(cells.items()):
-        row = rows.setdefault((architecture, optimizer), {"architecture": architecture, "optimizer": optimizer})
+        cell = rows.setdefault((architecture, optimizer), {"architecture": architecture, "optimizer": optimizer})
         values = np.concatenate([scores for _, scores, _ in found])
-        row |= {
+        cell |= {
             f"{role}_mean": float(values.mean()),
             f"{role}_std": float(values.std()),
             f"{role}_p": float(np.mean([p for _, _, p in found])),

@@ -23,7 +23,12 @@ TSNE_MODELS = 5
 
 
 def write_files(
-    folder: Path, report: Report, panelists: Panelists, draws: Sequence[ScoredDraw], panel: Panel, probe: Probe
+    folder: Path,
+    report: Report,
+    panelists: Panelists,
+    draws: Sequence[ScoredDraw],
+    panel: Panel,
+    probe: Probe,
 ) -> None:
     """Lay report.json, summary.txt, tables/*.csv and figures/*.png under `folder`."""
     (folder / "tables").mkdir()
@@ -47,7 +52,8 @@ def make_figures(
     thresholds = {m: claim_threshold(groups[m]["calibration"], alpha) for m in shown}
     return {
         "fig5_similarity_cdf": figures.similarity_cdf(
-            cdf_data(draws, panelists, method), f"fingerprint similarity to the victim ({method}, probabilities)"
+            cdf_data(draws, panelists, method),
+            f"fingerprint similarity to the victim ({method}, probabilities)",
         ),
         "roc": figures.roc_curves(*roc_data(draws, panelists, report)),
         "groups": figures.group_strips(groups, thresholds),

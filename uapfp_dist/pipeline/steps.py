@@ -19,7 +19,17 @@ from uapfp_dist.science.rng import seed_of, seeded, torch_rng
 from uapfp_dist.science.training import Trainer, fit
 from uapfp_dist.science.zoo import Net, build
 from uapfp_dist.store import Artifact, Store
-from uapfp_dist.types import Answers, AnswerSpec, DataSpec, Extracted, ModelCard, ModelSpec, Probe, ProbeSpec, Spec
+from uapfp_dist.types import (
+    Answers,
+    AnswerSpec,
+    DataSpec,
+    Extracted,
+    ModelCard,
+    ModelSpec,
+    Probe,
+    ProbeSpec,
+    Spec,
+)
 
 
 class GateError(RuntimeError):

@@ -3,6 +3,9 @@
 Many encoders are wanted at once: one per draw of training models, per method, per format, and five more for each to
 choose between formats without looking at a calibration or test model. Those of one method differ only in which models
 they may see, so they are trained together, as a stack: one large matrix product instead of many small ones.
+
+The first layer is parametrised in the span of the training fingerprints. Outside of it the gradient is zero: random
+initial weights there would stay what they are and only add noise to a suspect's embedding (and cost D / rank more).
 """
 
 from dataclasses import dataclass
@@ -17,9 +20,9 @@ from uapfp_dist.science.rng import torch_rng
 class EncoderConfig:
     """Architecture and training of the encoder (protocol 2.1, 2.2)."""
 
-    hidden: int = 128
+    hidden: int = 64
     """Width of the hidden layer."""
-    embedding: int = 32
+    embedding: int = 64
     """Dimensions of the embedding; ReLU on top, so that cosines lie in [0, 1]."""
     tau: float = 0.2
     """Temperature of Eq. 7."""
@@ -29,6 +32,8 @@ class EncoderConfig:
     """Passes over all fingerprints."""
     batch_size: int = 512
     """Fingerprints per batch (the paper's)."""
+    span: int = 512
+    """Principal directions of the training fingerprints that the first layer may use, at most."""
 
 
 def supcon_loss(z: Tensor, labels: Tensor, tau: float, weight: Tensor | None = None) -> Tensor:
@@ -58,10 +63,12 @@ def supcon_loss(z: Tensor, labels: Tensor, tau: float, weight: Tensor | None = N
 
 @dataclass(frozen=True)
 class EncoderStack:
-    """S encoders of equal shape: D -> hidden -> E, ReLU after both."""
+    """S encoders of equal shape: D -> R -> hidden -> E, the first map common and orthonormal, ReLU after the others."""
 
+    basis: Tensor
+    """(D, R) orthonormal columns: the span of the training fingerprints."""
     w1: Tensor
-    """(S, D, H)"""
+    """(S, R, H)"""
     b1: Tensor
     """(S, 1, H)"""
     w2: Tensor
@@ -71,8 +78,12 @@ class EncoderStack:
 
     def __call__(self, fingerprints: Tensor) -> Tensor:
         """(B, D) to (S, B, E), every entry at least 0."""
-        stack, dims, hidden = self.w1.shape
-        joint = fingerprints @ self.w1.permute(1, 0, 2).reshape(dims, stack * hidden)
+        return self.encode(fingerprints @ self.basis)
+
+    def encode(self, coordinates: Tensor) -> Tensor:
+        """(B, R) coordinates in the span to (S, B, E)."""
+        stack, rank, hidden = self.w1.shape
+        joint = coordinates @ self.w1.permute(1, 0, 2).reshape(rank, stack * hidden)
         h = torch.relu(joint.view(-1, stack, hidden).transpose(0, 1) + self.b1)
         return torch.relu(torch.baddbmm(self.b2, h, self.w2))
 
@@ -89,9 +100,7 @@ class EncoderStack:
             return torch.where(scale > 0, (a * b).sum(-1) / scale.clamp_min(1e-12), torch.zeros_like(scale))
 
 
-def fit_encoders(
-    fingerprints: Tensor, labels: Tensor, keep: Tensor, config: EncoderConfig, seed: str
-) -> EncoderStack:
+def fit_encoders(fingerprints: Tensor, labels: Tensor, keep: Tensor, config: EncoderConfig, seed: str) -> EncoderStack:
     """Train a stack of encoders on the same fingerprints, each on the models it may see.
 
     Args:
@@ -101,33 +110,42 @@ def fit_encoders(
         seed: names the randomness; all encoders of the stack start from the same weights and see the same batches.
     """
     rng = torch_rng(seed, "encoder")
-    stack, dims = keep.shape[0], fingerprints.shape[2]
-    parameters = [p.requires_grad_() for p in _initial(stack, dims, config, rng)]
-    encoders = EncoderStack(*parameters)
-    optimizer = torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
     flat = fingerprints.flatten(0, 1)
+    basis = span_of(flat, config.span)
+    coordinates = flat @ basis
+    parameters = [p.requires_grad_() for p in _initial(len(keep), flat.shape[1], basis, config, rng)]
+    encoders = EncoderStack(basis, *parameters)
+    optimizer = torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
     view_labels = labels.repeat_interleave(fingerprints.shape[1])
     view_keep = keep.repeat_interleave(fingerprints.shape[1], dim=1)
     for _ in range(config.epochs):
         for batch in torch.randperm(len(flat), generator=rng).split(config.batch_size):
-            z = encoders(flat[batch])
+            z = encoders.encode(coordinates[batch])
             mask = view_keep[:, batch]
             loss = supcon_loss(z, view_labels[batch], config.tau, mask) / mask.sum(1).clamp_min(1)
             optimizer.zero_grad()
             loss.sum().backward()
             optimizer.step()
-    return EncoderStack(*(p.detach() for p in parameters))
+    return EncoderStack(basis, *(p.detach() for p in parameters))
 
 
-def _initial(stack: int, dims: int, config: EncoderConfig, rng: torch.Generator) -> list[Tensor]:
+def span_of(fingerprints: Tensor, most: int) -> Tensor:
+    """(D, R) orthonormal basis of the rows of (B, D), strongest direction first, R at most `most`."""
+    _, strength, directions = torch.linalg.svd(fingerprints, full_matrices=False)
+    rank = int((strength > 1e-5 * strength[0]).sum())
+    return directions[: min(rank, most)].T.contiguous()
+
+
+def _initial(stack: int, dims: int, basis: Tensor, config: EncoderConfig, rng: torch.Generator) -> list[Tensor]:
+    """torch's default for linear layers of D inputs, the first one seen from within the span; equal over the stack."""
+
     def uniform(fan_in: int, *shape: int) -> Tensor:
-        bound = (1.0 / fan_in) ** 0.5
-        draw = (torch.rand(1, *shape, generator=rng) * 2 - 1) * bound
-        return draw.expand(stack, *shape).clone()
+        return (torch.rand(1, *shape, generator=rng) * 2 - 1) * (1.0 / fan_in) ** 0.5
 
-    return [
-        uniform(dims, dims, config.hidden),
+    draws = [
+        basis.T @ uniform(dims, dims, config.hidden),
         uniform(dims, 1, config.hidden),
         uniform(config.hidden, config.hidden, config.embedding),
         uniform(config.hidden, 1, config.embedding),
     ]
+    return [draw.expand(stack, *draw.shape[1:]).clone() for draw in draws]

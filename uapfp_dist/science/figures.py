@@ -30,9 +30,11 @@ LINES = ("-", "--", ":", "-.")
 CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 
 
-def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **keywords: object) -> tuple[Figure, list[Axes]]:
+def _figure(
+    width: float, height: float, rows: int = 1, columns: int = 1, *, sharey: bool = False
+) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(width, height), layout="constrained", dpi=150)
-    axes = figure.subplots(rows, columns, squeeze=False, **keywords)  # type: ignore[arg-type]
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey)
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=8)
@@ -69,7 +71,7 @@ def roc_curves(curves: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], ar
         curves: method to (positive scores, negative scores) of every draw.
         areas: method to mean AUC.
     """
-    figure, (axis,) = _figure(5.6, 4.4)
+    figure, (axis,) = _figure(7.2, 4.2)
     grid = np.linspace(0, 1, 201)
     for i, (method, draws) in enumerate(sorted(curves.items(), key=lambda item: -areas[item[0]])):
         rates = []
@@ -83,7 +85,14 @@ def roc_curves(curves: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], ar
     axis.plot([0, 1], [0, 1], color="#bbbbbb", lw=0.8)
     axis.set_xlabel("homologous models accused (false positive rate)", fontsize=9)
     axis.set_ylabel("piracy models caught (true positive rate)", fontsize=9)
-    axis.legend(fontsize=7, frameon=False, title="method (mean AUC)", title_fontsize=7, loc="lower right")
+    axis.legend(
+        fontsize=7,
+        frameon=False,
+        title="method (mean AUC)",
+        title_fontsize=7,
+        loc="center left",
+        bbox_to_anchor=(1.02, 0.5),
+    )
     return figure
 
 
@@ -101,7 +110,13 @@ def group_strips(groups: Mapping[str, Mapping[str, Sequence[float]]], thresholds
             values = np.asarray(roles[role])
             jitter = (np.arange(len(values)) * 0.618 % 1 - 0.5) * 0.5
             axis.scatter(
-                values, y + jitter, s=22, color=COLOURS[role], marker=MARKERS.get(role, "x"), alpha=0.8, lw=0.8
+                values,
+                y + jitter,
+                s=22,
+                color=COLOURS[role],
+                marker=MARKERS.get(role, "x"),
+                alpha=0.8,
+                lw=0.8,
             )
         threshold = thresholds.get(method)
         if threshold is not None:
@@ -147,7 +162,8 @@ def tsne(embeddings: Mapping[str, tuple[np.ndarray, Sequence[str]]]) -> Figure:
         for role in ("homologous", "piracy", "victim"):
             chosen = np.array([r == role for r in roles])
             axis.scatter(
-                *points[chosen].T, s=14 if role != "victim" else 30, color=COLOURS[role],
+                points[chosen, 0],
+                points[chosen, 1], s=14 if role != "victim" else 30, color=COLOURS[role],
                 marker={"victim": "*"}.get(role, MARKERS.get(role, "o")), alpha=0.7, lw=0, label=LABELS[role],
             )  # fmt: skip
         axis.set_title(title, fontsize=9)

@@ -42,9 +42,7 @@ class ScoredDraw:
         return max(pool, key=lambda s: (s.training_auc, s.training_gap), default=None)
 
 
-def score_draw(
-    panel: Panel, draw: Draw, methods: Sequence[str], config: EncoderConfig, seed: str
-) -> ScoredDraw:
+def score_draw(panel: Panel, draw: Draw, methods: Sequence[str], config: EncoderConfig, seed: str) -> ScoredDraw:
     """Fit and score `methods` on `draw`; nothing here looks at a calibration or test model's role."""
     name = f"{seed}/{draw.index}"
     scored = {

@@ -40,7 +40,9 @@ class Estimate:
 
 
 def auc_over_draws(
-    draws: Sequence[tuple[Mapping[str, float], Mapping[str, float]]], rng: np.random.Generator, n_boot: int = 1000
+    draws: Sequence[tuple[Mapping[str, float], Mapping[str, float]]],
+    rng: np.random.Generator,
+    n_boot: int = 1000,
 ) -> Estimate:
     """Mean AUC over draws with a bootstrap interval that resamples models, not fingerprints.
 

@@ -83,5 +83,3 @@ def training_set(splits: Splits, origin: Trained, seed: int) -> Tensor:
 def outside_of(whole: Tensor, part: Tensor) -> Tensor:
     """The indices of `whole` that are not in `part`: an attacker's pool is outside the victim's training set."""
     return whole[~torch.isin(whole, part)]
-
-

@@ -1,4 +1,4 @@
-"""Who trains, who calibrates, who is tested: three disjoint sets of models, drawn anew each time (protocol 2.12, 3.5)."""
+"""Who trains, who calibrates, who is tested: three disjoint sets of models, drawn anew (protocol 2.12, 3.5)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -59,9 +59,7 @@ def make_draw(members: Sequence[Member], index: int, n_train: int, n_calibrate: 
     calibration = stratified(rest, members, n_calibrate, rng)
     others = sorted({m.group_of_victim for m in members if m.role == "other_victim_piracy"})
     seen = others[rng.integers(len(others))] if len(others) > 1 else None
-    train_other = [
-        i for i, m in enumerate(members) if m.role == "other_victim_piracy" and m.group_of_victim == seen
-    ]
+    train_other = [i for i, m in enumerate(members) if m.role == "other_victim_piracy" and m.group_of_victim == seen]
     used = {*train_piracy, *train_homologous, *calibration, *train_other}
     suspects = [i for i, m in enumerate(members) if m.role in PIRATES + INNOCENTS and i not in used]
     training = TrainingSet(tuple(train_piracy), tuple(train_homologous), tuple(train_other))

@@ -25,14 +25,20 @@ class Candidate:
 class Method(Protocol):
     """Scores models; higher means more like the victim."""
 
-    about: str
-    """One line for tables and reports."""
+    @property
+    def about(self) -> str:
+        """One line for tables and reports."""
 
     def candidates(self, panel: Panel) -> tuple[Candidate, ...]:
         """What the choice on the training models may choose from."""
 
     def score(
-        self, panel: Panel, candidate: Candidate, folds: Sequence[TrainingSet], config: EncoderConfig, seed: str
+        self,
+        panel: Panel,
+        candidate: Candidate,
+        folds: Sequence[TrainingSet],
+        config: EncoderConfig,
+        seed: str,
     ) -> Tensor:
         """(S, M, V) scores of all M models of the panel by the scorers of S training sets, over V views."""
 
@@ -60,7 +66,12 @@ class EncoderMethod:
         return tuple(Candidate(block(self.perturbation, f), fmt) for f in fractions for fmt in formats)
 
     def score(
-        self, panel: Panel, candidate: Candidate, folds: Sequence[TrainingSet], config: EncoderConfig, seed: str
+        self,
+        panel: Panel,
+        candidate: Candidate,
+        folds: Sequence[TrainingSet],
+        config: EncoderConfig,
+        seed: str,
     ) -> Tensor:
         """(S, M, V) cosines to the victim's fingerprint of the same view."""
         innocents = [f.homologous + (f.other_victim if self.other_victims_too else ()) for f in folds]
@@ -97,7 +108,12 @@ class Agreement:
         return tuple(Candidate(block("uap", fraction), "hard") for fraction in panel.fractions)
 
     def score(
-        self, panel: Panel, candidate: Candidate, folds: Sequence[TrainingSet], config: EncoderConfig, seed: str
+        self,
+        panel: Panel,
+        candidate: Candidate,
+        folds: Sequence[TrainingSet],
+        config: EncoderConfig,
+        seed: str,
     ) -> Tensor:
         """(S, M, V) agreement per view; the same for every fold."""
         labels = panel.block(candidate.block, "prob").argmax(2)[:, panel.test_views]
@@ -119,7 +135,12 @@ class Confidence:
         return (Candidate("clean", "prob"),)
 
     def score(
-        self, panel: Panel, candidate: Candidate, folds: Sequence[TrainingSet], config: EncoderConfig, seed: str
+        self,
+        panel: Panel,
+        candidate: Candidate,
+        folds: Sequence[TrainingSet],
+        config: EncoderConfig,
+        seed: str,
     ) -> Tensor:
         """(S, M, V) means per view; the same for every fold."""
         confidence = panel.block("clean", "prob").max(2).values[:, panel.test_views]
@@ -141,7 +162,12 @@ class NaturalErrors:
         return (Candidate("natural", "prob"), Candidate("natural", "hard"))
 
     def score(
-        self, panel: Panel, candidate: Candidate, folds: Sequence[TrainingSet], config: EncoderConfig, seed: str
+        self,
+        panel: Panel,
+        candidate: Candidate,
+        folds: Sequence[TrainingSet],
+        config: EncoderConfig,
+        seed: str,
     ) -> Tensor:
         """(S, M, 1); the same for every fold."""
         answers = panel.block("natural", candidate.format)[:, : panel.n_natural]
@@ -166,7 +192,12 @@ class WeightedErrors:
         return (Candidate("natural", "hard"),)
 
     def score(
-        self, panel: Panel, candidate: Candidate, folds: Sequence[TrainingSet], config: EncoderConfig, seed: str
+        self,
+        panel: Panel,
+        candidate: Candidate,
+        folds: Sequence[TrainingSet],
+        config: EncoderConfig,
+        seed: str,
     ) -> Tensor:
         """(S, M, 1) log likelihood ratios of piracy against innocence."""
         agree = panel.block("natural", "prob").argmax(2) == panel.natural_labels

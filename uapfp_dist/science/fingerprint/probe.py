@@ -5,7 +5,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from uapfp_dist.science.blackbox import ask, layer
-from uapfp_dist.science.fingerprint.selection import centre_points, natural_errors, neighbour_views, unique_points
+from uapfp_dist.science.fingerprint.selection import (
+    centre_points,
+    natural_errors,
+    neighbour_views,
+    unique_points,
+)
 from uapfp_dist.science.perturbation.deepfool import deepfool
 from uapfp_dist.science.perturbation.uap import Uap, make_uap, search_xi
 from uapfp_dist.science.rng import seed_of, torch_rng

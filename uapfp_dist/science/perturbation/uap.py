@@ -44,7 +44,12 @@ def fooling_rate(model: nn.Module, images: Tensor, v: Tensor, clip: bool) -> flo
 
 
 def uap_sgd(
-    model: nn.Module, images: Tensor, xi: float, passes: int, rng: torch.Generator, start: Tensor | None = None
+    model: nn.Module,
+    images: Tensor,
+    xi: float,
+    passes: int,
+    rng: torch.Generator,
+    start: Tensor | None = None,
 ) -> Tensor:
     """Projected gradient over the set: each step lowers the mean clipped margin of a batch under `v`.
 

@@ -22,9 +22,7 @@ ARCHITECTURES: dict[str, Builder] = {name: _table_1(name) for name in TABLE_1}
 __all__ = ["ARCHITECTURES", "Net", "build"]
 
 
-def build(
-    name: str, shape: tuple[int, int, int], n_classes: int, width: int, seed: int, device: torch.device
-) -> Net:
+def build(name: str, shape: tuple[int, int, int], n_classes: int, width: int, seed: int, device: torch.device) -> Net:
     """A new net with the random weights of `seed` (the same on every device).
 
     Raises:
