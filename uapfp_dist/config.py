@@ -163,6 +163,7 @@ PRESETS: dict[str, Config] = {
             n_same_data=8,
             n_other_piracy=(8, 8),
         ),
+        extraction=ExtractionConfig(budget=4.0, natural_share=0.25, rounds=5),
         fingerprint=_DIGITS_FINGERPRINT,
         verdict=VerdictConfig(n_calibrate=39),
     ),

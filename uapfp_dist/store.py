@@ -74,7 +74,8 @@ class Store:
 
     def put(self, kind: str, key: str, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
         """Publish an artifact atomically; writing the same one twice is harmless."""
-        body = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        # safetensors refuses tensors that share memory
+        body = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         text = json.dumps(dict(info), sort_keys=True)
         metadata = {
             "format": str(FORMAT),

@@ -168,12 +168,15 @@ class UapConfig:
     """l2 radii to try, ascending, in units of the mean l2 norm of an image."""
     target_fooling: float = 0.8
     """The paper's UAP fools more than this share of held-out images (before clipping)."""
-    xi_fractions: tuple[float, ...] = (0.5, 1.0)
-    """The radii offered to the choice on the training models, as fractions of the paper's xi."""
     n_images: int = 2000
-    """Images of D_v that the perturbation is fitted on."""
+    """Images of D_v that the paper's UAP is fitted on."""
     passes: int = 20
     """Passes over those images (per radius)."""
+    xi_fractions: tuple[float, ...] = (0.5, 0.7)
+    """The radii offered to the choice on the training models, as fractions of the paper's xi."""
+    n_uaps: int = 10
+    """UAPs at each of those radii, applied to the views in turn: each from a random start, on a quarter of the images,
+    in half the passes. One direction asks every model the same question at every point."""
     round_to_8_bits: bool = False
     """Send x + v as an API that takes 8-bit images would see it."""
 
@@ -257,15 +260,29 @@ class ModelCard:
 
 
 @dataclass(frozen=True)
+class Block:
+    """One kind of perturbation of the points: S images to send, and where each view finds its answers."""
+
+    perturbations: Tensor
+    """(K, c, h, w): K universal ones, or one for each point."""
+    point: Tensor
+    """(S,) int64: the point of each image sent."""
+    which: Tensor
+    """(S,) int64: the perturbation added to it."""
+    gather: Tensor
+    """(V, n) int64 into the S answers."""
+
+
+@dataclass(frozen=True)
 class Probe:
     """What a suspect is sent, and how fingerprints are gathered from its answers."""
 
     points: Tensor
-    """(P, c, h, w) in [0, 1]: the unique images of all views."""
+    """(P, c, h, w) in [0, 1]: the unique images of all views, sent as block `clean`."""
     views: Tensor
     """(V, n) int64 into `points`; column i is cluster i."""
-    perturbations: dict[str, Tensor]
-    """Block name, e.g. `uap@0.5`, to (1 or P, c, h, w)."""
+    blocks: dict[str, Block]
+    """By name, e.g. `uap@0.5`."""
     natural: Tensor
     """(E, c, h, w) PROBE images: natural errors first, then lowest margins."""
     natural_labels: Tensor

@@ -12,6 +12,9 @@ from uapfp_dist.cluster.worker import Worker
 from uapfp_dist.errors import UserError
 from uapfp_dist.types import Failed, Outcome, Spec
 
+START_SECONDS = 60.0
+FIRST_WORKER_SECONDS = 600.0
+"""An autoscaler may have to start a machine."""
 MAX_TRIES = 3
 """Workers that may die over one spec before it counts as failed."""
 
@@ -44,6 +47,27 @@ class RayPool:
         self._running: dict[ray.ObjectRef, _Task] = {}
         self.deaths = 0
         """Workers lost so far."""
+        self._await_workers()
+
+    def _await_workers(self) -> None:
+        """Wait for the first worker, and for the others as long as a healthy machine needs to start them.
+
+        Raises:
+            UserError: what a worker found wrong with storage or data; or no worker could be had.
+        """
+        pings = [worker.ready.remote() for worker in self._idle]
+        ready, _ = ray.wait(pings, num_returns=len(pings), timeout=START_SECONDS)
+        ready = ready or ray.wait(pings, num_returns=1, timeout=FIRST_WORKER_SECONDS)[0]
+        if not ready:
+            raise UserError(
+                f"ray: expected a worker within {START_SECONDS + FIRST_WORKER_SECONDS:g} s, got none; "
+                "is the cluster busy or too small for --gpus-per-worker?"
+            )
+        for ping in ready:
+            try:
+                ray.get(ping)
+            except RayActorError as error:
+                raise UserError(f"ray: a worker could not start: {str(error).strip().splitlines()[-1]}") from error
 
     def _new(self) -> Any:
         return self._actor.remote(*self._arguments)

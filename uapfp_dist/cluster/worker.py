@@ -28,6 +28,10 @@ class Worker:
         self.name = f"{os.uname().nodename}:{os.getpid()}"
         self._bench = Workbench(Store(storage), data_root, own_device())
 
+    def ready(self) -> str:
+        """The worker's name, once it stands."""
+        return self.name
+
     def perform(self, spec: Spec) -> Outcome | UserError:
         """Do `spec`. A user's error is handed back as a value, so that Ray does not wrap it in a traceback."""
         try:

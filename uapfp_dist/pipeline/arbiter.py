@@ -81,8 +81,7 @@ class Arbiter:
             raise UserError(f"expected a victim and its probe, they could not be made ({causes})")
         answers = [read_answers(self.store.get("answers", plan.answer(m).id)) for m in members]
         probe = read_probe(self.store.get("probe", plan.probe.id))
-        fingerprint = plan.config.fingerprint
-        panel = Panel.of(members, answers, probe, fingerprint.n_test_views, fingerprint.n_natural)
+        panel = Panel.of(members, answers, probe, plan.probe)
         accuracy = tuple(float(self.store.get("model", m.spec.id).info["accuracy"]) for m in members)
         return panel, Panelists(tuple(members), accuracy, tuple(answers)), probe
 

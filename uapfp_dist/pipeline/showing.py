@@ -13,7 +13,7 @@ from uapfp_dist.pipeline.judging import GROUPS, Panelists, model_scores
 from uapfp_dist.pipeline.report import Report, group_scores, summary
 from uapfp_dist.science import figures
 from uapfp_dist.science.fingerprint.panel import Panel
-from uapfp_dist.science.fingerprint.probe import block, perturbed
+from uapfp_dist.science.fingerprint.probe import PAPER, block_name, perturbed
 from uapfp_dist.science.scoring import ScoredDraw
 from uapfp_dist.science.verdict import needed_for
 from uapfp_dist.types import Probe
@@ -114,10 +114,15 @@ def tsne_data(first: ScoredDraw, panel: Panel) -> dict[str, tuple[np.ndarray, li
     piracy = first.draw.tested(panel.members, "piracy")[:TSNE_MODELS]
     homologous = first.draw.tested(panel.members, "homologous")[:TSNE_MODELS]
     rows = [0, *piracy, *homologous]
-    roles = [panel.members[row].role for row in rows for _ in panel.test_views]
+    roles = [panel.members[row].role for row in rows for _ in range(panel.n_test_views)]
     found = {}
+    fraction = panel.fractions[-1]  # one norm for both panels
     for title, perturbation in (("UAP fingerprints", "uap"), ("local perturbation fingerprints", "lap")):
-        flat = panel.fingerprints(rows, block(perturbation, 1.0), "prob", panel.test_views).flatten(0, 1).numpy()
+        flat = (
+            panel.fingerprints(rows, block_name(perturbation, fraction), "prob", panel.n_test_views)
+            .flatten(0, 1)
+            .numpy()
+        )
         with threadpool_limits(1):
             # PCA as a start draws no random numbers
             points = TSNE(perplexity=min(30.0, len(flat) / 4), init="pca", random_state=0).fit_transform(flat)
@@ -127,10 +132,10 @@ def tsne_data(first: ScoredDraw, panel: Panel) -> dict[str, tuple[np.ndarray, li
 
 def uap_figure(panel: Panel, probe: Probe) -> Figure:
     """v and the first points, with the victim's labels before and after."""
-    name = block("uap", 1.0)
-    index = panel.views[0, :SHOWN_IMAGES]
+    index, sent = panel.views[0, :SHOWN_IMAGES], panel.gather[PAPER][0, :SHOWN_IMAGES]
     before = panel.answers[0].blocks["clean"][index].argmax(1).tolist()
-    after = panel.answers[0].blocks[name][index].argmax(1).tolist()
+    after = panel.answers[0].blocks[PAPER][sent].argmax(1).tolist()
     captions = [f"x + v: {a} to {b}" if a != b else f"x + v: stays {a}" for a, b in zip(before, after, strict=True)]
-    moved = perturbed(probe, name)[index].numpy()
-    return figures.perturbed_images(probe.perturbations[name][0].numpy(), probe.points[index].numpy(), moved, captions)
+    moved = perturbed(probe, PAPER)[sent].numpy()
+    v = probe.blocks[PAPER].perturbations[0].numpy()
+    return figures.perturbed_images(v, probe.points[index].numpy(), moved, captions)

@@ -22,6 +22,7 @@ from uapfp_dist.store import Artifact, Store
 from uapfp_dist.types import (
     Answers,
     AnswerSpec,
+    Block,
     DataSpec,
     Extracted,
     ModelCard,
@@ -83,6 +84,8 @@ class Workbench:
 
 def train_model(bench: Workbench, spec: ModelSpec) -> None:
     """Train or extract a model; try again with another seed while it stays below its gate."""
+    if bench.store.intact("below_gate", spec.id):  # the seeds are fixed: trying again would end the same way
+        raise GateError(bench.store.get("below_gate", spec.id).info["why"])
     dataset, splits = bench.data(spec.data)
     gate = spec.gate
     least = bench.store.get("model", gate.reference.id).info["accuracy"] - gate.margin if gate else 0.0
@@ -97,7 +100,9 @@ def train_model(bench: Workbench, spec: ModelSpec) -> None:
             bench.store.put(spec.kind, spec.id, net.state_dict(), whole.to_json())
             return
         reached.append(f"{card['accuracy']:.3f}")
-    raise GateError(f"accuracy {', '.join(reached)} in {len(reached)} attempts; the gate is {least:.3f}")
+    why = f"accuracy {', '.join(reached)} in {len(reached)} attempts; the gate is {least:.3f}"
+    bench.store.put("below_gate", spec.id, {}, {"why": why})
+    raise GateError(why)
 
 
 def _train_once(
@@ -170,8 +175,9 @@ def make_probe_step(bench: Workbench, spec: ProbeSpec) -> None:
         "natural": probe.natural,
         "natural_labels": probe.natural_labels,
     }
-    moved = {f"perturbation/{name}": tensor for name, tensor in probe.perturbations.items()}
-    bench.store.put(spec.kind, spec.id, {**tensors, **moved}, probe.info)
+    for name, block in probe.blocks.items():
+        tensors |= {f"{name}/{part}": tensor for part, tensor in vars(block).items()}
+    bench.store.put(spec.kind, spec.id, tensors, probe.info)
 
 
 def answer_step(bench: Workbench, spec: AnswerSpec) -> None:
@@ -182,10 +188,14 @@ def answer_step(bench: Workbench, spec: AnswerSpec) -> None:
 
 def read_probe(artifact: Artifact) -> Probe:
     """A stored probe."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in artifact.tensors.items():
+        if "/" in key:
+            name, part = key.rsplit("/", 1)
+            parts.setdefault(name, {})[part] = tensor
+    blocks = {name: Block(**tensors) for name, tensors in parts.items()}
     t = artifact.tensors
-    prefix = "perturbation/"
-    moved = {name.removeprefix(prefix): tensor for name, tensor in t.items() if name.startswith(prefix)}
-    return Probe(t["points"], t["views"], moved, t["natural"], t["natural_labels"], artifact.info)
+    return Probe(t["points"], t["views"], blocks, t["natural"], t["natural_labels"], artifact.info)
 
 
 def read_answers(artifact: Artifact) -> Answers:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from uapfp_dist.science.encoder import EncoderConfig, fit_encoders
 from uapfp_dist.science.fingerprint.draws import TrainingSet
-from uapfp_dist.science.fingerprint.panel import Panel
-from uapfp_dist.science.fingerprint.probe import block
+from uapfp_dist.science.fingerprint.panel import CLEAN, Panel
+from uapfp_dist.science.fingerprint.probe import PAPER, block_name
 from uapfp_dist.types import Format
 
 
@@ -52,8 +52,7 @@ class EncoderMethod:
 
     about: str
     perturbation: str | None
-    """`uap`, `random`, `lap`; None for clean points only."""
-    paper_xi_only: bool = False
+    """`uap`, `random`, `lap`, at every radius offered; `uap_paper`, at its own; None for clean points only."""
     other_victims_too: bool = False
     """Piracy of the training other victim counts as innocent when the encoder learns."""
 
@@ -61,9 +60,12 @@ class EncoderMethod:
         """Every radius offered, in both formats."""
         formats: tuple[Format, ...] = ("prob", "hard")
         if self.perturbation is None:
-            return tuple(Candidate("clean", fmt) for fmt in formats)
-        fractions = (1.0,) if self.paper_xi_only else panel.fractions
-        return tuple(Candidate(block(self.perturbation, f), fmt) for f in fractions for fmt in formats)
+            blocks = [CLEAN]
+        elif self.perturbation == PAPER:
+            blocks = [PAPER]
+        else:
+            blocks = [block_name(self.perturbation, fraction) for fraction in panel.fractions]
+        return tuple(Candidate(block, fmt) for block in blocks for fmt in formats)
 
     def score(
         self,
@@ -82,19 +84,19 @@ class EncoderMethod:
             [[row in p or row in i for row in learners] for p, i in zip(pirates, innocents, strict=True)]
         )
         encoders = fit_encoders(
-            panel.fingerprints(learners, candidate.block, candidate.format, panel.views),
+            panel.fingerprints(learners, candidate.block, candidate.format),
             torch.tensor([label[row] for row in learners]),
             keep,
             config,
             f"{seed}/{candidate.block}/{candidate.format}",
         )
         everyone = range(len(panel.members))
-        suspects = panel.fingerprints(everyone, candidate.block, candidate.format, panel.test_views)
+        suspects = panel.fingerprints(everyone, candidate.block, candidate.format, panel.n_test_views)
         return encoders.similarity(suspects, suspects[0])
 
     def queries(self, panel: Panel, candidate: Candidate) -> int:
-        """Points of the test views, each clean and perturbed."""
-        return panel.queries(candidate.block)
+        """The test views, clean and perturbed."""
+        return panel.images(*{CLEAN, candidate.block})
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class Agreement:
 
     def candidates(self, panel: Panel) -> tuple[Candidate, ...]:
         """Every radius offered, labels."""
-        return tuple(Candidate(block("uap", fraction), "hard") for fraction in panel.fractions)
+        return tuple(Candidate(block_name("uap", fraction), "hard") for fraction in panel.fractions)
 
     def score(
         self,
@@ -116,12 +118,12 @@ class Agreement:
         seed: str,
     ) -> Tensor:
         """(S, M, V) agreement per view; the same for every fold."""
-        labels = panel.block(candidate.block, "prob").argmax(2)[:, panel.test_views]
+        labels = panel.block(candidate.block, "prob").argmax(2)[:, panel.asked(candidate.block)]
         return (labels == labels[:1]).float().mean(2).expand(len(folds), -1, -1)
 
     def queries(self, panel: Panel, candidate: Candidate) -> int:
         """The perturbed points only."""
-        return panel.queries("clean")
+        return panel.images(candidate.block)
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ class Confidence:
 
     def candidates(self, panel: Panel) -> tuple[Candidate, ...]:
         """Probabilities; a label has no confidence."""
-        return (Candidate("clean", "prob"),)
+        return (Candidate(CLEAN, "prob"),)
 
     def score(
         self,
@@ -143,12 +145,12 @@ class Confidence:
         seed: str,
     ) -> Tensor:
         """(S, M, V) means per view; the same for every fold."""
-        confidence = panel.block("clean", "prob").max(2).values[:, panel.test_views]
+        confidence = panel.block(CLEAN, "prob").max(2).values[:, panel.asked(CLEAN)]
         return confidence.mean(2).expand(len(folds), -1, -1)
 
     def queries(self, panel: Panel, candidate: Candidate) -> int:
         """The clean points."""
-        return panel.queries("clean")
+        return panel.images(candidate.block)
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,33 @@ class NaturalErrors:
     def queries(self, panel: Panel, candidate: Candidate) -> int:
         """One image each."""
         return min(panel.n_natural, len(panel.natural_labels))
+
+
+@dataclass(frozen=True)
+class WeightedUap:
+    """Labels on x + v, weighted by the training models as `weighted_errors` weighs natural errors: no encoder.
+
+    The same answers as `uap` in labels, so that the two tell what the encoder adds.
+    """
+
+    about: str = "labels on x + v weighted by the training models, no encoder"
+
+    def candidates(self, panel: Panel) -> tuple[Candidate, ...]:
+        """Every radius offered, labels."""
+        return tuple(Candidate(block_name("uap", fraction), "hard") for fraction in panel.fractions)
+
+    def score(
+        self, panel: Panel, candidate: Candidate, folds: Sequence[TrainingSet], config: EncoderConfig, seed: str
+    ) -> Tensor:
+        """(S, M, 1) log likelihood ratios of piracy against innocence."""
+        labels = panel.block(candidate.block, "prob").argmax(2)[:, torch.unique(panel.asked(candidate.block))]
+        agree = labels == labels[:1]
+        scores = [weighted_error_scores(agree, list(f.piracy), list(f.homologous), agree.shape[1]) for f in folds]
+        return torch.stack(scores)[:, :, None]
+
+    def queries(self, panel: Panel, candidate: Candidate) -> int:
+        """The perturbed points only."""
+        return panel.images(candidate.block)
 
 
 @dataclass(frozen=True)
@@ -235,11 +264,12 @@ def weighted_error_scores(agree: Tensor, piracy: list[int], innocent: list[int],
 
 
 METHODS: dict[str, Method] = {
-    "uap_paper": EncoderMethod("UAP of the paper's norm, probabilities or labels", "uap", paper_xi_only=True),
-    "uap": EncoderMethod("UAP, norm and format chosen on training models", "uap"),
-    "uap_controls": EncoderMethod("as uap, the encoder also learns other-victim piracy", "uap", False, True),
+    "uap_paper": EncoderMethod("one UAP of the paper's norm", PAPER),
+    "uap": EncoderMethod("UAPs in turn over the views, norm and format chosen on training models", "uap"),
+    "uap_controls": EncoderMethod("as uap, the encoder also learns other-victim piracy", "uap", True),
+    "uap_weighted": WeightedUap(),
     "clean": EncoderMethod("clean points only", None),
-    "random": EncoderMethod("random vector of the UAP's norm", "random"),
+    "random": EncoderMethod("random vectors of the UAPs' norm, in turn over the views", "random"),
     "lap": EncoderMethod("local perturbation (DeepFool) at the UAP's norm", "lap"),
     "agreement": Agreement(),
     "confidence": Confidence(),

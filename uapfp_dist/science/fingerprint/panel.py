@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from uapfp_dist.science.fingerprint.probe import as_format, fingerprints, unique_queries
-from uapfp_dist.types import Answers, Format, Member, Probe
+from uapfp_dist.science.fingerprint.probe import as_format, fingerprints
+from uapfp_dist.types import Answers, Format, Member, Probe, ProbeSpec
+
+CLEAN = "clean"
 
 
 @dataclass(frozen=True)
@@ -18,38 +20,46 @@ class Panel:
     answers: tuple[Answers, ...]
     views: Tensor
     """(V, n) int64 into the points."""
+    gather: dict[str, Tensor]
+    """Perturbed block to (V, n) int64 into its answers."""
     n_test_views: int
     natural_labels: Tensor
     """(E,) the victim's label on its natural errors and lowest margins."""
     n_natural: int
     """How many of those a suspect is asked."""
     fractions: tuple[float, ...]
-    """Fractions of the paper's xi for which there are answers."""
+    """Fractions of the paper's xi that a method may choose from."""
 
     @staticmethod
-    def of(members: Sequence[Member], answers: Sequence[Answers], probe: Probe, n_test: int, n_natural: int) -> "Panel":
+    def of(members: Sequence[Member], answers: Sequence[Answers], probe: Probe, spec: ProbeSpec) -> "Panel":
         """Gather a panel; the victim must be the first member."""
         assert members[0].role == "victim"
-        fractions = tuple(sorted(float(f) for f in probe.info["uaps"]))
-        return Panel(tuple(members), tuple(answers), probe.views, n_test, probe.natural_labels, n_natural, fractions)
+        return Panel(
+            members=tuple(members),
+            answers=tuple(answers),
+            views=probe.views,
+            gather={name: block.gather for name, block in probe.blocks.items()},
+            n_test_views=spec.fingerprint.n_test_views,
+            natural_labels=probe.natural_labels,
+            n_natural=spec.fingerprint.n_natural,
+            fractions=spec.uap.xi_fractions,
+        )
 
-    def rows(self, *roles: str) -> list[int]:
-        """Rows of the members with one of `roles`."""
-        return [i for i, member in enumerate(self.members) if member.role in roles]
-
-    @property
-    def test_views(self) -> Tensor:
-        """The views a suspect is asked: the first n_test_views."""
-        return self.views[: self.n_test_views]
-
-    def fingerprints(self, rows: Sequence[int], block: str, fmt: Format, views: Tensor) -> Tensor:
-        """(len(rows), V, D) fingerprints of Eq. 6."""
-        return torch.stack([fingerprints(self.answers[row], views, block, fmt) for row in rows])
+    def fingerprints(self, rows: Sequence[int], block: str, fmt: Format, n_views: int | None = None) -> Tensor:
+        """(len(rows), V, D) fingerprints of Eq. 6, of the first `n_views` views or all."""
+        views = self.views[:n_views]
+        gather = None if block == CLEAN else self.gather[block][:n_views]
+        return torch.stack([fingerprints(self.answers[row], views, gather, block, fmt) for row in rows])
 
     def block(self, name: str, fmt: Format) -> Tensor:
-        """(M, Q, C) answers of every model to block `name`."""
+        """(M, S, C) answers of every model to block `name`."""
         return torch.stack([as_format(answers.blocks[name], fmt) for answers in self.answers])
 
-    def queries(self, block: str) -> int:
-        """Images a suspect is sent for one block's fingerprints."""
-        return unique_queries(self.test_views, block)
+    def asked(self, block: str) -> Tensor:
+        """(V, n) rows of block `block` that the test views use."""
+        index = self.views if block == CLEAN else self.gather[block]
+        return index[: self.n_test_views]
+
+    def images(self, *blocks: str) -> int:
+        """Unique images a suspect is sent for the test views of `blocks`."""
+        return sum(len(torch.unique(self.asked(block))) for block in blocks)

@@ -15,13 +15,14 @@ from uapfp_dist.science.perturbation.deepfool import deepfool
 from uapfp_dist.science.perturbation.uap import Uap, make_uap, search_xi
 from uapfp_dist.science.rng import seed_of, torch_rng
 from uapfp_dist.science.zoo.net import Net
-from uapfp_dist.types import Answers, FingerprintConfig, Format, Probe, ProbeSpec, UapConfig
+from uapfp_dist.types import Answers, Block, FingerprintConfig, Format, Probe, ProbeSpec, UapConfig
 
-PERTURBATIONS = ("uap", "random", "lap")
+PAPER = "uap_paper"
+"""The block of the paper's single UAP."""
 
 
-def block(perturbation: str, fraction: float) -> str:
-    """The name of the answers to one perturbation at one fraction of the paper's xi."""
+def block_name(perturbation: str, fraction: float) -> str:
+    """The name of the answers to one kind of perturbation at one fraction of the paper's xi."""
     return f"{perturbation}@{fraction:g}"
 
 
@@ -34,42 +35,70 @@ def make_probe(net: Net, spec: ProbeSpec, own: Tensor, held_out: Tensor, held_ou
         held_out: (M, c, h, w) PROBE: fooling rates and natural errors.
         held_out_labels: (M,) their true labels.
     """
+    config = spec.uap
     points, views = _select(net, own, spec.fingerprint, spec.id)
-    uaps = make_uaps(net, own, held_out, spec.uap, spec.id)
-    perturbations: dict[str, Tensor] = {}
-    direction = torch.randn(own[:1].shape, generator=torch_rng(spec.id, "random"))
+    rng = torch_rng(spec.id, "uap")
+    images = own[torch.randperm(len(own), generator=rng)[: config.n_images].to(own.device)]
+    norm = float(own.flatten(1).norm(dim=1).mean())
+    grid = [share * norm for share in config.xi_grid]
+    paper = search_xi(net, images, held_out, grid, config.target_fooling, config.algorithm, config.passes, rng)
+    blocks = {PAPER: in_turn(paper.v.cpu(), views)}
+    described = {"1": _describe([paper])}
     local = _local(net, points)
-    for fraction, uap in uaps.items():
-        norm = float(uap.v.norm())
-        perturbations[block("uap", fraction)] = uap.v.cpu()
-        perturbations[block("random", fraction)] = direction * (norm / direction.norm())
-        perturbations[block("lap", fraction)] = local * norm
+    for fraction in config.xi_fractions:
+        uaps = make_uaps(net, images, held_out, paper.xi * fraction, config, rng)
+        noise = torch.randn(len(uaps), *own.shape[1:], generator=torch_rng(spec.id, "random", fraction))
+        blocks[block_name("uap", fraction)] = in_turn(torch.cat([uap.v for uap in uaps]).cpu(), views)
+        blocks[block_name("random", fraction)] = in_turn(unit(noise) * paper.xi * fraction, views)
+        blocks[block_name("lap", fraction)] = per_point(local * paper.xi * fraction, views)
+        described[f"{fraction:g}"] = _describe(uaps)
     natural, n_errors = natural_errors(
         ask(net, held_out), held_out_labels, spec.fingerprint.n_natural, spec.fingerprint.max_natural
     )
     info = {
-        "uaps": {f"{fraction:g}": _describe(uap) for fraction, uap in uaps.items()},
-        "mean_image_norm": float(own.flatten(1).norm(dim=1).mean()),
-        "fooling_target_reached": uaps[1.0].fooling >= spec.uap.target_fooling,
+        "uaps": described,
+        "mean_image_norm": norm,
+        "fooling_target_reached": paper.fooling >= config.target_fooling,
         "n_points": views.shape[1],
         "n_views": views.shape[0],
         "unique_points": len(points),
         "natural_errors": n_errors,
         "topped_up": len(natural) - n_errors,
-        "round_to_8_bits": spec.uap.round_to_8_bits,
+        "round_to_8_bits": config.round_to_8_bits,
     }
-    images = held_out[natural].cpu()
-    labels = ask(net, images).argmax(1)
-    return Probe(points.cpu(), views, perturbations, images, labels, info)
+    wrong = held_out[natural].cpu()
+    return Probe(points.cpu(), views, blocks, wrong, ask(net, wrong).argmax(1), info)
 
 
-def _describe(uap: Uap) -> dict[str, float]:
+def in_turn(perturbations: Tensor, views: Tensor) -> Block:
+    """View j moves its points by perturbation j mod K; a point that two views move alike is sent once."""
+    k = (torch.arange(len(views)) % len(perturbations))[:, None].expand_as(views)
+    n_points = int(views.max()) + 1
+    pairs, gather = torch.unique(k * n_points + views, return_inverse=True)
+    return Block(perturbations, pairs % n_points, pairs // n_points, gather)
+
+
+def per_point(perturbations: Tensor, views: Tensor) -> Block:
+    """Every point has a perturbation of its own."""
+    each = torch.arange(len(perturbations))
+    return Block(perturbations, each, each, views)
+
+
+def unit(perturbations: Tensor) -> Tensor:
+    """(K, c, h, w) scaled to l2 norm 1 each; zero stays zero."""
+    return perturbations / perturbations.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
+
+
+def _describe(uaps: list[Uap]) -> dict[str, float]:
+    """Means over a set of UAPs."""
+    n = len(uaps)
     return {
-        "xi": uap.xi,
-        "l2": float(uap.v.norm()),
-        "linf": float(uap.v.abs().max()),
-        "fooling_rate": uap.fooling,
-        "fooling_rate_clipped": uap.fooling_clipped,
+        "n_uaps": n,
+        "xi": uaps[0].xi,
+        "l2": sum(float(uap.v.norm()) for uap in uaps) / n,
+        "linf": sum(float(uap.v.abs().max()) for uap in uaps) / n,
+        "fooling_rate": sum(uap.fooling for uap in uaps) / n,
+        "fooling_rate_clipped": sum(uap.fooling_clipped for uap in uaps) / n,
     }
 
 
@@ -81,41 +110,39 @@ def _select(net: Net, own: Tensor, config: FingerprintConfig, seed: str) -> tupl
     return own[index.to(own.device)], views
 
 
-def make_uaps(net: Net, own: Tensor, held_out: Tensor, config: UapConfig, seed: str) -> dict[float, Uap]:
-    """The paper's UAP (fraction 1) and those at smaller radii."""
-    rng = torch_rng(seed, "uap")
-    images = own[torch.randperm(len(own), generator=rng)[: config.n_images].to(own.device)]
-    norm = float(own.flatten(1).norm(dim=1).mean())
-    grid = [share * norm for share in config.xi_grid]
-    full = search_xi(net, images, held_out, grid, config.target_fooling, config.algorithm, config.passes, rng)
-    found = {1.0: full}
-    for fraction in config.xi_fractions:
-        if fraction != 1.0:
-            xi = full.xi * fraction
-            found[fraction] = make_uap(net, images, held_out, xi, config.algorithm, config.passes, rng)
+def make_uaps(
+    net: Net, images: Tensor, held_out: Tensor, xi: float, config: UapConfig, rng: torch.Generator
+) -> list[Uap]:
+    """UAPs of one radius that differ by their start, a random point of the sphere, and by the images they fit.
+
+    From zero they would nearly all be the same direction (protocol 2.17: diversity from seeds and data subsets).
+    """
+    found = []
+    for _ in range(config.n_uaps):
+        part = images[torch.randperm(len(images), generator=rng)[: max(1, len(images) // 4)].to(images.device)]
+        start = unit(torch.randn(images[:1].shape, generator=rng)) * xi
+        passes = max(1, config.passes // 2)
+        found.append(make_uap(net, part, held_out, xi, config.algorithm, passes, rng, start.to(images.device)))
     return found
 
 
 def _local(net: Net, points: Tensor) -> Tensor:
     """(P, c, h, w) DeepFool directions of unit norm (protocol 2.13: rescaled to the UAP's norm)."""
-    delta = torch.cat([deepfool(net, batch).delta for batch in points.split(500)]).cpu()
-    return delta / delta.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
+    return unit(torch.cat([deepfool(net, batch).delta for batch in points.split(500)]).cpu())
 
 
 def perturbed(probe: Probe, name: str) -> Tensor:
-    """The images (P, c, h, w) of one block: points plus perturbation, clipped to [0, 1]."""
-    if name == "clean":
-        return probe.points
-    images = (probe.points + probe.perturbations[name]).clamp(0.0, 1.0)
+    """The images (S, c, h, w) of one block: points plus perturbation, clipped to [0, 1]."""
+    block = probe.blocks[name]
+    images = (probe.points[block.point] + block.perturbations[block.which]).clamp(0.0, 1.0)
     return (images * 255).round() / 255 if probe.info["round_to_8_bits"] else images
 
 
 def answer(model: nn.Module, probe: Probe, device: torch.device) -> Answers:
     """Ask `model` every unique image of `probe` once."""
-    blocks = {"natural": ask(model, probe.natural.to(device))}
-    for name in ("clean", *probe.perturbations):
-        blocks[name] = ask(model, perturbed(probe, name).to(device))
-    return Answers(blocks)
+    sent = {"clean": probe.points, "natural": probe.natural}
+    blocks = {name: ask(model, images.to(device)) for name, images in sent.items()}
+    return Answers(blocks | {name: ask(model, perturbed(probe, name).to(device)) for name in probe.blocks})
 
 
 def as_format(probabilities: Tensor, fmt: Format) -> Tensor:
@@ -125,19 +152,18 @@ def as_format(probabilities: Tensor, fmt: Format) -> Tensor:
     return F.one_hot(probabilities.argmax(1), probabilities.shape[1]).float()
 
 
-def fingerprints(answers: Answers, views: Tensor, name: str, fmt: Format) -> Tensor:
+def fingerprints(answers: Answers, views: Tensor, gather: Tensor | None, name: str, fmt: Format) -> Tensor:
     """(V, D) fingerprints in the order of Eq. 6: f(x1), f(x1 + v), ..., f(xn), f(xn + v).
 
-    For the block `clean` there is no x + v: D = n C instead of 2 n C.
+    Args:
+        answers: one model's.
+        views: (V, n) into the block `clean`.
+        gather: (V, n) into the block `name`; None for clean points only, where D = n C instead of 2 n C.
+        name: a perturbed block.
+        fmt: probabilities or one-hot labels.
     """
     clean = as_format(answers.blocks["clean"], fmt)[views]
-    if name == "clean":
+    if gather is None:
         return clean.flatten(1)
-    moved = as_format(answers.blocks[name], fmt)[views]
+    moved = as_format(answers.blocks[name], fmt)[gather]
     return torch.stack([clean, moved], dim=2).flatten(1)
-
-
-def unique_queries(views: Tensor, name: str) -> int:
-    """Images a suspect is sent for the fingerprints of `views` (V, n) with one block."""
-    unique = len(torch.unique(views))
-    return unique if name == "clean" else 2 * unique
