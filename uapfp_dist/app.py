@@ -100,6 +100,8 @@ def run(config: Config, name: str, seed: int, surroundings: Surroundings) -> dic
     store = Store(places.storage)
     _keep_splits(store, plan, dataset)
     progress = Progress(workers=1)
+    if places.artifacts is None:
+        _tracker(places)  # a server that does not answer is told of now, not after the training
     body = _finished(plan, store, places)
     if body is None:
         progress.say(f"{name}, seed {seed}: {len(plan.members)} models, storage {places.storage}")
@@ -130,6 +132,8 @@ def _finished(plan: Plan, store: Store, places: Places) -> dict[str, Any] | None
 def _tracker(places: Places) -> Any:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     from uapfp_dist.tracking import MlflowTracker  # two seconds of import that --help should not wait for
 
     return MlflowTracker(places.mlflow_uri, places.artifacts)

@@ -1,0 +1,296 @@
+"""What the shortcuts are worth, as ratios (so that they hold on any machine), on one thread.
+
+    python jobs/benchmark.py                                   # digits, about a minute
+    python jobs/benchmark.py --data-root DATA                  # the UAP on Fashion-MNIST too
+    python jobs/benchmark.py --parts answers --report benchmark.json
+
+uap      projected gradient over the set against Moosavi-Dezfooli's loop, image by image, at equal radius: CPU seconds
+         until the highest held-out fooling rate that both reach
+
+answers  ask 200 views x 100 points as unique images once and gather, against asking view by view
+
+workers  share of the workers' time that a small evaluation spends on models
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import tyro
+from torch import Tensor
+
+from uapfp_dist.app import Surroundings, main, run
+from uapfp_dist.config import Config, VerdictConfig, ZooConfig, preset
+from uapfp_dist.errors import UserError
+from uapfp_dist.science.blackbox import ask, layer
+from uapfp_dist.science.data import load, make_splits
+from uapfp_dist.science.fingerprint.probe import answer, fingerprints, in_turn
+from uapfp_dist.science.fingerprint.selection import centre_points, neighbour_views, unique_points
+from uapfp_dist.science.perturbation.deepfool import deepfool
+from uapfp_dist.science.perturbation.uap import DEEPFOOL_STEPS, fooling_rate, project, search_xi, uap_sgd
+from uapfp_dist.science.rng import torch_rng
+from uapfp_dist.science.training import fit
+from uapfp_dist.science.zoo import Net, build
+from uapfp_dist.types import DataSpec, Probe, Recipe, UapConfig
+
+Part = Literal["uap", "answers", "workers"]
+CPU = torch.device("cpu")
+UAP_IMAGES = 300
+CHECK_EVERY = 25
+"""Images between two points of the loop's trace."""
+LOOP_PASSES = 5
+SGD_PASSES = (1, 2, 3, 5, 8, 12, 20)
+N_POINTS, N_VIEWS = 100, 200
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Measure ratios; several minutes with Fashion-MNIST."""
+
+    parts: tuple[Part, ...] = ("uap", "answers", "workers")
+    """What to measure."""
+    data_root: Path | None = None
+    """Folder with Fashion-MNIST in torchvision's layout; without it the UAP is measured on digits alone."""
+    workers: int | None = None
+    """Workers of the small evaluation (default: as in full_eval.py; 0 runs it in this process, without Ray)."""
+    report: Path | None = None
+    """Also write everything, traces included, as JSON to this file."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of a trace."""
+
+    seconds: float
+    """CPU seconds spent on the perturbation so far; measuring the fooling rate is not counted."""
+    fooling: float
+    """On held-out images, without clipping."""
+
+
+@dataclass
+class Stopwatch:
+    """CPU seconds of this process inside `with` blocks: other processes on the machine do not count."""
+
+    seconds: float = 0.0
+    started: float = field(default=0.0, repr=False)
+
+    def __enter__(self) -> "Stopwatch":
+        self.started = time.process_time()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.process_time() - self.started
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A trained victim, its training images and images it has never seen."""
+
+    name: str
+    net: Net
+    own: Tensor
+    held_out: Tensor
+
+
+def prepare(name: str, data_root: Path | None, width: int, samples_seen: int) -> Bench:
+    """Train architecture A on D_v of data set `name`."""
+    dataset = load(name, data_root)
+    data = preset("digits").data
+    splits = make_splits(dataset, DataSpec(name, dataset.digest, 0, data.train_share, data.outside_shares))
+    own, held_out = dataset.pixels(splits.d_v), dataset.pixels(splits.probe)[:1000]
+    net = build("A", dataset.shape, dataset.n_classes, width, 0, CPU)
+    net.normalise_by(own)
+    fit(net, own, dataset.labels[splits.d_v], Recipe("adam", 128, samples_seen), torch_rng("order"))
+    return Bench(name, net, own, held_out)
+
+
+def one_by_one(bench: Bench, images: Tensor, xi: float) -> Iterator[Point]:
+    """Moosavi-Dezfooli's loop: DeepFool on every image that v does not fool yet, added to v, projected."""
+    rng, watch = torch_rng("loop"), Stopwatch()
+    with watch:
+        labels = layer(bench.net, images, "forward").argmax(1)
+        v = torch.zeros_like(images[:1])
+    for _ in range(LOOP_PASSES):
+        for n, i in enumerate(torch.randperm(len(images), generator=rng).tolist(), start=1):
+            with watch:
+                found = deepfool(
+                    bench.net, images[i : i + 1] + v, labels[i : i + 1], max_steps=DEEPFOOL_STEPS
+                )
+                v = project(v + found.delta, xi)
+            if n % CHECK_EVERY == 0:
+                yield Point(watch.seconds, fooling_rate(bench.net, bench.held_out, v, clip=False))
+
+
+def over_the_set(bench: Bench, images: Tensor, xi: float) -> Iterator[Point]:
+    """`uap_sgd` for ever more passes, each from zero: its step lengths follow from the number of passes."""
+    for passes in SGD_PASSES:
+        watch = Stopwatch()
+        with watch:
+            v = uap_sgd(bench.net, images, xi, passes, torch_rng("sgd"))
+        yield Point(watch.seconds, fooling_rate(bench.net, bench.held_out, v, clip=False))
+
+
+def seconds_to(level: float, trace: list[Point]) -> float:
+    """The least CPU seconds with which a trace reaches `level`."""
+    return min(point.seconds for point in trace if point.fooling >= level)
+
+
+def uap_ratio(bench: Bench) -> dict[str, Any]:
+    """Both algorithms at the radius that the product would choose."""
+    config = UapConfig()
+    images = bench.own[torch.randperm(len(bench.own), generator=torch_rng("images"))[:UAP_IMAGES]]
+    norm = float(bench.own.flatten(1).norm(dim=1).mean())
+    grid = [share * norm for share in config.xi_grid]
+    found = search_xi(
+        bench.net, images, bench.held_out, grid, config.target_fooling, "sgd", config.passes, torch_rng("xi")
+    )
+    traces = {
+        "sgd": list(over_the_set(bench, images, found.xi)),
+        "one_by_one": list(one_by_one(bench, images, found.xi)),
+    }
+    best = {name: max(point.fooling for point in trace) for name, trace in traces.items()}
+    level = min(best.values())
+    seconds = {name: seconds_to(level, trace) for name, trace in traces.items()}
+    ratio = seconds["one_by_one"] / seconds["sgd"]
+    print(
+        f"uap, {bench.name}, {len(images)} images, xi {found.xi:.2f}: both reach fooling {level:.2f} "
+        f"(at best: sgd {best['sgd']:.2f}, one by one {best['one_by_one']:.2f}); sgd {seconds['sgd']:.2f} s, "
+        f"one by one {seconds['one_by_one']:.2f} s: ratio {ratio:.1f}"
+    )
+    return {
+        "xi": found.xi,
+        "fooling": level,
+        "best": best,
+        "seconds": seconds,
+        "ratio": ratio,
+        "traces": {name: [asdict(point) for point in trace] for name, trace in traces.items()},
+    }
+
+
+def probe_of(bench: Bench) -> Probe:
+    """200 views of 100 points of D_v with one universal perturbation."""
+    centres = centre_points(layer(bench.net, bench.own, "features"), N_POINTS, 0)
+    views = neighbour_views(layer(bench.net, bench.own, "forward"), centres, N_VIEWS, torch_rng("views"))
+    index, views = unique_points(views)
+    v = uap_sgd(bench.net, bench.own[:UAP_IMAGES], 1.0, 2, torch_rng("sgd"))
+    nothing = bench.own[:1]
+    return Probe(
+        bench.own[index],
+        views,
+        {"uap": in_turn(v, views)},
+        nothing,
+        torch.zeros(1, dtype=torch.long),
+        {"round_to_8_bits": False},
+    )
+
+
+def gathered(bench: Bench, probe: Probe) -> tuple[Tensor, int]:
+    """Fingerprints (V, D) from the answers to unique images, and how many those are."""
+    answers = answer(bench.net, probe, CPU)
+    prints = fingerprints(answers, probe.views, probe.blocks["uap"].gather, "uap", "prob")
+    return prints, sum(len(block) for block in answers.blocks.values())
+
+
+def view_by_view(bench: Bench, probe: Probe) -> tuple[Tensor, int]:
+    """The same fingerprints, every view asked anew."""
+    v = probe.blocks["uap"].perturbations
+    prints = []
+    for view in probe.views:
+        clean = probe.points[view]
+        pair = [ask(bench.net, images) for images in (clean, (clean + v).clamp(0.0, 1.0))]
+        prints.append(torch.stack(pair, dim=1).flatten())
+    return torch.stack(prints), 2 * probe.views.numel()
+
+
+def answers_ratio(bench: Bench) -> dict[str, Any]:
+    """Both ways to the same fingerprints."""
+    probe = probe_of(bench)
+    ways: dict[str, Callable[[Bench, Probe], tuple[Tensor, int]]] = {
+        "gathered": gathered,
+        "view_by_view": view_by_view,
+    }
+    prints, images, seconds = {}, {}, {}
+    for name, way in ways.items():
+        way(bench, probe)  # the first call pays for allocations
+        with Stopwatch() as watch:
+            prints[name], images[name] = way(bench, probe)
+        seconds[name] = watch.seconds
+    torch.testing.assert_close(prints["gathered"], prints["view_by_view"], rtol=1e-3, atol=1e-4)
+    ratio = seconds["view_by_view"] / seconds["gathered"]
+    print(
+        f"answers, {bench.name}, {N_VIEWS} views x {N_POINTS} points over {len(bench.own)} images: equal fingerprints; "
+        f"{images['view_by_view']} images in {seconds['view_by_view']:.2f} s view by view, "
+        f"{images['gathered']} in {seconds['gathered']:.3f} s gathered: ratio {ratio:.1f}"
+    )
+    return {"images": images, "seconds": seconds, "ratio": ratio}
+
+
+def small_evaluation() -> Config:
+    """Digits with few, short models; too few to decide anything."""
+    config = preset("digits")
+    zoo = ZooConfig(
+        epochs=10.0,
+        n_piracy=8,
+        n_soft_piracy=2,
+        n_homologous=10,
+        n_same_data=2,
+        n_other_piracy=(2, 2),
+        homologous_margin=1.0,
+        piracy_margin=1.0,
+    )
+    verdict = VerdictConfig(n_train=3, n_calibrate=4, n_draws=2, methods=("uap", "weighted_errors"))
+    encoder = replace(config.encoder, epochs=5)
+    return replace(config, zoo=zoo, verdict=verdict, encoder=encoder)
+
+
+def workers_busy(workers: int | None) -> dict[str, Any]:
+    """Run a small evaluation in a folder that is deleted afterwards, MLflow's files with it."""
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # nobody's server should keep a benchmark
+    with tempfile.TemporaryDirectory() as folder:
+        body = run(small_evaluation(), "benchmark", 0, Surroundings(storage=folder, workers=workers))
+    busy = body["workers_busy"]
+    print(f"workers, {body['models']['trained']} models trained: workers_busy {busy:.2f}")
+    return {key: body[key] for key in ("workers_busy", "models", "stage_seconds", "wall_seconds")}
+
+
+def victims(chosen: Benchmark) -> list[Bench]:
+    """Digits, and Fashion-MNIST where its folder is given."""
+    benches = [prepare("digits", None, width=8, samples_seen=20_000)]
+    if chosen.data_root is not None and "uap" in chosen.parts:
+        benches.append(prepare("fashion_mnist", chosen.data_root, width=16, samples_seen=60_000))
+    return benches
+
+
+def measure(chosen: Benchmark) -> dict[str, Any]:
+    """Every part asked for."""
+    found: dict[str, Any] = {}
+    benches = victims(chosen)
+    if "uap" in chosen.parts:
+        found["uap"] = {bench.name: uap_ratio(bench) for bench in benches}
+    if "answers" in chosen.parts:
+        found["answers"] = answers_ratio(benches[0])
+    if "workers" in chosen.parts:
+        found["workers"] = workers_busy(chosen.workers)
+    return found
+
+
+def job() -> None:
+    """Parse, measure, report."""
+    chosen = tyro.cli(Benchmark, args=sys.argv[1:], description=__doc__)
+    if chosen.report is not None and not chosen.report.resolve().parent.is_dir():
+        raise UserError(f"report: expected an existing folder for {chosen.report}, found none; make it first")
+    torch.set_num_threads(1)
+    found = measure(chosen)
+    if chosen.report is not None:
+        chosen.report.write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main(job)
