@@ -120,9 +120,7 @@ def one_by_one(bench: Bench, images: Tensor, xi: float) -> Iterator[Point]:
     for _ in range(LOOP_PASSES):
         for n, i in enumerate(torch.randperm(len(images), generator=rng).tolist(), start=1):
             with watch:
-                found = deepfool(
-                    bench.net, images[i : i + 1] + v, labels[i : i + 1], max_steps=DEEPFOOL_STEPS
-                )
+                found = deepfool(bench.net, images[i : i + 1] + v, labels[i : i + 1], max_steps=DEEPFOOL_STEPS)
                 v = project(v + found.delta, xi)
             if n % CHECK_EVERY == 0:
                 yield Point(watch.seconds, fooling_rate(bench.net, bench.held_out, v, clip=False))

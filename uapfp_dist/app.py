@@ -76,12 +76,14 @@ def settle(s: Surroundings) -> Places:
     uri = s.mlflow_uri or os.environ.get("MLFLOW_TRACKING_URI")
     if uri is None and "://" in storage:
         raise UserError(f"mlflow: with storage at {storage} expected --mlflow-uri, got none; name a tracking server")
-    local = uri is None
+    uri = uri or f"sqlite:///{storage}/mlflow.db"
+    # MLflow's own default for a database is ./mlruns of whoever writes: in a submitted job, a folder that is deleted.
+    beside = uri.startswith("sqlite:") and "://" not in storage
     return Places(
         storage,
         root.expanduser().resolve() if root else None,
-        uri or f"sqlite:///{storage}/mlflow.db",
-        Path(storage, "mlflow-artifacts").as_uri() if local else None,
+        uri,
+        Path(storage, "mlflow-artifacts").as_uri() if beside else None,
     )
 
 

@@ -110,7 +110,8 @@ def check(config: Config) -> None:
     """
     zoo, fingerprint, verdict = config.zoo, config.fingerprint, config.verdict
     _names("data set", (config.data.name,), DATASETS)
-    _names("architecture", (*zoo.architectures, zoo.victim_architecture), ARCHITECTURES)
+    _names("architecture", zoo.architectures, ARCHITECTURES)
+    _names("architecture", (zoo.victim_architecture,), ARCHITECTURES)
     _names("optimizer", zoo.optimizers, PEAK_RATES)
     _names("attack", config.extraction.attacks, EXTRACTIONS)
     _names("method", verdict.methods, METHODS)
@@ -125,6 +126,11 @@ def check(config: Config) -> None:
     _within("budget", config.extraction.budget, 1e-3, 1e3)
     _within("natural_share", config.extraction.natural_share, 0.01, 1.0)
     _within("train_share", config.data.train_share, 0.05, 0.95)
+    _within("rounds", config.extraction.rounds, 0 if config.extraction.natural_share == 1.0 else 1, 1000)
+    _within("number of radii in xi_grid", len(config.uap.xi_grid), 1, 1000)
+    _within("number of xi_fractions", len(config.uap.xi_fractions), 1, 100)
+    _within("n_uaps", config.uap.n_uaps, 1, 1000)
+    _within("tau", config.encoder.tau, 0.02, 100.0)
     _within("n_points", fingerprint.n_points, 2, 10**6)
     _within("n_views", fingerprint.n_views, 2, 10**6)
     _within("n_test_views", fingerprint.n_test_views, 2, fingerprint.n_views)

@@ -52,7 +52,7 @@ def supcon_loss(z: Tensor, labels: Tensor, tau: float, weight: Tensor | None = N
     present = torch.ones(z.shape[:2], dtype=torch.bool, device=z.device) if weight is None else weight
     others = present[:, None, :] & ~torch.eye(z.shape[1], dtype=torch.bool, device=z.device)
     positive = others & (labels[:, None] == labels[None, :])
-    # Cosines are at most 1, so exp(cos / tau) cannot overflow and needs no shift.
+    # Cosines are at most 1: exp(cos / tau) cannot overflow for tau above .0113 and needs no shift.
     logits = torch.bmm(unit, unit.transpose(1, 2)) / tau
     log_sum = ((logits.exp() * others).sum(2).clamp_min(1e-30)).log()
     n_positive = positive.sum(2)
@@ -126,7 +126,17 @@ def fit_encoders(fingerprints: Tensor, labels: Tensor, keep: Tensor, config: Enc
             optimizer.zero_grad()
             loss.sum().backward()
             optimizer.step()
-    return EncoderStack(basis, *(p.detach() for p in parameters))
+    w1, *rest = (p.detach() for p in parameters)
+    return EncoderStack(basis, _within_own_span(w1, coordinates, view_keep, config.span), *rest)
+
+
+def _within_own_span(w1: Tensor, coordinates: Tensor, keep: Tensor, most: int) -> Tensor:
+    """(S, R, H) first layers without the directions that only models left out of an encoder's training have.
+
+    There the weights are still the random initial ones; a suspect has no such component, so a left-out model must not.
+    """
+    own = [span_of(coordinates[kept], most) if not kept.all() else None for kept in keep]
+    return torch.stack([w if v is None else v @ (v.T @ w) for v, w in zip(own, w1, strict=True)])
 
 
 def span_of(fingerprints: Tensor, most: int) -> Tensor:

@@ -95,8 +95,11 @@ def needed_for(alpha: float) -> int:
 
 
 def conformal_p(score: float, calibration: Sequence[float]) -> float:
-    """(1 + #{innocent calibration models scoring >= the suspect}) / (1 + m): uniform at least, if exchangeable."""
-    return (1 + sum(other >= score for other in calibration)) / (1 + len(calibration))
+    """(1 + #{innocent calibration models scoring >= the suspect}) / (1 + m): uniform at least, if exchangeable.
+
+    A score that is no number accuses nobody.
+    """
+    return (1 + sum(not other < score for other in calibration)) / (1 + len(calibration))
 
 
 @dataclass(frozen=True)

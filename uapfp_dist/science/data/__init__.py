@@ -16,7 +16,7 @@ DATASETS = {
 }
 
 FEWEST_PER_CLASS = 10
-"""A class with fewer images cannot stand in D_v, D_homo, PROBE, ATTACK and EVAL."""
+"""A class with fewer images would all but surely be missing from D_v, PROBE, ATTACK or EVAL."""
 
 __all__ = ["DATASETS", "Dataset", "Splits", "load", "make_splits"]
 

@@ -26,7 +26,7 @@ def load_fashion_mnist(data_root: Path | None) -> Dataset:
     except UserError:
         raise
     except Exception as error:  # torchvision raises anything from EOFError to URLError here
-        cause = (str(error).splitlines() or [""])[0] or type(error).__name__
+        cause = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(
             f"fashion_mnist: expected the four IDX files in {where}, could not read or download them ({cause}); "
             "put the files there or allow the download"
@@ -47,5 +47,6 @@ def _part(data_root: Path, train: bool) -> FashionMNIST:
     except RuntimeError as missing:
         if "not found" not in str(missing):
             raise
-        data_root.mkdir(parents=True, exist_ok=True)
+        if not data_root.is_dir():  # a mistyped path must not become a folder
+            raise FileNotFoundError(f"no folder {data_root}") from missing
         return FashionMNIST(str(data_root), train=train, download=True)

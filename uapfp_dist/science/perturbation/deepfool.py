@@ -43,12 +43,11 @@ def deepfool(
             labels = model(images).argmax(1)
     total = torch.zeros_like(images)
     active = torch.arange(len(images), device=images.device)
-    for _ in range(max_steps + 1):
+    for _ in range(max_steps):
         x = (images[active] + (1 + overshoot) * total[active]).requires_grad_()
         logits = model(x)
         still = logits.argmax(1) == labels[active]
         if not bool(still.any()):
-            active = active[:0]
             break
         total[active[still]] += _step(logits, x, labels[active], still)
         active = active[still]

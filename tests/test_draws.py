@@ -1,0 +1,142 @@
+"""Who trains, who calibrates, who is tested: never the same model twice."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.pipeline.plan import Plan
+from uapfp_dist.science.fingerprint.draws import Draw, TrainingSet, leave_pairs_out, make_draw, stratified
+from uapfp_dist.science.rng import numpy_rng
+from uapfp_dist.types import INNOCENTS, PIRATES, Member
+
+N_TRAIN, N_CALIBRATE = 5, 19
+
+
+@pytest.fixture(scope="module")
+def members(digits_plan: Plan) -> tuple[Member, ...]:
+    """The victim and every suspect of the digits preset."""
+    return digits_plan.judged
+
+
+@pytest.fixture(scope="module")
+def draws(members: tuple[Member, ...]) -> list[Draw]:
+    """Twenty partitions."""
+    return [make_draw(members, i, N_TRAIN, N_CALIBRATE, "seed") for i in range(20)]
+
+
+def roles(rows: Sequence[int], members: Sequence[Member]) -> Counter[str]:
+    """How many rows of each role."""
+    return Counter(members[row].role for row in rows)
+
+
+def test_every_suspect_has_exactly_one_place(draws: list[Draw], members: tuple[Member, ...]) -> None:
+    """Training, calibration and test are disjoint and cover the suspects; the victim is none of them."""
+    suspects = [i for i, m in enumerate(members) if m.role in PIRATES + INNOCENTS]
+    for draw in draws:
+        t = draw.training
+        placed = [*t.piracy, *t.homologous, *t.other_victim, *draw.calibration, *draw.test]
+        assert sorted(placed) == suspects
+    assert 0 not in suspects
+
+
+def test_places_go_to_the_roles_they_are_for(draws: list[Draw], members: tuple[Member, ...]) -> None:
+    """5 + 5 train, homologous models calibrate; soft-label and same-data models are only ever tested."""
+    for draw in draws:
+        assert roles(draw.training.piracy, members) == {"piracy": N_TRAIN}
+        assert roles(draw.training.homologous, members) == {"homologous": N_TRAIN}
+        assert roles(draw.calibration, members) == {"homologous": N_CALIBRATE}
+        assert set(roles(draw.training.other_victim, members)) == {"other_victim_piracy"}
+        assert roles(draw.test, members) == {
+            "piracy": 7,
+            "homologous": 5,
+            "soft_piracy": 3,
+            "same_data": 3,
+            "other_victim_piracy": 3,
+        }
+
+
+def test_negatives_of_one_other_victim_are_tested_on_another(
+    draws: list[Draw], members: tuple[Member, ...]
+) -> None:
+    """All pirates of the training other victim train, none is tested; of the other all are tested, none trains."""
+    trained: Counter[str] = Counter()
+    for draw in draws:
+        seen = {members[row].group_of_victim for row in draw.training.other_victim}
+        unseen = {members[row].group_of_victim for row in draw.tested(members, "other_victim_piracy")}
+        assert len(seen) == len(unseen) == 1
+        assert not seen & unseen
+        trained.update(seen)
+    assert len(trained) == 2  # each other victim has its turn
+
+
+def test_training_and_calibration_spread_over_architectures(
+    draws: list[Draw], members: tuple[Member, ...]
+) -> None:
+    """No architecture has two models more than another, and no two draws need be alike."""
+    for draw in draws:
+        for rows in (draw.training.piracy, draw.training.homologous, draw.calibration):
+            counts = Counter(members[row].spec.architecture for row in rows)
+            assert len(counts) == 4
+            assert max(counts.values()) - min(counts.values()) <= 1
+    assert len({draw.training.homologous for draw in draws}) > 10
+
+
+def test_stratified_draw_spreads_optimizers_within_architectures(members: tuple[Member, ...]) -> None:
+    """Twelve of twenty-nine: one of every (architecture, optimizer)."""
+    rows = [i for i, m in enumerate(members) if m.role == "homologous"]
+    chosen = stratified(rows, members, 12, numpy_rng("stratified"))
+    cells = Counter((members[row].spec.architecture, members[row].spec.recipe.optimizer) for row in chosen)
+    assert len(cells) == 12
+    assert set(chosen) <= set(rows)
+
+
+def test_every_model_is_tested_in_some_draw(members: tuple[Member, ...]) -> None:
+    """The partition is random: nobody is always in training."""
+    many = [make_draw(members, i, N_TRAIN, N_CALIBRATE, "many") for i in range(150)]
+    tested = {row for draw in many for row in draw.test}
+    assert tested == {i for i, m in enumerate(members) if m.role in PIRATES + INNOCENTS}
+
+
+def test_draws_follow_from_seed_and_index(members: tuple[Member, ...]) -> None:
+    """The same again for the same; different for another seed or index."""
+    first = make_draw(members, 3, N_TRAIN, N_CALIBRATE, "seed")
+    assert first == make_draw(members, 3, N_TRAIN, N_CALIBRATE, "seed")
+    assert first.training != make_draw(members, 4, N_TRAIN, N_CALIBRATE, "seed").training
+    assert first.training != make_draw(members, 3, N_TRAIN, N_CALIBRATE, "other").training
+
+
+def test_a_single_other_victim_is_left_for_the_test(members: tuple[Member, ...]) -> None:
+    """Then no victim is left to hold the negatives against: none trains."""
+    groups = sorted({m.group_of_victim for m in members if m.role == "other_victim_piracy"})
+    one = [m for m in members if m.group_of_victim != groups[0]]
+    draw = make_draw(one, 0, N_TRAIN, N_CALIBRATE, "seed")
+    assert draw.training.other_victim == ()
+    assert len(draw.tested(one, "other_victim_piracy")) == 3
+
+
+def test_calibration_leaves_an_innocent_model_to_test(members: tuple[Member, ...]) -> None:
+    """More calibration models than there are: all but one, so that false accusation can still be measured."""
+    draw = make_draw(members, 0, N_TRAIN, 1000, "seed")
+    assert len(draw.calibration) == 29 - N_TRAIN - 1
+    assert len(draw.tested(members, "homologous")) == 1
+
+
+def test_too_few_models_are_refused(members: tuple[Member, ...]) -> None:
+    """In one line with both numbers."""
+    with pytest.raises(UserError, match=r"n_train = 12 .* 12 and 29"):
+        make_draw(members, 0, 12, N_CALIBRATE, "seed")
+
+
+def test_pairs_left_out_are_out_and_nobody_else_is() -> None:
+    """Each training model is left out once; the other victim's pirates stay."""
+    training = TrainingSet((1, 2, 3), (4, 5, 6), (7, 8))
+    folds = leave_pairs_out(training)
+    assert [pair for _, pair in folds] == [(1, 4), (2, 5), (3, 6)]
+    for fold, (p, h) in folds:
+        assert {*fold.piracy, p} == {1, 2, 3}
+        assert {*fold.homologous, h} == {4, 5, 6}
+        assert p not in fold.piracy
+        assert h not in fold.homologous
+        assert fold.other_victim == (7, 8)

@@ -1,0 +1,233 @@
+"""The statistics of accusation: what may be claimed, from how many models, with which error."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+from uapfp_dist.science.rng import numpy_rng
+from uapfp_dist.science.verdict import (
+    T_TEST_FINGERPRINTS,
+    T_TEST_REPEATS,
+    auc,
+    auc_over_draws,
+    conformal_p,
+    decide,
+    needed_for,
+    paper_t_test,
+    tpr_at_fpr,
+)
+
+
+@pytest.mark.parametrize(
+    ("score", "expected"),
+    [(0.9, 1 / 5), (0.8, 2 / 5), (0.75, 2 / 5), (0.5, 4 / 5), (0.1, 5 / 5), (-1.0, 5 / 5)],
+)
+def test_conformal_p_counts_the_innocents_that_score_as_high(score: float, expected: float) -> None:
+    """(1 + #{calibration >= suspect}) / (1 + m); ties count against the accusation."""
+    assert conformal_p(score, [0.1, 0.5, 0.5, 0.8]) == pytest.approx(expected)
+
+
+def test_conformal_p_never_goes_below_what_its_models_support() -> None:
+    """However extreme the suspect, m models support no more than 1 / (m + 1): 99.99 % takes 9,999 of them."""
+    for m in (1, 19, 99):
+        assert conformal_p(math.inf, [0.0] * m) == 1 / (m + 1)
+
+
+def continuous(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Scores without ties."""
+    return rng.normal(size=shape)
+
+
+def tied(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Scores of few values."""
+    return rng.integers(0, 4, size=shape).astype(float)
+
+
+@pytest.mark.parametrize("m", [19, 39])
+@pytest.mark.parametrize("draw", [continuous, tied])
+def test_innocent_suspects_are_accused_at_alpha_at_most(
+    draw: Callable[[np.random.Generator, tuple[int, int]], np.ndarray], m: int
+) -> None:
+    """Under exchangeability P(p <= a) <= a for every a, and = a without ties where a is a multiple of 1 / (m + 1)."""
+    trials = 4000
+    scores = draw(numpy_rng("exchangeable", m), (trials, m + 1))
+    p = np.array([conformal_p(row[0], row[1:].tolist()) for row in scores])
+    for alpha in (0.05, 0.1, 0.25, 0.5, 0.9):
+        error = 4 * math.sqrt(alpha * (1 - alpha) / trials)
+        rate = float((p <= alpha + 1e-12).mean())
+        assert rate <= alpha + error
+        if draw is continuous:
+            assert rate >= alpha - error
+
+
+@pytest.mark.parametrize(
+    ("alpha", "models"), [(0.05, 19), (0.01, 99), (0.1, 9), (0.5, 1), (0.3, 3), (0.0001, 9999)]
+)
+def test_models_needed_for_alpha(alpha: float, models: int) -> None:
+    """The fewest m with 1 / (m + 1) <= alpha."""
+    assert needed_for(alpha) == models
+    assert 1 / (models + 1) <= alpha + 1e-12 < 1 / models
+
+
+def test_decision_takes_the_largest_p_over_groups_large_enough() -> None:
+    """Innocent of one kind are enough to doubt; a group too small for alpha is named and has no say."""
+    low, high = [0.1] * 19, [*[0.1] * 18, 0.95]
+    assert decide(0.9, {"homologous": low}, 0.05).claim == "piracy"
+    doubted = decide(0.9, {"homologous": low, "same_data": high}, 0.05)
+    assert doubted.claim == "inconclusive"
+    assert doubted.p_value == pytest.approx(conformal_p(0.9, high))
+    assert doubted.not_calibrated_against == ()
+    small = decide(0.9, {"homologous": low, "same_data": high[1:]}, 0.05)
+    assert small.claim == "piracy"
+    assert small.p_value == pytest.approx(1 / 20)
+    assert small.not_calibrated_against == ("same_data",)
+
+
+@pytest.mark.parametrize(("m", "alpha"), [(18, 0.05), (98, 0.01), (0, 0.5)])
+def test_too_few_models_decide_nothing(m: int, alpha: float) -> None:
+    """It is said plainly, however the suspect scores; one model more and the claim can be made."""
+    verdict = decide(math.inf, {"homologous": [0.0] * m}, alpha)
+    assert verdict.claim == "cannot decide at this alpha"
+    assert verdict.p_value > alpha
+    assert verdict.not_calibrated_against == ("homologous",)
+    assert decide(math.inf, {"homologous": [0.0] * (m + 1)}, alpha).claim == "piracy"
+
+
+def test_no_calibration_at_all_decides_nothing() -> None:
+    """Without innocents nothing speaks against innocence."""
+    verdict = decide(1.0, {}, 0.05)
+    assert (verdict.claim, verdict.p_value) == ("cannot decide at this alpha", 1.0)
+
+
+def test_a_score_that_is_not_a_number_accuses_nobody() -> None:
+    """A suspect that answers NaN has shown no likeness; an innocent that does is no evidence against the suspect."""
+    assert conformal_p(math.nan, [0.1] * 19) == 1.0
+    assert decide(math.nan, {"homologous": [0.1] * 19}, 0.05).claim == "inconclusive"
+    assert conformal_p(0.9, [math.nan] * 19) == 1.0
+
+
+@pytest.mark.parametrize(("n_suspect", "n_homologous"), [(20, 400), (50, 60), (8, 12)])
+def test_paper_t_test_is_scipys_one_repeat_at_a_time(n_suspect: int, n_homologous: int) -> None:
+    """Mean p of 30 one-sided two-sample t-tests on 20 fingerprints a side (all where there are fewer)."""
+    rng = numpy_rng("scores", n_suspect)
+    suspect, homologous = rng.normal(0.3, 1.0, n_suspect), rng.normal(0.0, 1.0, n_homologous)
+    found = paper_t_test(torch.from_numpy(suspect), torch.from_numpy(homologous), numpy_rng("t"))
+    rng = numpy_rng("t")
+    sides = [
+        [rng.choice(side, min(T_TEST_FINGERPRINTS, len(side)), replace=False) for _ in range(T_TEST_REPEATS)]
+        for side in (suspect, homologous)
+    ]
+    p = [stats.ttest_ind(a, b, alternative="greater").pvalue for a, b in zip(*sides, strict=True)]
+    assert found == pytest.approx(float(np.mean(p)), rel=1e-9)
+
+
+@pytest.mark.parametrize(("suspect", "homologous", "p"), [(1.0, 0.2, 0.0), (0.2, 1.0, 1.0), (0.5, 0.5, 1.0)])
+def test_paper_t_test_of_constants_compares_means(suspect: float, homologous: float, p: float) -> None:
+    """Two samples without spread have no t: above is 0, equal or below is 1, never NaN."""
+    ours, theirs = torch.full((20,), suspect), torch.full((60,), homologous)
+    assert paper_t_test(ours, theirs, numpy_rng("t")) == p
+
+
+def test_paper_t_test_accuses_innocents_that_models_clear() -> None:
+    """Twenty fingerprints of one model are not twenty witnesses: why the decision is made by the model.
+
+    Each innocent model has a level of its own, its fingerprints scatter little around it.
+    """
+    rng, trials, m = numpy_rng("replication"), 300, 19
+    accused_t, accused_p = 0, 0
+    for _ in range(trials):
+        levels = rng.normal(size=m + 1)
+        prints = levels[:, None] + 0.1 * rng.normal(size=(m + 1, 20))
+        suspect, calibration = torch.from_numpy(prints[0]), torch.from_numpy(prints[1:])
+        accused_t += paper_t_test(suspect, calibration.flatten(), rng) <= 0.05
+        accused_p += conformal_p(float(suspect.mean()), calibration.mean(1).tolist()) <= 0.05
+    assert accused_t / trials > 0.25
+    assert accused_p / trials <= 0.05 + 4 * math.sqrt(0.05 * 0.95 / trials)
+
+
+def test_auc_is_scikit_learns_with_ties_counted_half() -> None:
+    """On scores with and without ties."""
+    rng = numpy_rng("auc")
+    for positive, negative in (
+        (rng.normal(0.5, 1, 30), rng.normal(0, 1, 50)),
+        (rng.integers(0, 4, 30).astype(float), rng.integers(0, 3, 50).astype(float)),
+        (np.ones(3), np.ones(4)),
+    ):
+        truth = np.r_[np.ones(len(positive)), np.zeros(len(negative))]
+        expected = roc_auc_score(truth, np.r_[positive, negative])
+        assert auc(torch.from_numpy(positive), torch.from_numpy(negative)) == pytest.approx(expected)
+
+
+def test_auc_of_an_empty_side_is_unknown() -> None:
+    """Neither 0 nor a half."""
+    assert math.isnan(auc(torch.zeros(0), torch.zeros(3)))
+    assert math.isnan(auc(torch.zeros(3), torch.zeros(0)))
+
+
+def scored_models(prefix: str, n: int, level: float, rng: np.random.Generator) -> dict[str, float]:
+    """Model id to score."""
+    return {f"{prefix}{i}": float(level + rng.normal()) for i in range(n)}
+
+
+def test_auc_over_draws_is_the_mean_with_an_interval_over_models() -> None:
+    """The interval holds the mean; with few models it is wide, and more draws of the same models do not narrow it."""
+    rng = numpy_rng("bootstrap")
+    widths = {}
+    for n in (5, 80):
+        draw = (scored_models("p", n, 1.0, rng), scored_models("n", n, 0.0, rng))
+        one, ten = (auc_over_draws([draw] * k, numpy_rng("resample")) for k in (1, 10))
+        expected = auc(torch.tensor(list(draw[0].values())), torch.tensor(list(draw[1].values())))
+        assert one.mean == pytest.approx(expected, abs=1e-6)
+        assert one.low <= one.mean <= one.high
+        assert (ten.low, ten.high) == pytest.approx((one.low, one.high))
+        assert (ten.minimum, ten.std) == pytest.approx((expected, 0.0), abs=1e-6)
+        widths[n] = one.high - one.low
+    assert widths[5] > 0.3
+    # Standard errors go with the square root of the number of models: 4 times here.
+    assert 2 < widths[5] / widths[80] < 8
+
+
+def test_auc_over_draws_spreads_over_draws() -> None:
+    """Mean, minimum and spread of the draws' areas; draws with an empty side are left out."""
+    perfect, inverted = ({"a": 1.0}, {"b": 0.0}), ({"a": 0.0}, {"b": 1.0})
+    found = auc_over_draws([perfect, inverted, ({}, {"b": 1.0})], numpy_rng("x"))
+    assert (found.mean, found.minimum, found.std) == (0.5, 0.0, 0.5)
+    nothing = auc_over_draws([({}, {})], numpy_rng("x"))
+    assert math.isnan(nothing.mean)
+    assert math.isnan(nothing.low)
+
+
+@pytest.mark.parametrize(
+    ("positive", "negative", "fpr", "expected"),
+    [
+        ([3.0, 2.0, 1.0, 0.0], [0.5] * 10, 0.0, 0.75),
+        ([3.0, 2.0], [9.0, *[0.0] * 19], 0.05, 1.0),  # one of twenty may be let through
+        ([3.0, 2.0], [9.0, *[0.0] * 18], 0.05, 0.0),  # one of nineteen may not
+        ([1.0, 1.0], [1.0] * 100, 0.05, 0.0),  # a tie is no catch
+        ([2.0, 0.0], [1.0], 1.0, 1.0),
+    ],
+)
+def test_tpr_at_fpr(positive: list[float], negative: list[float], fpr: float, expected: float) -> None:
+    """The share above the threshold that at most `fpr` of the negatives exceed."""
+    assert tpr_at_fpr(positive, negative, fpr) == expected
+
+
+def test_tpr_at_fpr_lets_no_more_negatives_through_than_allowed() -> None:
+    """And would let more through one step below, whatever the number of negatives (no rounding of n * fpr)."""
+    for n in range(1, 400):
+        negative = [float(i) for i in range(n)]
+        for fpr in (0.01, 0.05, 0.1):
+            allowed = math.floor(fpr * n + 1e-9)
+            caught = [tpr_at_fpr([rank - 0.5], negative, fpr) for rank in (n - allowed, n - allowed - 1)]
+            assert caught == [1.0, 0.0]
+
+
+def test_tpr_of_an_empty_side_is_unknown() -> None:
+    """No models, no rate."""
+    assert math.isnan(tpr_at_fpr([], [1.0], 0.05))
+    assert math.isnan(tpr_at_fpr([1.0], [], 0.05))
