@@ -133,9 +133,7 @@ def test_origins_are_what_the_roles_say(name: str, digits: Dataset, fashion: Dat
 def test_attacks_and_architectures_are_crossed(name: str, digits: Dataset, fashion: Dataset) -> None:
     """Every architecture is stolen with every attack: else the attack could not be told from the architecture."""
     pirates = [m.spec for m in plan_of(name, digits, fashion).members if m.role == "piracy"]
-    crossed = {
-        (spec.architecture, spec.origin.attack) for spec in pirates if isinstance(spec.origin, Extracted)
-    }
+    crossed = {(spec.architecture, spec.origin.attack) for spec in pirates if isinstance(spec.origin, Extracted)}
     assert crossed == {(a, attack) for a in "BCDE" for attack in EXTRACTIONS}
 
 

@@ -95,6 +95,7 @@ def run(config: Config, name: str, seed: int, surroundings: Surroundings) -> dic
     """
     started = time.perf_counter()
     check(config)
+    _check_numbers(surroundings)
     _check_report(surroundings.report)
     places = settle(surroundings)
     dataset = load(config.data.name, places.data_root)
@@ -214,6 +215,15 @@ def environment() -> dict[str, str]:
         "machine": platform.machine(),
         "gpu": gpu,
     }
+
+
+def _check_numbers(s: Surroundings) -> None:
+    if s.workers is not None and s.workers < 0:
+        raise UserError(f"workers: expected 0 (no Ray) or more, got {s.workers}; leave it out for one per CPU or GPU")
+    if s.gpus_per_worker is not None and s.gpus_per_worker < 0:
+        raise UserError(f"gpus-per-worker: expected 0 (CPU) or a share of a GPU, got {s.gpus_per_worker:g}")
+    if s.spec_timeout <= 0:
+        raise UserError(f"spec-timeout: expected seconds above 0, got {s.spec_timeout:g}")
 
 
 def _check_report(path: Path | None) -> None:

@@ -8,8 +8,7 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from uapfp_dist.pipeline.steps import stage_of
-from uapfp_dist.types import Done, Failed, Outcome, Spec
+from uapfp_dist.types import Failed, Outcome, Spec
 
 LOG_SECONDS = 10.0
 TERMINAL_SECONDS = 0.5
@@ -46,11 +45,11 @@ class Progress:
     def expect(self, specs: Iterable[Spec]) -> None:
         """What is to come."""
         for spec in specs:
-            self._stages.setdefault(stage_of(spec), _Stage()).total += 1
+            self._stages.setdefault(spec.stage, _Stage()).total += 1
 
     def observe(self, outcome: Outcome) -> None:
         """Count one outcome; a failure is told at once, with its cause."""
-        stage, now = self._stages[stage_of(outcome.spec)], time.monotonic()
+        stage, now = self._stages[outcome.spec.stage], time.monotonic()
         if isinstance(outcome, Failed):
             stage.failed += 1
             if not outcome.lost:
@@ -135,8 +134,3 @@ class Progress:
             return None
         wall = max(s.ended or 0.0 for s in spans) - min(s.started or 0.0 for s in spans)
         return sum(s.busy for s in spans) / (wall * max(1, self.workers))
-
-
-def is_new(outcome: Outcome) -> bool:
-    """True for work that was done in this run."""
-    return isinstance(outcome, Done) and not outcome.reused

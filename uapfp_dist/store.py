@@ -47,7 +47,10 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._fs, self.root = fsspec.core.url_to_fs(url)
+        try:
+            self._fs, self.root = fsspec.core.url_to_fs(url)
+        except (ImportError, ValueError) as error:  # an unknown kind of URL, or its driver is not installed
+            raise UserError(f"storage {url}: expected a path or an fsspec URL ({error}); choose --storage") from error
         self._local = isinstance(self._fs, fsspec.implementations.local.LocalFileSystem)
         marker = f"{self.root}/store.json"
         try:

@@ -47,6 +47,9 @@ class Spec:
     """A task. Subclasses are frozen dataclasses and say what must be done before them."""
 
     kind: ClassVar[str]
+    """Names the folder of its artifacts."""
+    stage: ClassVar[str]
+    """The stage it belongs to, as progress and reports name it."""
 
     @cached_property
     def id(self) -> str:
@@ -123,6 +126,7 @@ class ModelSpec(Spec):
     """One net of the zoo."""
 
     kind: ClassVar[str] = "model"
+    stage: ClassVar[str] = "zoo"
     data: DataSpec
     architecture: str
     width: int
@@ -204,6 +208,7 @@ class ProbeSpec(Spec):
     """All that is sent to a model: points, perturbations and natural errors of one victim."""
 
     kind: ClassVar[str] = "probe"
+    stage: ClassVar[str] = "probe"
     victim: ModelSpec
     uap: UapConfig
     fingerprint: FingerprintConfig
@@ -220,6 +225,7 @@ class AnswerSpec(Spec):
     """What one model answers to one probe."""
 
     kind: ClassVar[str] = "answers"
+    stage: ClassVar[str] = "answers"
     model: ModelSpec
     probe: ProbeSpec
 

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import signal
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ def session(address: str | None) -> Iterator[Machine]:
         UserError: no cluster there.
     """
     address = address or os.environ.get("RAY_ADDRESS")
+    on_terminate = signal.getsignal(signal.SIGTERM)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Ray warns about its own future
         try:
@@ -48,6 +50,7 @@ def session(address: str | None) -> Iterator[Machine]:
                 f"ray: expected a cluster at {address or 'this machine'}, could not reach it ({cause}); "
                 "check --address and RAY_AUTH_MODE / the auth token, or leave --address out to run here"
             ) from error
+    signal.signal(signal.SIGTERM, on_terminate)  # Ray puts its own in its place
     try:
         resources = ray.cluster_resources()
         yield Machine(int(resources.get("CPU", 1)), float(resources.get("GPU", 0)))

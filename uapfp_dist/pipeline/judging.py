@@ -96,7 +96,10 @@ def t_test_p(scored: Scored, row: int, draw: Draw, *seed: object) -> float:
 def claim_rates(
     draws: Sequence[ScoredDraw], members: Sequence[Member], method: str, alpha: float
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Role to share accused by the conformal decision, and by the paper's t-test, over all draws' test models."""
+    """Role to share accused by the conformal decision, and by the paper's t-test, over all draws' test models.
+
+    The first is empty where calibration is too small to decide: "never accused" would be a merit it has not.
+    """
     conformal: dict[str, list[bool]] = {}
     t_test: dict[str, list[bool]] = {}
     for d in draws:
@@ -106,7 +109,8 @@ def claim_rates(
         scores = model_scores(scored)
         for row in d.draw.test:
             role = members[row].role
-            conformal.setdefault(role, []).append(decision(scores, row, d.draw, alpha).claim == "piracy")
+            if len(d.draw.calibration) >= needed_for(alpha):
+                conformal.setdefault(role, []).append(decision(scores, row, d.draw, alpha).claim == "piracy")
             if scored.scores.shape[1] > 1:
                 p = t_test_p(scored, row, d.draw, method, d.draw.index, row)
                 t_test.setdefault(role, []).append(p <= alpha)

@@ -243,8 +243,8 @@ def summary(body: Mapping[str, Any]) -> str:
         f"at alpha {accusation['alpha']:g}: power {number(power_['conformal'])} "
         f"(weighted_errors {number(power_['conformal_weighted_errors'])}); falsely accused, conformal / t-test: "
         + ", ".join(
-            f"{group} {number(rate)} / {number(accusation['t_test'].get(group))}"
-            for group, rate in accusation["conformal"].items()
+            f"{group} {number(accusation['conformal'].get(group))} / {number(rate)}"
+            for group, rate in accusation["t_test"].items()
         ),
         "cannot decide at this alpha: "
         f"{body['calibration']['models']} calibration models, {body['calibration']['needed']} needed"

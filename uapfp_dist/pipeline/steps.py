@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -208,8 +208,3 @@ _STEPS: dict[type[Spec], Callable[[Workbench, Any], None]] = {
     ProbeSpec: make_probe_step,
     AnswerSpec: answer_step,
 }
-
-
-def stage_of(spec: Spec) -> str:
-    """The stage a spec belongs to, as progress and reports name it."""
-    return {"model": "zoo", "probe": "probe", "answers": "answers"}[cast(str, spec.kind)]

@@ -1,0 +1,244 @@
+"""For the tests of the whole: a tiny evaluation, and jobs as processes that are watched and never left behind."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from uapfp_dist.config import Config, preset
+from uapfp_dist.pipeline.arbiter import Arbiter
+from uapfp_dist.pipeline.evaluate import evaluate
+from uapfp_dist.pipeline.plan import Plan, make_plan
+from uapfp_dist.pipeline.report import Report
+from uapfp_dist.pipeline.steps import Workbench
+from uapfp_dist.progress import Progress
+from uapfp_dist.runtime import NullTracker, Pool, SerialPool, Tracker
+from uapfp_dist.science.data import load
+from uapfp_dist.store import Store
+
+ROOT = Path(__file__).resolve().parent.parent
+JOB = ROOT / "jobs" / "full_eval.py"
+NO_DATABASE = "not a database, whatever its name says. " * 9
+
+
+def tiny(alpha: float = 0.5) -> Config:
+    """Fourteen nets that learn little, in seconds. At alpha 0.5 a single calibration model is enough to decide."""
+    base = preset("digits")
+    return replace(
+        base,
+        zoo=replace(
+            base.zoo,
+            width=4,
+            epochs=4.0,
+            n_piracy=3,
+            n_homologous=4,
+            n_same_data=1,
+            n_soft_piracy=1,
+            n_other_piracy=(1, 1),
+            homologous_margin=0.9,
+            piracy_margin=0.9,
+        ),
+        uap=replace(base.uap, xi_grid=(0.3, 0.6), n_images=200, passes=2),
+        fingerprint=replace(base.fingerprint, n_points=10, n_views=4, n_test_views=4, n_natural=20, max_natural=50),
+        encoder=replace(base.encoder, epochs=3),
+        verdict=replace(base.verdict, alpha=alpha, n_train=2, n_calibrate=1, n_draws=2),
+    )
+
+
+def flags(config: Config) -> list[str]:
+    """The command line that turns its preset `digits` into `config`."""
+    base, found = preset("digits"), []
+    for section in fields(Config):
+        ours, theirs = getattr(config, section.name), getattr(base, section.name)
+        for item in fields(ours):
+            value = getattr(ours, item.name)
+            if value != getattr(theirs, item.name):
+                values = value if isinstance(value, tuple) else (value,)
+                found += [f"--{section.name}.{item.name.replace('_', '-')}", *map(str, values)]
+    return found
+
+
+def tiny_plan(config: Config | None = None) -> Plan:
+    """The plan of a tiny evaluation, seed 0."""
+    return make_plan(config or tiny(), 0, load("digits", None))
+
+
+def bench_on(store: Store) -> Workbench:
+    """A place to perform specs, on the CPU."""
+    return Workbench(store, None, torch.device("cpu"))
+
+
+def run_here(
+    plan: Plan,
+    store: Store,
+    pool: Pool | None = None,
+    threads: int = 1,
+    tracker: Tracker | None = None,
+) -> Report:
+    """Evaluate in this process, without Ray and MLflow."""
+    arbiter = Arbiter(plan, store, tracker or NullTracker(), threads)
+    chosen = pool or SerialPool(bench_on(store).perform)
+    with open(os.devnull, "w") as out:
+        return evaluate(plan, store, chosen, arbiter, Progress(workers=1, out=out), {})
+
+
+class Family:
+    """A process and all it brought forth. Members stay known when their parents die."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self.process = process
+        self._seen: set[tuple[int, str]] = set()
+
+    def look(self) -> None:
+        """Take note of every descendant there is now."""
+        table = _processes()
+        known = {self.process.pid} | {pid for pid, born in self._seen if table.get(pid, ("", 0))[0] == born}
+        grown = True
+        while grown:
+            more = {pid for pid, (_, parent) in table.items() if parent in known} - known
+            known |= more
+            grown = bool(more)
+        self._seen |= {(pid, table[pid][0]) for pid in known if pid in table}
+
+    def alive(self) -> list[int]:
+        """Members that still run (the dead that nobody has collected are dead)."""
+        table = _processes()
+        return [pid for pid, born in self._seen if table.get(pid, ("", 0))[0] == born]
+
+    def named(self, text: str) -> list[int]:
+        """Members that run with `text` in their command line."""
+        self.look()
+        return [pid for pid in self.alive() if text in command_line(pid)]
+
+    def end(self) -> None:
+        """Kill whoever is left."""
+        self.look()
+        for pid in self.alive():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait(timeout=30)
+
+
+def _processes() -> dict[int, tuple[str, int]]:
+    """Running processes: id to (start time, parent)."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                parts = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                if parts[0] not in "ZX":
+                    found[int(entry.name)] = (parts[19], int(parts[1]))
+    return found
+
+
+def command_line(pid: int) -> str:
+    """How a process was called, or what it calls itself."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:
+    """Poll `condition`; fail the test when it does not hold in time."""
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            raise AssertionError(f"waited {seconds:g} s in vain: {what}")
+        time.sleep(0.05)
+
+
+def free_ports(n: int) -> list[int]:
+    """Ports of this machine that nobody listens on."""
+    sockets = [socket.socket() for _ in range(n)]
+    try:
+        for s in sockets:
+            s.bind(("127.0.0.1", 0))
+        return [s.getsockname()[1] for s in sockets]
+    finally:
+        for s in sockets:
+            s.close()
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Of a job: this interpreter first, none of the settings that the person at the keyboard may have."""
+    theirs = ("RAY_", "MLFLOW_", "UAPFP_")
+    own = {key: value for key, value in os.environ.items() if not key.startswith(theirs)}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{own.get('PATH', '')}"
+    return {**own, "PATH": path, "OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled", **more}
+
+
+class Job(Family):
+    """full_eval.py on the tiny configuration, as a process.
+
+    Args:
+        folder: where storage, report and output go.
+        arguments: after those of the tiny configuration.
+        variables: of its environment.
+    """
+
+    def __init__(self, folder: Path, arguments: Iterable[str], variables: Mapping[str, str]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.storage = folder / "storage"
+        self.report_path = folder / "report.json"
+        self.report_path.unlink(missing_ok=True)
+        places = ("--storage", str(self.storage), "--report", str(self.report_path))
+        command = [sys.executable, str(JOB), "--preset", "digits", *flags(tiny()), *places, *arguments]
+        self._out, self._err = folder / "out.txt", folder / "err.txt"
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            super().__init__(
+                subprocess.Popen(command, cwd=folder, env=environment(), stdout=out, stderr=err, start_new_session=True)
+            )
+
+    @property
+    def stdout(self) -> str:
+        """What it has said so far."""
+        return self._out.read_text(errors="replace")
+
+    @property
+    def stderr(self) -> str:
+        """The same for progress and complaints."""
+        return self._err.read_text(errors="replace")
+
+    @property
+    def stored(self) -> int:
+        """Models in its storage."""
+        return len(list((self.storage / "model").glob("*.safetensors")))
+
+    def wait(self, seconds: float = 240.0) -> int:
+        """Its exit code."""
+
+        def over() -> bool:
+            self.look()
+            return self.process.poll() is not None
+
+        wait_until(over, seconds, f"the job to end; its last words: {self.stderr[-2000:]}")
+        return self.process.returncode
+
+    def finish(self) -> dict[str, Any]:
+        """Its report, once it has ended well and left nobody behind."""
+        assert self.wait() == 0, self.stderr[-3000:]
+        wait_until(lambda: not self.alive(), 15.0, "its processes to end")
+        report: dict[str, Any] = json.loads(self.report_path.read_text())
+        return report
+
+
+@contextmanager
+def job(folder: Path, *arguments: str, **variables: str) -> Iterator[Job]:
+    """A running job; whatever happens, nothing of it outlives the block."""
+    running = Job(folder, arguments, variables)
+    try:
+        yield running
+    finally:
+        running.end()

@@ -1,0 +1,259 @@
+"""What a person sees who mistypes: one line that says what was expected, exit code 2, nothing half-written."""
+
+import runpy
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from system import JOB, NO_DATABASE, flags, free_ports, job, tiny
+
+from uapfp_dist.cluster.session import Machine, workers_for
+from uapfp_dist.config import PRESETS
+from uapfp_dist.errors import UserError
+from uapfp_dist.science.data import DATASETS
+from uapfp_dist.science.extraction import EXTRACTIONS
+from uapfp_dist.science.fingerprint.methods import METHODS
+from uapfp_dist.science.training import PEAK_RATES
+from uapfp_dist.science.zoo import ARCHITECTURES
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended."""
+
+    code: object
+    out: str
+    err: str
+
+
+Run = Callable[..., Result]
+
+TWO_CPUS, ONE_GPU, THREE_GPUS = Machine(2, 0.0), Machine(8, 1.0), Machine(16, 3.0)
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """full_eval.py in this process, in an empty folder: cheap, for what is refused before any work begins."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("UAPFP_STORAGE", "UAPFP_DATA", "MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+
+    def call(*arguments: object) -> Result:
+        monkeypatch.setattr(sys, "argv", [str(JOB), *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(str(JOB), run_name="__main__")
+        return Result(end.value.code, *capfd.readouterr())
+
+    return call
+
+
+def refused(result: Result, *words: str) -> None:
+    """Exit code 2 and one line of complaint, with `words` in it. The job may have said first what it is about to do."""
+    lines = result.err.splitlines()
+    assert result.code == 2, result.err
+    assert [line for line in lines if not line.startswith("digits, seed 0: ")] == lines[-1:], result.err
+    assert lines[-1].startswith("full_eval: error: ")
+    assert "Traceback" not in result.err + result.out
+    for word in words:
+        assert word in lines[-1]
+
+
+def nothing_half_written(folder: Path) -> None:
+    assert not list(folder.rglob("*.tmp"))
+    assert not list(folder.rglob("model/*"))
+
+
+# --- names and numbers
+
+
+@pytest.mark.parametrize(
+    ("flag", "kind", "table"),
+    [
+        ("--preset", "preset", PRESETS),
+        ("--data.name", "data set", DATASETS),
+        ("--zoo.architectures", "architecture", ARCHITECTURES),
+        ("--zoo.victim-architecture", "architecture", ARCHITECTURES),
+        ("--zoo.optimizers", "optimizer", PEAK_RATES),
+        ("--extraction.attacks", "attack", EXTRACTIONS),
+        ("--verdict.methods", "method", METHODS),
+    ],
+)
+def test_an_unknown_name_lists_the_known_ones(
+    flag: str, kind: str, table: dict[str, object], run: Run, tmp_path: Path
+) -> None:
+    refused(run(flag, "nosuch"), f"unknown {kind} 'nosuch'", *table)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--fingerprint.n-points", 751], ["n_points", "at most the 750 images of D_v", "751"]),
+        (["--fingerprint.n-test-views", 21], ["n_test_views", "from 2 to 20", "21"]),
+        (["--verdict.alpha", 0], ["alpha", "got 0"]),
+        (["--verdict.n-train", 12], ["n_piracy", "got 12"]),
+        (["--zoo.overlap", 1.5], ["overlap", "from 0 to 1", "1.5"]),
+        (["--zoo.epochs", "nan"], ["epochs", "nan"]),
+        (["--zoo.epochs", -1], ["epochs", "-1"]),
+        (["--zoo.architectures"], ["at least one architecture"]),
+        (["--data.outside-shares", 0.5, 0.2, 0.2], ["outside_shares", "sum to 1"]),
+        (["--data.outside-shares", 1.2, -0.4, 0.2], ["outside_shares"]),
+        (["--uap.xi-grid"], ["xi_grid"]),
+        (["--uap.xi-grid", -0.1], ["xi_grid"]),
+        (["--uap.n-images", 0], ["n_images"]),
+        (["--encoder.batch-size", 0], ["batch_size"]),
+        (["--encoder.tau", 0], ["tau"]),
+        (["--zoo.n-other-piracy", -1], ["n_other_piracy"]),
+        (["--extraction.rounds", -1], ["rounds"]),
+        (["--workers", -1], ["workers"]),
+    ],
+)
+def test_a_number_that_cannot_work_is_refused_before_any_work(
+    arguments: list[object], words: list[str], run: Run, tmp_path: Path
+) -> None:
+    """The address makes sure of an end: what is let through stops there, for the wrong reason."""
+    refused(run("--address", "nowhere", *arguments), *words)
+    nothing_half_written(tmp_path)
+
+
+def test_a_flag_that_does_not_exist_is_refused(run: Run, tmp_path: Path) -> None:
+    result = run("--zoo.n-pirates", 3)
+    assert result.code == 2
+    assert "Traceback" not in result.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_mentions_every_preset(run: Run) -> None:
+    result = run("--help")
+    assert result.code == 0
+    words = result.out.replace("\n", " ")
+    assert all(name in words for name in PRESETS)
+
+
+# --- data
+
+
+def test_data_that_are_not_there(run: Run) -> None:
+    refused(run("--preset", "fashion_mnist-small"), "--data-root", "UAPFP_DATA")
+
+
+def test_data_that_are_torn(run: Run, tmp_path: Path) -> None:
+    """Four files of the right names and nothing in them."""
+    raw = tmp_path / "data" / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part in ("train", "t10k"):
+        for kind in ("images-idx3", "labels-idx1"):
+            (raw / f"{part}-{kind}-ubyte").write_bytes(b"\0\0\x08\x03\0\0")
+    refused(run("--preset", "fashion_mnist-small", "--data-root", tmp_path / "data"), str(raw))
+
+
+def test_a_folder_of_images_that_is_not_there(run: Run, tmp_path: Path) -> None:
+    refused(run("--data.name", "imagefolder", "--data-root", tmp_path / "none"), "none", "--data-root")
+
+
+def test_a_folder_with_a_torn_image(run: Run, tmp_path: Path) -> None:
+    """The 15th of 40 pictures was cut short."""
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        path = tmp_path / "pictures" / ("cat" if i % 2 else "dog") / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(path)
+    torn = tmp_path / "pictures" / "cat" / "15.png"
+    torn.write_bytes(torn.read_bytes()[:60])
+    refused(run("--data.name", "imagefolder", "--data-root", tmp_path / "pictures"), str(torn))
+
+
+# --- places
+
+
+def test_storage_that_is_a_file(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    refused(run("--storage", tmp_path / "file"), "file", "expected a folder that can be written")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_storage_of_another_version(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "store.json").write_text('{"format": 0}')
+    refused(run("--storage", tmp_path / "old"), "format 0", "choose another --storage")
+
+
+def test_remote_storage_wants_a_tracking_server(run: Run) -> None:
+    refused(run("--storage", "memory://somewhere"), "--mlflow-uri")
+
+
+def test_a_report_in_a_folder_that_is_not_there(run: Run, tmp_path: Path) -> None:
+    refused(run("--report", tmp_path / "none" / "report.json"), "existing folder")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_report_that_is_a_folder(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    refused(run("--report", tmp_path / "folder", *flags(tiny()), "--workers", 0), "report")
+    nothing_half_written(tmp_path)
+
+
+def ended(folder: Path, *arguments: str) -> Result:
+    """The tiny job as a process, for what is found out later; storage must be left without a single model."""
+    with job(folder, *arguments) as running:
+        code = running.wait(60.0)
+        nothing_half_written(folder)
+        return Result(code, running.stdout, running.stderr)
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_an_mlflow_server_that_does_not_answer(workers: str, tmp_path: Path) -> None:
+    """Known within seconds, before a zoo is trained for hours. With Ray the tracker lives in the arbiter's process."""
+    uri = f"http://127.0.0.1:{free_ports(1)[0]}"
+    refused(ended(tmp_path, "--mlflow-uri", uri, "--workers", workers), "mlflow", uri, "--mlflow-uri")
+
+
+def test_a_database_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "torn.db").write_text(NO_DATABASE)
+    refused(ended(tmp_path, "--mlflow-uri", f"sqlite:///{tmp_path}/torn.db", "--workers", "0"), "mlflow", "torn.db")
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_a_ray_cluster_that_does_not_answer(scheme: str, tmp_path: Path) -> None:
+    address = f"{scheme}127.0.0.1:{free_ports(1)[0]}"
+    refused(ended(tmp_path, "--address", address), "ray", address, "--address")
+
+
+@pytest.mark.parametrize(
+    ("machine", "workers", "share", "words"),
+    [
+        (TWO_CPUS, 3, None, "at most 2 .*got 3"),
+        (TWO_CPUS, None, 1.0, "gpus-per-worker: expected a cluster with GPUs"),
+        (ONE_GPU, 2, None, "at most 1 .*got 2"),
+        (ONE_GPU, 1, 2.0, "gpus-per-worker"),
+        (ONE_GPU, None, 2.0, "gpus-per-worker"),
+        (THREE_GPUS, None, 1.5, "gpus-per-worker"),
+        (THREE_GPUS, 7, 0.4, "at most 6 .*got 7"),
+    ],
+)
+def test_a_cluster_that_is_too_small(machine: Machine, workers: int | None, share: float | None, words: str) -> None:
+    """Ray would wait for ever for what it cannot give; no GPU is cut in two (three of 0.4 do not fit on one)."""
+    with pytest.raises(UserError, match=words):
+        workers_for(machine, workers, share)
+
+
+@pytest.mark.parametrize(
+    ("machine", "workers", "share", "expected"),
+    [
+        (TWO_CPUS, None, None, (2, 0.0)),
+        (ONE_GPU, None, None, (1, 1.0)),
+        (ONE_GPU, 2, 0.5, (2, 0.5)),
+        (ONE_GPU, None, 0.1, (8, 0.1)),
+        (ONE_GPU, 8, 0.0, (8, 0.0)),
+        (THREE_GPUS, None, 0.4, (6, 0.4)),
+        (THREE_GPUS, None, 2.0, (1, 2.0)),
+    ],
+)
+def test_as_many_workers_as_fit(
+    machine: Machine, workers: int | None, share: float | None, expected: tuple[int, float]
+) -> None:
+    assert workers_for(machine, workers, share) == expected

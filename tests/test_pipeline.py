@@ -1,0 +1,323 @@
+"""The whole evaluation, small: the same verdicts however it is run, and honest about what is missing."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from system import ROOT, bench_on, environment, run_here, tiny, tiny_plan
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.pipeline.plan import Plan
+from uapfp_dist.pipeline.report import Report, summary
+from uapfp_dist.runtime import NullTracker, SerialPool, attempt
+from uapfp_dist.science.fingerprint.methods import METHODS
+from uapfp_dist.store import Store
+from uapfp_dist.types import AnswerSpec, Done, Failed, Gate, ModelSpec, Outcome, ProbeSpec, Spec
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A tiny evaluation that was run once for all tests; copy its folder before changing it."""
+
+    plan: Plan
+    folder: Path
+    report: Report
+
+    def copy(self, to: Path, *kinds: str) -> Store:
+        """A store with its artifacts of `kinds`, or with all."""
+        if not kinds:
+            shutil.copytree(self.folder, to)
+        for kind in kinds:
+            shutil.copytree(self.folder / kind, to / kind)
+        return Store(str(to))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """Everything trained from nothing, one thread."""
+    folder = tmp_path_factory.mktemp("finished") / "store"
+    plan = tiny_plan()
+    return Finished(plan, folder, run_here(plan, Store(str(folder))))
+
+
+def verdicts(report: Report) -> list[dict[str, Any]]:
+    """To be compared exactly: floats to the last bit."""
+    found: list[dict[str, Any]] = report.body["verdicts"]
+    return found
+
+
+def refusing(store: Store, why: Callable[[Spec], str | None]) -> SerialPool:
+    """A pool in which some specs raise."""
+    bench = bench_on(store)
+
+    def perform(spec: Spec) -> None:
+        cause = why(spec)
+        if cause:
+            raise RuntimeError(cause)
+        bench.perform(spec)
+
+    return SerialPool(perform)
+
+
+def no_training(store: Store) -> SerialPool:
+    """A pool in which training a model or making a probe is an error."""
+    return refusing(store, lambda s: None if isinstance(s, AnswerSpec) else "should have been in the store")
+
+
+class Backwards:
+    """Takes everything that can be started and performs the last first."""
+
+    size = 1000
+
+    def __init__(self, perform: Callable[[Spec], None]) -> None:
+        self._perform = perform
+        self._stack: list[Spec] = []
+        self.order: list[str] = []
+
+    @property
+    def free(self) -> int:
+        return self.size - len(self._stack)
+
+    def submit(self, spec: Spec) -> None:
+        self._stack.append(spec)
+
+    def wait(self, timeout: float) -> list[Outcome]:
+        spec = self._stack.pop()
+        self.order.append(spec.id)
+        return [attempt(spec, self._perform, "backwards")]
+
+    def close(self) -> None:
+        pass
+
+
+# --- what comes out
+
+
+def test_the_report_has_what_others_read(finished: Finished) -> None:
+    body = finished.report.body
+    keys = {"seed", "stage_seconds", "models", "victim", "uap", "auc", "false_accusation", "power"}
+    keys |= {"unique_queries_per_suspect", "verdicts"}
+    assert keys <= set(body)
+    assert set(body["auc"]) == set(METHODS)
+    for formats in body["auc"].values():
+        assert "chosen" in formats
+        for groups in formats.values():
+            assert set(groups) == {"homologous", "other_victim", "same_data"}
+            assert all(area is None or 0.0 <= area <= 1.0 for area in groups.values())
+    assert set(body["auc"]["uap"]) == {"prob", "hard", "chosen"}
+    assert body["models"] == {"trained": 14, "reused": 0, "failed": 0}
+    assert set(body["stage_seconds"]) >= {"zoo", "probe", "answers"}
+    assert body["failures"] == []
+
+
+def test_every_test_model_gets_a_verdict(finished: Finished) -> None:
+    """Draw 0 tests 1 piracy, 1 homologous, 1 same data, 1 soft and one other victim's piracy, each once."""
+    found = verdicts(finished.report)
+    roles = sorted(v["role"] for v in found)
+    assert roles == ["homologous", "other_victim_piracy", "piracy", "same_data", "soft_piracy"]
+    assert len({v["model"] for v in found}) == len(found)
+    for v in found:
+        assert {"model", "role", "similarity", "p_value", "claim"} <= set(v)
+        assert 0.0 <= v["similarity"] <= 1.0 + 1e-6
+        assert 0.0 < v["p_value"] <= 1.0
+        assert v["claim"] == ("piracy" if v["p_value"] <= 0.5 else "inconclusive")
+
+
+def test_the_report_is_json_without_nan(finished: Finished) -> None:
+    assert json.loads(json.dumps(finished.report.body, allow_nan=False)) == json.loads(json.dumps(finished.report.body))
+
+
+def test_the_summary_names_every_method(finished: Finished) -> None:
+    assert all(method in summary(finished.report.body) for method in METHODS)
+
+
+def test_what_the_tracker_is_told(finished: Finished, tmp_path: Path) -> None:
+    """One card per model that was there, one entry per suspect, tables and figures, and an end."""
+    told: dict[str, list[Any]] = {"cards": [], "suspects": [], "files": [], "end": []}
+
+    class Listener(NullTracker):
+        def card(self, card: dict[str, Any]) -> None:
+            told["cards"].append(card)
+
+        def suspect(self, name: str, tags: dict[str, str], metrics: dict[str, float]) -> None:
+            told["suspects"].append((name, tags, metrics))
+
+        def folder(self, path: Path) -> None:
+            told["files"] += [str(file.relative_to(path)) for file in path.rglob("*.*")]
+
+    store = finished.copy(tmp_path / "s")
+    run_here(finished.plan, store, no_training(store), tracker=Listener())
+    assert len(told["cards"]) == 14
+    assert len(told["suspects"]) == 11, "all but the victim and the two other victims"
+    assert {tags["part"] for _, tags, _ in told["suspects"]} == {"training", "calibration", "test"}
+    assert all(metrics["accuracy"] > 0 for _, _, metrics in told["suspects"])
+    assert "report.json" in told["files"]
+    assert any(name.endswith(".csv") for name in told["files"])
+    assert any(name.endswith(".png") for name in told["files"])
+
+
+# --- the same, however it is run
+
+
+def test_a_second_run_trains_nothing(finished: Finished, tmp_path: Path) -> None:
+    store = finished.copy(tmp_path / "s")
+    report = run_here(finished.plan, store, refusing(store, lambda spec: "nothing was to be done"))
+    assert report.body["models"] == {"trained": 0, "reused": 14, "failed": 0}
+    assert verdicts(report) == verdicts(finished.report)
+
+
+@pytest.mark.parametrize("role", ["victim", "piracy", "homologous"])
+def test_a_torn_model_is_made_again_to_the_bit(role: str, finished: Finished, tmp_path: Path) -> None:
+    """Its answers go too, so that they are asked of the new one. Fits are dropped, or they would hide a change."""
+    store = finished.copy(tmp_path / "s", "model", "probe", "answers")
+    member = next(m for m in finished.plan.members if m.role == role)
+    before = store.get("model", member.spec.id).tensors
+    path = Path(store.path("model", member.spec.id))
+    path.write_bytes(path.read_bytes()[:-7])
+    store.discard("answers", finished.plan.answer(member).id)
+    report = run_here(finished.plan, store)
+    assert report.body["models"] == {"trained": 1, "reused": 13, "failed": 0}
+    after = store.get("model", member.spec.id).tensors
+    assert all(bool((after[name] == tensor).all()) for name, tensor in before.items())
+    assert verdicts(report) == verdicts(finished.report)
+
+
+@pytest.mark.parametrize("kind", ["probe", "answers", "draw"])
+def test_other_torn_artifacts_are_made_again(kind: str, finished: Finished, tmp_path: Path) -> None:
+    store = finished.copy(tmp_path / "s")
+    path = sorted((tmp_path / "s" / kind).iterdir())[0]
+    path.write_bytes(path.read_bytes()[:100])
+    report = run_here(finished.plan, store)
+    assert report.body["models"]["trained"] == 0
+    assert verdicts(report) == verdicts(finished.report)
+
+
+def test_two_threads_from_a_fresh_store_backwards(finished: Finished, tmp_path: Path) -> None:
+    """Neither the order of work, nor the threads of the arbiter, nor what was there before changes a bit."""
+    store = Store(str(tmp_path / "s"))
+    pool = Backwards(bench_on(store).perform)
+    report = run_here(finished.plan, store, pool, threads=2)
+    planned = [spec.id for spec in finished.plan.specs]
+    assert sorted(pool.order) == sorted(planned)
+    assert pool.order != planned
+    assert verdicts(report) == verdicts(finished.report)
+    assert report.body["auc_detail"] == finished.report.body["auc_detail"]
+    reference = Store(str(finished.folder))
+    for member in finished.plan.judged:
+        key = finished.plan.answer(member).id
+        ours, theirs = store.get("answers", key).tensors, reference.get("answers", key).tensors
+        assert ours.keys() == theirs.keys()
+        assert all(bool((ours[name] == theirs[name]).all()) for name in ours)
+
+
+# --- what is missing
+
+
+def test_one_broken_model_costs_one_model(finished: Finished, tmp_path: Path) -> None:
+    store = finished.copy(tmp_path / "s", "model", "probe", "answers")
+    broken = next(m for m in finished.plan.members if m.role == "same_data")
+    store.discard("model", broken.spec.id)
+    store.discard("answers", finished.plan.answer(broken).id)
+    report = run_here(finished.plan, store, refusing(store, lambda s: "struck" if s.id == broken.spec.id else None))
+    assert report.body["models"] == {"trained": 0, "reused": 13, "failed": 1}
+    failures = {f["kind"]: f for f in report.body["failures"]}
+    assert len(report.body["failures"]) == 2
+    assert failures["model"]["id"] == broken.spec.id
+    assert "RuntimeError: struck" in failures["model"]["error"]
+    assert not failures["model"]["lost"]
+    assert failures["answers"]["lost"]
+    assert broken.spec.id in failures["answers"]["error"]
+    assert broken.spec.id not in {v["model"] for v in verdicts(report)}
+    assert len(verdicts(report)) == len(verdicts(finished.report)) - 1
+    json.dumps(report.body, allow_nan=False)  # same_data has nobody left: null, not NaN
+    assert report.body["auc"]["uap"]["chosen"]["same_data"] is None
+
+
+def test_a_broken_other_victim_costs_its_pirates(finished: Finished, tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "s"))
+    plan = finished.plan
+    other = next(m.spec for m in plan.members if m.role == "other_victim")
+    thieves = [m for m in plan.members if m.group_of_victim == other.id]
+    report = run_here(plan, store, refusing(store, lambda s: "struck" if s.id == other.id else None))
+    lost = {f["id"] for f in report.body["failures"] if f["lost"]}
+    assert lost == {m.spec.id for m in thieves} | {plan.answer(m).id for m in thieves}
+    assert report.body["models"] == {"trained": 12, "reused": 0, "failed": 2}
+
+
+@pytest.mark.parametrize("kind", [ModelSpec, ProbeSpec])
+def test_without_victim_or_probe_there_is_no_report(kind: type[Spec], finished: Finished, tmp_path: Path) -> None:
+    """The one cause is told, not the hundreds of losses that follow."""
+    store = Store(str(tmp_path / "s"))
+    spec = finished.plan.members[0].spec if kind is ModelSpec else finished.plan.probe
+    if kind is ProbeSpec:
+        store = finished.copy(tmp_path / "s", "model")
+    with pytest.raises(UserError, match="struck"):
+        run_here(finished.plan, store, refusing(store, lambda s: "struck" if s.id == spec.id else None))
+
+
+def test_too_few_pirates_left(finished: Finished, tmp_path: Path) -> None:
+    store = finished.copy(tmp_path / "s", "model", "probe", "answers")
+    gone = next(m for m in finished.plan.members if m.role == "piracy")
+    store.discard("model", gone.spec.id)
+    store.discard("answers", finished.plan.answer(gone).id)
+    pool = refusing(store, lambda s: "struck" if s.id == gone.spec.id else None)
+    with pytest.raises(UserError, match="n_train"):
+        run_here(finished.plan, store, pool)
+
+
+def test_a_model_below_its_gate_fails_after_its_attempts(finished: Finished, tmp_path: Path) -> None:
+    """A gate no net can pass: the victim's accuracy plus one."""
+    store = finished.copy(tmp_path / "s", "model")
+    victim = finished.plan.members[0].spec
+    member = next(m.spec for m in finished.plan.members if m.role == "homologous")
+    hopeless = replace(member, gate=Gate(victim, margin=-1.0, attempts=3))
+    outcome = attempt(hopeless, bench_on(store).perform, "here")
+    assert isinstance(outcome, Failed)
+    assert "3 attempts" in outcome.error
+    accuracies = outcome.error.split("accuracy ")[1].split(" in ")[0].split(", ")
+    assert len(accuracies) == 3
+    assert len(set(accuracies)) > 1, "every attempt has a seed of its own"
+    assert not store.has("model", hopeless.id)
+    passing = replace(hopeless, gate=Gate(victim, margin=1.0, attempts=3))
+    assert isinstance(attempt(passing, bench_on(store).perform, "here"), Done)
+    assert store.get("model", passing.id).info["attempt"] == 0
+
+
+def test_too_few_calibration_models_decide_nothing(finished: Finished, tmp_path: Path) -> None:
+    """One innocent cannot show that fewer than one in twenty would look as guilty."""
+    store = finished.copy(tmp_path / "s", "model", "probe", "answers")
+    report = run_here(tiny_plan(tiny(alpha=0.05)), store, no_training(store))
+    assert {v["claim"] for v in verdicts(report)} == {"cannot decide at this alpha"}
+    assert report.body["calibration"] == {"models": 1, "needed": 19}
+    assert "cannot decide at this alpha" in summary(report.body)
+
+
+# --- the core is pure
+
+
+def test_the_core_imports_neither_ray_nor_mlflow_and_does_nothing(tmp_path: Path) -> None:
+    """In a process of its own: every module but the two places that may import them, and the app that joins all."""
+    program = """
+import importlib, pkgutil, random, sys, threading
+import numpy as np, torch
+torch.manual_seed(1); np.random.seed(1); random.seed(1)
+before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+import uapfp_dist
+for m in pkgutil.walk_packages(uapfp_dist.__path__, "uapfp_dist."):
+    if not m.name.startswith(("uapfp_dist.cluster", "uapfp_dist.tracking")):
+        importlib.import_module(m.name)
+print([name for name in ("ray", "mlflow") if name in sys.modules])
+after = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+print(torch.equal(before[0], after[0]) and before[1:] == after[1:])
+print(threading.active_count())
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(PYTHONPATH=str(ROOT)), capture_output=True, text=True)
+    assert done.stdout.split("\n")[:3] == ["[]", "True", "1"], done.stderr[-2000:]
+    assert not list(tmp_path.iterdir()), "importing writes nothing"

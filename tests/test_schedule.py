@@ -1,0 +1,226 @@
+"""The order of work: needs first, nobody twice, nobody forgotten, nobody idle without cause."""
+
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.pipeline.schedule import execute
+from uapfp_dist.runtime import SerialPool
+from uapfp_dist.types import Done, Failed, Outcome, Spec
+
+
+@dataclass(frozen=True)
+class Task(Spec):
+    """A spec that does nothing."""
+
+    kind: ClassVar[str] = "task"
+    name: str
+    before: tuple["Task", ...] = ()
+
+    @property
+    def needs(self) -> tuple[Spec, ...]:
+        """Those that come first."""
+        return self.before
+
+
+class FakePool:
+    """Performs nothing; finishes what is in work in an order of its own.
+
+    Args:
+        size: specs at once.
+        failing: names of tasks that fail.
+        pick: which of the running finishes next.
+    """
+
+    def __init__(self, size: int, failing: tuple[str, ...] = (), pick: Callable[[int], int] = lambda n: 0) -> None:
+        self.size, self._failing, self._pick = size, failing, pick
+        self.running: list[Task] = []
+        self.started: list[str] = []
+        self.loads: list[int] = []
+
+    @property
+    def free(self) -> int:
+        return self.size - len(self.running)
+
+    def submit(self, spec: Spec) -> None:
+        assert self.free > 0, "submitted more than there is room for"
+        assert isinstance(spec, Task)
+        self.running.append(spec)
+        self.started.append(spec.name)
+
+    def wait(self, timeout: float) -> list[Outcome]:
+        self.loads.append(len(self.running))
+        spec = self.running.pop(self._pick(len(self.running)))
+        return [Failed(spec, "broke") if spec.name in self._failing else Done(spec, 1.0, "fake")]
+
+    def close(self) -> None:
+        pass
+
+
+def nothing(spec: Spec) -> bool:
+    return False
+
+
+def run(specs: list[Task], pool: FakePool, stored: Callable[[Spec], bool] = nothing) -> list[tuple[str, Outcome]]:
+    """Names and outcomes, in order."""
+    found = []
+    for outcome in execute(specs, pool, stored):
+        assert isinstance(outcome.spec, Task)
+        found.append((outcome.spec.name, outcome))
+    return found
+
+
+def random_tasks(rng: random.Random, n: int) -> list[Task]:
+    """`n` tasks that need up to three earlier ones each."""
+    tasks: list[Task] = []
+    for i in range(n):
+        tasks.append(Task(str(i), tuple(rng.sample(tasks, min(len(tasks), rng.randrange(4))))))
+    return tasks
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_any_graph_under_any_timing(seed: int) -> None:
+    """Each outcome once; work starts only after its needs; what hangs on a failure is lost, and only that."""
+    rng = random.Random(seed)
+    tasks = random_tasks(rng, 30)
+    failing = tuple(t.name for t in rng.sample(tasks, 3))
+    shelved = {t.id for t in rng.sample(tasks, 6) if t.name not in failing}
+    pool = FakePool(rng.randrange(1, 5), failing, rng.randrange)
+    outcomes = run(tasks, pool, lambda spec: spec.id in shelved)
+
+    assert sorted(name for name, _ in outcomes) == sorted(t.name for t in tasks)
+    by_name = dict(outcomes)
+    place = {name: i for i, (name, _) in enumerate(outcomes)}
+    for task in tasks:
+        outcome = by_name[task.name]
+        bad = [t for t in task.before if isinstance(by_name[t.name], Failed)]
+        if task.id in shelved:
+            assert isinstance(outcome, Done)
+            assert outcome.reused
+        elif bad:
+            assert isinstance(outcome, Failed)
+            assert outcome.lost
+            assert task.name not in pool.started
+        else:
+            assert isinstance(outcome, Failed) == (task.name in failing)
+            assert not getattr(outcome, "lost", False)
+            assert all(place[t.name] < place[task.name] for t in task.before)
+            assert pool.started.count(task.name) == 1
+
+
+def test_reused_come_first_and_are_not_done_again() -> None:
+    a = Task("a")
+    b, c = Task("b", (a,)), Task("c")
+    pool = FakePool(1)
+    outcomes = run([a, b, c], pool, lambda spec: spec.id in {a.id, c.id})
+    assert [name for name, _ in outcomes] == ["a", "c", "b"]
+    assert pool.started == ["b"]
+
+
+def test_a_need_that_is_gone_is_made_again_while_its_dependant_is_kept() -> None:
+    a = Task("a")
+    b = Task("b", (a,))
+    pool = FakePool(1)
+    run([a, b], pool, lambda spec: spec.id == b.id)
+    assert pool.started == ["a"]
+
+
+def test_a_diamond_waits_for_both_sides() -> None:
+    top = Task("top")
+    left, right = Task("left", (top,)), Task("right", (top,))
+    bottom = Task("bottom", (left, right))
+    pool = FakePool(4)
+    names = [name for name, _ in run([top, left, right, bottom], pool)]
+    assert names == ["top", "left", "right", "bottom"]
+
+
+@pytest.mark.parametrize("broken", ["left", "right", "top"])
+def test_the_tip_of_a_diamond_is_lost_once(broken: str) -> None:
+    top = Task("top")
+    left, right = Task("left", (top,)), Task("right", (top,))
+    bottom = Task("bottom", (left, right))
+    outcomes = run([top, left, right, bottom], FakePool(2, (broken,)))
+    assert [name for name, _ in outcomes].count("bottom") == 1
+    lost = {name for name, o in outcomes if isinstance(o, Failed) and o.lost}
+    assert lost == ({"bottom"} if broken != "top" else {"left", "right", "bottom"})
+
+
+def test_a_chain_is_lost_to_its_end_and_says_why() -> None:
+    chain = [Task("0")]
+    for i in range(1, 5):
+        chain.append(Task(str(i), (chain[-1],)))
+    outcomes = dict(run([*chain, Task("free")], FakePool(1, ("1",))))
+    assert isinstance(outcomes["0"], Done)
+    assert isinstance(outcomes["free"], Done)
+    for i in (2, 3, 4):
+        found = outcomes[str(i)]
+        assert isinstance(found, Failed)
+        assert found.lost
+        assert chain[i - 1].id in found.error
+
+
+def test_all_workers_work_while_there_is_work() -> None:
+    pool = FakePool(3)
+    run([Task(str(i)) for i in range(9)], pool)
+    assert pool.loads == [3] * 7 + [2, 1]
+
+
+def test_a_freed_task_starts_beside_the_others() -> None:
+    a = Task("a")
+    b, c = Task("b", (a,)), Task("c", (a,))
+    pool = FakePool(2)
+    run([a, b, c], pool)
+    assert pool.loads == [1, 2, 1]
+
+
+def test_equal_specs_are_one_task() -> None:
+    pool = FakePool(2)
+    assert len(run([Task("a"), Task("a")], pool)) == 1
+
+
+def test_tick_is_called_while_a_slow_task_runs() -> None:
+    """A pool may come back empty-handed: the schedule goes on asking, and lets the progress line breathe."""
+
+    class Slow(FakePool):
+        naps = 3
+
+        def wait(self, timeout: float) -> list[Outcome]:
+            assert timeout <= 1.0
+            self.naps -= 1
+            return super().wait(timeout) if self.naps < 0 else []
+
+    ticks: deque[int] = deque()
+    assert len(list(execute([Task("a")], Slow(1), nothing, lambda: ticks.append(1)))) == 1
+    assert len(ticks) >= 3
+
+
+def test_nothing_to_do() -> None:
+    assert run([], FakePool(2)) == []
+
+
+def test_a_users_error_stops_everything() -> None:
+    """It would be the same for every spec: one line, not one failure per model."""
+
+    def refuse(spec: Spec) -> None:
+        raise UserError("no data here")
+
+    with pytest.raises(UserError, match="no data here"):
+        list(execute([Task("a"), Task("b")], SerialPool(refuse), nothing))
+
+
+def test_any_other_error_is_a_value() -> None:
+    def stumble(spec: Spec) -> None:
+        if isinstance(spec, Task) and spec.name == "a":
+            raise ZeroDivisionError("by nought")
+
+    a = Task("a")
+    outcomes = list(execute([a, Task("b", (a,)), Task("c")], SerialPool(stumble), nothing))
+    failed = [o for o in outcomes if isinstance(o, Failed)]
+    assert [f.lost for f in failed] == [False, True]
+    assert "ZeroDivisionError: by nought" in failed[0].error
+    assert __file__.rsplit("/", 1)[-1] in failed[0].error, "where it happened"

@@ -1,0 +1,218 @@
+"""Artifacts survive crashes, rot and strangers: what is read back is what was written, or nothing."""
+
+import json
+import os
+import pickle
+import shutil
+import threading
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+import torch
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.store import Store, TornArtifactError
+
+TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([7, 8])}
+INFO = {"accuracy": 0.1 + 0.2, "name": "größe", "nested": {"list": [1, None, True]}}
+
+
+def same(store: Store, key: str = "k") -> bool:
+    """Whether the artifact reads as it was written, to the bit."""
+    found = store.get("model", key)
+    return found.info == INFO and all(
+        found.tensors[name].dtype == tensor.dtype and torch.equal(found.tensors[name], tensor)
+        for name, tensor in TENSORS.items()
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A store with one artifact."""
+    made = Store(str(tmp_path / "store"))
+    made.put("model", "k", TENSORS, INFO)
+    return made
+
+
+@pytest.mark.parametrize("url", ["{tmp}/made/on/the/way", "file://{tmp}/b", "memory://uapfp-test/{tmp}"])
+def test_round_trip_under_path_and_url(url: str, tmp_path: Path) -> None:
+    store = Store(url.format(tmp=tmp_path))
+    assert not store.has("model", "k")
+    assert not store.intact("model", "k")
+    store.put("model", "k", TENSORS, INFO)
+    assert store.intact("model", "k")
+    assert same(Store(url.format(tmp=tmp_path))), "another process would open it anew"
+    store.discard("model", "k")
+    store.discard("model", "k")  # twice is as good as once
+    with pytest.raises(FileNotFoundError):
+        store.get("model", "k")
+
+
+def test_an_artifact_may_have_no_tensors(store: Store) -> None:
+    store.put("report", "r", {}, {"x": 1})
+    assert store.get("report", "r").tensors == {}
+    assert store.get("report", "r").info == {"x": 1}
+
+
+def test_views_and_grads_are_stored_as_plain_numbers(store: Store) -> None:
+    transposed = torch.arange(6.0).reshape(2, 3).T.requires_grad_()
+    store.put("model", "v", {"t": transposed}, {})
+    assert torch.equal(store.get("model", "v").tensors["t"], transposed.detach())
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_an_interrupted_put_leaves_nothing(error: BaseException, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*paths: str) -> None:
+        raise error
+
+    monkeypatch.setattr(os, "replace", stop)
+    with pytest.raises(type(error)):
+        store.put("model", "new", TENSORS, INFO)
+    assert not store.has("model", "new")
+    assert not list(Path(store.root).rglob("*.tmp"))
+
+
+def test_an_interrupted_put_leaves_the_artifact_that_was_there(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "replace", lambda *paths: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        store.put("model", "k", TENSORS, {"other": 1})
+    assert same(store)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.9, 0.999])
+def test_a_truncated_artifact_is_removed(share: float, store: Store) -> None:
+    path = Path(store.path("model", "k"))
+    raw = path.read_bytes()
+    path.write_bytes(raw[: int(share * len(raw))])
+    assert store.has("model", "k")
+    assert not store.intact("model", "k")
+    assert not path.exists(), "so that it is made again"
+
+
+def test_no_flipped_bit_changes_what_is_read(store: Store) -> None:
+    """Every byte of the file: the header's length, the header, the tensors. Labels that nobody reads may change."""
+    path = Path(store.path("model", "k"))
+    raw = path.read_bytes()
+    noticed = 0
+    for offset in range(len(raw)):
+        path.write_bytes(raw[:offset] + bytes([raw[offset] ^ (1 << offset % 7)]) + raw[offset + 1 :])
+        if store.intact("model", "k"):
+            assert same(store), f"a bit flipped at {offset} went unnoticed"
+        else:
+            noticed += 1
+            assert not path.exists()
+    assert noticed > 0.9 * len(raw)
+
+
+def test_reading_a_torn_artifact_says_what_to_do(store: Store) -> None:
+    path = Path(store.path("model", "k"))
+    raw = bytearray(path.read_bytes())
+    raw[-1] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(TornArtifactError, match="run again"):
+        store.get("model", "k")
+
+
+def test_a_whole_artifact_under_another_name_is_foreign(store: Store) -> None:
+    shutil.copy(store.path("model", "k"), store.path("model", "other"))
+    assert not store.intact("model", "other")
+    assert store.intact("model", "k")
+
+
+def test_two_writers_of_one_artifact_and_a_reader(store: Store) -> None:
+    """Whoever wins, a reader finds a whole artifact at any time."""
+    errors: list[BaseException] = []
+    writing = threading.Event()
+    writing.set()
+
+    def write() -> None:
+        try:
+            for _ in range(30):
+                Store(store.url).put("model", "k", TENSORS, INFO)
+        except BaseException as error:
+            errors.append(error)
+
+    def read() -> None:
+        try:
+            while writing.is_set():
+                assert same(store)
+        except BaseException as error:
+            errors.append(error)
+
+    reader = threading.Thread(target=read)
+    writers = [threading.Thread(target=write) for _ in range(2)]
+    for thread in (reader, *writers):
+        thread.start()
+    for thread in writers:
+        thread.join()
+    writing.clear()
+    reader.join()
+    assert not errors
+    assert not list(Path(store.root).rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("marker", ['{"format": 999}', '{"format": "1"}', "{}"])
+def test_a_store_of_another_version_is_refused(marker: str, store: Store) -> None:
+    Path(store.root, "store.json").write_text(marker)
+    with pytest.raises(UserError, match=r"expected artifacts of format 1.*--storage"):
+        Store(store.url)
+
+
+@pytest.mark.parametrize("marker", ["", "[]", '{"form'])
+def test_a_torn_marker_is_refused(marker: str, store: Store) -> None:
+    Path(store.root, "store.json").write_text(marker)
+    with pytest.raises(UserError, match="--storage"):
+        Store(store.url)
+
+
+@pytest.mark.parametrize("below", ["", "folder", "folder/deeper"])
+def test_a_file_where_the_folder_should_be(below: str, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    with pytest.raises(UserError, match="expected a folder that can be written"):
+        Store(str(file / below))
+    assert file.read_text() == "mine"
+
+
+def test_an_unknown_kind_of_url_is_the_users_error() -> None:
+    with pytest.raises(UserError, match="storage"):
+        Store("nosuchprotocol://bucket/x")
+
+
+def test_a_kind_of_url_whose_driver_is_not_installed() -> None:
+    """As s3:// is without s3fs."""
+    fsspec.register_implementation("uapfpmissing", "no.such.module.FS", errtxt="Install nosuch", clobber=True)
+    with pytest.raises(UserError, match="Install nosuch"):
+        Store("uapfpmissing://bucket/x")
+
+
+class Burglar:
+    """Unpickling it leaves a trace."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = str(trace)
+
+    def __reduce__(self) -> Any:
+        return open, (self.trace, "w")
+
+
+@pytest.mark.parametrize("how", ["pickle", "torch"])
+def test_a_pickle_is_refused_without_running_it(how: str, store: Store, tmp_path: Path) -> None:
+    trace, path = tmp_path / "trace", Path(store.path("model", "evil"))
+    if how == "pickle":
+        path.write_bytes(pickle.dumps(Burglar(trace)))
+    else:
+        torch.save({"w": Burglar(trace)}, path)
+    assert not store.intact("model", "evil")
+    assert not path.exists()
+    assert not trace.exists()
+
+
+def test_the_file_is_plain_safetensors(store: Store) -> None:
+    """Readable by others: eight bytes of length, then JSON."""
+    raw = Path(store.path("model", "k")).read_bytes()
+    header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
+    assert json.loads(header["__metadata__"]["info"]) == INFO
+    assert header["a"]["shape"] == [2, 3]
