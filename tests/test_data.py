@@ -118,9 +118,7 @@ def test_same_data_models_train_on_exactly_d_v(digits_splits: Splits) -> None:
     assert torch.equal(training_set(digits_splits, Trained("victim_set"), 9), digits_splits.d_v)
 
 
-def test_attackers_never_send_images_that_their_victim_was_trained_on(
-    digits_plan: Plan, digits_splits: Splits
-) -> None:
+def test_attackers_never_send_images_that_their_victim_was_trained_on(digits_plan: Plan, digits_splits: Splits) -> None:
     """Neither those of our victim nor those of the other victims, whose training sets are others."""
     victims = set()
     for member in digits_plan.members:

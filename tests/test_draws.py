@@ -57,9 +57,7 @@ def test_places_go_to_the_roles_they_are_for(draws: list[Draw], members: tuple[M
         }
 
 
-def test_negatives_of_one_other_victim_are_tested_on_another(
-    draws: list[Draw], members: tuple[Member, ...]
-) -> None:
+def test_negatives_of_one_other_victim_are_tested_on_another(draws: list[Draw], members: tuple[Member, ...]) -> None:
     """All pirates of the training other victim train, none is tested; of the other all are tested, none trains."""
     trained: Counter[str] = Counter()
     for draw in draws:
@@ -71,9 +69,7 @@ def test_negatives_of_one_other_victim_are_tested_on_another(
     assert len(trained) == 2  # each other victim has its turn
 
 
-def test_training_and_calibration_spread_over_architectures(
-    draws: list[Draw], members: tuple[Member, ...]
-) -> None:
+def test_training_and_calibration_spread_over_architectures(draws: list[Draw], members: tuple[Member, ...]) -> None:
     """No architecture has two models more than another, and no two draws need be alike."""
     for draw in draws:
         for rows in (draw.training.piracy, draw.training.homologous, draw.calibration):

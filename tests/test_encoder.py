@@ -108,9 +108,7 @@ def stack_of(encoders: EncoderStack, s: int) -> EncoderStack:
 def test_encoders_of_a_stack_do_not_feel_each_other() -> None:
     """Trained in company or by itself, an encoder comes out the same."""
     prints, labels = families(6, 4, 30)
-    keep = torch.tensor(
-        [[True] * 6, [False, False, True, True, True, True], [True, True, True, True, False, False]]
-    )
+    keep = torch.tensor([[True] * 6, [False, False, True, True, True, True], [True, True, True, True, False, False]])
     together = fit_encoders(prints, labels, keep, SMALL, "seed").similarity(prints, prints[0])
     for s in range(3):
         alone = fit_encoders(prints, labels, keep[s : s + 1], SMALL, "seed").similarity(prints, prints[0])

@@ -135,9 +135,7 @@ def test_jacobian_takes_one_signed_step(victim: Net, pool: Tensor) -> None:
 
 
 @pytest.mark.parametrize("labels", ["hard", "soft"])
-def test_ledger_counts_images_and_refuses_without_spending(
-    labels: Labels, victim: Net, held_out: Tensor
-) -> None:
+def test_ledger_counts_images_and_refuses_without_spending(labels: Labels, victim: Net, held_out: Tensor) -> None:
     """One query is one image. A batch beyond the budget costs nothing and tells nothing; what is left can be spent."""
     box = Blackbox(victim, 10, labels)
     box(held_out[:4])

@@ -31,9 +31,7 @@ TESTED = (3, 4, 7, 8, 9, 10, 12, 13)
 """Rows that no fold learns from."""
 
 FRACTIONS = (0.5, 0.75)
-VIEWS = torch.stack(
-    [torch.randperm(12, generator=torch_rng("views", i))[:N_VIEWS] for i in range(N_POINTS)], 1
-)
+VIEWS = torch.stack([torch.randperm(12, generator=torch_rng("views", i))[:N_VIEWS] for i in range(N_POINTS)], 1)
 
 
 def blocks_of_the_probe() -> dict[str, Block]:
@@ -172,9 +170,7 @@ def test_lineage_shows(method: str, panel: Panel) -> None:
         assert float(means[[3, 4]].mean()) > float(means[[7, 8]].mean()), candidate
 
 
-@pytest.mark.parametrize(
-    "method", ["uap_paper", "uap", "uap_controls", "clean", "random", "lap", "agreement"]
-)
+@pytest.mark.parametrize("method", ["uap_paper", "uap", "uap_controls", "clean", "random", "lap", "agreement"])
 def test_nobody_is_more_like_the_victim_than_itself(method: str, panel: Panel) -> None:
     """Its own similarity is 1 in every view."""
     for scores in scores_of(panel, method).values():

@@ -97,9 +97,7 @@ def test_unique_points_lead_back_to_the_views() -> None:
 
 @pytest.mark.parametrize("fmt", ["prob", "hard"])
 @pytest.mark.parametrize("name", ["uap_paper", "uap@0.5", "random@0.5", "lap@0.5"])
-def test_fingerprint_is_eq_6_and_gathering_is_asking(
-    name: str, fmt: Format, victim: Net, probe: Probe
-) -> None:
+def test_fingerprint_is_eq_6_and_gathering_is_asking(name: str, fmt: Format, victim: Net, probe: Probe) -> None:
     """[f(x1), f(x1 + v), ..., f(xn), f(xn + v)], asked view by view, equals what is gathered from unique answers.
 
     View j has perturbation j mod K of K universal ones; a local perturbation belongs to its point.

@@ -51,9 +51,7 @@ def deepfool_of_one(model: nn.Module, image: Tensor, label: int) -> Tensor:
     return (1 + OVERSHOOT) * total
 
 
-def moosavi_dezfooli(
-    model: nn.Module, images: Tensor, xi: float, passes: int, rng: torch.Generator
-) -> Tensor:
+def moosavi_dezfooli(model: nn.Module, images: Tensor, xi: float, passes: int, rng: torch.Generator) -> Tensor:
     """Algorithm 1 of "Universal adversarial perturbations" in the l2 ball, one image at a time."""
     labels = [label_of(model, image) for image in images]
     v = torch.zeros_like(images[0])

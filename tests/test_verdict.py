@@ -65,9 +65,7 @@ def test_innocent_suspects_are_accused_at_alpha_at_most(
             assert rate >= alpha - error
 
 
-@pytest.mark.parametrize(
-    ("alpha", "models"), [(0.05, 19), (0.01, 99), (0.1, 9), (0.5, 1), (0.3, 3), (0.0001, 9999)]
-)
+@pytest.mark.parametrize(("alpha", "models"), [(0.05, 19), (0.01, 99), (0.1, 9), (0.5, 1), (0.3, 3), (0.0001, 9999)])
 def test_models_needed_for_alpha(alpha: float, models: int) -> None:
     """The fewest m with 1 / (m + 1) <= alpha."""
     assert needed_for(alpha) == models

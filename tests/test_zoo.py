@@ -111,9 +111,7 @@ def spec_of(plan: Plan, architecture: str, optimizer: str, samples_seen: int) ->
     return ModelSpec(plan.data, architecture, 8, recipe, Trained("victim_set"), 0)
 
 
-def test_training_leaves_no_trace_and_depends_on_nothing_but_its_spec(
-    digits_plan: Plan, tmp_path: Path
-) -> None:
+def test_training_leaves_no_trace_and_depends_on_nothing_but_its_spec(digits_plan: Plan, tmp_path: Path) -> None:
     """Dropout included: the same weights whatever ran before, and the global generators as they were."""
     spec = spec_of(digits_plan, "E", "sgd", 1280)
     weights = []
