@@ -170,15 +170,6 @@ def test_workers_are_pinned_to_gpus(lab: Lab, tmp_path: Path) -> None:
     assert halves in ("0 0", "1 1")
 
 
-def test_more_workers_than_cpus(lab: Lab, tmp_path: Path) -> None:
-    with lab.job(tmp_path, "--workers", "9999") as running:
-        assert running.wait() == 2
-        last = running.stderr.splitlines()[-1]
-        assert last.startswith("full_eval: error: workers: expected at most")
-        assert "Traceback" not in running.stderr
-        wait_until(lambda: not running.alive(), 15.0, "the session to end")
-
-
 def test_a_torn_database_is_found_before_the_training(lab: Lab, tmp_path: Path) -> None:
     """It is the arbiter, in its own process, that opens the database; the driver must hear of it at once."""
     (tmp_path / "storage").mkdir()

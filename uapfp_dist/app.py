@@ -133,12 +133,12 @@ def _finished(plan: Plan, store: Store, places: Places) -> dict[str, Any] | None
 
 
 def _tracker(places: Places) -> Any:
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     from uapfp_dist.tracking import MlflowTracker  # two seconds of import that --help should not wait for
 
+    for name in ("alembic", "mlflow"):  # they set their own levels when imported
+        logging.getLogger(name).setLevel(logging.WARNING)
     return MlflowTracker(places.mlflow_uri, places.artifacts)
 
 
@@ -227,6 +227,8 @@ def _check_numbers(s: Surroundings) -> None:
 
 
 def _check_report(path: Path | None) -> None:
+    if path is not None and path.expanduser().is_dir():
+        raise UserError(f"report: expected a file, {path} is a folder; name a file in it")
     if path is not None and not path.expanduser().resolve().parent.is_dir():
         raise UserError(f"report: expected an existing folder for {path}, found none; make it or name another file")
 
@@ -246,7 +248,8 @@ def _tell(body: dict[str, Any], places: Places) -> None:
         f"{models['trained']} models trained, {models['reused']} reused, {models['failed']} failed; {seconds:.0f} s. "
         f"Artifacts: {places.storage}"
     )
-    print(f"Tables and figures: mlflow ui --backend-store-uri {places.mlflow_uri}", flush=True)
+    print(f"Tables and figures: mlflow ui --backend-store-uri {places.mlflow_uri}")
+    print("(in the page: experiment uapfp_dist, 'Model training', Runs)", flush=True)
 
 
 def main(job: Callable[[], object]) -> NoReturn:

@@ -130,6 +130,18 @@ def check(config: Config) -> None:
     _within("number of radii in xi_grid", len(config.uap.xi_grid), 1, 1000)
     _within("number of xi_fractions", len(config.uap.xi_fractions), 1, 100)
     _within("n_uaps", config.uap.n_uaps, 1, 1000)
+    for radius in config.uap.xi_grid:
+        _within("xi_grid", radius, 1e-6, 1e6)
+    _within("n_images", config.uap.n_images, 1, 10**9)
+    _within("passes", config.uap.passes, 1, 10**6)
+    for name in ("hidden", "embedding", "epochs", "batch_size", "span"):
+        _within(f"encoder {name}", getattr(config.encoder, name), 1, 10**6)
+    for name in ("n_soft_piracy", "n_same_data"):
+        _within(name, getattr(zoo, name), 0, 100_000)
+    for n in zoo.n_other_piracy:
+        _within("n_other_piracy", n, 0, 100_000)
+    _within("n_calibrate", verdict.n_calibrate, 1, 100_000)
+    _within("n_natural", fingerprint.n_natural, 1, 10**6)
     _within("tau", config.encoder.tau, 0.02, 100.0)
     _within("n_points", fingerprint.n_points, 2, 10**6)
     _within("n_views", fingerprint.n_views, 2, 10**6)

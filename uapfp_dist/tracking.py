@@ -9,6 +9,7 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from uapfp_dist.errors import UserError
 
@@ -35,7 +36,7 @@ class MlflowTracker:
             self._client = MlflowClient(uri)
             found = self._client.get_experiment_by_name(EXPERIMENT)
             self._experiment = found.experiment_id if found else self._client.create_experiment(EXPERIMENT, artifacts)
-        except (MlflowException, OSError, ValueError) as error:
+        except (MlflowException, SQLAlchemyError, OSError, ValueError) as error:
             cause = (str(error).splitlines() or [""])[0][:200]
             raise UserError(
                 f"mlflow: expected a tracking server or database at {uri}, could not reach it ({cause}); "

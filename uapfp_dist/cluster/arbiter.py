@@ -17,17 +17,21 @@ from uapfp_dist.store import Store
 from uapfp_dist.types import Outcome
 
 POLL_SECONDS = 1.0
+BEGIN_SECONDS = 300.0
 
 
 class _Actor:
     """Runs the arbiter; a user's error comes back as a value."""
 
     def __init__(self, plan: Plan, storage: str, tracker: Callable[[], Tracker], threads: int) -> None:
-        self._arbiter = Arbiter(plan, Store(storage), tracker(), threads)
+        self._make = lambda: Arbiter(plan, Store(storage), tracker(), threads)
+        self._arbiter: Arbiter | None = None
+        self._draws = plan.config.verdict.n_draws
 
     def call(self, name: str, *arguments: Any) -> Any:
         """`Arbiter.<name>(*arguments)`, one call after the other."""
         try:
+            self._arbiter = self._arbiter or self._make()
             return getattr(self._arbiter, name)(*arguments)
         except UserError as error:
             return error
@@ -35,7 +39,7 @@ class _Actor:
     @ray.method(concurrency_group="watch")
     def progress(self) -> tuple[int, int]:
         """Draws fitted and draws in all; answered while `call` is at work."""
-        return self._arbiter.progress()
+        return self._arbiter.progress() if self._arbiter else (0, self._draws)
 
 
 class RayArbiter:
@@ -59,10 +63,20 @@ class RayArbiter:
         self._actor: Any = self._make()
         self._calls: list[tuple[str, Any]] = []
         self._pending: list[ray.ObjectRef] = []
+        self._actor.call.remote("progress")  # opens the tracker while the workers start
 
     def begin(self, settings: Mapping[str, Any]) -> None:
-        """Open the run; returns at once."""
+        """Open the run. Waits: a tracker that cannot be had is told of now, not after the training."""
         self._call("begin", settings)
+        try:
+            result = ray.get(self._pending[0], timeout=BEGIN_SECONDS)
+        except GetTimeoutError as error:
+            raise UserError(
+                f"mlflow: expected the tracker to open a run within {BEGIN_SECONDS:g} s, it did not; is it reachable "
+                "from the cluster's nodes? check --mlflow-uri"
+            ) from error
+        if isinstance(result, UserError):
+            raise result
 
     def observe(self, outcome: Outcome) -> None:
         """Hand over an outcome; returns at once."""

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ def session(address: str | None) -> Iterator[Machine]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Ray warns about its own future
         try:
+            _knock(address)
             ray.init(
                 address=address or "local",
                 include_dashboard=None if address else False,
@@ -58,6 +60,13 @@ def session(address: str | None) -> Iterator[Machine]:
         ray.shutdown()
 
 
+def _knock(address: str | None) -> None:
+    """Ray tries for minutes where nobody listens; a refused connection is known at once."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10.0).close()
+
+
 def workers_for(machine: Machine, workers: int | None, gpus_per_worker: float | None) -> tuple[int, float]:
     """(workers, GPU share of each): one per GPU where there are GPUs, else one per CPU, unless told otherwise.
 
@@ -69,11 +78,17 @@ def workers_for(machine: Machine, workers: int | None, gpus_per_worker: float | 
         raise UserError(
             f"gpus-per-worker: expected a cluster with GPUs for {gpus:g} each, it has none; leave the option out"
         )
-    most = int(machine.gpus / gpus) if gpus else machine.cpus
-    most = min(most, machine.cpus)
+    if gpus > machine.gpus or (gpus > 1 and gpus % 1):
+        raise UserError(
+            f"gpus-per-worker: expected a share of one GPU or a whole number up to {machine.gpus:g}, got {gpus:g}"
+        )
+    most = machine.cpus
+    if gpus:  # no share is cut in two: 0.4 goes twice into each GPU
+        fit = machine.gpus // gpus if gpus >= 1 else int(machine.gpus) * int(1 / gpus + 1e-9)
+        most = min(most, int(fit))
     if workers is not None and workers > most:
         raise UserError(
             f"workers: expected at most {most} ({machine.cpus} CPUs, {machine.gpus:g} GPUs), got {workers}; "
             "ask for fewer or add nodes"
         )
-    return (workers if workers is not None else max(1, most)), gpus
+    return (workers if workers is not None else most), gpus
