@@ -1,10 +1,12 @@
 """What every classifier of the zoo can do."""
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
 
-class Net(nn.Module):
+class Net(nn.Module, ABC):
     """A classifier of images in [0, 1]: normalisation inside, penultimate features beside the logits."""
 
     mean: Tensor
@@ -21,13 +23,13 @@ class Net(nn.Module):
         self.mean.copy_(images.mean(dims, keepdim=True))
         self.std.copy_(images.std(dims, keepdim=True).clamp_min(1e-3))
 
+    @abstractmethod
     def body(self, normalised: Tensor) -> Tensor:
         """(B, c, h, w) normalised images to (B, F) penultimate features."""
-        raise NotImplementedError
 
+    @abstractmethod
     def head(self, features: Tensor) -> Tensor:
         """(B, F) to (B, C) logits."""
-        raise NotImplementedError
 
     def features(self, images: Tensor) -> Tensor:
         """(B, c, h, w) in [0, 1] to (B, F) penultimate features."""
