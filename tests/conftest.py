@@ -10,7 +10,7 @@ from uapfp_dist.science.data import Dataset, Splits, load, make_splits
 from uapfp_dist.science.rng import torch_rng
 from uapfp_dist.science.training import fit
 from uapfp_dist.science.zoo import Net, build
-from uapfp_dist.types import Recipe
+from uapfp_dist.specs import Recipe
 
 CPU = torch.device("cpu")
 

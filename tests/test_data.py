@@ -17,7 +17,7 @@ from uapfp_dist.pipeline.plan import Plan
 from uapfp_dist.pipeline.steps import attack_pool
 from uapfp_dist.science.data import DATASETS, FEWEST_PER_CLASS, Dataset, Splits, load, make_splits
 from uapfp_dist.science.data.splits import index_digest, training_set
-from uapfp_dist.types import DataSpec, Extracted, Trained
+from uapfp_dist.specs import DataSpec, Extracted, Trained
 
 OUTSIDE = (0.5, 0.2, 0.3)
 

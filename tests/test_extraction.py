@@ -13,7 +13,7 @@ from uapfp_dist.science.extraction import EXTRACTIONS, extract
 from uapfp_dist.science.rng import torch_rng
 from uapfp_dist.science.training import Trainer
 from uapfp_dist.science.zoo import Net, build
-from uapfp_dist.types import Labels, Recipe
+from uapfp_dist.specs import Labels, Recipe
 
 CPU = torch.device("cpu")
 

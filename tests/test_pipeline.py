@@ -17,8 +17,9 @@ from uapfp_dist.pipeline.plan import Plan
 from uapfp_dist.pipeline.report import Report, summary
 from uapfp_dist.runtime import NullTracker, SerialPool, attempt
 from uapfp_dist.science.fingerprint.methods import METHODS
+from uapfp_dist.specs import AnswerSpec, Gate, ModelSpec, ProbeSpec, Spec
 from uapfp_dist.store import Store
-from uapfp_dist.types import AnswerSpec, Done, Failed, Gate, ModelSpec, Outcome, ProbeSpec, Spec
+from uapfp_dist.types import Done, Failed, Outcome
 
 
 @dataclass(frozen=True)

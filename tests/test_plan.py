@@ -14,7 +14,7 @@ from uapfp_dist.pipeline.plan import Plan, make_plan
 from uapfp_dist.science.data import Dataset
 from uapfp_dist.science.extraction import EXTRACTIONS
 from uapfp_dist.science.verdict import needed_for
-from uapfp_dist.types import Extracted, ModelSpec, Trained
+from uapfp_dist.specs import Extracted, ModelSpec, Trained
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ import pytest
 from uapfp_dist.errors import UserError
 from uapfp_dist.pipeline.schedule import execute
 from uapfp_dist.runtime import SerialPool
-from uapfp_dist.types import Done, Failed, Outcome, Spec
+from uapfp_dist.specs import Spec
+from uapfp_dist.types import Done, Failed, Outcome
 
 
 @dataclass(frozen=True)

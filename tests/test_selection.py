@@ -21,7 +21,8 @@ from uapfp_dist.science.fingerprint.selection import (
 )
 from uapfp_dist.science.rng import torch_rng
 from uapfp_dist.science.zoo import Net
-from uapfp_dist.types import FingerprintConfig, Format, Probe, ProbeSpec, UapConfig
+from uapfp_dist.specs import FingerprintConfig, Format, ProbeSpec, UapConfig
+from uapfp_dist.types import Probe
 
 CPU = torch.device("cpu")
 

@@ -15,8 +15,8 @@ from uapfp_dist.science.blackbox import ask, layer
 from uapfp_dist.science.rng import seeded, torch_rng
 from uapfp_dist.science.training import BATCH_SIZES, PEAK_RATES, Trainer, fit
 from uapfp_dist.science.zoo import ARCHITECTURES, Net, build
+from uapfp_dist.specs import ModelSpec, Recipe, Trained
 from uapfp_dist.store import Store
-from uapfp_dist.types import ModelSpec, Recipe, Trained
 
 CPU = torch.device("cpu")
 MONOTONE = (nn.ELU, nn.ReLU, nn.PReLU)

@@ -30,8 +30,8 @@ from uapfp_dist.progress import Progress
 from uapfp_dist.runtime import SerialPool, Tracker
 from uapfp_dist.science.data import Dataset, load
 from uapfp_dist.science.data.splits import make_splits
+from uapfp_dist.specs import content_id
 from uapfp_dist.store import Store
-from uapfp_dist.types import content_id
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from uapfp_dist.science.extraction import EXTRACTIONS
 from uapfp_dist.science.fingerprint.methods import METHODS
 from uapfp_dist.science.training import PEAK_RATES
 from uapfp_dist.science.zoo import ARCHITECTURES
-from uapfp_dist.types import FingerprintConfig, UapConfig
+from uapfp_dist.specs import FingerprintConfig, UapConfig
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class ZooConfig:
     """Models trained on exactly D_v."""
     n_other_piracy: tuple[int, ...] = (3, 3)
     """Models stolen from each other victim; as many other victims as there are numbers."""
+    n_calibration_piracy: int = 0
+    """Homologous models from which one model each is stolen, to calibrate against piracy of victims never seen."""
     overlap: float | None = None
     """Share of D_homo that lies in D_v; None draws D_homo uniformly from D."""
     homologous_margin: float = 0.08
@@ -140,6 +142,7 @@ def check(config: Config) -> None:
         _within(name, getattr(zoo, name), 0, 100_000)
     for n in zoo.n_other_piracy:
         _within("n_other_piracy", n, 0, 100_000)
+    _within("n_calibration_piracy", zoo.n_calibration_piracy, 0, zoo.n_homologous)
     _within("n_calibrate", verdict.n_calibrate, 1, 100_000)
     _within("n_natural", fingerprint.n_natural, 1, 10**6)
     _within("tau", config.encoder.tau, 0.02, 100.0)
@@ -180,6 +183,7 @@ PRESETS: dict[str, Config] = {
             n_homologous=69,
             n_same_data=8,
             n_other_piracy=(8, 8),
+            n_calibration_piracy=44,
         ),
         extraction=ExtractionConfig(budget=4.0, natural_share=0.25, rounds=5),
         fingerprint=_DIGITS_FINGERPRINT,

@@ -8,7 +8,8 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from uapfp_dist.types import Failed, Outcome, Spec
+from uapfp_dist.specs import Spec
+from uapfp_dist.types import Failed, Outcome
 
 LOG_SECONDS = 10.0
 TERMINAL_SECONDS = 0.5

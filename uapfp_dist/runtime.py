@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.types import Done, Failed, Outcome, Spec
+from uapfp_dist.specs import Spec
+from uapfp_dist.types import Done, Failed, Outcome
 
 
 class Pool(Protocol):

@@ -10,7 +10,8 @@ from ray.exceptions import RayActorError, RayError
 
 from uapfp_dist.cluster.worker import Worker
 from uapfp_dist.errors import UserError
-from uapfp_dist.types import Failed, Outcome, Spec
+from uapfp_dist.specs import Spec
+from uapfp_dist.types import Failed, Outcome
 
 START_SECONDS = 60.0
 FIRST_WORKER_SECONDS = 600.0

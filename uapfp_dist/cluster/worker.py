@@ -9,8 +9,9 @@ import torch
 from uapfp_dist.errors import UserError
 from uapfp_dist.pipeline.steps import Workbench
 from uapfp_dist.runtime import attempt
+from uapfp_dist.specs import Spec
 from uapfp_dist.store import Store
-from uapfp_dist.types import Outcome, Spec
+from uapfp_dist.types import Outcome
 
 
 def own_device() -> torch.device:

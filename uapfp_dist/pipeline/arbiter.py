@@ -20,8 +20,9 @@ from uapfp_dist.science.fingerprint.draws import Draw, make_draw
 from uapfp_dist.science.fingerprint.methods import Candidate
 from uapfp_dist.science.fingerprint.panel import Panel
 from uapfp_dist.science.scoring import Scored, ScoredDraw, score_draw
+from uapfp_dist.specs import ModelSpec, content_id
 from uapfp_dist.store import Artifact, Store
-from uapfp_dist.types import Failed, Member, ModelSpec, Outcome, Probe, content_id
+from uapfp_dist.types import Failed, Member, Outcome, Probe
 
 
 class Arbiter:
@@ -115,7 +116,9 @@ class Arbiter:
         self.tracker.metrics(
             flatten(report.body, ("auc", "false_accusation", "power", "uap", "victim", "wall_seconds"))
         )
-        parts = dict.fromkeys(draws[0].draw.test, "test") | dict.fromkeys(draws[0].draw.calibration, "calibration")
+        draw = draws[0].draw
+        parts = dict.fromkeys(draw.test, "test")
+        parts |= dict.fromkeys((*draw.calibration, *draw.calibration_piracy), "calibration")
         verdict = {v["model"]: v for v in report.body["verdicts"]}
         for row, member in enumerate(panelists.members[1:], start=1):
             part = parts.get(row, "training")

@@ -8,8 +8,9 @@ from uapfp_dist.pipeline.report import Report
 from uapfp_dist.pipeline.schedule import execute
 from uapfp_dist.progress import Progress
 from uapfp_dist.runtime import Pool
+from uapfp_dist.specs import Spec
 from uapfp_dist.store import Store
-from uapfp_dist.types import Outcome, Spec
+from uapfp_dist.types import Outcome
 
 
 class Judge(Protocol):

@@ -84,8 +84,14 @@ def tpr(draws: Sequence[ScoredDraw], members: Sequence[Member], method: str, fpr
 
 
 def decision(scores: Sequence[float], row: int, draw: Draw, alpha: float) -> Decision:
-    """The conformal decision on one row; in the main job homologous models calibrate."""
-    return decide(scores[row], {"homologous": [scores[i] for i in draw.calibration]}, alpha)
+    """The conformal decision on one row, by the groups of innocents that the zoo calibrates against."""
+    return decide(scores[row], calibration_scores(scores, draw), alpha)
+
+
+def calibration_scores(scores: Sequence[float], draw: Draw) -> dict[str, list[float]]:
+    """Group of innocents to the scores of its calibration models; pirates of other victims only if the zoo has them."""
+    groups = {"homologous": draw.calibration, "other_victim": draw.calibration_piracy}
+    return {group: [scores[i] for i in rows] for group, rows in groups.items() if rows or group == "homologous"}
 
 
 def t_test_p(scored: Scored, row: int, draw: Draw, *seed: object) -> float:
@@ -178,6 +184,7 @@ def verdicts(first: ScoredDraw, panelists: Panelists, config: VerdictConfig) -> 
     assert uap is not None
     assert errors is not None
     similarity, weights = model_scores(uap), model_scores(errors)
+    calibrated = calibration_scores(similarity, first.draw)
     found = []
     for row in first.draw.test:
         member = members[row]
@@ -200,7 +207,9 @@ def verdicts(first: ScoredDraw, panelists: Panelists, config: VerdictConfig) -> 
                 weighted_errors=weights[row],
                 weighted_errors_p=by_errors.p_value,
                 weighted_errors_claim=by_errors.claim,
-                not_calibrated_against=("other_victim", "same_data", *by_uap.not_calibrated_against),
+                not_calibrated_against=tuple(
+                    g for g in GROUPS if g not in calibrated or g in by_uap.not_calibrated_against
+                ),
             )
         )
     return found

@@ -10,13 +10,12 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.science.data import Dataset
 from uapfp_dist.science.rng import numpy_rng
 from uapfp_dist.science.training import BATCH_SIZES
-from uapfp_dist.types import (
+from uapfp_dist.specs import (
     AnswerSpec,
     DataSpec,
     Extracted,
     Gate,
     Labels,
-    Member,
     ModelSpec,
     ProbeSpec,
     Recipe,
@@ -24,6 +23,7 @@ from uapfp_dist.types import (
     Trained,
     content_id,
 )
+from uapfp_dist.types import Member
 
 
 @dataclass(frozen=True)
@@ -128,16 +128,14 @@ def _members(config: Config, seed: int, data: DataSpec, n_own: int) -> Iterable[
             yield Member(role, build.model(origin, architecture, optimizer, _model_seed(seed, role, i), learnt))
 
     def pirates(role: str, of: ModelSpec, labels: Labels, n: int) -> Iterator[Member]:
-        attacks = config.extraction.attacks
         for i, architecture, optimizer in build.cells(n):
-            # Every second turn of the grid starts with the next attack, so that attack and architecture are crossed.
-            attack = attacks[(i + i // len(zoo.architectures)) % len(attacks)]
-            origin = build.theft(of, attack, labels)
+            origin = build.theft(of, attack_in_turn(config, i), labels)
             number = _model_seed(seed, f"{role}/{of.seed}", i)
             yield Member(role, build.model(origin, architecture, optimizer, number, stolen))
 
     yield from pirates("piracy", victim, "hard", zoo.n_piracy)
-    yield from trained("homologous", homologous, zoo.n_homologous)
+    innocents = list(trained("homologous", homologous, zoo.n_homologous))
+    yield from innocents
     yield from trained("same_data", Trained("victim_set"), zoo.n_same_data)
     yield from pirates("soft_piracy", victim, "soft", zoo.n_soft_piracy)
     for i, n in enumerate(zoo.n_other_piracy):
@@ -145,6 +143,18 @@ def _members(config: Config, seed: int, data: DataSpec, n_own: int) -> Iterable[
         other = build.model(homologous, zoo.victim_architecture, None, number, learnt)
         yield Member("other_victim", other)
         yield from pirates("other_victim_piracy", other, "hard", n)
+    # One pirate per victim: many of one victim would be the same model many times over (protocol 3.1).
+    thieves = build.cells(zoo.n_calibration_piracy)
+    for innocent, (i, architecture, optimizer) in zip(innocents, thieves, strict=False):
+        origin = build.theft(innocent.spec, attack_in_turn(config, i), "hard")
+        number = _model_seed(seed, "calibration_piracy", i)
+        yield Member("calibration_piracy", build.model(origin, architecture, optimizer, number, stolen))
+
+
+def attack_in_turn(config: Config, i: int) -> str:
+    """The attack of pirate `i`: every turn of the architectures starts with the next one, so that both are crossed."""
+    attacks = config.extraction.attacks
+    return attacks[(i + i // len(config.zoo.architectures)) % len(attacks)]
 
 
 def _probe(config: Config, seed: int, data: DataSpec, n_own: int) -> ProbeSpec:

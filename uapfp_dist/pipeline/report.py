@@ -84,7 +84,11 @@ def make_report(plan: Plan, panelists: Panelists, draws: Sequence[ScoredDraw], p
             "by_role": power(conformal),
             "by_role_weighted_errors": power(errors_conformal),
         },
-        "calibration": {"models": len(draws[0].draw.calibration), "needed": needed_for(alpha)},
+        "calibration": {
+            "models": len(draws[0].draw.calibration),
+            "other_victim": len(draws[0].draw.calibration_piracy),
+            "needed": needed_for(alpha),
+        },
         "unique_queries_per_suspect": first.queries,
         "draws": len(draws),
         "choices": {m: _choices(draws, m) for m in draws[0].methods},
@@ -205,6 +209,8 @@ def group_scores(d: ScoredDraw, panelists: Panelists, method: str) -> dict[str, 
     assert scored is not None
     scores, members = model_scores(scored), panelists.members
     found = {"calibration": [scores[row] for row in d.draw.calibration]}
+    if d.draw.calibration_piracy:
+        found["calibration_piracy"] = [scores[row] for row in d.draw.calibration_piracy]
     for row in d.draw.test:
         found.setdefault(members[row].role, []).append(scores[row])
     return found

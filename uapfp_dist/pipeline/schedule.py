@@ -4,7 +4,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 from uapfp_dist.runtime import Pool
-from uapfp_dist.types import Done, Failed, Outcome, Spec
+from uapfp_dist.specs import Spec
+from uapfp_dist.types import Done, Failed, Outcome
 
 POLL_SECONDS = 1.0
 

@@ -1,7 +1,7 @@
 """The files of a report: figures, tables, JSON. From scored draws to what the figure functions take."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +49,7 @@ def make_figures(
     alpha = report.body["false_accusation"]["alpha"]
     shown = ("uap", "weighted_errors")
     groups = {m: group_scores(draws[0], panelists, m) for m in shown}
-    thresholds = {m: claim_threshold(groups[m]["calibration"], alpha) for m in shown}
+    thresholds = {m: claim_threshold(groups[m], alpha) for m in shown}
     return {
         "fig5_similarity_cdf": figures.similarity_cdf(
             cdf_data(draws, panelists, method),
@@ -63,12 +63,15 @@ def make_figures(
     }
 
 
-def claim_threshold(calibration: Sequence[float], alpha: float) -> float | None:
-    """The score a suspect must exceed for a claim; None if no score would do."""
-    if len(calibration) < needed_for(alpha):
-        return None
-    may_exceed = int(alpha * (len(calibration) + 1) + 1e-9) - 1
-    return sorted(calibration, reverse=True)[may_exceed]
+def claim_threshold(groups: Mapping[str, Sequence[float]], alpha: float) -> float | None:
+    """The score a suspect must exceed for a claim, whichever group asks for most; None if no score would do."""
+    calibrating = [groups[name] for name in ("calibration", "calibration_piracy") if name in groups]
+    highest = []
+    for scores in calibrating:
+        if len(scores) >= needed_for(alpha):
+            may_exceed = int(alpha * (len(scores) + 1) + 1e-9) - 1
+            highest.append(sorted(scores, reverse=True)[may_exceed])
+    return max(highest, default=None)
 
 
 def cdf_data(draws: Sequence[ScoredDraw], panelists: Panelists, method: str) -> dict[str, dict[str, np.ndarray]]:

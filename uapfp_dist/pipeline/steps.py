@@ -18,19 +18,9 @@ from uapfp_dist.science.fingerprint.probe import answer, make_probe
 from uapfp_dist.science.rng import seed_of, seeded, torch_rng
 from uapfp_dist.science.training import Trainer, fit
 from uapfp_dist.science.zoo import Net, build
+from uapfp_dist.specs import AnswerSpec, DataSpec, Extracted, ModelSpec, ProbeSpec, Spec
 from uapfp_dist.store import Artifact, Store
-from uapfp_dist.types import (
-    Answers,
-    AnswerSpec,
-    Block,
-    DataSpec,
-    Extracted,
-    ModelCard,
-    ModelSpec,
-    Probe,
-    ProbeSpec,
-    Spec,
-)
+from uapfp_dist.types import Answers, Block, ModelCard, Probe
 
 
 class GateError(RuntimeError):

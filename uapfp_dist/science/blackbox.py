@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from uapfp_dist.types import Labels
+from uapfp_dist.specs import Labels
 
 ANSWER_BATCH = 500
 """Fixed, so that answers are the same bits in every run."""

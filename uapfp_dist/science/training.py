@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from uapfp_dist.errors import known
-from uapfp_dist.types import Recipe
+from uapfp_dist.specs import Recipe
 
 # Peak learning rates at batch 128; scaled by the square root of the batch size, warmed up over the first tenth of
 # the steps and decayed linearly to zero.

@@ -9,7 +9,7 @@ from torch import Tensor
 from uapfp_dist.errors import UserError
 from uapfp_dist.science.data.dataset import Dataset
 from uapfp_dist.science.rng import torch_rng
-from uapfp_dist.types import DataSpec, Trained
+from uapfp_dist.specs import DataSpec, Trained
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,8 @@ class Draw:
     calibration: tuple[int, ...]
     """Homologous models that train nothing and are not tested."""
     test: tuple[int, ...]
+    calibration_piracy: tuple[int, ...] = ()
+    """Pirates of one homologous model each, none of which trains: they calibrate against piracy of other victims."""
 
     def tested(self, members: Sequence[Member], *roles: str) -> list[int]:
         """Test rows with one of `roles`."""
@@ -63,7 +65,9 @@ def make_draw(members: Sequence[Member], index: int, n_train: int, n_calibrate: 
     used = {*train_piracy, *train_homologous, *calibration, *train_other}
     suspects = [i for i, m in enumerate(members) if m.role in PIRATES + INNOCENTS and i not in used]
     training = TrainingSet(tuple(train_piracy), tuple(train_homologous), tuple(train_other))
-    return Draw(index, training, tuple(calibration), tuple(suspects))
+    known = {members[row].spec.id for row in train_homologous}
+    strangers = [i for i, m in enumerate(members) if m.role == "calibration_piracy" and m.group_of_victim not in known]
+    return Draw(index, training, tuple(calibration), tuple(suspects), tuple(strangers))
 
 
 def stratified(rows: Sequence[int], members: Sequence[Member], n: int, rng: np.random.Generator) -> list[int]:

@@ -11,7 +11,7 @@ from uapfp_dist.science.encoder import EncoderConfig, fit_encoders
 from uapfp_dist.science.fingerprint.draws import TrainingSet
 from uapfp_dist.science.fingerprint.panel import CLEAN, Panel
 from uapfp_dist.science.fingerprint.probe import PAPER, block_name
-from uapfp_dist.types import Format
+from uapfp_dist.specs import Format
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from uapfp_dist.science.fingerprint.probe import as_format, fingerprints
-from uapfp_dist.types import Answers, Format, Member, Probe, ProbeSpec
+from uapfp_dist.specs import Format, ProbeSpec
+from uapfp_dist.types import Answers, Member, Probe
 
 CLEAN = "clean"
 

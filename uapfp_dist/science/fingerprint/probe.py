@@ -15,7 +15,8 @@ from uapfp_dist.science.perturbation.deepfool import deepfool
 from uapfp_dist.science.perturbation.uap import Uap, make_uap, search_xi
 from uapfp_dist.science.rng import seed_of, torch_rng
 from uapfp_dist.science.zoo.net import Net
-from uapfp_dist.types import Answers, Block, FingerprintConfig, Format, Probe, ProbeSpec, UapConfig
+from uapfp_dist.specs import FingerprintConfig, Format, ProbeSpec, UapConfig
+from uapfp_dist.types import Answers, Block, Probe
 
 PAPER = "uap_paper"
 """The block of the paper's single UAP."""

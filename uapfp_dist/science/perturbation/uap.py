@@ -11,6 +11,10 @@ from uapfp_dist.science.perturbation.deepfool import deepfool
 
 SGD_BATCH = 100
 MOMENTUM = 0.9
+RATE = 0.1
+"""Length of the first step, in radii of the ball; the last one is next to nothing."""
+REACH = 1.5
+"""The least that all steps together must be able to cover, in radii, when they are few."""
 DEEPFOOL_BATCH = 32
 DEEPFOOL_STEPS = 10
 
@@ -69,6 +73,7 @@ def uap_sgd(
     v = torch.zeros_like(images[:1]) if start is None else project(start, xi)
     velocity = torch.zeros_like(v)
     n_steps = passes * -(-len(images) // SGD_BATCH)
+    first = xi * max(RATE, REACH / n_steps)
     step = 0
     for _ in range(passes):
         for index in torch.randperm(len(images), generator=rng).split(SGD_BATCH):
@@ -76,7 +81,7 @@ def uap_sgd(
             v = v.requires_grad_()
             (gradient,) = torch.autograd.grad(_margin(model(images[index] + v), labels[index]).mean(), v)
             velocity = MOMENTUM * velocity + gradient / gradient.norm().clamp_min(1e-12)
-            rate = 0.1 * xi * (1.0 - step / n_steps)
+            rate = first * (1.0 - step / n_steps)
             v = project(v.detach() - rate * velocity, xi)
             step += 1
     return v

@@ -1,0 +1,232 @@
+"""Specs: tasks as frozen values, addressed by their content.
+
+A spec's `id` is a hash of its value; the artifact under that id is its result. Two runs that want the same thing
+therefore find the same file, and that is all there is to resuming.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+SCIENCE_VERSION = 1
+"""Part of every id. Raise it when a change of the science must not reuse artifacts of the code before it."""
+
+Labels = Literal["hard", "soft"]
+
+Format = Literal["prob", "hard"]
+
+
+def canonical(value: Any) -> Any:
+    """A JSON value that determines `value`; specs inside specs stand as their ids."""
+    if isinstance(value, Spec):
+        return value.id
+    if is_dataclass(value) and not isinstance(value, type):
+        body = {f.name: canonical(getattr(value, f.name)) for f in fields(value)}
+        return {"type": type(value).__name__, **body}
+    if isinstance(value, tuple | list):
+        return [canonical(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): canonical(item) for key, item in value.items()}
+    return value
+
+
+def content_id(value: Any) -> str:
+    """20 hexadecimal digits that name `value` (80 bits: no collision at any scale this runs at)."""
+    text = json.dumps([SCIENCE_VERSION, canonical(value)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+class Spec:
+    """A task. Subclasses are frozen dataclasses and say what must be done before them."""
+
+    kind: ClassVar[str]
+    """Names the folder of its artifacts."""
+    stage: ClassVar[str]
+    """The stage it belongs to, as progress and reports name it."""
+
+    @cached_property
+    def id(self) -> str:
+        """Content address: equal specs have equal ids, in every process."""
+        body = {f.name: canonical(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]
+        return content_id({"kind": self.kind, **body})
+
+    @property
+    def needs(self) -> tuple[Spec, ...]:
+        """Specs whose artifacts this one reads."""
+        return ()
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """Which images, cut how. `digest` is that of pixels and labels: other data can never be mistaken for these."""
+
+    name: str
+    digest: str
+    seed: int
+    """Seed of the splits."""
+    train_share: float
+    """Share of all images that is D, for data without an official test set."""
+    outside_shares: tuple[float, float, float]
+    """How the images outside D are shared between PROBE, ATTACK and EVAL."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a net is trained (Table 1: optimizer and batch size)."""
+
+    optimizer: str
+    batch_size: int
+    samples_seen: int
+    """Images shown in all, repetitions counted: the same for piracy and homologous models."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Trained on true labels, on exactly D_v or on a D_homo of the same size."""
+
+    on: Literal["victim_set", "homologous_set"]
+    overlap: float | None = None
+    """Share of D_homo that comes from D_v; None: whatever a uniform draw from D gives (about one half)."""
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """Trained on the answers of a victim (Definition 2 of the paper)."""
+
+    victim: ModelSpec
+    attack: str
+    labels: Labels
+    budget: int
+    """Images that may be sent to the victim."""
+    rounds: int
+    """Rounds of synthetic queries after the natural ones."""
+    natural_share: float
+    """Share of the budget spent on natural images at the start."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The least accuracy at which a model enters the zoo: that of `reference` minus `margin` (protocol 3.4)."""
+
+    reference: ModelSpec
+    margin: float
+    attempts: int
+    """How many seeds are tried before the model is reported as failed."""
+
+
+@dataclass(frozen=True)
+class ModelSpec(Spec):
+    """One net of the zoo."""
+
+    kind: ClassVar[str] = "model"
+    stage: ClassVar[str] = "zoo"
+    data: DataSpec
+    architecture: str
+    width: int
+    recipe: Recipe
+    origin: Trained | Extracted
+    seed: int
+    gate: Gate | None = None
+
+    @property
+    def needs(self) -> tuple[Spec, ...]:
+        """The victim it is extracted from and the model whose accuracy gates it."""
+        found: list[Spec] = []
+        if isinstance(self.origin, Extracted):
+            found.append(self.origin.victim)
+        if self.gate is not None and self.gate.reference not in found:
+            found.append(self.gate.reference)
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class UapConfig:
+    """How the universal perturbation is made (paper Eq. 3, protocol 2.5-2.7)."""
+
+    algorithm: Literal["sgd", "deepfool"] = "sgd"
+    """sgd: projected gradient over the set, the default; deepfool: Moosavi-Dezfooli's loop, batched."""
+    xi_grid: tuple[float, ...] = (
+        0.1,
+        0.15,
+        0.2,
+        0.25,
+        0.3,
+        0.35,
+        0.4,
+        0.45,
+        0.5,
+        0.55,
+        0.6,
+        0.7,
+        0.8,
+        0.9,
+        1.0,
+    )
+    """l2 radii to try, ascending, in units of the mean l2 norm of an image."""
+    target_fooling: float = 0.8
+    """The paper's UAP fools more than this share of held-out images (before clipping)."""
+    n_images: int = 2000
+    """Images of D_v that the paper's UAP is fitted on."""
+    passes: int = 20
+    """Passes over those images (per radius)."""
+    xi_fractions: tuple[float, ...] = (0.5, 0.7)
+    """The radii offered to the choice on the training models, as fractions of the paper's xi."""
+    n_uaps: int = 10
+    """UAPs at each of those radii, applied to the views in turn: each from a random start, on a quarter of the images,
+    in half the passes. One direction asks every model the same question at every point."""
+    round_to_8_bits: bool = False
+    """Send x + v as an API that takes 8-bit images would see it."""
+
+
+@dataclass(frozen=True)
+class FingerprintConfig:
+    """Which images make a fingerprint (paper Sections 4.2, 4.3; protocol 2.8-2.10)."""
+
+    n_points: int = 100
+    """Images in one fingerprint (the paper's n)."""
+    n_views: int = 200
+    """Fingerprints per model when the encoder is trained (the paper's k)."""
+    n_test_views: int = 20
+    """Fingerprints of a suspect: the first so many views, the same for calibration models and suspects."""
+    representation: Literal["penultimate", "logits"] = "penultimate"
+    """The victim's layer in which K-means clusters its training images."""
+    n_natural: int = 100
+    """Natural errors of the victim (topped up with its lowest margins) that a suspect is asked."""
+    max_natural: int = 1000
+    """Natural errors that training models are asked, from which the best n_natural are taken."""
+
+
+@dataclass(frozen=True)
+class ProbeSpec(Spec):
+    """All that is sent to a model: points, perturbations and natural errors of one victim."""
+
+    kind: ClassVar[str] = "probe"
+    stage: ClassVar[str] = "probe"
+    victim: ModelSpec
+    uap: UapConfig
+    fingerprint: FingerprintConfig
+    seed: int
+
+    @property
+    def needs(self) -> tuple[Spec, ...]:
+        """The victim."""
+        return (self.victim,)
+
+
+@dataclass(frozen=True)
+class AnswerSpec(Spec):
+    """What one model answers to one probe."""
+
+    kind: ClassVar[str] = "answers"
+    stage: ClassVar[str] = "answers"
+    model: ModelSpec
+    probe: ProbeSpec
+
+    @property
+    def needs(self) -> tuple[Spec, ...]:
+        """The model and the probe."""
+        return (self.model, self.probe)
