@@ -8,16 +8,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 SCIENCE_VERSION = 1
 """Part of every id. Raise it when a change of the science must not reuse artifacts of the code before it."""
 
-Labels = Literal["hard", "soft"]
+Labels = str
+"""What a victim's API gives away: `soft` (probabilities), `top3` (the three largest, any number), `hard` (a label)."""
 
-Format = Literal["prob", "hard"]
+Format = str
+"""The same of a suspect: `prob`, `top3`, `hard`. A value outside the top k counts as 0, nothing is renormalised."""
+
+
+def later(default: Any) -> Any:
+    """A field that came after artifacts were made: at its default it is no part of an id, so that those stay valid."""
+    return field(default=default, metadata={"later": True})
+
+
+def counts(item: Field[Any], value: Any) -> bool:
+    """Whether a field belongs to the content."""
+    return not (item.metadata.get("later") and item.default is not MISSING and value == item.default)
 
 
 def canonical(value: Any) -> Any:
@@ -25,7 +37,7 @@ def canonical(value: Any) -> Any:
     if isinstance(value, Spec):
         return value.id
     if is_dataclass(value) and not isinstance(value, type):
-        body = {f.name: canonical(getattr(value, f.name)) for f in fields(value)}
+        body = {f.name: canonical(x) for f in fields(value) if counts(f, x := getattr(value, f.name))}
         return {"type": type(value).__name__, **body}
     if isinstance(value, tuple | list):
         return [canonical(item) for item in value]
@@ -51,7 +63,8 @@ class Spec:
     @cached_property
     def id(self) -> str:
         """Content address: equal specs have equal ids, in every process."""
-        body = {f.name: canonical(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]
+        mine = fields(self)  # type: ignore[arg-type]
+        body = {f.name: canonical(x) for f in mine if counts(f, x := getattr(self, f.name))}
         return content_id({"kind": self.kind, **body})
 
     @property
@@ -82,6 +95,8 @@ class Recipe:
     batch_size: int
     samples_seen: int
     """Images shown in all, repetitions counted: the same for piracy and homologous models."""
+    augment: bool = later(False)
+    """Shift by up to an eighth of the side and mirror, on the device; not for digits, which have a handedness."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +121,74 @@ class Extracted:
     """Rounds of synthetic queries after the natural ones."""
     natural_share: float
     """Share of the budget spent on natural images at the start."""
+    overlap: float = later(0.0)
+    """Share of the natural queries that are images of D_v itself."""
+
+
+@dataclass(frozen=True)
+class FineTune:
+    """Train on the attacker's labelled images, ATTACK."""
+
+    epochs: float = 10.0
+    layers: Literal["all", "last", "new_last"] = "all"
+    """All; the last layer alone; the last layer alone after new random weights for it."""
+
+
+@dataclass(frozen=True)
+class Prune:
+    """Set the smallest weights to zero, by magnitude over the whole net."""
+
+    share: float
+    """Share of the weights of convolutions and linear layers that become 0."""
+    recovery_epochs: float = 0.0
+    """Epochs on ATTACK afterwards, the zeros held."""
+
+
+@dataclass(frozen=True)
+class Int8:
+    """Convolutions and linear layers in 8-bit integers, weights per channel; nothing can be trained afterwards."""
+
+    n_images: int = 500
+    """Images of ATTACK on which the ranges of the activations are measured."""
+
+
+@dataclass(frozen=True)
+class AdversarialTraining:
+    """Steps on 128 DeepFool examples of the current model and 128 clean images (paper Fig. 8 right, protocol 2.14)."""
+
+    iterations: int
+    start: int = 0
+    """Iterations that `of` has had already: chained, so that every 30th can be looked at without doing all anew."""
+    labels: Literal["own", "true"] = "own"
+    """The attacker's own model's labels before the attack, or the truth."""
+    batch_size: int = 128
+
+
+@dataclass(frozen=True)
+class Distill:
+    """A net of another architecture learns what the model answers on the attacker's unlabelled images."""
+
+    labels: Labels = "soft"
+
+
+Change = FineTune | Prune | Int8 | AdversarialTraining | Distill
+
+
+@dataclass(frozen=True)
+class Modified:
+    """Another model, changed after the fact to shake the fingerprint off (paper Section 5.4). Changes compose."""
+
+    of: ModelSpec
+    change: Change
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model as it stood in the middle of its extraction."""
+
+    trajectory: TrajectorySpec
+    recovery: float
+    """The first moment at which it had this share of the victim's accuracy."""
 
 
 @dataclass(frozen=True)
@@ -128,19 +211,50 @@ class ModelSpec(Spec):
     architecture: str
     width: int
     recipe: Recipe
-    origin: Trained | Extracted
+    origin: Trained | Extracted | Modified | Checkpoint
     seed: int
     gate: Gate | None = None
 
     @property
     def needs(self) -> tuple[Spec, ...]:
-        """The victim it is extracted from and the model whose accuracy gates it."""
+        """What it is made from and the model whose accuracy gates it."""
         found: list[Spec] = []
         if isinstance(self.origin, Extracted):
             found.append(self.origin.victim)
+        elif isinstance(self.origin, Modified):
+            found.append(self.origin.of)
+        elif isinstance(self.origin, Checkpoint):
+            found.append(self.origin.trajectory)
         if self.gate is not None and self.gate.reference not in found:
             found.append(self.gate.reference)
         return tuple(found)
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """Modifications since it was trained or extracted, the first one first."""
+        return (*self.origin.of.changes, self.origin.change) if isinstance(self.origin, Modified) else ()
+
+    @property
+    def root(self) -> ModelSpec:
+        """The model that was trained or extracted before any modification."""
+        return self.origin.of.root if isinstance(self.origin, Modified) else self
+
+
+@dataclass(frozen=True)
+class TrajectorySpec(Spec):
+    """One extraction, with a checkpoint at the first moment of every recovery rate (paper Fig. 6 right)."""
+
+    kind: ClassVar[str] = "trajectory"
+    stage: ClassVar[str] = "zoo"
+    model: ModelSpec
+    """The extraction, origin `Extracted`."""
+    recoveries: tuple[float, ...]
+    """Ascending."""
+
+    @property
+    def needs(self) -> tuple[Spec, ...]:
+        """The victim."""
+        return self.model.needs
 
 
 @dataclass(frozen=True)
@@ -183,6 +297,35 @@ class UapConfig:
 
 
 @dataclass(frozen=True)
+class SubspaceConfig:
+    """The UAPs by which Eq. 5 compares models (protocol 2.17)."""
+
+    n_uaps: int = 784
+    """UAPs per model."""
+    n_images: int = 1000
+    """Images that each model's UAPs are fitted on, a random half for each UAP."""
+    passes: int = 5
+    xi: float = 0.25
+    """Their l2 norm while they are fitted, in units of the mean l2 norm of an image; afterwards they have norm 1."""
+
+
+@dataclass(frozen=True)
+class SubspaceSpec(Spec):
+    """The matrix of UAPs of one model."""
+
+    kind: ClassVar[str] = "subspace"
+    stage: ClassVar[str] = "subspace"
+    model: ModelSpec
+    config: SubspaceConfig
+    seed: int
+
+    @property
+    def needs(self) -> tuple[Spec, ...]:
+        """The model."""
+        return (self.model,)
+
+
+@dataclass(frozen=True)
 class FingerprintConfig:
     """Which images make a fingerprint (paper Sections 4.2, 4.3; protocol 2.8-2.10)."""
 
@@ -192,6 +335,9 @@ class FingerprintConfig:
     """Fingerprints per model when the encoder is trained (the paper's k)."""
     n_test_views: int = 20
     """Fingerprints of a suspect: the first so many views, the same for calibration models and suspects."""
+    views: Literal["neighbours", "whole_clusters"] = "neighbours"
+    """neighbours: Section 4.3, the points nearest to each cluster's; whole_clusters: Algorithm 1, one point per cluster
+    and view, without replacement (refused when a cluster is smaller than n_views)."""
     representation: Literal["penultimate", "logits"] = "penultimate"
     """The victim's layer in which K-means clusters its training images."""
     n_natural: int = 100
@@ -225,6 +371,8 @@ class AnswerSpec(Spec):
     stage: ClassVar[str] = "answers"
     model: ModelSpec
     probe: ProbeSpec
+    part: Literal["all", "test"] = "all"
+    """all: every view, as encoders learn from; test: the views that a suspect is judged by."""
 
     @property
     def needs(self) -> tuple[Spec, ...]:

@@ -92,8 +92,8 @@ class Member:
 
     @property
     def group_of_victim(self) -> str:
-        """For extracted models the id of whom they were stolen from, else an empty string."""
-        origin = self.spec.origin
+        """For extracted models, modified or not, the id of whom they were stolen from, else an empty string."""
+        origin = self.spec.root.origin
         return origin.victim.id if isinstance(origin, Extracted) else ""
 
 
