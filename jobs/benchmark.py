@@ -10,6 +10,8 @@ uap      projected gradient over the set against Moosavi-Dezfooli's loop, image 
 answers  ask 200 views x 100 points as unique images once and gather, against asking view by view
 
 workers  share of the workers' time that a small evaluation spends on models
+
+peers    DeepFool and UAP of torchattacks and ART on the same net, images and radius (pip install 'uapfp_dist[peers]')
 """
 
 import json
@@ -22,6 +24,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import benchmark_peers as peers
 import torch
 import tyro
 from torch import Tensor
@@ -41,7 +44,7 @@ from uapfp_dist.science.zoo import Net, build
 from uapfp_dist.specs import DataSpec, Recipe, UapConfig
 from uapfp_dist.types import Probe
 
-Part = Literal["uap", "answers", "workers"]
+Part = Literal["uap", "answers", "workers", "peers"]
 CPU = torch.device("cpu")
 UAP_IMAGES = 300
 CHECK_EVERY = 25
@@ -57,10 +60,10 @@ N_POINTS, N_VIEWS = 100, 200
 class Benchmark:
     """Measure ratios; several minutes with Fashion-MNIST."""
 
-    parts: tuple[Part, ...] = ("uap", "answers", "workers")
-    """What to measure."""
+    parts: tuple[Part, ...] = ("uap", "answers", "workers", "peers")
+    """What to measure; peers is skipped where their libraries are not installed."""
     data_root: Path | None = None
-    """Folder with Fashion-MNIST in torchvision's layout; without it the UAP is measured on digits alone."""
+    """Folder with Fashion-MNIST in torchvision's layout; without it the perturbations are measured on digits alone."""
     workers: int | None = None
     """Workers of the small evaluation (default: as in full_eval.py; 0 runs it in this process, without Ray)."""
     report: Path | None = None
@@ -272,9 +275,17 @@ def workers_busy(workers: int | None) -> dict[str, Any]:
 def victims(chosen: Benchmark) -> list[Bench]:
     """Digits, and Fashion-MNIST where its folder is given."""
     benches = [prepare("digits", None, width=8, samples_seen=20_000)]
-    if chosen.data_root is not None and "uap" in chosen.parts:
+    if chosen.data_root is not None and {"uap", "peers"} & set(chosen.parts):
         benches.append(prepare("fashion_mnist", chosen.data_root, width=16, samples_seen=60_000))
     return benches
+
+
+def against_peers(bench: Bench) -> dict[str, Any] | None:
+    """None where a library is missing."""
+    if missing := peers.missing():
+        print(f"peers, skipped: {', '.join(missing)} not installed; pip install 'uapfp_dist[peers]'")
+        return None
+    return peers.compare(bench.name, bench.net, bench.own, bench.held_out)
 
 
 def measure(chosen: Benchmark) -> dict[str, Any]:
@@ -287,6 +298,8 @@ def measure(chosen: Benchmark) -> dict[str, Any]:
         found["answers"] = answers_ratio(benches[0])
     if "workers" in chosen.parts:
         found["workers"] = workers_busy(chosen.workers)
+    if "peers" in chosen.parts:
+        found["peers"] = against_peers(benches[-1])
     return found
 
 

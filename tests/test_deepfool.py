@@ -1,10 +1,13 @@
 """DeepFool: exact where the boundary is a plane, the same in a batch as alone, honest about what it fooled."""
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from uapfp_dist.science.perturbation.deepfool import OVERSHOOT, deepfool
+from uapfp_dist.errors import UserError
+from uapfp_dist.science.perturbation.deepfool import OVERSHOOT, _all_at_once, _gradients, deepfool
 from uapfp_dist.science.rng import torch_rng
 from uapfp_dist.science.zoo import Net, build
 
@@ -95,3 +98,73 @@ def test_no_image_takes_more_steps_than_allowed(allowed: int) -> None:
     exact = torch.tensor([distance_to_nearest_boundary(linear, image) for image in images])
     covered = deepfool(net, images, overshoot=-0.9, max_steps=allowed).delta.flatten(1).norm(dim=1)
     torch.testing.assert_close(covered, exact.double() * (1 - 0.9**allowed), rtol=1e-2, atol=1e-3)
+
+
+def one_image_class_by_class(model: nn.Module, image: Tensor, n_candidates: int, steps: int) -> Tensor:
+    """Algorithm 2 of the paper for one image, over the classes that are largest on the image itself, as its code does.
+
+    The 1e-4 is ours: it lets a step leave a boundary on which the point already lies.
+    """
+    order = model(image[None])[0].argsort(descending=True).tolist()
+    label, rivals = order[0], order[1:n_candidates]
+    total = torch.zeros_like(image)
+    for _ in range(steps):
+        x = (image + (1 + OVERSHOOT) * total).requires_grad_()
+        logits = model(x[None])[0]
+        if int(logits.argmax()) != label:
+            break
+        best, step = float("inf"), torch.zeros_like(image)
+        (own,) = torch.autograd.grad(logits[label], x, retain_graph=True)
+        for k in rivals:
+            w = torch.autograd.grad(logits[k], x, retain_graph=True)[0] - own
+            f, norm = abs((logits[k] - logits[label]).item()), w.norm().item()
+            if f / norm < best:
+                best, step = f / norm, (f + 1e-4) / norm**2 * w
+        total = total + step
+    return (1 + OVERSHOOT) * total.detach()
+
+
+@pytest.mark.parametrize("n_candidates", [2, 4, 10, 1000])
+def test_equals_the_published_loop_over_the_same_candidates(n_candidates: int, victim: Net, held_out: Tensor) -> None:
+    """In double precision, where both take the same branches; more candidates than classes means all of them."""
+    net, images = copy.deepcopy(victim).double(), held_out[:12].double()
+    theirs = [one_image_class_by_class(net, image, n_candidates, 50) for image in images]
+    torch.testing.assert_close(deepfool(net, images, n_candidates=n_candidates).delta, torch.stack(theirs))
+
+
+def test_fewer_candidates_never_find_a_nearer_plane() -> None:
+    """On a linear net one step is exact, so leaving classes out can only lengthen it - and here does for some."""
+    net, _ = linear_net(n_classes=8)
+    images = torch.rand(40, 1, 3, 3, generator=torch_rng("images"), dtype=torch.float64)
+    norms = [deepfool(net, images, n_candidates=n).delta.flatten(1).norm(dim=1) for n in (8, 4, 2)]
+    assert bool((norms[1] >= norms[0] * (1 - 1e-9)).all())
+    assert bool((norms[2] >= norms[1] * (1 - 1e-9)).all())
+    assert bool((norms[2] > norms[0] * 1.01).any())
+
+
+@pytest.mark.parametrize("n_candidates", [-1, 0, 1])
+def test_without_a_rival_there_is_no_boundary(n_candidates: int, victim: Net, held_out: Tensor) -> None:
+    """One line that says how many are needed."""
+    with pytest.raises(UserError, match=rf"at least 2 .*got {n_candidates}$"):
+        deepfool(victim, held_out[:2], n_candidates=n_candidates)
+
+
+@pytest.mark.parametrize("name", ["A", "D"])
+def test_one_backward_pass_for_all_rivals_gives_what_one_each_gives(name: str) -> None:
+    """What a GPU does equals what a CPU does; PReLU has weights of its own in the graph."""
+    net = build(name, (1, 8, 8), 5, 3, seed=1, device=CPU).eval()
+    x = torch.rand(6, 1, 8, 8, generator=torch_rng("batch")).requires_grad_()
+    one_each = _gradients(net(x)[:, 1:4], x)
+    assert one_each.shape == (6, 3, 1, 8, 8)
+    assert bool((one_each.flatten(2).norm(dim=2) > 0).all())
+    torch.testing.assert_close(_all_at_once(net(x)[:, 1:4], x), one_each)
+
+
+def test_the_net_is_left_as_it_was(victim: Net, held_out: Tensor) -> None:
+    """No gradient is left in parameters or images, and parameters that need none do not hinder."""
+    net, images = copy.deepcopy(victim), held_out[:4].clone()
+    found = deepfool(net, images)
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in net.parameters())
+    assert images.grad is None
+    assert not found.delta.requires_grad
+    assert torch.equal(deepfool(net.requires_grad_(False), images).delta, found.delta)

@@ -2,13 +2,17 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
+from uapfp_dist.config import preset
 from uapfp_dist.errors import UserError
-from uapfp_dist.pipeline.plan import Plan
+from uapfp_dist.pipeline.plan import Plan, make_plan
+from uapfp_dist.science.data import Dataset
 from uapfp_dist.science.fingerprint.draws import Draw, TrainingSet, leave_pairs_out, make_draw, stratified
 from uapfp_dist.science.rng import numpy_rng
+from uapfp_dist.specs import FineTune, Modified, Prune
 from uapfp_dist.types import INNOCENTS, PIRATES, Member
 
 N_TRAIN, N_CALIBRATE = 5, 19
@@ -117,6 +121,86 @@ def test_calibration_leaves_an_innocent_model_to_test(members: tuple[Member, ...
     draw = make_draw(members, 0, N_TRAIN, 1000, "seed")
     assert len(draw.calibration) == 29 - N_TRAIN - 1
     assert len(draw.tested(members, "homologous")) == 1
+
+
+def test_pirates_whose_victim_trains_do_not_calibrate(digits: Dataset) -> None:
+    """The encoder has learnt their victim as an innocent: how it sees them is not how it sees a stranger's pirates."""
+    config = preset("digits")
+    members = make_plan(replace(config, zoo=replace(config.zoo, n_calibration_piracy=20)), 0, digits).judged
+    thieves = {m.group_of_victim: i for i, m in enumerate(members) if m.role == "calibration_piracy"}
+    homologous = {m.spec.id for m in members if m.role == "homologous"}
+    assert thieves
+    assert set(thieves) <= homologous
+    excluded = 0
+    for i in range(20):
+        draw = make_draw(members, i, N_TRAIN, N_CALIBRATE, "seed")
+        trained = {members[row].spec.id for row in draw.training.homologous}
+        expected = [row for victim, row in thieves.items() if victim not in trained]
+        assert sorted(draw.calibration_piracy) == sorted(expected)
+        assert not {*draw.calibration_piracy} & {*draw.test, *draw.calibration}
+        excluded += len(thieves) - len(expected)
+    assert excluded > 0
+
+
+@pytest.mark.parametrize("architecture", ["B", "D"])
+def test_training_on_one_architecture(architecture: str, members: tuple[Member, ...]) -> None:
+    """The paper's way: all of the 5 + 5 are of it, calibration and test are not restricted."""
+    draw = make_draw(members, 0, 2, N_CALIBRATE, "seed", only_architecture=architecture)
+    trained = [*draw.training.piracy, *draw.training.homologous]
+    assert len(trained) == 4
+    assert {members[row].spec.architecture for row in trained} == {architecture}
+    for rows in (draw.calibration, draw.tested(members, "piracy")):
+        assert len({members[row].spec.architecture for row in rows}) == 4
+
+
+def test_only_the_pool_trains(members: tuple[Member, ...]) -> None:
+    """The first so many of each role; the others were not asked what training needs. All are tested in some draw."""
+    pool = {m: [i for i, member in enumerate(members) if member.role == m][:8] for m in ("piracy", "homologous")}
+    trained, tested = set(), set()
+    for i in range(40):
+        draw = make_draw(members, i, N_TRAIN, 5, "seed", pool=8)
+        assert {*draw.training.piracy} <= {*pool["piracy"]}
+        assert {*draw.training.homologous} <= {*pool["homologous"]}
+        assert not {*draw.calibration} & {*draw.training.homologous}
+        trained |= {*draw.training.piracy, *draw.training.homologous}
+        tested |= {*draw.test}
+    assert trained == {*pool["piracy"], *pool["homologous"]}
+    assert tested == {i for i, m in enumerate(members) if m.role in PIRATES + INNOCENTS}
+
+
+def test_without_options_a_draw_is_what_it_was(members: tuple[Member, ...], draws: list[Draw]) -> None:
+    """A pool of everybody is no pool."""
+    assert [make_draw(members, i, N_TRAIN, N_CALIBRATE, "seed", None, 1000) for i in range(20)] == draws
+
+
+def test_modified_models_are_tested_where_their_origin_is(members: tuple[Member, ...]) -> None:
+    """A pruned copy of a training model is no new suspect; copies of the victim are always tested."""
+    of_role = {"modified_victim": "victim", "modified_piracy": "piracy", "modified_homologous": "homologous"}
+    changed = list(members)
+    for role, origin in of_role.items():
+        for member in [m for m in members if m.role == origin]:
+            once = replace(member.spec, origin=Modified(member.spec, Prune(0.3)))
+            twice = replace(once, origin=Modified(once, FineTune()))
+            changed += [Member(role, once), Member(role, twice)]
+    before = make_draw(members, 0, N_TRAIN, N_CALIBRATE, "seed")
+    draw = make_draw(changed, 0, N_TRAIN, N_CALIBRATE, "seed")
+    assert (draw.training, draw.calibration) == (before.training, before.calibration)
+    tested = {members[row].spec.id for row in before.test}
+    for role, origin in of_role.items():
+        roots = [changed[row].spec.root.id for row in draw.tested(changed, role)]
+        assert set(roots) == {
+            m.spec.id for m in members if m.role == origin and (m.spec.id in tested or m is members[0])
+        }
+        assert len(roots) == 2 * len(set(roots)) > 0
+    assert roles(draw.test, changed) - roles(before.test, members) == roles(draw.tested(changed, *of_role), changed)
+
+
+def test_too_few_that_may_train_are_refused(members: tuple[Member, ...]) -> None:
+    """In one line that says which may."""
+    with pytest.raises(UserError, match=r"architecture B, first all of each\), got 3 and"):
+        make_draw(members, 0, N_TRAIN, N_CALIBRATE, "seed", only_architecture="B")
+    with pytest.raises(UserError, match=r"architecture any, first 4 of each\), got 4 and 4"):
+        make_draw(members, 0, N_TRAIN, N_CALIBRATE, "seed", pool=4)
 
 
 def test_too_few_models_are_refused(members: tuple[Member, ...]) -> None:

@@ -1,12 +1,22 @@
 """The contrastive encoder: Eq. 7 to the letter, stacks that do not mix, cosines in [0, 1]."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from uapfp_dist.science.encoder import EncoderConfig, EncoderStack, fit_encoders, span_of, supcon_loss
+from uapfp_dist.errors import UserError
+from uapfp_dist.science.encoder import (
+    LOSSES,
+    EncoderConfig,
+    EncoderStack,
+    fit_encoders,
+    plain_loss,
+    span_of,
+    supcon_loss,
+)
 from uapfp_dist.science.rng import torch_rng
 
 SMALL = EncoderConfig(hidden=16, embedding=8, epochs=30, batch_size=10_000)
@@ -153,12 +163,97 @@ def test_a_model_held_out_scores_as_if_it_had_not_been_there() -> None:
     assert float(torch.cat(differences).mean()) < 0.08
 
 
-def test_training_separates_the_families() -> None:
-    """New fingerprints of the victim's family score high, those of the other low."""
+@pytest.mark.parametrize(("loss", "gap"), [("supcon", 0.2), ("cross_entropy", 0.2), ("autoencoder", 0.0)])
+def test_training_separates_the_families(loss: str, gap: float) -> None:
+    """New fingerprints of the victim's family score higher than those of the other; far higher if labels are used."""
     prints, labels = families(12, 4, 30)
-    encoders = fit_encoders(prints[:6], labels[:6], torch.ones(1, 6, dtype=torch.bool), SMALL, "seed")
+    config = replace(SMALL, loss=loss, learning_rate=5e-3)
+    encoders = fit_encoders(prints[:6], labels[:6], torch.ones(1, 6, dtype=torch.bool), config, "seed")
     scores = encoders.similarity(prints[6:], prints[0])[0].mean(1)
-    assert float(scores[::2].min()) > float(scores[1::2].max()) + 0.2
+    assert float(scores[::2].min()) > float(scores[1::2].max()) + gap
+
+
+def test_cross_entropy_is_that_of_a_linear_head() -> None:
+    """Against torch's, encoder by encoder."""
+    z, labels = embeddings(3, 9, 4), torch.tensor([0, 0, 0, 0, 1, 1, 1, 1, 1])
+    w, b = (torch.randn(3, rows, 2, generator=torch_rng("head", rows), dtype=torch.float64) for rows in (4, 1))
+    losses = plain_loss(z, [w, b], labels, torch.zeros(9, 5))
+    for s in range(3):
+        for i in range(9):
+            logits = z[s, i] @ w[s] + b[s, 0]
+            assert float(losses[s, i]) == pytest.approx(float(logits.logsumexp(0) - logits[labels[i]]))
+
+
+def test_reconstruction_is_the_mean_squared_error_of_the_coordinates() -> None:
+    """Against a loop: two layers back, ReLU between; labels are not looked at."""
+    z, rng = embeddings(2, 3, 4), torch_rng("decoder")
+    shapes = ((2, 4, 6), (2, 1, 6), (2, 6, 5), (2, 1, 5))
+    head = [torch.randn(*shape, generator=rng, dtype=torch.float64) for shape in shapes]
+    coordinates = torch.randn(3, 5, generator=rng, dtype=torch.float64)
+    losses = plain_loss(z, head, torch.tensor([0, 1, 0]), coordinates)
+    for s in range(2):
+        for i in range(3):
+            hidden = (z[s, i] @ head[0][s] + head[1][s, 0]).clamp_min(0)
+            error = hidden @ head[2][s] + head[3][s, 0] - coordinates[i]
+            assert float(losses[s, i]) == pytest.approx(float((error**2).mean()))
+    assert torch.equal(losses, plain_loss(z, head, torch.tensor([1, 1, 1]), coordinates))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_labels_teach_the_losses_that_use_them(loss: str) -> None:
+    """An autoencoder comes out the same whatever the labels; the others do not."""
+    prints, labels = families(6, 4, 30)
+    keep = torch.ones(1, 6, dtype=torch.bool)
+    config = replace(SMALL, loss=loss)
+    wrong = torch.tensor([0, 0, 0, 1, 1, 1])
+    one, two = (fit_encoders(prints, which, keep, config, "seed") for which in (labels, wrong))
+    assert torch.equal(one.w1, two.w1) == (loss == "autoencoder")
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_trains_each_encoder_on_its_own_models(loss: str) -> None:
+    """A label that is masked out for one encoder changes that one in nothing, and the others where they use labels."""
+    prints, labels = families(6, 4, 30)
+    config = replace(SMALL, loss=loss)
+    keep = torch.tensor([[True] * 6, [True] * 4 + [False] * 2])
+    both = fit_encoders(prints, labels, keep, config, "seed").similarity(prints, prints[0])
+    flipped = torch.cat([labels[:4], 1 - labels[4:]])
+    again = fit_encoders(prints, flipped, keep, config, "seed").similarity(prints, prints[0])
+    torch.testing.assert_close(again[1], both[1], rtol=0, atol=1e-5)
+    assert torch.equal(again[0], both[0]) == (loss == "autoencoder")
+    for s in range(2):
+        alone = fit_encoders(prints, labels, keep[s : s + 1], config, "seed").similarity(prints, prints[0])
+        torch.testing.assert_close(both[s], alone[0], rtol=0, atol=1e-3)
+
+
+def test_every_loss_starts_from_the_same_encoder() -> None:
+    """The head's weights are drawn after the encoder's: after no step at all, the encoders are equal."""
+    prints, labels = families(4, 3, 20)
+    keep = torch.ones(1, 4, dtype=torch.bool)
+    stacks = [fit_encoders(prints, labels, keep, replace(SMALL, loss=loss, epochs=0), "seed") for loss in LOSSES]
+    assert all(torch.equal(stack.w1, stacks[0].w1) and torch.equal(stack.w2, stacks[0].w2) for stack in stacks)
+
+
+def test_an_unknown_loss_is_refused() -> None:
+    """With the known ones."""
+    prints, labels = families(4, 3, 20)
+    with pytest.raises(UserError, match=r"unknown encoder loss 'triplet'; known: autoencoder, cross_entropy, supcon"):
+        fit_encoders(prints, labels, torch.ones(1, 4, dtype=torch.bool), replace(SMALL, loss="triplet"), "seed")
+
+
+def test_the_span_of_long_fingerprints_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found without an SVD of all fingerprints: orthonormal, the same directions in the same order, the same rank."""
+    rng = torch_rng("long")
+    strength = 10.0 ** -torch.arange(0, 3, 0.25)
+    prints = (torch.randn(40, 12, generator=rng) * strength) @ torch.linalg.qr(torch.randn(90, 12, generator=rng)).Q.T
+    exact = span_of(prints, 512)
+    monkeypatch.setattr("uapfp_dist.science.encoder.LONG", 64)
+    found = span_of(prints, 512)
+    assert found.shape == exact.shape == (90, 12)
+    torch.testing.assert_close(found.T @ found, torch.eye(12), rtol=0, atol=1e-5)
+    torch.testing.assert_close((found * exact).sum(0).abs(), torch.ones(12), rtol=0, atol=1e-3)
+    torch.testing.assert_close(span_of(prints, 5), found[:, :5], rtol=0, atol=1e-5)
+    assert torch.equal(span_of(prints, 512), found)
 
 
 def test_span_is_orthonormal_and_holds_its_inputs() -> None:

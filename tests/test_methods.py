@@ -7,17 +7,27 @@ import pytest
 import torch
 from torch import Tensor
 
+from uapfp_dist.errors import UserError
 from uapfp_dist.pipeline.plan import Plan
 from uapfp_dist.science.encoder import EncoderConfig
-from uapfp_dist.science.fingerprint.draws import TrainingSet
-from uapfp_dist.science.fingerprint.methods import METHODS, Candidate, weighted_error_scores
+from uapfp_dist.science.fingerprint.draws import Draw, TrainingSet
+from uapfp_dist.science.fingerprint.methods import (
+    METHODS,
+    Candidate,
+    EncoderMethod,
+    Request,
+    transfer_scores,
+    weighted_scores,
+)
 from uapfp_dist.science.fingerprint.panel import Panel
-from uapfp_dist.science.fingerprint.probe import block_name, in_turn, per_point
+from uapfp_dist.science.fingerprint.probe import block_name, in_turn, one_view, per_point
+from uapfp_dist.science.fingerprint.selection import unique_points
 from uapfp_dist.science.rng import torch_rng
+from uapfp_dist.science.scoring import ScoredDraw, score_draw, within
 from uapfp_dist.types import Answers, Block, Member
 
 N_POINTS, N_VIEWS, N_TEST, N_NATURAL, N_CLASSES = 10, 5, 3, 12, 4
-ENCODER = EncoderConfig(hidden=32, embedding=32, learning_rate=5e-3, epochs=10)
+ENCODER = EncoderConfig(hidden=32, embedding=32, learning_rate=1e-2, epochs=5)
 ROLES = (
     "victim",
     *["piracy"] * 4,
@@ -31,17 +41,29 @@ TESTED = (3, 4, 7, 8, 9, 10, 12, 13)
 """Rows that no fold learns from."""
 
 FRACTIONS = (0.5, 0.75)
-VIEWS = torch.stack([torch.randperm(12, generator=torch_rng("views", i))[:N_VIEWS] for i in range(N_POINTS)], 1)
+FORMATS = ("prob", "top2", "hard")
+VIEWS = unique_points(
+    torch.stack([torch.randperm(8, generator=torch_rng("views", i))[:N_VIEWS] + 3 * i for i in range(N_POINTS)], 1)
+)[1]
+"""Neighbouring clusters share some of their points."""
+N_UNIQUE = int(VIEWS.max()) + 1
+ENCODERS = sorted(name for name, method in METHODS.items() if isinstance(method, EncoderMethod))
 
 
 def blocks_of_the_probe() -> dict[str, Block]:
-    """Two universal perturbations in turn (the paper's is one), a local one for each of twelve points."""
+    """Two universal perturbations in turn (the paper's is one), a local one for each point, a view at the boundary."""
     image = torch.zeros(1, 1, 1, 1)
-    blocks = {"uap_paper": in_turn(image, VIEWS)}
+    local = image.expand(N_UNIQUE, 1, 1, 1)
+    blocks = {
+        "uap_paper": in_turn(image, VIEWS),
+        "uap_deepfool": in_turn(image, VIEWS),
+        "lap_minimal": per_point(local, VIEWS),
+        "ipguard": one_view(image.expand(N_POINTS, 1, 1, 1), VIEWS[0]),
+    }
     for fraction in FRACTIONS:
         blocks[block_name("uap", fraction)] = in_turn(image.expand(2, 1, 1, 1), VIEWS)
         blocks[block_name("random", fraction)] = in_turn(image.expand(2, 1, 1, 1), VIEWS)
-        blocks[block_name("lap", fraction)] = per_point(image.expand(12, 1, 1, 1), VIEWS)
+        blocks[block_name("lap", fraction)] = per_point(local, VIEWS)
     return blocks
 
 
@@ -50,7 +72,7 @@ BLOCKS = blocks_of_the_probe()
 
 def made_up_answers(role: str, row: int) -> Answers:
     """Probabilities: pirates share most of the victim's logits, everybody shares the data's."""
-    sizes = {"clean": 12, "natural": 20} | {name: len(block.point) for name, block in BLOCKS.items()}
+    sizes = {"clean": N_UNIQUE, "natural": 20} | {name: len(block.point) for name, block in BLOCKS.items()}
     lineage = {"victim": 1.0, "piracy": 0.8, "soft_piracy": 0.8}.get(role, 0.0)
     blocks = {}
     for name, size in sizes.items():
@@ -71,13 +93,13 @@ def panel(digits_plan: Plan) -> Panel:
     answers = tuple(made_up_answers(member.role, row) for row, member in enumerate(members))
     labels = answers[0].blocks["natural"].argmax(1)
     gather = {name: block.gather for name, block in BLOCKS.items()}
-    return Panel(members, answers, VIEWS, gather, N_TEST, labels, N_NATURAL, FRACTIONS)
+    return Panel(members, answers, VIEWS, gather, N_TEST, labels, N_NATURAL, FRACTIONS, FORMATS)
 
 
 def scores_of(panel: Panel, method: str) -> dict[Candidate, Tensor]:
     """Candidate to (S, M, V) scores under `FOLDS`."""
     way = METHODS[method]
-    return {c: way.score(panel, c, FOLDS, ENCODER, "seed") for c in way.candidates(panel)}
+    return {c: way.score(Request(panel, c, FOLDS, ENCODER, "seed")) for c in way.candidates(panel)}
 
 
 def with_answers(panel: Panel, row: int, answers: Answers) -> Panel:
@@ -92,7 +114,7 @@ def test_scores_have_their_shape_and_are_numbers(method: str, panel: Panel) -> N
     assert found
     for scores in found.values():
         assert scores.shape[:2] == (len(FOLDS), len(ROLES))
-        assert scores.shape[2] in (1, N_TEST)
+        assert scores.shape[2] == (N_TEST if METHODS[method].by_view else 1)
         assert bool(scores.isfinite().all())
     assert METHODS[method].about
 
@@ -132,34 +154,79 @@ def test_labels_know_no_confidence(method: str, panel: Panel) -> None:
         assert torch.equal(after[candidate], scores) == (candidate.format == "hard"), candidate
 
 
-def asked_rows(panel: Panel, name: str) -> Tensor:
-    """Answers of a block that a suspect's test views use; of natural errors, the number asked is what is known."""
-    return torch.arange(N_NATURAL) if name == "natural" else panel.asked(name).unique()
+def formats_of(method: str, panel: Panel) -> set[str]:
+    """The formats among a method's candidates."""
+    return {candidate.format for candidate in METHODS[method].candidates(panel)}
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_methods_offer_the_formats_of_the_panel(method: str, panel: Panel) -> None:
+    """All of them where they make sense: a label has no confidence, and weights are about labels."""
+    only_labels = method == "agreement" or "weighted" in method
+    for formats in (FORMATS, ("prob", "hard"), ("top1", "hard")):
+        sensible = {"hard"} if only_labels else set(formats) - ({"hard"} if method == "confidence" else set())
+        assert formats_of(method, replace(panel, formats=formats)) == sensible
+
+
+def lie(p: Tensor) -> Tensor:
+    """Other labels, of which no two images' are confused alike, and another confidence."""
+    turn = torch.arange(p.shape[1]) + 1 + torch.arange(len(p))[:, None] % (p.shape[1] - 1)
+    return ((p**3) / (p**3).sum(1, keepdim=True)).gather(1, turn % p.shape[1])
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_queries_are_the_images_that_the_score_looks_at(method: str, panel: Panel) -> None:
     """Every unique image of every block whose answers matter, and no other: the rest can change unnoticed."""
-    way = METHODS[method]
     untouched = scores_of(panel, method)
     looked_at: dict[Candidate, int] = dict.fromkeys(untouched, 0)
+    unasked = panel
     for name in panel.answers[0].blocks:
         asked = torch.zeros(len(panel.answers[0].blocks[name]), 1, dtype=torch.bool)
-        asked[asked_rows(panel, name)] = True
-        lies = {True: panel, False: panel}
+        asked[panel.asked(name).unique()] = True
+        lies = panel
         for row in TESTED:
             p = panel.answers[row].blocks[name]
-            for where, changed in ((True, asked), (False, ~asked)):
-                lie = (p.flip(1) ** 3) / (p**3).sum(1, keepdim=True)
-                new = Answers({**panel.answers[row].blocks, name: torch.where(changed, lie, p)})
-                lies[where] = with_answers(lies[where], row, new)
-        for candidate, scores in scores_of(lies[True], method).items():
+            lies = with_answers(lies, row, changed(panel.answers[row], name, torch.where(asked, lie(p), p)))
+            if name != "natural":
+                unasked = with_answers(unasked, row, changed(unasked.answers[row], name, torch.where(asked, p, lie(p))))
+        for candidate, scores in scores_of(lies, method).items():
             looked_at[candidate] += int(asked.sum()) * (not torch.equal(scores, untouched[candidate]))
-        if name != "natural":
-            for candidate, scores in scores_of(lies[False], method).items():
-                torch.testing.assert_close(scores, untouched[candidate], rtol=0, atol=1e-6)
-    assert {candidate: way.queries(panel, candidate) for candidate in untouched} == looked_at
+    after = scores_of(unasked, method)
+    assert all(torch.equal(after[candidate], untouched[candidate]) for candidate in untouched)
+    assert {candidate: panel.images(*METHODS[method].sent(candidate)) for candidate in untouched} == looked_at
     assert min(looked_at.values()) > 0
+
+
+def changed(answers: Answers, block: str, p: Tensor) -> Answers:
+    """The same answers but for one block."""
+    return Answers({**answers.blocks, block: p})
+
+
+def only_test_part(panel: Panel, *rows: int) -> Panel:
+    """The panel when some rows were asked the test views alone."""
+    for row in rows:
+        blocks = {
+            name: p if name == "natural" else p[: int(panel.asked(name).max()) + 1]
+            for name, p in panel.answers[row].blocks.items()
+        }
+        panel = with_answers(panel, row, Answers(blocks))
+    return panel
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_suspects_need_only_the_test_views(method: str, panel: Panel) -> None:
+    """Bit by bit the same scores for everybody."""
+    partly = only_test_part(panel, *TESTED)
+    assert len(partly.answers[TESTED[0]].blocks["clean"]) < N_UNIQUE
+    before, after = scores_of(panel, method), scores_of(partly, method)
+    assert all(torch.equal(after[candidate], before[candidate]) for candidate in before)
+
+
+@pytest.mark.parametrize("method", ENCODERS)
+def test_who_trains_an_encoder_must_have_answered_all_views(method: str, panel: Panel) -> None:
+    """Said in words, not as an index out of range."""
+    with pytest.raises(AssertionError, match="asked the test views only and cannot train"):
+        scores_of(only_test_part(panel, 1), method)
 
 
 @pytest.mark.parametrize("method", sorted(set(METHODS) - {"confidence"}))
@@ -170,7 +237,7 @@ def test_lineage_shows(method: str, panel: Panel) -> None:
         assert float(means[[3, 4]].mean()) > float(means[[7, 8]].mean()), candidate
 
 
-@pytest.mark.parametrize("method", ["uap_paper", "uap", "uap_controls", "clean", "random", "lap", "agreement"])
+@pytest.mark.parametrize("method", [*ENCODERS, "agreement"])
 def test_nobody_is_more_like_the_victim_than_itself(method: str, panel: Panel) -> None:
     """Its own similarity is 1 in every view."""
     for scores in scores_of(panel, method).values():
@@ -197,19 +264,189 @@ def test_agreement_counts_equal_labels(panel: Panel) -> None:
                 assert float(scores[0, row, v]) == pytest.approx(share)
 
 
+@pytest.mark.parametrize(("method", "n"), [("natural_errors", N_NATURAL), ("ipguard", N_POINTS)])
+def test_matching_rate_is_the_mean_probability_of_the_victims_label(method: str, n: int, panel: Panel) -> None:
+    """Against a loop; for labels, the share of equal ones; top 2 gives nothing for the third."""
+    for candidate, scores in scores_of(panel, method).items():
+        victim = panel.answers[0].blocks[candidate.block].argmax(1).tolist()
+        for row in range(len(ROLES)):
+            total = 0.0
+            for image in range(n):
+                p = panel.answers[row].blocks[candidate.block][image]
+                rank = int((p > p[victim[image]]).sum())
+                value = float(p[victim[image]])
+                total += {"prob": value, "top2": value * (rank < 2), "hard": float(rank == 0)}[candidate.format]
+            assert float(scores[0, row, 0]) == pytest.approx(total / n, abs=1e-6)
+
+
+def test_sample_correlation_is_that_of_the_paper(panel: Panel) -> None:
+    """Against a double loop over images: cosine within a model, mean absolute difference between models."""
+
+    def one_hot(p: Tensor) -> Tensor:
+        return torch.eye(N_CLASSES)[int(p.argmax())]
+
+    def top2(p: Tensor) -> Tensor:
+        return p * (p >= p.topk(2).values[-1])
+
+    shown = {"prob": lambda p: p, "top2": top2, "hard": one_hot}
+    cosine = torch.nn.functional.cosine_similarity
+    for candidate, scores in scores_of(panel, "sac").items():
+        for row in (0, 1, 7):
+            total = 0.0
+            for i in range(N_NATURAL):
+                for j in range(N_NATURAL):
+                    mine, victims = (
+                        cosine(*(shown[candidate.format](panel.answers[r].blocks["natural"][k]) for k in (i, j)), dim=0)
+                        for r in (row, 0)
+                    )
+                    total += abs(float(mine) - float(victims))
+            assert float(scores[0, row, 0]) == pytest.approx(-total / N_NATURAL**2, abs=1e-5)
+        assert float(scores[0, 0, 0]) == 0.0
+
+
+def test_sample_correlation_does_not_know_the_names_of_the_classes(panel: Panel) -> None:
+    """A suspect whose classes are permuted scores the same: what resembles what is all that counts."""
+    blocks = panel.answers[3].blocks
+    renamed = with_answers(panel, 3, Answers({**blocks, "natural": blocks["natural"].roll(1, dims=1)}))
+    before, after = scores_of(panel, "sac"), scores_of(renamed, "sac")
+    for candidate, scores in before.items():
+        torch.testing.assert_close(after[candidate], scores)
+
+
 def test_controls_learn_from_pirates_of_another_victim(panel: Panel) -> None:
     """The rows differ in nothing else."""
     without = replace(TRAINING, other_victim=())
     for method in ("uap", "weighted_errors"):
         for candidate in METHODS[method].candidates(panel):
             plain, controls, bare = (
-                METHODS[name].score(panel, candidate, [fold], ENCODER, "seed")
+                METHODS[name].score(Request(panel, candidate, [fold], ENCODER, "seed"))
                 for name, fold in ((method, TRAINING), (f"{method}_controls", TRAINING), (method, without))
             )
             assert torch.equal(plain, bare)
             assert not torch.equal(plain, controls)
-            same = METHODS[f"{method}_controls"].score(panel, candidate, [without], ENCODER, "seed")
+            same = METHODS[f"{method}_controls"].score(Request(panel, candidate, [without], ENCODER, "seed"))
             assert torch.equal(same, plain)
+
+
+@pytest.mark.parametrize("n_models", [1, 3])
+def test_fingerprints_gathered_a_few_models_at_a_time(
+    n_models: int, panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The size of the portions is about memory, not about scores."""
+    whole = scores_of(panel, "uap")
+    monkeypatch.setattr("uapfp_dist.science.fingerprint.methods.CHUNK", n_models * N_TEST * 2 * N_POINTS * N_CLASSES)
+    for candidate, scores in scores_of(panel, "uap").items():
+        torch.testing.assert_close(scores, whole[candidate], rtol=0, atol=1e-6)
+
+
+def test_an_encoder_scores_its_own_panel_as_its_method_does(panel: Panel) -> None:
+    """Transfer to where it came from is no transfer; other suspects elsewhere change nothing but their own scores."""
+    for candidate, scores in scores_of(panel, "uap").items():
+        assert torch.equal(transfer_scores(panel, TRAINING, panel, candidate, ENCODER, "seed"), scores[0])
+    elsewhere = with_answers(panel, 1, made_up_answers("homologous", 99))
+    moved = transfer_scores(panel, TRAINING, elsewhere, candidate, ENCODER, "seed")
+    rest = [row for row in range(len(ROLES)) if row != 1]
+    torch.testing.assert_close(moved[rest], scores[0, rest], rtol=0, atol=1e-6)
+    assert float(moved[1].mean()) < float(scores[0, 1].mean())
+
+
+def test_transfer_between_fingerprints_of_unequal_length_is_refused(panel: Panel) -> None:
+    """In one line with both lengths."""
+    candidate = METHODS["uap"].candidates(panel)[0]
+    with pytest.raises(UserError, match=r"expected fingerprints of the 80 numbers .* got 64"):
+        transfer_scores(panel, TRAINING, of_points(panel, 8), candidate, ENCODER, "seed")
+
+
+def of_points(panel: Panel, n: int) -> Panel:
+    """Fingerprints of the first clusters only."""
+    gather = {name: index[:, :n] for name, index in panel.gather.items()}
+    return replace(panel, views=panel.views[:, :n], gather=gather)
+
+
+def test_images_of_smaller_fingerprints_are_counted_as_they_are(panel: Panel) -> None:
+    """With fewer points what the views need is no longer the first images of a block without a gap."""
+    fewer = of_points(panel, 4)
+    for block in ("clean", "uap@0.5"):
+        assert fewer.images(block) == len(panel.asked(block)[:, :4].unique())
+
+
+def test_encoders_learn_from_the_training_views_alone(panel: Panel) -> None:
+    """What is beyond them need not even be there; the test views stay what they are."""
+    candidate = METHODS["uap"].candidates(panel)[0]
+    short = replace(panel, n_train_views=N_TEST)
+    assert not torch.equal(scores_of(short, "uap")[candidate], scores_of(panel, "uap")[candidate])
+    partly = scores_of(only_test_part(short, *range(len(ROLES))), "uap")
+    assert torch.equal(partly[candidate], scores_of(short, "uap")[candidate])
+    assert scores_of(replace(panel, n_train_views=1), "uap")[candidate].shape[2] == N_TEST
+
+
+@pytest.fixture(scope="module")
+def scored(panel: Panel) -> ScoredDraw:
+    """One draw by all methods."""
+    return score_draw(panel, Draw(0, TRAINING, (7,), tuple(set(TESTED) - {7})), tuple(METHODS), ENCODER, "seed")
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize("budget", [1, 7, 10, 20, 25, 30, 1000])
+def test_a_budget_buys_what_fits(method: str, budget: int, panel: Panel, scored: ScoredDraw) -> None:
+    """Views: the longest run of first views whose unique images are not more than the budget. Images: so many."""
+    way = METHODS[method]
+    for one in scored.methods[method]:
+        found = within(panel, scored.draw, method, one, budget)
+        blocks = way.sent(one.candidate)
+        if set(blocks) <= {"natural", "ipguard"}:
+            assert found is not None
+            assert found[1] == min(budget, {"natural": 20, "ipguard": N_POINTS}[blocks[0]])
+            continue
+        costs = [replace(panel, n_test_views=n).images(*blocks) for n in range(1, N_TEST + 1)]
+        affordable = [cost for cost in costs if cost <= budget]
+        assert (found is None) == (not affordable)
+        if found is not None:
+            assert found[1] == affordable[-1]
+            if way.by_view:
+                torch.testing.assert_close(found[0], one.scores[:, : len(affordable)].mean(1))
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_budget_for_everything_changes_nothing(method: str, panel: Panel, scored: ScoredDraw) -> None:
+    """Where suspects are sent all there is, unlimited and limited scores are the same."""
+    everything = replace(panel, n_natural=20)
+    for one in score_draw(everything, scored.draw, (method,), ENCODER, "seed").methods[method]:
+        found = within(everything, scored.draw, method, one, 1000)
+        assert found is not None
+        assert found[1] == one.queries
+        torch.testing.assert_close(found[0], one.scores.mean(1))
+
+
+def test_a_budget_takes_the_best_images(panel: Panel, scored: ScoredDraw) -> None:
+    """Weighted errors by the weights of this draw's training models, boundary points and AKH in their order."""
+    agree = torch.stack([a.blocks["natural"].argmax(1) for a in panel.answers])
+    agree = agree == agree[0]
+    (errors,) = scored.methods["weighted_errors"]
+    found = within(panel, scored.draw, "weighted_errors", errors, 5)
+    assert found is not None
+    assert torch.equal(found[0], weighted_scores(agree, list(TRAINING.piracy), list(TRAINING.homologous), 5))
+    for method, block in (("natural_errors", "natural"), ("ipguard", "ipguard")):
+        hard = next(s for s in scored.methods[method] if s.candidate.format == "hard")
+        found = within(panel, scored.draw, method, hard, 5)
+        labels = torch.stack([a.blocks[block][:5].argmax(1) for a in panel.answers])
+        assert found is not None
+        torch.testing.assert_close(found[0], (labels == labels[0]).float().mean(1))
+
+
+def test_no_budget_at_all_is_refused(panel: Panel, scored: ScoredDraw) -> None:
+    """In one line."""
+    with pytest.raises(UserError, match="query budget: expected at least 1 image, got 0"):
+        within(panel, scored.draw, "sac", scored.methods["sac"][0], 0)
+
+
+def test_labels_have_no_confidence_to_choose(panel: Panel) -> None:
+    """A method without a candidate in the formats offered is scored as nothing, not as an error."""
+    hard = replace(panel, formats=("hard",))
+    draw = Draw(0, TRAINING, (7,), tuple(set(TESTED) - {7}))
+    found = score_draw(hard, draw, ("confidence", "sac"), ENCODER, "seed")
+    assert found.chosen("confidence") is None
+    assert found.chosen("sac") is not None
 
 
 @pytest.mark.parametrize("n_images", [1, 5, 40, 100])
@@ -223,7 +460,7 @@ def test_weighted_errors_are_log_odds(n_images: int) -> None:
         b = (sum(bool(agree[row, image]) for row in innocent) + 0.5) / (len(innocent) + 1)
         weights.append((a, b))
     best = sorted(range(40), key=lambda i: -weights[i][0] * (1 - weights[i][1]))[:n_images]
-    scores = weighted_error_scores(agree, piracy, innocent, n_images)
+    scores = weighted_scores(agree, piracy, innocent, n_images)
     for row in range(9):
         expected = 0.0
         for image in best:

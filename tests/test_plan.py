@@ -4,6 +4,8 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
+from functools import cache
+from itertools import product
 
 import pytest
 import torch
@@ -12,112 +14,141 @@ from uapfp_dist.config import PRESETS, Config, check, preset
 from uapfp_dist.errors import UserError
 from uapfp_dist.pipeline.plan import Plan, make_plan
 from uapfp_dist.science.data import Dataset
-from uapfp_dist.science.extraction import EXTRACTIONS
 from uapfp_dist.science.verdict import needed_for
-from uapfp_dist.specs import Extracted, ModelSpec, Trained
+from uapfp_dist.specs import Checkpoint, DataSpec, Extracted, ModelSpec, Modified, Recipe, Trained, canonical
+
+SIZES = {
+    "fashion_mnist": (70_000, 60_000, 10),
+    "cifar10": (60_000, 50_000, 10),
+    "tiny_imagenet": (110_000, 100_000, 200),
+}
+"""Images, of which official training images, and classes."""
 
 
-@pytest.fixture(scope="module")
-def fashion() -> Dataset:
-    """As large as Fashion-MNIST, and black."""
-    return Dataset(
-        "fashion_mnist",
-        torch.zeros(70_000, 1, 28, 28, dtype=torch.uint8),
-        torch.arange(70_000) % 10,
-        tuple("0123456789"),
-        n_train=60_000,
-    )
+@cache
+def black(name: str) -> Dataset:
+    """As many images and classes as the real one, of a single black pixel."""
+    n, n_train, n_classes = SIZES[name]
+    images = torch.zeros(n, 1, 1, 1, dtype=torch.uint8)
+    return Dataset(name, images, torch.arange(n) % n_classes, tuple(map(str, range(n_classes))), n_train)
 
 
-def plan_of(name: str, digits: Dataset, fashion: Dataset, seed: int = 0) -> Plan:
+def plan_of(name: str, digits: Dataset, seed: int = 0) -> Plan:
     """The plan of a preset."""
     config = preset(name)
-    return make_plan(config, seed, digits if config.data.name == "digits" else fashion)
+    return make_plan(config, seed, digits if config.data.name == "digits" else black(config.data.name))
+
+
+HEADLINE = {"piracy": 16, "homologous": 37, "soft_piracy": 3, "same_data": 4, "other_victim_piracy": 10}
+# Sixteen ways to modify each of three models, and eight stops of adversarial training for two of them.
+EXTRAS = {
+    "modified_victim": 16,
+    "modified_piracy": 64,
+    "modified_homologous": 64,
+    "checkpoint_piracy": 18,
+    "overlap_homologous": 10,
+}
+LARGE = {"piracy": 20, "homologous": 69, "soft_piracy": 8, "same_data": 8, "other_victim_piracy": 16}
+PAPER = {"piracy": 40, "homologous": 40, "soft_piracy": 4, "same_data": 4, "other_victim_piracy": 8}
+
+
+def extras(modified: int, checkpoints: int, overlap: int) -> dict[str, int]:
+    """Beyond the headline; the victim is modified in sixteen ways."""
+    return {
+        "modified_victim": 16,
+        "modified_piracy": modified,
+        "modified_homologous": modified,
+        "checkpoint_piracy": checkpoints,
+        "overlap_homologous": overlap,
+    }
 
 
 ROLE_COUNTS = {
     "digits": {"piracy": 12, "homologous": 29, "soft_piracy": 3, "same_data": 3, "other_victim_piracy": 6},
-    "digits-large": {
-        "piracy": 20,
-        "homologous": 69,
-        "soft_piracy": 8,
-        "same_data": 8,
-        "other_victim_piracy": 16,
-    },
-    "fashion_mnist-small": {
-        "piracy": 16,
-        "homologous": 37,
-        "soft_piracy": 3,
-        "same_data": 4,
-        "other_victim_piracy": 10,
-    },
-    "fashion_mnist": {
-        "piracy": 120,
-        "homologous": 120,
-        "soft_piracy": 12,
-        "same_data": 12,
-        "other_victim_piracy": 24,
-    },
+    "digits-large": LARGE,
+    "fashion_mnist-small": HEADLINE | EXTRAS,
+    "cifar10-small": HEADLINE | EXTRAS,
+    "tiny_imagenet-small": HEADLINE | EXTRAS,
+    "fashion_mnist": {**HEADLINE, "piracy": 120, "homologous": 120, **extras(12 * 16 + 2 * 18, 180, 50)},
+    "cifar10": PAPER | extras(8 * 16 + 2 * 18, 36, 20),
+    "tiny_imagenet": PAPER | extras(4 * 16 + 2 * 18, 36, 20),
 }
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
-def test_presets_have_their_models(name: str, digits: Dataset, fashion: Dataset) -> None:
+def test_presets_have_their_models(name: str, digits: Dataset) -> None:
     """One victim, two other victims, and everybody whom it takes to judge."""
-    plan = plan_of(name, digits, fashion)
+    plan = plan_of(name, digits)
     counts = Counter(member.role for member in plan.members)
     assert counts == {"victim": 1, "other_victim": 2, **ROLE_COUNTS[name]}
     assert plan.members[0].role == "victim"
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
-def test_presets_can_be_decided(name: str, digits: Dataset, fashion: Dataset) -> None:
+def test_presets_can_be_decided(name: str, digits: Dataset) -> None:
     """Enough homologous models for the encoder, for calibration at their alpha, and some to test; the check agrees."""
     config = preset(name)
     check(config)
     assert config.verdict.n_calibrate >= needed_for(config.verdict.alpha)
     assert config.zoo.n_homologous > config.verdict.n_train + config.verdict.n_calibrate
-    assert len(plan_of(name, digits, fashion).judged) == 1 + sum(ROLE_COUNTS[name].values())
+    assert len(plan_of(name, digits).judged) == 1 + sum(ROLE_COUNTS[name].values())
 
 
-def test_the_papers_fashion_mnist_zoo_has_241_models(digits: Dataset, fashion: Dataset) -> None:
-    """Two types x four architectures x three optimizers x ten, and the victim."""
-    plan = plan_of("fashion_mnist", digits, fashion)
+@pytest.mark.parametrize(
+    ("name", "optimizers", "total"), [("fashion_mnist", 3, 241), ("cifar10", 1, 81), ("tiny_imagenet", 1, 81)]
+)
+def test_the_papers_zoos_have_its_numbers_of_models(name: str, optimizers: int, total: int, digits: Dataset) -> None:
+    """Two types x four architectures (x three optimizers) x ten, and the victim."""
     cells: Counter[tuple[str, str, str]] = Counter()
-    for member in plan.members:
+    for member in plan_of(name, digits).members:
         if member.role in ("piracy", "homologous"):
             cells[member.role, member.spec.architecture, member.spec.recipe.optimizer] += 1
-    assert len(cells) == 2 * 4 * 3
+    assert len(cells) == 2 * 4 * optimizers
     assert set(cells.values()) == {10}
-    assert sum(cells.values()) + 1 == 241
+    assert sum(cells.values()) + 1 == total
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
-def test_victims_keep_their_architecture_to_themselves(name: str, digits: Dataset, fashion: Dataset) -> None:
-    """A for victims, B to E for everybody else, evenly."""
+def test_victims_keep_their_architecture_to_themselves(name: str, digits: Dataset) -> None:
+    """One for victims, the four others for everybody else, evenly."""
+    plan = plan_of(name, digits)
+    own, others = plan.config.zoo.victim_architecture, set(plan.config.zoo.architectures)
+    assert own not in others
     architectures: dict[str, Counter[str]] = {}
-    for member in plan_of(name, digits, fashion).members:
+    for member in plan.members:
+        if member.spec.changes or member.role in ("checkpoint_piracy", "overlap_homologous"):
+            continue
         architectures.setdefault(member.role, Counter())[member.spec.architecture] += 1
     for role, counts in architectures.items():
         if role in ("victim", "other_victim"):
-            assert set(counts) == {"A"}
+            assert set(counts) == {own}
         else:
-            assert set(counts) <= set("BCDE")
-            assert role not in ("piracy", "homologous") or set(counts) == set("BCDE")
+            assert set(counts) <= others
+            assert role not in ("piracy", "homologous") or set(counts) == others
             assert max(counts.values()) - min(counts.values()) <= 2
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
-def test_origins_are_what_the_roles_say(name: str, digits: Dataset, fashion: Dataset) -> None:
+def test_origins_are_what_the_roles_say(name: str, digits: Dataset) -> None:
     """Who was stolen from whom with which labels; who was trained on what."""
-    plan = plan_of(name, digits, fashion)
+    plan = plan_of(name, digits)
     victim = plan.members[0].spec
     others = {member.spec.id for member in plan.members if member.role == "other_victim"}
+    roles = {member.spec.id: member.role for member in plan.members}
     labels = {"piracy": "hard", "soft_piracy": "soft", "other_victim_piracy": "hard"}
     robbed = set()
     for member in plan.members:
         origin = member.spec.origin
-        if isinstance(origin, Extracted):
+        if isinstance(origin, Modified):
+            assert member.role == f"modified_{roles[origin.of.root.id]}"
+            assert member.spec.changes[-1] == origin.change
+        elif isinstance(origin, Checkpoint):
+            assert member.spec.extraction is not None
+            assert member.spec.extraction.victim == victim
+        elif member.role == "overlap_homologous":
+            assert isinstance(origin, Trained)
+            assert origin.overlap in plan.config.studies.overlaps
+        elif isinstance(origin, Extracted):
             assert origin.labels == labels[member.role]
             assert (origin.victim.id in others) == (member.role == "other_victim_piracy")
             assert origin.victim == victim or origin.victim.id in others
@@ -130,40 +161,53 @@ def test_origins_are_what_the_roles_say(name: str, digits: Dataset, fashion: Dat
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
-def test_attacks_and_architectures_are_crossed(name: str, digits: Dataset, fashion: Dataset) -> None:
+def test_attacks_and_architectures_are_crossed(name: str, digits: Dataset) -> None:
     """Every architecture is stolen with every attack: else the attack could not be told from the architecture."""
-    pirates = [m.spec for m in plan_of(name, digits, fashion).members if m.role == "piracy"]
+    plan = plan_of(name, digits)
+    pirates = [m.spec for m in plan.members if m.role == "piracy"]
     crossed = {(spec.architecture, spec.origin.attack) for spec in pirates if isinstance(spec.origin, Extracted)}
-    assert crossed == {(a, attack) for a in "BCDE" for attack in EXTRACTIONS}
+    assert crossed == set(product(plan.config.zoo.architectures, plan.config.extraction.attacks))
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
-def test_what_a_spec_needs_is_in_the_plan_before_it(name: str, digits: Dataset, fashion: Dataset) -> None:
+def test_what_a_spec_needs_is_in_the_plan_before_it(name: str, digits: Dataset) -> None:
     """The order could be worked off as it stands, and no two specs share a name."""
-    plan = plan_of(name, digits, fashion)
+    plan = plan_of(name, digits)
     done: set[str] = set()
     for spec in plan.specs:
         assert {needed.id for needed in spec.needs} <= done
         assert spec.id not in done
         done.add(spec.id)
-    assert len(plan.specs) == len(plan.members) + 1 + len(plan.judged)
+    probes = 2 if plan.second_probe else 1
+    second = sum(plan.second_answer(m) is not None for m in plan.judged)
+    trajectories = plan.config.studies.n_trajectories
+    models, answers = len(plan.members), len(plan.judged)
+    assert len(plan.specs) == models + probes + answers + second + trajectories + len(plan.subspaces)
 
 
-def test_matched_zoos_see_equally_many_images(digits: Dataset, fashion: Dataset) -> None:
+def test_matched_zoos_see_equally_many_images(digits: Dataset) -> None:
     """Piracy and homologous models alike, whatever their batch size."""
     for name in PRESETS:
-        plan = plan_of(name, digits, fashion)
-        n_own = 750 if plan.config.data.name == "digits" else 30_000
+        plan = plan_of(name, digits)
+        n_own = 750 if plan.config.data.name == "digits" else SIZES[plan.config.data.name][1] // 2
         assert {m.spec.recipe.samples_seen for m in plan.members} == {int(plan.config.zoo.epochs * n_own)}
 
 
-def test_every_model_but_the_victim_is_gated(digits: Dataset, fashion: Dataset) -> None:
-    """By the victim's accuracy; the victim has nobody to be measured against."""
+def test_every_model_but_the_victim_is_gated(digits: Dataset) -> None:
+    """By the victim's accuracy; the victim has nobody to be measured against.
+
+    What a modification or an unfinished extraction makes of a model is reported, not gated.
+    """
     for name in PRESETS:
-        plan = plan_of(name, digits, fashion)
+        plan = plan_of(name, digits)
         victim, *rest = (member.spec for member in plan.members)
         assert victim.gate is None
-        assert all(spec.gate is not None and spec.gate.reference == victim for spec in rest)
+        for spec in rest:
+            if isinstance(spec.origin, Modified | Checkpoint):
+                assert spec.gate is None
+            else:
+                assert spec.gate is not None
+                assert spec.gate.reference == victim
 
 
 ELSEWHERE = """
@@ -244,6 +288,17 @@ def changed(part: str, **fields: object) -> Config:
         (changed("encoder", tau=0.001), "tau"),
         (changed("verdict", methods=("magic",)), "magic"),
         (changed("verdict", alpha=0.0), "alpha"),
+        (changed("verdict", formats=("prob", "top0")), "top0"),
+        (changed("verdict", pool=4), "pool"),
+        (changed("extraction", soft_labels="loud"), "loud"),
+        (changed("modifications", n_piracy=13), "n_piracy"),
+        (changed("modifications", prune=(0.5, 1.0)), "prune"),
+        (changed("modifications", fine_tune=("first",)), "first"),
+        (changed("modifications", adversarial_iterations=0), "adversarial_iterations"),
+        (changed("modifications", distill_to="Z"), "Z"),
+        (changed("studies", recoveries=(0.9, 0.8)), "recoveries"),
+        (changed("studies", overlaps=(1.1,)), "overlaps"),
+        (changed("studies", n_points=(1,)), "n_points"),
     ],
     ids=lambda value: value if isinstance(value, str) else "digits",
 )
@@ -256,5 +311,38 @@ def test_impossible_configurations_are_refused_before_any_work(broken: Config, w
 
 def test_unknown_preset_lists_the_known_ones() -> None:
     """Whoever mistypes sees what there is."""
-    with pytest.raises(UserError, match=r"enormous.*digits, digits-large, fashion_mnist"):
+    with pytest.raises(UserError, match=r"enormous.*cifar10, cifar10-small, digits, digits-large, fashion_mnist"):
         preset("enormous")
+
+
+def test_models_that_may_not_train_are_asked_the_test_views_alone(digits: Dataset) -> None:
+    """A pool keeps the answers of a large zoo cheap."""
+    plan = plan_of("fashion_mnist", digits)
+    parts = Counter((m.role, plan.answer(m).part) for m in plan.judged)
+    assert parts["piracy", "all"] == parts["homologous", "all"] == plan.config.verdict.pool
+    assert parts["victim", "all"] == 1
+    assert parts["modified_piracy", "all"] == parts["same_data", "all"] == parts["checkpoint_piracy", "all"] == 0
+
+
+def test_adversarial_training_goes_on_from_look_to_look(digits: Dataset) -> None:
+    """A chain: no iteration is done twice, and every look names the iterations done before it."""
+    plan = plan_of("fashion_mnist-small", digits)
+    chains = [m.spec for m in plan.members if any(type(c).__name__ == "AdversarialTraining" for c in m.spec.changes)]
+    assert chains
+    for spec in chains:
+        done = 0
+        for change in spec.changes:
+            assert change.start == done  # type: ignore[union-attr]
+            done += change.iterations  # type: ignore[union-attr]
+        assert done == 30 * len(spec.changes)
+
+
+def test_fields_that_came_later_do_not_rename_what_there_is() -> None:
+    """At its default a later field is no part of an id; at any other value it is."""
+    origin = Trained("homologous_set")
+    recipe = Recipe("sgd", 64, 1000)
+    data = DataSpec("digits", "0", 0, 0.8, (0.4, 0.3, 0.3))
+    spec = ModelSpec(data, "B", 8, recipe, origin, 1)
+    assert "augment" not in str(canonical(recipe))
+    assert replace(spec, recipe=replace(recipe, augment=True)).id != spec.id
+    assert replace(spec, data=replace(data, n_classes=3)).id != spec.id

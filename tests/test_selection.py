@@ -12,9 +12,12 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.pipeline.plan import make_plan
 from uapfp_dist.science.blackbox import ask, layer
 from uapfp_dist.science.data import Dataset
-from uapfp_dist.science.fingerprint.probe import answer, fingerprints, make_probe, perturbed
+from uapfp_dist.science.fingerprint.ipguard import K, boundary_points
+from uapfp_dist.science.fingerprint.probe import answer, as_format, fingerprints, make_probe, n_images, perturbed, sent
 from uapfp_dist.science.fingerprint.selection import (
     centre_points,
+    cluster_views,
+    clusters,
     natural_errors,
     neighbour_views,
     unique_points,
@@ -28,16 +31,20 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def probe(digits: Dataset, victim: Net, own: Tensor, held_out: Tensor, held_out_labels: Tensor) -> Probe:
-    """A small probe of the victim, made as the pipeline makes it."""
-    plan = make_plan(preset("digits"), 0, digits)
-    spec = ProbeSpec(
-        plan.members[0].spec,
+def probe_spec(digits: Dataset) -> ProbeSpec:
+    """A small one."""
+    return ProbeSpec(
+        make_plan(preset("digits"), 0, digits).members[0].spec,
         UapConfig(xi_grid=(0.3, 0.6), n_images=400, passes=4, xi_fractions=(0.5,), n_uaps=2),
         FingerprintConfig(n_points=6, n_views=5, n_test_views=3, n_natural=20),
         seed=0,
     )
-    return make_probe(victim, spec, own, held_out, held_out_labels)
+
+
+@pytest.fixture(scope="module")
+def probe(probe_spec: ProbeSpec, victim: Net, own: Tensor, held_out: Tensor, held_out_labels: Tensor) -> Probe:
+    """The probe of the victim, made as the pipeline makes it."""
+    return make_probe(victim, probe_spec, own, held_out, held_out_labels)
 
 
 def test_centres_are_the_members_nearest_to_the_centres_of_k_means(victim: Net, own: Tensor) -> None:
@@ -88,16 +95,142 @@ def test_the_victims_twin_images_leave_view_zero_alone() -> None:
     assert all(len(column.unique()) == 4 for column in views.T)
 
 
+def test_whole_clusters_give_each_view_one_point_of_each_cluster(victim: Net, own: Tensor) -> None:
+    """Algorithm 1: view 0 is the centres, no image stands twice, the others come at random from the whole cluster."""
+    features = layer(victim, own, "features")
+    cluster, centres = clusters(features, 8, 1)
+    n_views = int(cluster.bincount().min())
+    views = cluster_views(cluster, centres, n_views, torch_rng("views"))
+    assert views.shape == (n_views, 8)
+    assert torch.equal(views[0], centres)
+    assert torch.equal(cluster[views], torch.arange(8).expand(n_views, 8))
+    assert len(views.unique()) == views.numel()
+    other = cluster_views(cluster, centres, n_views, torch_rng("other views"))
+    assert torch.equal(other[0], centres)
+    largest = int(cluster.bincount().argmax())
+    assert set(other[:, largest].tolist()) != set(views[:, largest].tolist())
+    assert torch.equal(cluster_views(cluster, centres, n_views, torch_rng("views")), views)
+
+
+def test_clusters_too_small_for_the_views_are_refused(victim: Net, own: Tensor) -> None:
+    """In one line that says how many the smallest has; one view more than that is one too many."""
+    cluster, centres = clusters(layer(victim, own, "features"), 8, 1)
+    smallest = int(cluster.bincount().min())
+    with pytest.raises(UserError, match=rf"n_views.*the {smallest} images.*whole_clusters.*got {smallest + 1}"):
+        cluster_views(cluster, centres, smallest + 1, torch_rng("views"))
+
+
+def test_the_probe_takes_its_views_from_where_it_is_told(
+    probe_spec: ProbeSpec, probe: Probe, victim: Net, own: Tensor, held_out: Tensor, held_out_labels: Tensor
+) -> None:
+    """Whole clusters share no point; view 0 is the same either way."""
+    whole = replace(probe_spec, fingerprint=replace(probe_spec.fingerprint, views="whole_clusters"))
+    found = make_probe(victim, whole, own, held_out, held_out_labels)
+    assert len(found.points) == 5 * 6
+    assert torch.equal(found.views, torch.arange(30).view(5, 6))
+    assert probe.views.shape == found.views.shape
+    assert not torch.equal(probe.points[probe.views[1]], found.points[found.views[1]])
+
+
 def test_unique_points_lead_back_to_the_views() -> None:
-    """Sorted, each once, and the rewritten views point at the same images."""
+    """Each once, in order of first appearance, and the rewritten views point at the same images."""
     views = torch.randint(0, 30, (7, 11), generator=torch_rng("unique"))
     index, rewritten = unique_points(views)
     assert torch.equal(index[rewritten], views)
-    assert index.tolist() == sorted(set(views.flatten().tolist()))
+    assert index.tolist() == list(dict.fromkeys(views.flatten().tolist()))
 
 
-@pytest.mark.parametrize("fmt", ["prob", "hard"])
-@pytest.mark.parametrize("name", ["uap_paper", "uap@0.5", "random@0.5", "lap@0.5"])
+def test_what_the_first_views_need_comes_first(probe: Probe) -> None:
+    """Of every block: an image that no earlier view had stands behind all images that those have."""
+    for gather in (probe.views, *(block.gather for block in probe.blocks.values())):
+        flat = gather.flatten().tolist()
+        assert list(dict.fromkeys(flat)) == list(range(max(flat) + 1))
+
+
+@pytest.mark.parametrize("n_test_views", [1, 3, 5])
+def test_a_suspect_of_few_views_is_asked_less_and_answers_the_same(
+    n_test_views: int, victim: Net, probe: Probe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The prefix of every block that its views use, natural errors whole; bit by bit what it says when asked all.
+
+    Batches of four, so that the last batch of the prefix would be another one if all were asked in one go.
+    """
+    monkeypatch.setattr("uapfp_dist.science.fingerprint.probe.ANSWER_BATCH", 4)
+    few = replace(probe, info={**probe.info, "n_test_views": n_test_views})
+    part, whole = (answer(victim, few, CPU, which).blocks for which in ("test", "all"))
+    assert len(part["natural"]) == len(probe.natural)
+    for name, block in probe.blocks.items():
+        used = block.gather[:n_test_views].unique()
+        assert len(part[name]) == len(used) == n_images(few, name, "test")
+        assert len(whole[name]) == len(block.point) == n_images(few, name, "all")
+    assert len(part["clean"]) == len(probe.views[:n_test_views].unique())
+    assert len(whole["clean"]) == len(probe.points)
+    for name, answers in part.items():
+        assert torch.equal(answers, whole[name][: len(answers)]), name
+
+
+def test_the_images_of_a_block_come_in_parts(probe: Probe) -> None:
+    """A part of a block is that part of all its images."""
+    for name in ("clean", "natural", *probe.blocks):
+        assert torch.equal(sent(probe, name, slice(1, 4)), sent(probe, name)[1:4])
+
+
+def test_formats_are_what_an_api_gives_away() -> None:
+    """Against a loop: the k largest stay as they are, the others are 0; a label is a one."""
+    p = torch.rand(20, 6, generator=torch_rng("formats"))
+    assert torch.equal(as_format(p, "prob"), p)
+    for row, top, hard in zip(p, as_format(p, "top2"), as_format(p, "hard"), strict=True):
+        first, second = sorted(range(6), key=lambda c: -float(row[c]))[:2]
+        assert top.tolist() == [float(row[c]) if c in (first, second) else 0.0 for c in range(6)]
+        assert hard.tolist() == [float(c == first) for c in range(6)]
+    with pytest.raises(UserError, match="soft"):
+        as_format(p, "soft")
+
+
+def test_boundary_points_tie_two_logits_and_have_left_their_label(victim: Net, own: Tensor) -> None:
+    """Of every point: inside [0, 1], the label is not the image's, and leads over the next by at most K."""
+    images = own[:40]
+    gradients = [None if p.grad is None else p.grad.clone() for p in victim.parameters()]
+    found, reached = boundary_points(victim, images, torch_rng("boundary"))
+    assert float(reached.float().mean()) > 0.9
+    with torch.no_grad():
+        before, after = victim(images), victim(found)
+    top = after.topk(2, dim=1)
+    lead = (top.values[:, 0] - top.values[:, 1])[reached]
+    assert float(lead.max()) <= K
+    assert float(lead.median()) < 0.1 * float((before.topk(2, dim=1).values @ torch.tensor([1.0, -1.0])).median())
+    assert bool((after.argmax(1) != before.argmax(1))[reached].all())
+    assert torch.equal(top.indices[reached, 1], before.argmax(1)[reached])
+    assert 0.0 <= float(found.min()) <= float(found.max()) <= 1.0
+    for parameter, gradient in zip(victim.parameters(), gradients, strict=True):
+        assert (parameter.grad is None) == (gradient is None)
+        assert gradient is None or torch.equal(parameter.grad, gradient)
+
+
+def test_points_that_find_no_boundary_are_told_apart(own: Tensor) -> None:
+    """A net that says the same everywhere has none."""
+
+    class Stubborn(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.stack([x.sum((1, 2, 3)) * 0 + 5, x.sum((1, 2, 3)) * 1e-3], dim=1)
+
+    found, reached = boundary_points(Stubborn(), own[:3], torch_rng("boundary"))
+    assert not bool(reached.any())
+    assert bool(found.isfinite().all())
+
+
+def test_the_probe_keeps_boundary_points_at_the_boundary(victim: Net, probe: Probe) -> None:
+    """One view of as many points as a fingerprint has, and what is sent still ties the victim's logits."""
+    block = probe.blocks["ipguard"]
+    assert block.gather.tolist() == [list(range(6))]
+    with torch.no_grad():
+        top = victim(perturbed(probe, "ipguard")).topk(2, dim=1).values
+    assert probe.info["ipguard"]["reached"] == 1.0
+    assert float((top[:, 0] - top[:, 1]).max()) <= K + 1e-3
+
+
+@pytest.mark.parametrize("fmt", ["prob", "top3", "hard"])
+@pytest.mark.parametrize("name", ["uap_paper", "uap_deepfool", "uap@0.5", "random@0.5", "lap@0.5", "lap_minimal"])
 def test_fingerprint_is_eq_6_and_gathering_is_asking(name: str, fmt: Format, victim: Net, probe: Probe) -> None:
     """[f(x1), f(x1 + v), ..., f(xn), f(xn + v)], asked view by view, equals what is gathered from unique answers.
 
@@ -111,7 +244,8 @@ def test_fingerprint_is_eq_6_and_gathering_is_asking(name: str, fmt: Format, vic
             v = block.perturbations[i if name.startswith("lap") else j % len(block.perturbations)]
             for image in (probe.points[i], (probe.points[i] + v).clamp(0, 1)):
                 p = ask(victim, image[None])[0]
-                parts.append(p if fmt == "prob" else torch.eye(10)[int(p.argmax())])
+                at_least = {"prob": 0.0, "top3": float(p.topk(3).values[-1]), "hard": float(p.max())}[fmt]
+                parts.append((p >= at_least) * (p if fmt != "hard" else 1.0))
         torch.testing.assert_close(found, torch.cat(parts), rtol=1e-4, atol=1e-5)
 
 
@@ -149,7 +283,21 @@ def test_references_have_the_norm_of_the_uaps(probe: Probe) -> None:
     for name in ("uap", "random", "lap"):
         norms = probe.blocks[f"{name}@0.5"].perturbations.flatten(1).norm(dim=1)
         torch.testing.assert_close(norms, torch.full_like(norms, xi), rtol=0.02, atol=0)
-    assert float(probe.blocks["uap_paper"].perturbations.norm()) <= 2 * xi * (1 + 1e-5)
+    for name in ("uap_paper", "uap_deepfool"):
+        assert float(probe.blocks[name].perturbations.norm()) <= 2 * xi * (1 + 1e-5)
+
+
+def test_minimal_local_perturbations_are_the_rescaled_ones_at_their_own_length(victim: Net, probe: Probe) -> None:
+    """Same direction, just long enough: the victim changes its label, at nine tenths of the length it does not."""
+    minimal, rescaled = (probe.blocks[name].perturbations.flatten(1) for name in ("lap_minimal", "lap@0.5"))
+    cosine = torch.nn.functional.cosine_similarity(minimal, rescaled)
+    torch.testing.assert_close(cosine, torch.ones(len(minimal)))
+    with torch.no_grad():
+        before = victim(probe.points).argmax(1)
+        delta = probe.blocks["lap_minimal"].perturbations
+        moved, short = (victim(probe.points + share * delta).argmax(1) for share in (1.0, 0.9))
+    assert bool((moved != before).all())
+    assert float((short == before).float().mean()) > 0.8
 
 
 def test_points_come_from_the_victims_own_images(probe: Probe, own: Tensor, held_out: Tensor) -> None:

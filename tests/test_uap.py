@@ -1,5 +1,6 @@
 """Universal perturbations: equal to the published loop, inside their ball, better than chance."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -12,6 +13,10 @@ from uapfp_dist.science.perturbation.deepfool import OVERSHOOT
 from uapfp_dist.science.perturbation.uap import (
     ALGORITHMS,
     DEEPFOOL_STEPS,
+    MOMENTUM,
+    RATE,
+    REACH,
+    SGD_BATCH,
     Uap,
     fooling_rate,
     make_uap,
@@ -100,6 +105,46 @@ def test_projection_is_the_nearest_point_of_the_ball() -> None:
     torch.testing.assert_close(project(v, 6.0), v)
     torch.testing.assert_close(project(v, 1.0), v / 5)
     assert not bool(project(torch.zeros_like(v), 1.0).any())
+
+
+def test_projection_takes_every_perturbation_for_itself() -> None:
+    """A long one and a short one, together as alone."""
+    v = torch.stack([torch.full((1, 2, 2), 3.0), torch.full((1, 2, 2), 0.1)])
+    assert torch.equal(project(v, 1.0), torch.cat([project(v[:1], 1.0), v[1:]]))
+
+
+def projected_gradient(
+    model: nn.Module, images: Tensor, xi: float, passes: int, rng: torch.Generator, start: Tensor
+) -> Tensor:
+    """What `uap_sgd` documents, image by image: unit gradients of the mean clipped margin, momentum."""
+    labels = [label_of(model, image) for image in images]
+    v, velocity = start[0], torch.zeros_like(start[0])
+    n_steps = passes * -(-len(images) // SGD_BATCH)
+    step = 0
+    for _ in range(passes):
+        order = torch.randperm(len(images), generator=rng).tolist()
+        for batch in (order[i : i + SGD_BATCH] for i in range(0, len(order), SGD_BATCH)):
+            gradient = torch.zeros_like(v)
+            for i in batch:
+                x = (images[i] + v).requires_grad_()
+                logits = model(x[None])[0]
+                rival = max((k for k in range(len(logits)) if k != labels[i]), key=logits.tolist().__getitem__)
+                margin = logits[labels[i]] - logits[rival]
+                if margin > -1:
+                    gradient += torch.autograd.grad(margin, x)[0] / len(batch)
+            velocity = MOMENTUM * velocity + gradient / gradient.norm()
+            v = v - xi * max(RATE, REACH / n_steps) * (1 - step / n_steps) * velocity
+            v = v * min(1.0, xi / float(v.norm()))
+            step += 1
+    return v[None]
+
+
+def test_projected_gradient_equals_its_image_by_image_form(victim: Net, own: Tensor) -> None:
+    """In double precision, from a start inside the ball, with a last batch that is not full."""
+    net, images, xi = copy.deepcopy(victim).double(), own[:130].double(), 1.5
+    start = torch.randn(images[:1].shape, generator=torch_rng("start"), dtype=torch.float64) * 0.1
+    theirs = projected_gradient(net, images, xi, 3, torch_rng("order"), start)
+    torch.testing.assert_close(uap_sgd(net, images, xi, 3, torch_rng("order"), start), theirs)
 
 
 @pytest.mark.parametrize("clip", [False, True])

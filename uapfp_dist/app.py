@@ -98,7 +98,7 @@ def run(config: Config, name: str, seed: int, surroundings: Surroundings) -> dic
     _check_numbers(surroundings)
     _check_report(surroundings.report)
     places = settle(surroundings)
-    dataset = load(config.data.name, places.data_root)
+    dataset = load(config.data.name, places.data_root, config.data.n_classes)
     plan = make_plan(config, seed, dataset)
     store = Store(places.storage)
     _keep_splits(store, plan, dataset)
@@ -108,7 +108,7 @@ def run(config: Config, name: str, seed: int, surroundings: Surroundings) -> dic
     body = _finished(plan, store, places)
     if body is None:
         progress.say(f"{name}, seed {seed}: {len(plan.members)} models, storage {places.storage}")
-        settings = {"preset": name, **environment()}
+        settings = {"preset": name, "data_note": dataset.note, **environment()}
         report = _evaluate(plan, store, places, surroundings, progress, settings)
         body = {"preset": name, **report.body}
         if not body["failures"]:

@@ -85,6 +85,8 @@ class DataSpec:
     """Share of all images that is D, for data without an official test set."""
     outside_shares: tuple[float, float, float]
     """How the images outside D are shared between PROBE, ATTACK and EVAL."""
+    n_classes: int | None = later(None)
+    """Only the first so many classes; None: all."""
 
 
 @dataclass(frozen=True)
@@ -206,7 +208,6 @@ class ModelSpec(Spec):
     """One net of the zoo."""
 
     kind: ClassVar[str] = "model"
-    stage: ClassVar[str] = "zoo"
     data: DataSpec
     architecture: str
     width: int
@@ -230,6 +231,11 @@ class ModelSpec(Spec):
         return tuple(found)
 
     @property
+    def stage(self) -> str:  # type: ignore[override]
+        """Modifications are counted apart: they take seconds where training takes minutes."""
+        return "modifications" if isinstance(self.origin, Modified) else "zoo"
+
+    @property
     def changes(self) -> tuple[Change, ...]:
         """Modifications since it was trained or extracted, the first one first."""
         return (*self.origin.of.changes, self.origin.change) if isinstance(self.origin, Modified) else ()
@@ -238,6 +244,14 @@ class ModelSpec(Spec):
     def root(self) -> ModelSpec:
         """The model that was trained or extracted before any modification."""
         return self.origin.of.root if isinstance(self.origin, Modified) else self
+
+    @property
+    def extraction(self) -> Extracted | None:
+        """How it was stolen, modified afterwards or not; None if it was not."""
+        origin = self.root.origin
+        if isinstance(origin, Checkpoint):
+            origin = origin.trajectory.model.origin
+        return origin if isinstance(origin, Extracted) else None
 
 
 @dataclass(frozen=True)

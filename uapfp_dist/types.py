@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from uapfp_dist.specs import Extracted, ModelSpec, Spec
+from uapfp_dist.specs import ModelSpec, Spec
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,10 @@ class ModelCard:
     """Digest of the indices of its natural training images."""
     seconds: float
     device: str
+    changes: tuple[str, ...] = ()
+    """Modifications after training or extraction."""
+    accuracy_before: float | None = None
+    """Of the model that was modified."""
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary."""
@@ -93,8 +97,8 @@ class Member:
     @property
     def group_of_victim(self) -> str:
         """For extracted models, modified or not, the id of whom they were stolen from, else an empty string."""
-        origin = self.spec.root.origin
-        return origin.victim.id if isinstance(origin, Extracted) else ""
+        extraction = self.spec.extraction
+        return extraction.victim.id if extraction else ""
 
 
 ROLES = {
@@ -106,6 +110,11 @@ ROLES = {
     "same_data": "trained on exactly the victim's set, with another seed",
     "other_victim_piracy": "stolen from another victim",
     "calibration_piracy": "stolen from a homologous model, one each: calibrates against piracy of other victims",
+    "checkpoint_piracy": "stolen from the victim, as it stood at a recovery rate",
+    "overlap_homologous": "trained on a set that shares a chosen part of the victim's",
+    "modified_victim": "the victim, modified",
+    "modified_piracy": "stolen from the victim, then modified",
+    "modified_homologous": "homologous, then modified",
 }
 
 PIRATES = ("piracy", "soft_piracy")

@@ -10,15 +10,17 @@ from typing import Any
 import torch
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.pipeline.exhibits import EXHIBITS, Evidence, Exhibit, make_exhibits
 from uapfp_dist.pipeline.judging import Panelists, attack_of
 from uapfp_dist.pipeline.plan import Plan
-from uapfp_dist.pipeline.report import Report, make_report
+from uapfp_dist.pipeline.report import Report, clean, make_report
 from uapfp_dist.pipeline.showing import write_files
 from uapfp_dist.pipeline.steps import read_answers, read_probe
 from uapfp_dist.runtime import Tracker
 from uapfp_dist.science.fingerprint.draws import Draw, make_draw
 from uapfp_dist.science.fingerprint.methods import Candidate
 from uapfp_dist.science.fingerprint.panel import Panel
+from uapfp_dist.science.modification import about
 from uapfp_dist.science.scoring import Scored, ScoredDraw, score_draw
 from uapfp_dist.specs import ModelSpec, content_id
 from uapfp_dist.store import Artifact, Store
@@ -38,14 +40,16 @@ class Arbiter:
     def __init__(self, plan: Plan, store: Store, tracker: Tracker, threads: int = 1) -> None:
         torch.set_num_threads(1)
         self.plan, self.store, self.tracker, self.threads = plan, store, tracker, threads
+        self._settings: dict[str, str] = {}
         self._failed: list[Failed] = []
-        self._fitted = 0
+        self._steps = 0
         self._roles = {member.spec.id: member.role for member in plan.members}
 
     def begin(self, settings: Mapping[str, Any]) -> None:
         """Open the run."""
-        tags = {key: str(value) for key, value in settings.items()}
-        self.tracker.begin(self.plan.id, dataclasses.asdict(self.plan.config) | {"seed": self.plan.seed}, tags)
+        self._settings = {key: str(value) for key, value in settings.items()}
+        config = dataclasses.asdict(self.plan.config) | {"seed": self.plan.seed}
+        self.tracker.begin(self.plan.id, config, self._settings)
 
     def observe(self, outcome: Outcome) -> None:
         """Take note of an outcome as it comes; a trained model's card goes to the tracker."""
@@ -56,8 +60,11 @@ class Arbiter:
             self.tracker.card({**card, "role": self._roles.get(outcome.spec.id, "")})
 
     def progress(self) -> tuple[int, int]:
-        """Draws fitted, draws in all."""
-        return self._fitted, self.plan.config.verdict.n_draws
+        """Draws fitted and exhibits made, and how many there will be."""
+        return self._steps, self.plan.config.verdict.n_draws + len(EXHIBITS)
+
+    def _step(self) -> None:
+        self._steps += 1
 
     def judge(self, seconds: Mapping[str, Any]) -> Report:
         """Fit all methods on all draws, judge, and show the result.
@@ -69,8 +76,24 @@ class Arbiter:
         draws = self.fit(panel)
         report = make_report(self.plan, panelists, draws, probe.info)
         failures = [{"id": f.spec.id, "kind": f.spec.kind, "error": f.error, "lost": f.lost} for f in self._failed]
-        report.body.update({**seconds, "failures": failures})
-        self._show(report, panelists, draws, panel, probe)
+        report.body.update({**seconds, "failures": failures, "data_note": self._settings.get("data_note", "")})
+        cards = {m.spec.id: self.store.get("model", m.spec.id).info for m in panelists.members}
+        evidence = Evidence(
+            self.plan,
+            panel,
+            panelists,
+            draws,
+            probe,
+            cards,
+            self.store,
+            report.body,
+            self._settings,
+            self._pool(panel),
+            self.threads,
+        )
+        exhibits = make_exhibits(evidence, self._step)
+        report.body["exhibits"] = clean({key: value for e in exhibits for key, value in e.body.items()})
+        self._show(report, exhibits, evidence)
         return report
 
     def panel(self) -> tuple[Panel, Panelists, Probe]:
@@ -82,41 +105,49 @@ class Arbiter:
             raise UserError(f"expected a victim and its probe, they could not be made ({causes})")
         answers = [read_answers(self.store.get("answers", plan.answer(m).id)) for m in members]
         probe = read_probe(self.store.get("probe", plan.probe.id))
-        panel = Panel.of(members, answers, probe, plan.probe)
+        panel = Panel.of(members, answers, probe, plan.probe, plan.config.verdict.formats)
         accuracy = tuple(float(self.store.get("model", m.spec.id).info["accuracy"]) for m in members)
         return panel, Panelists(tuple(members), accuracy, tuple(answers)), probe
 
     def fit(self, panel: Panel) -> list[ScoredDraw]:
         """Every draw's scores: read where they are stored, else fitted, several draws at a time."""
         config = self.plan.config.verdict
+        pool = self._pool(panel)
         draws = [
-            make_draw(panel.members, i, config.n_train, config.n_calibrate, str(self.plan.seed))
+            make_draw(panel.members, i, config.n_train, config.n_calibrate, str(self.plan.seed), pool=pool)
             for i in range(config.n_draws)
         ]
-        with ThreadPoolExecutor(max_workers=self.threads) as pool:
-            return list(pool.map(lambda draw: self._scored(panel, draw), draws))
+        with ThreadPoolExecutor(max_workers=self.threads) as threads:
+            return list(threads.map(lambda draw: self._scored(panel, draw), draws))
+
+    def _pool(self, panel: Panel) -> int | None:
+        """How many piracy and homologous models of the panel may train: those that were asked all views."""
+        if self.plan.config.verdict.pool is None:
+            return None
+        asked = [m for m in panel.members if self.plan.answer(m).part == "all"]
+        return min(sum(m.role == role for m in asked) for role in ("piracy", "homologous"))
 
     def _scored(self, panel: Panel, draw: Draw) -> ScoredDraw:
         config = self.plan.config
         methods = tuple(dict.fromkeys(("uap", "weighted_errors", *config.verdict.methods)))
         models = [member.spec.id for member in panel.members]
-        key = content_id({"plan": self.plan.id, "draw": draw, "models": models, "methods": methods})
+        settled = {"probe": self.plan.probe.id, "encoder": config.encoder, "formats": config.verdict.formats}
+        key = content_id({**settled, "draw": draw, "models": models, "methods": methods})
         if self.store.intact("draw", key):
             scored = read_draw(self.store.get("draw", key), draw)
         else:
-            scored = score_draw(panel, draw, methods, config.encoder, self.plan.id)
+            scored = score_draw(panel, draw, methods, config.encoder, self.plan.probe.id)
             self.store.put("draw", key, *write_draw(scored))
-        self._fitted += 1
+        self._step()
         return scored
 
-    def _show(
-        self, report: Report, panelists: Panelists, draws: Sequence[ScoredDraw], panel: Panel, probe: Probe
-    ) -> None:
+    def _show(self, report: Report, exhibits: Sequence[Exhibit], evidence: Evidence) -> None:
         """Numbers, nested runs, tables and figures."""
+        panelists = evidence.panelists
         self.tracker.metrics(
-            flatten(report.body, ("auc", "false_accusation", "power", "uap", "victim", "wall_seconds"))
+            flatten(report.body, ("auc", "false_accusation", "power", "uap", "victim", "wall_seconds", "exhibits"))
         )
-        draw = draws[0].draw
+        draw = evidence.draws[0].draw
         parts = dict.fromkeys(draw.test, "test")
         parts |= dict.fromkeys((*draw.calibration, *draw.calibration_piracy), "calibration")
         verdict = {v["model"]: v for v in report.body["verdicts"]}
@@ -125,7 +156,7 @@ class Arbiter:
             tags, metrics = suspect_entry(member, part, verdict.get(member.spec.id), panelists.accuracy[row])
             self.tracker.suspect(f"{member.role}-{member.spec.architecture}-{member.spec.id[:6]}", tags, metrics)
         with tempfile.TemporaryDirectory() as folder:
-            write_files(Path(folder), report, panelists, draws, panel, probe)
+            write_files(Path(folder), report, exhibits, evidence)
             self.tracker.folder(Path(folder))
 
     def close(self, status: str) -> str:
@@ -148,6 +179,7 @@ def suspect_entry(
         "attack": attack_of(member),
         "labels": str(getattr(spec.origin, "labels", "")),
         "stolen_from": member.group_of_victim,
+        "modification": " + ".join(about(change) for change in spec.changes),
         "claim": verdict["claim"] if verdict else "",
         "weighted_errors_claim": verdict["weighted_errors_claim"] if verdict else "",
     }

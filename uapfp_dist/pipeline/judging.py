@@ -174,7 +174,7 @@ def attack_out_auc(draws: Sequence[ScoredDraw], members: Sequence[Member]) -> di
 
 def attack_of(member: Member) -> str:
     """The attack a model was stolen with, or an empty string."""
-    return str(getattr(member.spec.origin, "attack", ""))
+    return member.spec.extraction.attack if member.spec.extraction else ""
 
 
 def verdicts(first: ScoredDraw, panelists: Panelists, config: VerdictConfig) -> list[Verdict]:

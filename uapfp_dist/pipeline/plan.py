@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import cycle, islice, product
 
 from uapfp_dist.config import Config
 from uapfp_dist.errors import UserError
+from uapfp_dist.pipeline.variants import checkpoint_members, modified_members, overlap_members
 from uapfp_dist.science.data import Dataset
 from uapfp_dist.science.rng import numpy_rng
 from uapfp_dist.science.training import BATCH_SIZES
@@ -20,6 +22,7 @@ from uapfp_dist.specs import (
     ProbeSpec,
     Recipe,
     Spec,
+    SubspaceSpec,
     Trained,
     content_id,
 )
@@ -36,6 +39,10 @@ class Plan:
     members: tuple[Member, ...]
     """The victim first; other victims are trained but not judged."""
     probe: ProbeSpec
+    subspaces: tuple[SubspaceSpec, ...] = ()
+    """UAPs of the victim and of some models, for Eq. 5."""
+    second_probe: ProbeSpec | None = None
+    """The probe whose views come from Algorithm 1."""
 
     @property
     def id(self) -> str:
@@ -48,13 +55,45 @@ class Plan:
         return tuple(m for m in self.members if m.role != "other_victim")
 
     def answer(self, member: Member) -> AnswerSpec:
-        """The answers of `member`."""
-        return AnswerSpec(member.spec, self.probe)
+        """The answers of `member`: of all views if an encoder may learn from it, else of those a suspect is asked."""
+        return AnswerSpec(member.spec, self.probe, "all" if member.spec.id in self._trainable else "test")
+
+    def second_answer(self, member: Member) -> AnswerSpec | None:
+        """Its answers to the second probe, where there is one; only the groups of the headline are asked."""
+        if self.second_probe is None or member.role not in ("victim", "piracy", "homologous"):
+            return None
+        return AnswerSpec(member.spec, self.second_probe)
+
+    @cached_property
+    def _trainable(self) -> frozenset[str]:
+        pool = self.config.verdict.pool
+        groups = [members_of(self.members, role)[:pool] for role in ("piracy", "homologous")]
+        always = [m for m in self.members if m.role in ("victim", "other_victim_piracy")]
+        return frozenset(m.spec.id for group in (*groups, always) for m in group)
 
     @property
     def specs(self) -> list[Spec]:
         """Everything to perform, in an order in which it could be."""
-        return [*(m.spec for m in self.members), self.probe, *(self.answer(m) for m in self.judged)]
+        models = [m.spec for m in self.members]
+        seconds = [answer for m in self.judged if (answer := self.second_answer(m)) is not None]
+        probes = [self.probe, *([self.second_probe] if self.second_probe else [])]
+        answers = [self.answer(m) for m in self.judged]
+        return in_order([*models, *probes, *answers, *seconds, *self.subspaces])
+
+
+def in_order(specs: Iterable[Spec]) -> list[Spec]:
+    """Each spec once, after what it needs; needs that are not listed (trajectories) are put in."""
+    found: dict[str, Spec] = {}
+
+    def visit(spec: Spec) -> None:
+        if spec.id not in found:
+            for need in spec.needs:
+                visit(need)
+            found[spec.id] = spec
+
+    for spec in specs:
+        visit(spec)
+    return list(found.values())
 
 
 def make_plan(config: Config, seed: int, dataset: Dataset) -> Plan:
@@ -63,11 +102,39 @@ def make_plan(config: Config, seed: int, dataset: Dataset) -> Plan:
     Raises:
         UserError: sizes that the data cannot give.
     """
-    data = DataSpec(dataset.name, dataset.digest, seed, config.data.train_share, config.data.outside_shares)
+    cut = config.data
+    data = DataSpec(dataset.name, dataset.digest, seed, cut.train_share, cut.outside_shares, cut.n_classes)
     n_d = dataset.n_train if dataset.n_train is not None else int(len(dataset.labels) * config.data.train_share)
     n_own = n_d // 2
     _check_sizes(config, n_own)
-    return Plan(config, seed, data, tuple(_members(config, seed, data, n_own)), _probe(config, seed, data, n_own))
+    members = tuple(_members(config, seed, data, n_own))
+    members += tuple(modified_members(config.modifications, members))
+    members += tuple(checkpoint_members(config.studies, members))
+    members += tuple(overlap_members(config.studies, members))
+    probe = ProbeSpec(members[0].spec, config.uap, config.fingerprint, seed)
+    return Plan(config, seed, data, members, probe, _subspaces(config, seed, members), _second_probe(config, probe))
+
+
+def _subspaces(config: Config, seed: int, members: tuple[Member, ...]) -> tuple[SubspaceSpec, ...]:
+    """Of the victim and the first few piracy and homologous models."""
+    n = config.studies.n_subspace
+    if n == 0:
+        return ()
+    chosen = [members[0], *(m for role in ("piracy", "homologous") for m in members_of(members, role)[:n])]
+    return tuple(SubspaceSpec(m.spec, config.studies.subspace, seed) for m in chosen)
+
+
+def members_of(members: Iterable[Member], role: str) -> list[Member]:
+    """Those of one role, in their order."""
+    return [m for m in members if m.role == role]
+
+
+def _second_probe(config: Config, probe: ProbeSpec) -> ProbeSpec | None:
+    """As many views as a suspect is tested by, from whole clusters: no cluster of Algorithm 1 has many more members."""
+    if not config.studies.whole_clusters:
+        return None
+    n_test_views = config.fingerprint.n_test_views
+    return replace(probe, fingerprint=replace(probe.fingerprint, views="whole_clusters", n_views=n_test_views))
 
 
 def _check_sizes(config: Config, n_own: int) -> None:
@@ -96,13 +163,15 @@ class _Builder:
         zoo = self.config.zoo
         rng = numpy_rng("recipe", seed)
         optimizer = optimizer or str(rng.choice(zoo.optimizers))
-        recipe = Recipe(optimizer, int(rng.choice(BATCH_SIZES)), math.ceil(zoo.epochs * self.n_own))
+        batch_size = int(rng.choice(BATCH_SIZES))
+        recipe = Recipe(optimizer, batch_size, math.ceil(zoo.epochs * self.n_own), zoo.augment)
         return ModelSpec(self.data, architecture, zoo.width, recipe, origin, seed, gate)
 
     def theft(self, victim: ModelSpec, attack: str, labels: Labels) -> Extracted:
         extraction = self.config.extraction
         budget = math.ceil(extraction.budget * self.n_own)
-        return Extracted(victim, attack, labels, budget, extraction.rounds, extraction.natural_share)
+        natural = 1.0 if attack == "knockoff" else extraction.natural_share
+        return Extracted(victim, attack, labels, budget, extraction.rounds, natural, extraction.overlap)
 
     def cells(self, n: int) -> Iterator[tuple[int, str, str]]:
         """(number, architecture, optimizer), architectures turning fastest, for `n` models."""
@@ -137,7 +206,7 @@ def _members(config: Config, seed: int, data: DataSpec, n_own: int) -> Iterable[
     innocents = list(trained("homologous", homologous, zoo.n_homologous))
     yield from innocents
     yield from trained("same_data", Trained("victim_set"), zoo.n_same_data)
-    yield from pirates("soft_piracy", victim, "soft", zoo.n_soft_piracy)
+    yield from pirates("soft_piracy", victim, config.extraction.soft_labels, zoo.n_soft_piracy)
     for i, n in enumerate(zoo.n_other_piracy):
         number = _model_seed(seed, "other_victim", i)
         other = build.model(homologous, zoo.victim_architecture, None, number, learnt)
@@ -155,11 +224,6 @@ def attack_in_turn(config: Config, i: int) -> str:
     """The attack of pirate `i`: every turn of the architectures starts with the next one, so that both are crossed."""
     attacks = config.extraction.attacks
     return attacks[(i + i // len(config.zoo.architectures)) % len(attacks)]
-
-
-def _probe(config: Config, seed: int, data: DataSpec, n_own: int) -> ProbeSpec:
-    victim = _victim(_Builder(config, data, n_own), seed)
-    return ProbeSpec(victim, config.uap, config.fingerprint, seed)
 
 
 def _model_seed(seed: int, role: str, number: int) -> int:

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from uapfp_dist.pipeline.judging import (
@@ -19,7 +18,6 @@ from uapfp_dist.pipeline.judging import (
     model_scores,
     power,
     rename_groups,
-    t_test_p,
     tpr,
     verdicts,
 )
@@ -97,7 +95,6 @@ def make_report(plan: Plan, panelists: Panelists, draws: Sequence[ScoredDraw], p
     }
     tables = {
         "methods": methods_table(areas, draws, body),
-        "table2_similarity": table_2(draws, panelists),
         "verdicts": pd.DataFrame([asdict(v) for v in judged]),
         "zoo": zoo_table(panelists),
     }
@@ -154,35 +151,6 @@ def methods_table(areas: Mapping[str, Any], draws: Sequence[ScoredDraw], body: M
                 row |= {f"tpr_at_{float(f):.0%}_fpr": value for f, value in body["tpr"][method].items()}
             rows.append({**row, "about": METHODS[method].about})
     return pd.DataFrame(rows)
-
-
-def table_2(draws: Sequence[ScoredDraw], panelists: Panelists) -> pd.DataFrame:
-    """The paper's Table 2: similarity of fingerprints and t-test p by architecture and optimizer.
-
-    `uap_paper` on probabilities; every appearance of a model as a test model counts, over all draws.
-    """
-    members = panelists.members
-    cells: dict[tuple[str, str, str], list[tuple[str, np.ndarray, float]]] = {}
-    for d in draws:
-        scored = d.chosen("uap_paper", "prob") if "uap_paper" in d.methods else d.chosen("uap")
-        if scored is None:
-            continue
-        for row in d.draw.tested(members, "piracy", "homologous"):
-            spec = members[row].spec
-            p = t_test_p(scored, row, d.draw, "table2", d.draw.index, row)
-            key = (spec.architecture, spec.recipe.optimizer, members[row].role)
-            cells.setdefault(key, []).append((members[row].spec.id, scored.scores[row].double().numpy(), p))
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for (architecture, optimizer, role), found in sorted(cells.items()):
-        cell = rows.setdefault((architecture, optimizer), {"architecture": architecture, "optimizer": optimizer})
-        values = np.concatenate([scores for _, scores, _ in found])
-        cell |= {
-            f"{role}_mean": float(values.mean()),
-            f"{role}_std": float(values.std()),
-            f"{role}_p": float(np.mean([p for _, _, p in found])),
-            f"{role}_models": len({model for model, _, _ in found}),
-        }
-    return pd.DataFrame(list(rows.values()))
 
 
 def zoo_table(panelists: Panelists) -> pd.DataFrame:

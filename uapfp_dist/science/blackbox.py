@@ -1,8 +1,11 @@
 """A model through its answers alone."""
 
+import re
+
 import torch
 from torch import Tensor, nn
 
+from uapfp_dist.errors import UserError
 from uapfp_dist.specs import Labels
 
 ANSWER_BATCH = 500
@@ -30,27 +33,89 @@ def layer(model: nn.Module, images: Tensor, method: str, batch_size: int = ANSWE
     return torch.cat([call(batch.to(device)).cpu() for batch in images.split(batch_size)])
 
 
+def k_of(name: str) -> int:
+    """The k of a name such as `top3`: how many of its largest probabilities a model tells.
+
+    Raises:
+        UserError: `name` is not `top` and a whole number from 1.
+    """
+    match = re.fullmatch(r"top([1-9][0-9]*)", name)
+    if match is None:
+        raise UserError(f"expected `top` and a whole number from 1, such as top3, got {name!r}")
+    return int(match[1])
+
+
+def check_labels(labels: Labels) -> None:
+    """Accept what a victim's API can give away: `soft`, `hard` or `top<k>`.
+
+    Raises:
+        UserError: any other name; lists the known forms.
+    """
+    if labels in ("soft", "hard"):
+        return
+    try:
+        k_of(labels)
+    except UserError:
+        raise UserError(
+            f"unknown labels {labels!r}; known: hard (a label), soft (probabilities), "
+            "top<k> such as top3 (the k largest probabilities)"
+        ) from None
+
+
+def top_k(probabilities: Tensor, k: int) -> Tensor:
+    """Probabilities (..., C) with all but the `k` largest set to 0, not renormalised (protocol 2.16).
+
+    Exactly min(k, C) stay: of equal ones that of the lower class. `k` of C or more gives them all, as the same bits.
+
+    Raises:
+        UserError: `k` below 1.
+    """
+    if k < 1:
+        raise UserError(f"top_k: expected k of at least 1, got {k}")
+    # torch.topk promises nothing about ties; a stable sort does, on every device.
+    largest = probabilities.sort(dim=-1, descending=True, stable=True).indices[..., :k]
+    return torch.zeros_like(probabilities).scatter(-1, largest, probabilities.gather(-1, largest))
+
+
 class Blackbox:
     """The victim as an attacker meets it: answers, counted in a ledger that cannot be exceeded.
 
     Args:
         model: the victim.
-        budget: images it will answer in all (one query = one image).
-        labels: `soft` gives probabilities, `hard` gives int64 labels.
+        budget: images it will answer in all (one query = one image), at least 1.
+        labels: `soft` gives probabilities, `top<k>` the k largest of them and 0 for the others, `hard` int64 labels.
+
+    Raises:
+        UserError: a budget below 1, unknown labels.
     """
 
     def __init__(self, model: nn.Module, budget: int, labels: Labels) -> None:
+        if budget < 1:
+            raise UserError(f"budget: expected at least 1 query, got {budget}")
+        check_labels(labels)
         self._model = model
         self.budget = budget
         self.labels = labels
         self.queries = 0
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Answers for (Q, c, h, w): (Q, C) probabilities or (Q,) labels, on the images' device."""
+        """Answers for (Q, c, h, w): (Q, C) probabilities or (Q,) labels, on the images' device.
+
+        Raises:
+            BudgetExceededError: fewer than Q queries are left; none was spent.
+            UserError: an answer that is not finite.
+        """
         if self.queries + len(images) > self.budget:
             raise BudgetExceededError(
                 f"budget of {self.budget} queries: {self.queries} spent, {len(images)} more asked for"
             )
         self.queries += len(images)
-        answers = ask(self._model, images).to(images.device)
-        return answers if self.labels == "soft" else answers.argmax(1)
+        answers = ask(self._model, images)
+        if n_bad := int((~answers.isfinite()).any(1).sum()):
+            raise UserError(
+                f"victim: expected finite probabilities, got NaN for {n_bad} of {len(images)} images; check its weights"
+            )
+        answers = answers.to(images.device)
+        if self.labels == "soft":
+            return answers
+        return answers.argmax(1) if self.labels == "hard" else top_k(answers, k_of(self.labels))

@@ -6,14 +6,26 @@ they may see, so they are trained together, as a stack: one large matrix product
 
 The first layer is parametrised in the span of the training fingerprints. Outside of it the gradient is zero: random
 initial weights there would stay what they are and only add noise to a suspect's embedding (and cost D / rank more).
+
+Two plain losses stand beside the contrastive one, for the comparison in the paper's supplement. Only the head that the
+loss needs is added; the encoder starts from the same weights, sees the same batches and is compared by the same cosine.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from uapfp_dist.errors import known
 from uapfp_dist.science.rng import torch_rng
+from uapfp_dist.specs import later
+
+LONG = 2**13
+"""Numbers in a fingerprint from which its principal directions are found without an SVD of all fingerprints."""
+LOSSES = ("supcon", "cross_entropy", "autoencoder")
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,9 @@ class EncoderConfig:
     """Fingerprints per batch (the paper's)."""
     span: int = 512
     """Principal directions of the training fingerprints that the first layer may use, at most."""
+    loss: Literal["supcon", "cross_entropy", "autoencoder"] = later("supcon")
+    """supcon: Eq. 7; cross_entropy: a linear head tells the two classes apart; autoencoder: a decoder gives the
+    fingerprint back (mean squared error of its coordinates in the span), labels unused."""
 
 
 def supcon_loss(z: Tensor, labels: Tensor, tau: float, weight: Tensor | None = None) -> Tensor:
@@ -59,6 +74,26 @@ def supcon_loss(z: Tensor, labels: Tensor, tau: float, weight: Tensor | None = N
     mean_positive = (logits * positive).sum(2) / n_positive.clamp_min(1)
     per_anchor = torch.where(present & (n_positive > 0), log_sum - mean_positive, torch.zeros_like(log_sum))
     return per_anchor.sum(1)
+
+
+def plain_loss(z: Tensor, head: list[Tensor], labels: Tensor, coordinates: Tensor) -> Tensor:
+    """Cross-entropy behind a head of one layer, squared error of the coordinates behind a head of two.
+
+    Args:
+        z: (S, B, E) embeddings.
+        head: weights and biases, (S, E, 2) and (S, 1, 2), or (S, E, H), (S, 1, H), (S, H, R) and (S, 1, R).
+        labels: (B,) int64, 0 or 1.
+        coordinates: (B, R) of the fingerprints.
+
+    Returns:
+        (S, B) losses.
+    """
+    w, b, *decoder = head
+    out = torch.baddbmm(b, z, w)
+    if not decoder:
+        return F.cross_entropy(out.flatten(0, 1), labels.repeat(len(z)), reduction="none").view(z.shape[:2])
+    w, b = decoder
+    return (torch.baddbmm(b, torch.relu(out), w) - coordinates).square().mean(2)
 
 
 @dataclass(frozen=True)
@@ -108,21 +143,31 @@ def fit_encoders(fingerprints: Tensor, labels: Tensor, keep: Tensor, config: Enc
         labels: (M,) 0 for the victim and its piracy, 1 for homologous models.
         keep: (S, M) bool: which models encoder s is trained on.
         seed: names the randomness; all encoders of the stack start from the same weights and see the same batches.
+
+    Raises:
+        UserError: an unknown loss.
     """
+    if config.loss not in LOSSES:
+        raise known("encoder loss", config.loss, LOSSES)
     rng = torch_rng(seed, "encoder")
     flat = fingerprints.flatten(0, 1)
     basis = span_of(flat, config.span)
     coordinates = flat @ basis
     parameters = [p.requires_grad_() for p in _initial(len(keep), flat.shape[1], basis, config, rng)]
+    head = [p.requires_grad_() for p in _initial_head(len(keep), basis.shape[1], config, rng)]
     encoders = EncoderStack(basis, *parameters)
-    optimizer = torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
+    optimizer = torch.optim.Adam([*parameters, *head], lr=config.learning_rate, fused=True)
     view_labels = labels.repeat_interleave(fingerprints.shape[1])
     view_keep = keep.repeat_interleave(fingerprints.shape[1], dim=1)
     for _ in range(config.epochs):
         for batch in torch.randperm(len(flat), generator=rng).split(config.batch_size):
             z = encoders.encode(coordinates[batch])
             mask = view_keep[:, batch]
-            loss = supcon_loss(z, view_labels[batch], config.tau, mask) / mask.sum(1).clamp_min(1)
+            if config.loss == "supcon":
+                loss = supcon_loss(z, view_labels[batch], config.tau, mask)
+            else:
+                loss = (plain_loss(z, head, view_labels[batch], coordinates[batch]) * mask).sum(1)
+            loss = loss / mask.sum(1).clamp_min(1)
             optimizer.zero_grad()
             loss.sum().backward()
             optimizer.step()
@@ -141,21 +186,47 @@ def _within_own_span(w1: Tensor, coordinates: Tensor, keep: Tensor, most: int) -
 
 def span_of(fingerprints: Tensor, most: int) -> Tensor:
     """(D, R) orthonormal basis of the rows of (B, D), strongest direction first, R at most `most`."""
+    if fingerprints.shape[1] > LONG:
+        return _span_of_long(fingerprints, most)
     _, strength, directions = torch.linalg.svd(fingerprints, full_matrices=False)
     rank = int((strength > 1e-5 * strength[0]).sum())
     return directions[: min(rank, most)].T.contiguous()
 
 
+def _span_of_long(fingerprints: Tensor, most: int) -> Tensor:
+    """The same by the (B, B) matrix of products, in double precision: a fraction of the time and memory of the SVD."""
+    gram = fingerprints.new_zeros(len(fingerprints), len(fingerprints), dtype=torch.float64)
+    for part in fingerprints.split(LONG // 2, dim=1):
+        part = part.double()
+        gram.addmm_(part, part.T)
+    energy, vectors = torch.linalg.eigh(gram)
+    rank = min(int((energy > 1e-10 * energy[-1]).sum()), most)
+    strongest = vectors[:, -rank:].flip(1) / energy[-rank:].flip(0).sqrt()
+    # The weakest directions lose their angles to rounding (single precision in, division by a small strength).
+    return torch.linalg.qr(fingerprints.T @ strongest.float()).Q.contiguous()
+
+
 def _initial(stack: int, dims: int, basis: Tensor, config: EncoderConfig, rng: torch.Generator) -> list[Tensor]:
     """torch's default for linear layers of D inputs, the first one seen from within the span; equal over the stack."""
-
-    def uniform(fan_in: int, *shape: int) -> Tensor:
-        return (torch.rand(1, *shape, generator=rng) * 2 - 1) * (1.0 / fan_in) ** 0.5
-
     draws = [
-        basis.T @ uniform(dims, dims, config.hidden),
-        uniform(dims, 1, config.hidden),
-        uniform(config.hidden, config.hidden, config.embedding),
-        uniform(config.hidden, 1, config.embedding),
+        basis.T @ _uniform(rng, dims, dims, config.hidden),
+        _uniform(rng, dims, 1, config.hidden),
+        _uniform(rng, config.hidden, config.hidden, config.embedding),
+        _uniform(rng, config.hidden, 1, config.embedding),
     ]
     return [draw.expand(stack, *draw.shape[1:]).clone() for draw in draws]
+
+
+def _initial_head(stack: int, rank: int, config: EncoderConfig, rng: torch.Generator) -> list[Tensor]:
+    """Likewise what the loss needs beside the encoder: nothing, a classifier, or the encoder's mirror image."""
+    widths = {
+        "supcon": [],
+        "cross_entropy": [config.embedding, 2],
+        "autoencoder": [config.embedding, config.hidden, rank],
+    }[config.loss]
+    layers = [_uniform(rng, fan_in, rows, out) for fan_in, out in pairwise(widths) for rows in (fan_in, 1)]
+    return [layer.expand(stack, *layer.shape[1:]).clone() for layer in layers]
+
+
+def _uniform(rng: torch.Generator, fan_in: int, *shape: int) -> Tensor:
+    return (torch.rand(1, *shape, generator=rng) * 2 - 1) * (1.0 / fan_in) ** 0.5

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from uapfp_dist.science.encoder import EncoderConfig
 from uapfp_dist.science.fingerprint.draws import Draw, TrainingSet, leave_pairs_out
-from uapfp_dist.science.fingerprint.methods import METHODS, Candidate
+from uapfp_dist.science.fingerprint.methods import METHODS, Candidate, Request
 from uapfp_dist.science.fingerprint.panel import Panel
 from uapfp_dist.science.verdict import auc
 
@@ -49,13 +49,14 @@ def score_draw(panel: Panel, draw: Draw, methods: Sequence[str], config: Encoder
         method: tuple(_score(panel, draw, method, c, config, name) for c in METHODS[method].candidates(panel))
         for method in methods
     }
-    return ScoredDraw(draw, scored, _attack_out(panel, draw, config, name))
+    return ScoredDraw(draw, scored, _attack_out(panel, draw))
 
 
 def _score(panel: Panel, draw: Draw, method: str, candidate: Candidate, config: EncoderConfig, seed: str) -> Scored:
     held_out = leave_pairs_out(draw.training)
     folds = [draw.training, *(fold for fold, _ in held_out)]
-    scores = METHODS[method].score(panel, candidate, folds, config, seed)
+    way = METHODS[method]
+    scores = way.score(Request(panel, candidate, folds, config, seed))
     means = scores.mean(2)
     piracy = torch.stack([means[i + 1, pair[0]] for i, (_, pair) in enumerate(held_out)])
     homologous = torch.stack([means[i + 1, pair[1]] for i, (_, pair) in enumerate(held_out)])
@@ -65,16 +66,46 @@ def _score(panel: Panel, draw: Draw, method: str, candidate: Candidate, config: 
     areas = [auc(piracy, group) for group in innocent]
     everyone = torch.cat(innocent)
     gap = float((piracy.mean() - everyone.mean()) / (torch.cat([piracy, everyone]).std() + 1e-9))
-    queries = METHODS[method].queries(panel, candidate)
-    return Scored(candidate, scores[0].clone(), sum(areas) / len(areas), gap, queries)
+    return Scored(candidate, scores[0].clone(), sum(areas) / len(areas), gap, panel.images(*way.sent(candidate)))
 
 
-def _attack_out(panel: Panel, draw: Draw, config: EncoderConfig, seed: str) -> dict[str, Tensor]:
+def within(panel: Panel, draw: Draw, method: str, scored: Scored, budget: int) -> tuple[Tensor, int] | None:
+    """Scores when a suspect may be sent at most `budget` images; no encoder is fitted again.
+
+    By views: the mean over as many first views as fit. By images: the best so many images of the training models'
+    (weighted errors) or the first so many (natural errors, SAC, IPGuard), even where a verdict uses fewer.
+
+    Args:
+        panel: the one that was scored.
+        draw: the one that was scored.
+        method: its name.
+        scored: the candidate.
+        budget: images in all, clean and perturbed ones counted alike.
+
+    Returns:
+        (M,) scores of all rows and the images really sent; None where not even one view fits.
+
+    Raises:
+        UserError: a budget below 1.
+    """
+    way = METHODS[method]
+    blocks = way.sent(scored.candidate)
+    smaller = panel.within(budget, *blocks)
+    if smaller.n_test_views == 0:
+        return None
+    if way.by_view:
+        scores = scored.scores[:, : smaller.n_test_views]
+    else:
+        scores = way.score(Request(smaller, scored.candidate, [draw.training]))[0]
+    return scores.mean(1), smaller.images(*blocks)
+
+
+def _attack_out(panel: Panel, draw: Draw) -> dict[str, Tensor]:
     by_attack: dict[str, list[int]] = {}
     for row in draw.training.piracy:
         by_attack.setdefault(getattr(panel.members[row].spec.origin, "attack", ""), []).append(row)
     method = METHODS["weighted_errors"]
     candidate = method.candidates(panel)[0]
     folds = [TrainingSet(tuple(rows), draw.training.homologous) for rows in by_attack.values()]
-    scores = method.score(panel, candidate, folds, config, seed)
+    scores = method.score(Request(panel, candidate, folds))
     return {attack: scores[i].mean(1) for i, attack in enumerate(by_attack)}

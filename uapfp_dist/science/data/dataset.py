@@ -1,11 +1,16 @@
 """A labelled set of images, whole, in memory."""
 
+from __future__ import annotations
+
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from uapfp_dist.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -14,12 +19,14 @@ class Dataset:
 
     name: str
     images: Tensor
-    """(N, c, h, w) uint8."""
+    """(N, c, h, w) uint8; may be a file mapped into memory, shared between processes."""
     labels: Tensor
     """(N,) int64 in [0, n_classes)."""
     class_names: tuple[str, ...]
     n_train: int | None
     """How many come from the official training set; None where there is no official test set."""
+    note: str = ""
+    """What must stand beside numbers made with these images, e.g. that they are not all of the published ones."""
 
     @property
     def n_classes(self) -> int:
@@ -36,10 +43,51 @@ class Dataset:
     def digest(self) -> str:
         """SHA-256 over shape, pixels, labels and the place of the official split."""
         sha = hashlib.sha256(f"{tuple(self.images.shape)} {self.n_train} {self.class_names}".encode())
-        sha.update(self.images.numpy().tobytes())
-        sha.update(self.labels.numpy().tobytes())
+        sha.update(np.ascontiguousarray(self.images.numpy()))
+        sha.update(np.ascontiguousarray(self.labels.numpy()))
         return sha.hexdigest()[:16]
 
     def pixels(self, index: Tensor, device: torch.device | None = None) -> Tensor:
         """Images `index` (int64) as float32 in [0, 1], shape (len(index), c, h, w)."""
         return self.images[index].to(device).float().div_(255.0)
+
+    def first(self, n_classes: int | None) -> Dataset:
+        """Only the images of the first `n_classes` classes, labels as they were; None: all.
+
+        Raises:
+            UserError: fewer than two classes, or more than there are.
+        """
+        names, note = first_classes(self.name, self.class_names, n_classes)
+        if len(names) == self.n_classes:
+            return self
+        keep = self.labels < len(names)
+        n_train = None if self.n_train is None else int(keep[: self.n_train].sum())
+        return replace(
+            self,
+            images=self.images[keep],
+            labels=self.labels[keep],
+            class_names=names,
+            n_train=n_train,
+            note=join_notes(self.note, note),
+        )
+
+
+def first_classes(name: str, classes: tuple[str, ...], n_classes: int | None) -> tuple[tuple[str, ...], str]:
+    """The first `n_classes` of the sorted `classes` of data set `name` (None: all), and the note on it.
+
+    Raises:
+        UserError: fewer than two classes, or more than there are.
+    """
+    if n_classes is None or n_classes == len(classes):
+        return classes, ""
+    if not 2 <= n_classes < len(classes):
+        raise UserError(
+            f"n_classes: expected 2 to {len(classes)} of the classes of {name}, got {n_classes}; "
+            "choose fewer, or none for all"
+        )
+    return classes[:n_classes], f"the first {n_classes} of {len(classes)} classes"
+
+
+def join_notes(*notes: str) -> str:
+    """Notes on one data set as one line."""
+    return "; ".join(note for note in notes if note)

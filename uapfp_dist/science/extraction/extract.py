@@ -5,9 +5,15 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from uapfp_dist.science.blackbox import Blackbox
-from uapfp_dist.science.training import Trainer
+from uapfp_dist.errors import UserError
+from uapfp_dist.science.blackbox import Blackbox, k_of
+from uapfp_dist.science.training import AfterStep, Trainer
 from uapfp_dist.science.zoo.net import Net
+from uapfp_dist.specs import Labels
+
+
+class DivergedError(RuntimeError):
+    """A substitute whose weights or queries are no longer finite: another seed may do better."""
 
 
 class CraftQueries(Protocol):
@@ -24,9 +30,10 @@ def extract(
     victim: Blackbox,
     pool: Tensor,
     trainer: Trainer,
-    craft: CraftQueries,
+    craft: CraftQueries | None,
     rounds: int,
     natural_share: float,
+    after_step: AfterStep | None = None,
 ) -> None:
     """Train `trainer.net` on the victim's answers until budget and recipe are used up.
 
@@ -34,29 +41,47 @@ def extract(
     proportion to the labelled images at hand, so that a late query is seen about as often as an early one.
 
     Args:
-        victim: answers and counts; its whole budget is spent.
-        pool: (N, c, h, w) unlabelled natural images, none of them the victim's own.
+        victim: answers and counts; an attack that crafts spends its whole budget.
+        pool: (N, c, h, w) unlabelled natural images, none of them the victim's own; at least one.
         trainer: a substitute with random weights, its recipe and generator.
-        craft: the attack.
+        craft: the attack; None asks natural images only, each at most once, whatever `rounds` and `natural_share` say:
+            what is left of a budget beyond N stays unspent, as `victim.queries` tells.
         rounds: rounds of synthetic queries.
-        natural_share: share of the budget spent on natural images first.
+        natural_share: share of the budget, in [0, 1], spent on natural images first; at least one image is.
+        after_step: as for `Trainer.run`.
+
+    Raises:
+        UserError: an empty pool, a share outside [0, 1], a victim that answers NaN.
+        DivergedError: the substitute is not finite after a round, or crafts such images.
     """
     net, rng = trainer.net, trainer.rng
     assert isinstance(net, Net)
+    n_natural = _n_natural(len(pool), victim.budget, 1.0 if craft is None else natural_share)
+    sizes = [] if craft is None else _per_round(victim.budget - n_natural, rounds)
     order = torch.randperm(len(pool), generator=rng).to(pool.device)
-    n_natural = min(len(pool), int(victim.budget * natural_share))
-    sizes = _per_round(victim.budget - n_natural, rounds)
     images = pool[order[:n_natural]]
-    targets = victim(images)
+    targets = _distribution(victim(images), victim.labels)
     net.normalise_by(images)
     weights = torch.tensor([float(n_natural + sum(sizes[:i])) for i in range(len(sizes) + 1)])
     until = (weights.cumsum(0) / weights.sum()).tolist()
     for size, share in zip(sizes, until, strict=False):
-        trainer.run(images, targets, share)
+        assert craft is not None
+        trainer.run(images, targets, share, after_step)
+        _check_finite("weights", trainer, *net.parameters())
         queries = craft(net, pool, images, size, rng)
+        _check_finite("queries", trainer, queries)
         images = torch.cat([images, queries])
-        targets = torch.cat([targets, victim(queries)])
-    trainer.run(images, targets)
+        targets = torch.cat([targets, _distribution(victim(queries), victim.labels)])
+    trainer.run(images, targets, after_step=after_step)
+    _check_finite("weights", trainer, *net.parameters())
+
+
+def _n_natural(n_pool: int, budget: int, share: float) -> int:
+    if n_pool == 0:
+        raise UserError("pool: expected at least one natural image to send, got none; leave some outside D_v")
+    if not 0.0 <= share <= 1.0:
+        raise UserError(f"natural_share: expected a share between 0 and 1, got {share}")
+    return min(n_pool, max(1, int(budget * share)))
 
 
 def _per_round(n_synthetic: int, rounds: int) -> list[int]:
@@ -64,3 +89,18 @@ def _per_round(n_synthetic: int, rounds: int) -> list[int]:
         return []
     base, extra = divmod(n_synthetic, rounds)
     return [size for i in range(rounds) if (size := base + (i < extra)) > 0]
+
+
+def _distribution(answers: Tensor, labels: Labels) -> Tensor:
+    """What the attacker trains on: he knows that the largest probabilities are part of a distribution."""
+    if labels in ("soft", "hard") or k_of(labels) >= answers.shape[1]:
+        return answers
+    return answers / answers.sum(1, keepdim=True)
+
+
+def _check_finite(what: str, trainer: Trainer, *tensors: Tensor) -> None:
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+        raise DivergedError(
+            f"substitute: its {what} are not finite after step {trainer.step} of {trainer.total_steps}; "
+            "take another seed or a gentler recipe"
+        )

@@ -9,6 +9,8 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.science.rng import numpy_rng
 from uapfp_dist.types import INNOCENTS, PIRATES, Member
 
+MODIFIED = ("modified_victim", "modified_piracy", "modified_homologous")
+
 
 @dataclass(frozen=True)
 class TrainingSet:
@@ -18,6 +20,10 @@ class TrainingSet:
     homologous: tuple[int, ...]
     other_victim: tuple[int, ...] = ()
     """Piracy of one other victim: seen when formats are chosen, and by methods that take it as negatives."""
+
+    def innocent(self, other_victims_too: bool) -> tuple[int, ...]:
+        """The negatives of a scorer."""
+        return self.homologous + (self.other_victim if other_victims_too else ())
 
 
 @dataclass(frozen=True)
@@ -37,37 +43,66 @@ class Draw:
         return [row for row in self.test if members[row].role in roles]
 
 
-def make_draw(members: Sequence[Member], index: int, n_train: int, n_calibrate: int, seed: str) -> Draw:
+def make_draw(
+    members: Sequence[Member],
+    index: int,
+    n_train: int,
+    n_calibrate: int,
+    seed: str,
+    only_architecture: str | None = None,
+    pool: int | None = None,
+) -> Draw:
     """Partition `members` at random, stratified by architecture and optimizer.
 
     All piracy of one other victim, drawn at random, goes to training; that of the others is tested: negatives from one
-    other victim must hold against a victim never seen.
+    other victim must hold against a victim never seen. A modified model is tested where the model it was made from is.
+
+    Args:
+        members: the victim first.
+        only_architecture: the 5 + 5 training models are of this one (the paper's way, protocol 2.12).
+        pool: only the first so many piracy and the first so many homologous models among `members` may train: the
+            others were asked the test views only.
 
     Raises:
         UserError: too few models for the wanted sizes.
     """
     rng = numpy_rng(seed, "draw", index)
-    piracy = [i for i, m in enumerate(members) if m.role == "piracy"]
-    homologous = [i for i, m in enumerate(members) if m.role == "homologous"]
+    piracy, homologous = _rows(members, "piracy"), _rows(members, "homologous")
     if len(piracy) <= n_train or len(homologous) <= n_train:
         raise UserError(
             f"expected more than n_train = {n_train} piracy and homologous models, got {len(piracy)} and "
             f"{len(homologous)} (failed ones not counted); raise the numbers of models or lower n_train"
         )
     n_calibrate = min(n_calibrate, len(homologous) - n_train - 1)
-    train_piracy = stratified(piracy, members, n_train, rng)
-    train_homologous = stratified(homologous, members, n_train, rng)
+    eligible = [
+        [row for row in rows[:pool] if only_architecture in (None, members[row].spec.architecture)]
+        for rows in (piracy, homologous)
+    ]
+    if min(map(len, eligible)) < n_train:
+        raise UserError(
+            f"expected n_train = {n_train} piracy and homologous models that may train (architecture "
+            f"{only_architecture or 'any'}, first {pool or 'all'} of each), got {len(eligible[0])} and "
+            f"{len(eligible[1])}; raise the numbers of models or lower n_train"
+        )
+    train_piracy, train_homologous = (stratified(rows, members, n_train, rng) for rows in eligible)
     rest = [row for row in homologous if row not in train_homologous]
     calibration = stratified(rest, members, n_calibrate, rng)
-    others = sorted({m.group_of_victim for m in members if m.role == "other_victim_piracy"})
+    pirates_of_others = _rows(members, "other_victim_piracy")
+    others = sorted({members[row].group_of_victim for row in pirates_of_others})
     seen = others[rng.integers(len(others))] if len(others) > 1 else None
-    train_other = [i for i, m in enumerate(members) if m.role == "other_victim_piracy" and m.group_of_victim == seen]
+    train_other = [row for row in pirates_of_others if members[row].group_of_victim == seen]
     used = {*train_piracy, *train_homologous, *calibration, *train_other}
-    suspects = [i for i, m in enumerate(members) if m.role in PIRATES + INNOCENTS and i not in used]
+    suspects = [row for row in _rows(members, *PIRATES, *INNOCENTS) if row not in used]
+    bases = {members[row].spec.id for row in (0, *suspects)}
+    suspects += [row for row in _rows(members, *MODIFIED) if members[row].spec.root.id in bases]
+    trained = {members[row].spec.id for row in train_homologous}
+    strangers = [row for row in _rows(members, "calibration_piracy") if members[row].group_of_victim not in trained]
     training = TrainingSet(tuple(train_piracy), tuple(train_homologous), tuple(train_other))
-    known = {members[row].spec.id for row in train_homologous}
-    strangers = [i for i, m in enumerate(members) if m.role == "calibration_piracy" and m.group_of_victim not in known]
-    return Draw(index, training, tuple(calibration), tuple(suspects), tuple(strangers))
+    return Draw(index, training, tuple(calibration), tuple(sorted(suspects)), tuple(strangers))
+
+
+def _rows(members: Sequence[Member], *roles: str) -> list[int]:
+    return [row for row, member in enumerate(members) if member.role in roles]
 
 
 def stratified(rows: Sequence[int], members: Sequence[Member], n: int, rng: np.random.Generator) -> list[int]:

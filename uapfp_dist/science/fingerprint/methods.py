@@ -1,17 +1,30 @@
 """Fingerprint methods by name. To add one: an object that scores a panel, a line in METHODS."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from uapfp_dist.science.encoder import EncoderConfig, fit_encoders
+from uapfp_dist.errors import UserError
+from uapfp_dist.science.encoder import EncoderConfig, EncoderStack, fit_encoders
 from uapfp_dist.science.fingerprint.draws import TrainingSet
-from uapfp_dist.science.fingerprint.panel import CLEAN, Panel
-from uapfp_dist.science.fingerprint.probe import PAPER, block_name
+from uapfp_dist.science.fingerprint.panel import Panel
+from uapfp_dist.science.fingerprint.probe import (
+    CLEAN,
+    DEEPFOOL,
+    IPGUARD,
+    LAP_MINIMAL,
+    NATURAL,
+    PAPER,
+    block_name,
+)
 from uapfp_dist.specs import Format
+
+CHUNK = 2**25
+"""Numbers in the fingerprints that are gathered at a time (128 MiB)."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +35,19 @@ class Candidate:
     format: Format
 
 
+@dataclass(frozen=True)
+class Request:
+    """What is to be scored, and what may be learnt from."""
+
+    panel: Panel
+    candidate: Candidate
+    folds: Sequence[TrainingSet]
+    """S training sets; a scorer each."""
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    seed: str = ""
+    """Names the randomness of encoders."""
+
+
 class Method(Protocol):
     """Scores models; higher means more like the victim."""
 
@@ -29,21 +55,18 @@ class Method(Protocol):
     def about(self) -> str:
         """One line for tables and reports."""
 
+    @property
+    def by_view(self) -> bool:
+        """Whether scores stand per test view, or once per model."""
+
     def candidates(self, panel: Panel) -> tuple[Candidate, ...]:
         """What the choice on the training models may choose from."""
 
-    def score(
-        self,
-        panel: Panel,
-        candidate: Candidate,
-        folds: Sequence[TrainingSet],
-        config: EncoderConfig,
-        seed: str,
-    ) -> Tensor:
-        """(S, M, V) scores of all M models of the panel by the scorers of S training sets, over V views."""
+    def sent(self, candidate: Candidate) -> tuple[str, ...]:
+        """The blocks whose test views a suspect is sent."""
 
-    def queries(self, panel: Panel, candidate: Candidate) -> int:
-        """Unique images a suspect is sent."""
+    def score(self, request: Request) -> Tensor:
+        """(S, M, V) scores of all M models of the panel by S scorers, over V views (or 1)."""
 
 
 @dataclass(frozen=True)
@@ -51,79 +74,105 @@ class EncoderMethod:
     """Fingerprints of Eq. 6 through a contrastive encoder; the rows differ in what is added to the points."""
 
     about: str
-    perturbation: str | None
-    """`uap`, `random`, `lap`, at every radius offered; `uap_paper`, at its own; None for clean points only."""
+    perturbation: str
+    """`uap`, `random`, `lap`, at every radius offered; else a block."""
     other_victims_too: bool = False
     """Piracy of the training other victim counts as innocent when the encoder learns."""
+    by_view: bool = True
 
     def candidates(self, panel: Panel) -> tuple[Candidate, ...]:
-        """Every radius offered, in both formats."""
-        formats: tuple[Format, ...] = ("prob", "hard")
-        if self.perturbation is None:
-            blocks = [CLEAN]
-        elif self.perturbation == PAPER:
-            blocks = [PAPER]
-        else:
-            blocks = [block_name(self.perturbation, fraction) for fraction in panel.fractions]
-        return tuple(Candidate(block, fmt) for block in blocks for fmt in formats)
+        """Every radius offered, in every format offered."""
+        return tuple(Candidate(block, fmt) for block in _blocks(panel, self.perturbation) for fmt in panel.formats)
 
-    def score(
-        self,
-        panel: Panel,
-        candidate: Candidate,
-        folds: Sequence[TrainingSet],
-        config: EncoderConfig,
-        seed: str,
-    ) -> Tensor:
+    def sent(self, candidate: Candidate) -> tuple[str, ...]:
+        """Clean and perturbed points."""
+        return tuple(dict.fromkeys((CLEAN, candidate.block)))
+
+    def score(self, request: Request) -> Tensor:
         """(S, M, V) cosines to the victim's fingerprint of the same view."""
-        innocents = [f.homologous + (f.other_victim if self.other_victims_too else ()) for f in folds]
-        pirates = [(0, *f.piracy) for f in folds]
+        return similarities(self.fit(request), request.panel, request.candidate)
+
+    def fit(self, request: Request) -> EncoderStack:
+        """The encoders of all folds."""
+        block, fmt = request.candidate.block, request.candidate.format
+        innocents = [fold.innocent(self.other_victims_too) for fold in request.folds]
+        pirates = [(0, *fold.piracy) for fold in request.folds]
         learners = sorted({row for rows in (*pirates, *innocents) for row in rows})
         label = {row: 0 for rows in pirates for row in rows} | {row: 1 for rows in innocents for row in rows}
-        keep = torch.tensor(
-            [[row in p or row in i for row in learners] for p, i in zip(pirates, innocents, strict=True)]
-        )
-        encoders = fit_encoders(
-            panel.fingerprints(learners, candidate.block, candidate.format),
+        return fit_encoders(
+            request.panel.fingerprints(learners, block, fmt, request.panel.n_train_views),
             torch.tensor([label[row] for row in learners]),
-            keep,
-            config,
-            f"{seed}/{candidate.block}/{candidate.format}",
+            torch.tensor([[row in p or row in i for row in learners] for p, i in zip(pirates, innocents, strict=True)]),
+            request.encoder,
+            f"{request.seed}/{block}/{fmt}",
         )
-        everyone = range(len(panel.members))
-        suspects = panel.fingerprints(everyone, candidate.block, candidate.format, panel.n_test_views)
-        return encoders.similarity(suspects, suspects[0])
 
-    def queries(self, panel: Panel, candidate: Candidate) -> int:
-        """The test views, clean and perturbed."""
-        return panel.images(*{CLEAN, candidate.block})
+
+def similarities(encoders: EncoderStack, panel: Panel, candidate: Candidate) -> Tensor:
+    """(S, M, V) cosines of every model's test fingerprints to the victim's, a few models at a time.
+
+    Raises:
+        UserError: fingerprints of another length than the encoders'.
+    """
+
+    def prints(rows: Sequence[int]) -> Tensor:
+        return panel.fingerprints(rows, candidate.block, candidate.format, panel.n_test_views)
+
+    victim, everyone = prints([0])[0], range(len(panel.members))
+    dims = len(encoders.basis)
+    if victim.shape[1] != dims:
+        raise UserError(
+            f"encoder: expected fingerprints of the {dims} numbers it was trained on, got {victim.shape[1]}; transfer "
+            "needs equal numbers of points and classes"
+        )
+    step = max(1, CHUNK // victim.numel())
+    chunks = [encoders.similarity(prints(everyone[i : i + step]), victim) for i in everyone[::step]]
+    return torch.cat(chunks, dim=1)
+
+
+def transfer_scores(
+    source: Panel, training: TrainingSet, target: Panel, candidate: Candidate, config: EncoderConfig, seed: str
+) -> Tensor:
+    """(M, V) scores of another panel's models by an encoder trained on `training` of the source panel.
+
+    The panels may be of different data and victims, with equal numbers of points and classes: only then is a
+    fingerprint of the one as long as one of the other. `candidate` names a block that both have.
+
+    Raises:
+        UserError: fingerprints of different lengths.
+    """
+    encoders = EncoderMethod("", candidate.block).fit(Request(source, candidate, [training], config, seed))
+    return similarities(encoders, target, candidate)[0]
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """Share of x + v on which a model says what the victim says: no encoder, no training models."""
+class MatchingRate:
+    """How far a model says what the victim says, without training models: the mean probability of the victim's label.
 
-    about: str = "label agreement with the victim on x + v"
+    For labels this is the share of equal ones.
+    """
+
+    about: str
+    images: str
+    """`uap`, at every radius offered; else a block."""
+    by_view: bool = False
+    only_labels: bool = False
 
     def candidates(self, panel: Panel) -> tuple[Candidate, ...]:
-        """Every radius offered, labels."""
-        return tuple(Candidate(block_name("uap", fraction), "hard") for fraction in panel.fractions)
+        """Every radius offered, in every format offered or in labels alone."""
+        formats = ("hard",) if self.only_labels else panel.formats
+        return tuple(Candidate(block, fmt) for block in _blocks(panel, self.images) for fmt in formats)
 
-    def score(
-        self,
-        panel: Panel,
-        candidate: Candidate,
-        folds: Sequence[TrainingSet],
-        config: EncoderConfig,
-        seed: str,
-    ) -> Tensor:
-        """(S, M, V) agreement per view; the same for every fold."""
-        labels = panel.block(candidate.block, "prob").argmax(2)[:, panel.asked(candidate.block)]
-        return (labels == labels[:1]).float().mean(2).expand(len(folds), -1, -1)
+    def sent(self, candidate: Candidate) -> tuple[str, ...]:
+        """No clean points."""
+        return (candidate.block,)
 
-    def queries(self, panel: Panel, candidate: Candidate) -> int:
-        """The perturbed points only."""
-        return panel.images(candidate.block)
+    def score(self, request: Request) -> Tensor:
+        """(S, M, V) mean per view; the same for every fold."""
+        panel, block = request.panel, request.candidate.block
+        victims = panel.labels(block)[0]
+        matching = panel.per_model(block, request.candidate.format, lambda p: p.gather(1, victims[:, None])[:, 0])
+        return matching[:, panel.asked(block)].mean(2).expand(len(request.folds), -1, -1)
 
 
 @dataclass(frozen=True)
@@ -131,118 +180,61 @@ class Confidence:
     """Mean maximum confidence on clean points: never looks at the victim. What it detects is the recipe."""
 
     about: str = "mean maximum confidence, the victim is not looked at"
+    by_view: bool = True
 
     def candidates(self, panel: Panel) -> tuple[Candidate, ...]:
-        """Probabilities; a label has no confidence."""
-        return (Candidate(CLEAN, "prob"),)
+        """Every format but labels, which have no confidence."""
+        return tuple(Candidate(CLEAN, fmt) for fmt in panel.formats if fmt != "hard")
 
-    def score(
-        self,
-        panel: Panel,
-        candidate: Candidate,
-        folds: Sequence[TrainingSet],
-        config: EncoderConfig,
-        seed: str,
-    ) -> Tensor:
-        """(S, M, V) means per view; the same for every fold."""
-        confidence = panel.block(CLEAN, "prob").max(2).values[:, panel.asked(CLEAN)]
-        return confidence.mean(2).expand(len(folds), -1, -1)
-
-    def queries(self, panel: Panel, candidate: Candidate) -> int:
+    def sent(self, candidate: Candidate) -> tuple[str, ...]:
         """The clean points."""
-        return panel.images(candidate.block)
+        return (CLEAN,)
+
+    def score(self, request: Request) -> Tensor:
+        """(S, M, V) means per view; the same for every fold."""
+        confidence = request.panel.per_model(CLEAN, request.candidate.format, lambda p: p.max(1).values)
+        return confidence[:, request.panel.asked(CLEAN)].mean(2).expand(len(request.folds), -1, -1)
 
 
 @dataclass(frozen=True)
-class NaturalErrors:
-    """Agreement with the victim on images it gets wrong (AKH of the QuRD study)."""
+class WeightedLabels:
+    """Agreement with the victim's labels, image by image, weighted by what the training models say there.
 
-    about: str = "agreement with the victim on its natural errors (AKH)"
-
-    def candidates(self, panel: Panel) -> tuple[Candidate, ...]:
-        """The probability of the victim's label, or agreement in label."""
-        return (Candidate("natural", "prob"), Candidate("natural", "hard"))
-
-    def score(
-        self,
-        panel: Panel,
-        candidate: Candidate,
-        folds: Sequence[TrainingSet],
-        config: EncoderConfig,
-        seed: str,
-    ) -> Tensor:
-        """(S, M, 1); the same for every fold."""
-        answers = panel.block("natural", candidate.format)[:, : panel.n_natural]
-        labels = panel.natural_labels[: panel.n_natural]
-        agreement = answers[:, torch.arange(len(labels)), labels].mean(1, keepdim=True)
-        return agreement.expand(len(folds), -1, -1)
-
-    def queries(self, panel: Panel, candidate: Candidate) -> int:
-        """One image each."""
-        return min(panel.n_natural, len(panel.natural_labels))
-
-
-@dataclass(frozen=True)
-class WeightedUap:
-    """Labels on x + v, weighted by the training models as `weighted_errors` weighs natural errors: no encoder.
-
-    The same answers as `uap` in labels, so that the two tell what the encoder adds.
+    Labels only, no encoder (protocol 3.3). On natural errors the best images are taken from those that training models
+    are asked. On x + v all that the test views hold count: the same answers as `uap` in labels, so that the two tell
+    what the encoder adds.
     """
 
-    about: str = "labels on x + v weighted by the training models, no encoder"
-
-    def candidates(self, panel: Panel) -> tuple[Candidate, ...]:
-        """Every radius offered, labels."""
-        return tuple(Candidate(block_name("uap", fraction), "hard") for fraction in panel.fractions)
-
-    def score(
-        self, panel: Panel, candidate: Candidate, folds: Sequence[TrainingSet], config: EncoderConfig, seed: str
-    ) -> Tensor:
-        """(S, M, 1) log likelihood ratios of piracy against innocence."""
-        labels = panel.block(candidate.block, "prob").argmax(2)[:, torch.unique(panel.asked(candidate.block))]
-        agree = labels == labels[:1]
-        scores = [weighted_error_scores(agree, list(f.piracy), list(f.homologous), agree.shape[1]) for f in folds]
-        return torch.stack(scores)[:, :, None]
-
-    def queries(self, panel: Panel, candidate: Candidate) -> int:
-        """The perturbed points only."""
-        return panel.images(candidate.block)
-
-
-@dataclass(frozen=True)
-class WeightedErrors:
-    """Natural errors weighted by what the training models say there, labels only (protocol 3.3)."""
-
     about: str
+    images: str
+    """`uap`, at every radius offered; else a block."""
     other_victims_too: bool = False
+    by_view: bool = False
 
     def candidates(self, panel: Panel) -> tuple[Candidate, ...]:
         """Labels only."""
-        return (Candidate("natural", "hard"),)
+        return tuple(Candidate(block, "hard") for block in _blocks(panel, self.images))
 
-    def score(
-        self,
-        panel: Panel,
-        candidate: Candidate,
-        folds: Sequence[TrainingSet],
-        config: EncoderConfig,
-        seed: str,
-    ) -> Tensor:
+    def sent(self, candidate: Candidate) -> tuple[str, ...]:
+        """No clean points."""
+        return (candidate.block,)
+
+    def score(self, request: Request) -> Tensor:
         """(S, M, 1) log likelihood ratios of piracy against innocence."""
-        agree = panel.block("natural", "prob").argmax(2) == panel.natural_labels
-        scores = []
-        for fold in folds:
-            innocent = fold.homologous + (fold.other_victim if self.other_victims_too else ())
-            scores.append(weighted_error_scores(agree, list(fold.piracy), list(innocent), panel.n_natural))
+        panel, block = request.panel, request.candidate.block
+        labels = panel.labels(block)
+        if block != NATURAL:
+            labels = labels[:, panel.asked(block).unique()]
+        agree, n = labels == labels[:1], panel.images(block)
+        scores = [
+            weighted_scores(agree, list(fold.piracy), list(fold.innocent(self.other_victims_too)), n)
+            for fold in request.folds
+        ]
         return torch.stack(scores)[:, :, None]
 
-    def queries(self, panel: Panel, candidate: Candidate) -> int:
-        """One image each."""
-        return min(panel.n_natural, len(panel.natural_labels))
 
-
-def weighted_error_scores(agree: Tensor, piracy: list[int], innocent: list[int], n_images: int) -> Tensor:
-    """Naive-Bayes log odds over the `n_images` errors that separate the training models best.
+def weighted_scores(agree: Tensor, piracy: list[int], innocent: list[int], n_images: int) -> Tensor:
+    """Naive-Bayes log odds over the `n_images` images that separate the training models best.
 
     With a = (agreeing piracy + .5) / (piracy + 1) and b likewise over innocents, the images with the largest a (1 - b)
     are kept; a model gains log(a / b) where it agrees and log((1 - a) / (1 - b)) where it does not.
@@ -263,17 +255,59 @@ def weighted_error_scores(agree: Tensor, piracy: list[int], innocent: list[int],
     return torch.where(agree[:, best], gain, loss).sum(1).float()
 
 
+@dataclass(frozen=True)
+class SampleCorrelation:
+    """SAC-w (Guan et al., NeurIPS 2022): how a model's answers to the victim's errors resemble each other.
+
+    The distance between two models is the mean absolute difference of their matrices of cosines between answers, which
+    no permutation of classes changes.
+    """
+
+    about: str = "cosines between the answers to the victim's natural errors, compared with the victim's (SAC-w)"
+    by_view: bool = False
+
+    def candidates(self, panel: Panel) -> tuple[Candidate, ...]:
+        """Every format offered."""
+        return tuple(Candidate(NATURAL, fmt) for fmt in panel.formats)
+
+    def sent(self, candidate: Candidate) -> tuple[str, ...]:
+        """Natural errors."""
+        return (NATURAL,)
+
+    def score(self, request: Request) -> Tensor:
+        """(S, M, 1) minus the distance to the victim, at most 0; the same for every fold."""
+        index = request.panel.asked(NATURAL)[0]
+
+        def correlation(answers: Tensor) -> Tensor:
+            unit = F.normalize(answers[index], dim=1)
+            return unit @ unit.T
+
+        matrices = request.panel.per_model(NATURAL, request.candidate.format, correlation)
+        return -(matrices - matrices[:1]).abs().mean((1, 2))[None, :, None].expand(len(request.folds), -1, -1)
+
+
+def _blocks(panel: Panel, images: str) -> list[str]:
+    """The blocks of a kind of perturbation that comes in several radii, or the one of that name."""
+    if images in ("uap", "random", "lap"):
+        return [block_name(images, fraction) for fraction in panel.fractions]
+    return [images]
+
+
 METHODS: dict[str, Method] = {
     "uap_paper": EncoderMethod("one UAP of the paper's norm", PAPER),
+    "uap_deepfool": EncoderMethod("one UAP of the paper's norm, made by the DeepFool loop", DEEPFOOL),
     "uap": EncoderMethod("UAPs in turn over the views, norm and format chosen on training models", "uap"),
     "uap_controls": EncoderMethod("as uap, the encoder also learns other-victim piracy", "uap", True),
-    "uap_weighted": WeightedUap(),
-    "clean": EncoderMethod("clean points only", None),
+    "uap_weighted": WeightedLabels("labels on x + v weighted by the training models, no encoder", "uap"),
+    "clean": EncoderMethod("clean points only", CLEAN),
     "random": EncoderMethod("random vectors of the UAPs' norm, in turn over the views", "random"),
     "lap": EncoderMethod("local perturbation (DeepFool) at the UAP's norm", "lap"),
-    "agreement": Agreement(),
+    "lap_minimal": EncoderMethod("local perturbation (DeepFool) as it comes, to the nearest boundary", LAP_MINIMAL),
+    "agreement": MatchingRate("label agreement with the victim on x + v", "uap", by_view=True, only_labels=True),
     "confidence": Confidence(),
-    "natural_errors": NaturalErrors(),
-    "weighted_errors": WeightedErrors("natural errors weighted by the training models"),
-    "weighted_errors_controls": WeightedErrors("as weighted_errors, also against other-victim piracy", True),
+    "ipguard": MatchingRate("agreement with the victim on points near its boundary (IPGuard)", IPGUARD),
+    "natural_errors": MatchingRate("agreement with the victim on its natural errors (AKH)", NATURAL),
+    "sac": SampleCorrelation(),
+    "weighted_errors": WeightedLabels("natural errors weighted by the training models", NATURAL),
+    "weighted_errors_controls": WeightedLabels("as weighted_errors, also against other-victim piracy", NATURAL, True),
 }

@@ -1,12 +1,17 @@
 """Make the probe of a victim, ask it of a model, gather fingerprints from the answers (paper Eq. 6)."""
 
+from itertools import pairwise
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from uapfp_dist.science.blackbox import ask, layer
+from uapfp_dist.science.blackbox import ANSWER_BATCH, ask, k_of, layer, top_k
+from uapfp_dist.science.fingerprint.ipguard import boundary_points
 from uapfp_dist.science.fingerprint.selection import (
-    centre_points,
+    cluster_views,
+    clusters,
     natural_errors,
     neighbour_views,
     unique_points,
@@ -18,8 +23,22 @@ from uapfp_dist.science.zoo.net import Net
 from uapfp_dist.specs import FingerprintConfig, Format, ProbeSpec, UapConfig
 from uapfp_dist.types import Answers, Block, Probe
 
+CLEAN = "clean"
+"""The block of the points as they are."""
+NATURAL = "natural"
+"""The block of natural errors: no views, always asked whole."""
 PAPER = "uap_paper"
 """The block of the paper's single UAP."""
+DEEPFOOL = "uap_deepfool"
+"""The block of a single UAP of the same radius, made by Moosavi-Dezfooli's algorithm."""
+LAP_MINIMAL = "lap_minimal"
+"""The block of DeepFool's own perturbation of each point, not rescaled."""
+IPGUARD = "ipguard"
+"""The block of points near the decision boundary: one view."""
+
+
+DEEPFOOL_PASSES = 2
+"""Passes of that algorithm: each costs as much as ten of the other, and fooling has levelled off after two."""
 
 
 def block_name(perturbation: str, fraction: float) -> str:
@@ -43,25 +62,36 @@ def make_probe(net: Net, spec: ProbeSpec, own: Tensor, held_out: Tensor, held_ou
     norm = float(own.flatten(1).norm(dim=1).mean())
     grid = [share * norm for share in config.xi_grid]
     paper = search_xi(net, images, held_out, grid, config.target_fooling, config.algorithm, config.passes, rng)
-    blocks = {PAPER: in_turn(paper.v.cpu(), views)}
+    classic = make_uap(net, images, held_out, paper.xi, "deepfool", DEEPFOOL_PASSES, torch_rng(spec.id, DEEPFOOL))
+    minimal = torch.cat([deepfool(net, batch).delta for batch in points.split(ANSWER_BATCH)]).cpu()
+    boundary, reached = boundary_points(net, points[views[0]], torch_rng(spec.id, IPGUARD))
+    blocks = {
+        PAPER: in_turn(paper.v.cpu(), views),
+        DEEPFOOL: in_turn(classic.v.cpu(), views),
+        LAP_MINIMAL: per_point(minimal, views),
+        IPGUARD: one_view((boundary - points[views[0]]).cpu(), views[0]),
+    }
     described = {"1": _describe([paper])}
-    local = _local(net, points)
     for fraction in config.xi_fractions:
         uaps = make_uaps(net, images, held_out, paper.xi * fraction, config, rng)
         noise = torch.randn(len(uaps), *own.shape[1:], generator=torch_rng(spec.id, "random", fraction))
         blocks[block_name("uap", fraction)] = in_turn(torch.cat([uap.v for uap in uaps]).cpu(), views)
         blocks[block_name("random", fraction)] = in_turn(unit(noise) * paper.xi * fraction, views)
-        blocks[block_name("lap", fraction)] = per_point(local * paper.xi * fraction, views)
+        blocks[block_name("lap", fraction)] = per_point(unit(minimal) * paper.xi * fraction, views)
         described[f"{fraction:g}"] = _describe(uaps)
     natural, n_errors = natural_errors(
         ask(net, held_out), held_out_labels, spec.fingerprint.n_natural, spec.fingerprint.max_natural
     )
     info = {
         "uaps": described,
+        DEEPFOOL: _describe([classic]),
+        LAP_MINIMAL: {"l2": float(minimal.flatten(1).norm(dim=1).mean())},
+        IPGUARD: {"reached": float(reached.float().mean())},
         "mean_image_norm": norm,
         "fooling_target_reached": paper.fooling >= config.target_fooling,
         "n_points": views.shape[1],
         "n_views": views.shape[0],
+        "n_test_views": spec.fingerprint.n_test_views,
         "unique_points": len(points),
         "natural_errors": n_errors,
         "topped_up": len(natural) - n_errors,
@@ -75,7 +105,7 @@ def in_turn(perturbations: Tensor, views: Tensor) -> Block:
     """View j moves its points by perturbation j mod K; a point that two views move alike is sent once."""
     k = (torch.arange(len(views)) % len(perturbations))[:, None].expand_as(views)
     n_points = int(views.max()) + 1
-    pairs, gather = torch.unique(k * n_points + views, return_inverse=True)
+    pairs, gather = unique_points(k * n_points + views)
     return Block(perturbations, pairs % n_points, pairs // n_points, gather)
 
 
@@ -83,6 +113,12 @@ def per_point(perturbations: Tensor, views: Tensor) -> Block:
     """Every point has a perturbation of its own."""
     each = torch.arange(len(perturbations))
     return Block(perturbations, each, each, views)
+
+
+def one_view(perturbations: Tensor, points: Tensor) -> Block:
+    """`points` (n,), with a perturbation each, make a single view."""
+    each = torch.arange(len(points))
+    return Block(perturbations, points, each, each[None])
 
 
 def unit(perturbations: Tensor) -> Tensor:
@@ -104,10 +140,16 @@ def _describe(uaps: list[Uap]) -> dict[str, float]:
 
 
 def _select(net: Net, own: Tensor, config: FingerprintConfig, seed: str) -> tuple[Tensor, Tensor]:
+    """(P, c, h, w) points in order of first appearance over the views, and the views (V, n) into them."""
     logits = layer(net, own, "forward")
     features = logits if config.representation == "logits" else layer(net, own, "features")
-    centres = centre_points(features, config.n_points, seed_of(seed, "kmeans"))
-    index, views = unique_points(neighbour_views(logits, centres, config.n_views, torch_rng(seed, "views")))
+    cluster, centres = clusters(features, config.n_points, seed_of(seed, "kmeans"))
+    rng = torch_rng(seed, "views")
+    if config.views == "whole_clusters":
+        views = cluster_views(cluster, centres, config.n_views, rng)
+    else:
+        views = neighbour_views(logits, centres, config.n_views, rng)
+    index, views = unique_points(views)
     return own[index.to(own.device)], views
 
 
@@ -127,30 +169,59 @@ def make_uaps(
     return found
 
 
-def _local(net: Net, points: Tensor) -> Tensor:
-    """(P, c, h, w) DeepFool directions of unit norm (protocol 2.13: rescaled to the UAP's norm)."""
-    return unit(torch.cat([deepfool(net, batch).delta for batch in points.split(500)]).cpu())
-
-
-def perturbed(probe: Probe, name: str) -> Tensor:
-    """The images (S, c, h, w) of one block: points plus perturbation, clipped to [0, 1]."""
+def perturbed(probe: Probe, name: str, part: slice = slice(None)) -> Tensor:
+    """The images (S, c, h, w) of one block, or a part of them: points plus perturbation, clipped to [0, 1]."""
     block = probe.blocks[name]
-    images = (probe.points[block.point] + block.perturbations[block.which]).clamp(0.0, 1.0)
+    images = (probe.points[block.point[part]] + block.perturbations[block.which[part]]).clamp(0.0, 1.0)
     return (images * 255).round() / 255 if probe.info["round_to_8_bits"] else images
 
 
-def answer(model: nn.Module, probe: Probe, device: torch.device) -> Answers:
-    """Ask `model` every unique image of `probe` once."""
-    sent = {"clean": probe.points, "natural": probe.natural}
-    blocks = {name: ask(model, images.to(device)) for name, images in sent.items()}
-    return Answers(blocks | {name: ask(model, perturbed(probe, name).to(device)) for name in probe.blocks})
+def sent(probe: Probe, name: str, part: slice = slice(None)) -> Tensor:
+    """The images (S, c, h, w) of any block, or a part of them, as a suspect is sent them."""
+    if name in (CLEAN, NATURAL):
+        return (probe.points if name == CLEAN else probe.natural)[part]
+    return perturbed(probe, name, part)
+
+
+def n_images(probe: Probe, name: str, part: Literal["all", "test"]) -> int:
+    """How many images of a block are sent: all, or the first ones, which the test views need."""
+    if name == NATURAL:
+        return len(probe.natural)
+    gather = probe.views if name == CLEAN else probe.blocks[name].gather
+    return int(gather[: probe.info["n_test_views"] if part == "test" else None].max()) + 1
+
+
+def answer(model: nn.Module, probe: Probe, device: torch.device, part: Literal["all", "test"] = "all") -> Answers:
+    """Ask `model` every unique image of `probe` once; for `test` those of the test views only.
+
+    Those come first and in batches of their own, so that their answers are the same bits for either part.
+    """
+
+    def asked(name: str) -> Tensor:
+        ends = (0, n_images(probe, name, "test"), n_images(probe, name, part))
+        batches = [
+            slice(start, min(start + ANSWER_BATCH, end))
+            for begin, end in pairwise(ends)
+            for start in range(begin, end, ANSWER_BATCH)
+        ]
+        return torch.cat([ask(model, sent(probe, name, batch).to(device)) for batch in batches])
+
+    return Answers({name: asked(name) for name in (CLEAN, NATURAL, *probe.blocks)})
 
 
 def as_format(probabilities: Tensor, fmt: Format) -> Tensor:
-    """(Q, C) probabilities as they are, or as one-hot labels: what an API of that kind gives away."""
+    """(Q, C) probabilities as an API of that kind gives them away.
+
+    `prob`: as they are; `top<k>`: 0 outside the k largest, not renormalised (protocol 2.16); `hard`: one-hot labels.
+
+    Raises:
+        UserError: any other format.
+    """
     if fmt == "prob":
         return probabilities
-    return F.one_hot(probabilities.argmax(1), probabilities.shape[1]).float()
+    if fmt == "hard":
+        return F.one_hot(probabilities.argmax(1), probabilities.shape[1]).float()
+    return top_k(probabilities, k_of(fmt))
 
 
 def fingerprints(answers: Answers, views: Tensor, gather: Tensor | None, name: str, fmt: Format) -> Tensor:
@@ -161,10 +232,17 @@ def fingerprints(answers: Answers, views: Tensor, gather: Tensor | None, name: s
         views: (V, n) into the block `clean`.
         gather: (V, n) into the block `name`; None for clean points only, where D = n C instead of 2 n C.
         name: a perturbed block.
-        fmt: probabilities or one-hot labels.
+        fmt: `prob`, `top<k>` or `hard`.
     """
-    clean = as_format(answers.blocks["clean"], fmt)[views]
-    if gather is None:
-        return clean.flatten(1)
-    moved = as_format(answers.blocks[name], fmt)[gather]
-    return torch.stack([clean, moved], dim=2).flatten(1)
+
+    def of(block: str, index: Tensor) -> Tensor:
+        known = answers.blocks[block]
+        needed = int(index.max()) + 1
+        assert needed <= len(known), (
+            f"block {block}: {len(known)} answers, these views need {needed}: the model was asked the test views "
+            "only and cannot train an encoder"
+        )
+        return as_format(known[:needed], fmt)[index]
+
+    clean = of(CLEAN, views)
+    return clean.flatten(1) if gather is None else torch.stack([clean, of(name, gather)], dim=2).flatten(1)

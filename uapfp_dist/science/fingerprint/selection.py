@@ -9,14 +9,14 @@ from torch import Tensor
 from uapfp_dist.errors import UserError
 
 
-def centre_points(features: Tensor, n_points: int, seed: int) -> Tensor:
-    """K-means with `n_points` clusters; of each cluster the member nearest to its centre.
+def clusters(features: Tensor, n_points: int, seed: int) -> tuple[Tensor, Tensor]:
+    """K-means with `n_points` clusters.
 
     Args:
         features: (N, F) the victim's representation of its training images.
 
     Returns:
-        (n_points,) distinct indices into the images, in the order of the clusters.
+        (N,) cluster of every image, and (n_points,) of each cluster the member nearest to its centre.
     """
     if n_points > len(features):
         raise UserError(
@@ -28,7 +28,12 @@ def centre_points(features: Tensor, n_points: int, seed: int) -> Tensor:
     distance = ((data - kmeans.cluster_centers_[kmeans.labels_]) ** 2).sum(1)
     order = np.lexsort((distance, kmeans.labels_))
     first = np.searchsorted(kmeans.labels_[order], np.arange(n_points))
-    return torch.from_numpy(order[first])
+    return torch.from_numpy(kmeans.labels_.astype(np.int64)), torch.from_numpy(order[first])
+
+
+def centre_points(features: Tensor, n_points: int, seed: int) -> Tensor:
+    """(n_points,) distinct indices into the images, one of each of the `clusters`, in their order."""
+    return clusters(features, n_points, seed)[1]
 
 
 def neighbour_views(outputs: Tensor, centres: Tensor, n_views: int, rng: torch.Generator) -> Tensor:
@@ -54,9 +59,44 @@ def neighbour_views(outputs: Tensor, centres: Tensor, n_views: int, rng: torch.G
     return torch.stack(columns, dim=1)
 
 
+def cluster_views(cluster: Tensor, centres: Tensor, n_views: int, rng: torch.Generator) -> Tensor:
+    """Views by Algorithm 1: of every whole cluster one point a view, at random without replacement.
+
+    Args:
+        cluster: (N,) cluster of every image.
+        centres: (n,) of each cluster the point of view 0.
+        n_views: points taken from each cluster, the centre counted.
+
+    Returns:
+        (n_views, n) indices; view 0 is `centres`, and no index stands twice.
+
+    Raises:
+        UserError: a cluster has fewer than `n_views` members.
+    """
+    smallest = int(torch.bincount(cluster, minlength=len(centres)).min())
+    if smallest < n_views:
+        raise UserError(
+            f"n_views: expected at most the {smallest} images of the smallest of {len(centres)} clusters (views = "
+            f"whole_clusters), got {n_views}; choose fewer views or points, or views = neighbours"
+        )
+    columns = []
+    for i, centre in enumerate(centres):
+        others = ((cluster == i) & (torch.arange(len(cluster)) != centre)).nonzero().flatten()
+        columns.append(torch.cat([centre[None], others[torch.randperm(len(others), generator=rng)]])[:n_views])
+    return torch.stack(columns, dim=1)
+
+
 def unique_points(views: Tensor) -> tuple[Tensor, Tensor]:
-    """(P,) sorted unique indices in `views` (V, n), and `views` rewritten to point into them."""
-    return torch.unique(views, return_inverse=True)
+    """(P,) unique values of `views` (V, n) in order of first appearance, and `views` rewritten to point into them.
+
+    What the first v views need is so the first max + 1 of them: a suspect of few views is asked a prefix.
+    """
+    values, inverse = torch.unique(views, return_inverse=True)
+    first = torch.full((len(values),), views.numel()).scatter_reduce(
+        0, inverse.flatten(), torch.arange(views.numel()), "amin"
+    )
+    order = first.argsort()
+    return values[order], order.argsort()[inverse]
 
 
 def natural_errors(probabilities: Tensor, labels: Tensor, at_least: int, at_most: int) -> tuple[Tensor, int]:

@@ -33,8 +33,15 @@ class Uap:
 
 
 def project(v: Tensor, xi: float) -> Tensor:
-    """The nearest point to `v` in the l2 ball of radius `xi`."""
-    return v * min(1.0, xi / max(float(v.norm()), 1e-12))
+    """The nearest points to `v` (K, c, h, w), each for itself, in the l2 ball of radius `xi`."""
+    norm = v.flatten(1).norm(dim=1).double().clamp_min(1e-12)
+    return v * (xi / norm).clamp_max(1.0).to(v.dtype).view(-1, 1, 1, 1)
+
+
+@torch.no_grad()
+def predict(model: nn.Module, images: Tensor) -> Tensor:
+    """The model's labels (B,) for `images` (B, c, h, w), on their device."""
+    return torch.cat([model(batch).argmax(1) for batch in images.split(500)])
 
 
 @torch.no_grad()
@@ -54,6 +61,8 @@ def uap_sgd(
     passes: int,
     rng: torch.Generator,
     start: Tensor | None = None,
+    *,
+    batch_size: int = SGD_BATCH,
 ) -> Tensor:
     """Projected gradient over the set: each step lowers the mean clipped margin of a batch under `v`.
 
@@ -64,26 +73,45 @@ def uap_sgd(
         passes: passes over `images`.
         rng: CPU generator for the order.
         start: (1, c, h, w) to start from, zero by default.
+        batch_size: images per step.
 
     Returns:
         (1, c, h, w).
     """
-    with torch.no_grad():
-        labels = torch.cat([model(batch).argmax(1) for batch in images.split(500)])
-    v = torch.zeros_like(images[:1]) if start is None else project(start, xi)
+    orders = torch.stack([torch.randperm(len(images), generator=rng) for _ in range(passes)])[None]
+    start = torch.zeros_like(images[:1]) if start is None else start
+    return descend(model, images, predict(model, images), start, orders, xi, batch_size)
+
+
+def descend(
+    model: nn.Module, images: Tensor, labels: Tensor, starts: Tensor, orders: Tensor, xi: float, batch_size: int
+) -> Tensor:
+    """K descents of `uap_sgd` at once, one forward and one backward pass per step for all of them.
+
+    Args:
+        model: as for `uap_sgd`.
+        images: (N, c, h, w) that all of them choose from.
+        labels: (N,) the model's.
+        starts: (K, c, h, w).
+        orders: (K, passes, n) into `images`: which of them each descent sees, and in which order in each pass.
+        xi: radius of the ball.
+        batch_size: images per descent and step; a pass holds K times as many.
+
+    Returns:
+        (K, c, h, w).
+    """
+    batches = [batch for order in orders.to(images.device).unbind(1) for batch in order.split(batch_size, dim=1)]
+    first = xi * max(RATE, REACH / max(1, len(batches)))
+    v = project(starts, xi)
     velocity = torch.zeros_like(v)
-    n_steps = passes * -(-len(images) // SGD_BATCH)
-    first = xi * max(RATE, REACH / n_steps)
-    step = 0
-    for _ in range(passes):
-        for index in torch.randperm(len(images), generator=rng).split(SGD_BATCH):
-            index = index.to(images.device)
-            v = v.requires_grad_()
-            (gradient,) = torch.autograd.grad(_margin(model(images[index] + v), labels[index]).mean(), v)
-            velocity = MOMENTUM * velocity + gradient / gradient.norm().clamp_min(1e-12)
-            rate = first * (1.0 - step / n_steps)
-            v = project(v.detach() - rate * velocity, xi)
-            step += 1
+    for step, index in enumerate(batches):
+        v = v.requires_grad_()
+        margin = _margin(model((images[index] + v[:, None]).flatten(0, 1)), labels[index].flatten())
+        (gradient,) = torch.autograd.grad(margin.view(index.shape).mean(1).sum(), v)
+        norm = gradient.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
+        velocity = MOMENTUM * velocity + gradient / norm
+        rate = first * (1.0 - step / len(batches))
+        v = project(v.detach() - rate * velocity, xi)
     return v
 
 
@@ -108,8 +136,7 @@ def uap_deepfool(
 
     With `batch_size` 1 this is the loop of the original paper, step for step. Arguments as for `uap_sgd`.
     """
-    with torch.no_grad():
-        labels = torch.cat([model(batch).argmax(1) for batch in images.split(500)])
+    labels = predict(model, images)
     v = torch.zeros_like(images[:1]) if start is None else project(start, xi)
     for _ in range(passes):
         for index in torch.randperm(len(images), generator=rng).split(batch_size):

@@ -11,6 +11,10 @@ class Net(nn.Module, ABC):
 
     mean: Tensor
     std: Tensor
+    last: nn.Linear
+    """The layer that gives the logits."""
+    rate_scale: float = 1.0
+    """Factor on the learning rates of training.PEAK_RATES."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

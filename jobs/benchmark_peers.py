@@ -1,0 +1,165 @@
+"""Part `peers` of benchmark.py: our DeepFool and UAP against those of torchattacks and ART on the same net and images.
+
+Both libraries go image by image (ART's DeepFool takes a batch, but computes all of it until its last image is fooled;
+it gets the whole set at once, which is its faster way). Nobody clips: torchattacks cannot but clip to [0, 1], so it
+attacks the net in an input space where that is far away. With clipping it stops on the boundary, half of it unfooled.
+"""
+
+import copy
+import importlib.util
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from uapfp_dist.science.perturbation.deepfool import MAX_STEPS, OVERSHOOT, deepfool
+from uapfp_dist.science.perturbation.uap import DEEPFOOL_STEPS, fooling_rate, predict, search_xi, uap_sgd
+from uapfp_dist.science.rng import torch_rng
+from uapfp_dist.specs import UapConfig
+
+LIBRARIES = ("art", "torchattacks")
+DEEPFOOL_IMAGES = 128
+UAP_IMAGES = 300
+SGD_PASSES = (1, 2, 3, 5, 8, 12, 20)
+ART_PASSES = (1, 2)
+SPAN = 4.0
+"""Pixel range that torchattacks may use without clipping."""
+
+Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]
+"""(net, images (B, c, h, w), their labels (B,)) to perturbations (B, c, h, w)."""
+
+
+def missing() -> list[str]:
+    """The libraries that are not installed."""
+    return [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
+
+
+def compare(name: str, net: nn.Module, own: Tensor, held_out: Tensor) -> dict[str, Any]:
+    """Both races on one net, on its CPU.
+
+    Args:
+        name: of the data, for the lines printed.
+        net: to fool, in evaluation mode.
+        own: (N, c, h, w) images that UAPs are fitted on.
+        held_out: (M, c, h, w) for DeepFool and for the fooling rates of UAPs.
+    """
+    logging.getLogger("art").setLevel(logging.ERROR)  # it warns that nothing will be clipped
+    net = copy.deepcopy(net)  # ART leaves its mark on a net
+    return {"deepfool": deepfool_race(name, net, held_out[:DEEPFOOL_IMAGES]), "uap": uap_race(name, net, own, held_out)}
+
+
+def ours(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """The whole batch at once."""
+    return deepfool(net, images, labels).delta
+
+
+class Wide(nn.Module):
+    """A net whose inputs in [0, 1] stand for pixels in [(1 - SPAN) / 2, (1 + SPAN) / 2]."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, c, h, w) to logits."""
+        return self.net((x - 0.5) * SPAN + 0.5)
+
+
+def by_torchattacks(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """torchattacks.DeepFool."""
+    import torchattacks
+
+    attack = torchattacks.DeepFool(Wide(net).eval(), steps=MAX_STEPS, overshoot=OVERSHOOT)
+    start = (images - 0.5) / SPAN + 0.5
+    return (attack(start, labels) - start) * SPAN
+
+
+def art_classifier(net: nn.Module, images: Tensor) -> Any:
+    """`net` as ART wants it, unclipped."""
+    from art.estimators.classification import PyTorchClassifier
+
+    n_classes = net(images[:1]).shape[1]
+    return PyTorchClassifier(net, nn.CrossEntropyLoss(), tuple(images.shape[1:]), n_classes, device_type="cpu")
+
+
+def by_art(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """art.attacks.evasion.DeepFool, which takes the net's own labels."""
+    from art.attacks.evasion import DeepFool
+
+    attack = DeepFool(art_classifier(net, images), MAX_STEPS, OVERSHOOT, batch_size=len(images), verbose=False)
+    return torch.from_numpy(attack.generate(images.numpy())) - images
+
+
+ATTACKS: dict[str, Attack] = {"ours": ours, "torchattacks": by_torchattacks, "art": by_art}
+
+
+def deepfool_race(name: str, net: nn.Module, images: Tensor) -> dict[str, Any]:
+    """Seconds, mean l2 and fooling rate of each library at equal steps, overshoot and classes."""
+    labels = predict(net, images)
+    rows = {}
+    for library, attack in ATTACKS.items():
+        attack(net, images[:2], labels[:2])  # the first call pays for imports and allocations
+        began = time.process_time()
+        delta = attack(net, images, labels)
+        seconds = time.process_time() - began
+        fooled = (predict(net, images + delta) != labels).float().mean()
+        l2 = delta.flatten(1).norm(dim=1).mean()
+        rows[library] = {"seconds": seconds, "l2": float(l2), "fooling": float(fooled)}
+        print(
+            f"peers, {name}, DeepFool, {len(images)} images, {MAX_STEPS} steps, overshoot {OVERSHOOT}: {library} "
+            f"{seconds:.2f} s, mean l2 {l2:.3f}, fooled {fooled:.3f}"
+        )
+    best = min(row["seconds"] for library, row in rows.items() if library != "ours")
+    ratio = best / rows["ours"]["seconds"]
+    print(f"peers, {name}, DeepFool: ratio {ratio:.1f} to the faster of them")
+    return {"rows": rows, "ratio": ratio}
+
+
+def uap_by_art(net: nn.Module, images: Tensor, xi: float, passes: int) -> Tensor:
+    """art.attacks.evasion.UniversalPerturbation with the DeepFool of our own loop; (1, c, h, w)."""
+    from art.attacks.evasion import UniversalPerturbation
+
+    inner = {"max_iter": DEEPFOOL_STEPS, "epsilon": OVERSHOOT, "verbose": False}
+    random.seed(0)  # its order of the images
+    attack = UniversalPerturbation(
+        art_classifier(net, images), "deepfool", inner, delta=0.0, max_iter=passes, eps=xi, norm=2, verbose=False
+    )
+    attack.generate(images.numpy())
+    return torch.from_numpy(attack.noise)
+
+
+def uap_race(name: str, net: nn.Module, own: Tensor, held_out: Tensor) -> dict[str, Any]:
+    """Seconds until the highest fooling rate of held-out images that both reach, at the radius the product takes."""
+    config, norm = UapConfig(), float(own.flatten(1).norm(dim=1).mean())
+    images = own[torch.randperm(len(own), generator=torch_rng("images"))[:UAP_IMAGES]]
+    grid = [share * norm for share in config.xi_grid]
+    xi = search_xi(net, images, held_out, grid, config.target_fooling, "sgd", config.passes, torch_rng("xi")).xi
+    ways: dict[str, tuple[tuple[int, ...], Callable[[int], Tensor]]] = {
+        "ours": (SGD_PASSES, lambda passes: uap_sgd(net, images, xi, passes, torch_rng("sgd"))),
+        "art": (ART_PASSES, lambda passes: uap_by_art(net, images, xi, passes)),
+    }
+    traces: dict[str, list[dict[str, float]]] = {"ours": [], "art": []}
+    for library, (numbers, way) in ways.items():
+        for passes in numbers:
+            began = time.process_time()
+            v = way(passes)
+            seconds = time.process_time() - began
+            rate = fooling_rate(net, held_out, v, clip=False)
+            traces[library].append({"passes": passes, "seconds": seconds, "fooling": rate, "l2": float(v.norm())})
+    best = {library: max(point["fooling"] for point in trace) for library, trace in traces.items()}
+    level = min(best.values())
+    seconds_to = {
+        library: min(point["seconds"] for point in trace if point["fooling"] >= level)
+        for library, trace in traces.items()
+    }
+    ratio = seconds_to["art"] / seconds_to["ours"]
+    print(
+        f"peers, {name}, UAP, {len(images)} images, xi {xi:.2f}: both reach fooling {level:.2f} of held-out images "
+        f"(best: ours {best['ours']:.2f}, ART {best['art']:.2f} in {ART_PASSES[-1]} passes at most); "
+        f"ours {seconds_to['ours']:.2f} s, ART {seconds_to['art']:.1f} s: ratio {ratio:.0f}"
+    )
+    return {"xi": xi, "fooling": level, "best": best, "seconds": seconds_to, "ratio": ratio, "traces": traces}

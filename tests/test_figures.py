@@ -1,0 +1,421 @@
+"""What must be true of every figure (nothing cut, nothing overlaps, nothing too small to read) and of what is drawn."""
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import combinations, pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from scipy import stats
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.science import figures, paper
+from uapfp_dist.science.figures.detection import clopper_pearson, roc
+from uapfp_dist.science.figures.observation import RECOVERY_EDGES, recovery_bin
+from uapfp_dist.science.figures.style import PAGE, by_value, face, scatter_offsets
+
+GROUPS = ("homologous", "other_victim", "same_data")
+
+
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    """Standard normal numbers, the same every time."""
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def some(mean: float, n: int, std: float = 0.1) -> np.ndarray:
+    """(n,) numbers in [0, 1] around a mean."""
+    return np.clip(mean + std * noise(n, seed=n), 0, 1)
+
+
+def draws(name: str, values: tuple[object, ...], groups: tuple[str, ...] = GROUPS) -> pd.DataFrame:
+    """Ten draws for each value of a setting and each group."""
+    rows = [
+        {name: value, "group": group, "gap": 0.5 + 0.04 * i - 0.1 * j, "auc": 0.7 + 0.02 * i - 0.08 * j}
+        for i, value in enumerate(values)
+        for j, group in enumerate(groups)
+        for _ in range(10)
+    ]
+    table = pd.DataFrame(rows)
+    return table.assign(gap=table["gap"] + 0.03 * noise(len(table)), auc=table["auc"] + 0.02 * noise(len(table)))
+
+
+def modified() -> pd.DataFrame:
+    """Ten models of two roles under nine modifications; the unmodified stand in the middle."""
+    names = [
+        "prune .2",
+        "prune .4",
+        "prune .6",
+        "fine-tune all",
+        "unmodified",
+        "INT8",
+        "distill",
+        "x_y",
+        "new last",
+    ]
+    rows = [
+        {"modification": name, "role": role, "similarity": s, "accuracy": 0.9 - 0.01 * i + 0.005 * s}
+        for i, name in enumerate(names)
+        for role, mean in (("piracy", 0.9), ("homologous", 0.2))
+        for s in some(mean - 0.01 * i, 10)
+    ]
+    return pd.DataFrame(rows)
+
+
+def hardened() -> pd.DataFrame:
+    """Five models of two roles along adversarial training with two kinds of labels."""
+    rows = [
+        {"iterations": n, "role": role, "labels": labels, "similarity": s - n / 900, "accuracy": 0.9 - n / 1600}
+        for labels in ("own", "true")
+        for n in range(0, 271, 30)
+        for role, mean in (("piracy", 0.9), ("homologous", 0.2))
+        for s in some(mean, 5)
+    ]
+    return pd.DataFrame(rows)
+
+
+def stolen() -> pd.DataFrame:
+    """Piracy models at many recovery rates, and homologous ones."""
+    rate = np.linspace(0.75, 0.96, 90)
+    table = pd.DataFrame({"role": "piracy", "recovery": rate, "similarity": rate - 0.02 + 0.03 * noise(90)})
+    table["p_value"] = np.linspace(0.4, 0.02, 90)
+    return pd.concat([table, pd.DataFrame({"role": "homologous", "similarity": some(0.2, 20)})])
+
+
+def methods(budgets: tuple[str, ...] = ("own",)) -> pd.DataFrame:
+    """Twelve methods against three groups."""
+    rows = [
+        {"method": f"{name}_{i}", "group": group, "budget": budget, "mean": m, "low": m - 0.1, "high": min(1, m + 0.08),
+         "queries": 3998 - i}
+        for i, name in enumerate(("uap", "weighted_errors", "natural_errors_controls") * 4)
+        for group in GROUPS
+        for budget in budgets
+        for m in (0.9 - 0.03 * i,)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def accused() -> pd.DataFrame:
+    """Three groups under two tests."""
+    rows = [("homologous", 0.31, 10), ("other_victim_piracy", 4.85, 6), ("same_data", 3, 3)]
+    return pd.DataFrame(
+        [{"group": g, "test": t, "accused": k, "n": n} for g, k, n in rows for t in ("conformal", "t_test")]
+    )
+
+
+def table_2() -> pd.DataFrame:
+    """The paper's Table 2, as if measured."""
+    published = paper.table("fashion_mnist")
+    assert published is not None
+    return published
+
+
+def images(n: int, channels: int) -> np.ndarray:
+    """(n, channels, 9, 9)."""
+    return some(0.5, n * channels * 81).reshape(n, channels, 9, 9)
+
+
+def plane() -> tuple[np.ndarray, list[str]]:
+    """120 fingerprints of three types."""
+    return noise(120, 2), ["piracy"] * 50 + ["homologous"] * 50 + ["victim"] * 20
+
+
+ROLES = ("piracy", "soft_piracy", "homologous", "calibration", "calibration_piracy", "same_data", "other_victim_piracy")
+
+FULL: dict[str, Callable[[], Figure]] = {
+    "fig2a": lambda: figures.fig2a_projections(
+        {"victim": np.array([[0.4, 0.1, 0.07, 0.05, 0.04]]), "piracy": 0.3 + 0.02 * noise(20, 5),
+         "homologous": 0.1 + 0.01 * noise(20, 5)}
+    ),
+    "fig2b": lambda: figures.fig2b_inconsist({r: 0.03 * (i + 1) + some(0.05, 20) for i, r in enumerate(ROLES)}),
+    "fig5": lambda: figures.similarity_cdf(
+        {a: {"piracy": some(0.9, 90), "homologous": some(0.1, 90)} for a in ("densenet121", "googlenet", "B", "C")},
+        "fingerprint similarity to the victim (uap_paper, probabilities)",
+    ),
+    "fig5, five": lambda: figures.similarity_cdf({a: {"piracy": some(0.9, 90)} for a in "ABCDE"}, "five"),
+    "fig6 n": lambda: figures.fig6_n_points(draws("n_points", (10, 30, 50, 70, 100))),
+    "fig6 k": lambda: figures.fig6_top_k(draws("top_k", tuple(range(11))), {k: 1 - 0.1**k for k in range(1, 11)}),
+    "fig6 k, 200 classes": lambda: figures.fig6_top_k(draws("top_k", (0, *range(1, 201, 10), 200))),
+    "fig6 recovery": lambda: figures.fig6_recovery(stolen()),
+    "fig6 recovery, no p": lambda: figures.fig6_recovery(stolen().drop(columns="p_value")),
+    "fig7": lambda: figures.fig7_uap_vs_lap(
+        {name: {"piracy": some(0.9, 90), "homologous": some(0.1, 90)} for name in ("UAP", "LAP minimal", "rescaled")}
+    ),
+    "fig8 modifications": lambda: figures.fig8_modifications(modified(), 0.7),
+    "fig8 adversarial": lambda: figures.fig8_adversarial(hardened()),
+    "utility": lambda: figures.utility_similarity(modified()),
+    "methods": lambda: figures.methods_auc(methods()),
+    "methods, two budgets": lambda: figures.methods_auc(methods(("own", "equal"))),
+    "auc bars": lambda: figures.auc_bars({m: dict.fromkeys(GROUPS, (0.9, 0.8, 1.0)) for m in ("uap", "clean", "lap")}),
+    "false accusations": lambda: figures.false_accusations(accused(), 0.05),
+    "ablation lines": lambda: figures.ablation_lines(draws("overlap", (0.0, 0.5, 1.0)), "overlap", by="group"),
+    "ablation line": lambda: figures.ablation_lines(draws("n_views", (5, 20, 200), ("a",)), "n_views", ("auc",)),
+    "ablation bars": lambda: figures.ablation_bars(draws("loss", ("Eq. 7", "autoencoder")), "loss", by="group"),
+    "table vs paper": lambda: figures.table_vs_paper(table_2(), table_2()),
+    "groups": lambda: figures.group_strips(
+        {m: {r: list(some(0.1 * i, 10)) for i, r in enumerate(ROLES)} for m in ("uap", "weighted_errors")}, {"uap": 0.6}
+    ),
+    "roc": lambda: figures.roc_curves(
+        {f"weighted_errors_{i}": [(some(0.6, 8, 0.2), some(0.4, 9, 0.2))] * 3 for i in range(13)},
+        {f"weighted_errors_{i}": 0.9 - i / 50 for i in range(13)},
+    ),
+    "tsne": lambda: figures.tsne({"UAP fingerprints": plane(), "local perturbation fingerprints": plane()}),
+    "pictures": lambda: figures.perturbed_images(
+        noise(1, 9, 9), images(6, 1), images(6, 1), ["x + v: ankle boot to bag"] * 6
+    ),
+    "pictures, colour": lambda: figures.perturbed_images(
+        noise(3, 9, 9), images(2, 3), images(2, 3), ["x + v: stays 1"] * 2
+    ),
+}  # fmt: skip
+
+NAN = float("nan")
+
+POOR: dict[str, Callable[[], Figure]] = {
+    "fig2a, none": lambda: figures.fig2a_projections({}),
+    "fig2a, one, NaN": lambda: figures.fig2a_projections({"piracy": np.ones((1, 3)), "victim": np.full((2, 5), NAN)}),
+    "fig2b, none": lambda: figures.fig2b_inconsist({}),
+    "fig2b, one": lambda: figures.fig2b_inconsist({"piracy": [0.1], "homologous": []}),
+    "fig5, none": lambda: figures.similarity_cdf({}, "nothing"),
+    "fig5, one": lambda: figures.similarity_cdf({"B": {"piracy": np.array([0.5]), "homologous": np.array([])}}, "one"),
+    "fig6 n, none": lambda: figures.fig6_n_points(pd.DataFrame()),
+    "fig6 n, one": lambda: figures.fig6_n_points(pd.DataFrame([{"n_points": 60, "gap": 0.5, "auc": NAN}])),
+    "fig6 k, none": lambda: figures.fig6_top_k(pd.DataFrame(), {}),
+    "fig6 k, one": lambda: figures.fig6_top_k(pd.DataFrame([{"top_k": 1, "gap": 0.5, "auc": 0.9}]), {3: NAN}),
+    "recovery, none": lambda: figures.fig6_recovery(pd.DataFrame()),
+    "recovery, one": lambda: figures.fig6_recovery(
+        pd.DataFrame([{"role": "piracy", "recovery": 0.5, "similarity": 0.4, "p_value": 1.0}])
+    ),
+    "recovery, homologous only": lambda: figures.fig6_recovery(
+        pd.DataFrame([{"role": "homologous", "recovery": NAN, "similarity": 0.4, "p_value": 0.5}])
+    ),
+    "fig7, none": lambda: figures.fig7_uap_vs_lap({}),
+    "fig7, a side": lambda: figures.fig7_uap_vs_lap({"UAP": {"piracy": np.array([0.5, NAN])}}),
+    "modifications, none": lambda: figures.fig8_modifications(pd.DataFrame()),
+    "modifications, one": lambda: figures.fig8_modifications(modified().iloc[:1], NAN),
+    "adversarial, none": lambda: figures.fig8_adversarial(pd.DataFrame()),
+    "adversarial, one": lambda: figures.fig8_adversarial(hardened().iloc[:1].assign(accuracy=NAN)),
+    "utility, none": lambda: figures.utility_similarity(pd.DataFrame()),
+    "utility, one": lambda: figures.utility_similarity(modified().iloc[:1]),
+    "methods, none": lambda: figures.methods_auc(pd.DataFrame()),
+    "methods, NaN": lambda: figures.methods_auc(methods().iloc[:2].assign(mean=NAN, low=NAN, high=NAN)),
+    "auc bars, a group missing": lambda: figures.auc_bars({"uap": {"homologous": (0.9, 0.8, 1.0)}, "lap": {}}),
+    "auc bars, none": lambda: figures.auc_bars({}),
+    "false accusations, none": lambda: figures.false_accusations(pd.DataFrame(), 0.05),
+    "false accusations, n 0": lambda: figures.false_accusations(accused().assign(n=0), 0.05),
+    "lines, none": lambda: figures.ablation_lines(pd.DataFrame(), "overlap"),
+    "lines, NaN": lambda: figures.ablation_lines(draws("x", (1,)).assign(gap=NAN), "x", ("gap",), by="group"),
+    "bars, none": lambda: figures.ablation_bars(pd.DataFrame(), "loss"),
+    "table, none": lambda: figures.table_vs_paper(pd.DataFrame(), pd.DataFrame()),
+    "table, not measured": lambda: figures.table_vs_paper(table_2().assign(piracy_mean=NAN, piracy_std=NAN), table_2()),
+    "groups, none": lambda: figures.group_strips({}, {}),
+    "groups, one": lambda: figures.group_strips({"uap": {"piracy": [0.5]}}, {"uap": None}),
+    "roc, none": lambda: figures.roc_curves({}, {}),
+    "roc, a side missing": lambda: figures.roc_curves({"uap": [(np.array([1.0]), np.array([]))]}, {"uap": None}),
+    "tsne, none": lambda: figures.tsne({}),
+    "tsne, one": lambda: figures.tsne({"UAP": (np.zeros((1, 2)), ["victim"])}),
+    "pictures, none": lambda: figures.perturbed_images(np.zeros((1, 9, 9)), images(0, 1), images(0, 1), []),
+}  # fmt: skip
+
+
+def drawn(make: Callable[[], Figure]) -> Figure:
+    """The figure, laid out."""
+    figure = make()
+    FigureCanvasAgg(figure).draw()
+    return figure
+
+
+def texts(figure: Figure) -> Iterator[Text]:
+    """Every text that can be seen."""
+    hidden: set[Text] = set()
+    for axis in figure.axes:
+        for side, limits in ((axis.xaxis, axis.get_xlim()), (axis.yaxis, axis.get_ylim())):
+            for tick in (*side.get_major_ticks(), *side.get_minor_ticks()):
+                if not min(limits) <= tick.get_loc() <= max(limits) or not axis.axison:
+                    hidden |= {tick.label1, tick.label2}
+        if not axis.get_visible():
+            hidden |= set(axis.findobj(Text))
+    yield from (t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip() and t not in hidden)
+
+
+@cache
+def shown(name: str) -> Figure:
+    """A figure of the two lists, drawn once for all tests."""
+    return drawn({**FULL, **POOR}[name])
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_nothing_is_cut_and_nothing_overlaps(name: str) -> None:
+    figure = shown(name)
+    page = figure.bbox
+    boxes = [(t.get_text(), t.get_window_extent()) for t in texts(figure)]
+    for text, box in boxes:
+        assert page.x0 - 1 <= box.x0, f"{text!r} is cut at the left"
+        assert box.x1 <= page.x1 + 1, f"{text!r} is cut at the right"
+        assert page.y0 - 1 <= box.y0, f"{text!r} is cut below"
+        assert box.y1 <= page.y1 + 1, f"{text!r} is cut above"
+    for (a, one), (b, other) in combinations(boxes, 2):
+        wide, high = min(one.x1, other.x1) - max(one.x0, other.x0), min(one.y1, other.y1) - max(one.y0, other.y0)
+        assert min(wide, high) <= 1.5, f"{a!r} and {b!r} overlap"
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_legends_keep_off_the_data(name: str) -> None:
+    figure = shown(name)
+    for legend in figure.legends:
+        for axis in figure.axes:
+            assert not legend.get_window_extent().overlaps(axis.bbox) or not axis.get_visible()
+    assert all(axis.get_legend() is None for axis in figure.axes)
+
+
+@pytest.mark.parametrize("name", {**FULL, **POOR})
+def test_letters_are_legible_in_print(name: str) -> None:
+    """At the size at which it is drawn, which is at most that of a page's text."""
+    figure = shown(name)
+    assert figure.get_figwidth() <= PAGE
+    assert min((t.get_fontsize() for t in texts(figure)), default=7) >= 7
+
+
+@pytest.mark.parametrize("name", [n for n in FULL if n not in ("tsne", "pictures", "pictures, colour")])
+def test_axes_are_labelled(name: str) -> None:
+    figure = shown(name)
+    labels = [axis.get_xlabel() for axis in figure.axes] + [figure.get_supxlabel()]
+    assert any(labels)
+    below = [axis for axis in figure.axes if axis.get_subplotspec().is_last_row() and axis.get_visible()]  # type: ignore[union-attr]
+    assert figure.get_supxlabel() or all(axis.get_xlabel() for axis in below)
+
+
+def test_the_checks_can_fail() -> None:
+    figure = Figure(figsize=(1, 1))
+    axis = figure.subplots()
+    axis.set_title("much too long a title for a figure of this size", fontsize=5)
+    FigureCanvasAgg(figure).draw()
+    (title,) = [t for t in texts(figure) if "long" in t.get_text()]
+    assert title.get_window_extent().x1 > figure.bbox.x1
+    assert title.get_fontsize() < 7
+
+
+def test_names_are_not_read_as_formulas() -> None:
+    """A dollar sign or a leading underscore in a name must neither raise nor vanish."""
+    name = r"_$\frac{$_<b>"
+    table = draws("loss", (name, "b"), (name, "other"))
+    figure = drawn(lambda: figures.ablation_bars(table, "loss", by="group"))
+    assert sum("frac" in t.get_text() for t in texts(figure)) == 2
+    drawn(lambda: figures.similarity_cdf({name: {"piracy": some(0.5, 9)}}, name))
+    drawn(lambda: figures.perturbed_images(np.ones((1, 4, 4)), np.ones((1, 1, 4, 4)), np.ones((1, 1, 4, 4)), [name]))
+    drawn(lambda: figures.roc_curves({name: [(some(0.6, 5), some(0.4, 5))]}, {name: 0.5}))
+    drawn(lambda: figures.table_vs_paper(table_2().assign(architecture=name), table_2()))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda t: figures.fig6_n_points(t),
+        lambda t: figures.fig6_recovery(t),
+        lambda t: figures.fig8_modifications(t),
+        lambda t: figures.methods_auc(t),
+        lambda t: figures.ablation_bars(t, "loss"),
+        lambda t: figures.table_vs_paper(t, t),
+    ],
+)
+def test_a_missing_column_is_named(make: Callable[[pd.DataFrame], Figure]) -> None:
+    with pytest.raises(UserError, match=r"lacks .*\(it has colour\)"):
+        make(pd.DataFrame({"colour": [1]}))
+
+
+def test_roles_differ_without_colour() -> None:
+    """Marker and filling together, for roles that share axes."""
+    roles = ("victim", "piracy", "soft_piracy", "homologous", "same_data", "other_victim")
+    assert len({(figures.MARKERS[r], face(r) == "white") for r in roles}) == len(roles)
+
+
+def test_the_area_under_the_curve_is_the_auc() -> None:
+    """Against counting pairs, ties counted half."""
+    grid = np.linspace(0, 1, 20_001)
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        positive, negative = rng.integers(2, 9, 7).astype(float), rng.integers(0, 7, 5).astype(float)
+        pairs = [(p > n) + 0.5 * (p == n) for p in positive for n in negative]
+        rate = roc(positive, negative, grid)
+        assert np.trapezoid(rate, grid) == pytest.approx(np.mean(pairs), abs=1e-3)
+        assert rate[-1] == 1
+        assert all(a <= b for a, b in pairwise(rate))
+
+
+def test_the_curve_starts_at_what_is_caught_for_free() -> None:
+    assert roc(np.array([1.0, 3.0]), np.array([0.0, 2.0]), np.array([0.0, 0.25, 0.5, 1.0])) == pytest.approx(
+        [0.5, 0.5, 1, 1]
+    )
+
+
+def test_intervals_are_exact() -> None:
+    for k, n in ((0, 10), (3, 10), (10, 10), (1, 1)):
+        exact = stats.binomtest(k, n).proportion_ci(0.95, "exact")
+        assert clopper_pearson(k, n) == pytest.approx((exact.low, exact.high))
+
+
+def test_recovery_bins_hold_their_edges() -> None:
+    """Each bin has its lower edge, the last one both; arithmetic does not decide."""
+    assert len(RECOVERY_EDGES) == 9
+    assert recovery_bin(RECOVERY_EDGES).tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 7]
+    assert recovery_bin(np.array([0.779, 0.7999, 0.8, 0.941])).tolist() == [-1, 0, 1, 8]
+    assert recovery_bin(np.array([0.1 + 0.7])).tolist() == [1], "a hair below .8 in floating point"
+
+
+def test_bins_show_the_mean_of_their_models() -> None:
+    table = pd.DataFrame({"role": "piracy", "recovery": [0.79, 0.785, 0.93, 0.5], "similarity": [0.2, 0.6, 0.9, 0.0]})
+    (axis,) = drawn(lambda: figures.fig6_recovery(table)).axes
+    line = next(line for line in axis.lines if len(line.get_xdata()) == 2 and line.get_linestyle() == "-")
+    assert line.get_xydata() == pytest.approx(np.array([[0.79, 0.4], [0.93, 0.9]]))
+
+
+def test_values_by_setting_have_the_range_over_draws_or_the_interval_given() -> None:
+    table = pd.DataFrame({"n": [2, 2, 1, 1], "auc": [0.5, 0.7, NAN, 0.9]})
+    assert by_value(table, "n", "auc").to_dict("list") == {
+        "n": [2, 1], "mean": [pytest.approx(0.6), 0.9], "low": [0.5, 0.9], "high": [0.7, 0.9]
+    }  # fmt: skip
+    known = pd.DataFrame({"n": [1], "auc": [0.5], "auc_low": [0.3], "auc_high": [0.8]})
+    assert by_value(known, "n", "auc").to_numpy().tolist() == [[1, 0.5, 0.3, 0.8]]
+
+
+def test_the_unmodified_come_first() -> None:
+    figure = drawn(lambda: figures.fig8_modifications(modified()))
+    names = [t.get_text() for t in figure.axes[0].get_yticklabels()]
+    assert names[:2] == ["unmodified", "prune .2"]
+    low, high = figure.axes[0].get_ylim()
+    assert low > high, "the first row stands on top"
+
+
+def test_every_model_is_a_mark() -> None:
+    table = modified()
+    axis = drawn(lambda: figures.fig8_modifications(table)).axes[0]
+    marks = [c.get_offsets() for c in axis.collections if isinstance(c, PathCollection)]
+    assert sorted(np.concatenate(marks)[:, 0]) == pytest.approx(sorted(table["similarity"]))
+
+
+def test_the_ratio_of_inconsistencies_is_that_of_means() -> None:
+    figure = drawn(lambda: figures.fig2b_inconsist({"piracy": [1.0, 3.0], "homologous": [2.0, 8.0]}))
+    assert figure.get_suptitle().startswith("homologous / piracy: 2.5 ")
+
+
+def test_distributions_count_from_below() -> None:
+    figure = drawn(lambda: figures.fig7_uap_vs_lap({"UAP": {"piracy": np.array([0.05, 0.3, 0.3, 1.0])}}))
+    line = figure.axes[0].lines[0]
+    assert np.asarray(line.get_ydata()) == pytest.approx([0, 0.25, 0.25, 0.75, 0.75, 0.75, 0.75, 0.75, 0.75, 0.75, 1])
+
+
+def test_the_bare_label_stands_left_of_one_confidence() -> None:
+    figure = drawn(lambda: figures.fig6_top_k(draws("top_k", (3, 1, 0, 10))))
+    ticks = dict(
+        zip([t.get_text() for t in figure.axes[0].get_xticklabels()], figure.axes[0].get_xticks(), strict=True)
+    )
+    assert sorted(ticks, key=ticks.__getitem__) == ["label", "1", "3", "10"]
+
+
+def test_equal_values_are_kept_apart() -> None:
+    offsets = np.sort(scatter_offsets(30, 1.0))
+    assert np.abs(offsets).max() <= 0.5
+    assert np.diff(offsets).min() > 0.01

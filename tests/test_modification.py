@@ -1,0 +1,373 @@
+"""Changes to a stolen model: one contract for all, then what each of them does to the weights and to the answers."""
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.science.blackbox import ask
+from uapfp_dist.science.data import Dataset, Splits
+from uapfp_dist.science.data.splits import outside_of
+from uapfp_dist.science.modification import MODIFICATIONS, Material, about, adversarial, int8_structure, modify
+from uapfp_dist.science.modification.distill import lessons
+from uapfp_dist.science.perturbation.deepfool import deepfool
+from uapfp_dist.science.rng import seeded, torch_rng
+from uapfp_dist.science.training import fit
+from uapfp_dist.science.zoo import Net, build
+from uapfp_dist.specs import AdversarialTraining, Change, Distill, FineTune, Int8, Prune, Recipe
+from uapfp_dist.store import Store
+
+CPU = torch.device("cpu")
+RECIPE = Recipe("adam", 64, 6400)
+
+CHANGES: list[Change] = [
+    FineTune(2.0),
+    FineTune(2.0, "last"),
+    FineTune(2.0, "new_last"),
+    Prune(0.4),
+    Prune(0.4, recovery_epochs=2.0),
+    Int8(n_images=50),
+    AdversarialTraining(3, labels="own", batch_size=16),
+    AdversarialTraining(3, labels="true", batch_size=16),
+    Distill(),
+    Distill("hard"),
+    Distill("top3"),
+]
+
+
+class Normed(Net):
+    """A small net with BatchNorm, a grouped convolution without bias, and dropout."""
+
+    def __init__(self, channels: int = 1, n_classes: int = 10) -> None:
+        super().__init__(channels)
+        self.stem = nn.Conv2d(channels, 8, 3, stride=2, padding=1)
+        self.grouped = nn.Conv2d(8, 8, 3, padding=2, dilation=2, groups=4, bias=False)
+        self.norm = nn.BatchNorm2d(8)
+        self.dropout = nn.Dropout(0.1)
+        self.last = nn.Linear(8 * 16, n_classes)
+
+    def body(self, normalised: Tensor) -> Tensor:
+        """(B, c, 8, 8) to (B, 128)."""
+        return self.dropout(F.relu(self.norm(self.grouped(F.relu(self.stem(normalised))))).flatten(1))
+
+    def head(self, features: Tensor) -> Tensor:
+        """(B, 128) to (B, C)."""
+        return self.last(features)
+
+
+@pytest.fixture(scope="session")
+def material(digits: Dataset, digits_splits: Splits) -> Material:
+    """Of D outside D_v: 150 labelled images (ATTACK itself has fewer than a batch), the others without labels."""
+    outside = outside_of(digits_splits.d, digits_splits.d_v)
+    return Material(digits.pixels(outside[:150]), digits.labels[outside[:150]], digits.pixels(outside[150:]))
+
+
+@pytest.fixture(scope="session")
+def normed(own: Tensor, digits: Dataset, digits_splits: Splits) -> Net:
+    """A trained `Normed`."""
+    with seeded(0, CPU):
+        net = Normed()
+        net.normalise_by(own)
+        fit(net, own, digits.labels[digits_splits.d_v], Recipe("adam", 64, 10 * len(own)), torch_rng("order"))
+    return net
+
+
+def student() -> Net:
+    """A fresh net of another architecture."""
+    return build("C", (1, 8, 8), 10, 4, 5, CPU)
+
+
+def changed(net: Net, change: Change, material: Material, seed: int = 0, recipe: Recipe = RECIPE, **more: Any) -> Net:
+    """`modify` with a student and chance by `seed`."""
+    return modify(net, change, material, recipe, torch_rng(seed), student(), **more)
+
+
+def state(net: nn.Module) -> dict[str, Tensor]:
+    """A copy of all that a net holds."""
+    return {name: tensor.clone() for name, tensor in net.state_dict().items()}
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    """Bit for bit."""
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def accuracy(net: Net, images: Tensor, labels: Tensor) -> float:
+    """Share of right answers."""
+    return float((ask(net, images).argmax(1) == labels).double().mean())
+
+
+def test_every_change_has_a_function() -> None:
+    assert {type(change) for change in CHANGES} == set(MODIFICATIONS)
+    assert set(MODIFICATIONS) == set(Change.__args__)
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=about)
+@pytest.mark.parametrize("which", ["victim", "normed"])
+def test_contract_of_every_change(
+    which: str, change: Change, material: Material, held_out: Tensor, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Another net of the same answers' shape, by rng alone, the given ones as they were, and it can be stored."""
+    net: Net = request.getfixturevalue(which)
+    before, global_state = state(net), torch.get_rng_state()
+    novice = student()
+    new = state(novice)
+    result = modify(net, change, material, RECIPE, torch_rng(1), novice)
+    assert same(state(net), before)
+    assert same(state(novice), new)
+    assert all(p.requires_grad for p in net.parameters())
+    assert torch.equal(torch.get_rng_state(), global_state)
+    assert not result.training
+
+    answers = ask(result, held_out)
+    assert answers.shape == (len(held_out), 10)
+    assert bool(answers.isfinite().all())
+    assert not torch.equal(answers, ask(net, held_out))
+    assert result.features(held_out[:3]).shape[0] == 3
+
+    torch.manual_seed(1)
+    again = changed(net, change, material, seed=1)
+    assert same(state(result), state(again))
+    assert torch.equal(ask(again, held_out), answers)
+    if not (isinstance(change, Prune) and not change.recovery_epochs):  # which is no matter of chance
+        assert not same(state(changed(net, change, material, seed=2)), state(result))
+
+    store = Store(str(tmp_path))
+    store.put("model", "x", result.state_dict(), {})
+    kind = novice if isinstance(change, Distill) else net
+    fresh = int8_structure(kind) if isinstance(change, Int8) else copy.deepcopy(kind)
+    fresh.load_state_dict(store.get("model", "x").tensors)
+    assert torch.equal(ask(fresh, held_out), answers)
+
+
+@pytest.mark.parametrize("epochs", [1.0, 10.0])
+@pytest.mark.parametrize("layers", ["last", "new_last"])
+def test_only_the_last_layer_moves(layers: Any, epochs: float, normed: Net, material: Material) -> None:
+    """Everything else bit for bit, BatchNorm statistics included; both its weight and its bias do move."""
+    before, after = state(normed), state(changed(normed, FineTune(epochs, layers), material))
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"last.weight", "last.bias"}
+
+
+def test_fine_tuning_all_moves_all(normed: Net, material: Material) -> None:
+    """Every weight and the statistics of BatchNorm; only the pixels' normalisation stays."""
+    before, after = state(normed), state(changed(normed, FineTune(1.0), material))
+    stayed = {name for name in before if torch.equal(before[name], after[name])}
+    assert stayed == {"mean", "std"}
+
+
+def test_fine_tuning_learns_the_attackers_images(victim: Net, material: Material) -> None:
+    """With shuffled labels as with true ones, and faster with more epochs: it is the labels that are learnt."""
+    shuffled = replace(material, labels=(material.labels + 1) % 10)
+
+    def loss(net: Net) -> float:
+        return float(F.nll_loss(ask(net, shuffled.images).log(), shuffled.labels))
+
+    losses = [loss(changed(victim, FineTune(epochs), shuffled)) for epochs in (2.0, 10.0, 30.0)]
+    assert loss(victim) > losses[0] > losses[1] > losses[2]
+
+
+def replace_images(material: Material, images: Tensor, labels: Tensor) -> Material:
+    """Other labelled images."""
+    return replace(material, images=images, labels=labels)
+
+
+def test_fine_tuning_keeps_what_was_learnt(
+    victim: Net, material: Material, held_out: Tensor, held_out_labels: Tensor
+) -> None:
+    """The paper's ten epochs on true labels, on images that it has not seen: utility stays, and so do most answers."""
+    tuned = changed(victim, FineTune(), replace_images(material, held_out, held_out_labels))
+    rest, labels = material.images, material.labels
+    assert accuracy(tuned, rest, labels) > accuracy(victim, rest, labels) - 0.03
+    assert accuracy(tuned, rest, ask(victim, rest).argmax(1)) > 0.9
+
+
+def test_a_new_last_layer_forgets_the_old_one(victim: Net, material: Material) -> None:
+    """Whatever the old one was."""
+    other = copy.deepcopy(victim)
+    nn.init.normal_(other.last.weight)  # type: ignore[arg-type, union-attr]
+    one, two = (changed(net, FineTune(2.0, "new_last"), material) for net in (victim, other))
+    assert same(state(one), state(two))
+    one, two = (changed(net, FineTune(2.0, "last"), material) for net in (victim, other))
+    assert not same(state(one), state(two))
+
+
+def weights_of(net: Net) -> Tensor:
+    """All weights of convolutions and linear layers in one row."""
+    return torch.cat([m.weight.flatten() for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]).detach()
+
+
+@pytest.mark.parametrize("share", [0.2, 0.4, 0.6, 0.999])
+def test_pruning_zeroes_exactly_the_smallest_magnitudes(share: float, normed: Net, material: Material) -> None:
+    """Over the whole net; what is left and all that is no such weight stays bit for bit."""
+    pruned = changed(normed, Prune(share), material)
+    old, new = weights_of(normed), weights_of(pruned)
+    gone = new == 0.0
+    assert int(gone.sum()) == round(share * len(old))
+    assert float(old[gone].abs().max()) <= float(old[~gone].abs().min())
+    assert torch.equal(new[~gone], old[~gone])
+    kinds = (nn.Conv2d, nn.Linear)
+    names = {f"{n}.weight" for n, m in normed.named_modules() if isinstance(m, kinds)}
+    rest = [{n: t for n, t in state(net).items() if n not in names} for net in (normed, pruned)]
+    assert {"norm.weight", "stem.bias", "norm.running_mean"} <= rest[0].keys()
+    assert same(*rest)
+
+
+def test_equal_magnitudes_are_pruned_to_the_exact_share(victim: Net, material: Material) -> None:
+    level = copy.deepcopy(victim)
+    for module in level.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.constant_(module.weight, -0.1)
+    new = weights_of(changed(level, Prune(0.3), material))
+    assert int((new == 0.0).sum()) == round(0.3 * len(new))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop"])
+def test_recovery_holds_the_zeros_and_recovers(optimizer: str, normed: Net, material: Material) -> None:
+    """Momentum or not; all other weights move, and the loss on ATTACK falls."""
+    bare = changed(normed, Prune(0.8), material)
+    recovered = changed(normed, Prune(0.8, recovery_epochs=5.0), material, recipe=Recipe(optimizer, 64, 1))
+    zeros, after = weights_of(bare) == 0.0, weights_of(recovered)
+    assert bool((after[zeros] == 0.0).all())
+    assert float((after[~zeros] != weights_of(bare)[~zeros]).double().mean()) > 0.8
+    losses = [float(F.nll_loss(ask(net, material.images).log(), material.labels)) for net in (bare, recovered)]
+    assert losses[1] < losses[0]
+
+
+def test_plain_sgd_goes_on_where_it_stopped(normed: Net, material: Material, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five iterations and five more are ten, bit for bit, when the images drawn are the same."""
+    draws = torch.randint(len(material.images), (10, 8), generator=torch_rng("draws"))
+    still = copy.deepcopy(normed)
+    for module in still.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+
+    def run(change: AdversarialTraining, net: Net) -> Net:
+        rows = iter(draws[change.start :])
+        monkeypatch.setattr(adversarial.torch, "randint", lambda *_, **__: next(rows))
+        attacker = adversarial.Attacker(material, RECIPE, torch_rng(0), still, None)
+        return adversarial.adversarial_training(copy.deepcopy(net), change, attacker).eval()
+
+    half = AdversarialTraining(5, batch_size=8)
+    whole = run(replace(half, iterations=10), still)
+    halves = run(replace(half, start=5), run(half, still))
+    assert same(state(whole), state(halves))
+
+
+def test_adversarial_training_moves_the_boundaries_away(victim: Net, material: Material, held_out: Tensor) -> None:
+    """The old adversarial examples lose their hold, and new ones have further to go."""
+    trained = changed(victim, AdversarialTraining(30), material)
+    own = ask(victim, held_out).argmax(1)
+    old = held_out + deepfool(victim, held_out).delta
+    kept = [float((ask(net, old).argmax(1) == own).double().mean()) for net in (victim, trained)]
+    assert kept[0] < 0.2
+    assert kept[1] > 0.6
+    norms = [deepfool(net, held_out).delta.flatten(1).norm(dim=1).median() for net in (victim, trained)]
+    assert norms[1] > 1.1 * norms[0]
+
+
+def test_own_labels_are_the_teachers(victim: Net, material: Material) -> None:
+    """Not the truth, not the current model's: with a teacher that calls everything class 3, so does the pupil."""
+    teacher = copy.deepcopy(victim)
+    nn.init.zeros_(teacher.last.weight)  # type: ignore[arg-type, union-attr]
+    teacher.last.bias.data = F.one_hot(torch.tensor(3), 10).float()  # type: ignore[union-attr]
+    change = AdversarialTraining(30, start=30, batch_size=32)
+    pupil = changed(victim, change, material, teacher=teacher)
+    assert accuracy(pupil, material.images, torch.full_like(material.labels, 3)) > 0.9
+    true = changed(victim, replace(change, labels="true"), material, teacher=teacher)
+    assert accuracy(true, material.images, material.labels) > 0.9
+    with pytest.raises(ValueError, match="teacher"):
+        changed(victim, change, material)
+
+
+def test_true_labels_are_the_materials(victim: Net, material: Material) -> None:
+    """With true labels all replaced by class 3, true-label training follows them and own-label training does not."""
+    threes = replace(material, labels=torch.full_like(material.labels, 3))
+    share = {
+        labels: accuracy(
+            changed(victim, AdversarialTraining(30, labels=labels, batch_size=32), threes), threes.images, threes.labels
+        )
+        for labels in ("own", "true")
+    }
+    assert share["true"] > 0.9
+    assert share["own"] < 0.2
+
+
+@pytest.mark.parametrize("labels", ["soft", "hard", "top1", "top3"])
+def test_a_student_learns_the_models_answers(labels: str, victim: Net, material: Material, held_out: Tensor) -> None:
+    """It agrees with its teacher on images that neither saw, far beyond chance, and never sees a true label."""
+    blind = replace(material, labels=torch.zeros_like(material.labels))
+    learnt = changed(victim, Distill(labels), blind, recipe=replace(RECIPE, samples_seen=15_000))
+    assert accuracy(learnt, held_out, ask(victim, held_out).argmax(1)) > 0.7
+    assert [p.shape for p in learnt.parameters()] == [p.shape for p in student().parameters()]
+
+
+def test_lessons_hide_what_is_not_answered() -> None:
+    """The k largest as they are, nothing renormalised, the others 0."""
+    answers = torch.tensor([[0.1, 0.5, 0.15, 0.25]])
+    assert torch.equal(lessons(answers, "soft"), answers)
+    assert torch.equal(lessons(answers, "hard"), torch.tensor([1]))
+    assert torch.equal(lessons(answers, "top2"), torch.tensor([[0.0, 0.5, 0.0, 0.25]]))
+    assert torch.equal(lessons(answers, "top9"), answers)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (Prune(0.0), "share between 0 and 1, got 0.0"),
+        (Prune(1.0), "share between 0 and 1, got 1.0"),
+        (Prune(float("nan")), "share between 0 and 1, got nan"),
+        (Prune(0.4, -1.0), "at least 0 recovery epochs, got -1.0"),
+        (FineTune(0.0), "more than 0 epochs, got 0.0"),
+        (FineTune(layers="first"), "'first'; known: all, last, new_last"),  # type: ignore[arg-type]
+        (Int8(0), "at least 1 image"),
+        (AdversarialTraining(0), "got 0 iterations"),
+        (AdversarialTraining(3, labels="mine"), "'mine'; known: own, true"),  # type: ignore[arg-type]
+        (Distill("top0"), "'top0'; known: hard"),
+    ],
+)
+def test_nonsense_is_refused_in_one_line(change: Change, said: str, victim: Net, material: Material) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        changed(victim, change, material)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=about)
+def test_a_ruined_net_is_none_the_less_returned(change: Change, victim: Net, material: Material) -> None:
+    """Its utility will tell."""
+    ruined = copy.deepcopy(victim)
+    nn.init.constant_(ruined.last.weight, float("nan"))  # type: ignore[arg-type, union-attr]
+    assert ask(changed(ruined, change, material), material.images).shape == (len(material.images), 10)
+
+
+def test_changes_compose(victim: Net, material: Material, held_out: Tensor) -> None:
+    """Prune, fine-tune, adversarial training, INT8, one after the other."""
+    net = victim
+    for change in (Prune(0.3), FineTune(1.0), AdversarialTraining(2, batch_size=16), Int8()):
+        net = changed(net, change, material)
+    assert accuracy(net, held_out, ask(victim, held_out).argmax(1)) > 0.8
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (FineTune(), "fine-tune"),
+        (FineTune(layers="last"), "fine-tune last layer"),
+        (FineTune(layers="new_last"), "fine-tune new last layer"),
+        (Prune(0.4), "prune .4"),
+        (Prune(0.25, 5.0), "prune .25 + recovery"),
+        (Int8(), "INT8"),
+        (AdversarialTraining(120), "adversarial training 120 (own labels)"),
+        (AdversarialTraining(30, 90, "true"), "adversarial training 120 (true labels)"),
+        (Distill(), "distillation"),
+        (Distill("hard"), "distillation (hard labels)"),
+    ],
+)
+def test_names_for_tables(change: Change, name: str) -> None:
+    assert about(change) == name

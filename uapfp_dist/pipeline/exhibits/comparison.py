@@ -1,0 +1,126 @@
+"""All methods side by side, the paper's AUCs beside ours, and each method at the same number of queries."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from uapfp_dist.pipeline.exhibits.evidence import Evidence, Exhibit
+from uapfp_dist.pipeline.judging import GROUPS, by_id, model_scores
+from uapfp_dist.science import figures, paper
+from uapfp_dist.science.fingerprint.methods import METHODS
+from uapfp_dist.science.rng import numpy_rng
+from uapfp_dist.science.scoring import within
+from uapfp_dist.science.verdict import auc_over_draws
+
+
+def methods(evidence: Evidence) -> Exhibit:
+    """AUC against every group of innocents, at each method's own cost and at equal cost."""
+    own, equal = _own(evidence), _equal(evidence)
+    table = pd.concat([own.assign(budget="own"), equal.assign(budget="equal")])
+    budget = evidence.plan.config.verdict.query_budget
+    return Exhibit(
+        "methods",
+        "All methods compared",
+        "AUC over draws with a 95 % bootstrap interval over models, format (and norm) chosen on each draw's training "
+        f"models. `own`: as many queries as the method takes; `equal`: at most {budget} images per suspect for every "
+        f"method. {evidence.setting}.",
+        {"methods_at_equal_budget": equal, "methods_chosen": own},
+        {"auc": figures.methods_auc(table)},
+        {"auc_at_equal_budget": _nested(equal)},
+        tuple(evidence.report["remarks"]),
+    )
+
+
+def _own(evidence: Evidence) -> pd.DataFrame:
+    rows = []
+    for method, formats in evidence.report["auc_detail"].items():
+        scored = evidence.draws[0].chosen(method)
+        for group, e in formats["chosen"].items():
+            numbers = {key: e[key] for key in ("mean", "low", "high")}
+            rows.append({"method": method, "group": group, **numbers, "queries": scored.queries if scored else None})
+    return pd.DataFrame(rows)
+
+
+def _equal(evidence: Evidence) -> pd.DataFrame:
+    budget, members = evidence.plan.config.verdict.query_budget, evidence.panelists.members
+    rows = []
+    for method in evidence.draws[0].methods:
+        pairs: dict[str, list[Any]] = {group: [] for group in GROUPS}
+        queries = 0
+        for d in evidence.draws:
+            scored = d.chosen(method)
+            found = within(evidence.panel, d.draw, method, scored, budget) if scored else None
+            if found is None:
+                continue
+            tensor, used = found
+            queries = max(queries, used)
+            scores = [float(value) for value in tensor]
+            positive = by_id(d.draw.tested(members, "piracy"), scores, members)
+            for group, role in GROUPS.items():
+                pairs[group].append((positive, by_id(d.draw.tested(members, role), scores, members)))
+        for group, scores_of in pairs.items():
+            e = auc_over_draws(scores_of, numpy_rng("bootstrap", "equal", method, group))
+            rows.append(
+                {"method": method, "group": group, "mean": e.mean, "low": e.low, "high": e.high, "queries": queries}
+            )
+    return pd.DataFrame(rows)
+
+
+def _nested(table: pd.DataFrame) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    for record in table.to_dict("records"):
+        found.setdefault(record["method"], {})[record["group"]] = record["mean"]
+    return found
+
+
+def against_paper(evidence: Evidence) -> Exhibit:
+    """The paper's AUC comparison: UAP and IPGuard, the paper's values beside ours."""
+    published = paper.auc(evidence.plan.data.name)
+    rows = []
+    for method, fmt, name in (("uap_paper", "prob", "ours"), ("uap", "chosen", "ours"), ("ipguard", "hard", "ipguard")):
+        detail = evidence.report["auc_detail"].get(method, {}).get(fmt)
+        if detail is not None:
+            e = detail["homologous"]
+            rows.append(
+                {
+                    "method": method,
+                    "format": fmt,
+                    "auc": e["mean"],
+                    "low": e["low"],
+                    "high": e["high"],
+                    "minimum over draws": e["minimum"],
+                    "paper": published[name] if published else None,
+                    "about": METHODS[method].about,
+                }
+            )
+    return Exhibit(
+        "auc_vs_paper",
+        "AUC against the paper's",
+        "Piracy against homologous models. The paper scores fingerprints of all its models; ours is by model, over "
+        f"test models alone. {evidence.setting}.",
+        {"auc_vs_paper": pd.DataFrame(rows)},
+        {},
+        {"auc_vs_paper": rows},
+    )
+
+
+def roc(evidence: Evidence) -> Exhibit:
+    """ROC of every method, and the score of every model of draw 0 by group."""
+    members = evidence.panelists.members
+    curves: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+    for method in evidence.draws[0].methods:
+        for d in evidence.draws:
+            scored = d.chosen(method)
+            if scored is not None:
+                scores = np.array(model_scores(scored))
+                sides = [scores[d.draw.tested(members, role)] for role in ("piracy", "homologous")]
+                curves.setdefault(method, []).append((sides[0], sides[1]))
+    areas = {method: evidence.report["auc"][method]["chosen"]["homologous"] for method in curves}
+    return Exhibit(
+        "roc",
+        "ROC of every method",
+        f"Piracy against homologous test models, mean over draws. {evidence.setting}.",
+        {},
+        {"roc": figures.roc_curves(curves, areas)},
+    )

@@ -1,0 +1,94 @@
+"""Decoded images kept in a file per user: many processes start often, and a hundred thousand JPEGs take a minute.
+
+The folder is `$UAPFP_CACHE`, else `$XDG_CACHE_HOME/uapfp_dist`, else `~/.cache/uapfp_dist`. It may be removed at any
+time; where it cannot be written, images are decoded at every start.
+"""
+
+import fcntl
+import hashlib
+import os
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from uapfp_dist.errors import UserError
+
+WORTH_IT = 1000
+"""Fewer files are decoded faster than a cache would be looked after."""
+
+
+def cache_folder() -> Path:
+    """Where decoded images are kept."""
+    own = os.environ.get("UAPFP_CACHE")
+    return Path(own or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "uapfp_dist").expanduser()
+
+
+def decoded(name: str, files: Sequence[Path], decode: Callable[[], Tensor]) -> Tensor:
+    """What `decode()` gives for `files`, from the cache if it was there before: mapped into memory, shared.
+
+    The cache is keyed by the paths, sizes and times of the files. Whoever comes first decodes; others wait for it.
+
+    Args:
+        name: of the data set, and of the way it is decoded.
+        files: the images, in order.
+        decode: gives (len(files), c, h, w) uint8.
+
+    Raises:
+        UserError: a file that is not there; whatever `decode` raises (nothing is kept then).
+    """
+    if len(files) < WORTH_IT:
+        return decode()
+    path = cache_folder() / f"{name}-{_listing_digest(name, files)}.npy"
+    if (found := _mapped(path, len(files))) is not None:
+        return found
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_suffix(".lock").open("w")
+    except OSError:
+        return decode()
+    with lock:
+        with suppress(OSError):  # some network file systems know no locks: then several may decode, none is hurt
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if (found := _mapped(path, len(files))) is not None:
+            return found
+        images = decode()
+        _publish(path, images)
+        found = _mapped(path, len(files))
+        return images if found is None else found
+
+
+def _listing_digest(name: str, files: Sequence[Path]) -> str:
+    sha = hashlib.sha256()
+    for file in files:
+        try:
+            stat = file.stat()
+        except OSError as error:
+            raise UserError(f"{name}: cannot read the image {file} ({error.strerror}); put it back") from error
+        sha.update(f"{file.absolute()}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    return sha.hexdigest()[:20]
+
+
+def _mapped(path: Path, n_images: int) -> Tensor | None:
+    """The array at `path`, copy on write (torch wants writable memory), or None if it is not there whole."""
+    try:
+        array = np.load(path, mmap_mode="c")
+    except (OSError, ValueError, EOFError):
+        return None
+    return torch.from_numpy(array) if array.dtype == np.uint8 and len(array) == n_images else None
+
+
+def _publish(path: Path, images: Tensor) -> None:
+    """Write under another name, then rename; a full disk is no error, there is just no cache then."""
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            np.save(file, images.numpy())
+        temporary.replace(path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,78 @@
+"""Image files to 8-bit pixels. Nothing is skipped: an image that cannot be read ends the loading, by its name."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+from uapfp_dist.errors import UserError
+
+
+def class_files(name: str, folders: Sequence[Path]) -> list[list[Path]]:
+    """The images of each class, sorted by name; `folders` holds one folder per class.
+
+    Raises:
+        UserError: a folder that is missing or holds no image.
+    """
+    groups = []
+    for folder in folders:
+        group = sorted(path for path in folder.glob("[!.]*") if path.suffix.lower() in IMG_EXTENSIONS)
+        if not group:
+            state = "holds none" if folder.is_dir() else "is missing"
+            raise UserError(f"{name}: expected images of every class, {folder} {state}; complete the copy")
+        groups.append(group)
+    return groups
+
+
+def labels_of(groups: Sequence[Sequence[object]]) -> Tensor:
+    """(N,) int64: the number of its group for every member, group after group."""
+    return torch.arange(len(groups)).repeat_interleave(torch.tensor([len(group) for group in groups]))
+
+
+def decode_rgb(name: str, files: Sequence[Path], side: int) -> Tensor:
+    """(N, 3, side, side) uint8; grey images get three equal channels.
+
+    Raises:
+        UserError: an image that is torn or of another size, by its path.
+    """
+    images = torch.empty(len(files), 3, side, side, dtype=torch.uint8)
+    for i, file in enumerate(files):
+        pixels = read_image(name, file, "RGB", None)
+        if pixels.shape != images.shape[1:]:
+            c, h, w = pixels.shape
+            raise UserError(f"{name}: expected images of {side}x{side}, {file} is {w}x{h}; remove or replace it")
+        images[i] = pixels
+    return images
+
+
+def open_image(name: str, path: Path) -> Image.Image:
+    """The image at `path`, its header read.
+
+    Raises:
+        UserError: no image there.
+    """
+    try:
+        return Image.open(path)
+    except (UnidentifiedImageError, OSError) as error:
+        raise UserError(f"{name}: cannot read the image {path} ({error}); repair or remove it") from error
+
+
+def read_image(name: str, path: Path, mode: str, size: tuple[int, int] | None) -> Tensor:
+    """(c, h, w) uint8 in PIL's `mode` ("L" or "RGB"), resampled to `size` (w, h) unless that is None.
+
+    Raises:
+        UserError: no image there, or a torn one.
+    """
+    with open_image(name, path) as image:
+        try:
+            picture = image.convert(mode)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise UserError(f"{name}: the image {path} is torn ({error}); repair or remove it") from error
+    if size is not None:
+        picture = picture.resize(size, Image.Resampling.BILINEAR)
+    tensor = torch.from_numpy(np.array(picture))
+    return tensor[None] if mode == "L" else tensor.permute(2, 0, 1).contiguous()

@@ -1,0 +1,39 @@
+"""Data sets that torchvision reads and downloads."""
+
+from pathlib import Path
+from typing import Any
+
+from torchvision.datasets import VisionDataset
+
+from uapfp_dist.errors import UserError
+
+
+def official_parts(name: str, dataset: type[VisionDataset], data_root: Path, wanted: str, remedy: str) -> list[Any]:
+    """Training and test part in torchvision's layout under `data_root`, downloaded there if they are missing.
+
+    Args:
+        name: of the data set.
+        dataset: torchvision's class.
+        data_root: the folder that torchvision calls its root.
+        wanted: which files belong where, for the error.
+        remedy: what to do, for the error.
+
+    Raises:
+        UserError: missing and not to be had, or torn.
+    """
+    try:
+        return [_part(dataset, data_root, train) for train in (True, False)]
+    except Exception as error:  # torchvision raises anything from EOFError to URLError here
+        cause = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"{name}: expected {wanted}, could not read or download them ({cause}); {remedy}") from error
+
+
+def _part(dataset: Any, data_root: Path, train: bool) -> Any:
+    try:
+        return dataset(str(data_root), train=train, download=False)
+    except RuntimeError as missing:
+        if "not found" not in str(missing):
+            raise
+        if not data_root.is_dir():  # a mistyped path must not become a folder
+            raise FileNotFoundError(f"no folder {data_root}") from missing
+        return dataset(str(data_root), train=train, download=True)
