@@ -370,14 +370,15 @@ def test_images_of_smaller_fingerprints_are_counted_as_they_are(panel: Panel) ->
         assert fewer.images(block) == len(panel.asked(block)[:, :4].unique())
 
 
-def test_encoders_learn_from_the_training_views_alone(panel: Panel) -> None:
-    """What is beyond them need not even be there; the test views stay what they are."""
-    candidate = METHODS["uap"].candidates(panel)[0]
-    short = replace(panel, n_train_views=N_TEST)
-    assert not torch.equal(scores_of(short, "uap")[candidate], scores_of(panel, "uap")[candidate])
-    partly = scores_of(only_test_part(short, *range(len(ROLES))), "uap")
-    assert torch.equal(partly[candidate], scores_of(short, "uap")[candidate])
-    assert scores_of(replace(panel, n_train_views=1), "uap")[candidate].shape[2] == N_TEST
+def test_weighted_labels_look_only_at_the_points_of_the_fingerprint(panel: Panel) -> None:
+    """Answers of a block that smaller fingerprints leave out count for nothing."""
+    fewer = of_points(panel, 4)
+    for candidate, scores in scores_of(fewer, "uap_weighted").items():
+        unused = torch.ones(len(panel.answers[3].blocks[candidate.block]), 1, dtype=torch.bool)
+        unused[fewer.asked(candidate.block).unique()] = False
+        p = panel.answers[3].blocks[candidate.block]
+        lies = with_answers(fewer, 3, changed(panel.answers[3], candidate.block, torch.where(unused, lie(p), p)))
+        assert torch.equal(scores_of(lies, "uap_weighted")[candidate], scores)
 
 
 @pytest.fixture(scope="module")
@@ -405,6 +406,17 @@ def test_a_budget_buys_what_fits(method: str, budget: int, panel: Panel, scored:
             assert found[1] == affordable[-1]
             if way.by_view:
                 torch.testing.assert_close(found[0], one.scores[:, : len(affordable)].mean(1))
+
+
+def test_a_budget_of_exactly_two_views_buys_two(panel: Panel, scored: ScoredDraw) -> None:
+    """One image less buys one view."""
+    one = scored.methods["uap"][0]
+    cost = replace(panel, n_test_views=2).images(*METHODS["uap"].sent(one.candidate))
+    for budget, n_views in ((cost, 2), (cost - 1, 1)):
+        found = within(panel, scored.draw, "uap", one, budget)
+        assert found is not None
+        torch.testing.assert_close(found[0], one.scores[:, :n_views].mean(1))
+    assert found[1] < cost
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))

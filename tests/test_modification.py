@@ -277,7 +277,7 @@ def test_own_labels_are_the_teachers(victim: Net, material: Material) -> None:
     teacher = copy.deepcopy(victim)
     nn.init.zeros_(teacher.last.weight)  # type: ignore[arg-type, union-attr]
     teacher.last.bias.data = F.one_hot(torch.tensor(3), 10).float()  # type: ignore[union-attr]
-    change = AdversarialTraining(30, start=30, batch_size=32)
+    change = AdversarialTraining(20, start=30, batch_size=16)
     pupil = changed(victim, change, material, teacher=teacher)
     assert accuracy(pupil, material.images, torch.full_like(material.labels, 3)) > 0.9
     true = changed(victim, replace(change, labels="true"), material, teacher=teacher)
@@ -291,7 +291,7 @@ def test_true_labels_are_the_materials(victim: Net, material: Material) -> None:
     threes = replace(material, labels=torch.full_like(material.labels, 3))
     share = {
         labels: accuracy(
-            changed(victim, AdversarialTraining(30, labels=labels, batch_size=32), threes), threes.images, threes.labels
+            changed(victim, AdversarialTraining(20, labels=labels, batch_size=16), threes), threes.images, threes.labels
         )
         for labels in ("own", "true")
     }

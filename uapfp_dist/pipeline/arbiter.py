@@ -88,7 +88,7 @@ class Arbiter:
             self.store,
             report.body,
             self._settings,
-            self._pool(panel),
+            self.pool_of(panel),
             self.threads,
         )
         exhibits = make_exhibits(evidence, self._step)
@@ -112,7 +112,7 @@ class Arbiter:
     def fit(self, panel: Panel) -> list[ScoredDraw]:
         """Every draw's scores: read where they are stored, else fitted, several draws at a time."""
         config = self.plan.config.verdict
-        pool = self._pool(panel)
+        pool = self.pool_of(panel)
         draws = [
             make_draw(panel.members, i, config.n_train, config.n_calibrate, str(self.plan.seed), pool=pool)
             for i in range(config.n_draws)
@@ -120,7 +120,7 @@ class Arbiter:
         with ThreadPoolExecutor(max_workers=self.threads) as threads:
             return list(threads.map(lambda draw: self._scored(panel, draw), draws))
 
-    def _pool(self, panel: Panel) -> int | None:
+    def pool_of(self, panel: Panel) -> int | None:
         """How many piracy and homologous models of the panel may train: those that were asked all views."""
         if self.plan.config.verdict.pool is None:
             return None

@@ -201,9 +201,8 @@ def _span_of_long(fingerprints: Tensor, most: int) -> Tensor:
         gram.addmm_(part, part.T)
     energy, vectors = torch.linalg.eigh(gram)
     rank = min(int((energy > 1e-10 * energy[-1]).sum()), most)
-    strongest = vectors[:, -rank:].flip(1) / energy[-rank:].flip(0).sqrt()
-    # The weakest directions lose their angles to rounding (single precision in, division by a small strength).
-    return torch.linalg.qr(fingerprints.T @ strongest.float()).Q.contiguous()
+    # QR gives them norm 1, and back the right angles that the weak ones lose to rounding in single precision.
+    return torch.linalg.qr(fingerprints.T @ vectors[:, -rank:].flip(1).float()).Q.contiguous()
 
 
 def _initial(stack: int, dims: int, basis: Tensor, config: EncoderConfig, rng: torch.Generator) -> list[Tensor]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from uapfp_dist.errors import UserError, known
 from uapfp_dist.science.augment import shift_and_mirror
+from uapfp_dist.science.zoo.net import Net
 from uapfp_dist.specs import Recipe
 
 # Peak learning rates at batch 128; scaled by the square root of the batch size (and the net's own `rate_scale`), warmed
@@ -42,7 +43,9 @@ class Trainer:
         self.total_steps = max(1, math.ceil(recipe.samples_seen / recipe.batch_size))
         self.step = 0
         self.optimizer = make_optimizer(net, recipe.optimizer)
-        self.peak = PEAK_RATES[recipe.optimizer] * math.sqrt(recipe.batch_size / 128) * getattr(net, "rate_scale", 1.0)
+        self.peak = PEAK_RATES[recipe.optimizer] * math.sqrt(recipe.batch_size / 128)
+        if isinstance(net, Net):
+            self.peak *= net.rate_scale.get(recipe.optimizer, 1.0)
 
     def run(
         self,

@@ -64,8 +64,8 @@ def _before_and_after(evidence: Evidence, models: pd.DataFrame, *, adversarial: 
     """Modified models, and the models they were made from as `unmodified`; one row per model."""
     members = {m.spec.id: m for m in evidence.panelists.members}
     modified = models[models["role"].str.startswith("modified_")]
-    keep = [_is_adversarial(members[model]) == adversarial for model in modified["model"]]
-    modified = modified[keep]
+    wanted = modified["model"].map(lambda model: _is_adversarial(members[model]) == adversarial)
+    modified = modified[wanted.astype(bool)]
     before = models[models["model"].isin(modified["base"])].assign(change=UNMODIFIED)
     table = pd.concat([before, modified])
     role = table["role"].str.removeprefix("modified_")

@@ -100,7 +100,7 @@ class EncoderMethod:
         learners = sorted({row for rows in (*pirates, *innocents) for row in rows})
         label = {row: 0 for rows in pirates for row in rows} | {row: 1 for rows in innocents for row in rows}
         return fit_encoders(
-            request.panel.fingerprints(learners, block, fmt, request.panel.n_train_views),
+            request.panel.fingerprints(learners, block, fmt),
             torch.tensor([label[row] for row in learners]),
             torch.tensor([[row in p or row in i for row in learners] for p, i in zip(pirates, innocents, strict=True)]),
             request.encoder,

@@ -37,8 +37,6 @@ class Panel:
     """Fractions of the paper's xi that a method may choose from."""
     formats: tuple[Format, ...] = FORMATS
     """Formats that a method may choose from: `prob`, `top<k>`, `hard`."""
-    n_train_views: int | None = None
-    """Encoders learn from the first so many views; None: from all."""
 
     @staticmethod
     def of(

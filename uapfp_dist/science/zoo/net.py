@@ -1,6 +1,8 @@
 """What every classifier of the zoo can do."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +15,8 @@ class Net(nn.Module, ABC):
     std: Tensor
     last: nn.Linear
     """The layer that gives the logits."""
-    rate_scale: float = 1.0
-    """Factor on the learning rates of training.PEAK_RATES."""
+    rate_scale: ClassVar[Mapping[str, float]] = {}
+    """Factors on the learning rates of training.PEAK_RATES, by optimizer; 1 where it is not named."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -5,7 +5,9 @@ convolution is 3x3 with stride 1, no max-pool follows it, GoogLeNet has no auxil
 own stem and sees images resampled to the 224x224 it was made for.
 """
 
+from collections.abc import Mapping
 from functools import cache
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -40,13 +42,14 @@ class TorchvisionNet(Net):
         n_classes: number of logits.
     """
 
+    rate_scale: ClassVar[Mapping[str, float]] = {"sgd": 2.0, "adam": 0.1, "rmsprop": 0.1}
+
     def __init__(self, name: str, shape: tuple[int, int, int], n_classes: int) -> None:
         super().__init__(shape[0])
         self.grey = shape[0] == 1
         self.backbone = _vgg(name, n_classes) if name.startswith("vgg") else _published(name, n_classes)
         self.resample = not (name.startswith("vgg") or _fit_stem(self.backbone))
         self.last = _cut_last(self.backbone, n_classes)
-        self.rate_scale = 0.2
 
     def body(self, normalised: Tensor) -> Tensor:
         """(B, c, h, w) to (B, F): what the last layer takes."""

@@ -1,0 +1,125 @@
+"""Does an encoder that learnt on one data set judge the models of another? (the paper's supplement)
+
+    python jobs/transfer.py --source fashion_mnist-small --target digits --n-points 100 --data-root DATA
+
+Both evaluations must lie finished in the storage, with the same number of points and classes:
+
+    python jobs/full_eval.py --preset digits --fingerprint.n-points 100
+"""
+
+import json
+import sys
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any
+
+import torch
+import tyro
+
+from uapfp_dist.app import Surroundings, main, settle
+from uapfp_dist.config import Config, preset
+from uapfp_dist.errors import UserError
+from uapfp_dist.pipeline.arbiter import Arbiter
+from uapfp_dist.pipeline.evaluate import stored_in
+from uapfp_dist.pipeline.plan import Plan, make_plan
+from uapfp_dist.runtime import NullTracker
+from uapfp_dist.science.data import load
+from uapfp_dist.science.fingerprint.draws import make_draw
+from uapfp_dist.science.fingerprint.methods import Candidate, transfer_scores
+from uapfp_dist.science.fingerprint.panel import Panel
+from uapfp_dist.science.fingerprint.probe import PAPER
+from uapfp_dist.science.verdict import auc
+from uapfp_dist.store import Store
+
+GROUPS = {"homologous": "homologous", "other_victim": "other_victim_piracy", "same_data": "same_data"}
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Score one evaluation's models with another one's encoders."""
+
+    source: str = "fashion_mnist-small"
+    """Preset whose models the encoder learns from."""
+    target: str = "digits"
+    """Preset whose models are judged."""
+    source_seed: int = 0
+    """Seed of the source evaluation."""
+    target_seed: int = 0
+    """Seed of the target evaluation."""
+    n_points: int | None = None
+    """Points per fingerprint, for both; None: as in the presets."""
+    surroundings: Annotated[Surroundings, tyro.conf.arg(name="")] = field(default_factory=Surroundings)
+
+
+@dataclass(frozen=True)
+class Side:
+    """A finished evaluation."""
+
+    plan: Plan
+    panel: Panel
+    pool: int | None
+    """Only the first so many models of each type may train."""
+
+
+def side(name: str, seed: int, chosen: Transfer) -> Side:
+    """Read an evaluation's answers.
+
+    Raises:
+        UserError: it is not finished.
+    """
+    places = settle(chosen.surroundings)
+    config: Config = preset(name)
+    if chosen.n_points is not None:
+        config = replace(config, fingerprint=replace(config.fingerprint, n_points=chosen.n_points))
+    plan = make_plan(config, seed, load(config.data.name, places.data_root, config.data.n_classes))
+    store = Store(places.storage)
+    stored = stored_in(store)
+    missing = sum(not stored(plan.answer(member)) for member in plan.judged)
+    if missing > len(plan.judged) // 10:
+        points = f" --fingerprint.n-points {chosen.n_points}" if chosen.n_points else ""
+        raise UserError(
+            f"{name}: expected a finished evaluation in {places.storage}, {missing} of {len(plan.judged)} models have "
+            f"not answered; run full_eval.py --preset {name} --seed {seed}{points} --storage {places.storage}"
+        )
+    arbiter = Arbiter(plan, store, NullTracker())
+    panel = arbiter.panel()[0]
+    return Side(plan, panel, arbiter.pool_of(panel))
+
+
+def areas(source: Side, target: Side) -> dict[str, Any]:
+    """Mean AUC over draws on the target's models: by its own encoders, and by the source's, which saw none of them."""
+    verdict, encoder = source.plan.config.verdict, source.plan.config.encoder
+    candidate = Candidate(PAPER, "prob")
+    found: dict[str, dict[str, list[float]]] = {}
+    for i in range(verdict.n_draws):
+        sizes = (verdict.n_train, verdict.n_calibrate)
+        draws = [make_draw(s.panel.members, i, *sizes, str(s.plan.seed), pool=s.pool) for s in (source, target)]
+        ways = {"transferred": (source, draws[0].training), "own": (target, draws[1].training)}
+        for way, (teacher, training) in ways.items():
+            scores = transfer_scores(teacher.panel, training, target.panel, candidate, encoder, f"transfer/{i}").mean(1)
+            # The same test models for both, so that the difference is the encoder's.
+            rows = {role: draws[1].tested(target.panel.members, role) for role in ("piracy", *GROUPS.values())}
+            for group, role in GROUPS.items():
+                value = auc(scores[rows["piracy"]], scores[rows[role]])
+                found.setdefault(way, {}).setdefault(group, []).append(value)
+    return {
+        way: {group: float(torch.tensor(values).nanmean()) for group, values in groups.items()}
+        for way, groups in found.items()
+    }
+
+
+def job() -> None:
+    """Parse, read both evaluations, compare."""
+    chosen = tyro.cli(Transfer, args=sys.argv[1:], description=__doc__)
+    torch.set_num_threads(1)
+    source, target = side(chosen.source, chosen.source_seed, chosen), side(chosen.target, chosen.target_seed, chosen)
+    found = areas(source, target)
+    print(f"one UAP of the paper's norm, probabilities; models of {chosen.target}, piracy against:")
+    print(f"{'encoder learnt on':<28}" + "".join(f"{group:>15}" for group in GROUPS))
+    for way, name in (("own", chosen.target), ("transferred", chosen.source)):
+        print(f"{name:<28}" + "".join(f"{found[way][group]:>15.3f}" for group in GROUPS))
+    if chosen.surroundings.report is not None:
+        chosen.surroundings.report.write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main(job)

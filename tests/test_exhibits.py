@@ -1,0 +1,205 @@
+"""Every table and figure, from one tiny evaluation in which everything is asked for."""
+
+import shutil
+from dataclasses import dataclass, replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from system import run_here, tiny
+
+from uapfp_dist.config import Config, ModificationConfig, StudyConfig, check
+from uapfp_dist.pipeline.plan import Plan, make_plan
+from uapfp_dist.pipeline.report import Report
+from uapfp_dist.runtime import NullTracker
+from uapfp_dist.science.data import load
+from uapfp_dist.specs import SubspaceConfig
+from uapfp_dist.store import Store
+
+
+def everything() -> Config:
+    """The tiny evaluation with every modification and study, at the smallest size that has one of each."""
+    base = tiny()
+    return replace(
+        base,
+        zoo=replace(base.zoo, n_piracy=4, n_homologous=5),
+        modifications=ModificationConfig(
+            n_piracy=4,
+            n_homologous=4,
+            victim=True,
+            fine_tune_epochs=1.0,
+            prune=(0.4,),
+            n_adversarial=4,
+            adversarial_iterations=2,
+            adversarial_every=1,
+        ),
+        studies=StudyConfig(
+            n_subspace=2,
+            subspace=SubspaceConfig(n_uaps=6, n_images=50, passes=2),
+            n_trajectories=1,
+            recoveries=(0.3, 0.5),
+            n_overlap=1,
+            overlaps=(0.0, 1.0),
+            sweeps=True,
+            n_points=(3, 6),
+            top_k=(1, 3),
+            n_views=(2,),
+            n_draws=2,
+            whole_clusters=True,
+        ),
+        verdict=replace(base.verdict, formats=("prob", "top3", "hard"), pool=3),
+    )
+
+
+class Keeper(NullTracker):
+    """Keeps what a tracker is given."""
+
+    def __init__(self, folder: Path) -> None:
+        self.kept = folder
+
+    def folder(self, path: Path) -> None:
+        """A copy."""
+        shutil.copytree(path, self.kept)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A finished evaluation."""
+
+    plan: Plan
+    report: Report
+    folder: Path
+    store: Store
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
+    """Everything, once."""
+    root = tmp_path_factory.mktemp("everything")
+    config = everything()
+    check(config)
+    plan, store = make_plan(config, 0, load("digits", None)), Store(str(root / "storage"))
+    report = run_here(plan, store, tracker=Keeper(root / "out"))
+    return Shown(plan, report, root / "out", store)
+
+
+FIGURES = (
+    "auc", "false_accusations", "fig2a_projections", "fig2b_inconsist", "fig3_tsne", "fig5_similarity_cdf",
+    "fig6_left_n_points", "fig6_left_top_k", "fig6_right_recovery", "fig7_uap_vs_lap", "fig8_left_modifications",
+    "fig8_right_adversarial", "groups", "loss", "n_views", "overlap", "roc", "uap", "utility_similarity",
+    "view_algorithms",
+)  # fmt: skip
+TABLES = (
+    "auc_vs_paper", "claims", "controls", "inconsist", "loss", "methods", "modifications", "n_points", "n_views",
+    "overlap", "adversarial", "recovery", "table1_zoo", "table_similarity", "top_k", "verdicts", "zoo",
+    "methods_at_equal_budget", "view_algorithms",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_every_figure_and_table_is_there(shown: Shown) -> None:
+    """Nothing failed, nothing is empty."""
+    assert shown.report.body["failures"] == []
+    assert {path.stem for path in (shown.folder / "figures").glob("*.png")} >= set(FIGURES)
+    for name in TABLES:
+        assert len(pd.read_csv(shown.folder / "tables" / f"{name}.csv")), name
+
+
+@pytest.mark.slow
+def test_every_modification_stands_beside_its_unmodified_model(shown: Shown) -> None:
+    """With accuracy and similarity, for piracy, homologous and victim models."""
+    table = pd.read_csv(shown.folder / "tables" / "modifications.csv")
+    expected = {"unmodified", "fine-tune", "fine-tune last layer", "prune .4", "INT8", "distillation"}
+    for role in ("piracy", "homologous", "victim"):
+        mine = table[table["role"] == role]
+        assert expected - ({"unmodified"} if role == "victim" else set()) <= set(mine["modification"]), role
+        assert mine["accuracy"].between(0, 1).all()
+    stops = pd.read_csv(shown.folder / "tables" / "adversarial.csv")
+    assert set(stops["iterations"]) == {0, 1, 2}
+    assert set(stops["labels"]) == {"own", "true"}
+
+
+@pytest.mark.slow
+def test_no_model_is_judged_by_an_encoder_that_learnt_from_its_original(shown: Shown) -> None:
+    """A modified model is tested where the model it was made from is."""
+    table = pd.read_csv(shown.folder / "tables" / "modified_models.csv")
+    tested = {v["model"] for v in shown.report.body["verdicts"]}
+    modified = [m for m in shown.plan.members if m.spec.changes and m.spec.id in tested]
+    assert modified
+    victim = shown.plan.members[0].spec.id
+    assert all(m.spec.root.id in tested or m.spec.root.id == victim for m in modified)
+    assert set(table["base"]) <= {m.spec.id for m in shown.plan.members}
+
+
+@pytest.mark.slow
+def test_equal_budgets_are_kept(shown: Shown) -> None:
+    """No method sends more images than the comparison allows."""
+    table = pd.read_csv(shown.folder / "tables" / "methods_at_equal_budget.csv")
+    assert table["queries"].max() <= shown.plan.config.verdict.query_budget
+    assert set(table["method"]) == set(shown.plan.config.verdict.methods)
+
+
+@pytest.mark.slow
+def test_every_claim_of_the_paper_has_an_outcome(shown: Shown) -> None:
+    """By a rule that stands beside it."""
+    claims = shown.report.body["exhibits"]["claims"]
+    assert len(claims) == 10
+    assert {c["outcome"] for c in claims} <= {"reproduced", "partly", "not reproduced", "not measured"}
+    assert all(c["rule"] and c["paper"] and c["measured"] for c in claims)
+    by_claim = {c["claim"]: c["outcome"] for c in claims}
+    assert by_claim["confidence above 99.99 % within 20 fingerprints (abstract)"] == "not reproduced"
+
+
+class Titles(HTMLParser):
+    """The headings of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.titles: list[str] = []
+        self._inside = False
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        """A heading begins."""
+        self._inside = tag == "h2"
+
+    def handle_data(self, data: str) -> None:
+        """Its text."""
+        if self._inside:
+            self.titles.append(data)
+            self._inside = False
+
+
+@pytest.mark.slow
+def test_one_page_holds_it_all(shown: Shown) -> None:
+    """Every exhibit is a section of the HTML report, which loads nothing."""
+    page = (shown.folder / "report.html").read_text(encoding="utf-8")
+    titles = Titles()
+    titles.feed(page)
+    for word in (
+        "Table 1",
+        "Figure 2",
+        "Figure 3",
+        "Figure 5",
+        "Figure 6",
+        "Figure 7",
+        "Figure 8",
+        "claims",
+        "Controls",
+    ):
+        assert any(word in title for title in titles.titles), word
+    assert 'src="http' not in page
+    assert "fashion" not in page
+
+
+@pytest.mark.slow
+def test_the_same_again_fits_nothing_twice(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draws and trials are read back, to the same numbers."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("an encoder was fitted again")
+
+    monkeypatch.setattr("uapfp_dist.science.fingerprint.methods.fit_encoders", refuse)
+    again = run_here(shown.plan, shown.store)
+    assert again.body["exhibits"] == shown.report.body["exhibits"]
+    assert again.body["verdicts"] == shown.report.body["verdicts"]

@@ -1,0 +1,188 @@
+"""Models of every origin through the store: modified, composed, taken from the middle of an extraction."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from system import bench_on, tiny, tiny_plan
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.pipeline import models
+from uapfp_dist.pipeline.models import GateError, NotReachedError, attack_pool, before_adversarial
+from uapfp_dist.pipeline.plan import Plan, in_order
+from uapfp_dist.pipeline.steps import Workbench
+from uapfp_dist.pipeline.variants import modified
+from uapfp_dist.science.data import Dataset, Splits
+from uapfp_dist.science.data.splits import training_set
+from uapfp_dist.science.extraction import DivergedError
+from uapfp_dist.specs import (
+    AdversarialTraining,
+    Checkpoint,
+    Distill,
+    Extracted,
+    FineTune,
+    Int8,
+    ModelSpec,
+    Modified,
+    Prune,
+    Trained,
+    TrajectorySpec,
+)
+from uapfp_dist.store import Store
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    """A tiny zoo."""
+    return tiny_plan()
+
+
+@pytest.fixture(scope="module")
+def bench(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+    """With the victim and one pirate made."""
+    bench = bench_on(Store(str(tmp_path_factory.mktemp("models"))))
+    make(bench, pirate_of(plan))
+    return bench
+
+
+def pirate_of(plan: Plan) -> ModelSpec:
+    """The first piracy model."""
+    return next(m.spec for m in plan.members if m.role == "piracy")
+
+
+def make(bench: Workbench, spec: ModelSpec) -> dict[str, object]:
+    """Make a model and what it needs; returns its card."""
+    for one in in_order([spec]):
+        if not bench.store.has(one.kind, one.id):
+            bench.perform(one)
+    return bench.store.get("model", spec.id).info
+
+
+CHANGES = [
+    FineTune(2.0),
+    FineTune(2.0, "last"),
+    FineTune(2.0, "new_last"),
+    Prune(0.5),
+    Prune(0.5, 1.0),
+    Int8(50),
+    AdversarialTraining(2),
+    AdversarialTraining(2, 0, "true"),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=repr)
+def test_a_modified_model_is_an_artifact_like_any_other(change: object, bench: Workbench, plan: Plan) -> None:
+    """It has a card with the accuracy before and after, loads as what was stored, and leaves its base alone."""
+    base = pirate_of(plan)
+    before = bench.store.get("model", base.id)
+    spec = modified(base, change)  # type: ignore[arg-type]
+    card = make(bench, spec)
+    assert card["accuracy_before"] == before.info["accuracy"]
+    assert len(card["changes"]) == 1  # type: ignore[arg-type]
+    assert card["recovery"] is not None
+    again = bench.store.get("model", base.id)
+    assert all(torch.equal(tensor, again.tensors[name]) for name, tensor in before.tensors.items())
+    stored = bench.store.get("model", spec.id).tensors
+    loaded = bench.net(spec).state_dict()
+    assert stored.keys() == loaded.keys()
+    assert all(torch.equal(tensor, loaded[name]) for name, tensor in stored.items())
+
+
+def test_modifications_compose_in_their_order(bench: Workbench, plan: Plan) -> None:
+    """A pruned, fine-tuned pirate is one spec that needs the pruned one; the other order is another model."""
+    base = pirate_of(plan)
+    pruned = modified(base, Prune(0.5))
+    spec = modified(pruned, FineTune(1.0))
+    assert spec.needs == (pruned,)
+    assert spec.changes == (Prune(0.5), FineTune(1.0))
+    assert spec.root == base
+    assert spec.id != modified(modified(base, FineTune(1.0)), Prune(0.5)).id
+    card = make(bench, spec)
+    assert card["accuracy_before"] == bench.store.get("model", pruned.id).info["accuracy"]
+    assert card["changes"] == ["prune .5", "fine-tune"]
+
+
+def test_an_integer_model_can_be_quantised_last_only(bench: Workbench, plan: Plan) -> None:
+    """It has nothing to train."""
+    spec = modified(modified(pirate_of(plan), Int8(50)), FineTune(1.0))
+    with pytest.raises(UserError, match="INT8") as caught:
+        make(bench, spec)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_student_has_an_architecture_of_its_own(bench: Workbench, plan: Plan) -> None:
+    """And is still known as stolen from the victim."""
+    base = pirate_of(plan)
+    other = "C" if base.architecture != "C" else "E"
+    spec = modified(base, Distill(), other)
+    assert make(bench, spec)["architecture"] == other
+    assert spec.extraction == base.origin
+
+
+def test_the_attackers_own_labels_are_those_before_the_whole_chain(plan: Plan) -> None:
+    """However many links it has, and whatever was done before it."""
+    pruned = modified(pirate_of(plan), Prune(0.5))
+    spec = pruned
+    for start in (0, 30, 60):
+        spec = modified(spec, AdversarialTraining(30, start))
+        assert isinstance(spec.origin, Modified)
+        assert before_adversarial(spec.origin) == pruned
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_queries_overlap_with_the_victims_images_as_chosen(
+    share: float, plan: Plan, digits: Dataset, digits_splits: Splits
+) -> None:
+    """So large a part of the pool is the victim's; the pool keeps its size."""
+    origin = pirate_of(plan).origin
+    assert isinstance(origin, Extracted)
+    assert isinstance(origin.victim.origin, Trained)
+    own = training_set(digits_splits, origin.victim.origin, origin.victim.seed)
+    alone = attack_pool(digits_splits, origin)
+    pool = attack_pool(digits_splits, replace(origin, overlap=share), seed=3)
+    assert len(pool) == len(alone)
+    assert len(pool.unique()) == len(pool)
+    assert int(torch.isin(pool, own).sum()) == min(round(share * len(alone)), len(own))
+    assert not torch.isin(alone, own).any()
+
+
+def test_checkpoints_of_one_extraction_stand_at_their_recovery(bench: Workbench, plan: Plan) -> None:
+    """One extraction, several models: in order of steps; a level that was never reached says which were."""
+    base = replace(pirate_of(plan), gate=None, seed=5)
+    trajectory = TrajectorySpec(base, (0.2, 0.4, 1.9))
+    cards = [make(bench, replace(base, origin=Checkpoint(trajectory, level))) for level in (0.2, 0.4)]
+    assert cards[0]["steps"] <= cards[1]["steps"]  # type: ignore[operator]
+    assert cards[0]["queries"] <= cards[1]["queries"]  # type: ignore[operator]
+    with pytest.raises(NotReachedError, match=r"1\.9 was never reached.*0\.2.*0\.4"):
+        make(bench, replace(base, origin=Checkpoint(trajectory, 1.9)))
+
+
+def test_a_diverged_attempt_is_tried_again_with_another_seed(
+    bench: Workbench, plan: Plan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As one below the gate; when all diverge the reason says so."""
+    make_one = models._make
+    tried = []
+
+    def diverges(first: int):  # type: ignore[no-untyped-def]
+        def attempt(bench: Workbench, spec: ModelSpec, number: int) -> models.Made:
+            tried.append(number)
+            if number < first:
+                raise DivergedError("not finite")
+            return make_one(bench, spec, number)
+
+        return attempt
+
+    base = pirate_of(plan)
+    monkeypatch.setattr(models, "_make", diverges(1))
+    assert make(bench, replace(base, seed=11))["attempt"] == 1
+    assert tried == [0, 1]
+    monkeypatch.setattr(models, "_make", diverges(99))
+    with pytest.raises(GateError, match="diverged, diverged"):
+        make(bench, replace(base, seed=12))
+
+
+def test_tiny_is_what_these_tests_think_it_is() -> None:
+    """Three attempts at a model below its gate."""
+    assert tiny().zoo.attempts == 3
