@@ -199,7 +199,7 @@ def probe_of(bench: Bench) -> Probe:
         {"uap": in_turn(v, views)},
         nothing,
         torch.zeros(1, dtype=torch.long),
-        {"round_to_8_bits": False},
+        {"round_to_8_bits": False, "n_test_views": N_VIEWS},
     )
 
 

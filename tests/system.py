@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from uapfp_dist.pipeline.arbiter import Arbiter
 from uapfp_dist.pipeline.evaluate import evaluate
 from uapfp_dist.pipeline.plan import Plan, make_plan
 from uapfp_dist.pipeline.report import Report
-from uapfp_dist.pipeline.steps import Workbench
+from uapfp_dist.pipeline.steps import perform
+from uapfp_dist.pipeline.workbench import Workbench
 from uapfp_dist.progress import Progress
 from uapfp_dist.runtime import NullTracker, Pool, SerialPool, Tracker
 from uapfp_dist.science.data import load
@@ -87,7 +89,7 @@ def run_here(
 ) -> Report:
     """Evaluate in this process, without Ray and MLflow."""
     arbiter = Arbiter(plan, store, tracker or NullTracker(), threads)
-    chosen = pool or SerialPool(bench_on(store).perform)
+    chosen = pool or SerialPool(partial(perform, bench_on(store)))
     with open(os.devnull, "w") as out:
         return evaluate(plan, store, chosen, arbiter, Progress(workers=1, out=out), {})
 

@@ -11,8 +11,9 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.pipeline import models
 from uapfp_dist.pipeline.models import GateError, NotReachedError, attack_pool, before_adversarial
 from uapfp_dist.pipeline.plan import Plan, in_order
-from uapfp_dist.pipeline.steps import Workbench
+from uapfp_dist.pipeline.steps import perform
 from uapfp_dist.pipeline.variants import modified
+from uapfp_dist.pipeline.workbench import Workbench
 from uapfp_dist.science.data import Dataset, Splits
 from uapfp_dist.science.data.splits import training_set
 from uapfp_dist.science.extraction import DivergedError
@@ -55,7 +56,7 @@ def make(bench: Workbench, spec: ModelSpec) -> dict[str, object]:
     """Make a model and what it needs; returns its card."""
     for one in in_order([spec]):
         if not bench.store.has(one.kind, one.id):
-            bench.perform(one)
+            perform(bench, one)
     return bench.store.get("model", spec.id).info
 
 

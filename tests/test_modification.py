@@ -173,16 +173,11 @@ def test_fine_tuning_learns_the_attackers_images(victim: Net, material: Material
     assert loss(victim) > losses[0] > losses[1] > losses[2]
 
 
-def replace_images(material: Material, images: Tensor, labels: Tensor) -> Material:
-    """Other labelled images."""
-    return replace(material, images=images, labels=labels)
-
-
 def test_fine_tuning_keeps_what_was_learnt(
     victim: Net, material: Material, held_out: Tensor, held_out_labels: Tensor
 ) -> None:
     """The paper's ten epochs on true labels, on images that it has not seen: utility stays, and so do most answers."""
-    tuned = changed(victim, FineTune(), replace_images(material, held_out, held_out_labels))
+    tuned = changed(victim, FineTune(), replace(material, images=held_out, labels=held_out_labels))
     rest, labels = material.images, material.labels
     assert accuracy(tuned, rest, labels) > accuracy(victim, rest, labels) - 0.03
     assert accuracy(tuned, rest, ask(victim, rest).argmax(1)) > 0.9
@@ -270,6 +265,13 @@ def test_adversarial_training_moves_the_boundaries_away(victim: Net, material: M
     assert kept[1] > 0.6
     norms = [deepfool(net, held_out).delta.flatten(1).norm(dim=1).median() for net in (victim, trained)]
     assert norms[1] > 1.1 * norms[0]
+
+
+def test_examples_are_crafted_against_the_net_as_it_answers(normed: Net, material: Material) -> None:
+    """In evaluation mode: of all the forward passes of an iteration, BatchNorm learns from the step's alone."""
+    trained = changed(normed, AdversarialTraining(3, batch_size=16), material)
+    counts = [net.state_dict()["norm.num_batches_tracked"] for net in (normed, trained)]
+    assert int(counts[1] - counts[0]) == 3
 
 
 def test_own_labels_are_the_teachers(victim: Net, material: Material) -> None:

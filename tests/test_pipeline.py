@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from system import ROOT, bench_on, environment, run_here, tiny, tiny_plan
 from uapfp_dist.errors import UserError
 from uapfp_dist.pipeline.plan import Plan
 from uapfp_dist.pipeline.report import Report, summary
+from uapfp_dist.pipeline.steps import perform
 from uapfp_dist.runtime import NullTracker, SerialPool, attempt
 from uapfp_dist.science.fingerprint.methods import METHODS
 from uapfp_dist.specs import AnswerSpec, Gate, ModelSpec, ProbeSpec, Spec
@@ -57,13 +59,13 @@ def refusing(store: Store, why: Callable[[Spec], str | None]) -> SerialPool:
     """A pool in which some specs raise."""
     bench = bench_on(store)
 
-    def perform(spec: Spec) -> None:
+    def struck_or_done(spec: Spec) -> None:
         cause = why(spec)
         if cause:
             raise RuntimeError(cause)
-        bench.perform(spec)
+        perform(bench, spec)
 
-    return SerialPool(perform)
+    return SerialPool(struck_or_done)
 
 
 def no_training(store: Store) -> SerialPool:
@@ -202,7 +204,7 @@ def test_other_torn_artifacts_are_made_again(kind: str, finished: Finished, tmp_
 def test_two_threads_from_a_fresh_store_backwards(finished: Finished, tmp_path: Path) -> None:
     """Neither the order of work, nor the threads of the arbiter, nor what was there before changes a bit."""
     store = Store(str(tmp_path / "s"))
-    pool = Backwards(bench_on(store).perform)
+    pool = Backwards(partial(perform, bench_on(store)))
     report = run_here(finished.plan, store, pool, threads=2)
     planned = [spec.id for spec in finished.plan.specs]
     assert sorted(pool.order) == sorted(planned)
@@ -278,7 +280,7 @@ def test_a_model_below_its_gate_fails_after_its_attempts(finished: Finished, tmp
     victim = finished.plan.members[0].spec
     member = next(m.spec for m in finished.plan.members if m.role == "homologous")
     hopeless = replace(member, gate=Gate(victim, margin=-1.0, attempts=3))
-    outcome = attempt(hopeless, bench_on(store).perform, "here")
+    outcome = attempt(hopeless, partial(perform, bench_on(store)), "here")
     assert isinstance(outcome, Failed)
     assert "3 attempts" in outcome.error
     accuracies = outcome.error.split("accuracy ")[1].split(" in ")[0].split(", ")
@@ -286,7 +288,7 @@ def test_a_model_below_its_gate_fails_after_its_attempts(finished: Finished, tmp
     assert len(set(accuracies)) > 1, "every attempt has a seed of its own"
     assert not store.has("model", hopeless.id)
     passing = replace(hopeless, gate=Gate(victim, margin=1.0, attempts=3))
-    assert isinstance(attempt(passing, bench_on(store).perform, "here"), Done)
+    assert isinstance(attempt(passing, partial(perform, bench_on(store)), "here"), Done)
     assert store.get("model", passing.id).info["attempt"] == 0
 
 
@@ -295,7 +297,7 @@ def test_too_few_calibration_models_decide_nothing(finished: Finished, tmp_path:
     store = finished.copy(tmp_path / "s", "model", "probe", "answers")
     report = run_here(tiny_plan(tiny(alpha=0.05)), store, no_training(store))
     assert {v["claim"] for v in verdicts(report)} == {"cannot decide at this alpha"}
-    assert report.body["calibration"] == {"models": 1, "needed": 19}
+    assert report.body["calibration"] == {"models": 1, "other_victim": 0, "needed": 19}
     assert "cannot decide at this alpha" in summary(report.body)
 
 

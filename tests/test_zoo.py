@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.pipeline.plan import Plan
-from uapfp_dist.pipeline.steps import Workbench
+from uapfp_dist.pipeline.steps import perform
+from uapfp_dist.pipeline.workbench import Workbench
 from uapfp_dist.science.blackbox import ask, layer
 from uapfp_dist.science.rng import seeded, torch_rng
 from uapfp_dist.science.training import BATCH_SIZES, PEAK_RATES, Trainer, fit
@@ -119,7 +120,7 @@ def test_training_leaves_no_trace_and_depends_on_nothing_but_its_spec(digits_pla
         torch.manual_seed(run)
         before = random_states()
         bench = Workbench(Store(str(tmp_path / str(run))), None, CPU)
-        bench.perform(spec)
+        perform(bench, spec)
         assert random_states() == before
         weights.append(bench.store.get("model", spec.id).tensors)
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
@@ -130,7 +131,7 @@ def test_every_optimizer_learns(optimizer: str, digits_plan: Plan, tmp_path: Pat
     """Fifteen epochs of digits: most of the images never seen come out right; the card says how many steps it took."""
     spec = spec_of(digits_plan, "C", optimizer, 11_250)
     bench = Workbench(Store(str(tmp_path)), None, CPU)
-    bench.perform(spec)
+    perform(bench, spec)
     card = bench.store.get("model", spec.id).info
     assert card["accuracy"] > 0.85
     assert card["steps"] == -(-11_250 // 64)

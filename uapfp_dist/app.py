@@ -25,7 +25,8 @@ from uapfp_dist.pipeline.arbiter import Arbiter
 from uapfp_dist.pipeline.evaluate import evaluate, stored_in
 from uapfp_dist.pipeline.plan import Plan, make_plan
 from uapfp_dist.pipeline.report import Report, summary
-from uapfp_dist.pipeline.steps import Workbench
+from uapfp_dist.pipeline.steps import perform
+from uapfp_dist.pipeline.workbench import Workbench
 from uapfp_dist.progress import Progress
 from uapfp_dist.runtime import SerialPool, Tracker
 from uapfp_dist.science.data import Dataset, load
@@ -157,7 +158,7 @@ def _serial(plan: Plan, store: Store, places: Places, progress: Progress, settin
     bench = Workbench(store, places.data_root, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     arbiter = Arbiter(plan, store, _tracker(places), threads=os.cpu_count() or 1)
     with closing(arbiter.close):
-        return evaluate(plan, store, SerialPool(bench.perform), arbiter, progress, settings)
+        return evaluate(plan, store, SerialPool(partial(perform, bench)), arbiter, progress, settings)
 
 
 def _on_ray(

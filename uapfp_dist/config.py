@@ -381,7 +381,7 @@ PRESETS: dict[str, Config] = {
         fingerprint=FingerprintConfig(n_points=100, n_views=50),
         verdict=VerdictConfig(formats=("prob", "top3", "hard")),
         modifications=_modifications(3, 120),
-        studies=_studies(5, SubspaceConfig(n_uaps=64, n_images=300), n_trajectories=2, n_overlap=2),
+        studies=_studies(5, SubspaceConfig(n_uaps=64, passes=5), n_trajectories=2, n_overlap=2),
     ),
     "fashion_mnist": Config(
         data=DataConfig(name="fashion_mnist"),
@@ -419,7 +419,7 @@ PRESETS: dict[str, Config] = {
         extraction=ExtractionConfig(budget=0.8, natural_share=0.7),
         fingerprint=FingerprintConfig(n_points=100, n_views=50),
         modifications=_modifications(3, 120),
-        studies=_studies(5, SubspaceConfig(n_uaps=64, n_images=300), n_trajectories=2, n_overlap=2),
+        studies=_studies(5, SubspaceConfig(n_uaps=64, passes=5), n_trajectories=2, n_overlap=2),
     ),
     "cifar10": Config(
         data=DataConfig(name="cifar10"),
@@ -447,7 +447,7 @@ PRESETS: dict[str, Config] = {
         extraction=ExtractionConfig(budget=0.9, natural_share=0.7),
         fingerprint=FingerprintConfig(n_points=100, n_views=20, max_natural=300),
         modifications=_modifications(3, 120),
-        studies=_studies(5, SubspaceConfig(n_uaps=64, n_images=300), n_trajectories=2, n_overlap=2),
+        studies=_studies(5, SubspaceConfig(n_uaps=64, passes=5), n_trajectories=2, n_overlap=2),
     ),
     "tiny_imagenet": Config(
         data=DataConfig(name="tiny_imagenet"),

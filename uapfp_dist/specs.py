@@ -163,6 +163,9 @@ class AdversarialTraining:
     """Iterations that `of` has had already: chained, so that every 30th can be looked at without doing all anew."""
     labels: Literal["own", "true"] = "own"
     """The attacker's own model's labels before the attack, or the truth."""
+    clip: bool = False
+    """Clip the examples to [0, 1]. Nothing makes an attacker do so, and it undoes nearly all of them: of DeepFool's
+    examples at its small overshoot hardly any fools the model afterwards."""
     batch_size: int = 128
 
 
@@ -316,9 +319,10 @@ class SubspaceConfig:
 
     n_uaps: int = 784
     """UAPs per model."""
-    n_images: int = 1000
+    n_images: int = 300
     """Images that each model's UAPs are fitted on, a random half for each UAP."""
-    passes: int = 5
+    passes: int = 2
+    """Passes over them: with more, the UAPs fool hardly more images."""
     xi: float = 0.25
     """Their l2 norm while they are fitted, in units of the mean l2 norm of an image; afterwards they have norm 1."""
 

@@ -1,13 +1,15 @@
 """A worker: one process with one device and one thread, that performs specs and keeps data and recent nets warm."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import ray
 import torch
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.pipeline.steps import Workbench
+from uapfp_dist.pipeline.steps import perform
+from uapfp_dist.pipeline.workbench import Workbench
 from uapfp_dist.runtime import attempt
 from uapfp_dist.specs import Spec
 from uapfp_dist.store import Store
@@ -36,6 +38,6 @@ class Worker:
     def perform(self, spec: Spec) -> Outcome | UserError:
         """Do `spec`. A user's error is handed back as a value, so that Ray does not wrap it in a traceback."""
         try:
-            return attempt(spec, self._bench.perform, self.name)
+            return attempt(spec, partial(perform, self._bench), self.name)
         except UserError as error:
             return error

@@ -15,7 +15,7 @@ from uapfp_dist.pipeline.judging import Panelists, attack_of
 from uapfp_dist.pipeline.plan import Plan
 from uapfp_dist.pipeline.report import Report, clean, make_report
 from uapfp_dist.pipeline.showing import write_files
-from uapfp_dist.pipeline.steps import read_answers, read_probe
+from uapfp_dist.pipeline.workbench import read_answers, read_probe
 from uapfp_dist.runtime import Tracker
 from uapfp_dist.science.fingerprint.draws import Draw, make_draw
 from uapfp_dist.science.fingerprint.methods import Candidate

@@ -1,38 +1,32 @@
 """Make one model: train, steal, modify, or take it from the middle of an extraction; then say what it is worth."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.pipeline.workbench import Workbench
 from uapfp_dist.science.blackbox import Blackbox, ask
 from uapfp_dist.science.data import Splits
 from uapfp_dist.science.data.splits import index_digest, outside_of, training_set
 from uapfp_dist.science.extraction import EXTRACTIONS, DivergedError, extract, extract_trajectory
-from uapfp_dist.science.modification import Material, about, int8_structure, modify
+from uapfp_dist.science.modification import Material, about, modify
 from uapfp_dist.science.rng import seed_of, seeded, torch_rng
 from uapfp_dist.science.training import Trainer, fit
-from uapfp_dist.science.zoo import Net, build
+from uapfp_dist.science.zoo import Net
 from uapfp_dist.specs import (
     AdversarialTraining,
     Checkpoint,
     Distill,
     Extracted,
-    Int8,
     ModelSpec,
     Modified,
     Trained,
     TrajectorySpec,
 )
 from uapfp_dist.types import ModelCard
-
-if TYPE_CHECKING:
-    from uapfp_dist.pipeline.steps import Workbench
 
 WATCHED_IMAGES = 1000
 """Images of EVAL on which an extraction's recovery rate is watched."""
@@ -56,13 +50,6 @@ class Made:
     queries: int = 0
     steps: int = 0
     train_digest: str = ""
-
-
-def empty_net(bench: Workbench, spec: ModelSpec, seed: int = 0) -> Net:
-    """A net into which the weights of `spec` fit."""
-    dataset, _ = bench.data(spec.data)
-    net = build(spec.architecture, dataset.shape, dataset.n_classes, spec.width, seed, bench.device)
-    return int8_structure(net) if any(isinstance(change, Int8) for change in spec.changes) else net
 
 
 def make_model(bench: Workbench, spec: ModelSpec) -> None:
@@ -111,7 +98,7 @@ def _make(bench: Workbench, spec: ModelSpec, number: int) -> Made:
 
 def _train(bench: Workbench, spec: ModelSpec, origin: Trained, seed: int, rng: torch.Generator) -> Made:
     dataset, splits = bench.data(spec.data)
-    net = empty_net(bench, spec, seed)
+    net = bench.empty(spec, seed)
     index = training_set(splits, origin, spec.seed)
     images = dataset.pixels(index, bench.device)
     net.normalise_by(images)
@@ -122,7 +109,7 @@ def _train(bench: Workbench, spec: ModelSpec, origin: Trained, seed: int, rng: t
 def _steal(bench: Workbench, spec: ModelSpec, origin: Extracted, seed: int, rng: torch.Generator) -> Made:
     dataset, splits = bench.data(spec.data)
     index = attack_pool(splits, origin, spec.seed)
-    trainer = Trainer(empty_net(bench, spec, seed), spec.recipe, rng)
+    trainer = Trainer(bench.empty(spec, seed), spec.recipe, rng)
     victim = Blackbox(bench.net(origin.victim), origin.budget, origin.labels)
     pool = dataset.pixels(index, bench.device)
     extract(victim, pool, trainer, EXTRACTIONS[origin.attack], origin.rounds, origin.natural_share)
@@ -157,7 +144,7 @@ def _modify(bench: Workbench, spec: ModelSpec, origin: Modified, seed: int, rng:
         dataset.labels[splits.attack].to(bench.device),
         dataset.pixels(unlabelled, bench.device),
     )
-    student = empty_net(bench, spec, seed) if distilled else None
+    student = bench.empty(spec, seed) if distilled else None
     teacher = bench.net(before_adversarial(origin))
     net = modify(bench.net(origin.of), origin.change, material, spec.recipe, rng, student=student, teacher=teacher)
     return Made(net, train_digest=index_digest(splits.attack))
@@ -176,7 +163,7 @@ def _take(bench: Workbench, spec: ModelSpec, origin: Checkpoint) -> Made:
     level = f"{origin.recovery:g}"
     if level not in stored.info["reached"]:
         raise NotReachedError(f"recovery {level} was never reached; the levels reached: {list(stored.info['reached'])}")
-    net = empty_net(bench, spec)
+    net = bench.empty(spec)
     prefix = f"{level}/"
     weights = {name.removeprefix(prefix): t for name, t in stored.tensors.items() if name.startswith(prefix)}
     net.load_state_dict(weights)
@@ -199,7 +186,7 @@ def make_trajectory(bench: Workbench, spec: TrajectorySpec) -> None:
     whole = max(accuracy(victim_net), 1e-9)
     seed = seed_of(spec.id, 0)
     index = attack_pool(splits, origin, model.seed)
-    trainer = Trainer(empty_net(bench, model, seed), model.recipe, torch_rng(seed, "order"))
+    trainer = Trainer(bench.empty(model, seed), model.recipe, torch_rng(seed, "order"))
     with seeded(seed, bench.device):
         found = extract_trajectory(
             Blackbox(victim_net, origin.budget, origin.labels),

@@ -1,68 +1,26 @@
 """Perform one spec: read what it needs from the store, do the science, publish the result. One function per kind."""
 
 from collections.abc import Callable
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from uapfp_dist.errors import UserError
-from uapfp_dist.pipeline.models import GateError, empty_net, make_model, make_trajectory
-from uapfp_dist.science.data import Dataset, Splits, load, make_splits
+from uapfp_dist.pipeline.models import make_model, make_trajectory
+from uapfp_dist.pipeline.workbench import Workbench
 from uapfp_dist.science.fingerprint.probe import answer, make_probe
 from uapfp_dist.science.perturbation.subspace import uap_matrix
 from uapfp_dist.science.rng import torch_rng
-from uapfp_dist.science.zoo import Net
-from uapfp_dist.specs import AnswerSpec, DataSpec, ModelSpec, ProbeSpec, Spec, SubspaceSpec, TrajectorySpec
-from uapfp_dist.store import Artifact, Store
-from uapfp_dist.types import Answers, Block, Probe
-
-__all__ = ["GateError", "Workbench", "read_answers", "read_probe"]
+from uapfp_dist.specs import AnswerSpec, ModelSpec, ProbeSpec, Spec, SubspaceSpec, TrajectorySpec
 
 
-class Workbench:
-    """Where specs are performed: a store, the data, a device. Keeps the data set and recent nets at hand.
+def perform(bench: Workbench, spec: Spec) -> None:
+    """Do `spec` and publish its artifact.
 
-    Args:
-        store: artifacts.
-        data_root: where the images lie, for data sets that need it.
-        device: where tensors live.
+    Raises:
+        GateError: a model stayed below its gate.
+        NotReachedError: a checkpoint that its extraction never came to.
     """
-
-    def __init__(self, store: Store, data_root: Path | None, device: torch.device) -> None:
-        self.store = store
-        self.data_root = data_root
-        self.device = device
-        self.net = lru_cache(maxsize=8)(self._net)
-        self.probe = lru_cache(maxsize=2)(self._probe)
-        self.data = lru_cache(maxsize=2)(self._data)
-
-    def perform(self, spec: Spec) -> None:
-        """Do `spec` and publish its artifact.
-
-        Raises:
-            GateError: a model stayed below its gate.
-        """
-        _STEPS[type(spec)](self, spec)
-
-    def _data(self, spec: DataSpec) -> tuple[Dataset, Splits]:
-        dataset = load(spec.name, self.data_root, spec.n_classes)
-        if dataset.digest != spec.digest:
-            raise UserError(
-                f"data set {spec.name}: expected the images with digest {spec.digest}, found {dataset.digest} in "
-                f"{self.data_root}; give every node the same data"
-            )
-        return dataset, make_splits(dataset, spec)
-
-    def _net(self, spec: ModelSpec) -> Net:
-        net = empty_net(self, spec)
-        net.load_state_dict(self.store.get(spec.kind, spec.id).tensors)
-        return net.eval()
-
-    def _probe(self, spec: ProbeSpec) -> Probe:
-        return read_probe(self.store.get(spec.kind, spec.id))
+    _STEPS[type(spec)](bench, spec)
 
 
 def make_probe_step(bench: Workbench, spec: ProbeSpec) -> None:
@@ -97,23 +55,6 @@ def subspace_step(bench: Workbench, spec: SubspaceSpec) -> None:
     xi = spec.config.xi * float(images.flatten(1).norm(dim=1).mean())
     matrix = uap_matrix(bench.net(spec.model), images, spec.config, xi, torch_rng(spec.id, "uaps"))
     bench.store.put(spec.kind, spec.id, {"uaps": matrix}, {"model": spec.model.id, "xi": xi})
-
-
-def read_probe(artifact: Artifact) -> Probe:
-    """A stored probe."""
-    parts: dict[str, dict[str, Tensor]] = {}
-    for key, tensor in artifact.tensors.items():
-        if "/" in key:
-            name, part = key.rsplit("/", 1)
-            parts.setdefault(name, {})[part] = tensor
-    blocks = {name: Block(**tensors) for name, tensors in parts.items()}
-    t = artifact.tensors
-    return Probe(t["points"], t["views"], blocks, t["natural"], t["natural_labels"], artifact.info)
-
-
-def read_answers(artifact: Artifact) -> Answers:
-    """Stored answers."""
-    return Answers(artifact.tensors)
 
 
 _STEPS: dict[type[Spec], Callable[[Workbench, Any], None]] = {

@@ -9,7 +9,7 @@ import pandas as pd
 from uapfp_dist.errors import UserError
 from uapfp_dist.pipeline.ablate import Setting, mean_confidence, outcome, stored_trial
 from uapfp_dist.pipeline.exhibits.evidence import Evidence, Exhibit
-from uapfp_dist.pipeline.steps import read_answers, read_probe
+from uapfp_dist.pipeline.workbench import read_answers, read_probe
 from uapfp_dist.science import figures
 from uapfp_dist.science.fingerprint.draws import Draw, TrainingSet, make_draw
 from uapfp_dist.science.fingerprint.panel import Panel

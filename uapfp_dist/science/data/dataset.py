@@ -43,8 +43,8 @@ class Dataset:
     def digest(self) -> str:
         """SHA-256 over shape, pixels, labels and the place of the official split."""
         sha = hashlib.sha256(f"{tuple(self.images.shape)} {self.n_train} {self.class_names}".encode())
-        sha.update(np.ascontiguousarray(self.images.numpy()))
-        sha.update(np.ascontiguousarray(self.labels.numpy()))
+        sha.update(np.ascontiguousarray(self.images.numpy()).data)
+        sha.update(np.ascontiguousarray(self.labels.numpy()).data)
         return sha.hexdigest()[:16]
 
     def pixels(self, index: Tensor, device: torch.device | None = None) -> Tensor:

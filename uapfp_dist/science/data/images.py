@@ -43,7 +43,7 @@ def decode_rgb(name: str, files: Sequence[Path], side: int) -> Tensor:
     for i, file in enumerate(files):
         pixels = read_image(name, file, "RGB", None)
         if pixels.shape != images.shape[1:]:
-            c, h, w = pixels.shape
+            _, h, w = pixels.shape
             raise UserError(f"{name}: expected images of {side}x{side}, {file} is {w}x{h}; remove or replace it")
         images[i] = pixels
     return images

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from functools import cache
 from typing import ClassVar
 
-import torch
 import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn

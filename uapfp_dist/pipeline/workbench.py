@@ -1,0 +1,73 @@
+"""Where specs are performed: a store, the data, a device."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.science.data import Dataset, Splits, load, make_splits
+from uapfp_dist.science.modification import int8_structure
+from uapfp_dist.science.zoo import Net, build
+from uapfp_dist.specs import DataSpec, Int8, ModelSpec, ProbeSpec
+from uapfp_dist.store import Artifact, Store
+from uapfp_dist.types import Answers, Block, Probe
+
+
+class Workbench:
+    """Where specs are performed: a store, the data, a device. Keeps the data set and recent nets at hand.
+
+    Args:
+        store: artifacts.
+        data_root: where the images lie, for data sets that need it.
+        device: where tensors live.
+    """
+
+    def __init__(self, store: Store, data_root: Path | None, device: torch.device) -> None:
+        self.store = store
+        self.data_root = data_root
+        self.device = device
+        self.net = lru_cache(maxsize=8)(self._net)
+        self.probe = lru_cache(maxsize=2)(self._probe)
+        self.data = lru_cache(maxsize=2)(self._data)
+
+    def _data(self, spec: DataSpec) -> tuple[Dataset, Splits]:
+        dataset = load(spec.name, self.data_root, spec.n_classes)
+        if dataset.digest != spec.digest:
+            raise UserError(
+                f"data set {spec.name}: expected the images with digest {spec.digest}, found {dataset.digest} in "
+                f"{self.data_root}; give every node the same data"
+            )
+        return dataset, make_splits(dataset, spec)
+
+    def _net(self, spec: ModelSpec) -> Net:
+        net = self.empty(spec)
+        net.load_state_dict(self.store.get(spec.kind, spec.id).tensors)
+        return net.eval()
+
+    def empty(self, spec: ModelSpec, seed: int = 0) -> Net:
+        """A net into which the weights of `spec` fit, with the random weights of `seed`."""
+        dataset, _ = self.data(spec.data)
+        net = build(spec.architecture, dataset.shape, dataset.n_classes, spec.width, seed, self.device)
+        return int8_structure(net) if spec.changes and isinstance(spec.changes[-1], Int8) else net
+
+    def _probe(self, spec: ProbeSpec) -> Probe:
+        return read_probe(self.store.get(spec.kind, spec.id))
+
+
+def read_probe(artifact: Artifact) -> Probe:
+    """A stored probe."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in artifact.tensors.items():
+        if "/" in key:
+            name, part = key.rsplit("/", 1)
+            parts.setdefault(name, {})[part] = tensor
+    blocks = {name: Block(**tensors) for name, tensors in parts.items()}
+    t = artifact.tensors
+    return Probe(t["points"], t["views"], blocks, t["natural"], t["natural_labels"], artifact.info)
+
+
+def read_answers(artifact: Artifact) -> Answers:
+    """Stored answers."""
+    return Answers(artifact.tensors)
