@@ -1,5 +1,7 @@
 """What the tests share: one thread, the embedded digits, one small trained net."""
 
+import os
+
 import pytest
 import torch
 from torch import Tensor
@@ -15,6 +17,12 @@ from uapfp_dist.specs import Recipe
 CPU = torch.device("cpu")
 
 torch.set_num_threads(1)  # the order of a parallel sum must not decide a test
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Decoded images go where the tests' other files go, not among the user's."""
+    os.environ.setdefault("UAPFP_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
 @pytest.fixture(scope="session")

@@ -8,5 +8,6 @@ class UserError(Exception):
 
 
 def known(kind: str, name: str, names: Iterable[str]) -> UserError:
-    """The error for an unknown name: lists the known ones."""
-    return UserError(f"unknown {kind} {name!r}; known: {', '.join(sorted(names))}")
+    """The error for an unknown name: lists the known ones, and what a table says of others that it takes."""
+    listed = [*sorted(names), *filter(None, [getattr(names, "others", "")])]
+    return UserError(f"unknown {kind} {name!r}; known: {', '.join(listed)}")
