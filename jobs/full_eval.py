@@ -22,7 +22,8 @@ class FullEval:
     """Evaluate UAP fingerprinting end to end."""
 
     preset: str = "digits"
-    """Where the configuration starts from: digits, digits-large, fashion_mnist-small or fashion_mnist."""
+    """Where the configuration starts from: digits, digits-large; fashion_mnist, cifar10 or tiny_imagenet at the paper's
+    scale; fashion_mnist-small, cifar10-small or tiny_imagenet-small."""
     seed: int = 0
     """Every random choice follows from it."""
     surroundings: Annotated[Surroundings, tyro.conf.arg(name="")] = field(default_factory=Surroundings)

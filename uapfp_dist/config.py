@@ -20,7 +20,7 @@ class DataConfig:
     """Images and how they are cut."""
 
     name: str = "digits"
-    """digits (embedded), fashion_mnist (torchvision's layout) or imagefolder (a folder of your own)."""
+    """digits (embedded), fashion_mnist, cifar10, tiny_imagenet, or imagefolder (a folder of your own)."""
     train_share: float = 0.835
     """Share of all images that is D, where there is no official test set."""
     outside_shares: tuple[float, float, float] = (0.5, 0.2, 0.3)
@@ -34,13 +34,13 @@ class ZooConfig:
     """Which models are trained, and how long."""
 
     architectures: tuple[str, ...] = ("B", "C", "D", "E")
-    """Architectures of piracy and homologous models (Table 1)."""
+    """Architectures of piracy and homologous models: A to E of Table 1, or any torchvision classification net."""
     victim_architecture: str = "A"
     """Architecture of the victim and of the other victims."""
     optimizers: tuple[str, ...] = ("sgd", "adam", "rmsprop")
     """Optimizers, spread evenly over the models of each architecture (Table 1)."""
     width: int = 8
-    """Channels of the first half of the convolutions; the second half has twice as many."""
+    """Channels of the first half of the convolutions of A to E; the second half has twice as many."""
     epochs: float = 30.0
     """Images seen in training, in multiples of D_v: the same for piracy and homologous models."""
     augment: bool = False
@@ -72,7 +72,7 @@ class ExtractionConfig:
     """How models are stolen."""
 
     attacks: tuple[str, ...] = ("cloudleak", "jacobian")
-    """Attacks, in turn over the stolen models."""
+    """Attacks, in turn over the stolen models: cloudleak, cloudleak_features, jacobian, knockoff."""
     budget: float = 1.2
     """Images sent to the victim, in multiples of D_v."""
     natural_share: float = 0.6
