@@ -17,7 +17,8 @@ from uapfp_dist.science.verdict import auc_over_draws
 def methods(evidence: Evidence) -> Exhibit:
     """AUC against every group of innocents, at each method's own cost and at equal cost."""
     own, equal = _own(evidence), _equal(evidence)
-    table = pd.concat([own.assign(budget="own"), equal.assign(budget="equal")])
+    # The figure prints each method's own cost.
+    table = pd.concat([own.assign(budget="own"), equal.drop(columns="queries").assign(budget="equal")])
     budget = evidence.plan.config.verdict.query_budget
     return Exhibit(
         "methods",
