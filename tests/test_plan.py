@@ -285,6 +285,7 @@ def changed(part: str, **fields: object) -> Config:
         (changed("uap", xi_grid=()), "xi_grid"),
         (changed("uap", n_uaps=0), "n_uaps"),
         (changed("fingerprint", n_test_views=21), "n_test_views"),
+        (changed("fingerprint", n_candidates=59), "n_candidates"),
         (changed("encoder", tau=0.001), "tau"),
         (changed("verdict", methods=("magic",)), "magic"),
         (changed("verdict", alpha=0.0), "alpha"),

@@ -49,8 +49,10 @@ def smallest(data: DataConfig, **zoo: Any) -> Config:
             **zoo,
         ),
         extraction=replace(base.extraction, budget=zoo["epochs"], rounds=1),
-        uap=UapConfig(xi_grid=(0.3,), xi_fractions=(0.5,), n_images=50, passes=1, n_uaps=2),
-        fingerprint=FingerprintConfig(n_points=5, n_views=3, n_test_views=2, n_natural=10, max_natural=20),
+        uap=UapConfig(xi_grid=(0.3,), xi_fractions=(0.5,), n_images=8, passes=1, n_uaps=2),
+        fingerprint=FingerprintConfig(
+            n_points=3, n_views=2, n_test_views=2, n_candidates=400, n_natural=10, max_natural=20
+        ),
         encoder=replace(base.encoder, epochs=2),
         verdict=VerdictConfig(n_train=1, n_calibrate=1, n_draws=1, alpha=0.5),
     )
@@ -73,14 +75,14 @@ def test_cifar10_with_torchvisions_nets(tmp_path: Path) -> None:
         architectures=("vgg16", "googlenet"),
         victim_architecture="resnet18",
         optimizers=("sgd",),
-        epochs=0.02,
+        epochs=0.01,
         augment=True,
     )
     plan, body = evaluated(config, images("cifar10"), tmp_path)
     assert body["failures"] == []
     kinds = {(m.role, m.spec.architecture) for m in plan.members}
     assert {(role, net) for role in ("piracy", "homologous") for net in ("vgg16", "googlenet")} <= kinds
-    assert {v["role"] for v in body["verdicts"]} == {"piracy", "homologous"}
+    assert {"piracy", "homologous"} <= {v["role"] for v in body["verdicts"]}
     assert all(math.isfinite(v["similarity"]) for v in body["verdicts"])
 
 

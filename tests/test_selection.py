@@ -13,7 +13,16 @@ from uapfp_dist.pipeline.plan import make_plan
 from uapfp_dist.science.blackbox import ask, layer
 from uapfp_dist.science.data import Dataset
 from uapfp_dist.science.fingerprint.ipguard import K, boundary_points
-from uapfp_dist.science.fingerprint.probe import answer, as_format, fingerprints, make_probe, n_images, perturbed, sent
+from uapfp_dist.science.fingerprint.probe import (
+    _select,
+    answer,
+    as_format,
+    fingerprints,
+    make_probe,
+    n_images,
+    perturbed,
+    sent,
+)
 from uapfp_dist.science.fingerprint.selection import (
     centre_points,
     cluster_views,
@@ -348,3 +357,17 @@ def test_more_points_or_views_than_images_is_refused(digits: Dataset) -> None:
         greedy = replace(config, fingerprint=replace(config.fingerprint, **{name: 751}))
         with pytest.raises(UserError, match=rf"{name}.*750.*751"):
             make_plan(greedy, 0, digits)
+
+
+def test_points_come_from_the_candidates_alone(victim: Net, own: Tensor) -> None:
+    """With fewer candidates there are no more different points than candidates; without a limit nothing changes."""
+    config = FingerprintConfig(n_points=20, n_views=15, n_test_views=5)
+    few, views = _select(victim, own, replace(config, n_candidates=40), "seed")
+    assert 20 <= len(few) <= 40
+    assert views.shape == (15, 20)
+    whole = {bytes(image.numpy()) for image in own}
+    assert all(bytes(point.numpy()) in whole for point in few)
+    everyone, _ = _select(victim, own, config, "seed")
+    same, _ = _select(victim, own, replace(config, n_candidates=len(own)), "seed")
+    assert torch.equal(everyone, same)
+    assert len(everyone) > 40

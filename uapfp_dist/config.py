@@ -231,6 +231,8 @@ def check(config: Config) -> None:
     _within("n_points", fingerprint.n_points, 2, 10**6)
     _within("n_views", fingerprint.n_views, 2, 10**6)
     _within("n_test_views", fingerprint.n_test_views, 2, fingerprint.n_views)
+    if fingerprint.n_candidates is not None:
+        _within("n_candidates", fingerprint.n_candidates, max(fingerprint.n_points, fingerprint.n_views), 10**9)
     if zoo.overlap is not None:
         _within("overlap", zoo.overlap, 0.0, 1.0)
     for fraction in config.uap.xi_fractions:

@@ -141,8 +141,13 @@ def _describe(uaps: list[Uap]) -> dict[str, float]:
 
 def _select(net: Net, own: Tensor, config: FingerprintConfig, seed: str) -> tuple[Tensor, Tensor]:
     """(P, c, h, w) points in order of first appearance over the views, and the views (V, n) into them."""
-    logits = layer(net, own, "forward")
-    features = logits if config.representation == "logits" else layer(net, own, "features")
+    if config.n_candidates is not None and config.n_candidates < len(own):
+        chosen = torch.randperm(len(own), generator=torch_rng(seed, "candidates"))[: config.n_candidates]
+        own = own[chosen.to(own.device)]
+    features = layer(net, own, "features")
+    logits = layer(net, features, "head")
+    if config.representation == "logits":
+        features = logits
     cluster, centres = clusters(features, config.n_points, seed_of(seed, "kmeans"))
     rng = torch_rng(seed, "views")
     if config.views == "whole_clusters":
