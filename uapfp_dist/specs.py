@@ -357,7 +357,7 @@ class FingerprintConfig:
     """neighbours: Section 4.3, the points nearest to each cluster's; whole_clusters: Algorithm 1, one point per cluster
     and view, without replacement (refused when a cluster is smaller than n_views)."""
     n_candidates: int | None = later(None)
-    """Points are chosen among so many images of D_v, drawn at random; None: among all (long for large nets on a CPU)."""
+    """Points are chosen among so many images of D_v, at random; None: among all (long for large nets on a CPU)."""
     representation: Literal["penultimate", "logits"] = "penultimate"
     """The victim's layer in which K-means clusters its training images."""
     n_natural: int = 100
