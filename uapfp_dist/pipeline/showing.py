@@ -73,6 +73,7 @@ def facts(report: Report, evidence: Evidence) -> dict[str, str]:
     """What was run, where, at what cost."""
     body = report.body
     models = body.get("models", {})
+    hardware = ", ".join(f"{key} {value}" for key, value in evidence.settings.items() if key != "data_note")
     return {
         "Summary": summary(body),
         "Setting": evidence.setting,
@@ -80,7 +81,9 @@ def facts(report: Report, evidence: Evidence) -> dict[str, str]:
         "Models": ", ".join(f"{n} {what}" for what, n in models.items()),
         "Wall time": ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in body.get("stage_seconds", {}).items()),
         "Images sent to each suspect": str(body["unique_queries_per_suspect"]),
-        "Hardware and versions": ", ".join(f"{key} {value}" for key, value in evidence.settings.items()),
+        "Hardware and versions": hardware,
+            f"{key} {value}" for key, value in evidence.settings.items() if key != "data_note"
+        ),
         "Configuration": json.dumps(asdict(evidence.plan.config)),
         "Evaluation": body["evaluation"],
     }
