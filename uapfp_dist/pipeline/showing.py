@@ -82,8 +82,6 @@ def facts(report: Report, evidence: Evidence) -> dict[str, str]:
         "Wall time": ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in body.get("stage_seconds", {}).items()),
         "Images sent to each suspect": str(body["unique_queries_per_suspect"]),
         "Hardware and versions": hardware,
-            f"{key} {value}" for key, value in evidence.settings.items() if key != "data_note"
-        ),
         "Configuration": json.dumps(asdict(evidence.plan.config)),
         "Evaluation": body["evaluation"],
     }
