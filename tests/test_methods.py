@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from uapfp_dist.science.fingerprint.methods import (
     Candidate,
     EncoderMethod,
     Request,
+    in_gaps,
     transfer_scores,
     weighted_scores,
 )
@@ -326,6 +328,40 @@ def test_controls_learn_from_pirates_of_another_victim(panel: Panel) -> None:
             assert not torch.equal(plain, controls)
             same = METHODS[f"{method}_controls"].score(Request(panel, candidate, [without], ENCODER, "seed"))
             assert torch.equal(same, plain)
+
+
+def test_the_ensemble_is_the_mean_over_its_encoders_on_one_scale(panel: Panel) -> None:
+    """Every radius, the format and the poorer ones; a scale of its own for every encoder."""
+    (block,) = {c.block for c in METHODS["uap_ensemble"].candidates(panel)}
+    for fmt, formats in {"prob": FORMATS, "top2": ("top2", "hard"), "hard": ("hard",)}.items():
+        found = METHODS["uap_ensemble"].score(Request(panel, Candidate(block, fmt), FOLDS, ENCODER, "seed"))
+        for i, fold in enumerate(FOLDS):
+            parts = []
+            for method, fraction, part in product(("uap", "uap_controls"), FRACTIONS, formats):
+                candidate = Candidate(block_name("uap", fraction), part)
+                scores = METHODS[method].score(Request(panel, candidate, FOLDS, ENCODER, "seed"))[i]
+                low = scores[[*fold.homologous, *fold.other_victim]].mean()
+                parts.append((scores - low) / (scores[list(fold.piracy)].mean() - low))
+            assert torch.allclose(found[i], torch.stack(parts).mean(0), atol=1e-5)
+
+
+def test_a_scorer_that_cannot_tell_its_training_models_apart_is_worth_nothing() -> None:
+    scores = torch.rand(1, len(ROLES), 3, generator=torch_rng("useless"))
+    scores[0, list(TRAINING.piracy)] = 0.2
+    scores[0, list(TRAINING.innocent(True))] = 0.3
+    assert in_gaps(scores, [TRAINING]).eq(0).all()
+
+
+def test_rows_that_share_an_encoder_fit_it_once(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted = []
+    fit = EncoderMethod.fit
+    monkeypatch.setattr(EncoderMethod, "fit", lambda self, request: fitted.append(self) or fit(self, request))
+    draw = Draw(0, TrainingSet((1, 2), (5, 6), (11,)), (), TESTED)
+    scored = score_draw(panel, draw, ("uap", "uap_controls", "uap_ensemble"), ENCODER, "seed")
+    assert len(fitted) == 2 * len(METHODS["uap"].candidates(panel))
+    alone = score_draw(panel, draw, ("uap_ensemble",), ENCODER, "seed")
+    pairs = zip(scored.methods["uap_ensemble"], alone.methods["uap_ensemble"], strict=True)
+    assert all(torch.equal(a.scores, b.scores) for a, b in pairs)
 
 
 @pytest.mark.parametrize("n_models", [1, 3])

@@ -65,7 +65,7 @@ def extras(modified: int, checkpoints: int, overlap: int) -> dict[str, int]:
 
 ROLE_COUNTS = {
     "digits": {"piracy": 12, "homologous": 29, "soft_piracy": 3, "same_data": 3, "other_victim_piracy": 6},
-    "digits-large": LARGE,
+    "digits-large": LARGE | {"calibration_piracy": 39},
     "fashion_mnist-small": HEADLINE | EXTRAS,
     "cifar10-small": HEADLINE | EXTRAS,
     "tiny_imagenet-small": HEADLINE | EXTRAS,
@@ -80,7 +80,8 @@ def test_presets_have_their_models(name: str, digits: Dataset) -> None:
     """One victim, two other victims, and everybody whom it takes to judge."""
     plan = plan_of(name, digits)
     counts = Counter(member.role for member in plan.members)
-    assert counts == {"victim": 1, "other_victim": 2, **ROLE_COUNTS[name]}
+    victims = 2 + ROLE_COUNTS[name].get("calibration_piracy", 0)
+    assert counts == {"victim": 1, "other_victim": victims, **ROLE_COUNTS[name]}
     assert plan.members[0].role == "victim"
 
 
@@ -135,7 +136,7 @@ def test_origins_are_what_the_roles_say(name: str, digits: Dataset) -> None:
     victim = plan.members[0].spec
     others = {member.spec.id for member in plan.members if member.role == "other_victim"}
     roles = {member.spec.id: member.role for member in plan.members}
-    labels = {"piracy": "hard", "soft_piracy": "soft", "other_victim_piracy": "hard"}
+    labels = {"piracy": "hard", "soft_piracy": "soft", "other_victim_piracy": "hard", "calibration_piracy": "hard"}
     robbed = set()
     for member in plan.members:
         origin = member.spec.origin
@@ -150,7 +151,7 @@ def test_origins_are_what_the_roles_say(name: str, digits: Dataset) -> None:
             assert origin.overlap in plan.config.studies.overlaps
         elif isinstance(origin, Extracted):
             assert origin.labels == labels[member.role]
-            assert (origin.victim.id in others) == (member.role == "other_victim_piracy")
+            assert (origin.victim.id in others) == (member.role in ("other_victim_piracy", "calibration_piracy"))
             assert origin.victim == victim or origin.victim.id in others
             robbed.add(origin.victim.id)
         else:

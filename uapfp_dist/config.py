@@ -56,7 +56,8 @@ class ZooConfig:
     n_other_piracy: tuple[int, ...] = (3, 3)
     """Models stolen from each other victim; as many other victims as there are numbers."""
     n_calibration_piracy: int = 0
-    """Homologous models from which one model each is stolen, to calibrate against piracy of victims never seen."""
+    """Further other victims, of the victim's architecture, from each of which one model is stolen: they calibrate
+    against piracy of victims never seen."""
     overlap: float | None = None
     """Share of D_homo that lies in D_v; None draws D_homo uniformly from D."""
     homologous_margin: float = 0.08
@@ -106,6 +107,13 @@ class VerdictConfig:
     """Partitions of the zoo over which AUC is averaged; verdicts use the first."""
     methods: tuple[str, ...] = tuple(METHODS)
     """Fingerprint methods to compare; uap and weighted_errors are always among them."""
+    decided_by: str = "uap"
+    """Method whose scores the verdict is made of."""
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """All methods that are scored, each once."""
+        return tuple(dict.fromkeys(("uap", "weighted_errors", self.decided_by, *self.methods)))
 
 
 @dataclass(frozen=True)
@@ -198,7 +206,7 @@ def check(config: Config) -> None:
     _names("architecture", (zoo.victim_architecture,), ARCHITECTURES)
     _names("optimizer", zoo.optimizers, PEAK_RATES)
     _names("attack", config.extraction.attacks, EXTRACTIONS)
-    _names("method", verdict.methods, METHODS)
+    _names("method", (*verdict.methods, verdict.decided_by), METHODS)
     _within("alpha", verdict.alpha, 1e-6, 0.5)
     _within("n_draws", verdict.n_draws, 1, 10_000)
     _within("n_train", verdict.n_train, 1, 10_000)
@@ -220,11 +228,10 @@ def check(config: Config) -> None:
     _within("passes", config.uap.passes, 1, 10**6)
     for name in ("hidden", "embedding", "epochs", "batch_size", "span"):
         _within(f"encoder {name}", getattr(config.encoder, name), 1, 10**6)
-    for name in ("n_soft_piracy", "n_same_data"):
+    for name in ("n_soft_piracy", "n_same_data", "n_calibration_piracy"):
         _within(name, getattr(zoo, name), 0, 100_000)
     for n in zoo.n_other_piracy:
         _within("n_other_piracy", n, 0, 100_000)
-    _within("n_calibration_piracy", zoo.n_calibration_piracy, 0, zoo.n_homologous)
     _within("n_calibrate", verdict.n_calibrate, 1, 100_000)
     _within("n_natural", fingerprint.n_natural, 1, 10**6)
     _within("tau", config.encoder.tau, 0.02, 100.0)
@@ -361,10 +368,11 @@ PRESETS: dict[str, Config] = {
             n_homologous=69,
             n_same_data=8,
             n_other_piracy=(8, 8),
+            n_calibration_piracy=39,
         ),
         extraction=ExtractionConfig(budget=4.0, natural_share=0.25, rounds=5),
         fingerprint=_DIGITS_FINGERPRINT,
-        verdict=VerdictConfig(n_calibrate=39),
+        verdict=VerdictConfig(n_calibrate=39, decided_by="uap_ensemble"),
     ),
     "fashion_mnist-small": Config(
         data=DataConfig(name="fashion_mnist"),

@@ -99,31 +99,32 @@ def t_test_p(scored: Scored, row: int, draw: Draw, *seed: object) -> float:
     return paper_t_test(scored.scores[row], scored.scores[list(draw.calibration)].flatten(), numpy_rng("t", *seed))
 
 
-def claim_rates(
-    draws: Sequence[ScoredDraw], members: Sequence[Member], method: str, alpha: float
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Role to share accused by the conformal decision, and by the paper's t-test, over all draws' test models.
+def claim_rates(draws: Sequence[ScoredDraw], members: Sequence[Member], method: str, alpha: float) -> dict[str, float]:
+    """Role to share accused by the conformal decision on the method's scores, over all draws' test models.
 
-    The first is empty where calibration is too small to decide: "never accused" would be a merit it has not.
+    Empty where calibration is too small to decide: "never accused" would be a merit it has not.
     """
-    conformal: dict[str, list[bool]] = {}
-    t_test: dict[str, list[bool]] = {}
+    accused: dict[str, list[bool]] = {}
     for d in draws:
-        scored = d.chosen(method)
-        if scored is None:
+        if (scored := d.chosen(method)) is None or len(d.draw.calibration) < needed_for(alpha):
             continue
         scores = model_scores(scored)
         for row in d.draw.test:
-            role = members[row].role
-            if len(d.draw.calibration) >= needed_for(alpha):
-                conformal.setdefault(role, []).append(decision(scores, row, d.draw, alpha).claim == "piracy")
-            if scored.scores.shape[1] > 1:
-                p = t_test_p(scored, row, d.draw, method, d.draw.index, row)
-                t_test.setdefault(role, []).append(p <= alpha)
-    return (
-        {k: float(np.mean(v)) for k, v in conformal.items()},
-        {k: float(np.mean(v)) for k, v in t_test.items()},
-    )
+            claim = decision(scores, row, d.draw, alpha).claim
+            accused.setdefault(members[row].role, []).append(claim == "piracy")
+    return {role: float(np.mean(claims)) for role, claims in accused.items()}
+
+
+def t_test_rates(draws: Sequence[ScoredDraw], members: Sequence[Member], method: str, alpha: float) -> dict[str, float]:
+    """Role to share accused by the paper's t-test on the method's scores, which must stand by view."""
+    accused: dict[str, list[bool]] = {}
+    for d in draws:
+        if (scored := d.chosen(method)) is None:
+            continue
+        for row in d.draw.test:
+            p = t_test_p(scored, row, d.draw, method, d.draw.index, row)
+            accused.setdefault(members[row].role, []).append(p <= alpha)
+    return {role: float(np.mean(claims)) for role, claims in accused.items()}
 
 
 def left_out_rates(
@@ -178,17 +179,20 @@ def attack_of(member: Member) -> str:
 
 
 def verdicts(first: ScoredDraw, panelists: Panelists, config: VerdictConfig) -> list[Verdict]:
-    """What is said of every test model of draw 0: the paper's method and weighted errors side by side."""
+    """What is said of every test model of draw 0: the deciding method and weighted errors side by side."""
     members = panelists.members
     uap, errors = first.chosen("uap"), first.chosen("weighted_errors")
     assert uap is not None
     assert errors is not None
     similarity, weights = model_scores(uap), model_scores(errors)
-    calibrated = calibration_scores(similarity, first.draw)
+    decider = first.chosen(config.decided_by)
+    assert decider is not None
+    deciding = model_scores(decider)
+    calibrated = calibration_scores(deciding, first.draw)
     found = []
     for row in first.draw.test:
         member = members[row]
-        by_uap = decision(similarity, row, first.draw, config.alpha)
+        by_uap = decision(deciding, row, first.draw, config.alpha)
         by_errors = decision(weights, row, first.draw, config.alpha)
         found.append(
             Verdict(

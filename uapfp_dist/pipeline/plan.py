@@ -203,8 +203,7 @@ def _members(config: Config, seed: int, data: DataSpec, n_own: int) -> Iterable[
             yield Member(role, build.model(origin, architecture, optimizer, number, stolen))
 
     yield from pirates("piracy", victim, "hard", zoo.n_piracy)
-    innocents = list(trained("homologous", homologous, zoo.n_homologous))
-    yield from innocents
+    yield from trained("homologous", homologous, zoo.n_homologous)
     yield from trained("same_data", Trained("victim_set"), zoo.n_same_data)
     yield from pirates("soft_piracy", victim, config.extraction.soft_labels, zoo.n_soft_piracy)
     for i, n in enumerate(zoo.n_other_piracy):
@@ -213,10 +212,12 @@ def _members(config: Config, seed: int, data: DataSpec, n_own: int) -> Iterable[
         yield Member("other_victim", other)
         yield from pirates("other_victim_piracy", other, "hard", n)
     # One pirate per victim: many of one victim would be the same model many times over (protocol 3.1).
-    thieves = build.cells(zoo.n_calibration_piracy)
-    for innocent, (i, architecture, optimizer) in zip(innocents, thieves, strict=False):
-        origin = build.theft(innocent.spec, attack_in_turn(config, i), "hard")
+    for i, architecture, optimizer in build.cells(zoo.n_calibration_piracy):
+        number = _model_seed(seed, "calibration_victim", i)
+        robbed = build.model(homologous, zoo.victim_architecture, None, number, learnt)
+        yield Member("other_victim", robbed)
         number = _model_seed(seed, "calibration_piracy", i)
+        origin = build.theft(robbed, attack_in_turn(config, i), "hard")
         yield Member("calibration_piracy", build.model(origin, architecture, optimizer, number, stolen))
 
 

@@ -18,6 +18,7 @@ from uapfp_dist.pipeline.judging import (
     model_scores,
     power,
     rename_groups,
+    t_test_rates,
     tpr,
     verdicts,
 )
@@ -39,8 +40,10 @@ def make_report(plan: Plan, panelists: Panelists, draws: Sequence[ScoredDraw], p
     """Everything that follows from the scored draws."""
     members, alpha = panelists.members, plan.config.verdict.alpha
     areas, soft = auc_table(draws, members), auc_table(draws, members, "soft_piracy")
-    conformal, t_test = claim_rates(draws, members, "uap", alpha)
-    errors_conformal, _ = claim_rates(draws, members, "weighted_errors", alpha)
+    decided_by = plan.config.verdict.decided_by
+    conformal = claim_rates(draws, members, decided_by, alpha)
+    errors_conformal = claim_rates(draws, members, "weighted_errors", alpha)
+    t_test = t_test_rates(draws, members, "uap", alpha)
     first = draws[0].chosen("uap")
     assert first is not None
     fraction = first.candidate.block.split("@")[1]
@@ -72,8 +75,8 @@ def make_report(plan: Plan, panelists: Panelists, draws: Sequence[ScoredDraw], p
             "conformal": rename_groups(conformal),
             "t_test": rename_groups(t_test),
             "conformal_weighted_errors": rename_groups(errors_conformal),
-            "architecture_left_out": left_out_rates(draws, members, "uap", alpha, lambda m: m.spec.architecture),
-            "optimizer_left_out": left_out_rates(draws, members, "uap", alpha, lambda m: m.spec.recipe.optimizer),
+            "architecture_left_out": left_out_rates(draws, members, decided_by, alpha, lambda m: m.spec.architecture),
+            "optimizer_left_out": left_out_rates(draws, members, decided_by, alpha, lambda m: m.spec.recipe.optimizer),
         },
         "power": {
             "conformal": conformal.get("piracy", math.nan),
@@ -87,6 +90,7 @@ def make_report(plan: Plan, panelists: Panelists, draws: Sequence[ScoredDraw], p
             "other_victim": len(draws[0].draw.calibration_piracy),
             "needed": needed_for(alpha),
         },
+        "decided_by": decided_by,
         "unique_queries_per_suspect": first.queries,
         "draws": len(draws),
         "choices": {m: _choices(draws, m) for m in draws[0].methods},
@@ -125,7 +129,7 @@ def remarks(areas: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) -> list[s
         equal = [
             f"{method} ({table['chosen'][group].mean:.2f})"
             for method, table in areas.items()
-            if method not in ("uap", "uap_paper", "uap_controls", "uap_weighted")
+            if method not in ("uap", "uap_paper", "uap_controls", "uap_weighted", "uap_ensemble")
             and table["chosen"][group].mean >= ours - 0.005
         ]
         if equal:

@@ -1,7 +1,7 @@
 """One draw: fit every method on the training models, choose its format there, score everybody."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -45,18 +45,19 @@ class ScoredDraw:
 def score_draw(panel: Panel, draw: Draw, methods: Sequence[str], config: EncoderConfig, seed: str) -> ScoredDraw:
     """Fit and score `methods` on `draw`; nothing here looks at a calibration or test model's role."""
     name = f"{seed}/{draw.index}"
+    folds = [draw.training, *(fold for fold, _ in leave_pairs_out(draw.training))]
+    asked = Request(panel, Candidate("", "prob"), folds, config, name)
     scored = {
-        method: tuple(_score(panel, draw, method, c, config, name) for c in METHODS[method].candidates(panel))
+        method: tuple(_score(replace(asked, candidate=c), draw, method) for c in METHODS[method].candidates(panel))
         for method in methods
     }
     return ScoredDraw(draw, scored, _attack_out(panel, draw))
 
 
-def _score(panel: Panel, draw: Draw, method: str, candidate: Candidate, config: EncoderConfig, seed: str) -> Scored:
-    held_out = leave_pairs_out(draw.training)
-    folds = [draw.training, *(fold for fold, _ in held_out)]
+def _score(request: Request, draw: Draw, method: str) -> Scored:
+    panel, candidate, held_out = request.panel, request.candidate, leave_pairs_out(draw.training)
     way = METHODS[method]
-    scores = way.score(Request(panel, candidate, folds, config, seed))
+    scores = way.score(request)
     means = scores.mean(2)
     piracy = torch.stack([means[i + 1, pair[0]] for i, (_, pair) in enumerate(held_out)])
     homologous = torch.stack([means[i + 1, pair[1]] for i, (_, pair) in enumerate(held_out)])

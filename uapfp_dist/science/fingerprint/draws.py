@@ -36,7 +36,7 @@ class Draw:
     """Homologous models that train nothing and are not tested."""
     test: tuple[int, ...]
     calibration_piracy: tuple[int, ...] = ()
-    """Pirates of one homologous model each, none of which trains: they calibrate against piracy of other victims."""
+    """Pirates of an other victim each, which nobody else steals from: they calibrate against piracy of other victims."""
 
     def tested(self, members: Sequence[Member], *roles: str) -> list[int]:
         """Test rows with one of `roles`."""
@@ -95,9 +95,8 @@ def make_draw(
     suspects = [row for row in _rows(members, *PIRATES, *INNOCENTS) if row not in used]
     bases = {members[row].spec.id for row in (0, *suspects)}
     suspects += [row for row in _rows(members, *MODIFIED) if members[row].spec.root.id in bases]
-    trained = {members[row].spec.id for row in train_homologous}
-    strangers = [row for row in _rows(members, "calibration_piracy") if members[row].group_of_victim not in trained]
     training = TrainingSet(tuple(train_piracy), tuple(train_homologous), tuple(train_other))
+    strangers = _rows(members, "calibration_piracy")
     return Draw(index, training, tuple(calibration), tuple(sorted(suspects)), tuple(strangers))
 
 

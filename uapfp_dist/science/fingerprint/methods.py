@@ -1,7 +1,8 @@
 """Fingerprint methods by name. To add one: an object that scores a panel, a line in METHODS."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.science.blackbox import k_of
 from uapfp_dist.science.encoder import EncoderConfig, EncoderStack, fit_encoders
 from uapfp_dist.science.fingerprint.draws import TrainingSet
 from uapfp_dist.science.fingerprint.panel import Panel
@@ -32,6 +34,7 @@ class Candidate:
     """One way to run a method: which answers, as probabilities or labels."""
 
     block: str
+    """Or several, joined by `+`."""
     format: Format
 
 
@@ -46,6 +49,8 @@ class Request:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     seed: str = ""
     """Names the randomness of encoders."""
+    memo: dict[tuple[str, Candidate], Tensor] = field(default_factory=dict)
+    """Encoders' scores of the same panel, folds and seed, so that rows that share an encoder fit it once."""
 
 
 class Method(Protocol):
@@ -90,7 +95,10 @@ class EncoderMethod:
 
     def score(self, request: Request) -> Tensor:
         """(S, M, V) cosines to the victim's fingerprint of the same view."""
-        return similarities(self.fit(request), request.panel, request.candidate)
+        key = (f"{self.perturbation}/{self.other_victims_too}", request.candidate)
+        if key not in request.memo:
+            request.memo[key] = similarities(self.fit(request), request.panel, request.candidate)
+        return request.memo[key]
 
     def fit(self, request: Request) -> EncoderStack:
         """The encoders of all folds."""
@@ -236,9 +244,6 @@ class WeightedLabels:
 def weighted_scores(agree: Tensor, piracy: list[int], innocent: list[int], n_images: int) -> Tensor:
     """Naive-Bayes log odds over the `n_images` images that separate the training models best.
 
-    With a = (agreeing piracy + .5) / (piracy + 1) and b likewise over innocents, the images with the largest a (1 - b)
-    are kept; a model gains log(a / b) where it agrees and log((1 - a) / (1 - b)) where it does not.
-
     Args:
         agree: (M, E) bool: the model says what the victim says.
         piracy: training rows.
@@ -248,11 +253,70 @@ def weighted_scores(agree: Tensor, piracy: list[int], innocent: list[int], n_ima
     Returns:
         (M,) scores.
     """
+    odds, worth = log_odds(agree, piracy, innocent)
+    return odds[:, worth.argsort(descending=True, stable=True)[:n_images]].sum(1).float()
+
+
+def log_odds(agree: Tensor, piracy: list[int], innocent: list[int]) -> tuple[Tensor, Tensor]:
+    """What each image says of each model, and how well it separates the training models.
+
+    With a = (agreeing piracy + .5) / (piracy + 1) and b likewise over innocents, a model gains log(a / b) where it
+    agrees and log((1 - a) / (1 - b)) where it does not; an image is worth a (1 - b).
+
+    Returns:
+        (M, E) float64 log odds and (E,) worth.
+    """
     a = (agree[piracy].double().sum(0) + 0.5) / (len(piracy) + 1)
     b = (agree[innocent].double().sum(0) + 0.5) / (len(innocent) + 1)
-    best = (a * (1 - b)).argsort(descending=True, stable=True)[:n_images]
-    gain, loss = (a / b).log()[best], ((1 - a) / (1 - b)).log()[best]
-    return torch.where(agree[:, best], gain, loss).sum(1).float()
+    return torch.where(agree, (a / b).log(), ((1 - a) / (1 - b)).log()), a * (1 - b)
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Encoders at every radius and in every format, averaged instead of chosen.
+
+    Five training models a side choose a radius and a format hardly better than chance, and encoders of different
+    fingerprints err on different models. Each encoder's cosines are first put on the scale on which its training piracy
+    has mean 1 and its training innocents mean 0.
+    """
+
+    about: str
+    encoders: tuple[EncoderMethod, ...]
+    by_view: bool = True
+
+    def candidates(self, panel: Panel) -> tuple[Candidate, ...]:
+        """All radii offered, in a format and the poorer ones, which are made of the same answers."""
+        return tuple(Candidate("+".join(_blocks(panel, "uap")), fmt) for fmt in panel.formats)
+
+    def sent(self, candidate: Candidate) -> tuple[str, ...]:
+        """Clean and perturbed points at every radius."""
+        return (CLEAN, *candidate.block.split("+"))
+
+    def score(self, request: Request) -> Tensor:
+        """(S, M, V) means over encoders, in units of the distance between training piracy and training innocents."""
+        formats = [fmt for fmt in request.panel.formats if told(fmt) <= told(request.candidate.format)]
+        blocks = request.candidate.block.split("+")
+        parts = [(e, Candidate(b, f)) for e in self.encoders for b in blocks for f in formats]
+        scores = [in_gaps(e.score(replace(request, candidate=c)), request.folds) for e, c in parts]
+        return torch.stack(scores).mean(0)
+
+
+def told(fmt: Format) -> float:
+    """How many numbers an answer of that format holds: the order of formats by what they give away."""
+    return math.inf if fmt == "prob" else 0 if fmt == "hard" else k_of(fmt)
+
+
+def in_gaps(scores: Tensor, folds: Sequence[TrainingSet]) -> Tensor:
+    """(S, M, V) scores, each scorer's scaled so that its training piracy has mean 1 and its training innocents mean 0.
+
+    A scorer that does not tell its own training models apart is worth nothing: it gives 0 for everybody.
+    """
+
+    def scaled(of_one: Tensor, fold: TrainingSet) -> Tensor:
+        low, high = (of_one[list(rows)].mean() for rows in (fold.innocent(True), fold.piracy))
+        return (of_one - low) / (high - low) if high > low else torch.zeros_like(of_one)
+
+    return torch.stack([scaled(of_one, fold) for of_one, fold in zip(scores, folds, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -293,12 +357,16 @@ def _blocks(panel: Panel, images: str) -> list[str]:
     return [images]
 
 
+_UAP = EncoderMethod("UAPs in turn over the views, norm and format chosen on training models", "uap")
+_CONTROLS = EncoderMethod("as uap, the encoder also learns other-victim piracy", "uap", True)
+
 METHODS: dict[str, Method] = {
     "uap_paper": EncoderMethod("one UAP of the paper's norm", PAPER),
     "uap_deepfool": EncoderMethod("one UAP of the paper's norm, made by the DeepFool loop", DEEPFOOL),
-    "uap": EncoderMethod("UAPs in turn over the views, norm and format chosen on training models", "uap"),
-    "uap_controls": EncoderMethod("as uap, the encoder also learns other-victim piracy", "uap", True),
+    "uap": _UAP,
+    "uap_controls": _CONTROLS,
     "uap_weighted": WeightedLabels("labels on x + v weighted by the training models, no encoder", "uap"),
+    "uap_ensemble": Ensemble("uap and uap_controls at every norm and format, averaged", (_UAP, _CONTROLS)),
     "clean": EncoderMethod("clean points only", CLEAN),
     "random": EncoderMethod("random vectors of the UAPs' norm, in turn over the views", "random"),
     "lap": EncoderMethod("local perturbation (DeepFool) at the UAP's norm", "lap"),
