@@ -11,6 +11,11 @@ answers  ask 200 views x 100 points as unique images once and gather, against as
 
 workers  share of the workers' time that a small evaluation spends on models
 
+noop     10,000 specs that do nothing through the real pool: specs per second, the driver's memory
+
+scaling  the zoo stage of digits: two workers against one, busy time, Ray against a bare process pool (idle machine,
+         two cores; minutes)
+
 peers    DeepFool and UAP of torchattacks and ART on the same net, images and radius (pip install 'uapfp_dist[peers]')
 """
 
@@ -44,7 +49,7 @@ from uapfp_dist.science.zoo import Net, build
 from uapfp_dist.specs import DataSpec, Recipe, UapConfig
 from uapfp_dist.types import Probe
 
-Part = Literal["uap", "answers", "workers", "peers"]
+Part = Literal["uap", "answers", "workers", "noop", "scaling", "peers"]
 CPU = torch.device("cpu")
 UAP_IMAGES = 300
 CHECK_EVERY = 25
@@ -60,7 +65,7 @@ N_POINTS, N_VIEWS = 100, 200
 class Benchmark:
     """Measure ratios; several minutes with Fashion-MNIST."""
 
-    parts: tuple[Part, ...] = ("uap", "answers", "workers", "peers")
+    parts: tuple[Part, ...] = ("uap", "answers", "workers", "noop", "scaling", "peers")
     """What to measure; peers is skipped where their libraries are not installed."""
     data_root: Path | None = None
     """Folder with Fashion-MNIST in torchvision's layout; without it the perturbations are measured on digits alone."""
@@ -288,16 +293,31 @@ def against_peers(bench: Bench) -> dict[str, Any] | None:
     return peers.compare(bench.name, bench.net, bench.own, bench.held_out)
 
 
+def on_cluster(parts: tuple[Part, ...]) -> dict[str, Any]:
+    """The parts that are about Ray."""
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # our own local session
+    import benchmark_cluster  # Ray takes seconds to import
+
+    found: dict[str, Any] = {}
+    if "noop" in parts:
+        found["noop"] = benchmark_cluster.noop(small_evaluation())
+    if "scaling" in parts:
+        found["scaling"] = benchmark_cluster.scaling(small_evaluation())
+    return found
+
+
 def measure(chosen: Benchmark) -> dict[str, Any]:
     """Every part asked for."""
     found: dict[str, Any] = {}
-    benches = victims(chosen)
+    benches = victims(chosen) if {"uap", "answers", "peers"} & set(chosen.parts) else []
     if "uap" in chosen.parts:
         found["uap"] = {bench.name: uap_ratio(bench) for bench in benches}
     if "answers" in chosen.parts:
         found["answers"] = answers_ratio(benches[0])
     if "workers" in chosen.parts:
         found["workers"] = workers_busy(chosen.workers)
+    if {"noop", "scaling"} & set(chosen.parts):
+        found |= on_cluster(chosen.parts)
     if "peers" in chosen.parts:
         found["peers"] = against_peers(benches[-1])
     return found

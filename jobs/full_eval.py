@@ -8,11 +8,12 @@ Any field of the configuration can be changed: --zoo.n-piracy 20. Running the sa
 """
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 import tyro
 
+from uapfp_dist.ablations import run_grid
 from uapfp_dist.app import Surroundings, main, run
 from uapfp_dist.config import Config, preset
 
@@ -26,6 +27,8 @@ class FullEval:
     scale; fashion_mnist-small, cifar10-small or tiny_imagenet-small."""
     seed: int = 0
     """Every random choice follows from it."""
+    ablations: bool = False
+    """Also the grid of Figure 6 left on the answers, n_points by top_k; jobs/ablations.py does any other."""
     surroundings: Annotated[Surroundings, tyro.conf.arg(name="")] = field(default_factory=Surroundings)
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
 
@@ -46,6 +49,9 @@ def job() -> None:
     """Parse and run."""
     chosen = parse(sys.argv[1:])
     run(chosen.config, chosen.preset, chosen.seed, chosen.surroundings)
+    if chosen.ablations:
+        around = replace(chosen.surroundings, report=None)  # that file holds the evaluation's
+        run_grid(chosen.config, chosen.preset, chosen.seed, around, ())
 
 
 if __name__ == "__main__":

@@ -19,6 +19,19 @@ MAY_IMPORT = {
     "pipeline": {"pipeline", "science", "config", "runtime", "store", "progress", "specs", "types", "errors"},
     "progress": {"pipeline", "specs", "types"},
     "suspects": {"suspects", "science", "specs", "types", "errors"},
+    "verification": {
+        "verification",
+        "suspects",
+        "science",
+        "pipeline",
+        "config",
+        "runtime",
+        "store",
+        "progress",
+        "specs",
+        "types",
+        "errors",
+    },
     "tracking": {"specs", "types", "errors", "runtime"},
     "cluster": {"cluster", "pipeline", "progress", "runtime", "store", "config", "specs", "types", "errors"},
 }
@@ -27,7 +40,7 @@ MAY_IMPORT = {
 ONLY_IN = {"ray": ("cluster",), "mlflow": ("tracking",)}
 """Libraries that one part keeps from all others. A job may import them late, inside a function."""
 
-JOINERS = ("app", "__init__")
+JOINERS = ("app", "ablations", "__init__")
 """Parts that know every part; they import `cluster` and `tracking` only inside functions."""
 
 PICKLES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
@@ -112,6 +125,9 @@ def test_every_part_has_a_rule() -> None:
         ("pipeline/steps.py", "import ray.util"),
         ("pipeline/arbiter.py", "from uapfp_dist.tracking import MlflowTracker"),
         ("pipeline/arbiter.py", "from uapfp_dist.app import run"),
+        ("verification/enroll.py", "from uapfp_dist.cluster.pool import RayPool"),
+        ("verification/kit.py", "import mlflow"),
+        ("suspects/http.py", "from uapfp_dist.verification.kit import Kit"),
         ("tracking.py", "import ray"),
         ("cluster/arbiter.py", "import mlflow"),
         ("app.py", "from uapfp_dist.cluster.pool import RayPool"),

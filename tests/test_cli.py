@@ -11,9 +11,7 @@ import pytest
 from PIL import Image
 from system import JOB, NO_DATABASE, flags, free_ports, job, tiny
 
-from uapfp_dist.cluster.session import Machine, workers_for
 from uapfp_dist.config import PRESETS
-from uapfp_dist.errors import UserError
 from uapfp_dist.science.data import DATASETS
 from uapfp_dist.science.extraction import EXTRACTIONS
 from uapfp_dist.science.fingerprint.methods import METHODS
@@ -31,8 +29,6 @@ class Result:
 
 
 Run = Callable[..., Result]
-
-TWO_CPUS, ONE_GPU, THREE_GPUS = Machine(2, 0.0), Machine(8, 1.0), Machine(16, 3.0)
 
 
 @pytest.fixture
@@ -205,12 +201,6 @@ def ended(folder: Path, *arguments: str) -> Result:
         return Result(code, running.stdout, running.stderr)
 
 
-def test_an_mlflow_server_that_does_not_answer(tmp_path: Path) -> None:
-    """Known within seconds, before a zoo is trained for hours, though the tracker lives in the arbiter's process."""
-    uri = f"http://127.0.0.1:{free_ports(1)[0]}"
-    refused(ended(tmp_path, "--mlflow-uri", uri, "--workers", "1"), "mlflow", uri, "--mlflow-uri")
-
-
 def test_a_database_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "torn.db").write_text(NO_DATABASE)
     refused(ended(tmp_path, "--mlflow-uri", f"sqlite:///{tmp_path}/torn.db", "--workers", "0"), "mlflow", "torn.db")
@@ -220,39 +210,3 @@ def test_a_database_that_is_none(tmp_path: Path) -> None:
 def test_a_ray_cluster_that_does_not_answer(scheme: str, tmp_path: Path) -> None:
     address = f"{scheme}127.0.0.1:{free_ports(1)[0]}"
     refused(ended(tmp_path, "--address", address), "ray", address, "--address")
-
-
-@pytest.mark.parametrize(
-    ("machine", "workers", "share", "words"),
-    [
-        (TWO_CPUS, 3, None, "at most 2 .*got 3"),
-        (TWO_CPUS, None, 1.0, "gpus-per-worker: expected a cluster with GPUs"),
-        (ONE_GPU, 2, None, "at most 1 .*got 2"),
-        (ONE_GPU, 1, 2.0, "gpus-per-worker"),
-        (ONE_GPU, None, 2.0, "gpus-per-worker"),
-        (THREE_GPUS, None, 1.5, "gpus-per-worker"),
-        (THREE_GPUS, 7, 0.4, "at most 6 .*got 7"),
-    ],
-)
-def test_a_cluster_that_is_too_small(machine: Machine, workers: int | None, share: float | None, words: str) -> None:
-    """Ray would wait for ever for what it cannot give; no GPU is cut in two (three of 0.4 do not fit on one)."""
-    with pytest.raises(UserError, match=words):
-        workers_for(machine, workers, share)
-
-
-@pytest.mark.parametrize(
-    ("machine", "workers", "share", "expected"),
-    [
-        (TWO_CPUS, None, None, (2, 0.0)),
-        (ONE_GPU, None, None, (1, 1.0)),
-        (ONE_GPU, 2, 0.5, (2, 0.5)),
-        (ONE_GPU, None, 0.1, (8, 0.1)),
-        (ONE_GPU, 8, 0.0, (8, 0.0)),
-        (THREE_GPUS, None, 0.4, (6, 0.4)),
-        (THREE_GPUS, None, 2.0, (1, 2.0)),
-    ],
-)
-def test_as_many_workers_as_fit(
-    machine: Machine, workers: int | None, share: float | None, expected: tuple[int, float]
-) -> None:
-    assert workers_for(machine, workers, share) == expected

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import pytest
+import torch
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.pipeline.schedule import execute
@@ -40,21 +41,19 @@ class FakePool:
 
     def __init__(self, size: int, failing: tuple[str, ...] = (), pick: Callable[[int], int] = lambda n: 0) -> None:
         self.size, self._failing, self._pick = size, failing, pick
+        self.queue: deque[Task] = deque()
         self.running: list[Task] = []
         self.started: list[str] = []
         self.loads: list[int] = []
 
-    @property
-    def free(self) -> int:
-        return self.size - len(self.running)
-
     def submit(self, spec: Spec) -> None:
-        assert self.free > 0, "submitted more than there is room for"
         assert isinstance(spec, Task)
-        self.running.append(spec)
-        self.started.append(spec.name)
+        self.queue.append(spec)
 
     def wait(self, timeout: float) -> list[Outcome]:
+        while self.queue and len(self.running) < self.size:
+            self.running.append(self.queue.popleft())
+            self.started.append(self.running[-1].name)
         self.loads.append(len(self.running))
         spec = self.running.pop(self._pick(len(self.running)))
         return [Failed(spec, "broke") if spec.name in self._failing else Done(spec, 1.0, "fake")]
@@ -225,3 +224,25 @@ def test_any_other_error_is_a_value() -> None:
     assert [f.lost for f in failed] == [False, True]
     assert "ZeroDivisionError: by nought" in failed[0].error
     assert __file__.rsplit("/", 1)[-1] in failed[0].error, "where it happened"
+    assert failed[0].details.splitlines()[-1] == "ZeroDivisionError: by nought"
+    assert "stumble" in failed[0].details
+    assert not failed[0].transient
+
+
+@pytest.mark.parametrize("error", [ConnectionError("gone"), MemoryError(), torch.OutOfMemoryError("full")])
+def test_errors_that_may_pass_are_told_apart(error: Exception) -> None:
+    def stumble(spec: Spec) -> None:
+        raise error
+
+    (failed,) = execute([Task("a")], SerialPool(stumble), nothing)
+    assert isinstance(failed, Failed)
+    assert failed.transient
+
+
+def test_the_pool_has_its_next_work_before_the_outcome_is_looked_at() -> None:
+    """Whoever looks at an outcome may take its time: a worker must not wait for that."""
+    a = Task("a")
+    pool = FakePool(1)
+    outcomes = execute([a, Task("b", (a,))], pool, nothing)
+    assert next(outcomes).spec == a
+    assert [task.name for task in pool.queue] == ["b"]

@@ -4,6 +4,9 @@ import json
 import os
 import pickle
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -115,6 +118,14 @@ def test_reading_a_torn_artifact_says_what_to_do(store: Store) -> None:
         store.get("model", "k")
 
 
+def test_a_torn_transfer_costs_no_artifact(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes over a network may be torn where the file is whole."""
+    read, answers = Store._read, iter([b"torn", None])
+    monkeypatch.setattr(Store, "_read", lambda self, path: next(answers) or read(self, path))
+    assert same(store)
+    assert Path(store.path("model", "k")).exists()
+
+
 def test_a_whole_artifact_under_another_name_is_foreign(store: Store) -> None:
     shutil.copy(store.path("model", "k"), store.path("model", "other"))
     assert not store.intact("model", "other")
@@ -186,6 +197,99 @@ def test_a_kind_of_url_whose_driver_is_not_installed() -> None:
     fsspec.register_implementation("uapfpmissing", "no.such.module.FS", errtxt="Install nosuch", clobber=True)
     with pytest.raises(UserError, match="Install nosuch"):
         Store("uapfpmissing://bucket/x")
+
+
+# --- many at a time
+
+
+def test_which_of_many_are_whole(store: Store) -> None:
+    """As one by one; torn ones are removed."""
+    for i in range(20):
+        store.put("answers", str(i), TENSORS, {"i": i})
+    torn = Path(store.path("answers", "7"))
+    torn.write_bytes(torn.read_bytes()[:-1])
+    wanted = [("answers", str(i)) for i in range(25)] + [("model", "k"), ("probe", "p")]
+    assert store.whole(wanted) == {pair for pair in wanted if store.intact(*pair)}
+    assert len(store.whole(wanted)) == 20
+    assert not torn.exists()
+    assert store.whole([]) == set()
+
+
+def test_what_was_whole_is_read_again_only_when_it_changed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    intact = Store.intact
+
+    def watched(self: Store, kind: str, key: str) -> bool:
+        read.append(key)
+        return intact(self, kind, key)
+
+    monkeypatch.setattr(Store, "intact", watched)
+    assert store.whole([("model", "k")]) == store.whole([("model", "k")]) == {("model", "k")}
+    assert read == ["k"]
+    Path(store.path("model", "k")).write_bytes(b"rot")
+    assert store.whole([("model", "k")]) == set()
+    assert store.whole([("model", "k")]) == set()
+    assert read == ["k", "k"]
+
+
+# --- many hosts
+
+
+def test_only_the_same_storage_shows_the_mark(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of the same name on a host's own disk does not."""
+    monkeypatch.setattr("uapfp_dist.store.SIGHT_SECONDS", 0.3)
+    first, second = store.leave_mark(), store.leave_mark()
+    assert first != second
+    assert Store(store.url).sees(first)
+    assert Store(store.url).sees(second)
+    elsewhere = Store(str(tmp_path / "elsewhere"))
+    elsewhere.leave_mark()
+    assert not elsewhere.sees(first)
+    Path(elsewhere.root, "marks", first).write_text("another mark")
+    assert not elsewhere.sees(first), "its name can be guessed from a listing, its content is looked at"
+
+
+def test_a_mark_that_shows_late_is_seen(store: Store, tmp_path: Path) -> None:
+    """Network disks may take a moment."""
+    mark = store.leave_mark()
+    shown = Path(store.root, "marks", mark)
+    hidden = shown.rename(tmp_path / "hidden")
+    threading.Timer(0.5, lambda: shutil.move(hidden, shown)).start()
+    assert store.sees(mark)
+
+
+def test_old_marks_are_removed_by_the_next(store: Store) -> None:
+    mark = store.leave_mark()
+    day, nonce = mark.split("-")
+    old = Path(store.root, "marks", mark).rename(Path(store.root, "marks", f"{int(day) - 31}-{nonce}"))
+    recent = Path(store.root, "marks", f"{int(day) - 29}-{nonce}")
+    recent.write_text("of a job that may still run")
+    store.leave_mark()
+    assert not old.exists()
+    assert recent.exists()
+
+
+def test_what_a_killed_writer_left_is_collected(store: Store, tmp_path: Path) -> None:
+    """Killed with SIGKILL between write and rename. A writer that may still be at work keeps its file."""
+    program = f"""
+import os, signal
+from uapfp_dist.store import Store
+os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
+Store({store.url!r}).put("model", "new", {{}}, {{}})
+"""
+    done = subprocess.run([sys.executable, "-c", program], timeout=120, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    (left,) = Path(store.root).rglob("*.tmp")
+    users = [Path(store.root, "theirs.tmp"), Path(store.root, "model", "notes.tmp")]
+    for path in users:
+        path.write_text("mine")
+    assert store.collect() == 0
+    for path in (left, *users):
+        os.utime(path, (0, 0))
+    assert store.collect() == 1
+    assert not left.exists()
+    assert all(path.exists() for path in users)
+    assert store.intact("model", "k")
 
 
 class Burglar:

@@ -22,16 +22,18 @@ import torch
 from uapfp_dist.config import Config, check
 from uapfp_dist.errors import UserError
 from uapfp_dist.pipeline.arbiter import Arbiter
-from uapfp_dist.pipeline.evaluate import evaluate, stored_in
+from uapfp_dist.pipeline.evaluate import evaluate, is_final, stored_in
 from uapfp_dist.pipeline.plan import Plan, make_plan
+from uapfp_dist.pipeline.publish import KIND, Publication, patience, publish
 from uapfp_dist.pipeline.report import Report, summary
+from uapfp_dist.pipeline.state import keep_plan
 from uapfp_dist.pipeline.steps import perform
 from uapfp_dist.pipeline.workbench import Workbench
 from uapfp_dist.progress import Progress
-from uapfp_dist.runtime import SerialPool, Tracker
+from uapfp_dist.runtime import Pool, SerialPool, Tracker
 from uapfp_dist.science.data import Dataset, load
 from uapfp_dist.science.data.splits import make_splits
-from uapfp_dist.specs import content_id
+from uapfp_dist.specs import DataSpec, content_id
 from uapfp_dist.store import Store
 
 
@@ -44,9 +46,11 @@ class Surroundings:
     data_root: Path | None = None
     """Folder of the images (default: $UAPFP_DATA); not needed for digits."""
     workers: int | None = None
-    """Worker processes (default: one per GPU, else one per CPU); 0 runs everything in this process, without Ray."""
+    """Worker processes at most (default: as many as the cluster has room for, also as nodes join); 0 runs everything in
+    this process, without Ray."""
     gpus_per_worker: float | None = None
-    """GPU share of each worker (default: 1 where the cluster has GPUs, else 0)."""
+    """GPU share of each worker (default: by architecture where the cluster has GPUs, a quarter for A-E and a whole one
+    for larger nets, else 0). Above 0 on a cluster that has no GPU yet asks its autoscaler for them."""
     address: str | None = None
     """Ray cluster to use (default: $RAY_ADDRESS, else a local one that ends with the job)."""
     mlflow_uri: str | None = None
@@ -69,7 +73,7 @@ class Places:
 
 def settle(s: Surroundings) -> Places:
     """Fill in the defaults. A submitted job works in a copy that is deleted: there, relative storage lies at home."""
-    storage = s.storage or os.environ.get("UAPFP_STORAGE") or "results"
+    storage = (s.storage or os.environ.get("UAPFP_STORAGE") or "results").removeprefix("file://")
     if "://" not in storage:
         base = Path.home() / "uapfp_dist" if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else Path.cwd()
         storage = str(base / Path(storage).expanduser())
@@ -96,46 +100,60 @@ def run(config: Config, name: str, seed: int, surroundings: Surroundings) -> dic
     """
     started = time.perf_counter()
     check(config)
-    _check_numbers(surroundings)
-    _check_report(surroundings.report)
+    check_numbers(surroundings)
+    check_report(surroundings.report)
     places = settle(surroundings)
     dataset = load(config.data.name, places.data_root, config.data.n_classes)
     plan = make_plan(config, seed, dataset)
     store = Store(places.storage)
+    store.collect()
     _keep_splits(store, plan, dataset)
+    keep_plan(store, plan, name)
     progress = Progress(workers=1)
-    if places.artifacts is None:
-        _tracker(places)  # a server that does not answer is told of now, not after the training
-    body = _finished(plan, store, places)
+    body = _finished(plan, store)
     if body is None:
         progress.say(f"{name}, seed {seed}: {len(plan.members)} models, storage {places.storage}")
         settings = {"preset": name, "data_note": dataset.note, **environment()}
-        report = _evaluate(plan, store, places, surroundings, progress, settings)
-        body = {"preset": name, **report.body}
-        if not body["failures"]:
-            store.put("report", plan.id, {}, body)
+        body = _evaluate(plan, store, places, surroundings, progress, settings).body
     else:
         progress.say("everything is in the store already: no model was trained")
-        body["models"] = {"trained": 0, "reused": len(plan.members), "failed": 0}
+        _show(plan, store, places, progress)
+        counts = body["models"]
+        body["models"] = {"trained": 0, "reused": counts["trained"] + counts["reused"], "failed": counts["failed"]}
     body["wall_seconds"] = round(time.perf_counter() - started, 2)
     body["environment"] = environment()
-    _write(surroundings.report, body)
+    write_report(surroundings.report, body)
     _tell(body, places)
     return body
 
 
-def _finished(plan: Plan, store: Store, places: Places) -> dict[str, Any] | None:
-    """The stored report, if every artifact is whole and the run is in MLflow."""
-    stored = stored_in(store)
-    if not store.intact("report", plan.id) or not all(stored(spec) for spec in plan.specs):
+def _finished(plan: Plan, store: Store) -> dict[str, Any] | None:
+    """The stored report, if nothing is left to do: every artifact is whole, or no further try could make it."""
+    if not store.intact(KIND, plan.id) or not store.intact("report", plan.id):
         return None
-    tracker = _tracker(places)
-    return store.get("report", plan.id).info if tracker.find(plan.id) else None
+    body = store.get("report", plan.id).info
+    failed = {failure["id"] for failure in body["failures"]}
+    wanted = [spec for spec in plan.specs if spec.id not in failed]
+    stored = stored_in(store, wanted)
+    return body if is_final(body) and all(stored(spec) for spec in wanted) else None
 
 
-def _tracker(places: Places) -> Any:
+def _show(plan: Plan, store: Store, places: Places, progress: Progress) -> None:
+    """Bring MLflow up to the stored report."""
+    publication = Publication.of(store.get(KIND, plan.id))
+    tracker = tracker_at(places)
+    try:
+        if tracker.find(plan.id, publication.digest) is None:
+            publish(publication, tracker, patience())
+    except ConnectionError as error:
+        progress.say(f"{error}; the report is in the store, the same command shows it there later")
+
+
+def tracker_at(places: Places) -> Tracker:
+    """MLflow at its place; nothing is sent yet."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines for every suspect
     from uapfp_dist.tracking import MlflowTracker  # two seconds of import that --help should not wait for
 
     for name in ("alembic", "mlflow"):  # they set their own levels when imported
@@ -147,7 +165,7 @@ def _evaluate(
     plan: Plan, store: Store, places: Places, s: Surroundings, progress: Progress, settings: dict[str, Any]
 ) -> Report:
     """Here where there is nothing to train or no Ray is wanted, else on Ray."""
-    stored = stored_in(store)
+    stored = stored_in(store, plan.specs)
     if s.workers == 0 or all(stored(spec) for spec in plan.specs):
         return _serial(plan, store, places, progress, settings)
     return _on_ray(plan, store, places, s, progress, settings)
@@ -156,7 +174,7 @@ def _evaluate(
 def _serial(plan: Plan, store: Store, places: Places, progress: Progress, settings: dict[str, Any]) -> Report:
     torch.set_num_threads(1)
     bench = Workbench(store, places.data_root, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    arbiter = Arbiter(plan, store, _tracker(places), threads=os.cpu_count() or 1)
+    arbiter = Arbiter(plan, store, tracker_at(places), threads=os.cpu_count() or 1)
     with closing(arbiter.close):
         return evaluate(plan, store, SerialPool(partial(perform, bench)), arbiter, progress, settings)
 
@@ -166,21 +184,32 @@ def _on_ray(
 ) -> Report:
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # our own local session; a cluster's setting goes first
     from uapfp_dist.cluster.arbiter import RayArbiter  # Ray takes seconds to import
-    from uapfp_dist.cluster.pool import RayPool
-    from uapfp_dist.cluster.session import session, workers_for
+    from uapfp_dist.cluster.session import session
 
     with session(s.address) as machine:
-        workers, gpus = workers_for(machine, s.workers, s.gpus_per_worker)
-        progress.workers = workers
-        progress.say(f"ray: {workers} workers, {gpus:g} GPUs each, of {machine.cpus} CPUs and {machine.gpus:g} GPUs")
-        make_tracker: Callable[[], Tracker] = partial(_tracker, places)
+        progress.say(f"ray: {machine.cpus} CPUs and {machine.gpus:g} GPUs" + ", and what joins" * machine.elastic)
+        make_tracker: Callable[[], Tracker] = partial(tracker_at, places)
         arbiter = RayArbiter(plan, places.storage, make_tracker, machine.cpus, progress)
-        pool = RayPool(workers, gpus, places.storage, places.data_root, s.spec_timeout)
-        try:
-            with closing(arbiter.close):
-                return evaluate(plan, store, pool, arbiter, progress, settings)
-        finally:
-            pool.close()
+        with ray_pool(machine, s, places, store, plan.data, progress) as pool, closing(arbiter.close):
+            return evaluate(plan, store, pool, arbiter, progress, settings)
+
+
+@contextmanager
+def ray_pool(
+    machine: Any, s: Surroundings, places: Places, store: Store, data: DataSpec, progress: Progress
+) -> Iterator[Pool]:
+    """Workers on a Ray session's `machine`, each of which proves that it sees the storage and these images."""
+    from uapfp_dist.cluster.packing import shares  # Ray takes seconds to import
+    from uapfp_dist.cluster.pool import RayPool
+    from uapfp_dist.cluster.worker import open_bench
+
+    opening = partial(open_bench, places.storage, places.data_root, store.leave_mark(), data)
+    share = shares(machine, s.workers, s.gpus_per_worker)
+    pool = RayPool(opening, share, s.spec_timeout, s.workers, machine.elastic, progress)
+    try:
+        yield pool
+    finally:
+        pool.close()
 
 
 @contextmanager
@@ -218,7 +247,7 @@ def environment() -> dict[str, str]:
     }
 
 
-def _check_numbers(s: Surroundings) -> None:
+def check_numbers(s: Surroundings) -> None:
     if s.workers is not None and s.workers < 0:
         raise UserError(f"workers: expected 0 (no Ray) or more, got {s.workers}; leave it out for one per CPU or GPU")
     if s.gpus_per_worker is not None and s.gpus_per_worker < 0:
@@ -227,14 +256,14 @@ def _check_numbers(s: Surroundings) -> None:
         raise UserError(f"spec-timeout: expected seconds above 0, got {s.spec_timeout:g}")
 
 
-def _check_report(path: Path | None) -> None:
+def check_report(path: Path | None) -> None:
     if path is not None and path.expanduser().is_dir():
         raise UserError(f"report: expected a file, {path} is a folder; name a file in it")
     if path is not None and not path.expanduser().resolve().parent.is_dir():
         raise UserError(f"report: expected an existing folder for {path}, found none; make it or name another file")
 
 
-def _write(path: Path | None, body: dict[str, Any]) -> None:
+def write_report(path: Path | None, body: dict[str, Any]) -> None:
     if path is not None:
         temporary = path.with_name(path.name + ".tmp")
         temporary.write_text(json.dumps(body, indent=1))
@@ -249,7 +278,8 @@ def _tell(body: dict[str, Any], places: Places) -> None:
         f"{models['trained']} models trained, {models['reused']} reused, {models['failed']} failed; {seconds:.0f} s. "
         f"Artifacts: {places.storage}"
     )
-    print(f"Tables and figures: mlflow ui --backend-store-uri {places.mlflow_uri}")
+    served = places.mlflow_uri.startswith("http")
+    print(f"Tables and figures: {'' if served else 'mlflow ui --backend-store-uri '}{places.mlflow_uri}")
     print("(in the page: experiment uapfp_dist, 'Model training', Runs)", flush=True)
 
 

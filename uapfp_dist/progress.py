@@ -1,18 +1,32 @@
-"""Stages, counts, ETA: one line that rewrites itself on a terminal, a line every few seconds in a log file."""
+"""How things stand: stages, ETA, who is at what, utilisation, failures. One line that rewrites itself on a terminal,
+a few lines every few seconds in a log file, and the same as numbers for whoever listens.
+"""
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TextIO
 
 from tqdm import tqdm
 
+from uapfp_dist.pipeline.wording import in_words
 from uapfp_dist.specs import Spec
 from uapfp_dist.types import Failed, Outcome
 
 LOG_SECONDS = 10.0
 TERMINAL_SECONDS = 0.5
+NOTE_SECONDS = 30.0
+"""Between two sets of numbers."""
+SHOWN_WORKERS = 4
+"""Of many workers, those that have been at their spec for longest."""
+SHOWN_LINES = 4
+"""Of a failure's traceback, the last ones."""
+
+InWork = Sequence[tuple[str, Spec, float]]
+"""(worker, its spec, seconds it has been at it)."""
+Listener = Callable[[dict[str, float], int], None]
+"""Takes numbers and the seconds since the start."""
 
 
 @dataclass
@@ -35,18 +49,27 @@ class Progress:
     """Counts outcomes by stage and says how things stand."""
 
     workers: int
+    """The most that stood at a time."""
     out: TextIO = field(default_factory=lambda: sys.stderr)
 
     def __post_init__(self) -> None:
         self._stages: dict[str, _Stage] = {}
         self._begun = time.monotonic()
         self._last = 0.0
+        self._noted = self._begun
         self._terminal = self.out.isatty()
+        self._in_work: Callable[[], InWork] = lambda: ()
+        self._listener: Listener = lambda numbers, seconds: None
 
     def expect(self, specs: Iterable[Spec]) -> None:
         """What is to come."""
         for spec in specs:
             self._stages.setdefault(spec.stage, _Stage()).total += 1
+
+    def watch(self, pool: object, listener: Listener | None = None) -> None:
+        """Ask `pool` who is at what, where it knows; tell `listener` the numbers twice a minute."""
+        self._in_work = getattr(pool, "in_work", self._in_work)
+        self._listener = listener or self._listener
 
     def observe(self, outcome: Outcome) -> None:
         """Count one outcome; a failure is told at once, with its cause."""
@@ -54,7 +77,7 @@ class Progress:
         if isinstance(outcome, Failed):
             stage.failed += 1
             if not outcome.lost:
-                self.say(f"FAILED {outcome.spec.kind} {outcome.spec.id}: {outcome.error}")
+                self._tell_failure(outcome)
         elif outcome.reused:
             stage.reused += 1
         else:
@@ -65,13 +88,29 @@ class Progress:
             stage.ended = now
         self.tick()
 
+    def _tell_failure(self, outcome: Failed) -> None:
+        spec = outcome.spec
+        self.say(f"FAILED {spec.kind} {spec.id} ({in_words(spec)}): {outcome.error}")
+        for line in outcome.details.splitlines()[-SHOWN_LINES:]:
+            self.say(f"    {line}")
+
     def tick(self) -> None:
-        """Show how things stand, if it is time."""
+        """Show how things stand, and tell the listener, if it is time."""
         now = time.monotonic()
+        if now - self._noted >= NOTE_SECONDS:
+            self.note()
         if now - self._last < (TERMINAL_SECONDS if self._terminal else LOG_SECONDS):
             return
         self._last = now
-        self._show("  ".join(filter(None, (self._line(name) for name in self._stages))))
+        in_work = list(self._in_work())
+        self._show("  ".join([*filter(None, map(self._line, self._stages)), *self._load(in_work)]))
+        if not self._terminal:
+            self._show_workers(in_work)
+
+    def note(self) -> None:
+        """Tell the listener the numbers now."""
+        self._noted = time.monotonic()
+        self._listener(self.numbers(), round(self._noted - self._begun))
 
     def step(self, stage: str, done: int, total: int) -> None:
         """Progress of a stage that is not made of specs."""
@@ -105,6 +144,24 @@ class Progress:
         open_stages = [name for name, stage in self._stages.items() if stage.settled < stage.total]
         return open_stages[0] if open_stages else next(reversed(self._stages), "")
 
+    def _load(self, in_work: InWork) -> list[str]:
+        """Workers at work, how much of their time so far went into specs, and what waits for one."""
+        if not in_work:
+            return []
+        share = self._utilisation(in_work)
+        used = "" if share is None else f", {share:.0%} used"
+        return [f"| {len(in_work)} of {self.workers} workers busy{used}, {self._waiting(in_work)} specs wait"]
+
+    def _waiting(self, in_work: InWork) -> int:
+        return max(0, sum(stage.total - stage.settled for stage in self._stages.values()) - len(in_work))
+
+    def _show_workers(self, in_work: InWork) -> None:
+        longest = sorted(in_work, key=lambda entry: -entry[2])
+        for worker, spec, seconds in longest[:SHOWN_WORKERS]:
+            self.say(f"    {worker}: {in_words(spec)}, for {seconds:.0f} s")
+        if len(longest) > SHOWN_WORKERS:
+            self.say(f"    and {len(longest) - SHOWN_WORKERS} more, for a shorter time")
+
     def _show(self, text: str) -> None:
         elapsed = tqdm.format_interval(time.monotonic() - self._begun)
         line = f"[{elapsed}] {text}"
@@ -121,6 +178,18 @@ class Progress:
         zoo = self._stages.get("zoo", _Stage())
         return {"trained": zoo.done, "reused": zoo.reused, "failed": zoo.failed}
 
+    def numbers(self) -> dict[str, float]:
+        """How things stand: `<stage>_done`, `_reused`, `_failed` and `_total`, workers, specs in work and waiting."""
+        in_work = list(self._in_work())
+        found: dict[str, float] = {}
+        for name, stage in self._stages.items():
+            for what in ("done", "reused", "failed", "total"):
+                found[f"{name}_{what}"] = float(getattr(stage, what))
+        found |= {"workers": float(self.workers), "in_work": float(len(in_work))}
+        found["waiting"] = float(self._waiting(in_work))
+        share = self._utilisation(in_work)
+        return found if share is None else {**found, "utilisation": share}
+
     def seconds(self) -> dict[str, float]:
         """Stage to wall seconds from the start of its first to the end of its last spec (stages overlap)."""
         return {
@@ -131,7 +200,15 @@ class Progress:
     def busy(self) -> float | None:
         """Share of the workers' time between first and last spec that went into specs; None if none was performed."""
         spans = [s for s in self._stages.values() if s.started and s.ended and s.busy]
+        return self._share(spans, max((s.ended or 0.0 for s in spans), default=0.0))
+
+    def _utilisation(self, in_work: InWork) -> float | None:
+        """The same up to now, with what is in work."""
+        spans = [s for s in self._stages.values() if s.started and s.busy]
+        return self._share(spans, time.monotonic(), sum(seconds for _, _, seconds in in_work))
+
+    def _share(self, spans: Sequence[_Stage], until: float, more: float = 0.0) -> float | None:
         if not spans:
             return None
-        wall = max(s.ended or 0.0 for s in spans) - min(s.started or 0.0 for s in spans)
-        return sum(s.busy for s in spans) / (wall * max(1, self.workers))
+        wall = until - min(s.started or 0.0 for s in spans)
+        return (sum(s.busy for s in spans) + more) / (wall * max(1, self.workers))

@@ -7,9 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+
 from uapfp_dist.errors import UserError
 from uapfp_dist.specs import Spec
 from uapfp_dist.types import Done, Failed, Outcome
+
+DETAIL_LINES = 12
+"""Of a traceback, in a report."""
+TRANSIENT = (OSError, MemoryError, torch.OutOfMemoryError)
+"""Errors that may pass: storage that did not answer, memory that others held."""
 
 
 class Pool(Protocol):
@@ -17,14 +24,10 @@ class Pool(Protocol):
 
     @property
     def size(self) -> int:
-        """Specs that can be in work at once."""
-
-    @property
-    def free(self) -> int:
-        """Specs that can be submitted now."""
+        """Specs that can be in work at once, as things stand."""
 
     def submit(self, spec: Spec) -> None:
-        """Start work on `spec`; only when `free` is positive."""
+        """Have `spec` done as soon as there is room, in the order of submission."""
 
     def wait(self, timeout: float) -> list[Outcome]:
         """Outcomes that are there, waiting up to `timeout` seconds for the first."""
@@ -34,7 +37,14 @@ class Pool(Protocol):
 
 
 class Tracker(Protocol):
-    """Where results are shown. One writer at a time."""
+    """Where results are shown. One writer at a time.
+
+    Every method is idempotent: told the same twice, it shows it once. It raises ConnectionError where the tracker is
+    away, and UserError where it refuses.
+    """
+
+    def find(self, evaluation: str, publication: str) -> str | None:
+        """The finished run of an evaluation that shows just this publication."""
 
     def begin(self, evaluation: str, params: dict[str, Any], tags: dict[str, str]) -> None:
         """Open the run of an evaluation."""
@@ -57,6 +67,10 @@ class Tracker(Protocol):
 
 class NullTracker:
     """Shows nothing."""
+
+    def find(self, evaluation: str, publication: str) -> str | None:
+        """No run, ever."""
+        return None
 
     def begin(self, evaluation: str, params: dict[str, Any], tags: dict[str, str]) -> None:
         """Nothing."""
@@ -88,7 +102,9 @@ def attempt(spec: Spec, perform: Callable[[Spec], None], worker: str) -> Outcome
     except Exception as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(frame.filename).name}:{frame.lineno}"
-        return Failed(spec, f"{type(error).__name__}: {error} ({where})")
+        details = "\n".join(traceback.format_exc().splitlines()[-DETAIL_LINES:])
+        cause = f"{type(error).__name__}: {error} ({where})"
+        return Failed(spec, cause, details=details, transient=isinstance(error, TRANSIENT))
     return Done(spec, time.perf_counter() - started, worker)
 
 
@@ -101,17 +117,12 @@ class SerialPool:
         self._perform = perform
         self._queue: deque[Spec] = deque()
 
-    @property
-    def free(self) -> int:
-        """One, when nothing waits."""
-        return 1 - len(self._queue)
-
     def submit(self, spec: Spec) -> None:
-        """Take `spec`; it is performed by the next `wait`."""
+        """Take `spec`; each `wait` performs one."""
         self._queue.append(spec)
 
     def wait(self, timeout: float) -> list[Outcome]:
-        """Perform what was submitted."""
+        """Perform the first of what was submitted."""
         return [attempt(self._queue.popleft(), self._perform, "serial")] if self._queue else []
 
     def close(self) -> None:

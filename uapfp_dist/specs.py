@@ -87,6 +87,8 @@ class DataSpec:
     """How the images outside D are shared between PROBE, ATTACK and EVAL."""
     n_classes: int | None = later(None)
     """Only the first so many classes; None: all."""
+    victim_set: str | None = later(None)
+    """Digest of the images that an owner says she trained on, as an artifact of kind `index`; None: half of D."""
 
 
 @dataclass(frozen=True)
@@ -197,6 +199,18 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class Imported:
+    """Brought by its owner, weights and all; its artifact is put into the store before anything else is done."""
+
+    weights: str
+    """SHA-256 of the file of the weights."""
+    mean: tuple[float, ...] | None = None
+    """Subtracted from each channel of an image in [0, 1]; None: what the weights hold, else 0."""
+    std: tuple[float, ...] | None = None
+    """What each channel is then divided by; None: what the weights hold, else 1."""
+
+
+@dataclass(frozen=True)
 class Gate:
     """The least accuracy at which a model enters the zoo: that of `reference` minus `margin` (protocol 3.4)."""
 
@@ -213,9 +227,10 @@ class ModelSpec(Spec):
     kind: ClassVar[str] = "model"
     data: DataSpec
     architecture: str
+    """A known name, or `package.module:factory` for a net from its owner's own code."""
     width: int
     recipe: Recipe
-    origin: Trained | Extracted | Modified | Checkpoint
+    origin: Trained | Extracted | Modified | Checkpoint | Imported
     seed: int
     gate: Gate | None = None
 
@@ -310,7 +325,9 @@ class UapConfig:
     """UAPs at each of those radii, applied to the views in turn: each from a random start, on a quarter of the images,
     in half the passes. One direction asks every model the same question at every point."""
     round_to_8_bits: bool = False
-    """Send x + v as an API that takes 8-bit images would see it."""
+    """Send every image as an API that takes 8-bit images would see it."""
+    references: bool = later(True)
+    """Also what the UAPs are compared with: random, local, DeepFool's and boundary perturbations."""
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ ROLES = {
     "homologous": "trained on a set of its own that overlaps with the victim's",
     "same_data": "trained on exactly the victim's set, with another seed",
     "other_victim_piracy": "stolen from another victim",
-    "calibration_piracy": "stolen from a further other victim, one from each: calibrates against piracy of other victims",
+    "calibration_piracy": "stolen from one further other victim each: calibrates against piracy of other victims",
     "checkpoint_piracy": "stolen from the victim, as it stood at a recovery rate",
     "overlap_homologous": "trained on a set that shares a chosen part of the victim's",
     "modified_victim": "the victim, modified",

@@ -18,6 +18,8 @@ from uapfp_dist.types import Outcome
 
 POLL_SECONDS = 1.0
 BEGIN_SECONDS = 300.0
+MOST_LIVES = 4
+"""Arbiters that one evaluation may need: the node of one may leave, as any other."""
 
 
 class _Actor:
@@ -43,7 +45,7 @@ class _Actor:
 
 
 class RayArbiter:
-    """The arbiter's methods, answered by an actor. One that dies is replaced once: all it knows is in the store.
+    """The arbiter's methods, answered by an actor. One that dies is replaced: all it knows is in the store.
 
     Args:
         plan: what is evaluated.
@@ -63,13 +65,17 @@ class RayArbiter:
         self._actor: Any = self._make()
         self._calls: list[tuple[str, Any]] = []
         self._pending: list[ray.ObjectRef] = []
-        self._actor.call.remote("progress")  # opens the tracker while the workers start
+        self._actor.call.remote("progress")  # imports the tracker's libraries while the workers start
 
-    def begin(self, settings: Mapping[str, Any]) -> None:
-        """Open the run. Waits: a tracker that cannot be had is told of now, not after the training."""
+    def begin(self, settings: Mapping[str, Any]) -> str:
+        """Open the run; returns why the tracker cannot be reached now, or an empty string.
+
+        Raises:
+            UserError: what is there is no tracker: told of now, not after the training.
+        """
         self._call("begin", settings)
         try:
-            result = ray.get(self._pending[0], timeout=BEGIN_SECONDS)
+            result = self._reborn(lambda: ray.get(self._pending[0], timeout=BEGIN_SECONDS))
         except GetTimeoutError as error:
             raise UserError(
                 f"mlflow: expected the tracker to open a run within {BEGIN_SECONDS:g} s, it did not; is it reachable "
@@ -77,30 +83,50 @@ class RayArbiter:
             ) from error
         if isinstance(result, UserError):
             raise result
+        assert isinstance(result, str)
+        return result
 
     def observe(self, outcome: Outcome) -> None:
         """Hand over an outcome; returns at once."""
         self._call("observe", outcome)
+
+    def note(self, numbers: Mapping[str, float], seconds: int) -> None:
+        """Hand over how the work stands; returns at once. Not repeated to a new actor: it would be out of date."""
+        self._actor.call.remote("note", numbers, seconds)
 
     def _call(self, name: str, argument: Any) -> None:
         self._calls.append((name, argument))
         self._pending.append(self._actor.call.remote(name, argument))
 
     def judge(self, context: Mapping[str, Any]) -> Report:
-        """Fit, judge, show; an actor that died is replaced once and told again what was seen.
+        """Fit and judge; an actor that died is replaced and told again what was seen.
 
         Raises:
-            UserError: from the arbiter or its tracker.
+            UserError: from the arbiter.
         """
+        report = self._reborn(lambda: self._judge(context))
+        assert isinstance(report, Report)
+        return report
+
+    def _reborn(self, ask: Callable[[], Any]) -> Any:
+        """What `ask` gets; an actor that died over it is replaced, told again what was seen, and asked again."""
+        for lives_left in reversed(range(MOST_LIVES)):
+            try:
+                return ask()
+            except RayActorError:
+                if not lives_left:
+                    raise
+                self._actor = self._make()
+                self._pending = [self._actor.call.remote(*call) for call in self._calls]
+        raise AssertionError
+
+    def publish(self) -> str:
+        """Show the report in the tracker; returns why that was not possible, or an empty string."""
         try:
-            return self._judge(context)
+            result = self._wait(self._actor.call.remote("publish"))
         except RayActorError as error:
-            cause = getattr(error, "cause", None) or error.__cause__
-            if isinstance(cause, UserError):
-                raise cause from None
-            self._actor = self._make()
-            self._pending = [self._actor.call.remote(*call) for call in self._calls]
-            return self._judge(context)
+            return f"the arbiter died while it showed the report ({str(error).splitlines()[0]})"
+        return str(result)
 
     def _judge(self, context: Mapping[str, Any]) -> Report:
         result: Any = None

@@ -1,140 +1,192 @@
-"""Specs on Ray actors. A worker that dies is replaced and its spec done again; nothing is held in a worker."""
+"""Specs on Ray actors. Nothing is held in a worker: any may be lost, and its spec is done again."""
 
 import time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
 import ray
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError, RayError
 
-from uapfp_dist.cluster.worker import Worker
+from uapfp_dist.cluster.crew import Crew, Seat
+from uapfp_dist.cluster.worker import Perform
 from uapfp_dist.errors import UserError
+from uapfp_dist.progress import Progress
+from uapfp_dist.runtime import DETAIL_LINES
 from uapfp_dist.specs import Spec
 from uapfp_dist.types import Failed, Outcome
 
-START_SECONDS = 60.0
-FIRST_WORKER_SECONDS = 600.0
-"""An autoscaler may have to start a machine."""
+PATIENCE_SECONDS = 1800.0
+"""How long work waits without any worker: machines take minutes to start, spot capacity longer to come back."""
 MAX_TRIES = 3
-"""Workers that may die over one spec before it counts as failed."""
+"""Workers that may die over one spec, or errors that may pass, before it counts as failed."""
+MAX_LOSSES = 10
+"""Nodes that may be lost under one spec: not its fault, but one that brings nodes down must come to an end."""
 
 
 @dataclass
 class _Task:
     spec: Spec
-    worker: Any
-    started: float
-    tries: int
+    share: float
+    tries: int = 0
+    losses: int = 0
+    seat: Seat | None = None
+    started: float = field(default=0.0)
 
 
 class RayPool:
-    """A fixed number of worker actors, each pinned to its share of a GPU or to one CPU.
+    """Worker actors that come and go with the nodes, each pinned to its share of a GPU or to one CPU.
 
     Args:
-        size: workers.
-        gpus: share of a GPU for each (1, a fraction, or 0 for the CPU).
-        storage: the store's URL.
-        data_root: where the images lie on every node.
+        opening: makes what performs specs, in the worker; proves there that the node sees storage and data.
+        share: the share of a GPU that a spec's worker wants (1, a fraction, a whole number, or 0 for the CPU).
         limit: seconds after which a spec counts as hung; its worker is replaced.
+        most: workers at most; None: as many as there is room for.
+        elastic: nodes may join.
+        progress: told of workers that come and go.
     """
 
-    def __init__(self, size: int, gpus: float, storage: str, data_root: Path | None, limit: float) -> None:
-        self._size = size
-        self._limit = limit
-        self._arguments = (storage, data_root)
-        self._actor = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=0)(Worker)
-        self._idle = [self._new() for _ in range(size)]
+    def __init__(
+        self,
+        opening: Callable[[], Perform],
+        share: Callable[[Spec], float],
+        limit: float,
+        most: int | None = None,
+        elastic: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
+        self._share, self._limit = share, limit
+        self._progress = progress or Progress(workers=0)
+        self._crew = Crew(opening, most, elastic, self._progress.say)
+        self._queues: dict[float, deque[_Task]] = {}
         self._running: dict[ray.ObjectRef, _Task] = {}
+        self._last_alive = time.monotonic()
         self.deaths = 0
         """Workers lost so far."""
-        self._await_workers()
-
-    def _await_workers(self) -> None:
-        """Wait for the first worker, and for the others as long as a healthy machine needs to start them.
-
-        Raises:
-            UserError: what a worker found wrong with storage or data; or no worker could be had.
-        """
-        pings = [worker.ready.remote() for worker in self._idle]
-        ready, _ = ray.wait(pings, num_returns=len(pings), timeout=START_SECONDS)
-        ready = ready or ray.wait(pings, num_returns=1, timeout=FIRST_WORKER_SECONDS)[0]
-        if not ready:
-            raise UserError(
-                f"ray: expected a worker within {START_SECONDS + FIRST_WORKER_SECONDS:g} s, got none; "
-                "is the cluster busy or too small for --gpus-per-worker?"
-            )
-        for ping in ready:
-            try:
-                ray.get(ping)
-            except RayActorError as error:
-                raise UserError(f"ray: a worker could not start: {str(error).strip().splitlines()[-1]}") from error
-
-    def _new(self) -> Any:
-        return self._actor.remote(*self._arguments)
 
     @property
     def size(self) -> int:
-        """Workers."""
-        return self._size
+        """Workers that stand."""
+        return self._crew.size
 
-    @property
-    def free(self) -> int:
-        """Idle workers."""
-        return len(self._idle)
+    def in_work(self) -> list[tuple[str, Spec, float]]:
+        """(worker, spec, seconds so far) of all that is being done."""
+        now = time.monotonic()
+        return [(task.seat.name, task.spec, now - task.started) for task in self._running.values() if task.seat]
 
     def submit(self, spec: Spec) -> None:
-        """Give `spec` to an idle worker."""
-        self._start(spec, self._idle.pop(), 1)
+        """Queue `spec`; it starts with the next `wait` that has a worker for it."""
+        self._queue(_Task(spec, self._share(spec)))
 
-    def _start(self, spec: Spec, worker: Any, tries: int) -> None:
-        self._running[worker.perform.remote(spec)] = _Task(spec, worker, time.monotonic(), tries)
+    def _queue(self, task: _Task) -> None:
+        self._queues.setdefault(task.share, deque()).append(task)
 
     def wait(self, timeout: float) -> list[Outcome]:
-        """Outcomes ready within `timeout` seconds; dead and hung workers are replaced on the way.
+        """Outcomes ready within `timeout` seconds; workers come, go and are replaced on the way.
 
         Raises:
-            UserError: what a worker found wrong with the input.
+            UserError: what a worker found wrong with storage, data or the input; no worker for half an hour.
         """
-        done, _ = ray.wait(list(self._running), num_returns=1, timeout=timeout)
-        found = [self._collect(reference) for reference in done]
-        return [outcome for outcome in [*found, *self._hung()] if outcome is not None]
+        self._crew.grow({share: len(queue) for share, queue in self._queues.items() if queue})
+        self._assign()
+        pending = [*self._crew.starting, *self._running]
+        if not pending:  # the next worker is asked for after a pause
+            time.sleep(timeout)
+            return []
+        done, _ = ray.wait(pending, num_returns=1, timeout=timeout)
+        found = [outcome for reference in done for outcome in self._collect(reference)]
+        found += [outcome for reference in self._hung() for outcome in self._late(reference)]
+        self._assign()  # nobody idles while the outcomes are looked at
+        self._check_patience()
+        self._progress.workers = max(self._progress.workers, self.size)
+        return found
 
-    def _collect(self, reference: ray.ObjectRef) -> Outcome | None:
+    def _assign(self) -> None:
+        if not self._crew.is_open():
+            return
+        for share, queue in self._queues.items():
+            while queue and (seat := self._crew.take(share)):
+                task = queue.popleft()
+                task.seat, task.started = seat, time.monotonic()
+                self._running[seat.actor.perform.remote(task.spec)] = task
+
+    def _check_patience(self) -> None:
+        now = time.monotonic()
+        if self.size or not any(self._queues.values()):
+            self._last_alive = now
+        elif now - self._last_alive > PATIENCE_SECONDS:
+            raise UserError(
+                f"ray: expected a worker within {PATIENCE_SECONDS:g} s, got none; is the cluster busy, or too small "
+                "for --gpus-per-worker? the same command resumes"
+            )
+
+    def _collect(self, reference: ray.ObjectRef) -> Iterator[Outcome]:
+        if reference in self._crew.starting:
+            self._crew.welcome(reference)
+            return
         task = self._running.pop(reference)
+        assert task.seat is not None
         try:
             outcome = ray.get(reference)
-        except RayActorError as error:
-            return self._replace(task, f"worker died: {str(error).splitlines()[0]}")
+        except (RayActorError, OutOfMemoryError) as error:
+            yield from self._died(task, error)
+            return
         except RayError as error:
-            self._idle.append(task.worker)
-            return Failed(task.spec, f"{type(error).__name__}: {str(error).splitlines()[-1]}")
-        self._idle.append(task.worker)
+            outcome = Failed(task.spec, f"{type(error).__name__}: {str(error).splitlines()[-1]}")
+        self._crew.give_back(task.seat)
         if isinstance(outcome, UserError):
             raise outcome
-        return outcome
+        if isinstance(outcome, Failed) and outcome.transient:
+            task.tries += 1
+            yield from self._again(task, outcome)
+        else:
+            yield outcome
 
-    def _replace(self, task: _Task, why: str) -> Outcome | None:
-        """Put a new worker in the place of the task's and do the spec again, a bounded number of times."""
+    def _died(self, task: _Task, error: RayError) -> Iterator[Outcome]:
+        """A worker was lost over its spec, or a node under both."""
+        if _is_loss_of_node(error):
+            task.losses += 1
+            why = "its node was lost"
+        else:
+            task.tries += 1
+            memory = isinstance(error, OutOfMemoryError)
+            why = "Ray killed it, its node ran out of memory" if memory else "its process ended"
+        details = "\n".join(str(error).strip().splitlines()[:DETAIL_LINES])
+        yield from self._replaced(task, f"worker died: {why}", details)
+
+    def _hung(self) -> list[ray.ObjectRef]:
+        return [r for r, task in self._running.items() if time.monotonic() - task.started > self._limit]
+
+    def _late(self, reference: ray.ObjectRef) -> Iterator[Outcome]:
+        task = self._running.pop(reference)
+        task.tries += 1
+        yield from self._replaced(task, f"took longer than {self._limit:g} s", "")
+
+    def _replaced(self, task: _Task, why: str, details: str) -> Iterator[Outcome]:
         self.deaths += 1
-        worker = self._new()
-        if task.tries < MAX_TRIES:
-            self._start(task.spec, worker, task.tries + 1)
-            return None
-        self._idle.append(worker)
-        return Failed(task.spec, f"{why} ({task.tries} times)")
+        assert task.seat is not None
+        self._crew.lose(task.seat)
+        self._progress.say(f"ray: worker {task.seat.name} lost ({task.spec.kind} {task.spec.id}): {why}")
+        yield from self._again(task, Failed(task.spec, why, details=details))
 
-    def _hung(self) -> list[Outcome | None]:
-        late = [r for r, task in self._running.items() if time.monotonic() - task.started > self._limit]
-        found = []
-        for reference in late:
-            task = self._running.pop(reference)
-            ray.kill(task.worker)
-            found.append(self._replace(task, f"took longer than {self._limit:g} s"))
-        return found
+    def _again(self, task: _Task, failed: Failed) -> Iterator[Outcome]:
+        """Queue the task once more, a bounded number of times."""
+        if task.tries < MAX_TRIES and task.losses < MAX_LOSSES:
+            self._queue(task)
+        else:
+            yield replace(failed, error=f"{failed.error} ({task.tries + task.losses} times)")
 
     def close(self) -> None:
         """Kill all workers."""
-        for worker in [*self._idle, *(task.worker for task in self._running.values())]:
-            ray.kill(worker)
-        self._idle, self._running = [], {}
+        for task in self._running.values():
+            assert task.seat is not None
+            self._crew.lose(task.seat)
+        self._running.clear()
+        self._queues.clear()
+        self._crew.close()
+
+
+def _is_loss_of_node(error: RayError) -> bool:
+    """Ray has no type for it: an actor out of reach is on a node that is about to be declared dead."""
+    text = str(error)
+    return isinstance(error, ActorUnavailableError) or "node has died" in text or "node was terminated" in text

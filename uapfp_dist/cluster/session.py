@@ -19,10 +19,12 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_
 
 @dataclass(frozen=True)
 class Machine:
-    """What the cluster has."""
+    """What the cluster has when the session begins."""
 
     cpus: int
     gpus: float
+    elastic: bool
+    """Nodes may join and leave."""
 
 
 @contextlib.contextmanager
@@ -55,7 +57,7 @@ def session(address: str | None) -> Iterator[Machine]:
     signal.signal(signal.SIGTERM, on_terminate)  # Ray puts its own in its place
     try:
         resources = ray.cluster_resources()
-        yield Machine(int(resources.get("CPU", 1)), float(resources.get("GPU", 0)))
+        yield Machine(int(resources.get("CPU", 0)), float(resources.get("GPU", 0)), bool(address))
     finally:
         ray.shutdown()
 
@@ -65,30 +67,3 @@ def _knock(address: str | None) -> None:
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), timeout=10.0).close()
-
-
-def workers_for(machine: Machine, workers: int | None, gpus_per_worker: float | None) -> tuple[int, float]:
-    """(workers, GPU share of each): one per GPU where there are GPUs, else one per CPU, unless told otherwise.
-
-    Raises:
-        UserError: more than the cluster has.
-    """
-    gpus = gpus_per_worker if gpus_per_worker is not None else (1.0 if machine.gpus else 0.0)
-    if gpus > 0 and machine.gpus <= 0:
-        raise UserError(
-            f"gpus-per-worker: expected a cluster with GPUs for {gpus:g} each, it has none; leave the option out"
-        )
-    if gpus > machine.gpus or (gpus > 1 and gpus % 1):
-        raise UserError(
-            f"gpus-per-worker: expected a share of one GPU or a whole number up to {machine.gpus:g}, got {gpus:g}"
-        )
-    most = machine.cpus
-    if gpus:  # no share is cut in two: 0.4 goes twice into each GPU
-        fit = machine.gpus // gpus if gpus >= 1 else int(machine.gpus) * int(1 / gpus + 1e-9)
-        most = min(most, int(fit))
-    if workers is not None and workers > most:
-        raise UserError(
-            f"workers: expected at most {most} ({machine.cpus} CPUs, {machine.gpus:g} GPUs), got {workers}; "
-            "ask for fewer or add nodes"
-        )
-    return (workers if workers is not None else most), gpus

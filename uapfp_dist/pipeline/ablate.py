@@ -1,5 +1,6 @@
 """One trial of an ablation as a plain function: an encoder retrained under one setting, on stored answers."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -41,19 +42,24 @@ def trial(panel: Panel, draw: Draw, setting: Setting, config: EncoderConfig, see
 
 def stored_trial(store: Store, panel: Panel, draw: Draw, setting: Setting, config: EncoderConfig, seed: str) -> Tensor:
     """`trial`, done once in all runs: read where it is stored."""
-    models = [member.spec.id for member in panel.members]
-    key = content_id({"trial": setting, "draw": draw, "encoder": config, "seed": seed, "models": models})
+    key = trial_id(panel, draw, setting, config, seed)
     if not store.intact("trial", key):
         scores = trial(panel, draw, setting, config, seed)
         store.put("trial", key, {"scores": scores}, {"setting": asdict(setting), "draw": draw.index})
     return store.get("trial", key).tensors["scores"]
 
 
-def outcome(panel: Panel, draw: Draw, scores: Tensor) -> dict[str, Any]:
-    """Gap and AUC on the draw's test models."""
-    piracy, homologous, other = (
-        scores[draw.tested(panel.members, role)] for role in ("piracy", "homologous", "other_victim_piracy")
-    )
+def trial_id(panel: Panel, draw: Draw, setting: Setting, config: EncoderConfig, seed: str) -> str:
+    """The id of a stored trial: everything that its scores follow from."""
+    models = [member.spec.id for member in panel.members]
+    return content_id({"trial": setting, "draw": draw, "encoder": config, "seed": seed, "models": models})
+
+
+def outcome(panel: Panel, draw: Draw, scores: Tensor, piracy_rows: Sequence[int] | None = None) -> dict[str, Any]:
+    """Gap and AUC on the draw's test models; of `piracy_rows` where these are to be caught, not the test piracy."""
+    rows = draw.tested(panel.members, "piracy") if piracy_rows is None else list(piracy_rows)
+    piracy = scores[rows]
+    homologous, other = (scores[draw.tested(panel.members, role)] for role in ("homologous", "other_victim_piracy"))
     return {
         "gap": float(piracy.mean() - homologous.mean()),
         "auc": auc(piracy, homologous),

@@ -1,7 +1,9 @@
 """The arbiter: hears of every outcome, fits every method's scorer, judges, and alone writes to the tracker."""
 
 import dataclasses
+import json
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,21 +12,23 @@ from typing import Any
 import torch
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.pipeline.entries import metrics_of, params_of, places_of, suspects_of, tags_of
 from uapfp_dist.pipeline.exhibits import EXHIBITS, Evidence, Exhibit, make_exhibits
-from uapfp_dist.pipeline.judging import Panelists, attack_of
+from uapfp_dist.pipeline.judging import Panelists
 from uapfp_dist.pipeline.plan import Plan
+from uapfp_dist.pipeline.publish import KIND, Live, Publication, patience, publish, read_files
 from uapfp_dist.pipeline.report import Report, clean, make_report
 from uapfp_dist.pipeline.showing import write_files
+from uapfp_dist.pipeline.state import keep_failure
 from uapfp_dist.pipeline.workbench import read_answers, read_probe
 from uapfp_dist.runtime import Tracker
 from uapfp_dist.science.fingerprint.draws import Draw, make_draw
 from uapfp_dist.science.fingerprint.methods import Candidate
 from uapfp_dist.science.fingerprint.panel import Panel
-from uapfp_dist.science.modification import about
 from uapfp_dist.science.scoring import Scored, ScoredDraw, score_draw
 from uapfp_dist.specs import ModelSpec, content_id
 from uapfp_dist.store import Artifact, Store
-from uapfp_dist.types import Failed, Member, Outcome, Probe
+from uapfp_dist.types import Failed, Outcome, Probe
 
 
 class Arbiter:
@@ -39,25 +43,45 @@ class Arbiter:
 
     def __init__(self, plan: Plan, store: Store, tracker: Tracker, threads: int = 1) -> None:
         torch.set_num_threads(1)
-        self.plan, self.store, self.tracker, self.threads = plan, store, tracker, threads
+        self.plan, self.store, self.threads = plan, store, threads
+        self._tracker, self._live = tracker, Live(tracker)
         self._settings: dict[str, str] = {}
         self._failed: list[Failed] = []
         self._steps = 0
-        self._roles = {member.spec.id: member.role for member in plan.members}
+        self._begun = 0.0
+        self._busy: dict[str, float] = {}
+        self._places = places_of(plan)
+        self._cards: dict[str, dict[str, Any]] = {}
 
-    def begin(self, settings: Mapping[str, Any]) -> None:
-        """Open the run."""
+    def begin(self, settings: Mapping[str, Any]) -> str:
+        """Open the run; returns why the tracker cannot be reached now, or an empty string.
+
+        Raises:
+            UserError: the tracker is none, or refuses.
+        """
         self._settings = {key: str(value) for key, value in settings.items()}
-        config = dataclasses.asdict(self.plan.config) | {"seed": self.plan.seed}
-        self.tracker.begin(self.plan.id, config, self._settings)
+        return self._live.begin(self.plan.id, params_of(self.plan), tags_of(self.plan, self._settings))
 
     def observe(self, outcome: Outcome) -> None:
         """Take note of an outcome as it comes; a trained model's card goes to the tracker."""
+        spec = outcome.spec
         if isinstance(outcome, Failed):
             self._failed.append(outcome)
-        elif isinstance(outcome.spec, ModelSpec):
-            card = self.store.get("model", outcome.spec.id).info
-            self.tracker.card({**card, "role": self._roles.get(outcome.spec.id, "")})
+            keep_failure(self.store, outcome)
+        elif isinstance(spec, ModelSpec):
+            self._live.card(self._card(spec.id))
+        else:
+            self._busy[spec.stage] = self._busy.get(spec.stage, 0.0) + outcome.seconds
+
+    def _card(self, model: str) -> dict[str, Any]:
+        """Its card, and its place in the plan. It is read once: the artifact holds the weights too."""
+        if model not in self._cards:
+            self._cards[model] = {**self.store.get("model", model).info, **self._places[model]}
+        return self._cards[model]
+
+    def note(self, numbers: Mapping[str, float], seconds: int) -> None:
+        """Show how the work stands, `seconds` after its start, among the tracker's system metrics."""
+        self._live.metrics({f"system/{name}": value for name, value in numbers.items()}, seconds)
 
     def progress(self) -> tuple[int, int]:
         """Draws fitted and exhibits made, and how many there will be."""
@@ -67,17 +91,19 @@ class Arbiter:
         self._steps += 1
 
     def judge(self, seconds: Mapping[str, Any]) -> Report:
-        """Fit all methods on all draws, judge, and show the result.
+        """Fit all methods on all draws, judge, and put the report into the store with all that is to be shown of it.
 
         Raises:
             UserError: the victim, the probe or too many models are missing.
         """
+        self._begun = time.process_time()
         panel, panelists, probe = self.panel()
         draws = self.fit(panel)
         report = make_report(self.plan, panelists, draws, probe.info)
         failures = [{"id": f.spec.id, "kind": f.spec.kind, "error": f.error, "lost": f.lost} for f in self._failed]
-        report.body.update({**seconds, "failures": failures, "data_note": self._settings.get("data_note", "")})
-        cards = {m.spec.id: self.store.get("model", m.spec.id).info for m in panelists.members}
+        told = {"preset": self._settings.get("preset", ""), "data_note": self._settings.get("data_note", "")}
+        report.body.update({**seconds, "failures": failures, **told})
+        cards = {m.spec.id: self._card(m.spec.id) for m in panelists.members}
         evidence = Evidence(
             self.plan,
             panel,
@@ -93,7 +119,7 @@ class Arbiter:
         )
         exhibits = make_exhibits(evidence, self._step)
         report.body["exhibits"] = clean({key: value for e in exhibits for key, value in e.body.items()})
-        self._show(report, exhibits, evidence)
+        self._keep(report, exhibits, evidence)
         return report
 
     def panel(self) -> tuple[Panel, Panelists, Probe]:
@@ -106,7 +132,7 @@ class Arbiter:
         answers = [read_answers(self.store.get("answers", plan.answer(m).id)) for m in members]
         probe = read_probe(self.store.get("probe", plan.probe.id))
         panel = Panel.of(members, answers, probe, plan.probe, plan.config.verdict.formats)
-        accuracy = tuple(float(self.store.get("model", m.spec.id).info["accuracy"]) for m in members)
+        accuracy = tuple(float(self._card(m.spec.id)["accuracy"]) for m in members)
         return panel, Panelists(tuple(members), accuracy, tuple(answers)), probe
 
     def fit(self, panel: Panel) -> list[ScoredDraw]:
@@ -129,88 +155,50 @@ class Arbiter:
 
     def _scored(self, panel: Panel, draw: Draw) -> ScoredDraw:
         config = self.plan.config
-        methods = tuple(dict.fromkeys(("uap", "weighted_errors", *config.verdict.methods)))
+        methods = config.verdict.compared
         models = [member.spec.id for member in panel.members]
         settled = {"probe": self.plan.probe.id, "encoder": config.encoder, "formats": config.verdict.formats}
         key = content_id({**settled, "draw": draw, "models": models, "methods": methods})
         if self.store.intact("draw", key):
-            scored = read_draw(self.store.get("draw", key), draw)
+            scored = read_draw(self.store.get("draw", key), draw, methods)
         else:
             scored = score_draw(panel, draw, methods, config.encoder, self.plan.probe.id)
             self.store.put("draw", key, *write_draw(scored))
         self._step()
         return scored
 
-    def _show(self, report: Report, exhibits: Sequence[Exhibit], evidence: Evidence) -> None:
-        """Numbers, nested runs, tables and figures."""
-        panelists = evidence.panelists
-        self.tracker.metrics(
-            flatten(report.body, ("auc", "false_accusation", "power", "uap", "victim", "wall_seconds", "exhibits"))
-        )
-        draw = evidence.draws[0].draw
-        parts = dict.fromkeys(draw.test, "test")
-        parts |= dict.fromkeys((*draw.calibration, *draw.calibration_piracy), "calibration")
-        verdict = {v["model"]: v for v in report.body["verdicts"]}
-        for row, member in enumerate(panelists.members[1:], start=1):
-            part = parts.get(row, "training")
-            tags, metrics = suspect_entry(member, part, verdict.get(member.spec.id), panelists.accuracy[row])
-            self.tracker.suspect(f"{member.role}-{member.spec.architecture}-{member.spec.id[:6]}", tags, metrics)
+    def _keep(self, report: Report, exhibits: Sequence[Exhibit], evidence: Evidence) -> None:
+        """Put into the store what is to be shown, and then the report: where that is, nothing is missing."""
+        cards = [self._cards[model] for model in self._places if model in self._cards]
         with tempfile.TemporaryDirectory() as folder:
             write_files(Path(folder), report, exhibits, evidence)
-            self.tracker.folder(Path(folder))
+            Path(folder, "model_cards.json").write_text(json.dumps(cards, indent=1))
+            files = read_files(Path(folder))
+        publication = Publication(
+            self.plan.id,
+            params_of(self.plan),
+            tags_of(self.plan, self._settings),
+            metrics_of(report.body, cards, self._busy, time.process_time() - self._begun),
+            cards,
+            suspects_of(evidence.panelists, evidence.draws[0].draw, report.body, self._cards),
+            files,
+        )
+        self.store.put(KIND, self.plan.id, *publication.to_artifact())
+        self.store.put("report", self.plan.id, {}, report.body)
 
-    def close(self, status: str) -> str:
-        """Close the run; returns where it can be seen."""
-        return self.tracker.end(status)
+    def publish(self) -> str:
+        """Show all of it in the tracker, however much it has missed; returns why that was not possible, or nothing."""
+        publication = Publication.of(self.store.get(KIND, self.plan.id))
+        try:
+            publish(publication, self._tracker, patience())
+        except (ConnectionError, UserError) as error:
+            return str(error)
+        return ""
 
-
-def suspect_entry(
-    member: Member, part: str, verdict: Mapping[str, Any] | None, accuracy: float
-) -> tuple[dict[str, str], dict[str, float]]:
-    """Tags and metrics of a nested run: what one wants to filter by."""
-    spec = member.spec
-    tags = {
-        "role": member.role,
-        "part": part,
-        "model": spec.id,
-        "architecture": spec.architecture,
-        "optimizer": spec.recipe.optimizer,
-        "batch_size": str(spec.recipe.batch_size),
-        "attack": attack_of(member),
-        "labels": str(getattr(spec.origin, "labels", "")),
-        "stolen_from": member.group_of_victim,
-        "modification": " + ".join(about(change) for change in spec.changes),
-        "claim": verdict["claim"] if verdict else "",
-        "weighted_errors_claim": verdict["weighted_errors_claim"] if verdict else "",
-    }
-    metrics = {"accuracy": accuracy}
-    for name in (
-        "similarity",
-        "similarity_std",
-        "p_value",
-        "p_value_t_test",
-        "weighted_errors",
-        "weighted_errors_p",
-    ):
-        if verdict is not None:
-            metrics[name] = float(verdict[name])
-    return tags, metrics
-
-
-def flatten(body: Mapping[str, Any], keys: Sequence[str]) -> dict[str, float]:
-    """Numbers under `keys` as metric names with slashes."""
-    found: dict[str, float] = {}
-
-    def walk(prefix: str, value: Any) -> None:
-        if isinstance(value, Mapping):
-            for key, item in value.items():
-                walk(f"{prefix}/{str(key).replace('@', '_at_')}", item)
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            found[prefix] = float(value)
-
-    for key in keys:
-        walk(key, body.get(key))
-    return found
+    def close(self, status: str) -> None:
+        """Close the run of an evaluation that came to nothing; `publish` has closed a finished one."""
+        if status != "FINISHED":
+            self._live.end(status)
 
 
 def write_draw(scored: ScoredDraw) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -228,8 +216,9 @@ def write_draw(scored: ScoredDraw) -> tuple[dict[str, torch.Tensor], dict[str, A
     return tensors, {"methods": info}
 
 
-def read_draw(artifact: Artifact, draw: Draw) -> ScoredDraw:
-    """The inverse of `write_draw`."""
+def read_draw(artifact: Artifact, draw: Draw, order: Sequence[str]) -> ScoredDraw:
+    """The inverse of `write_draw`; JSON does not keep the order of the methods, by which tables and figures go."""
+    info = artifact.info["methods"]
     methods = {
         method: tuple(
             Scored(
@@ -239,9 +228,10 @@ def read_draw(artifact: Artifact, draw: Draw) -> ScoredDraw:
                 entry["training_gap"],
                 entry["queries"],
             )
-            for i, entry in enumerate(found)
+            for i, entry in enumerate(info[method])
         )
-        for method, found in artifact.info["methods"].items()
+        for method in order
+        if method in info
     }
     prefix = "attack_out/"
     out = {name.removeprefix(prefix): t for name, t in artifact.tensors.items() if name.startswith(prefix)}

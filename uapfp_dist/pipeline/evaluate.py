@@ -1,8 +1,9 @@
 """The main path: from a plan to a report."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
+from uapfp_dist.pipeline.models import GateError, NotReachedError
 from uapfp_dist.pipeline.plan import Plan
 from uapfp_dist.pipeline.report import Report
 from uapfp_dist.pipeline.schedule import execute
@@ -12,18 +13,27 @@ from uapfp_dist.specs import Spec
 from uapfp_dist.store import Store
 from uapfp_dist.types import Outcome
 
+FINAL = (GateError.__name__, NotReachedError.__name__)
+"""Failures of models whose every attempt was made, with seeds that are fixed."""
+
 
 class Judge(Protocol):
     """The arbiter, here or in an actor."""
 
-    def begin(self, settings: Mapping[str, Any]) -> None:
-        """Open the run."""
+    def begin(self, settings: Mapping[str, Any]) -> str:
+        """Open the run; returns why the tracker cannot be reached now, or an empty string."""
 
     def observe(self, outcome: Outcome) -> None:
         """Take note of an outcome."""
 
+    def note(self, numbers: Mapping[str, float], seconds: int) -> None:
+        """Take note of how the work stands, `seconds` after its start."""
+
     def judge(self, context: Mapping[str, Any]) -> Report:
-        """Fit, judge, show; `context` joins the report."""
+        """Fit, judge, put the report into the store; `context` joins it."""
+
+    def publish(self) -> str:
+        """Show it in the tracker; returns why that was not possible, or an empty string."""
 
 
 def evaluate(
@@ -40,15 +50,36 @@ def evaluate(
         settings: tags of the run.
     """
     progress.expect(plan.specs)
-    arbiter.begin(settings)
-    for outcome in execute(plan.specs, pool, stored_in(store), progress.tick):
+    if away := arbiter.begin(settings):
+        progress.say(f"{away}; the work goes on and is shown there when it is back")
+    progress.watch(pool, arbiter.note)
+    for outcome in execute(plan.specs, pool, stored_in(store, plan.specs), progress.tick):
         progress.observe(outcome)
         arbiter.observe(outcome)
+    progress.note()
     pool.close()
     counts, seconds, busy = progress.counts(), progress.seconds(), progress.busy()
-    return arbiter.judge({"models": counts, "stage_seconds": seconds, "workers_busy": busy})
+    report = arbiter.judge({"models": counts, "stage_seconds": seconds, "workers_busy": busy})
+    if missing := arbiter.publish():
+        progress.say(f"{missing}; the report is in the store, the same command shows it there later")
+    return report
 
 
-def stored_in(store: Store) -> Callable[[Spec], bool]:
-    """Whether a spec's artifact is there and whole; a torn one is removed, so that it is made again."""
-    return lambda spec: store.intact(spec.kind, spec.id)
+def stored_in(store: Store, specs: Iterable[Spec] = ()) -> Callable[[Spec], bool]:
+    """Whether a spec's artifact is there and whole; a torn one is removed, so that it is made again.
+
+    `specs` are looked at now, many at a time; others one by one when they are asked for.
+    """
+    asked = {(spec.kind, spec.id) for spec in specs}
+    whole = store.whole(asked)
+
+    def stored(spec: Spec) -> bool:
+        pair = (spec.kind, spec.id)
+        return pair in whole if pair in asked else store.intact(*pair)
+
+    return stored
+
+
+def is_final(report: Mapping[str, Any]) -> bool:
+    """Whether the same command would end the same way again: nothing failed that another try could make."""
+    return all(failure["lost"] or failure["error"].startswith(FINAL) for failure in report["failures"])

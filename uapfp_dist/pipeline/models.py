@@ -1,12 +1,14 @@
 """Make one model: train, steal, modify, or take it from the middle of an extraction; then say what it is worth."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.pipeline.own import take_weights
 from uapfp_dist.pipeline.workbench import Workbench
 from uapfp_dist.science.blackbox import Blackbox, ask
 from uapfp_dist.science.data import Splits
@@ -21,6 +23,7 @@ from uapfp_dist.specs import (
     Checkpoint,
     Distill,
     Extracted,
+    Imported,
     ModelSpec,
     Modified,
     Trained,
@@ -93,7 +96,28 @@ def _make(bench: Workbench, spec: ModelSpec, number: int) -> Made:
             return _steal(bench, spec, origin, seed, rng)
         if isinstance(origin, Modified):
             return _modify(bench, spec, origin, seed, rng)
+        if isinstance(origin, Imported):
+            raise UserError(f"victim: expected its weights in the store under {spec.id}, found none; enroll it again")
         return _take(bench, spec, origin)
+
+
+def import_model(bench: Workbench, spec: ModelSpec, weights: Mapping[str, Tensor]) -> ModelCard:
+    """Put a model into the store that its owner brought; returns its card.
+
+    Args:
+        bench: where.
+        spec: of origin `Imported`.
+        weights: of her own module, or of a known architecture; `mean` and `std` may be missing.
+
+    Raises:
+        UserError: weights of another architecture.
+    """
+    assert isinstance(spec.origin, Imported)
+    net = bench.empty(spec)
+    take_weights(net, weights, spec.origin.mean, spec.origin.std)
+    card = _card(bench, spec, Made(net.eval()))
+    bench.store.put(spec.kind, spec.id, net.state_dict(), card.to_json())
+    return card
 
 
 def _train(bench: Workbench, spec: ModelSpec, origin: Trained, seed: int, rng: torch.Generator) -> Made:
@@ -123,9 +147,10 @@ def attack_pool(splits: Splits, origin: Extracted, seed: int = 0) -> Tensor:
     With an overlap, so large a share of the pool is drawn from the victim's own images, in place of as many others.
     """
     victim = origin.victim
-    if not isinstance(victim.origin, Trained):
+    if not isinstance(victim.origin, Trained | Imported):
         raise UserError("extraction: expected a victim trained on labels, got an extracted or modified one")
-    own = training_set(splits, victim.origin, victim.seed)
+    learnt = victim.origin if isinstance(victim.origin, Trained) else Trained("victim_set")
+    own = training_set(splits, learnt, victim.seed)
     outside = outside_of(splits.d, own)
     if origin.overlap == 0:
         return outside
@@ -244,4 +269,4 @@ def origin_name(spec: ModelSpec) -> str:
     """`trained:<set>`, or `<attack>:<labels>`, of the model before any modification."""
     if spec.extraction is not None:
         return f"{spec.extraction.attack}:{spec.extraction.labels}"
-    return f"trained:{getattr(spec.root.origin, 'on', '')}"
+    return f"trained:{getattr(spec.root.origin, 'on', 'by its owner')}"

@@ -1,6 +1,5 @@
 """Run specs as soon as what they need is there; outcomes come in the order of completion."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
 from uapfp_dist.runtime import Pool
@@ -26,7 +25,6 @@ def execute(
     """
     waiting: dict[str, set[str]] = {}
     dependants: dict[str, list[Spec]] = {}
-    ready: deque[Spec] = deque()
     settled: set[str] = set()
     todo: list[Spec] = []
     for spec in {spec.id: spec for spec in specs}.values():
@@ -35,6 +33,7 @@ def execute(
             yield Done(spec, 0.0, "store", reused=True)
         else:
             todo.append(spec)
+    running = 0
     for spec in todo:
         missing = {need.id for need in spec.needs} - settled
         for need in missing:
@@ -42,33 +41,40 @@ def execute(
         if missing:
             waiting[spec.id] = missing
         else:
-            ready.append(spec)
-    running = 0
-    while ready or running:
-        while ready and pool.free > 0:
-            pool.submit(ready.popleft())
+            pool.submit(spec)
             running += 1
+    while running:
         for outcome in pool.wait(POLL_SECONDS):
-            running -= 1
+            free = _release(outcome, waiting, dependants)
+            for spec in free:
+                pool.submit(spec)
+            running += len(free) - 1
             yield outcome
-            yield from _settle(outcome, waiting, dependants, ready)
+            yield from _lose(outcome, waiting, dependants)
         tick()
 
 
-def _settle(
-    outcome: Outcome, waiting: dict[str, set[str]], dependants: dict[str, list[Spec]], ready: deque[Spec]
-) -> Iterator[Outcome]:
-    """Release the dependants of what is done; report those of what failed as lost."""
+def _release(outcome: Outcome, waiting: dict[str, set[str]], dependants: dict[str, list[Spec]]) -> list[Spec]:
+    """What has all it needs, now that `outcome` is there."""
+    free: list[Spec] = []
+    if isinstance(outcome, Failed):
+        return free
     for spec in dependants.pop(outcome.spec.id, ()):
-        if spec.id not in waiting:
-            continue
-        if isinstance(outcome, Failed):
-            del waiting[spec.id]
-            lost = Failed(spec, f"needs {outcome.spec.kind} {outcome.spec.id}, which failed", lost=True)
-            yield lost
-            yield from _settle(lost, waiting, dependants, ready)
+        if spec.id not in waiting:  # lost already
             continue
         waiting[spec.id].discard(outcome.spec.id)
         if not waiting[spec.id]:
             del waiting[spec.id]
-            ready.append(spec)
+            free.append(spec)
+    return free
+
+
+def _lose(outcome: Outcome, waiting: dict[str, set[str]], dependants: dict[str, list[Spec]]) -> Iterator[Outcome]:
+    """All that hangs on what failed, each once."""
+    if not isinstance(outcome, Failed):
+        return
+    for spec in dependants.pop(outcome.spec.id, ()):
+        if waiting.pop(spec.id, None) is not None:
+            lost = Failed(spec, f"needs {outcome.spec.kind} {outcome.spec.id}, which failed", lost=True)
+            yield lost
+            yield from _lose(lost, waiting, dependants)

@@ -1,5 +1,6 @@
 """Where specs are performed: a store, the data, a device."""
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -7,8 +8,11 @@ import torch
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.pipeline.own import OwnNet, is_import_path
 from uapfp_dist.science.data import Dataset, Splits, load, make_splits
+from uapfp_dist.science.data.splits import outside_of
 from uapfp_dist.science.modification import int8_structure
+from uapfp_dist.science.rng import seeded
 from uapfp_dist.science.zoo import Net, build
 from uapfp_dist.specs import DataSpec, Int8, ModelSpec, ProbeSpec
 from uapfp_dist.store import Artifact, Store
@@ -39,7 +43,10 @@ class Workbench:
                 f"data set {spec.name}: expected the images with digest {spec.digest}, found {dataset.digest} in "
                 f"{self.data_root}; give every node the same data"
             )
-        return dataset, make_splits(dataset, spec)
+        splits = make_splits(dataset, spec)
+        if spec.victim_set is None:
+            return dataset, splits
+        return dataset, around(splits, self.store.get("index", spec.victim_set).tensors["index"])
 
     def _net(self, spec: ModelSpec) -> Net:
         net = self.empty(spec)
@@ -49,11 +56,20 @@ class Workbench:
     def empty(self, spec: ModelSpec, seed: int = 0) -> Net:
         """A net into which the weights of `spec` fit, with the random weights of `seed`."""
         dataset, _ = self.data(spec.data)
+        if is_import_path(spec.architecture):
+            with seeded(seed, torch.device("cpu")):
+                return OwnNet(spec.architecture, dataset.shape, dataset.n_classes).to(self.device)
         net = build(spec.architecture, dataset.shape, dataset.n_classes, spec.width, seed, self.device)
         return int8_structure(net) if spec.changes and isinstance(spec.changes[-1], Int8) else net
 
     def _probe(self, spec: ProbeSpec) -> Probe:
         return read_probe(self.store.get(spec.kind, spec.id))
+
+
+def around(splits: Splits, victim_set: Tensor) -> Splits:
+    """The same cuts when D_v is what the owner says she trained on: it joins D, and nobody else's images hold it."""
+    others = {name: outside_of(getattr(splits, name), victim_set) for name in ("probe", "attack", "eval")}
+    return replace(splits, d=torch.cat([splits.d, victim_set]).unique(), d_v=victim_set.sort().values, **others)
 
 
 def read_probe(artifact: Artifact) -> Probe:

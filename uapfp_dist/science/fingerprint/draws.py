@@ -36,7 +36,7 @@ class Draw:
     """Homologous models that train nothing and are not tested."""
     test: tuple[int, ...]
     calibration_piracy: tuple[int, ...] = ()
-    """Pirates of an other victim each, which nobody else steals from: they calibrate against piracy of other victims."""
+    """Pirates of an other victim each, whom nobody else robs: they calibrate against piracy of other victims."""
 
     def tested(self, members: Sequence[Member], *roles: str) -> list[int]:
         """Test rows with one of `roles`."""

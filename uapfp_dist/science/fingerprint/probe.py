@@ -62,31 +62,22 @@ def make_probe(net: Net, spec: ProbeSpec, own: Tensor, held_out: Tensor, held_ou
     norm = float(own.flatten(1).norm(dim=1).mean())
     grid = [share * norm for share in config.xi_grid]
     paper = search_xi(net, images, held_out, grid, config.target_fooling, config.algorithm, config.passes, rng)
-    classic = make_uap(net, images, held_out, paper.xi, "deepfool", DEEPFOOL_PASSES, torch_rng(spec.id, DEEPFOOL))
-    minimal = torch.cat([deepfool(net, batch).delta for batch in points.split(ANSWER_BATCH)]).cpu()
-    boundary, reached = boundary_points(net, points[views[0]], torch_rng(spec.id, IPGUARD))
-    blocks = {
-        PAPER: in_turn(paper.v.cpu(), views),
-        DEEPFOOL: in_turn(classic.v.cpu(), views),
-        LAP_MINIMAL: per_point(minimal, views),
-        IPGUARD: one_view((boundary - points[views[0]]).cpu(), views[0]),
-    }
-    described = {"1": _describe([paper])}
+    blocks = {PAPER: in_turn(paper.v.cpu(), views)}
+    described: dict[str, dict[str, float]] = {"1": _describe([paper])}
     for fraction in config.xi_fractions:
         uaps = make_uaps(net, images, held_out, paper.xi * fraction, config, rng)
-        noise = torch.randn(len(uaps), *own.shape[1:], generator=torch_rng(spec.id, "random", fraction))
         blocks[block_name("uap", fraction)] = in_turn(torch.cat([uap.v for uap in uaps]).cpu(), views)
-        blocks[block_name("random", fraction)] = in_turn(unit(noise) * paper.xi * fraction, views)
-        blocks[block_name("lap", fraction)] = per_point(unit(minimal) * paper.xi * fraction, views)
         described[f"{fraction:g}"] = _describe(uaps)
+    compared: dict[str, dict[str, float]] = {}
+    if config.references:
+        more, compared = _references(net, spec, points, views, images, held_out, paper.xi)
+        blocks |= more
     natural, n_errors = natural_errors(
         ask(net, held_out), held_out_labels, spec.fingerprint.n_natural, spec.fingerprint.max_natural
     )
     info = {
         "uaps": described,
-        DEEPFOOL: _describe([classic]),
-        LAP_MINIMAL: {"l2": float(minimal.flatten(1).norm(dim=1).mean())},
-        IPGUARD: {"reached": float(reached.float().mean())},
+        **compared,
         "mean_image_norm": norm,
         "fooling_target_reached": paper.fooling >= config.target_fooling,
         "n_points": views.shape[1],
@@ -99,6 +90,30 @@ def make_probe(net: Net, spec: ProbeSpec, own: Tensor, held_out: Tensor, held_ou
     }
     wrong = held_out[natural].cpu()
     return Probe(points.cpu(), views, blocks, wrong, ask(net, wrong).argmax(1), info)
+
+
+def _references(
+    net: Net, spec: ProbeSpec, points: Tensor, views: Tensor, images: Tensor, held_out: Tensor, xi: float
+) -> tuple[dict[str, Block], dict[str, dict[str, float]]]:
+    """Perturbations that the UAPs are compared with, and what describes them. `xi` is the paper's."""
+    config = spec.uap
+    classic = make_uap(net, images, held_out, xi, "deepfool", DEEPFOOL_PASSES, torch_rng(spec.id, DEEPFOOL))
+    minimal = torch.cat([deepfool(net, batch).delta for batch in points.split(ANSWER_BATCH)]).cpu()
+    boundary, reached = boundary_points(net, points[views[0]], torch_rng(spec.id, IPGUARD))
+    blocks = {
+        DEEPFOOL: in_turn(classic.v.cpu(), views),
+        LAP_MINIMAL: per_point(minimal, views),
+        IPGUARD: one_view((boundary - points[views[0]]).cpu(), views[0]),
+    }
+    for fraction in config.xi_fractions:
+        noise = torch.randn(config.n_uaps, *points.shape[1:], generator=torch_rng(spec.id, "random", fraction))
+        blocks[block_name("random", fraction)] = in_turn(unit(noise) * xi * fraction, views)
+        blocks[block_name("lap", fraction)] = per_point(unit(minimal) * xi * fraction, views)
+    return blocks, {
+        DEEPFOOL: _describe([classic]),
+        LAP_MINIMAL: {"l2": float(minimal.flatten(1).norm(dim=1).mean())},
+        IPGUARD: {"reached": float(reached.float().mean())},
+    }
 
 
 def in_turn(perturbations: Tensor, views: Tensor) -> Block:
@@ -177,15 +192,29 @@ def make_uaps(
 def perturbed(probe: Probe, name: str, part: slice = slice(None)) -> Tensor:
     """The images (S, c, h, w) of one block, or a part of them: points plus perturbation, clipped to [0, 1]."""
     block = probe.blocks[name]
-    images = (probe.points[block.point[part]] + block.perturbations[block.which[part]]).clamp(0.0, 1.0)
-    return (images * 255).round() / 255 if probe.info["round_to_8_bits"] else images
+    return _as_taken(probe, (probe.points[block.point[part]] + block.perturbations[block.which[part]]).clamp(0.0, 1.0))
 
 
 def sent(probe: Probe, name: str, part: slice = slice(None)) -> Tensor:
     """The images (S, c, h, w) of any block, or a part of them, as a suspect is sent them."""
     if name in (CLEAN, NATURAL):
-        return (probe.points if name == CLEAN else probe.natural)[part]
+        return _as_taken(probe, (probe.points if name == CLEAN else probe.natural)[part])
     return perturbed(probe, name, part)
+
+
+def _as_taken(probe: Probe, images: Tensor) -> Tensor:
+    """In 8 bits, where the suspect's API takes no more."""
+    return from_8_bits(to_8_bits(images)) if probe.info["round_to_8_bits"] else images
+
+
+def to_8_bits(images: Tensor) -> Tensor:
+    """Images in [0, 1] as uint8."""
+    return (images * 255).round().to(torch.uint8)
+
+
+def from_8_bits(images: Tensor) -> Tensor:
+    """uint8 images as float32 in [0, 1]: on the CPU, so that every model is asked the same bits."""
+    return images.cpu().float().div_(255.0)
 
 
 def n_images(probe: Probe, name: str, part: Literal["all", "test"]) -> int:

@@ -1,0 +1,56 @@
+"""Grids of an ablation: Figure 6 left and anything else, on the stored answers of an evaluation.
+
+    python jobs/ablations.py                                             # Figure 6 left: n_points by top_k
+    python jobs/ablations.py --grid n_points=10,30,60 --grid top_k=1,3,10
+    python jobs/ablations.py --preset fashion_mnist-small --grid encoder.tau=0.1,0.2,0.5 --grid verdict.n_train=3,5
+    ray job submit --working-dir . -- python jobs/ablations.py --grid zoo.overlap=0,0.5,1 --storage /shared/results
+
+Plain names need stored answers only: n_points, top_k (0: the bare label), n_views, xi, loss, recovery, architecture (of
+the models that train the encoder). Dotted names are fields of the configuration; what they change is made first, once.
+Values of a field that holds several are joined by +: zoo.architectures=B+C,D+E. Running the same command again resumes.
+"""
+
+import sys
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import tyro
+
+from uapfp_dist.ablations import run_grid
+from uapfp_dist.app import Surroundings, main
+from uapfp_dist.config import Config, preset
+
+
+@dataclass(frozen=True)
+class Ablations:
+    """Vary an evaluation over a grid."""
+
+    preset: str = "digits"
+    """The evaluation that is varied, as in full_eval.py."""
+    seed: int = 0
+    """Its seed."""
+    grid: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """An axis, name=value,value; once per axis. None: n_points by top_k."""
+    surroundings: Annotated[Surroundings, tyro.conf.arg(name="")] = field(default_factory=Surroundings)
+    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
+
+
+def parse(arguments: list[str]) -> Ablations:
+    """The command line; the preset gives the defaults of every other field."""
+    name = "digits"
+    for i, argument in enumerate(arguments):
+        if argument == "--preset" and i + 1 < len(arguments):
+            name = arguments[i + 1]
+        elif argument.startswith("--preset="):
+            name = argument.split("=", 1)[1]
+    return tyro.cli(Ablations, args=arguments, default=Ablations(name, config=preset(name)), description=__doc__)
+
+
+def job() -> None:
+    """Parse and run."""
+    chosen = parse(sys.argv[1:])
+    run_grid(chosen.config, chosen.preset, chosen.seed, chosen.surroundings, chosen.grid)
+
+
+if __name__ == "__main__":
+    main(job)

@@ -1,0 +1,171 @@
+"""What Ray costs, and what a second worker brings. Run by benchmark.py, as its parts `noop` and `scaling`."""
+
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
+from typing import Any
+
+import torch
+
+from uapfp_dist.cluster.pool import RayPool
+from uapfp_dist.cluster.session import session
+from uapfp_dist.cluster.worker import Perform, open_bench
+from uapfp_dist.config import Config
+from uapfp_dist.pipeline.plan import make_plan
+from uapfp_dist.pipeline.schedule import execute
+from uapfp_dist.pipeline.steps import perform
+from uapfp_dist.pipeline.workbench import Workbench
+from uapfp_dist.progress import Progress
+from uapfp_dist.runtime import Pool, attempt
+from uapfp_dist.science.data import load
+from uapfp_dist.specs import ModelSpec, Spec
+from uapfp_dist.store import Store
+from uapfp_dist.types import Done, Outcome
+
+NOOPS = 10_000
+WORKERS = 2
+
+
+def never(spec: Spec) -> bool:
+    """Nothing is in the store."""
+    return False
+
+
+def idle_bench() -> Perform:
+    """Performs nothing."""
+    return lambda spec: None
+
+
+def megabytes() -> float:
+    """The most memory that this process ever had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def noop(config: Config) -> dict[str, Any]:
+    """Specs of real size through the real pool, none of which does anything."""
+    first = next(spec for spec in make_plan(config, 0, load("digits", None)).specs if isinstance(spec, ModelSpec))
+    specs = [replace(first, seed=seed) for seed in range(NOOPS)]
+    with session(None):
+        pool = RayPool(idle_bench, lambda spec: 0.0, 60.0, most=WORKERS)
+        outcomes = execute(specs, pool, never)
+        next(outcomes)  # the workers stand
+        before, wall, cpu = megabytes(), time.perf_counter(), time.process_time()
+        done = sum(isinstance(outcome, Done) for outcome in outcomes)
+        wall, cpu, after = time.perf_counter() - wall, time.process_time() - cpu, megabytes()
+        pool.close()
+    print(
+        f"noop, {done + 1} specs, {WORKERS} workers: {done / wall:.0f} specs/s; the driver takes "
+        f"{1000 * cpu / done:.2f} CPU-ms for each, {after:.0f} MB in all, {after - before:.0f} MB of them for the specs"
+    )
+    return {
+        "specs": done + 1,
+        "specs_per_second": done / wall,
+        "driver_cpu_s": cpu,
+        "mb": after,
+        "mb_specs": after - before,
+    }
+
+
+class BarePool:
+    """The same work in the standard library's process pool: what Ray is held against."""
+
+    size = WORKERS
+
+    def __init__(self, storage: str) -> None:
+        begin = partial(_begin, storage)
+        self._pool = ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn"), initializer=begin)
+        self._running: set[Future[Outcome]] = set()
+
+    def submit(self, spec: Spec) -> None:
+        """Queue `spec`."""
+        self._running.add(self._pool.submit(_do, spec))
+
+    def wait(self, timeout: float) -> list[Outcome]:
+        """Outcomes that are there."""
+        done, self._running = wait(self._running, timeout, FIRST_COMPLETED)
+        return [future.result() for future in done]
+
+    def close(self) -> None:
+        """End the processes."""
+        self._pool.shutdown()
+
+
+_bench: list[Workbench] = []
+
+
+def _begin(storage: str) -> None:
+    torch.set_num_threads(1)
+    _bench.append(Workbench(Store(storage), None, torch.device("cpu")))
+
+
+def _do(spec: Spec) -> Outcome:
+    return attempt(spec, partial(perform, _bench[0]), "bare")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A zoo, trained."""
+
+    wall: float
+    """Seconds from the start of the first model to the end of the last."""
+    busy: float
+    """Seconds that all workers together spent on models."""
+
+
+def timed(specs: list[ModelSpec], pool: Pool) -> Run:
+    """Train `specs`; the victim, which all others wait for, is not counted: it runs while the workers start."""
+    busy, began = 0.0, 0.0
+    for outcome in execute(specs, pool, never):
+        assert isinstance(outcome, Done), outcome
+        if not began:
+            began = time.perf_counter()
+            continue
+        busy += outcome.seconds
+    wall = time.perf_counter() - began
+    pool.close()
+    return Run(wall, busy)
+
+
+@contextmanager
+def ray_pool(config: Config, storage: str, workers: int) -> Iterator[Pool]:
+    """The product's own."""
+    plan = make_plan(config, 0, load("digits", None))
+    opening = partial(open_bench, storage, None, Store(storage).leave_mark(), plan.data)
+    with session(None):
+        yield RayPool(opening, lambda spec: 0.0, 3600.0, workers, progress=Progress(workers))
+
+
+@contextmanager
+def bare_pool(config: Config, storage: str, workers: int) -> Iterator[Pool]:
+    """The standard library's."""
+    yield BarePool(storage)
+
+
+WAYS: dict[str, tuple[Callable[[Config, str, int], Any], int]] = {
+    "one": (ray_pool, 1),
+    "two": (ray_pool, WORKERS),
+    "bare": (bare_pool, WORKERS),
+}
+
+
+def scaling(config: Config) -> dict[str, Any]:
+    """The zoo of `config` with one and two workers, and in a bare pool of two processes."""
+    specs = [spec for spec in make_plan(config, 0, load("digits", None)).specs if isinstance(spec, ModelSpec)]
+    runs = {}
+    for name, (way, workers) in WAYS.items():
+        with tempfile.TemporaryDirectory() as storage, way(config, storage, workers) as pool:
+            runs[name] = timed(specs, pool)
+    speedup = runs["one"].wall / runs["two"].wall
+    busy = runs["two"].busy / (WORKERS * runs["two"].wall)
+    overhead = runs["two"].wall / runs["bare"].wall - 1
+    print(
+        f"scaling, {len(specs)} models: two workers {speedup:.2f}x one; busy {busy:.2f} of wall x workers; Ray "
+        f"{100 * overhead:+.1f} % of the time of a bare process pool"
+    )
+    return {"speedup": speedup, "busy": busy, "overhead": overhead, "runs": {k: vars(run) for k, run in runs.items()}}

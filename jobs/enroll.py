@@ -1,0 +1,198 @@
+"""Enroll a victim: train what it takes to tell its copies from innocent models, and write the kit that judges suspects.
+
+    python jobs/enroll.py --out kit                            # the digits preset's own victim, minutes on a laptop
+    python jobs/enroll.py --preset fashion_mnist-small --data-root DATA --out kit
+    python jobs/enroll.py --data.name imagefolder --data-root MINE --model mine.safetensors \\
+        --architecture mypackage.nets:make --out kit           # make(n_classes, shape) -> module, images in [0, 1]
+
+Publish the digest that is printed at the end before you ask anybody. Running the same command again resumes.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+
+from uapfp_dist.app import Places, Surroundings, closing, environment, main, ray_pool, settle, tracker_at
+from uapfp_dist.config import Config
+from uapfp_dist.errors import UserError
+from uapfp_dist.pipeline.publish import Live
+from uapfp_dist.pipeline.steps import perform
+from uapfp_dist.pipeline.workbench import Workbench
+from uapfp_dist.progress import Progress
+from uapfp_dist.runtime import Pool, SerialPool
+from uapfp_dist.science.data import Dataset, load
+from uapfp_dist.specs import DataSpec
+from uapfp_dist.store import Store
+from uapfp_dist.verification.cost import estimate
+from uapfp_dist.verification.enroll import enroll
+from uapfp_dist.verification.kit import Kit, save_kit
+from uapfp_dist.verification.owner import Brought, check_cut, keep_index, read_index, read_owner
+from uapfp_dist.verification.supporters import EnrollConfig, Enrollment, enroll_preset, make_enrollment
+
+
+@dataclass(frozen=True)
+class Own:
+    """The owner's own model; without one the preset's victim is trained."""
+
+    model: Path | None = None
+    """Its weights, a safetensors file."""
+    architecture: str | None = None
+    """A known name, or package.module:factory for a factory(n_classes, shape) -> module in your own code, on the import
+    path of every node; its module takes images in [0, 1] and gives logits."""
+    mean: tuple[float, ...] | None = None
+    """Per channel, subtracted from images in [0, 1] before the model sees them."""
+    std: tuple[float, ...] | None = None
+    """Per channel, divided by after that."""
+    trained_on: Path | None = None
+    """Text file with the index of an image a line: those the model was trained on (default: half of D)."""
+
+
+@dataclass(frozen=True)
+class Enroll:
+    """Make a verification kit."""
+
+    preset: str = "digits"
+    """Where the configuration starts from, as in full_eval.py; numbers of models follow from the options below."""
+    seed: int = 0
+    """Every random choice follows from it."""
+    out: Path = Path("kit")
+    """The kit, a new folder."""
+    own: Annotated[Own, tyro.conf.arg(name="")] = field(default_factory=Own)
+    wanted: Annotated[EnrollConfig, tyro.conf.arg(name="")] = field(default_factory=EnrollConfig)
+    surroundings: Annotated[Surroundings, tyro.conf.arg(name="")] = field(default_factory=Surroundings)
+    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
+
+
+def parse(arguments: list[str]) -> Enroll:
+    """The command line; the preset gives the defaults of every field of the configuration."""
+    name = "digits"
+    for i, argument in enumerate(arguments):
+        if argument == "--preset" and i + 1 < len(arguments):
+            name = arguments[i + 1]
+        elif argument.startswith("--preset="):
+            name = argument.split("=", 1)[1]
+    return tyro.cli(
+        Enroll, args=arguments, default=Enroll(preset=name, config=enroll_preset(name)), description=__doc__
+    )
+
+
+def run(chosen: Enroll) -> Kit:
+    """From the options to a kit on disk.
+
+    Raises:
+        UserError: anything wrong with the input.
+    """
+    torch.set_num_threads(1)
+    places = settle(chosen.surroundings)
+    brought, dataset = _read(chosen, places)
+    plan = make_enrollment(chosen.config, chosen.wanted, chosen.seed, dataset, brought.victim if brought else None)
+    store, progress = Store(places.storage), Progress(workers=1)
+    bench = Workbench(store, places.data_root, torch.device("cpu"))
+    if brought is not None:
+        _put(brought, bench, plan, dataset, progress)
+    tracker = tracker_at(places)
+    live = Live(tracker)
+    around = workers(chosen.surroundings, places, store, plan.victim.data, progress)
+    with closing(live.end), around as (pool, n_workers):
+        progress.say(estimate(plan, bench).told(n_workers))
+        told = (plan.id, {"seed": chosen.seed, **vars(chosen.wanted)}, _tags(chosen))
+        live.begin(*told)
+        kit = enroll(plan, dataset, store, pool, progress, live)
+        digest = save_kit(kit, chosen.out)
+        try:
+            tracker.begin(*told)
+            tracker.metrics(_power(kit))
+            tracker.folder(chosen.out)
+        except ConnectionError as error:
+            progress.say(f"{error}; the kit lies in {chosen.out}, the same command shows it in MLflow later")
+    _tell(kit, digest, chosen.out)
+    return kit
+
+
+def _read(chosen: Enroll, places: Places) -> tuple[Brought | None, Dataset]:
+    """What can be wrong with the input is found before the data are read, or anything is trained."""
+    own = chosen.own
+    if (own.model is None) != (own.architecture is None):
+        raise UserError("model: expected --model FILE and --architecture NAME together, got one of them; give both")
+    if own.model is None and (own.mean or own.std or own.trained_on):
+        raise UserError("mean, std, trained-on: expected with --model FILE, got no model; give it, or leave them out")
+    read: Callable[..., Brought] | None = None
+    if own.model is not None and own.architecture is not None:
+        read = partial(read_owner, own.model, own.architecture, chosen.config.zoo.width, own.mean, own.std)
+        read()
+    if chosen.out.is_symlink() or (chosen.out.exists() and not (chosen.out / "kit.json").is_file()):
+        raise UserError(f"out: expected a new folder, {chosen.out} is there already; choose another")
+    dataset = load(chosen.config.data.name, places.data_root, chosen.config.data.n_classes)
+    if read is None:
+        return None, dataset
+    return read(read_index(own.trained_on, dataset) if own.trained_on else None), dataset
+
+
+def _put(brought: Brought, bench: Workbench, plan: Enrollment, dataset: Dataset, progress: Progress) -> None:
+    if brought.trained_on is not None:
+        keep_index(bench.store, brought.trained_on, dataset)
+        check_cut(bench, plan.victim)
+    progress.say(f"your model: accuracy {brought.put(bench, plan.victim):.3f} on images held out")
+
+
+@contextmanager
+def workers(
+    s: Surroundings, places: Places, store: Store, data: DataSpec, progress: Progress
+) -> Iterator[tuple[Pool, int]]:
+    """This process for `--workers 0`, else Ray; and about how many workers there will be."""
+    if s.workers == 0:
+        bench = Workbench(store, places.data_root, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        yield SerialPool(partial(perform, bench)), 1
+        return
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # our own local session; a cluster's setting goes first
+    from uapfp_dist.cluster.session import session  # Ray takes seconds to import
+
+    with session(s.address) as machine, ray_pool(machine, s, places, store, data, progress) as pool:
+        yield pool, s.workers or max(machine.cpus, 1)
+
+
+def _tags(chosen: Enroll) -> dict[str, str]:
+    return {"preset": f"enroll-{chosen.preset}", "job": "enroll", **environment()}
+
+
+def _power(kit: Kit) -> dict[str, float]:
+    """Share of held-out models accused, by format and method."""
+    found: dict[str, float] = {}
+    for what in ("power", "false_accusations"):
+        for fmt, methods in kit.info[what].items():
+            for method, table in methods.items():
+                found |= {f"{what}/{fmt}/{method}/{kind.replace(':', '_')}": n / of for kind, (n, of) in table.items()}
+    return found
+
+
+def _tell(kit: Kit, digest: str, out: Path) -> None:
+    """The end of the job: what the kit can do, what it cannot, and the commitment."""
+    print(f"\nheld-out models accused at alpha {kit.alpha:g}, each judged alone:")
+    for fmt, decided in kit.info["decided_by"].items():
+        method = decided["method"]
+        tables = kit.info["power"][fmt].get(method, {}), kit.info["false_accusations"][fmt].get(method, {})
+        caught, accused = (", ".join(f"{kind} {n}/{of}" for kind, (n, of) in table.items()) for table in tables)
+        print(f"  {fmt}, by {method}, {kit.info['queries'][fmt]} images: stolen {caught}; innocent {accused}")
+    for limit in kit.info["limits"]:
+        print(f"- {limit}")
+    costs = kit.info["costs"]
+    print(f"{costs['models']} models, {costs['model_seconds'] / 60:.1f} minutes of training, {costs['failed']} failed")
+    print(f"kit: {out}\ndigest: {digest}", flush=True)
+
+
+def job() -> Any:
+    """Parse and run."""
+    chosen = parse(sys.argv[1:])
+    return run(replace(chosen, out=chosen.out.expanduser().absolute()))
+
+
+if __name__ == "__main__":
+    main(job)

@@ -1,0 +1,115 @@
+"""How often does a kit accuse the innocent, and how often does it catch a thief? Over independent zoos.
+
+    python jobs/false_accusations.py --preset digits --seeds 0 1 2 3 4 5 6 7 8 9 --out false_accusations
+
+Every seed is an enrolment of its own: its own cut of the data, victim, thieves, innocents and calibration. Suspects are
+the models that neither trained nor calibrated the kit, each judged alone. Models of one zoo are not independent: the
+intervals resample zoos. Finished seeds are not run again. For Fashion-MNIST with labels only and 100 images:
+
+    python jobs/false_accusations.py --preset fashion_mnist-small --data-root DATA --seeds 0 --max-queries 100
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+from enroll import Enroll, run  # the job beside this one
+
+from uapfp_dist.app import Surroundings, main
+from uapfp_dist.errors import UserError
+from uapfp_dist.science.rng import numpy_rng
+from uapfp_dist.verification.judge import METHODS
+from uapfp_dist.verification.kit import Kit, load_kit
+from uapfp_dist.verification.power import measured
+from uapfp_dist.verification.supporters import EnrollConfig, enroll_preset
+
+N_BOOT = 2000
+
+Table = dict[str, list[int]]
+"""Kind of model to [accused, of so many]."""
+
+
+@dataclass(frozen=True)
+class FalseAccusations:
+    """Enroll a preset under several seeds and count."""
+
+    preset: str = "digits"
+    """Where the configuration starts from, as in enroll.py."""
+    seeds: tuple[int, ...] = tuple(range(10))
+    """Independent zoos."""
+    out: Path = Path("false_accusations")
+    """Folder for <preset>-<seed> (kits) and <preset>.md."""
+    max_queries: int | None = None
+    """Judge by so many images at most; None: by all."""
+    wanted: Annotated[EnrollConfig, tyro.conf.arg(name="")] = field(default_factory=lambda: EnrollConfig(n_test=10))
+    surroundings: Annotated[Surroundings, tyro.conf.arg(name="")] = field(default_factory=Surroundings)
+
+
+def interval(tables: Sequence[Table], kind: str) -> tuple[int, int, float, float]:
+    """Accused, of so many, and the 95 % bootstrap interval of the rate over zoos."""
+    counts = np.array([table[kind] for table in tables if kind in table], dtype=float)
+    drawn = numpy_rng("zoos", kind).integers(len(counts), size=(N_BOOT, len(counts)))
+    sums = counts[drawn].sum(1)
+    low, high = np.percentile(sums[:, 0] / np.maximum(sums[:, 1], 1), [2.5, 97.5])
+    return int(counts[:, 0].sum()), int(counts[:, 1].sum()), float(low), float(high)
+
+
+def rows(found: Sequence[dict[str, Any]], what: str) -> list[str]:
+    """A line per kind of model and format: the method that decides, and both methods."""
+    lines = ["| suspect | answers | as decided | " + " | ".join(METHODS) + " |", "|---" * (3 + len(METHODS)) + "|"]
+    for fmt in found[0]:
+        ways = {"decided": [zoo[fmt][zoo[fmt]["decided_by"]][what] for zoo in found]}
+        ways |= {method: [zoo[fmt][method][what] for zoo in found] for method in METHODS}
+        for kind in sorted({kind for table in ways["decided"] for kind in table}):
+            cells = []
+            for tables in ways.values():
+                n, of, low, high = interval(tables, kind)
+                cells.append(f"{n / max(of, 1):.3f} [{low:.3f}, {high:.3f}] ({n}/{of})")
+            lines.append(f"| {kind} | {fmt} | {' | '.join(cells)} |")
+    return lines
+
+
+def write_up(chosen: FalseAccusations, kits: Sequence[Kit]) -> str:
+    """Markdown for a README."""
+    found = [measured(kit, chosen.max_queries) for kit in kits]
+    minutes = sum(kit.info["costs"]["model_seconds"] for kit in kits) / 60
+    lines = [
+        f"`{chosen.preset}`, {len(kits)} zoos of {kits[0].info['costs']['models']} models ({minutes:.0f} minutes of "
+        f"training in all), alpha {kits[0].alpha:g}, {chosen.wanted.n_calibrate} models per group, "
+        f"{'all images' if chosen.max_queries is None else f'at most {chosen.max_queries} images'}; "
+        "share accused [95 % over zoos] (models).",
+        "",
+        *rows(found, "false_accusations"),
+        "",
+        *rows(found, "power"),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def job() -> None:
+    """Enroll every seed, count, write one table."""
+    chosen = tyro.cli(FalseAccusations, args=sys.argv[1:], description=__doc__)
+    config = enroll_preset(chosen.preset)
+    try:
+        chosen.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"out: expected a folder that can be made at {chosen.out} ({error.strerror})") from error
+    kits = []
+    for seed in chosen.seeds:
+        out = (chosen.out / f"{chosen.preset}-{seed}").absolute()
+        if not out.exists():
+            run(Enroll(chosen.preset, seed, out, wanted=chosen.wanted, surroundings=chosen.surroundings, config=config))
+        kits.append(load_kit(out))
+    text = write_up(chosen, kits)
+    (chosen.out / f"{chosen.preset}.md").write_text(text)
+    (chosen.out / f"{chosen.preset}.json").write_text(json.dumps([measured(kit, chosen.max_queries) for kit in kits]))
+    print(text)
+
+
+if __name__ == "__main__":
+    main(job)

@@ -1,0 +1,114 @@
+"""Is that model mine? Ask a suspect what a kit wants to know, and judge it.
+
+    python jobs/verify.py --kit KIT --at http://127.0.0.1:5000                        # mlflow models serve
+    python jobs/verify.py --kit KIT --at suspect.onnx --output logits --max-queries 500
+    python jobs/verify.py --kit KIT --suspects suspects.json                          # several, in parallel on Ray
+    python jobs/verify.py --kit KIT --replay OUT/*.transcript.jsonl                   # judge again, nothing is sent
+
+Running the same command again resumes: no image is asked again that was answered.
+"""
+
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from uapfp_dist.app import main
+from uapfp_dist.errors import UserError
+from uapfp_dist.specs import content_id
+from uapfp_dist.suspects import SuspectConfig
+from uapfp_dist.verification.asking import Asking
+from uapfp_dist.verification.kit import Kit, load_kit
+from uapfp_dist.verification.page import as_text, metrics_of, write_verdict
+from uapfp_dist.verification.verify import Case, Spread, load_suspects, replay, verify
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Judge suspects by their answers."""
+
+    kit: Path
+    """Folder of the kit (jobs/enroll.py makes it)."""
+    suspect: Annotated[SuspectConfig, tyro.conf.arg(name="")] = field(default_factory=SuspectConfig)
+    suspects: Path | None = None
+    """JSON file with a list of suspects, objects with the options of one (at, name, output, ...), judged together."""
+    replay: tuple[Path, ...] = ()
+    """Transcripts of all suspects that were judged together: judge by them again, offline."""
+    expect: str | None = None
+    """The digest that was published for the kit; another one is refused."""
+    alpha: float | None = None
+    """Tolerated rate of false accusation over all suspects (default: the kit's)."""
+    out: Path = Path("verification")
+    """Folder of transcripts and verdict. It must be one that all workers see when Ray runs on several machines."""
+    asking: Annotated[Asking, tyro.conf.arg(name="")] = field(default_factory=Asking)
+    workers: int | None = None
+    """0 asks several suspects from this process, a thread each; otherwise each is a task on Ray."""
+    address: str | None = None
+    """Ray cluster to use (default: $RAY_ADDRESS, else a local one that ends with the job)."""
+    mlflow_uri: str | None = None
+    """MLflow tracking URI (default: $MLFLOW_TRACKING_URI, else a sqlite file in --out)."""
+    track: bool = True
+    """Record the verdict as an MLflow run; a replay is never recorded."""
+
+
+def job() -> None:
+    """Parse and run."""
+    chosen = tyro.cli(Verify, args=sys.argv[1:], description=__doc__)
+    kit = load_kit(chosen.kit, chosen.expect)
+    out = chosen.out.expanduser().resolve()
+    print(f"kit {kit.digest}", flush=True)
+    if chosen.replay:
+        cases = replay(kit, chosen.replay)
+    else:
+        if bool(chosen.suspects) == bool(chosen.suspect.at):
+            raise UserError("suspect: expected --at or --suspects, one of the two")
+        configs = load_suspects(chosen.suspects) if chosen.suspects else [chosen.suspect]
+        spread = _on_ray(chosen.address) if len(configs) > 1 and chosen.workers != 0 else None
+        cases = verify(kit, configs, out, chosen.asking, chosen.alpha, spread)
+    write_verdict(out, kit, cases)
+    if chosen.track and not chosen.replay:
+        try:
+            _record(chosen.mlflow_uri, out, kit, cases)
+        except ConnectionError as error:
+            raise UserError(f"mlflow: {error}; the verdict lies in {out}, the same command records it later") from error
+    print(f"\n{as_text(kit, cases)}\n\nverdict.json, verdict.html and transcripts: {out}", flush=True)
+
+
+def _on_ray(address: str | None) -> Spread:
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # our own local session; a cluster's setting goes first
+    from uapfp_dist.cluster.spread import spread  # Ray takes seconds to import
+
+    return lambda task, suspects: spread(task, suspects, address)
+
+
+def _record(uri: str | None, out: Path, kit: Kit, cases: Sequence[Case]) -> None:
+    """The verdict as a run, its files beside it, a nested run for every suspect."""
+    for name in ("alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    from uapfp_dist.tracking import MlflowTracker  # seconds of import
+
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
+    local = uri is None
+    tracker = MlflowTracker(uri or f"sqlite:///{out}/mlflow.db", (out / "mlflow-artifacts").as_uri() if local else None)
+    alpha = cases[0].verdict.alpha
+    # The same evidence is the same run, however often it is recorded.
+    evidence = content_id([case.sha256 for case in cases])
+    tracker.begin(evidence, {"kit": kit.digest, "alpha": alpha, "suspects": len(cases)}, {"preset": "verify"})
+    for case in cases:
+        tracker.suspect(case.verdict.name, *metrics_of(case))
+    with tempfile.TemporaryDirectory() as folder:
+        for file in (*out.glob("verdict.*"), *out.glob("*.transcript.jsonl")):
+            shutil.copy(file, folder)
+        tracker.folder(Path(folder))
+    tracker.end("FINISHED")
+
+
+if __name__ == "__main__":
+    main(job)

@@ -1,0 +1,211 @@
+"""An endpoint that speaks MLflow's scoring protocol and does not always tell the truth, or anything at all."""
+
+import json
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import numpy as np
+
+Model = Callable[[np.ndarray], Any]
+"""Images as they came to a list of answers."""
+Fault = Callable[["Exchange"], bool]
+"""Looks at a request before it is answered; True: it has dealt with it."""
+
+
+@dataclass
+class Endpoint:
+    """What the server does, and what it has seen."""
+
+    model: Model
+    fault: Fault | None = None
+    requests: int = 0
+    images: int = 0
+    """Images received in whole requests."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    url: str = ""
+    freed: threading.Event = field(default_factory=threading.Event)
+    """Set when the test is over: whoever hangs may stop."""
+
+
+@dataclass
+class Exchange:
+    """One request with the means to answer it."""
+
+    handler: BaseHTTPRequestHandler
+    endpoint: Endpoint
+    number: int
+    """The first request is 1."""
+    images: np.ndarray
+    path: str
+
+    def send(self, status: int, body: bytes, headers: dict[str, str] | None = None, length: int | None = None) -> None:
+        """An answer, with a wrong length if one is given."""
+        with suppress(OSError):
+            self.handler.send_response(status)
+            for name, value in (headers or {}).items():
+                self.handler.send_header(name, value)
+            self.handler.send_header("Content-Length", str(len(body) if length is None else length))
+            self.handler.end_headers()
+            self.handler.wfile.write(body)
+
+    def predictions(self) -> bytes:
+        """The true answer."""
+        return json.dumps({"predictions": self.endpoint.model(self.images)}).encode()
+
+    def reset(self) -> None:
+        """Close the connection so that the other side sees a reset."""
+        self.handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.handler.close_connection = True
+        self.handler.connection.close()
+
+
+def _images(inputs: list[Any]) -> np.ndarray:
+    """MLflow's nested lists, or the one tensor of the Open Inference Protocol."""
+    if isinstance(inputs[0], dict):
+        return np.array(inputs[0]["data"]).reshape(inputs[0]["shape"])
+    return np.array(inputs)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    endpoint: Endpoint
+
+    def do_POST(self) -> None:
+        raw = self.rfile.read(int(self.headers["Content-Length"]))
+        images = _images(json.loads(raw)["inputs"])
+        with self.endpoint.lock:
+            self.endpoint.requests += 1
+            self.endpoint.images += len(images)
+            exchange = Exchange(self, self.endpoint, self.endpoint.requests, images, self.path)
+        if self.endpoint.fault is None or not self.endpoint.fault(exchange):
+            exchange.send(200, exchange.predictions())
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A connection that was cut on purpose is no news."""
+
+
+@contextmanager
+def serving(
+    model: Model, fault: Fault | None = None, port: int = 0, endpoint: Endpoint | None = None
+) -> Iterator[Endpoint]:
+    """A server on loopback for as long as the block runs."""
+    found = endpoint or Endpoint(model, fault)
+    server = _Server(("127.0.0.1", port), type("Handler", (_Handler,), {"endpoint": found}))
+    found.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield found
+    finally:
+        found.freed.set()
+        server.shutdown()
+        server.server_close()
+        thread.join(10)
+
+
+def every_third_dropped(exchange: Exchange) -> bool:
+    """A reset instead of the third, sixth, ... answer."""
+    if exchange.number % 3:
+        return False
+    exchange.reset()
+    return True
+
+
+def busy_at_first(n: int, after: str = "0") -> Fault:
+    """429 to the first n requests."""
+
+    def fault(exchange: Exchange) -> bool:
+        if exchange.number <= n:
+            exchange.send(429, b"{}", {"Retry-After": after})
+        return exchange.number <= n
+
+    return fault
+
+
+def hanging(exchange: Exchange) -> bool:
+    """Never answers."""
+    exchange.endpoint.freed.wait(60)
+    return True
+
+
+def dripping(exchange: Exchange) -> bool:
+    """A byte now and then: no single read ever times out."""
+    with suppress(OSError):
+        exchange.handler.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        while not exchange.endpoint.freed.wait(0.05):
+            exchange.handler.wfile.write(b" ")
+            exchange.handler.wfile.flush()
+    return True
+
+
+def dripping_headers(exchange: Exchange) -> bool:
+    """The same before the body begins."""
+    with suppress(OSError):
+        exchange.handler.wfile.write(b"HTTP/1.0 200 OK\r\nX-A: ")
+        while not exchange.endpoint.freed.wait(0.05):
+            exchange.handler.wfile.write(b"a")
+            exchange.handler.wfile.flush()
+    return True
+
+
+def truncated(exchange: Exchange) -> bool:
+    """Half of the JSON as if it were all."""
+    body = exchange.predictions()
+    exchange.send(200, body[: len(body) // 2])
+    return True
+
+
+def cut_short(exchange: Exchange) -> bool:
+    """Half of what the header promises."""
+    body = exchange.predictions()
+    exchange.send(200, body[: len(body) // 2], length=len(body))
+    exchange.reset()
+    return True
+
+
+def too_large(limit: int) -> Fault:
+    """413 to more than `limit` images."""
+
+    def fault(exchange: Exchange) -> bool:
+        if len(exchange.images) > limit:
+            exchange.send(413, b"")
+        return len(exchange.images) > limit
+
+    return fault
+
+
+def endless(exchange: Exchange) -> bool:
+    """10 GB without a length, as long as anybody reads."""
+    with suppress(OSError):
+        exchange.handler.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n[")
+        for _ in range(10_000):
+            exchange.handler.wfile.write(b"0," * 500_000)
+    return True
+
+
+def promised_endless(exchange: Exchange) -> bool:
+    """10 GB by its header."""
+    exchange.send(200, b"[", length=10_000_000_000)
+    return True
+
+
+def redirect_to(url: str) -> Fault:
+    """307 to another place."""
+
+    def fault(exchange: Exchange) -> bool:
+        exchange.send(307, b"", {"Location": url})
+        return True
+
+    return fault

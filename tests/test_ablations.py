@@ -1,0 +1,541 @@
+"""Grids: what they may contain, that stored answers are enough, and that nothing is computed twice."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from system import ROOT, Family, bench_on, environment, flags, job, tiny, tiny_plan, wait_until
+from test_figures import drawn, texts
+
+from uapfp_dist import ablations
+from uapfp_dist.app import Surroundings
+from uapfp_dist.config import Config, DataConfig, preset
+from uapfp_dist.errors import UserError
+from uapfp_dist.pipeline.ablate import Setting, outcome, trial
+from uapfp_dist.pipeline.arbiter import Arbiter
+from uapfp_dist.pipeline.grid import Cell, figure_6, make_cells, parse_grid, shared_specs
+from uapfp_dist.pipeline.recorder import Recorder, grid_figures
+from uapfp_dist.pipeline.schedule import execute
+from uapfp_dist.pipeline.steps import perform
+from uapfp_dist.pipeline.trials import Trials
+from uapfp_dist.runtime import NullTracker, SerialPool
+from uapfp_dist.science.data import Dataset, load
+from uapfp_dist.science.figures.grids import grid_maps
+from uapfp_dist.science.fingerprint.draws import make_draw
+from uapfp_dist.specs import ModelSpec
+from uapfp_dist.store import Store
+
+JOB = ROOT / "jobs" / "ablations.py"
+
+
+def images(data: DataConfig) -> Dataset:
+    """The digits, whatever is asked for."""
+    return load("digits", None)
+
+
+def small() -> Config:
+    """The tiny evaluation, two draws per cell."""
+    base = tiny()
+    return replace(base, studies=replace(base.studies, n_draws=2))
+
+
+def cells_of(*grid: str, config: Config | None = None) -> list[Cell]:
+    """Cells over the tiny evaluation."""
+    return make_cells(parse_grid(grid), config or small(), 0, images)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A tiny zoo that has answered; copy its folder before changing it."""
+
+    folder: Path
+
+    def copy(self, to: Path, *kinds: str) -> Store:
+        """A store with its artifacts, or with those of `kinds` alone."""
+        if not kinds:
+            shutil.copytree(self.folder, to)
+        for kind in kinds:
+            shutil.copytree(self.folder / kind, to / kind)
+        return Store(str(to))
+
+
+@pytest.fixture(scope="module")
+def answered(tmp_path_factory: pytest.TempPathFactory) -> Answered:
+    """Models, probe and answers; nothing judged."""
+    folder = tmp_path_factory.mktemp("answered") / "store"
+    store = Store(str(folder))
+    for outcome_ in execute(tiny_plan().specs, SerialPool(partial(perform, bench_on(store))), lambda spec: False):
+        assert not hasattr(outcome_, "error"), outcome_
+    return Answered(folder)
+
+
+class Listener(NullTracker):
+    """Keeps what a tracker is told."""
+
+    def __init__(self) -> None:
+        self.nested: list[tuple[str, dict[str, str], dict[str, float]]] = []
+        self.files: list[str] = []
+        self.status = ""
+
+    def suspect(self, name: str, tags: dict[str, str], metrics: dict[str, float]) -> None:
+        """A nested run."""
+        self.nested.append((name, tags, metrics))
+
+    def folder(self, path: Path) -> None:
+        """Names alone."""
+        self.files += [str(file.relative_to(path)) for file in path.rglob("*.*")]
+
+    def end(self, status: str) -> str:
+        """Closed."""
+        self.status = status
+        return ""
+
+
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch) -> list[Listener]:
+    """No MLflow: the trackers that were made."""
+    made: list[Listener] = []
+
+    def listener(places: object) -> Listener:
+        made.append(Listener())
+        return made[-1]
+
+    monkeypatch.setattr(ablations, "tracker_at", listener)
+    return made
+
+
+@pytest.fixture
+def ray_home() -> Iterator[str]:
+    """A folder of a short path: Ray's sockets lie below it, and a socket's name has at most 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as home:
+        yield home
+
+
+# --- what a grid may contain
+
+
+@pytest.mark.parametrize(
+    ("grid", "words"),
+    [
+        (["n_point=1"], ["unknown name in a grid 'n_point'", "n_points", "top_k", "encoder.tau"]),
+        (["encoder.tua=1"], ["unknown name in a grid 'encoder.tua'", "encoder.tau"]),
+        (["encoder=1"], ["unknown name in a grid 'encoder'"]),
+        (["studies.subspace=1"], ["unknown name in a grid 'studies.subspace'", "studies.subspace.xi"]),
+        (["zoo.width.x=1"], ["unknown name in a grid 'zoo.width.x'", "zoo.width"]),
+        (["n_points"], ["name=value,value"]),
+        (["n_points="], ["name=value,value"]),
+        (["n_points=ten"], ["n_points", "int", "'ten'"]),
+        (["zoo.augment=1,2"], ["zoo.augment", "bool", "'1'"]),
+        (["loss=hinge"], ["loss", "supcon", "'hinge'"]),
+        (["n_points=3", "n-points=4"], ["n_points", "one list"]),
+        (["n_points=11"], ["n_points", "from 2 to", "10", "got 11"]),
+        (["n_views=5"], ["n_views", "from 2 to", "got 5"]),
+        (["top_k=11"], ["top_k", "from 0 to", "10", "got 11"]),
+        (["xi=0.9"], ["xi", "0.5, 0.7", "uap.xi_fractions"]),
+        (["architecture=A"], ["architecture", "B, C, D, E", "got A"]),
+        (["recovery=0.8"], ["recovery", "studies.n_trajectories"]),
+        (["encoder.tau=0.2,0"], ["tau", "from 0.02"]),
+        (["zoo.architectures=B+Z"], ["unknown architecture 'Z'"]),
+        ([], ["at least one axis"]),
+    ],
+)
+def test_a_grid_that_cannot_be_is_refused_in_one_line(grid: list[str], words: list[str]) -> None:
+    with pytest.raises(UserError) as refusal:
+        cells_of(*grid)
+    assert "\n" not in str(refusal.value)
+    for word in words:
+        assert word in str(refusal.value)
+
+
+def test_cells_are_all_combinations_the_last_axis_turning_fastest() -> None:
+    cells = cells_of("n_points=3,10", "top_k=0,1,10", "encoder.tau=0.1,0.5")
+    assert len({cell.id for cell in cells}) == len(cells) == 12
+    assert [cell.name for cell in cells][:3] == [
+        "n_points=3 top_k=0 encoder.tau=0.1", "n_points=3 top_k=0 encoder.tau=0.5", "n_points=3 top_k=1 encoder.tau=0.1"
+    ]  # fmt: skip
+    assert [c.setting.format for c in cells[:6:2]] == ["hard", "top1", "prob"], (
+        "all of the confidences are probabilities"
+    )
+    assert {cell.plan.config.encoder.tau for cell in cells} == {0.1, 0.5}
+
+
+def test_values_take_the_type_of_their_field() -> None:
+    (axis,) = parse_grid(["zoo.architectures=B+C,D"])
+    assert axis.values == (("B", "C"), ("D",))
+    assert parse_grid(["zoo.overlap=none,0,0.5"])[0].values == (None, 0.0, 0.5)
+    assert parse_grid(["fingerprint.n-points=3,3,4"])[0].values == (3, 4), "a value given twice is one value"
+    assert parse_grid(["encoder.loss=autoencoder"])[0].values == ("autoencoder",)
+
+
+def test_the_loss_of_the_configuration_is_not_lost() -> None:
+    (cell,) = cells_of("encoder.loss=autoencoder")
+    assert cell.setting.loss == "autoencoder"
+
+
+def test_figure_6_is_the_default_and_has_the_evaluation_itself_in_it() -> None:
+    points, confidences = figure_6(preset("digits"), 10)
+    assert points.values == (10, 20, 30, 40, 50, 60)
+    assert confidences.values == (0, 1, 2, 3, 5, 10)
+
+
+@pytest.mark.parametrize(
+    ("axis", "new_models", "new_probes"),
+    [
+        ("n_points=3,10", False, False),
+        ("top_k=0,1", False, False),
+        ("loss=autoencoder", False, False),
+        ("architecture=B,C", False, False),
+        ("encoder.tau=0.1,0.5", False, False),
+        ("verdict.n_train=1", False, False),
+        ("uap.n_uaps=3", False, True),
+        ("fingerprint.n_points=5", False, True),
+        ("zoo.overlap=0.5", True, False),
+        ("extraction.budget=0.5", True, False),
+    ],
+)
+def test_only_what_an_axis_changes_is_made_anew(axis: str, new_models: bool, new_probes: bool) -> None:
+    stored = {spec.id for spec in tiny_plan().specs}
+    new = [spec for spec in shared_specs(cells_of(axis)) if spec.id not in stored]
+    assert any(isinstance(spec, ModelSpec) for spec in new) == new_models
+    assert any(spec.kind == "probe" for spec in new) == new_probes
+
+
+def test_cells_share_what_they_need() -> None:
+    """Two overlaps by three temperatures: two zoos, not six."""
+    many = shared_specs(cells_of("zoo.overlap=0,0.5", "encoder.tau=0.1,0.2,0.5"))
+    few = shared_specs(cells_of("zoo.overlap=0,0.5"))
+    assert [spec.id for spec in many] == [spec.id for spec in few]
+    assert len({spec.id for spec in many}) == len(many)
+
+
+# --- a trial
+
+
+def test_a_cell_gives_what_the_evaluation_gives(answered: Answered, tmp_path: Path) -> None:
+    """Against a plain loop over all answers of all models, with every other model beside those that are looked at."""
+    store, config = answered.copy(tmp_path / "s"), small()
+    plan = tiny_plan(config)
+    panel, *_ = Arbiter(plan, store, NullTracker()).panel()
+    (cell,) = cells_of("n_points=6")
+    result = Trials(store).run(cell)
+    assert result.fitted == 2
+    setting = Setting("uap@0.7", n_points=6)
+    for i, row in enumerate(result.rows):
+        draw = make_draw(panel.members, i, config.verdict.n_train, config.verdict.n_calibrate, "0")
+        scores = trial(panel, draw, setting, config.encoder, f"{plan.probe.id}/{i}")
+        expected = outcome(panel, draw, scores)
+        assert row["gap"] == pytest.approx(expected["gap"], abs=1e-5)
+        assert row["auc"] == expected["auc"]
+
+
+def test_answers_are_enough(answered: Answered, tmp_path: Path) -> None:
+    """Without a single model in the store the numbers are the same: no model is trained, asked or even read."""
+    cells = cells_of("n_points=3,10", "top_k=0,1,10")
+    full, bare = answered.copy(tmp_path / "a"), answered.copy(tmp_path / "b", "answers", "probe")
+    ours, theirs = Trials(full), Trials(bare)
+    for cell in cells:
+        assert theirs.run(cell).rows == ours.run(cell).rows
+    assert not (tmp_path / "b" / "model").exists()
+
+
+def test_a_cell_is_computed_once(answered: Answered, tmp_path: Path) -> None:
+    store = answered.copy(tmp_path / "s")
+    cell, other = cells_of("n_views=2,4")
+    assert not Trials(store).settled(cell)
+    first = Trials(store).run(cell)
+    assert (Trials(store).settled(cell), Trials(store).settled(other)) == (True, False)
+    again = Trials(store).run(cell)
+    assert (first.fitted, again.fitted) == (2, 0)
+    assert again.rows == first.rows
+    path = sorted((tmp_path / "s" / "trial").iterdir())[0]
+    path.write_bytes(path.read_bytes()[:50])
+    assert Trials(store).run(cell).rows == first.rows
+
+
+def test_the_knobs_do_something(answered: Answered, tmp_path: Path) -> None:
+    trials = Trials(answered.copy(tmp_path / "s"))
+    grid = ("n_points=2,10", "top_k=0,10", "n_views=2,4", "xi=0.5,0.7", "loss=autoencoder,supcon", "encoder.tau=0.1,1")
+    for axis in grid:
+        one, two = (trials.run(cell) for cell in cells_of(axis))
+        assert [r["piracy"] for r in one.rows] != [r["piracy"] for r in two.rows], axis
+
+
+def test_one_architecture_trains_the_encoder(answered: Answered, tmp_path: Path) -> None:
+    config = replace(small(), verdict=replace(small().verdict, n_train=1))
+    (cell,) = cells_of("architecture=B", config=config)
+    trials = Trials(answered.copy(tmp_path / "s"))
+    panel = trials._panel(cell)
+    for draw, *_ in trials._fits(cell, panel):
+        learners = (*draw.training.piracy, *draw.training.homologous)
+        assert {panel.members[row].spec.architecture for row in learners} == {"B"}
+    assert trials.run(cell).rows
+
+
+def test_missing_answers_are_an_error_of_the_cell(answered: Answered, tmp_path: Path) -> None:
+    store = answered.copy(tmp_path / "s")
+    (cell,) = cells_of("n_points=3")
+    pirates = [m for m in cell.members if m.role == "piracy"]
+    for member in pirates[:2]:
+        store.discard("answers", cell.plan.answer(member).id)
+    result = Trials(store).run(cell)
+    assert not result.rows
+    assert "n_train" in result.error
+    store.discard("answers", cell.plan.answer(cell.members[0]).id)
+    assert "victim" in Trials(store).run(cell).error
+
+
+# --- the recorder
+
+
+def test_a_grid_is_summed_up(answered: Answered, tmp_path: Path) -> None:
+    """A nested run per cell, also of cells nobody told of and of cells that died; table, figures and JSON."""
+    store, told = answered.copy(tmp_path / "s"), Listener()
+    cells = cells_of("n_points=3,10", "top_k=1,10")
+    recorder = Recorder(cells, store, told)
+    assert recorder.begin({}, {}) == ""
+    first = Trials(store).run(cells[0])
+    recorder.record(first)
+    assert recorder.done() == (1, 4)
+    assert [name for name, *_ in told.nested] == [cells[0].name]
+    body = recorder.finish({cells[1].name: "WorkerCrashed"}, {"models": {"trained": 0}})
+    assert recorder.publish() == ""
+    assert [name for name, *_ in told.nested[1:]] == [cell.name for cell in cells]
+    assert told.nested[0] == told.nested[1]
+    assert told.nested[0][1]["n_points"] == "3"
+    assert told.nested[0][2]["gap"] == pytest.approx(pd.DataFrame(list(first.rows))["gap"].mean())
+    assert body["failures"] == [{"cell": cells[1].name, "error": "WorkerCrashed"}]
+    assert body["trials"] == {"run": 3, "reused": 0}
+    assert body["encoders_trained"] == 6
+    assert [(row["n_points"], row["top_k"]) for row in body["table"]] == [(3, 1), (10, 1), (10, 10)]
+    assert len(body["draws"]) == 6
+    json.dumps(body, allow_nan=False)
+    assert {"ablation.json", "tables/ablation.csv", "figures/ablation_map.png"} <= set(told.files)
+
+
+def test_a_tracker_that_is_away_costs_nothing_and_is_brought_up_to_date(answered: Answered, tmp_path: Path) -> None:
+    class Away(Listener):
+        away = True
+
+        def suspect(self, name: str, tags: dict[str, str], metrics: dict[str, float]) -> None:
+            if self.away:
+                raise ConnectionError("mlflow: away")
+            super().suspect(name, tags, metrics)
+
+    store, told = answered.copy(tmp_path / "s"), Away()
+    cells = cells_of("n_points=3,10")
+    recorder = Recorder(cells, store, told)
+    recorder.begin({}, {})
+    for cell in cells:
+        recorder.record(Trials(store).run(cell))
+    assert recorder.done() == (2, 2)
+    recorder.finish({}, {})
+    told.away = False
+    assert recorder.publish() == ""
+    assert [name for name, *_ in told.nested] == [cell.name for cell in cells]
+    assert all("seconds" in metrics for *_, metrics in told.nested)
+
+
+def test_what_an_evaluation_gave_up_is_not_tried_again(
+    answered: Answered, tmp_path: Path, quiet: list[Listener]
+) -> None:
+    """A pirate below its gate: the evaluation was reported without it, and so is the grid."""
+    store = answered.copy(tmp_path / "s")
+    (cell,) = cells_of("n_points=3")
+    gone = next(m for m in cell.members if m.role == "other_victim_piracy")
+    answer = cell.plan.answer(gone)
+    store.discard("model", gone.spec.id)
+    store.discard("answers", answer.id)
+    failures = [{"id": key, "lost": False, "error": "GateError: below"} for key in (gone.spec.id, answer.id)]
+    store.put("report", cell.plan.id, {}, {"failures": failures})
+    around = Surroundings(storage=str(tmp_path / "s"), workers=0)
+    body = ablations.run_grid(small(), "tiny", 0, around, ["n_points=3"])
+    assert body["trials"] == {"run": 1, "reused": 0}
+    assert not store.has("model", gone.spec.id)
+    store.discard("report", cell.plan.id)
+    ablations.run_grid(small(), "tiny", 0, around, ["n_points=3"])
+    assert store.has("model", gone.spec.id), "without a report it is one that has not been made yet"
+
+
+def test_nothing_to_draw_is_drawn_as_nothing(answered: Answered, tmp_path: Path) -> None:
+    cells = cells_of("n_points=3,10")
+    recorder = Recorder(cells, answered.copy(tmp_path / "s"), NullTracker())
+    body = recorder.finish({cell.name: "dead" for cell in cells}, {})
+    assert (body["table"], len(body["failures"])) == ([], 2)
+    assert grid_figures(body) == {}
+
+
+# --- the figures
+
+
+def grid_of(xs: list[object], ys: list[object]) -> pd.DataFrame:
+    """Two draws for each pair; AUC grows along x, one field was not measured."""
+    rows = [
+        {"n_points": x, "top_k": y, "auc": 0.6 + 0.05 * i + 0.02 * draw, "gap": -0.001}
+        for i, x in enumerate(xs)
+        for j, y in enumerate(ys)
+        for draw in (0, 1)
+        if (i, j) != (1, 1)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_a_field_holds_the_mean_over_draws() -> None:
+    figure = drawn(lambda: grid_maps(grid_of([5, 10, 20], [0, 1]), "n_points", "top_k"))
+    area, gap = (sorted(t.get_text() for t in axis.texts) for axis in figure.axes)
+    assert area == sorted([".61", ".61", ".66", ".71", ".71"])
+    assert gap == [".00"] * 5
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["5", "10", "20"]
+
+
+@pytest.mark.parametrize("n", [2, 8, 9, 24, 40])
+def test_maps_are_legible(n: int) -> None:
+    """Nothing is cut, nothing overlaps, however many columns, however long their names."""
+    for name in ("{}", "a_rather_long={}"):
+        table = grid_of([name.format(i) for i in range(n)], list(range(5)))
+        figure = drawn(lambda table=table: grid_maps(table, "n_points", "top_k"))
+        boxes = [(t.get_text(), t.get_window_extent()) for t in texts(figure)]
+        for text, box in boxes:
+            assert figure.bbox.x0 - 1 <= box.x0 < box.x1 <= figure.bbox.x1 + 1, text
+            assert figure.bbox.y0 - 1 <= box.y0 < box.y1 <= figure.bbox.y1 + 1, text
+        for (a, one), (b, other) in combinations(boxes, 2):
+            wide, high = min(one.x1, other.x1) - max(one.x0, other.x0), min(one.y1, other.y1) - max(one.y0, other.y0)
+            assert min(wide, high) <= 1.5, f"{a!r} and {b!r} overlap"
+
+
+def test_poor_maps() -> None:
+    """Nothing, one field, nothing but NaN."""
+    for table in (pd.DataFrame(), grid_of([1], [1]), grid_of([1, 2], [1]).assign(auc=float("nan"))):
+        drawn(lambda table=table: grid_maps(table, "n_points", "top_k"))
+
+
+@pytest.mark.parametrize(
+    ("grid", "drawn_as"),
+    [
+        (("n_points=3,10",), {"lines"}),
+        (("top_k=0,10",), {"lines"}),
+        (("loss=supcon,autoencoder",), {"lines"}),
+        (("n_points=3,10", "top_k=0,10"), {"map", "lines"}),
+        (("n_points=3,10", "loss=supcon,autoencoder"), {"map", "lines"}),
+        (("loss=supcon,autoencoder", "n_points=3,10"), {"map"}),
+        (("n_points=3,10", "top_k=0,10", "loss=supcon,autoencoder"), {"map"}),
+    ],
+)
+def test_grids_of_every_kind_are_drawn(
+    grid: tuple[str, ...], drawn_as: set[str], answered: Answered, tmp_path: Path
+) -> None:
+    body = Recorder(cells_of(*grid), answered.copy(tmp_path / "s"), NullTracker()).finish({}, {})
+    found = grid_figures(body)
+    assert set(found) == drawn_as
+    for figure in found.values():
+        drawn(lambda figure=figure: figure)
+
+
+# --- the whole
+
+
+def test_an_axis_that_needs_another_probe_gets_it(
+    answered: Answered, tmp_path: Path, quiet: list[Listener], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Probes and answers of two cells are made; of the models none is trained again."""
+    answered.copy(tmp_path / "s")
+    around = Surroundings(storage=str(tmp_path / "s"), workers=0, report=tmp_path / "grid.json")
+    body = ablations.run_grid(small(), "tiny", 0, around, ["uap.n_uaps=2,3", "top_k=0,10"])
+    assert body["models"] == {"trained": 0, "reused": 12, "failed": 0}
+    assert len(list((tmp_path / "s" / "probe").iterdir())) == 3
+    assert body["trials"] == {"run": 4, "reused": 0}
+    assert json.loads((tmp_path / "grid.json").read_text())["table"] == body["table"]
+    again = ablations.run_grid(small(), "tiny", 0, around, ["uap.n_uaps=2,3", "top_k=0,10"])
+    assert again["trials"] == {"run": 0, "reused": 4}
+    assert again["draws"] == body["draws"]
+    assert [listener.status for listener in quiet] == ["FINISHED", "FINISHED"]
+    assert "uap.n_uaps" in capsys.readouterr().out
+
+
+def ablation_job(folder: Path, *arguments: str, **variables: str) -> Family:
+    """jobs/ablations.py over the tiny evaluation, as a process."""
+    places = ("--storage", str(folder / "storage"), "--report", str(folder / "grid.json"))
+    command = [sys.executable, str(JOB), "--preset", "digits", *flags(small()), *places, *arguments]
+    with (folder / "out.txt").open("wb") as out:
+        return Family(
+            subprocess.Popen(
+                command, cwd=folder, env=environment(**variables), stdout=out, stderr=out, start_new_session=True
+            )
+        )
+
+
+@pytest.mark.slow
+def test_killed_half_way_and_restored(answered: Answered, tmp_path: Path, ray_home: str) -> None:
+    """Tune goes on where it was: finished trials are not run again, the others are, and no model is trained."""
+    answered.copy(tmp_path / "storage")
+    MlflowClient(f"sqlite:///{tmp_path}/storage/mlflow.db").search_experiments()
+    grid = ("--grid", "n_points=3,4,5,6,8,10", "--grid", "top_k=0,1,3,10", "--workers", "1")
+    trials = tmp_path / "storage" / "trial"
+    running = ablation_job(tmp_path, *grid, RAY_TMPDIR=ray_home)
+    try:
+
+        def enough() -> bool:
+            running.look()
+            assert running.process.poll() is None, (tmp_path / "out.txt").read_text()[-3000:]
+            return len(list(trials.glob("*.safetensors"))) >= 12
+
+        wait_until(enough, 120.0, "a dozen encoders in the store")
+        os.killpg(running.process.pid, signal.SIGKILL)
+        running.process.wait(10)
+        wait_until(lambda: not running.alive(), 60.0, "Ray to notice that its driver is dead")
+    finally:
+        running.end()
+    before = {path.name: path.stat().st_mtime_ns for path in trials.glob("*.safetensors")}
+    assert 12 <= len(before) < 48
+    experiment = next((tmp_path / "storage" / "tune").iterdir())
+    begun = {path.name for path in experiment.iterdir() if path.is_dir()}
+    running = ablation_job(tmp_path, *grid, RAY_TMPDIR=ray_home)
+    try:
+        wait_until(lambda: running.look() or running.process.poll() is not None, 150.0, "the restored grid to end")
+    finally:
+        running.end()
+    assert running.process.returncode == 0, (tmp_path / "out.txt").read_text()[-3000:]
+    body: dict[str, Any] = json.loads((tmp_path / "grid.json").read_text())
+    assert body["encoders_trained"] == 48 - len(before)
+    assert body["models"]["trained"] == 0
+    assert len(body["table"]) == 24
+    assert body["failures"] == []
+    after = {path.name: path.stat().st_mtime_ns for path in trials.glob("*.safetensors")}
+    assert {name: after[name] for name in before} == before
+    names = {path.name for path in experiment.iterdir() if path.is_dir()}
+    assert begun <= names
+    assert len({name.split("_")[0] for name in names}) == 1, "Tune has gone on with its experiment, not begun another"
+
+
+@pytest.mark.slow
+def test_full_eval_goes_on_to_the_grid(answered: Answered, tmp_path: Path, ray_home: str) -> None:
+    """In one process one Ray session after the other: first an answer is missing, then encoders are to be trained."""
+    store = answered.copy(tmp_path / "storage")
+    plan = tiny_plan()
+    store.discard("answers", plan.answer(plan.members[1]).id)
+    short = ("--verdict.methods", "uap", "--verdict.n-draws", "1")
+    with job(tmp_path, "--workers", "1", "--ablations", *short, RAY_TMPDIR=ray_home) as running:
+        report = running.finish()
+        assert "6 cells, 6 run and 0 reused" in running.stdout
+    assert report["models"] == {"trained": 0, "reused": 14, "failed": 0}
+    (kept,) = (tmp_path / "storage" / "ablation").glob("*.safetensors")
+    body = store.get("ablation", kept.stem).info
+    assert body["grid"] == {"n_points": ["10"], "top_k": ["0", "1", "2", "3", "5", "10"]}
+    client = MlflowClient(f"sqlite:///{tmp_path}/storage/mlflow.db")
+    (experiment,) = client.search_experiments(filter_string="name = 'uapfp_dist'")
+    (parent,) = client.search_runs([experiment.experiment_id], "tags.preset = 'digits-ablation'")
+    nested = client.search_runs([experiment.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    assert parent.info.status == "FINISHED"
+    assert sorted(run.data.tags["top_k"] for run in nested) == ["0", "1", "10", "2", "3", "5"]

@@ -1,0 +1,363 @@
+"""What is asked, how often, at what price: faults of the endpoint, the budget, the transcript, resuming."""
+
+import json
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import faulty_server as faults
+import pytest
+import torch
+from faulty_server import Endpoint, Exchange, serving
+from torch import Tensor
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.suspects import Suspect, SuspectConfig, TooLargeError, TransientError, open_suspect
+from uapfp_dist.verification import asking
+from uapfp_dist.verification.asking import N_REPEATS, Asking, ask_all, check_asking, questions
+from uapfp_dist.verification.transcript import Ledger, Transcript, read_transcript
+
+IMAGES = torch.arange(200, dtype=torch.uint8).view(200, 1, 1, 1)
+WANTED = torch.arange(0, 200, 2)
+BEGIN = {"kit": "a" * 64, "suspect": {"name": "s"}}
+
+
+@pytest.fixture(autouse=True)
+def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "FIRST_PAUSE", 0.01)
+
+
+def first_pixels(images: Any) -> list[list[int]]:
+    """A model whose answer says which image it was asked."""
+    return [[round(float(image.ravel()[0] * 255)), 0] for image in images]
+
+
+class Recorder:
+    """A suspect that keeps what it was asked and fails as told."""
+
+    def __init__(self, failures: dict[int, Exception] | None = None) -> None:
+        self.calls: list[list[int]] = []
+        self._failures = failures or {}
+
+    def ask(self, images: Tensor, timeout: float) -> list[Any]:
+        self.calls.append(images.flatten().tolist())
+        if error := self._failures.get(len(self.calls)):
+            raise error
+        return [[value, 0] for value in images.flatten().tolist()]
+
+
+def ask(suspect: Suspect, path: Path, how: Asking | None = None, wanted: Tensor = WANTED) -> Ledger:
+    """Ask to the end; the ledger is read back from the file, as a third party would."""
+    transcript = Transcript(path, BEGIN)
+    try:
+        ask_all(suspect, IMAGES, wanted, transcript, how or Asking())
+    finally:
+        transcript.close()
+    return Ledger(read_transcript(path, BEGIN["kit"]))  # type: ignore[arg-type]
+
+
+def over_http(endpoint: Endpoint) -> Suspect:
+    return open_suspect(SuspectConfig(at=endpoint.url), (1, 1, 1), 2)
+
+
+def right(ledger: Ledger) -> bool:
+    """Every wanted image has an answer, and the answer is its own."""
+    own = all(answer == [image, 0] for image, given in ledger.answers.items() for answer in given)
+    return own and set(ledger.answers) == set(WANTED.tolist())
+
+
+def spent(path: Path) -> int:
+    """Queries in a transcript that may not be finished."""
+    return Ledger([json.loads(line)["record"] for line in path.read_text().splitlines()]).queries
+
+
+def test_everything_is_asked_once_and_a_few_twice(tmp_path: Path) -> None:
+    suspect = Recorder()
+    ledger = ask(suspect, tmp_path / "t")
+    times = Counter(image for call in suspect.calls for image in call)
+    assert right(ledger)
+    assert sorted(times.values()) == [1] * (len(WANTED) - N_REPEATS) + [2] * N_REPEATS
+    assert ledger.queries == len(WANTED) + N_REPEATS
+
+
+def test_the_order_is_shuffled_by_the_seed() -> None:
+    orders = [questions(WANTED, seed)[0] for seed in (0, 0, 1)]
+    assert orders[0] == orders[1] != orders[2]
+    assert sorted(orders[2]) == WANTED.tolist() != orders[2]
+
+
+def test_what_is_asked_twice_spreads_over_the_whole_time() -> None:
+    """An endpoint that changes half-way cannot hide."""
+    order, again = questions(WANTED, 0)
+    places = [order.index(image) for image in again]
+    assert max(b - a for a, b in zip(places, [*places[1:], len(order)], strict=True)) <= len(order) / N_REPEATS
+
+
+@pytest.mark.parametrize(
+    ("fault", "concurrency"),
+    [
+        (None, 1),
+        (None, 4),
+        (faults.every_third_dropped, 1),
+        (faults.every_third_dropped, 3),
+        (faults.busy_at_first(4), 1),
+        (faults.too_large(3), 2),
+    ],
+)
+def test_a_faulty_endpoint_is_asked_to_the_end(fault: Any, concurrency: int, tmp_path: Path) -> None:
+    """And the ledger's count is the server's own."""
+    with serving(first_pixels, fault) as endpoint:
+        ledger = ask(over_http(endpoint), tmp_path / "t", Asking(concurrency=concurrency, max_queries=400))
+    assert right(ledger)
+    assert endpoint.images == ledger.queries <= 400
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (faults.hanging, "no answer within"),
+        (faults.dripping, "no answer within"),
+        (faults.dripping_headers, "no answer within"),
+        (faults.truncated, "no JSON"),
+        (faults.cut_short, "no JSON|reset"),
+        (faults.busy_at_first(10**6), "HTTP 429"),
+        (faults.busy_at_first(10**6, after="3600"), "HTTP 429"),
+        (faults.endless, "longer one"),
+        (faults.promised_endless, "longer one"),
+    ],
+)
+def test_what_never_works_ends_in_time_with_a_line_that_says_why(fault: Any, said: str, tmp_path: Path) -> None:
+    started = time.monotonic()
+    with serving(first_pixels, fault) as endpoint, pytest.raises(UserError, match=said) as caught:
+        ask(over_http(endpoint), tmp_path / "t", Asking(timeout=0.3, total_timeout=10.0, tries=3))
+    assert time.monotonic() - started < 10.0
+    assert "\n" not in str(caught.value)
+    # A request may be given up before the server has seen all of it.
+    assert spent(tmp_path / "t") >= endpoint.images
+
+
+def test_the_total_time_ends_a_request_too(tmp_path: Path) -> None:
+    started = time.monotonic()
+    with serving(first_pixels, faults.hanging) as endpoint, pytest.raises(UserError, match="total-timeout"):
+        ask(over_http(endpoint), tmp_path / "t", Asking(timeout=60.0, total_timeout=0.5))
+    assert time.monotonic() - started < 5.0
+
+
+def test_a_function_that_hangs_ends_with_the_total_time(tmp_path: Path) -> None:
+    freed = threading.Event()
+
+    class Hanging(Recorder):
+        def ask(self, images: Tensor, timeout: float) -> list[Any]:
+            freed.wait(30)
+            return []
+
+    started = time.monotonic()
+    with pytest.raises(UserError, match="total-timeout"):
+        ask(Hanging(), tmp_path / "t", Asking(total_timeout=0.3))
+    assert time.monotonic() - started < 5.0
+    freed.set()
+
+
+def test_an_endpoint_that_restarts_is_waited_for(tmp_path: Path) -> None:
+    """Nothing is spent on a door that is closed."""
+    stop = threading.Event()
+
+    def stops_after_three(exchange: Exchange) -> bool:
+        if exchange.number == 3:
+            stop.set()
+        return False
+
+    found: list[Ledger] = []
+    with serving(first_pixels, stops_after_three) as endpoint:
+        port = int(endpoint.url.rsplit(":", 1)[1])
+        asked = threading.Thread(
+            target=lambda: found.append(ask(over_http(endpoint), tmp_path / "t", Asking(tries=12, batch_size=8)))
+        )
+        asked.start()
+        assert stop.wait(10)
+    time.sleep(0.3)
+    with serving(first_pixels, port=port, endpoint=endpoint):
+        asked.join(20)
+    assert right(found[0])
+    assert found[0].failures > 0
+    # What lay in the old server's queue was sent and never seen.
+    assert endpoint.images <= found[0].queries <= endpoint.images + 2 * 8
+
+
+@pytest.mark.parametrize("budget", [1, 3, 17, 99, 100, 103, 110, 150])
+@pytest.mark.parametrize("concurrency", [1, 5])
+def test_the_budget_is_never_exceeded(budget: int, concurrency: int, tmp_path: Path) -> None:
+    """Whatever fails; what cannot be finished is said before it is paid for."""
+    with serving(first_pixels, faults.every_third_dropped) as endpoint:
+        how = Asking(max_queries=budget, concurrency=concurrency, tries=50)
+        try:
+            finished = right(ask(over_http(endpoint), tmp_path / "t", how))
+        except UserError as error:
+            finished = False
+            assert "max-queries" in str(error)  # noqa: PT017
+    assert spent(tmp_path / "t") == endpoint.images <= budget
+    if budget < len(WANTED):
+        assert endpoint.images == 0
+    assert finished or budget < 2 * len(WANTED)
+
+
+def test_repeats_use_only_what_is_left_of_the_budget(tmp_path: Path) -> None:
+    ledger = ask(Recorder(), tmp_path / "t", Asking(max_queries=len(WANTED) + 3))
+    assert right(ledger)
+    assert ledger.queries == len(WANTED) + 3
+
+
+def test_an_interrupted_verification_resumes_without_asking_twice(tmp_path: Path) -> None:
+    first = Recorder({5: UserError("away")})
+    with pytest.raises(UserError, match="away"):
+        ask(first, tmp_path / "t")
+    second = Recorder()
+    ledger = ask(second, tmp_path / "t")
+    answered = {image for call in first.calls[:4] for image in call}
+    again = set(questions(WANTED, 0)[1])
+    assert answered & {image for call in second.calls for image in call} <= again
+    assert right(ledger)
+    assert ledger.queries == sum(map(len, first.calls)) + sum(map(len, second.calls))
+
+
+def test_what_earlier_runs_spent_counts(tmp_path: Path) -> None:
+    with pytest.raises(UserError):
+        ask(Recorder({5: UserError("away")}), tmp_path / "t")
+    before = spent(tmp_path / "t")
+    suspect = Recorder()
+    with pytest.raises(UserError, match="max-queries"):
+        ask(suspect, tmp_path / "t", Asking(max_queries=before + 10))
+    assert suspect.calls == []
+
+
+def test_a_finished_transcript_asks_nothing(tmp_path: Path) -> None:
+    ask(Recorder(), tmp_path / "t")
+    size, suspect = (tmp_path / "t").stat().st_size, Recorder()
+    ask(suspect, tmp_path / "t")
+    assert suspect.calls == []
+    assert (tmp_path / "t").stat().st_size == size
+
+
+def test_a_torn_tail_is_dropped_and_asked_again(tmp_path: Path) -> None:
+    """Cut anywhere: what was whole stays, and nothing but the last batch is asked again."""
+    path = tmp_path / "t"
+    ask(Recorder(), path)
+    whole = path.read_bytes()
+    for cut in (1, 40, 200, 500):
+        path.write_bytes(whole[:-cut])
+        ledger = ask(Recorder(), path)
+        assert right(ledger)
+        assert all(len(given) <= 3 for given in ledger.answers.values())
+
+
+@pytest.mark.parametrize("change", ["flip", "drop", "swap", "append"])
+def test_a_changed_transcript_is_no_evidence(change: str, tmp_path: Path) -> None:
+    path = tmp_path / "t"
+    ask(Recorder(), path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    if change == "flip":
+        lines[3] = lines[3].replace(b"0", b"1", 1)
+    elif change == "drop":
+        del lines[4]
+    elif change == "swap":
+        lines[3], lines[4] = lines[4], lines[3]
+    else:
+        lines.append(lines[-1])
+    path.write_bytes(b"".join(lines))
+    with pytest.raises(UserError, match="not what was written"):
+        read_transcript(path, "a" * 64)
+    with pytest.raises(UserError, match="not what was written"):
+        ask(Recorder(), path)
+
+
+def test_a_transcript_belongs_to_one_verification(tmp_path: Path) -> None:
+    path = tmp_path / "t"
+    ask(Recorder(), path)
+    with pytest.raises(UserError, match="another kit"):
+        Transcript(path, {**BEGIN, "kit": "b" * 64})
+    with pytest.raises(UserError, match="name the other kit"):
+        read_transcript(path, "b" * 64)
+    held = Transcript(path, BEGIN)
+    with pytest.raises(UserError, match="another verification is writing"):
+        Transcript(path, BEGIN)
+    held.close()
+
+
+def test_an_unfinished_transcript_is_not_judged(tmp_path: Path) -> None:
+    with pytest.raises(UserError):
+        ask(Recorder({3: UserError("away")}), tmp_path / "t")
+    with pytest.raises(UserError, match="not finished"):
+        read_transcript(tmp_path / "t", "a" * 64)
+
+
+def test_a_query_is_on_disk_before_it_is_sent(tmp_path: Path) -> None:
+    """Who dies in the middle cannot forget what was spent."""
+    path = tmp_path / "t"
+
+    class Looker(Recorder):
+        def ask(self, images: Tensor, timeout: float) -> list[Any]:
+            answers = super().ask(images, timeout)
+            assert spent(path) == sum(map(len, self.calls))
+            return answers
+
+    ask(Looker(), path)
+
+
+def test_floats_come_back_as_the_same_bits(tmp_path: Path) -> None:
+    values = torch.rand(200, 2, dtype=torch.float64).tolist()
+
+    class Exact(Recorder):
+        def ask(self, images: Tensor, timeout: float) -> list[Any]:
+            return [values[i] for i in images.flatten().tolist()]
+
+    ledger = ask(Exact(), tmp_path / "t")
+    assert all(ledger.answers[i][0] == values[i] for i in WANTED.tolist())
+
+
+def test_the_rate_is_kept(tmp_path: Path) -> None:
+    started = time.monotonic()
+    ask(Recorder(), tmp_path / "t", Asking(rate=200.0, batch_size=10), WANTED[:40])
+    assert time.monotonic() - started > 40 / 200.0
+
+
+def test_retry_after_is_honoured(tmp_path: Path) -> None:
+    started = time.monotonic()
+    ask(Recorder({2: TransientError("busy", after=0.5)}), tmp_path / "t")
+    assert 0.5 <= time.monotonic() - started < 5.0
+
+
+def test_requests_run_at_once_as_many_as_allowed(tmp_path: Path) -> None:
+    running, most, lock = 0, 0, threading.Lock()
+
+    class Slow(Recorder):
+        def ask(self, images: Tensor, timeout: float) -> list[Any]:
+            nonlocal running, most
+            with lock:
+                running += 1
+                most = max(most, running)
+            time.sleep(0.02)
+            with lock:
+                running -= 1
+            return [[value, 0] for value in images.flatten().tolist()]
+
+    ask(Slow(), tmp_path / "t", Asking(concurrency=3, batch_size=4))
+    assert most == 3
+
+
+def test_portions_fit_the_endpoint(tmp_path: Path) -> None:
+    """Doubled while it goes well, never above what was refused, and refused only once."""
+    suspect = Recorder({4: TooLargeError("HTTP 413")})
+    ask(suspect, tmp_path / "t", Asking(batch_size=64))
+    sizes = [len(call) for call in suspect.calls]
+    assert sizes[:4] == [4, 8, 16, 32]
+    assert max(sizes[4:]) == 16
+
+
+@pytest.mark.parametrize(
+    "how", [Asking(max_queries=0), Asking(batch_size=0), Asking(rate=0.0), Asking(timeout=-1.0), Asking(tries=0)]
+)
+def test_numbers_that_make_no_sense_are_refused(how: Asking) -> None:
+    with pytest.raises(UserError, match="expected"):
+        check_asking(how)

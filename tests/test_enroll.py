@@ -1,0 +1,547 @@
+"""Enrolment: who trains, calibrates and tests; that the kit holds what was really asked; whose model it is."""
+
+import importlib
+import io
+import pickle
+import runpy
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from owners_net import make
+from safetensors.torch import save_file
+from system import ROOT, bench_on, tiny
+from torch import Tensor
+
+from uapfp_dist.config import Config
+from uapfp_dist.errors import UserError
+from uapfp_dist.pipeline.own import OwnNet
+from uapfp_dist.pipeline.steps import perform
+from uapfp_dist.pipeline.workbench import around, read_probe
+from uapfp_dist.progress import Progress
+from uapfp_dist.runtime import SerialPool
+from uapfp_dist.science.blackbox import ask
+from uapfp_dist.science.data import Dataset, Splits
+from uapfp_dist.science.data.splits import outside_of
+from uapfp_dist.science.fingerprint.methods import weighted_scores
+from uapfp_dist.science.fingerprint.probe import CLEAN, NATURAL, from_8_bits, sent, to_8_bits
+from uapfp_dist.science.rng import torch_rng
+from uapfp_dist.science.verdict import needed_for
+from uapfp_dist.science.zoo import Net
+from uapfp_dist.specs import DataSpec, Extracted, Imported, Spec, UapConfig, canonical
+from uapfp_dist.store import Store
+from uapfp_dist.verification.cost import estimate
+from uapfp_dist.verification.enroll import enroll, make_kit
+from uapfp_dist.verification.judge import Answered, judge
+from uapfp_dist.verification.kit import Kit
+from uapfp_dist.verification.learning import WEIGHINGS, Separation, Trainers, naive_bayes
+from uapfp_dist.verification.owner import check_cut, keep_index, read_index, read_owner
+from uapfp_dist.verification.supporters import EnrollConfig, Enrollment, OwnVictim, make_enrollment
+
+SMALL = EnrollConfig(
+    alpha=0.5, attacks=("cloudleak", "knockoff"), n_train=2, n_train_piracy=1, n_test=1, n_test_piracy=1
+)
+"""One calibration model per group is enough to decide at alpha .5."""
+
+
+def small_plan(digits: Dataset, own: OwnVictim | None = None, **wanted: Any) -> Enrollment:
+    """A small enrolment on digits, seed 0."""
+    return make_enrollment(tiny(), replace(SMALL, **wanted), 0, digits, own)
+
+
+def refusing(store: Store, doomed: Callable[[Spec], bool] = lambda spec: True) -> SerialPool:
+    """A pool that fails some specs."""
+    bench = bench_on(store)
+
+    def act(spec: Spec) -> None:
+        if doomed(spec):
+            raise RuntimeError("struck")
+        perform(bench, spec)
+
+    return SerialPool(act)
+
+
+def run_here(plan: Enrollment, digits: Dataset, store: Store, pool: SerialPool | None = None) -> Kit:
+    """Without Ray and MLflow."""
+    pool = pool or SerialPool(partial(perform, bench_on(store)))
+    return enroll(plan, digits, store, pool, Progress(workers=1, out=io.StringIO()))
+
+
+@pytest.fixture(scope="module")
+def plan(digits: Dataset) -> Enrollment:
+    """Twenty models."""
+    return small_plan(digits)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Where they lie once they are made."""
+    return Store(str(tmp_path_factory.mktemp("enroll")))
+
+
+@pytest.fixture(scope="module")
+def kit(plan: Enrollment, digits: Dataset, store: Store) -> Kit:
+    """The kit of `plan`."""
+    return run_here(plan, digits, store)
+
+
+# --- the plan
+
+
+@pytest.mark.parametrize(("alpha", "k", "m"), [(0.05, 1, 19), (0.01, 1, 99), (0.05, 3, 59), (0.1, 2, 19)])
+def test_groups_are_as_large_as_alpha_and_suspects_want(alpha: float, k: int, m: int, digits: Dataset) -> None:
+    wanted = EnrollConfig(alpha=alpha, max_suspects=k)
+    assert wanted.n_calibrate == m == needed_for(alpha / k)
+    plan = make_enrollment(tiny(), wanted, 0, digits)
+    counts = Counter((s.group, s.part) for s in plan.supporters)
+    for group in wanted.groups:
+        assert counts[group, "held_out"] == m + wanted.n_test
+        assert counts[group, "training"] == wanted.n_train
+    n_ways = len(wanted.attacks) * len(wanted.labels)
+    assert counts["piracy", "training"] == n_ways * wanted.n_train_piracy
+    assert counts["piracy", "held_out"] == n_ways * wanted.n_test_piracy
+
+
+def test_who_is_who(digits: Dataset) -> None:
+    """One other victim per pirate, which is nobody else; same-data models on D_v; the victim's architecture too."""
+    plan = make_enrollment(tiny(), EnrollConfig(), 0, digits)
+    robbed = []
+    for s in plan.supporters:
+        origin = s.member.spec.origin
+        if s.group == "other_victim":
+            assert isinstance(origin, Extracted)
+            robbed.append(origin.victim.id)
+        elif s.group == "piracy":
+            assert isinstance(origin, Extracted)
+            assert origin.victim == plan.victim
+        else:
+            assert getattr(origin, "on", "") == {"homologous": "homologous_set", "same_data": "victim_set"}[s.group]
+        assert s.member.spec.gate is not None
+        assert s.member.spec.gate.reference == plan.victim
+    assert len(set(robbed)) == len(robbed)
+    for group in ("piracy", *plan.wanted.groups):
+        architectures = {s.member.spec.architecture for s in plan.supporters if s.group == group}
+        assert architectures == {"A", "B", "C", "D", "E"}
+    ids = [s.member.spec.id for s in plan.supporters]
+    assert len(set(ids)) == len(ids)
+    assert not {*ids, plan.victim.id} & set(robbed)
+
+
+def test_every_way_of_stealing_trains_and_tests_alike(digits: Dataset) -> None:
+    """Crossed with the architectures, so that none stands for a way."""
+    plan = make_enrollment(tiny(), EnrollConfig(), 0, digits)
+    pirates = [s for s in plan.supporters if s.group == "piracy"]
+    counts = Counter((s.way, s.part) for s in pirates)
+    assert set(counts) == set(product(plan.wanted.ways, ("training", "held_out")))
+    assert {counts[way, "training"] for way in plan.wanted.ways} == {plan.wanted.n_train_piracy}
+    assert len({(s.way, s.member.spec.architecture) for s in pirates}) > 15
+    natural = {s.member.spec.origin.natural_share for s in pirates if s.way[0] == "knockoff"}  # type: ignore[union-attr]
+    assert natural == {1.0}
+
+
+def test_groups_left_out_are_not_made(digits: Dataset) -> None:
+    """Other victims are still trained where somebody steals from them."""
+    plan = small_plan(digits, groups=("other_victim",))
+    assert {s.group for s in plan.supporters} == {"piracy", "other_victim"}
+    assert len(plan.models) == 1 + len(plan.supporters) + sum(s.group == "other_victim" for s in plan.supporters)
+    without = small_plan(digits, groups=("homologous", "same_data"))
+    assert len(without.models) == 1 + len(without.supporters)
+
+
+def test_a_larger_calibration_keeps_the_models_of_the_smaller(digits: Dataset) -> None:
+    """Raising --max-suspects trains only what is new."""
+    smaller, larger = small_plan(digits), small_plan(digits, max_suspects=2)
+    assert {spec.id for spec in smaller.models if spec.extraction is None} <= {spec.id for spec in larger.models}
+
+
+def test_fields_that_came_later_change_no_name() -> None:
+    """Artifacts made before them stay valid."""
+    assert "references" not in canonical(UapConfig())
+    assert "victim_set" not in canonical(DataSpec("d", "0", 0, 0.5, (0.4, 0.3, 0.3)))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "word"),
+    [
+        ({"alpha": 0.0}, "alpha"),
+        ({"alpha": 0.6}, "alpha"),
+        ({"max_suspects": 0}, "max-suspects"),
+        ({"groups": ()}, "group"),
+        ({"groups": ("homologous", "homologous")}, "once"),
+        ({"groups": ("cousins",)}, "cousins.*homologous, other_victim, same_data"),
+        ({"attacks": ("gan",)}, "gan.*cloudleak"),
+        ({"labels": ()}, "labels"),
+        ({"labels": ("loud",)}, "loud"),
+        ({"formats": ("prob",)}, "hard"),
+        ({"formats": ("top0", "hard")}, "top0"),
+        ({"n_train": 1}, "n_train"),
+        ({"n_test": -1}, "n_test"),
+    ],
+)
+def test_impossible_wishes_are_refused(wrong: dict[str, Any], word: str, digits: Dataset) -> None:
+    with pytest.raises(UserError, match=word) as caught:
+        small_plan(digits, **wrong)
+    assert "\n" not in str(caught.value)
+
+
+# --- the kit
+
+
+def test_every_model_answered_the_very_images_of_the_kit(plan: Enrollment, kit: Kit, store: Store) -> None:
+    """Asked anew, from their 8 bits, each calibration model scores in its own row what the kit says."""
+    bench, images = bench_on(store), from_8_bits(kit.images)
+    assert torch.equal(to_8_bits(images), kit.images)
+    by_id = {s.member.spec.id: s.member.spec for s in plan.supporters}
+    for row, model in enumerate(kit.info["models"]):
+        answers = ask(bench.net(by_id[model["model"]]), images)
+        verdict = judge(kit, [Answered("again", answers, "prob")])[0]
+        assert verdict.similarity == pytest.approx(float(kit.similarity["prob"][row].mean()), abs=1e-5)
+        agrees = answers.argmax(1)[kit.natural] == kit.victim_labels[kit.natural]
+        assert torch.equal(agrees, kit.agrees[row])
+
+
+def test_the_victim_is_found_and_the_kit_is_whole(plan: Enrollment, kit: Kit, store: Store) -> None:
+    """Images once each; the victim's answers; parts disjoint; power and false accusation on models of neither part."""
+    answers = ask(bench_on(store).net(plan.victim), from_8_bits(kit.images))
+    assert torch.allclose(answers, kit.victim, atol=1e-6)
+    assert len(kit.images.unique(dim=0)) == len(kit.images)
+    assert judge(kit, [Answered("victim", answers, "prob")])[0].similarity == pytest.approx(1.0, abs=1e-6)
+    parts = Counter((model["group"], model["part"]) for model in kit.info["models"])
+    assert parts == {("piracy", "test"): 4} | {
+        (group, part): 1 for group in plan.wanted.groups for part in ("calibration", "test")
+    }
+    held_out = {s.member.spec.id for s in plan.supporters if s.part == "held_out"}
+    assert {model["model"] for model in kit.info["models"]} == held_out
+    for fmt in plan.wanted.formats:
+        for method in ("uap", "weighted_errors"):
+            assert kit.info["power"][fmt][method]["all"][1] == 4
+            assert kit.info["false_accusations"][fmt][method]["all"][1] == 3
+        decided = kit.info["decided_by"][fmt]
+        trained = decided["training"]
+        better = max(trained, key=lambda name: Separation(**trained[name]))
+        assert decided["method"] == better
+
+
+def test_clean_images_are_the_owners_training_images(plan: Enrollment, kit: Kit, store: Store) -> None:
+    dataset, splits = bench_on(store).data(plan.victim.data)
+    own = {image.numpy().tobytes() for image in dataset.images[splits.d_v]}
+    assert all(kit.images[i].numpy().tobytes() in own for i in kit.clean)
+    natural = {image.numpy().tobytes() for image in dataset.images[splits.probe]}
+    assert all(kit.images[i].numpy().tobytes() in natural for i in kit.natural)
+
+
+def test_whatever_is_sent_has_8_bits(plan: Enrollment, kit: Kit, store: Store) -> None:
+    probe = read_probe(store.get("probe", plan.probe.id))
+    assert set(probe.blocks) == {"uap_paper", "uap@0.5", "uap@0.7"}
+    for name in (CLEAN, NATURAL, *probe.blocks):
+        images = sent(probe, name)
+        assert torch.equal(from_8_bits(to_8_bits(images)), images)
+
+
+def test_the_same_models_give_the_same_kit(plan: Enrollment, kit: Kit, digits: Dataset, store: Store) -> None:
+    """A second run trains nothing and commits to the same digest."""
+    assert run_here(plan, digits, store, refusing(store)).digest == kit.digest
+
+
+def test_scorers_look_at_training_models_only(plan: Enrollment, kit: Kit, digits: Dataset, store: Store) -> None:
+    """With other held-out answers the encoders and weights stay as they are."""
+    copy = Store(str(Path(store.url).parent / "copy"))
+    for kind in ("model", "probe", "answers"):
+        for path in (Path(store.url) / kind).iterdir():
+            found = store.get(kind, path.stem)
+            copy.put(kind, path.stem, found.tensors, found.info)
+    for supporter in plan.supporters:
+        if supporter.part == "held_out":
+            key = plan.answer(supporter).id
+            found = copy.get("answers", key)
+            copy.put("answers", key, {name: t.flip(1) for name, t in found.tensors.items()}, found.info)
+    other = make_kit(plan, digits, copy)
+    assert torch.equal(other.images, kit.images)
+    assert torch.equal(other.gain, kit.gain)
+    assert all(torch.equal(t, other.encoders[f][n]) for f, e in kit.encoders.items() for n, t in e.items())
+    assert other.info["decided_by"] == kit.info["decided_by"]
+    assert not torch.equal(other.agrees, kit.agrees)
+
+
+def test_weights_are_those_of_the_evaluation() -> None:
+    """The kit's gains and losses add up to the scores of the method of the same name."""
+    agree = torch.rand(12, 50, generator=torch_rng("agree")) < 0.5
+    training = Trainers({"piracy": [1, 2, 3], "homologous": [4, 5], "same_data": [6]}).training()
+    expected = weighted_scores(agree, [1, 2, 3], [4, 5, 6], 20)
+    assert torch.allclose(naive_bayes(agree, training, 20).score(agree).float(), expected)
+
+
+@pytest.mark.parametrize("way", sorted(WEIGHINGS))
+def test_weights_find_the_images_that_tell(way: str) -> None:
+    """Of fifty images there are three on which pirates agree and innocents do not: agreement there is piracy."""
+    agree = torch.rand(12, 50, generator=torch_rng("agree")) < 0.5
+    agree[:, [7, 21, 40]] = torch.tensor([True] * 6 + [False] * 6)[:, None]
+    found = WEIGHINGS[way](agree, Trainers({"piracy": range(6), "homologous": range(6, 12)}).training(), 3)  # type: ignore[arg-type]
+    assert sorted(found.index.tolist()) == [7, 21, 40]
+    assert (found.gain > found.loss).all()
+    assert found.score(agree)[:6].min() > 0 > found.score(agree)[6:].max()
+
+
+def test_separation_counts_what_an_accusation_takes() -> None:
+    """Two of four pirates stand above every innocent; each group of innocents weighs alike in the AUC."""
+    groups = {"piracy": [4.0, 3.0, 1.0, 0.0], "homologous": [2.0, 0.5], "same_data": [-1.0]}
+    found = Separation.of({name: torch.tensor(scores) for name, scores in groups.items()})
+    assert found.caught == 0.5
+    assert found.auc == pytest.approx(((2 + 3) / 8 + 4 / 4) / 2)
+    assert Separation(0.6, 0.0, 0.0) > Separation(0.5, 1.0, 9.0)
+
+
+def test_folds_leave_every_model_out_once() -> None:
+    rows = {"piracy": list(range(1, 8)), "homologous": list(range(8, 12)), "same_data": list(range(12, 15))}
+    seen: Counter[int] = Counter()
+    for training, left in Trainers(rows).folds():
+        out = {row for group in left.values() for row in group}
+        assert not out & {*training.piracy, *training.homologous}
+        assert out | {*training.piracy, *training.homologous} == set(range(1, 15))
+        assert all(left.values())
+        seen.update(out)
+    assert seen == Counter(range(1, 15))
+
+
+def test_a_model_that_fails_is_replaced_by_a_spare_one(
+    plan: Enrollment, kit: Kit, digits: Dataset, store: Store, tmp_path: Path
+) -> None:
+    """It was going to test; without a spare one the kit is refused, and why is said."""
+    group = [s for s in plan.supporters if s.group == "same_data" and s.part == "held_out"]
+
+    def without(lost: Sequence[Any], folder: str) -> Kit:
+        copy = Store(str(tmp_path / folder))
+        gone = {plan.answer(s).id for s in lost}
+        for kind in ("model", "probe", "answers"):
+            for path in (Path(store.url) / kind).iterdir():
+                found = store.get(kind, path.stem)
+                if path.stem not in gone:
+                    copy.put(kind, path.stem, found.tensors, found.info)
+        return run_here(plan, digits, copy, refusing(copy))
+
+    spared = without(group[:1], "one")
+    parts = Counter((m["group"], m["part"]) for m in spared.info["models"])
+    assert (parts["same_data", "calibration"], parts["same_data", "test"]) == (1, 0)
+    with pytest.raises(UserError, match=r"1 same_data models to calibrate with, 0 could be made \(.*struck"):
+        without(group, "both")
+
+
+def test_costs_are_told_before_and_after(plan: Enrollment, kit: Kit, store: Store, tmp_path: Path) -> None:
+    """Nothing is left to do here; everything elsewhere, measured by a few steps."""
+    done = estimate(plan, bench_on(store))
+    assert (done.models, done.stored, done.seconds) == (0, len(plan.models), 0.0)
+    assert kit.info["costs"]["models"] == len(plan.models)
+    todo = estimate(plan, bench_on(Store(str(tmp_path / "empty"))))
+    assert todo.models == len(plan.models)
+    assert 0.1 < todo.seconds / (kit.info["costs"]["model_seconds"] + 0.1) < 100
+    assert f"to make: {len(plan.models)} models" in todo.told(2)
+
+
+# --- her own model
+
+
+def save(weights: Mapping[str, Tensor], path: Path) -> None:
+    """As an owner would."""
+    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, path)
+
+
+def her_weights(folder: Path, digits: Dataset, digits_splits: Splits) -> Path:
+    """Trained a little on D_v, in her own way."""
+    images, labels = digits.pixels(digits_splits.d_v), digits.labels[digits_splits.d_v]
+    with torch.random.fork_rng():
+        torch.random.manual_seed(0)
+        net = make(digits.n_classes, digits.shape)
+    optimizer = torch.optim.Adam(net.parameters(), 0.01)
+    for _ in range(60):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(net(images), labels).backward()
+        optimizer.step()
+    save_file(net.state_dict(), folder / "her.safetensors")
+    return folder / "her.safetensors"
+
+
+def test_her_own_module_is_enrolled(digits: Dataset, digits_splits: Splits, tmp_path: Path) -> None:
+    """By import path, her preprocessing inside: the kit holds what her module says, and some copies are of its kind."""
+    path = her_weights(tmp_path, digits, digits_splits)
+    brought = read_owner(path, "owners_net:make", 4)
+    plan = small_plan(digits, brought.victim, groups=("homologous",), labels=("soft",))
+    assert isinstance(plan.victim.origin, Imported)
+    assert "owners_net:make" in {s.member.spec.architecture for s in plan.supporters}
+    assert "A" not in {s.member.spec.architecture for s in plan.supporters}
+    store = Store(str(tmp_path / "store"))
+    assert brought.put(bench_on(store), plan.victim) > 0.8
+    kit = run_here(plan, digits, store)
+    hers = make(digits.n_classes, digits.shape)
+    hers.load_state_dict(brought.weights)
+    answers = hers(from_8_bits(kit.images)).softmax(1)
+    assert torch.allclose(answers, kit.victim, atol=1e-5)
+    assert kit.info["victim"]["imported"]
+    assert any("half of the data" in limit for limit in kit.info["limits"])
+    verdict = judge(kit, [Answered("hers", answers.detach(), "prob")])[0]
+    assert verdict.similarity == pytest.approx(1.0, abs=1e-5)
+    assert verdict.not_calibrated_against == ("same_data", "other_victim")
+
+
+def test_a_known_architecture_with_her_preprocessing(victim: Net, digits: Dataset, own: Tensor, tmp_path: Path) -> None:
+    """Weights without mean and standard deviation, given beside them, are the same net."""
+    weights = {name: t for name, t in victim.state_dict().items() if name not in ("mean", "std")}
+    save(weights, tmp_path / "a.safetensors")
+    mean, std = (tuple(getattr(victim, name).flatten().tolist()) for name in ("mean", "std"))
+    brought = read_owner(tmp_path / "a.safetensors", "A", 8, mean, std)
+    plan = small_plan(digits, brought.victim)
+    bench = bench_on(Store(str(tmp_path / "s")))
+    brought.put(bench, plan.victim)
+    assert torch.allclose(ask(bench.net(plan.victim), own), ask(victim, own), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["her.onnx", "her.pt", "her.pth", "her.pkl", "her.safetensors"])
+def test_other_files_are_refused_with_the_reason_and_never_run(name: str, tmp_path: Path) -> None:
+    class Malice:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (tmp_path / "ran",))
+
+    (tmp_path / name).write_bytes(pickle.dumps(Malice()))
+    reason = {"onnx": "no gradients", "safetensors": "safetensors"}.get(name.split(".")[1], "may be a pickle")
+    with pytest.raises(UserError, match=reason) as caught:
+        read_owner(tmp_path / name, "A", 8)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "ran").exists()
+    with pytest.raises(UserError, match="weights"):
+        read_owner(tmp_path / "none.safetensors", "A", 8)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "spoil", "word"),
+    [
+        ("A", lambda w: {n: t for n, t in w.items() if n != "last.bias"}, "last.bias"),
+        ("A", lambda w: w | {"last.weight": w["last.weight"][:5]}, "last.weight"),
+        ("A", lambda w: w | {"last.bias": w["last.bias"] * torch.nan}, "NaN"),
+        ("A", lambda w: w | {"last.weight": -w["last.weight"]}, "chance"),
+        ("B", lambda w: w, "tensors of this architecture"),
+        ("nobody:make", lambda w: w, "nobody"),
+        ("owners_net:nothing", lambda w: w, "nothing"),
+        ("owners_net:make_nothing", lambda w: w, "module"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(
+    architecture: str, spoil: Callable[[Any], Any], word: str, victim: Net, digits: Dataset, tmp_path: Path
+) -> None:
+    save(spoil(dict(victim.state_dict())), tmp_path / "w.safetensors")
+    brought = read_owner(tmp_path / "w.safetensors", architecture, 8)
+    plan = small_plan(digits, brought.victim)
+    store = Store(str(tmp_path / "s"))
+    with pytest.raises(UserError, match=word) as caught:
+        brought.put(bench_on(store), plan.victim)
+    assert "\n" not in str(caught.value)
+    assert not store.has("model", plan.victim.id)
+
+
+def test_the_images_she_trained_on_are_hers_alone(digits: Dataset, victim: Net, tmp_path: Path) -> None:
+    """They become D_v; nobody else's held-out images have any; every worker cuts alike."""
+    index = torch.arange(0, 900, 2)
+    (tmp_path / "index.txt").write_text("\n".join(map(str, index.tolist())))
+    found = read_index(tmp_path / "index.txt", digits)
+    assert torch.equal(found, index)
+    save(victim.state_dict(), tmp_path / "w.safetensors")
+    brought = read_owner(tmp_path / "w.safetensors", "A", 8, trained_on=found)
+    plan = small_plan(digits, brought.victim)
+    bench = bench_on(Store(str(tmp_path / "s")))
+    keep_index(bench.store, found, digits)
+    check_cut(bench, plan.victim)
+    _, splits = bench.data(plan.victim.data)
+    assert torch.equal(splits.d_v, index)
+    assert torch.isin(index, splits.d).all()
+    for name in ("probe", "attack", "eval"):
+        assert not torch.isin(getattr(splits, name), index).any()
+    seen = {s.member.spec.recipe.samples_seen for s in plan.supporters}
+    assert seen == {round(4.0 * 450)}
+    assert {s.member.spec.data for s in plan.supporters} == {plan.victim.data}
+
+
+@pytest.mark.parametrize("text", ["", "1\n1\n", "-1\n" * 30, "a\n", "\n".join(map(str, range(1700, 1900)))])
+def test_lists_of_images_that_are_none_are_refused(text: str, digits: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "index.txt").write_text(text)
+    with pytest.raises(UserError, match="trained-on") as caught:
+        read_index(tmp_path / "index.txt", digits)
+    assert "\n" not in str(caught.value)
+
+
+def test_whoever_trained_on_everything_cannot_be_enrolled(digits: Dataset, victim: Net, tmp_path: Path) -> None:
+    """Nothing is left to steal with, or to measure by."""
+    everything = torch.arange(len(digits.labels))
+    save(victim.state_dict(), tmp_path / "w.safetensors")
+    brought = read_owner(tmp_path / "w.safetensors", "A", 8, trained_on=everything)
+    bench = bench_on(Store(str(tmp_path / "s")))
+    keep_index(bench.store, everything, digits)
+    with pytest.raises(UserError, match="images of each other use"):
+        check_cut(bench, small_plan(digits, brought.victim).victim)
+
+
+def test_cuts_around_a_set_stay_cuts(digits_splits: Splits) -> None:
+    index = torch.cat([digits_splits.d_v[:100], digits_splits.probe[:30]])
+    cut = around(digits_splits, index)
+    assert torch.equal(cut.probe, outside_of(digits_splits.probe, index))
+    assert torch.equal(cut.attack, digits_splits.attack)
+    assert set(cut.d.tolist()) == {*digits_splits.d.tolist(), *index.tolist()}
+
+
+def test_her_module_keeps_its_preprocessing_in_copies_too(own: Tensor) -> None:
+    net = OwnNet("owners_net:make", (1, 8, 8), 10)
+    before = net(own[:4])
+    net.normalise_by(own)
+    assert torch.equal(net(own[:4]), before)
+
+
+# --- the job
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("--preset", "enormous"), "enormous"),
+        (("--alpha", "2"), "alpha"),
+        (("--groups", "cousins"), "cousins"),
+        (("--attacks", "gan"), "gan"),
+        (("--model", "her.onnx", "--architecture", "A"), "no gradients"),
+        (("--model", "her.pkl", "--architecture", "A"), "pickle"),
+        (("--model", "her.safetensors"), "--architecture"),
+        (("--mean", "0.5"), "--model"),
+        (("--out", "."), "out"),
+        (("--data.name", "imagefolder"), "--data-root"),
+    ],
+)
+def test_the_job_refuses_in_one_line(
+    arguments: tuple[str, ...],
+    word: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Before anything is trained."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(ROOT / "jobs" / "enroll.py"), *arguments])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / "jobs" / "enroll.py"), run_name="__main__")
+    err = capfd.readouterr().err.splitlines()
+    assert end.value.code == 2
+    assert len(err) == 1
+    assert err[0].startswith("enroll: error: ")
+    assert word in err[0]
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_the_jobs_configuration_is_the_presets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "jobs"))
+    chosen = importlib.import_module("enroll").parse(
+        ["--preset", "digits-large", "--alpha", "0.1", "--groups", "homologous", "same_data"]
+    )
+    assert isinstance(chosen.config, Config)
+    assert chosen.config.zoo.width == 16
+    assert (chosen.wanted.alpha, chosen.wanted.groups) == (0.1, ("homologous", "same_data"))

@@ -1,0 +1,175 @@
+"""The files a cluster is made from, by Ray's own validator and the main job's own parser; nothing is started."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import pytest
+import yaml
+from ray._private.runtime_env.packaging import create_package
+from ray._private.runtime_env.working_dir import upload_working_dir_if_needed
+from ray.autoscaler._private.util import prepare_config, validate_config
+from system import ROOT
+
+sys.path.insert(0, str(ROOT / "jobs"))
+from full_eval import FullEval, parse
+
+CLUSTER = (ROOT / "cluster.yaml").read_text()
+OPEN, CLOSE = "# >>> on premise\n", "# <<< on premise"
+JOB_FILE = "jobs/full_eval.py"
+
+
+def commented(text: str) -> str:
+    """The variant between the two marks, as a person uncomments it."""
+    block = text.split(OPEN)[1].split(CLOSE)[0]
+    assert all(line.startswith("# ") for line in block.splitlines())
+    return "\n".join(line[2:] for line in block.splitlines())
+
+
+def checked(text: str) -> dict[str, Any]:
+    """What Ray makes of a file, once it has found nothing wrong."""
+    config = prepare_config(yaml.safe_load(text))
+    validate_config(config)
+    assert isinstance(config, dict)
+    return config
+
+
+def in_comment(text: str) -> str:
+    """The command that a comment shows, its lines joined."""
+    lines = [line.removeprefix("#").strip().removesuffix("\\") for line in text.splitlines()]
+    start = next(i for i, line in enumerate(lines) if JOB_FILE in line)
+    return " ".join(lines[start : lines.index("", start)]).split("ray down")[0]
+
+
+def job_of(command: str) -> FullEval:
+    """A command line, through the main job's parser."""
+    words = shlex.split(command)
+    place = next(i for i, word in enumerate(words) if word.endswith(JOB_FILE))
+    assert (ROOT / JOB_FILE).exists()
+    return parse(words[place + 1 :])
+
+
+def test_ray_up_on_aws() -> None:
+    config = checked(CLUSTER)
+    kinds = config["available_node_types"]
+    assert kinds["head"]["resources"]["CPU"] == 0, "the head trains nothing"
+    assert kinds["gpu_worker"]["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
+    assert kinds["gpu_worker"]["min_workers"] == 0
+    assert kinds["gpu_worker"]["resources"]["CPU"] >= 4, "four workers of a quarter of a GPU want a CPU each"
+    assert any("uapfp_dist" in command for command in config["setup_commands"])
+
+
+def test_ray_up_on_premise() -> None:
+    config = checked(commented(CLUSTER))
+    assert config["provider"]["type"] == "local"
+    assert config["max_workers"] == len(config["provider"]["worker_ips"])
+
+
+def test_the_validator_refuses_what_is_wrong() -> None:
+    with pytest.raises(Exception, match="provider"):
+        checked(CLUSTER.replace("provider:", "povider:"))
+
+
+def test_heads_and_workers_agree_on_tokens() -> None:
+    for text in (CLUSTER, commented(CLUSTER)):
+        config = checked(text)
+        for side in ("head", "worker"):
+            starts = [line for line in config[f"{side}_start_ray_commands"] if "ray start" in line]
+            assert starts
+            assert all("RAY_AUTH_MODE=token" in line for line in starts)
+        assert "~/.ray/auth_token" in config["file_mounts"]
+
+
+def test_the_commands_in_the_comments() -> None:
+    job = job_of(in_comment(CLUSTER))
+    assert job.surroundings.gpus_per_worker == 0.25
+    assert str(job.surroundings.storage).startswith("s3://")
+
+
+# --- Kubernetes
+
+
+@pytest.fixture(scope="module")
+def ray_job() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / "jobs" / "rayjob.yaml").read_text())
+    return found
+
+
+SPEC_FIELDS = {"entrypoint", "shutdownAfterJobFinishes", "ttlSecondsAfterFinished", "backoffLimit", "rayClusterSpec"}
+CLUSTER_FIELDS = {
+    *("rayVersion", "enableInTreeAutoscaling", "autoscalerOptions", "authOptions", "headGroupSpec", "workerGroupSpecs"),
+}
+HEAD_FIELDS = {"rayStartParams", "template"}
+WORKER_FIELDS = {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"}
+"""Of the published definitions (ray.io/v1), those that this file uses: Kubernetes refuses any it does not know."""
+
+
+def test_a_ray_job_of_kuberay(ray_job: dict[str, Any]) -> None:
+    assert (ray_job["apiVersion"], ray_job["kind"]) == ("ray.io/v1", "RayJob")
+    assert set(ray_job["spec"]) <= SPEC_FIELDS
+    cluster = ray_job["spec"]["rayClusterSpec"]
+    assert set(cluster) <= CLUSTER_FIELDS
+    assert set(cluster["headGroupSpec"]) <= HEAD_FIELDS
+    for group in cluster["workerGroupSpecs"]:
+        assert set(group) <= WORKER_FIELDS
+        assert 0 <= group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        params = group["rayStartParams"]
+        assert all(isinstance(value, str) for value in params.values()), "KubeRay takes strings only"
+
+
+def test_containers_and_their_devices(ray_job: dict[str, Any]) -> None:
+    cluster = ray_job["spec"]["rayClusterSpec"]
+    pods = [group["template"]["spec"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
+    names = [pod["containers"][0]["name"] for pod in pods]
+    assert names == ["ray-head", "ray-worker"]
+    for pod in pods:
+        (container,) = pod["containers"]
+        assert container["image"] == "IMAGE"
+        limits, requests = container["resources"]["limits"], container["resources"]["requests"]
+        assert limits == requests
+        assert all(isinstance(amount, str) for amount in limits.values())
+        mounted = {mount["name"] for mount in container["volumeMounts"]}
+        assert mounted == {volume["name"] for volume in pod["volumes"]}
+    gpus = [pod["containers"][0]["resources"]["limits"].get("nvidia.com/gpu") for pod in pods]
+    assert gpus == [None, "1"]
+    assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+
+
+def test_the_entrypoint_is_a_command_line_of_the_main_job(ray_job: dict[str, Any]) -> None:
+    job = job_of(ray_job["spec"]["entrypoint"])
+    group = ray_job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]
+    share = job.surroundings.gpus_per_worker
+    assert share
+    assert job.surroundings.workers == group["maxReplicas"] / share, "the most that the cluster can grow to"
+    assert str(job.surroundings.storage).startswith("s3://"), "pods share no disk"
+    assert job.surroundings.mlflow_uri
+
+
+# --- what travels
+
+
+def test_what_travels_with_a_submitted_job(tmp_path: Path) -> None:
+    """Ray leaves out .git by itself and what .gitignore and .rayignore name; of this project nothing else is large."""
+    copy = tmp_path / "project"
+    for name in ("README.md", "uapfp_dist/science/data/digits.py", "jobs/full_eval.py", ".git/HEAD", "data/x.bin"):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_text("x")
+    for name in ("results/model/x.safetensors", "jobs/results/x.json", "mlflow.db", "mlruns/0/x", ".venv/x"):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_text("x")
+    for ignore in (".gitignore", "jobs/.rayignore"):
+        (copy / ignore).write_text((ROOT / ignore).read_text())
+    package = tmp_path / "package.zip"
+
+    def pack(path: str, excludes: list[str] | None, is_file: bool = False) -> None:
+        create_package(path, package, include_gitignore=True, excludes=excludes)
+
+    upload_working_dir_if_needed({"working_dir": str(copy)}, include_gitignore=True, upload_fn=pack)
+    with ZipFile(package) as files:
+        names = {name.removeprefix("project/") for name in files.namelist() if not name.endswith("/")}
+    assert {name for name in names if "ignore" not in name} == {
+        *("README.md", "uapfp_dist/science/data/digits.py", "jobs/full_eval.py"),
+    }

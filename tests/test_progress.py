@@ -1,0 +1,171 @@
+"""What a person who watches is told, and the numbers behind it."""
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from system import tiny_plan
+
+from uapfp_dist.pipeline.plan import Plan
+from uapfp_dist.pipeline.wording import in_words
+from uapfp_dist.progress import InWork, Progress
+from uapfp_dist.specs import FineTune, Modified, Prune, SubspaceConfig, SubspaceSpec
+from uapfp_dist.types import Done, Failed
+
+
+class Clock:
+    """Time that passes when told to."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """In place of the machine's."""
+    clock = Clock()
+    monkeypatch.setattr("uapfp_dist.progress.time.monotonic", clock)
+    return clock
+
+
+@pytest.fixture
+def plan() -> Plan:
+    """The tiny evaluation: 14 models, a probe, 12 answers."""
+    return tiny_plan()
+
+
+class Watched:
+    """A pool that knows who is at what."""
+
+    def __init__(self, entries: InWork) -> None:
+        self.entries = entries
+
+    def in_work(self) -> InWork:
+        """As it was made."""
+        return self.entries
+
+
+def after(clock: Clock, seconds: float, out: io.StringIO, do: Callable[[], object]) -> str:
+    """What is said by `do`, so much later."""
+    clock.now += seconds
+    start = len(out.getvalue())
+    do()
+    return out.getvalue()[start:]
+
+
+def test_stages_eta_and_who_is_at_what(clock: Clock, plan: Plan) -> None:
+    out = io.StringIO()
+    progress = Progress(workers=2, out=out)
+    progress.expect(plan.specs)
+    models = [m.spec for m in plan.members]
+    clock.now += 5
+    progress.observe(Done(models[0], 5.0, "w1"))
+    progress.watch(Watched([("host:1", models[1], 7.0), ("host:2", models[5], 3.0)]))
+    said = after(clock, 15, out, lambda: progress.observe(Done(models[2], 10.0, "w1")))
+    head, *workers = said.splitlines()
+    # Two models in 20 s: the other twelve take 120 s more. 15 s done and 10 s under way, of 2 x 20.
+    assert "[00:20] zoo 2/14 ETA 02:00  probe 0/1  answers 0/12" in head
+    assert "2 of 2 workers busy, 62% used, 23 specs wait" in head
+    assert workers == [
+        f"    host:1: {in_words(models[1])}, for 7 s",
+        f"    host:2: {in_words(models[5])}, for 3 s",
+    ]
+    assert after(clock, 1, out, progress.tick) == "", "every ten seconds is enough"
+
+
+def test_many_workers_are_summed_up(clock: Clock, plan: Plan) -> None:
+    out = io.StringIO()
+    progress = Progress(workers=9, out=out)
+    progress.expect(plan.specs)
+    progress.watch(Watched([(f"w{i}", plan.members[0].spec, float(i)) for i in range(9)]))
+    lines = after(clock, 11, out, progress.tick).splitlines()
+    assert [line.split(":")[0].strip() for line in lines[1:5]] == ["w8", "w7", "w6", "w5"], "the longest at it first"
+    assert lines[5].strip() == "and 5 more, for a shorter time"
+
+
+def test_a_failure_is_told_at_once_with_the_end_of_its_traceback(clock: Clock, plan: Plan) -> None:
+    out = io.StringIO()
+    progress = Progress(workers=1, out=out)
+    progress.expect(plan.specs)
+    spec = plan.members[1].spec
+    details = "\n".join(f"line {i}" for i in range(20))
+    progress.observe(Failed(spec, "RuntimeError: struck (net.py:7)", details=details))
+    first, *rest = out.getvalue().splitlines()[:5]
+    assert first == f"FAILED model {spec.id} ({in_words(spec)}): RuntimeError: struck (net.py:7)"
+    assert [line.strip() for line in rest] == ["line 16", "line 17", "line 18", "line 19"]
+    before = out.getvalue()
+    progress.observe(Failed(plan.answer(plan.members[1]), "needs a model", lost=True))
+    assert "needs a model" not in out.getvalue()[len(before) :], "what is lost follows from it"
+    assert progress.failed == 1
+
+
+def test_the_numbers(clock: Clock, plan: Plan) -> None:
+    progress = Progress(workers=2, out=io.StringIO())
+    progress.expect(plan.specs)
+    assert "utilisation" not in progress.numbers(), "nothing is known before the first spec is done"
+    models = [m.spec for m in plan.members]
+    clock.now += 10
+    progress.observe(Done(models[0], 10.0, "w1"))
+    progress.observe(Done(models[1], 10.0, "w2"))
+    progress.observe(Done(models[2], 0.0, "store", reused=True))
+    progress.observe(Failed(models[3], "x"))
+    progress.watch(Watched([("w1", models[4], 0.0)]))
+    numbers = progress.numbers()
+    found = {key: numbers[key] for key in ("zoo_done", "zoo_reused", "zoo_failed", "zoo_total")}
+    assert found == {"zoo_done": 2, "zoo_reused": 1, "zoo_failed": 1, "zoo_total": 14}
+    assert (numbers["in_work"], numbers["waiting"], numbers["workers"]) == (1, 22, 2)
+    assert numbers["utilisation"] == pytest.approx(1.0)
+    clock.now += 10
+    assert progress.numbers()["utilisation"] == pytest.approx(0.5), "an idle worker is seen"
+    assert progress.busy() == pytest.approx(1.0), "between the first and the last spec both were busy"
+
+
+def test_a_listener_hears_twice_a_minute(clock: Clock, plan: Plan) -> None:
+    heard: list[int] = []
+    progress = Progress(workers=1, out=io.StringIO())
+    progress.expect(plan.specs)
+    progress.watch(object(), lambda numbers, seconds: heard.append(seconds))
+    for _ in range(70):
+        clock.now += 1
+        progress.tick()
+    progress.note()
+    assert heard == [30, 60, 70]
+
+
+def test_a_pool_that_knows_nothing_is_no_trouble(clock: Clock, plan: Plan) -> None:
+    out = io.StringIO()
+    progress = Progress(workers=1, out=out)
+    progress.expect(plan.specs)
+    progress.watch(object())
+    assert after(clock, 11, out, progress.tick) == "[00:11] zoo 0/14  probe 0/1  answers 0/12\n"
+
+
+def test_a_terminal_has_one_line(clock: Clock, plan: Plan) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    out = Terminal()
+    progress = Progress(workers=1, out=out)
+    progress.expect(plan.specs)
+    progress.watch(Watched([("w", plan.members[0].spec, 1.0)]))
+    said = after(clock, 11, out, progress.tick)
+    assert "\n" not in said
+    assert said.startswith("\r")
+
+
+def test_specs_in_words(plan: Plan) -> None:
+    by_role = {m.role: m.spec for m in plan.members}
+    pirate = by_role["piracy"]
+    changed = replace(pirate, origin=Modified(pirate, Prune(0.4)), gate=None)
+    twice = replace(changed, origin=Modified(changed, FineTune()))
+    assert in_words(by_role["same_data"]).endswith("trained on D_v")
+    assert in_words(by_role["homologous"]).endswith("trained on D_homo")
+    assert in_words(pirate).split(" ", 2)[2] == "stolen by cloudleak (hard labels)"
+    assert in_words(twice) == f"{in_words(pirate)}, prune .4, fine-tune"
+    assert in_words(plan.probe).startswith("probe of A ")
+    assert in_words(plan.answer(plan.members[1])) == f"answers of {in_words(plan.members[1].spec)}"
+    assert in_words(SubspaceSpec(pirate, SubspaceConfig(), 0)) == f"UAPs of {in_words(pirate)}"

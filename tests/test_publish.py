@@ -1,0 +1,308 @@
+"""The store is the queue: what MLflow misses while it is away is there in the end, once."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from system import bench_on, run_here, tiny_plan
+from tracking_server import Server, serving, shown
+
+from uapfp_dist.app import _finished
+from uapfp_dist.errors import UserError
+from uapfp_dist.pipeline.evaluate import is_final
+from uapfp_dist.pipeline.plan import Plan
+from uapfp_dist.pipeline.publish import KIND, Live, Publication, Suspect, patience, publish
+from uapfp_dist.pipeline.steps import perform
+from uapfp_dist.runtime import NullTracker, SerialPool
+from uapfp_dist.specs import ModelSpec, Spec
+from uapfp_dist.store import Store
+from uapfp_dist.tracking import MlflowTracker
+
+PUBLICATION = Publication(
+    "e" * 20,
+    {"zoo": {"width": 4}, "grid": [0.1, 0.2], "seed": 0},
+    {"preset": "digits", "victim": "v"},
+    {"auc/uap": 0.1 + 0.2},
+    [{"number": i, "accuracy": i / 7} for i in (1, 2, 3)],
+    [Suspect(f"piracy-{i}", {"model": str(i), "attack": "jacobian"}, {"similarity": 1 / (i + 3)}) for i in range(4)],
+    {"report.json": b"{}", "empty.txt": b"", "tables/zoo.csv": b"a,b\n1,x\n2,y\n", "figures/f.png": bytes(range(256))},
+)
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is away is noticed in a second rather than in twenty."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+    monkeypatch.setattr("uapfp_dist.pipeline.publish.PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr("uapfp_dist.pipeline.publish.REST_SECONDS", 0.0)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One for all tests of this file; a test that kills it starts it again."""
+    with serving(tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+class Mortal(NullTracker):
+    """A tracker that counts its calls and is away for some of them."""
+
+    def __init__(self, away: Callable[[int], bool]) -> None:
+        self.calls: list[str] = []
+        self._away = away
+
+    def _call(self, name: str) -> None:
+        self.calls.append(name)
+        if self._away(len(self.calls)):
+            raise ConnectionError("away")
+
+    def begin(self, evaluation: str, params: dict[str, Any], tags: dict[str, str]) -> None:
+        self._call("begin")
+
+    def card(self, card: dict[str, Any]) -> None:
+        self._call("card")
+
+    def end(self, status: str) -> str:
+        self._call("end")
+        return "there"
+
+
+# --- the artifact
+
+
+def test_a_publication_survives_the_store(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.put(KIND, "k", *PUBLICATION.to_artifact())
+    found = Publication.of(store.get(KIND, "k"))
+    assert found == PUBLICATION
+    assert found.digest == PUBLICATION.digest
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"evaluation": "f"},
+        {"metrics": {"auc/uap": 0.3}},
+        {"suspects": PUBLICATION.suspects[1:]},
+        {"files": {**PUBLICATION.files, "empty.txt": b"0"}},
+        {"tags": {}},
+    ],
+)
+def test_every_part_counts_for_the_digest(change: dict[str, Any]) -> None:
+    assert replace(PUBLICATION, **change).digest != PUBLICATION.digest
+
+
+# --- patience
+
+
+def test_publishing_starts_over_until_the_tracker_is_back() -> None:
+    tracker = Mortal(lambda call: call <= 3)
+    publish(PUBLICATION, tracker, 60.0)
+    assert tracker.calls == ["begin"] * 3 + ["begin", "card", "card", "card", "end"]
+
+
+def test_patience_has_an_end() -> None:
+    with pytest.raises(ConnectionError, match="away"):
+        publish(PUBLICATION, Mortal(lambda call: True), 0.5)
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "inf", "nan"])
+def test_patience_that_is_no_number(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UAPFP_MLFLOW_PATIENCE", text)
+    with pytest.raises(UserError, match="expected seconds"):
+        patience()
+
+
+def test_while_the_work_goes_on_a_tracker_that_is_away_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its timeouts would add up over thousands of models."""
+    monkeypatch.setattr("uapfp_dist.pipeline.publish.REST_SECONDS", 3600.0)
+    tracker = Mortal(lambda call: True)
+    live = Live(tracker)
+    assert live.begin("e", {}, {}) == "away"
+    for _ in range(100):
+        live.card({"accuracy": 0.5})
+    assert tracker.calls == ["begin"]
+    assert live.end("FAILED") == ""
+
+
+def test_a_tracker_that_comes_back_is_opened_first() -> None:
+    tracker = Mortal(lambda call: call <= 2)
+    live = Live(tracker)
+    live.begin("e", {}, {})
+    for _ in range(3):
+        live.card({"accuracy": 0.5})
+    assert tracker.calls == ["begin", "begin", "begin", "card", "card"]
+
+
+# --- against a real server
+
+
+def test_nothing_is_there_twice(server: Server) -> None:
+    """Published three times, by three processes as it were."""
+    evaluation = "twice"
+    publication = replace(PUBLICATION, evaluation=evaluation)
+    seen = []
+    for _ in range(3):
+        publish(publication, MlflowTracker(server.uri, None), 0.0)
+        seen.append(shown(server.uri, evaluation))
+    assert seen[0] == seen[1] == seen[2]
+    assert len(seen[0]["suspects"]) == 4
+    assert seen[0]["curve"] == [(1, 1 / 7), (2, 2 / 7), (3, 3 / 7)]
+    assert seen[0]["parent"]["metrics"]["auc/uap"] == 0.1 + 0.2
+    assert ("tables/zoo.json", 0) in seen[0]["files"]
+    assert MlflowTracker(server.uri, None).find(evaluation, publication.digest)
+    assert not MlflowTracker(server.uri, None).find(evaluation, PUBLICATION.digest), "another publication"
+
+
+METHODS = ("begin", "metrics", "card", "suspect", "folder", "end")
+
+
+@pytest.mark.parametrize("dies_at", [1, 2, 4, 5, 7, 9, 10])
+def test_a_run_that_is_half_there_is_completed(dies_at: int, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process dies before its n-th call; another one finishes."""
+    evaluation = f"half{dies_at}"
+    publication = replace(PUBLICATION, evaluation=evaluation)
+    calls = 0
+
+    class PowerCut(BaseException):
+        """Nothing catches it."""
+
+    def dying(method: Callable[..., Any], *arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == dies_at:
+            raise PowerCut
+        return method(*arguments)
+
+    first = MlflowTracker(server.uri, None)
+    for name in METHODS:
+        monkeypatch.setattr(first, name, partial(dying, getattr(first, name)))
+    with pytest.raises(PowerCut):
+        publish(publication, first, 0.0)
+    publish(publication, MlflowTracker(server.uri, None), 0.0)
+    publish(replace(publication, evaluation=evaluation + "whole"), MlflowTracker(server.uri, None), 0.0)
+    half, whole = shown(server.uri, evaluation), shown(server.uri, evaluation + "whole")
+    for found in (half, whole):
+        del found["parent"]["tags"]["evaluation"]
+    assert half == whole
+    assert half["parent"]["status"] == "FINISHED"
+
+
+# --- a whole evaluation
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """An evaluation that was published to a database of its own."""
+
+    plan: Plan
+    store: Path
+    seen: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """Trained once for all tests."""
+    folder, plan = tmp_path_factory.mktemp("undisturbed"), tiny_plan()
+    tracker = MlflowTracker(f"sqlite:///{folder}/mlflow.db", (folder / "files").as_uri())
+    run_here(plan, Store(str(folder / "s")), tracker=tracker)
+    return Undisturbed(plan, folder / "s", shown(tracker.uri, plan.id))
+
+
+def half_done(of: Undisturbed, to: Path) -> Store:
+    """Models 1 to 9, and all draws: what is left is quickly made."""
+    for kind in ("model", "draw"):
+        shutil.copytree(of.store / kind, to / kind)
+    store = Store(str(to))
+    models = [spec for spec in of.plan.specs if isinstance(spec, ModelSpec)]
+    for spec in models[9:]:
+        store.discard("model", spec.id)
+    return store
+
+
+@pytest.mark.slow
+def test_a_server_killed_in_mid_run(undisturbed: Undisturbed, server: Server, tmp_path: Path) -> None:
+    """It is away while the last models are trained and comes back before the end: nobody can tell afterwards."""
+    store = half_done(undisturbed, tmp_path / "s")
+    bench, made = bench_on(store), 0
+
+    def strike(spec: Spec) -> None:
+        nonlocal made
+        made += 1
+        if made == 2:
+            server.kill()
+        if made == 8:
+            server.start()
+        perform(bench, spec)
+
+    run_here(undisturbed.plan, store, SerialPool(strike), tracker=MlflowTracker(server.uri, None))
+    assert made > 8
+    assert shown(server.uri, undisturbed.plan.id) == undisturbed.seen
+    ours, theirs = (
+        Publication.of(s.get(KIND, undisturbed.plan.id)).files for s in (store, Store(str(undisturbed.store)))
+    )
+    assert all(data == ours[name] for name, data in theirs.items() if name.endswith(".csv")), "order included"
+
+
+@pytest.mark.slow
+def test_what_one_filters_by(undisturbed: Undisturbed) -> None:
+    """Lineage of every suspect, costs and queries."""
+    suspects = [said["tags"] for said in undisturbed.seen["suspects"]]
+    victim = undisturbed.plan.members[0].spec.id
+    pirates = [tags for tags in suspects if tags["role"] == "piracy"]
+    assert len(suspects) == 11
+    assert all(tags["victim"] == victim and tags["attack"] and tags["labels"] == "hard" for tags in pirates)
+    assert all({"model", "origin", "architecture", "optimizer", "seed", "part"} <= tags.keys() for tags in suspects)
+    assert {tags["origin"] for tags in suspects if tags["role"] == "homologous"} == {"trained:homologous_set"}
+    assert all(
+        said["metrics"]["queries_to_victim"] > 0 for said in undisturbed.seen["suspects"] if "victim" in said["tags"]
+    )
+    assert undisturbed.seen["parent"]["tags"]["victim"] == victim
+    assert undisturbed.seen["parent"]["metrics"]["queries/to_victims"] > 0
+    metrics = Publication.of(Store(str(undisturbed.store)).get(KIND, undisturbed.plan.id)).metrics
+    assert all(metrics[f"cpu_seconds/{stage}"] > 0 for stage in ("zoo", "probe", "answers", "judge"))
+
+
+# --- what failed
+
+
+def failures(*errors: str) -> dict[str, Any]:
+    return {"failures": [{"error": error, "lost": error.startswith("needs")} for error in errors]}
+
+
+def test_a_report_is_final_when_no_further_try_could_help() -> None:
+    gate, lost = "GateError: accuracy 0.1 in 3 attempts (models.py:1)", "needs model a, which failed"
+    assert is_final(failures())
+    assert is_final(failures(gate, lost, "NotReachedError: recovery 0.9 was never reached (models.py:2)"))
+    assert not is_final(failures(gate, "worker died: unknown (3 times)", lost))
+    assert not is_final(failures("OSError: no answer (store.py:1)"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("cause", "reused"), [("GateError: accuracy 0.1 in 3 attempts", True), ("worker died (3 times)", False)]
+)
+def test_a_failed_model_does_not_keep_the_report_from_being_used(
+    cause: str, reused: bool, undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    """Where no further try can make it; what a further try may make is tried again."""
+    plan, store = undisturbed.plan, Store(str(shutil.copytree(undisturbed.store, tmp_path / "s")))
+    body = store.get("report", plan.id).info
+    assert _finished(plan, store) == body
+    broken = plan.members[5]
+    answer = plan.answer(broken)
+    body["failures"] = [
+        {"id": broken.spec.id, "kind": "model", "error": cause, "lost": False},
+        {"id": answer.id, "kind": "answers", "error": "needs model, which failed", "lost": True},
+    ]
+    store.put("report", plan.id, {}, body)
+    for kind, key in (("model", broken.spec.id), ("answers", answer.id)):
+        store.discard(kind, key)
+    assert _finished(plan, store) == (body if reused else None)
+    store.discard("answers", plan.answer(plan.members[6]).id)
+    assert _finished(plan, store) is None, "of this one nobody has said that it cannot be made"

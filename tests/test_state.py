@@ -1,0 +1,162 @@
+"""The state of evaluations, from their storage alone."""
+
+import json
+import runpy
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tyro
+from system import ROOT, tiny, tiny_plan
+
+from uapfp_dist.config import PRESETS, Config, preset
+from uapfp_dist.pipeline.plan import Plan
+from uapfp_dist.pipeline.state import config_flags, in_lines, keep_failure, keep_plan, states
+from uapfp_dist.specs import ModelSpec, Spec
+from uapfp_dist.store import Store
+from uapfp_dist.types import Failed
+
+JOB = ROOT / "jobs" / "status.py"
+
+
+@pytest.fixture
+def plan() -> Plan:
+    """The tiny evaluation."""
+    return tiny_plan()
+
+
+@pytest.fixture
+def store(tmp_path: Path, plan: Plan) -> Store:
+    """A storage in which the tiny evaluation has begun."""
+    store = Store(str(tmp_path / "s"))
+    keep_plan(store, plan, "digits")
+    return store
+
+
+def done(store: Store, spec: Spec) -> None:
+    """As if it had been performed."""
+    store.put(spec.kind, spec.id, {}, {})
+
+
+def struck(spec: Spec) -> Failed:
+    """A failure with a traceback."""
+    return Failed(spec, "RuntimeError: struck (here.py:3)", details="\n".join(f"line {i}" for i in range(9)))
+
+
+def test_counts_grow_with_what_is_stored(store: Store, plan: Plan) -> None:
+    (state,) = states(store)
+    assert state.evaluation == plan.id
+    assert (state.preset, state.seed, state.report) == ("digits", 0, False)
+    assert state.stages == {"zoo": (0, 14), "probe": (0, 1), "answers": (0, 12)}
+    models = [spec for spec in plan.specs if isinstance(spec, ModelSpec)]
+    for spec in [*models[:3], plan.probe]:
+        done(store, spec)
+    done(store, replace(models[0], seed=123456))  # another evaluation's
+    (state,) = states(store)
+    assert state.stages == {"zoo": (3, 14), "probe": (1, 1), "answers": (0, 12)}
+    assert state.missing == 11 + 12
+    assert state.last is not None
+    assert abs(state.last - time.time()) < 60
+
+
+def test_a_failure_counts_until_the_spec_is_done(store: Store, plan: Plan) -> None:
+    broken, lost = plan.members[1].spec, plan.answer(plan.members[1])
+    keep_failure(store, struck(broken))
+    keep_failure(store, Failed(lost, "needs a model", lost=True))
+    (state,) = states(store)
+    assert [failure["id"] for failure in state.failures] == [broken.id], "what is lost follows from it"
+    text = "\n".join(in_lines(state, "/s", time.time()))
+    assert "stolen by" in text
+    assert "RuntimeError: struck" in text
+    assert "line 8" in text
+    assert "line 1" not in text
+    done(store, broken)
+    assert states(store)[0].failures == ()
+
+
+def test_how_to_go_on_is_said(store: Store, plan: Plan) -> None:
+    """The arguments are those that make this very configuration."""
+    (state,) = states(store)
+    assert f"python jobs/full_eval.py {state.flags} --storage '/a b'" in "\n".join(in_lines(state, "/a b", 0.0))
+    *_, last = in_lines(state, "/s", time.time())
+    assert last.strip().startswith("python jobs/full_eval.py --preset digits --seed 0 --zoo.width 4")
+    for spec in plan.specs:
+        done(store, spec)
+    store.put("report", plan.id, {}, {"failures": []})
+    (state,) = states(store)
+    assert (state.missing, state.report) == (0, True)
+    assert "finished" in "\n".join(in_lines(state, "/s", time.time()))
+
+
+def test_an_evaluation_that_gave_up_on_models_is_finished(store: Store, plan: Plan) -> None:
+    for spec in plan.specs[:-2]:
+        done(store, spec)
+    store.put("report", plan.id, {}, {"failures": []})
+    assert "finished without 2 specs" in "\n".join(in_lines(states(store)[0], "/s", time.time()))
+
+
+def everything(config: Config) -> Config:
+    """Another value in fields of every type."""
+    return replace(
+        config,
+        zoo=replace(config.zoo, n_other_piracy=(1, 2, 3), overlap=0.25, augment=not config.zoo.augment),
+        studies=replace(config.studies, subspace=replace(config.studies.subspace, n_uaps=7), whole_clusters=True),
+        modifications=replace(config.modifications, distill_to=None, prune=(0.1,)),
+        encoder=replace(config.encoder, loss="autoencoder"),
+    )
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_flags_lead_back_to_the_configuration(name: str) -> None:
+    wanted = everything(preset(name))
+    assert tyro.cli(Config, args=config_flags(wanted, preset(name)), default=preset(name)) == wanted
+    assert config_flags(wanted, wanted) == []
+
+
+def test_the_last_one_worked_on_stands_last(store: Store, plan: Plan) -> None:
+    other = tiny_plan(replace(tiny(), verdict=replace(tiny().verdict, n_train=1)))
+    keep_plan(store, other, "digits")
+    assert {state.evaluation for state in states(store)} == {plan.id, other.id}
+    assert {json.dumps(state.stages) for state in states(store)} == {json.dumps(states(store)[0].stages)}
+
+
+def test_a_plan_is_kept_once(store: Store, plan: Plan, tmp_path: Path) -> None:
+    (path,) = (tmp_path / "s" / "plan").iterdir()
+    before = path.read_bytes()
+    keep_plan(store, plan, "digits")
+    assert path.read_bytes() == before
+
+
+def test_a_look_changes_nothing(store: Store, tmp_path: Path) -> None:
+    before = sorted(path.name for path in (tmp_path / "s").rglob("*"))
+    states(store)
+    assert sorted(path.name for path in (tmp_path / "s").rglob("*")) == before
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
+    """jobs/status.py in this process; its exit code."""
+    monkeypatch.setattr(sys, "argv", [str(JOB), *arguments])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(JOB), run_name="__main__")
+    return end.value.code
+
+
+def test_the_command(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "--storage", str(tmp_path / "s")) == 0
+    assert "zoo 0/14, probe 0/1, answers 0/12" in capsys.readouterr().out
+    assert run(monkeypatch, "--storage", f"file://{tmp_path / 's'}", "--json") == 0
+    (state,) = json.loads(capsys.readouterr().out)
+    assert state["stages"]["zoo"] == [0, 14]
+
+
+def test_a_storage_that_is_none_is_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "--storage", str(tmp_path / "nowhere")) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--storage" in line
+    assert not (tmp_path / "nowhere").exists()

@@ -1,0 +1,458 @@
+"""Suspects by protocol: what is sent, what is understood, and what is never opened."""
+
+import io
+import json
+import os
+import pickle
+import re
+import socket
+import sys
+import threading
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import faulty_server as faults
+import numpy as np
+import pytest
+import torch
+from faulty_server import Exchange, serving
+from safetensors.torch import save_file
+from toy_kit import WIDTH, answers_of, honest, serve, trained
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.suspects import (
+    SUSPECTS,
+    InputForm,
+    OutputForm,
+    SuspectConfig,
+    TooLargeError,
+    TransientError,
+    described,
+    load_classes,
+    open_suspect,
+)
+from uapfp_dist.suspects.wire import Endpoint
+
+NAMES = tuple("abcde")
+SHAPE = (1, 8, 8)
+IMAGES = torch.randint(0, 256, (7, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def form(output: str, classes: Any = None) -> OutputForm:
+    return OutputForm(output, NAMES, classes)
+
+
+# ---------------------------------------------------------------- images
+
+
+def test_every_grey_level_arrives_as_the_models_of_the_kit_saw_it() -> None:
+    """Through JSON and back: exactly float32(k) / 255, the correctly rounded k/255."""
+    levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    sent = np.array(json.loads(json.dumps(InputForm().encode(levels).tolist())), dtype=np.float32)
+    assert (sent == (levels.float() / 255).numpy()).all()
+    assert (sent.ravel() == np.array([k / 255 for k in range(256)], dtype=np.float32)).all()
+    assert InputForm(scale="0-255").encode(levels).ravel().tolist() == list(range(256))
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC", "flat"])
+@pytest.mark.parametrize("channels", ["same", "RGB", "BGR"])
+@pytest.mark.parametrize("c", [1, 3])
+def test_layouts_by_a_slow_reference(layout: Any, channels: Any, c: int) -> None:
+    images = torch.randint(0, 256, (2, c, 4, 5), dtype=torch.uint8)
+    found = InputForm(layout, "0-255", channels).encode(images)
+    n_channels = c if channels == "same" else 3
+    for b, y, x, k in np.ndindex(2, 4, 5, n_channels):
+        source = 0 if c == 1 else (2 - k if channels == "BGR" else k)
+        place = {"NCHW": (b, k, y, x), "NHWC": (b, y, x, k), "flat": (b, k * 20 + y * 5 + x)}[layout]
+        assert found[place] == images[b, source, y, x]
+
+
+def test_two_channels_cannot_be_coloured() -> None:
+    with pytest.raises(UserError, match="1 or 3 channels"):
+        InputForm(channels="RGB").encode(torch.zeros(1, 2, 4, 4, dtype=torch.uint8))
+
+
+# ---------------------------------------------------------------- answers
+
+P = [0.1, 0.4, 0.2, 0.05, 0.25]
+BY_NAME = {"c": 0.2, "a": 0.1, "e": 0.25, "b": 0.4, "d": 0.05}
+
+
+@pytest.mark.parametrize(
+    ("output", "classes", "answer", "row"),
+    [
+        ("probabilities", None, P, P),
+        ("probabilities", None, [P], P),
+        ("probabilities", None, BY_NAME, P),
+        ("probabilities", list("edcba"), P, P[::-1]),
+        (
+            "probabilities",
+            {"A": "a", "B": "b", "C": "c", "D": "d", "E": "e"},
+            {k.upper(): v for k, v in BY_NAME.items()},
+            P,
+        ),
+        ("top2", None, [["e", 0.25], ["b", 0.4]], [0, 0.4, 0, 0, 0.25]),
+        ("top2", None, {"b": 0.4, "e": 0.25}, [0, 0.4, 0, 0, 0.25]),
+        ("top2", None, [[4, 0.25], [1, 0.4]], [0, 0.4, 0, 0, 0.25]),
+        ("top2", None, [{"score": 0.25, "label": "e"}, {"score": 0.4, "label": "b"}], [0, 0.4, 0, 0, 0.25]),
+        ("top2", None, BY_NAME, [0, 0.4, 0, 0, 0.25]),
+        ("top1", list("edcba"), [[0, 0.9]], [0, 0, 0, 0, 0.9]),
+        ("label", None, 3, [0, 0, 0, 1, 0]),
+        ("label", None, 3.0, [0, 0, 0, 1, 0]),
+        ("label", None, "3", [0, 0, 0, 1, 0]),
+        ("label", None, "d", [0, 0, 0, 1, 0]),
+        ("label", None, ["d"], [0, 0, 0, 1, 0]),
+        ("label", None, {"label": "d", "score": 1.0}, [0, 0, 0, 1, 0]),
+        ("label", None, {"0": 3}, [0, 0, 0, 1, 0]),
+        ("label", list("bcdea"), 3, [0, 0, 0, 0, 1]),
+        ("label", {"dog": "d", "1": "a", "x": "b", "y": "c", "z": "e"}, "dog", [0, 0, 0, 1, 0]),
+        ("label", {"dog": "d", "1": "a", "x": "b", "y": "c", "z": "e"}, 1, [1, 0, 0, 0, 0]),
+    ],
+)
+def test_answers_in_every_form(output: str, classes: Any, answer: Any, row: list[float]) -> None:
+    read = form(output, classes).read([answer])
+    assert not read.problems
+    assert torch.equal(read.probabilities[0], torch.tensor(row, dtype=torch.float32))
+
+
+def test_logits_become_probabilities() -> None:
+    logits = [3.0, -1.0, 0.0, 700.0, 699.0]
+    row = form("logits").read([logits]).probabilities[0]
+    assert torch.allclose(row.double(), torch.tensor(logits).double().softmax(0), atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("output", "answer", "said"),
+    [
+        ("probabilities", [0.5, 0.5], "expected 5 classes, got 2"),
+        ("probabilities", [*P, 0.0], "expected 5 classes, got 6"),
+        ("probabilities", {"a": 1.0}, "expected 5 classes, got 1"),
+        ("probabilities", [*P[:4], float("nan")], "not a finite number"),
+        ("probabilities", [*P[:4], None], "not a finite number"),
+        ("probabilities", [*P[:4], "0.25"], "expected a number"),
+        ("probabilities", [*P[:4], True], "expected a number"),
+        ("probabilities", [*P[:4], 10**400], "not a finite number"),
+        ("probabilities", "a", "expected classes"),
+        ("logits", [0.0, 0.0, 0.0, 0.0, float("inf")], "not a finite number"),
+        ("top2", [["a", 0.5], ["a", 0.2]], "named twice"),
+        ("top2", [["z", 0.5], ["a", 0.2]], "one of the kit's classes"),
+        ("top2", [0.5, 0.2], "expected pairs"),
+        ("label", 5, "one of the kit's classes"),
+        ("label", -1, "one of the kit's classes"),
+        ("label", 1.5, "one of the kit's classes"),
+        ("label", True, "one of the kit's classes"),
+        ("label", None, "one of the kit's classes"),
+        ("label", "\x1b[31mz", r"got '\\x1b"),
+        ("label", json.loads("[" * 500 + "]" * 500), "one of the kit's classes"),
+    ],
+)
+def test_what_is_no_such_answer_is_named_and_never_guessed(output: str, answer: Any, said: str) -> None:
+    good = {"label": "a", "top2": [["a", 0.5], ["b", 0.2]]}.get(output, P)
+    read = form(output).read([good, answer])
+    assert list(read.problems) == [1]
+    assert re.search(said, read.problems[1])
+    assert bool(read.probabilities[1].isnan().all())
+    assert bool(read.probabilities[0].isfinite().all())
+
+
+@pytest.mark.parametrize("output", ["top0", "prob", "", "top", "labels"])
+def test_unknown_forms_are_refused(output: str) -> None:
+    with pytest.raises(UserError, match="known: probabilities"):
+        form(output)
+
+
+@pytest.mark.parametrize("classes", [list("abcd"), list("abcdd"), {"x": "a"}, []])
+def test_classes_must_be_the_kits(classes: Any) -> None:
+    with pytest.raises(UserError, match="each of the kit's 5 classes once"):
+        form("label", classes)
+
+
+@pytest.mark.parametrize("text", ["{", "3", "[[1]]", '{"a": [1]}'])
+def test_a_file_of_classes_must_be_one(text: str, tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text(text)
+    with pytest.raises(UserError, match="classes"):
+        load_classes(tmp_path / "c.json")
+
+
+# ---------------------------------------------------------------- protocols
+
+
+def suspects_of(net: Any, tmp_path: Path) -> dict[str, SuspectConfig]:
+    """The same net behind every protocol that needs no server."""
+    save_file({k: v.contiguous() for k, v in net.state_dict().items()}, tmp_path / "net.safetensors")
+    return {
+        "weights": SuspectConfig(at=str(tmp_path / "net.safetensors"), architecture="A", width=WIDTH),
+        "python": SuspectConfig(at="test_suspects:as_function"),
+    }
+
+
+def as_function(images: np.ndarray) -> list[list[float]]:
+    """An adapter of a user."""
+    return serve(trained(0))(images)
+
+
+def ask(config: SuspectConfig, images: torch.Tensor = IMAGES, n_classes: int = 10) -> torch.Tensor:
+    """The probabilities that come of it."""
+    answers = open_suspect(config, SHAPE, n_classes).ask(images, 5.0)
+    names = tuple(str(i) for i in range(n_classes))
+    # As they come back from a transcript.
+    return OutputForm(config.output, names).read(json.loads(json.dumps(answers))).probabilities
+
+
+@pytest.mark.parametrize("kind", ["weights", "python", "mlflow"])
+def test_every_protocol_gives_the_local_models_bits(kind: str, tmp_path: Path) -> None:
+    local = answers_of(trained(0), IMAGES)
+    with serving(serve(trained(0))) as endpoint:
+        config = {**suspects_of(trained(0), tmp_path), "mlflow": SuspectConfig(at=endpoint.url)}[kind]
+        assert config.protocol == kind
+        assert torch.equal(ask(config), local)
+
+
+def test_open_inference_protocol() -> None:
+    """v2 over REST: one tensor in, one out, flat or nested data."""
+
+    def answer(exchange: Exchange) -> bool:
+        found = np.array(serve(trained(0))(exchange.images))
+        output = {"name": "y", "shape": list(found.shape), "datatype": "FP64", "data": found.ravel().tolist()}
+        exchange.send(200, json.dumps({"outputs": [output]}).encode())
+        assert exchange.path == "/v2/models/m/infer"
+        return True
+
+    with serving(lambda images: images, answer) as endpoint:
+        found = ask(SuspectConfig(at=f"{endpoint.url}/v2/models/m"))
+    assert torch.equal(found, answers_of(trained(0), IMAGES))
+    with pytest.raises(UserError, match="/v2/models/NAME"):
+        open_suspect(SuspectConfig(at="http://127.0.0.1:1/elsewhere", kind="oip"), SHAPE, 10)
+
+
+def test_every_kind_can_be_opened_or_says_why(tmp_path: Path) -> None:
+    """A contract: a kind with nothing behind it raises one line."""
+    for kind in SUSPECTS:
+        with pytest.raises(UserError) as caught:
+            open_suspect(SuspectConfig(at=str(tmp_path / "nothing"), kind=kind), SHAPE, 10)  # type: ignore[arg-type]
+        assert "\n" not in str(caught.value)
+
+
+def test_secrets_stay_out_of_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_TOKEN", "hush")
+    seen: list[str] = []
+
+    def look(exchange: Exchange) -> bool:
+        seen.append(exchange.handler.headers["Authorization"])
+        return False
+
+    with serving(serve(trained(0)), look) as endpoint:
+        config = SuspectConfig(at=f"{endpoint.url}/invocations?key=hush", headers={"Authorization": "env:MY_TOKEN"})
+        ask(config)
+    assert seen == ["hush"]
+    assert "hush" not in json.dumps(described(config))
+    with pytest.raises(UserError, match="not set"):
+        open_suspect(SuspectConfig(at="http://h", headers={"A": "env:NO_SUCH_VARIABLE"}), SHAPE, 10)
+
+
+# ---------------------------------------------------------------- hostile input
+
+
+@pytest.mark.parametrize(
+    "at",
+    ["file:///etc/passwd", "ftp://host/x", "gopher://host", "http://", "http://user:word@host/", "http://host:99999/"],
+)
+def test_nothing_but_http_is_opened(at: str) -> None:
+    with pytest.raises(UserError, match="suspect") as caught:
+        open_suspect(SuspectConfig(at=at), SHAPE, 10)
+    assert "word" not in str(caught.value).replace("password", "")
+
+
+def test_redirects_are_not_followed() -> None:
+    with serving(serve(trained(0))) as other, serving(serve(trained(0)), faults.redirect_to(other.url)) as endpoint:
+        with pytest.raises(UserError, match="redirect"):
+            ask(SuspectConfig(at=endpoint.url))
+        assert other.requests == 0
+
+
+def test_no_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with serving(serve(trained(0))) as endpoint:
+        ask(SuspectConfig(at=endpoint.url))
+
+
+@pytest.mark.parametrize("fault", [faults.endless, faults.promised_endless])
+def test_an_answer_of_10_gb_is_not_read(fault: Any) -> None:
+    with serving(serve(trained(0)), fault) as endpoint, pytest.raises(UserError, match="longer one"):
+        ask(SuspectConfig(at=endpoint.url))
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "headers", "error", "said"),
+    [
+        (400, b"\x1b[31mwrong shape\nsecond line", {}, UserError, "got 400 .*wrong shape"),
+        (401, b"", {}, UserError, "got 401"),
+        (413, b"", {}, TooLargeError, "413"),
+        (503, b"", {"Retry-After": "7"}, TransientError, "503"),
+        (200, b'{"predictions": [1]}', {}, TransientError, "expected 7 answers, got 1"),
+        (200, b"[" * 100_000, {}, TransientError, "no JSON"),
+        (200, b'{"predictions": 3}', {}, TransientError, "got int"),
+        (200, b"\x1f\x8b", {"Content-Encoding": "gzip"}, UserError, "compressed"),
+    ],
+)
+def test_what_an_endpoint_may_say(status: int, body: bytes, headers: dict[str, str], error: Any, said: str) -> None:
+    def fault(exchange: Exchange) -> bool:
+        exchange.send(status, body, headers)
+        return True
+
+    with serving(serve(trained(0)), fault) as endpoint, pytest.raises(error, match=said) as caught:
+        ask(SuspectConfig(at=endpoint.url))
+    assert str(caught.value).isprintable()
+    assert getattr(caught.value, "after", None) == (7.0 if "Retry-After" in headers else None)
+
+
+def test_a_refusal_before_the_request_was_read_ends_in_smaller_portions() -> None:
+    """Nothing is read but the head, the rest fits into no buffer: whether the refusal is seen is up to the network."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def refuse() -> None:
+        line, _ = server.accept()
+        line.recv(1000)
+        line.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+        line.shutdown(socket.SHUT_RD)
+        time.sleep(0.3)
+        line.close()
+
+    thread = threading.Thread(target=refuse, daemon=True)
+    thread.start()
+    endpoint = Endpoint(f"http://127.0.0.1:{server.getsockname()[1]}", {})
+    with pytest.raises((TooLargeError, TransientError)):
+        endpoint.post(["0" * 1000] * 20_000, "/", 1, 5.0)
+    thread.join(5)
+    server.close()
+
+
+class Bomb:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.path),)
+
+
+def bombs(where: Path) -> dict[str, bytes]:
+    """Pickles as they come: plain, as torch saves them, in front of anything."""
+    saved = io.BytesIO()
+    torch.save({"w": Bomb(where)}, saved)
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(Bomb(where)))
+    plain = [pickle.dumps(Bomb(where), protocol) for protocol in (0, 2, 5)]
+    return {"0": plain[0], "2": plain[1], "5": plain[2], "torch": saved.getvalue(), "zip": zipped.getvalue()}
+
+
+@pytest.mark.parametrize("suffix", ["pt", "pkl", "safetensors", "bin", "onnx"])
+def test_no_code_of_a_suspect_is_ever_executed(suffix: str, tmp_path: Path) -> None:
+    """A pickle under any name is refused, and does not run."""
+    fuse = tmp_path / "it-ran"
+    for name, data in bombs(fuse).items():
+        path = tmp_path / f"{name}.{suffix}"
+        path.write_bytes(data)
+        with pytest.raises(UserError, match="ONNX" if suffix == "onnx" else "never opened") as caught:
+            open_suspect(SuspectConfig(at=str(path), architecture="A", width=WIDTH), SHAPE, 10)
+        assert "\n" not in str(caught.value)
+    assert not fuse.exists()
+    pickle.loads(bombs(fuse)["5"])
+    assert fuse.exists(), "the bomb must be able to go off"
+
+
+def test_weights_of_another_net_are_refused(tmp_path: Path) -> None:
+    config = suspects_of(honest(), tmp_path)["weights"]
+    for change in ({"architecture": "B"}, {"width": WIDTH + 1}, {"architecture": ""}, {"architecture": "no-such"}):
+        with pytest.raises(UserError) as caught:
+            open_suspect(SuspectConfig(**{**vars(config), **change}), SHAPE, 10)
+        assert "\n" not in str(caught.value)
+    whole = (tmp_path / "net.safetensors").read_bytes()
+    for cut in (0, 5, 100, len(whole) - 1):
+        (tmp_path / "net.safetensors").write_bytes(whole[:cut])
+        with pytest.raises(UserError, match="safetensors"):
+            open_suspect(config, SHAPE, 10)
+
+
+def test_a_function_of_the_user() -> None:
+    for at, said in (
+        ("no_such_module:f", "module:name"),
+        ("test_suspects:nothing", "module:name"),
+        ("json:__name__", "function"),
+    ):
+        with pytest.raises(UserError, match=said):
+            open_suspect(SuspectConfig(at=at, kind="python"), SHAPE, 10)
+    with pytest.raises(UserError, match="one answer for each of 7"):
+        open_suspect(SuspectConfig(at="test_suspects:too_few"), SHAPE, 10).ask(IMAGES, 1.0)
+    with pytest.raises(UserError, match="ZeroDivisionError"):
+        open_suspect(SuspectConfig(at="test_suspects:broken"), SHAPE, 10).ask(IMAGES, 1.0)
+
+
+def too_few(images: np.ndarray) -> list[int]:
+    """One answer for all."""
+    return [1]
+
+
+def broken(images: np.ndarray) -> list[int]:
+    """A defect of the user's."""
+    return [1 // 0]
+
+
+# ---------------------------------------------------------------- ONNX (the extra)
+
+
+def onnx_file(path: Path, external: str | None = None, *, in_a_branch: bool = False) -> Path:
+    """A linear model of flat images; its weights outside the file if asked."""
+    onnx = pytest.importorskip("onnx")
+    helper, floats = onnx.helper, onnx.TensorProto.FLOAT
+    weights = np.random.default_rng(0).normal(size=(64, 10)).astype(np.float32)
+    tensor = onnx.numpy_helper.from_array(weights, "w")
+    if external is not None:
+        tensor.ClearField("raw_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value=external)
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    if in_a_branch:
+        nodes = [helper.make_node("Constant", [], ["w"], value=tensor), *nodes]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", floats, ["n", 64])],
+        [helper.make_tensor_value_info("y", floats, ["n", 10])],
+        [] if in_a_branch else [tensor],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_onnx_answers_as_its_reference(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    config = SuspectConfig(at=str(onnx_file(tmp_path / "m.onnx")), layout="flat", output="logits")
+    weights = np.random.default_rng(0).normal(size=(64, 10)).astype(np.float32)
+    expected = (torch.from_numpy(InputForm("flat").encode(IMAGES)) @ torch.from_numpy(weights)).softmax(1)
+    assert torch.allclose(ask(config), expected, atol=1e-5)
+    with pytest.raises(UserError, match="--layout"):
+        ask(SuspectConfig(at=config.at, output="logits"))
+
+
+@pytest.mark.parametrize("place", ["/etc/hostname", "../secret", "beside.bin"])
+@pytest.mark.parametrize("in_a_branch", [False, True])
+def test_onnx_with_external_data_is_refused(place: str, in_a_branch: bool, tmp_path: Path) -> None:
+    """Wherever it points, wherever in the graph it hides."""
+    pytest.importorskip("onnxruntime")
+    (tmp_path / "beside.bin").write_bytes(bytes(64 * 10 * 4))
+    path = onnx_file(tmp_path / "m.onnx", place, in_a_branch=in_a_branch)
+    with pytest.raises(UserError, match="external data"):
+        open_suspect(SuspectConfig(at=str(path)), SHAPE, 10)
+
+
+def test_onnx_without_the_extra_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UserError, match=r"uapfp_dist\[onnx\]"):
+        open_suspect(SuspectConfig(at=str(tmp_path / "m.onnx")), SHAPE, 10)

@@ -1,0 +1,407 @@
+"""From a kit and a suspect to a verdict: over HTTP, by several suspects at once, resumed, replayed, shown."""
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import faulty_server as faults
+import jsonschema
+import numpy as np
+import pytest
+import torch
+from faulty_server import Endpoint, Exchange, serving
+from safetensors.torch import save_file
+from system import ROOT, Family, environment, free_ports, wait_until
+from toy_kit import WIDTH, answers_of, honest, serve, toy_kit, trained
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.suspects import SuspectConfig
+from uapfp_dist.verification import asking
+from uapfp_dist.verification.asking import Asking
+from uapfp_dist.verification.kit import save_kit
+from uapfp_dist.verification.page import as_json, as_text, metrics_of, write_verdict
+from uapfp_dist.verification.schema import SCHEMA
+from uapfp_dist.verification.verify import Case, load_suspects, replay, transcript_path, verify
+
+
+@pytest.fixture(autouse=True)
+def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "FIRST_PAUSE", 0.01)
+
+
+def labels_of(net: Any) -> Any:
+    """The net behind an endpoint that gives labels."""
+    return lambda images: np.array(serve(net)(images)).argmax(1).tolist()
+
+
+def judged(
+    endpoint: Endpoint, out: Path, method: str = "weighted_errors", how: Asking | None = None, **config: Any
+) -> Case:
+    """The verdict on the model behind an endpoint."""
+    return verify(toy_kit(method), [SuspectConfig(at=endpoint.url, name="s", **config)], out, how)[0]
+
+
+@pytest.mark.parametrize("method", ["uap", "weighted_errors"])
+@pytest.mark.parametrize("output", ["probabilities", "label"])
+@pytest.mark.parametrize(("stolen", "claim"), [(True, "piracy"), (False, "inconclusive")])
+def test_the_right_claim_over_http(method: str, output: str, stolen: bool, claim: str, tmp_path: Path) -> None:
+    """With the local model's own scores, and the server's own count."""
+    kit, net = toy_kit(method), trained(0) if stolen else honest()
+    with serving(labels_of(net) if output == "label" else serve(net)) as endpoint:
+        case = judged(endpoint, tmp_path, method, output=output)
+    local = answers_of(net, kit.images)
+    local = torch.eye(10)[local.argmax(1)] if output == "label" else local
+    assert case.verdict.claim == claim
+    assert case.verdict.decided_by == method
+    assert torch.equal(case.probabilities, local)
+    assert case.ledger.queries == endpoint.images == len(kit.images) + asking.N_REPEATS
+
+
+FAULTS: dict[str, Any] = {
+    "every third connection dropped": faults.every_third_dropped,
+    "busy for a while": faults.busy_at_first(3),
+    "small requests only": faults.too_large(8),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_faulty_endpoint_gets_the_verdict_of_a_good_one(name: str, tmp_path: Path) -> None:
+    with serving(serve(trained(0))) as good, serving(serve(trained(0)), FAULTS[name]) as faulty:
+        plain, same = judged(good, tmp_path / "a"), judged(faulty, tmp_path / "b", how=Asking(max_queries=300))
+    assert same.verdict == plain.verdict
+    assert same.ledger.queries == faulty.images <= 300
+
+
+def test_an_order_of_classes_that_changes_on_the_way_accuses_nobody(tmp_path: Path) -> None:
+    def after_a_while(exchange: Exchange) -> bool:
+        if exchange.endpoint.images > 60:
+            rows = np.roll(np.array(exchange.endpoint.model(exchange.images)), 1, axis=1).tolist()
+            exchange.send(200, json.dumps({"predictions": rows}).encode())
+        return exchange.endpoint.images > 60
+
+    with serving(serve(trained(0)), after_a_while) as endpoint:
+        case = judged(endpoint, tmp_path)
+    assert case.verdict.claim == "inconclusive"
+    assert "change from call to call" in " ".join(case.verdict.findings)
+
+
+def test_a_process_that_is_killed_resumes(tmp_path: Path) -> None:
+    """Nothing lost, nothing asked twice but what was on its way, the same verdict."""
+    stop = {"at": 3}
+
+    def dies(exchange: Exchange) -> bool:
+        if exchange.number == stop["at"]:
+            exchange.send(401, b"the key has expired")
+        return exchange.number == stop["at"]
+
+    with serving(serve(trained(0)), dies) as endpoint:
+        with pytest.raises(UserError, match="401"):
+            judged(endpoint, tmp_path)
+        case = judged(endpoint, tmp_path)
+        images = endpoint.images
+    with serving(serve(trained(0))) as endpoint:
+        plain = judged(endpoint, tmp_path / "other")
+    assert case.verdict == plain.verdict
+    assert case.ledger.queries == images
+    assert images - plain.ledger.queries <= 16
+
+
+def test_a_replay_gives_the_same_bits_from_the_transcript_alone(tmp_path: Path) -> None:
+    kit = toy_kit("uap")
+    with serving(serve(trained(0)), faults.every_third_dropped) as endpoint:
+        cases = verify(kit, [SuspectConfig(at=endpoint.url, name="s")], tmp_path)
+    write_verdict(tmp_path / "first", kit, cases)
+    moved = shutil.copy(transcript_path(tmp_path, "s"), tmp_path / "elsewhere")
+    write_verdict(tmp_path / "second", kit, replay(kit, [Path(moved)]))
+    for name in ("verdict.json", "verdict.txt", "verdict.html"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+    with pytest.raises(UserError, match="another"):
+        verify(toy_kit("weighted_errors"), [SuspectConfig(at=endpoint.url, name="s")], tmp_path)
+
+
+def test_several_suspects_share_one_error_rate(tmp_path: Path) -> None:
+    kit = toy_kit()
+    with serving(serve(trained(0))) as thief, serving(serve(honest())) as fair, serving(serve(trained(0))) as other:
+        configs = [SuspectConfig(at=e.url, name=n) for n, e in (("thief", thief), ("fair", fair), ("other", other))]
+        with pytest.raises(UserError, match=r"at most 1 at once.*nothing was sent"):
+            verify(kit, configs, tmp_path)
+        assert thief.requests == fair.requests == 0
+        cases = verify(kit, configs, tmp_path, alpha=0.2)
+    assert [case.verdict.claim for case in cases] == ["piracy", "inconclusive", "piracy"]
+    assert cases[0].verdict.p_adjusted == pytest.approx(3 * cases[0].verdict.p_value)
+    paths = [transcript_path(tmp_path, config.name) for config in configs]
+    assert [case.verdict for case in replay(kit, paths[::-1])] == [case.verdict for case in cases]
+    with pytest.raises(UserError, match="all that were judged together"):
+        replay(kit, paths[:1])
+
+
+def test_one_suspect_that_fails_does_not_lose_the_others(tmp_path: Path) -> None:
+    kit = toy_kit()
+    with serving(serve(trained(0))) as good, serving(serve(trained(0)), faults.redirect_to("http://x/")) as bad:
+        configs = [SuspectConfig(at=e.url, name=n) for n, e in (("good", good), ("bad", bad))]
+        with pytest.raises(UserError, match=r"suspect bad: .*redirect"):
+            verify(kit, configs, tmp_path, alpha=0.2)
+        asked = good.images
+        with pytest.raises(UserError, match="suspect bad"):
+            verify(kit, configs, tmp_path, alpha=0.2)
+        assert good.images == asked
+
+
+def test_a_bad_suspect_is_told_of_before_a_good_one_is_asked(tmp_path: Path) -> None:
+    with serving(serve(trained(0))) as good:
+        configs = [SuspectConfig(at=good.url, name="good"), SuspectConfig(at="file:///etc/passwd", name="bad")]
+        with pytest.raises(UserError, match="http"):
+            verify(toy_kit(), configs, tmp_path, alpha=0.2)
+        with pytest.raises(UserError, match="max-queries: expected at least"):
+            verify(toy_kit(), configs[:1], tmp_path, Asking(max_queries=1))
+        with pytest.raises(UserError, match="different names"):
+            verify(toy_kit(), [configs[0], configs[0]], tmp_path, alpha=0.2)
+        assert good.requests == 0
+
+
+def test_a_small_budget_buys_what_decides(tmp_path: Path) -> None:
+    with serving(labels_of(trained(0))) as endpoint:
+        case = judged(endpoint, tmp_path, how=Asking(max_queries=20), output="label")
+    assert endpoint.images <= 20
+    assert case.verdict.claim == "piracy"
+    assert case.verdict.queries == 20
+    assert "not tried" in " ".join(case.verdict.findings)
+
+
+# ---------------------------------------------------------------- what is shown
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Case]]:
+    """Two suspects, one with a name that would break a page."""
+    out, kit = tmp_path_factory.mktemp("shown"), toy_kit("uap")
+    configs = [
+        SuspectConfig(at="test_verify:thief", name="<script>alert(1)</script> $x_1$"),
+        SuspectConfig(at="test_verify:noisy", name="noisy"),
+    ]
+    cases = verify(kit, configs, out, alpha=0.2)
+    write_verdict(out, kit, cases)
+    return out, cases
+
+
+def thief(images: np.ndarray) -> list[list[float]]:
+    """The victim's own answers."""
+    return serve(trained(0))(images)
+
+
+def noisy(images: np.ndarray) -> list[list[float]]:
+    """One answer to everything."""
+    return [[0.5, 0.5] + [0.0] * 8] * len(images)
+
+
+def test_the_json_is_as_published(shown: tuple[Path, list[Case]]) -> None:
+    out = shown[0]
+    found = json.loads((out / "verdict.json").read_text(), parse_constant=pytest.fail)
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    jsonschema.validate(found, json.loads((out / "verdict.schema.json").read_text()))
+    assert found["kit"] == toy_kit("uap").digest
+    assert [s["claim"] for s in found["suspects"]] == ["piracy", "inconclusive"]
+    for key in ("claim", "p_value", "similarity_std", "p_value_t_test", "queries_sent", "alpha", "power", "limits"):
+        broken = json.loads(json.dumps(found))
+        del broken["suspects"][0][key]
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(broken, SCHEMA)
+
+
+def test_the_page_shows_where_the_suspect_falls_and_loads_nothing(shown: tuple[Path, list[Case]]) -> None:
+    text = (shown[0] / "verdict.html").read_text()
+    assert "<script" not in text
+    assert "&lt;script&gt;alert(1)" in text
+    assert text.count("<img ") == 4
+    for said in (
+        "falls among",
+        "how its answer moved",
+        "inconclusive",
+        "same answer to every image",
+        "does not mean innocent",
+    ):
+        assert said in text
+    assert 'src="http' not in text
+
+
+def test_the_text_says_what_a_reader_needs(shown: tuple[Path, list[Case]]) -> None:
+    text = as_text(toy_kit("uap"), shown[1])
+    for said in (
+        "piracy",
+        "p 0.05",
+        "alpha 0.2",
+        "paper's t-test",
+        "images sent",
+        "! the same answer",
+        "2 of 2 held-out",
+    ):
+        assert said in text
+    assert len(text.splitlines()) < 30
+
+
+def test_metrics_are_numbers(shown: tuple[Path, list[Case]]) -> None:
+    for case in shown[1]:
+        tags, values = metrics_of(case)
+        assert tags["claim"] == case.verdict.claim
+        assert all(np.isfinite(value) for value in values.values())
+
+
+def test_a_verdict_does_not_depend_on_when_it_was_made(shown: tuple[Path, list[Case]]) -> None:
+    kit, (out, cases) = toy_kit("uap"), shown
+    again = replay(kit, [transcript_path(out, case.verdict.name) for case in cases])
+    assert json.dumps(as_json(kit, again)) == json.dumps(as_json(kit, cases))
+
+
+# ---------------------------------------------------------------- the job
+
+
+def job_of(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    """jobs/verify.py in this process."""
+    spec = importlib.util.spec_from_file_location("verify_job", ROOT / "jobs" / "verify.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "verify_job", module)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(sys, "argv", ["verify.py", *arguments])
+    module.job()
+
+
+def test_a_list_of_suspects(tmp_path: Path) -> None:
+    path = tmp_path / "s.json"
+    path.write_text(json.dumps([{"at": "http://a", "classes": "c.json"}, {"at": "m.onnx", "output": "logits"}]))
+    found = load_suspects(path)
+    assert [(s.at, s.output) for s in found] == [("http://a", "probabilities"), ("m.onnx", "logits")]
+    assert found[0].classes == tmp_path / "c.json"
+    for text, said in (
+        ('[{"url": 1}]', "unknown field 'url'"),
+        ("3", "JSON list"),
+        ("[3]", "JSON list"),
+        ("{", "JSON list"),
+    ):
+        path.write_text(text)
+        with pytest.raises(UserError, match=said):
+            load_suspects(path)
+
+
+def test_the_job_refuses_what_makes_no_sense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kit = ("--kit", str(tmp_path / "kit"), "--no-track")
+    save_kit(toy_kit("uap"), tmp_path / "kit")
+    with pytest.raises(UserError, match="another kit"):
+        job_of(monkeypatch, *kit, "--expect", "0" * 64, "--at", "test_verify:thief")
+    with pytest.raises(UserError, match="--at or --suspects"):
+        job_of(monkeypatch, *kit)
+    with pytest.raises(UserError, match="expected a file"):
+        job_of(monkeypatch, *kit, "--replay", str(tmp_path / "nothing"))
+    with pytest.raises(UserError, match="at least 1"):
+        job_of(monkeypatch, *kit, "--at", "test_verify:thief", "--max-queries", "0", "--out", str(tmp_path / "out"))
+
+
+def test_the_job_judges_and_replays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A third party comes to the same bytes."""
+    digest = save_kit(toy_kit("uap"), tmp_path / "kit")
+    kit = ("--kit", str(tmp_path / "kit"), "--expect", digest, "--no-track")
+    first, second = tmp_path / "first", tmp_path / "second"
+    job_of(monkeypatch, *kit, "--at", "test_verify:thief", "--name", "thief", "--out", str(first))
+    job_of(monkeypatch, *kit, "--out", str(second), "--replay", str(first / "thief.transcript.jsonl"))
+    assert capsys.readouterr().out.count("thief: piracy") == 2
+    assert (first / "verdict.json").read_bytes() == (second / "verdict.json").read_bytes()
+
+
+@pytest.mark.slow
+def test_the_job_on_ray_into_mlflow(tmp_path: Path) -> None:
+    """Two suspects at once; the run holds verdict, page and transcripts."""
+    import mlflow
+
+    save_kit(toy_kit("uap"), tmp_path / "kit")
+    rows = [{"at": "test_verify:thief", "name": "thief"}, {"at": "test_verify:noisy", "name": "noisy"}]
+    (tmp_path / "s.json").write_text(json.dumps(rows))
+    out = tmp_path / "out"
+    where = (
+        "--kit",
+        str(tmp_path / "kit"),
+        "--suspects",
+        str(tmp_path / "s.json"),
+        "--out",
+        str(out),
+        "--alpha",
+        "0.2",
+    )
+    variables = environment(PYTHONPATH=str(ROOT / "tests"))
+    command = [sys.executable, str(ROOT / "jobs" / "verify.py"), *where]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "thief: piracy" in done.stdout
+    assert "noisy: inconclusive" in done.stdout
+    client = mlflow.MlflowClient(f"sqlite:///{out}/mlflow.db")
+    runs = client.search_runs([client.get_experiment_by_name("uapfp_dist").experiment_id])
+    assert {r.data.tags.get("claim") for r in runs} == {None, "piracy", "inconclusive"}
+    (parent,) = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
+    files = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert {"verdict.json", "verdict.html", "thief.transcript.jsonl", "noisy.transcript.jsonl"} <= files
+
+
+@contextmanager
+def mlflow_serving(net: Any, output: str, folder: Path) -> Iterator[tuple[str, Path]]:
+    """(URL, file of counts) of the net behind `mlflow models serve`."""
+    import mlflow
+
+    folder.mkdir()
+    save_file({k: v.contiguous() for k, v in net.state_dict().items()}, folder / "weights.safetensors")
+    counts = folder / "counts"
+    mlflow.pyfunc.save_model(
+        folder / "model",
+        python_model=str(ROOT / "tests" / "served_model.py"),
+        artifacts={"weights": str(folder / "weights.safetensors")},
+        model_config={"output": output, "width": WIDTH, "counts": str(counts)},
+        pip_requirements=[],
+    )
+    (port,) = free_ports(1)
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(folder / "model"), "-p", str(port)]
+    log = (folder / "log").open("wb")
+    process = subprocess.Popen([*command, "--env-manager", "local"], env=environment(), stdout=log, stderr=log)
+    server = Family(process)
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def answers() -> bool:
+        server.look()
+        assert process.poll() is None, (folder / "log").read_text()[-2000:]
+        try:
+            with direct.open(f"http://127.0.0.1:{port}/ping", timeout=5) as response:
+                return bool(response.status == 200)
+        except OSError:
+            return False
+
+    try:
+        wait_until(answers, 120.0, "mlflow models serve to answer")
+        yield f"http://127.0.0.1:{port}", counts
+    finally:
+        server.end()
+        log.close()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("stolen", "output", "claim"), [(True, "label", "piracy"), (False, "probabilities", "inconclusive")]
+)
+def test_a_model_that_mlflow_serves(stolen: bool, output: str, claim: str, tmp_path: Path) -> None:
+    """The local model's scores to the last bit, and the queries that the server counted."""
+    kit, net = toy_kit("uap"), trained(0) if stolen else honest()
+    with mlflow_serving(net, output, tmp_path / "served") as (url, counts):
+        (case,) = verify(kit, [SuspectConfig(at=url, name="s", output=output)], tmp_path / "out", Asking(concurrency=2))
+        seen = sum(map(int, counts.read_text().split()))
+    local = answers_of(net, kit.images)
+    local = torch.eye(10)[local.argmax(1)] if output == "label" else local
+    assert (case.probabilities - local).abs().max() < 1e-6
+    assert case.verdict.claim == claim
+    assert case.ledger.queries == seen

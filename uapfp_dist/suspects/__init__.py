@@ -1,0 +1,137 @@
+"""Suspects by protocol. To add one: a file with a class that can `ask`, a line in SUSPECTS."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from uapfp_dist.errors import UserError, known
+from uapfp_dist.suspects.formats import Classes, OutputForm, Read, load_classes
+from uapfp_dist.suspects.http import MlflowSuspect, OipSuspect
+from uapfp_dist.suspects.images import InputForm
+from uapfp_dist.suspects.onnx import OnnxSuspect
+from uapfp_dist.suspects.python import CallableSuspect, function_at
+from uapfp_dist.suspects.suspect import Suspect, TooLargeError, TransientError
+from uapfp_dist.suspects.weights import WeightsSuspect
+
+__all__ = [
+    "SUSPECTS",
+    "Classes",
+    "InputForm",
+    "OutputForm",
+    "Read",
+    "Suspect",
+    "SuspectConfig",
+    "TooLargeError",
+    "TransientError",
+    "described",
+    "load_classes",
+    "open_suspect",
+]
+
+
+@dataclass(frozen=True)
+class SuspectConfig:
+    """Where a suspect is and how it wants to be asked."""
+
+    at: str = ""
+    """http(s)://HOST (MLflow's scoring server), http(s)://HOST/v2/models/NAME (Open Inference Protocol), FILE.onnx,
+    FILE.safetensors, or module:function of your own code."""
+    name: str = ""
+    """In verdicts and file names (default: made from the address)."""
+    kind: Literal["auto", "mlflow", "oip", "onnx", "weights", "python"] = "auto"
+    """Protocol; auto: by what the address looks like."""
+    output: str = "probabilities"
+    """What it answers: probabilities, logits, top<k> (pairs of class and confidence), or label."""
+    classes: Path | None = None
+    """JSON file for a suspect whose classes are not the kit's: a list of the kit's classes in the suspect's order, or
+    an object from the suspect's names to the kit's."""
+    layout: Literal["NCHW", "NHWC", "flat"] = "NCHW"
+    """Order of the image's dimensions; flat: one row per image."""
+    scale: Literal["0-1", "0-255"] = "0-1"
+    """Pixel values."""
+    channels: Literal["same", "RGB", "BGR"] = "same"
+    """same: as the kit has them; RGB or BGR: three in this order, grey repeated."""
+    architecture: str = ""
+    """Of a file of weights."""
+    width: int = 16
+    """Of an architecture of the paper's Table 1."""
+    tensor: str = "input"
+    """Name of the input (Open Inference Protocol)."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """HTTP headers, such as Authorization env:MY_TOKEN: `env:` takes the value from the environment, into no file."""
+
+    @property
+    def form(self) -> InputForm:
+        """How images are sent."""
+        return InputForm(self.layout, self.scale, self.channels)
+
+    @property
+    def called(self) -> str:
+        """The name, or one made from the address."""
+        return self.name or self.at.removeprefix("http://").removeprefix("https://").rstrip("/")
+
+    @property
+    def protocol(self) -> str:
+        """The kind that `auto` stands for."""
+        if self.kind != "auto":
+            return self.kind
+        if "://" in self.at:
+            return "oip" if "/v2/models/" in urlsplit(self.at).path else "mlflow"
+        if self.at.endswith(".onnx"):
+            return "onnx"
+        module, _, function = self.at.partition(":")
+        is_function = function.isidentifier() and all(part.isidentifier() for part in module.split("."))
+        return "python" if is_function else "weights"
+
+
+Opener = Callable[[SuspectConfig, tuple[int, int, int], int], Suspect]
+"""(config, shape of the kit's images, number of classes) to a suspect."""
+
+
+def _weights(config: SuspectConfig, shape: tuple[int, int, int], n_classes: int) -> Suspect:
+    path = Path(config.at).expanduser()
+    return WeightsSuspect(path, config.architecture, config.width, shape, n_classes, config.form)
+
+
+SUSPECTS: Mapping[str, Opener] = {
+    "mlflow": lambda config, shape, n_classes: MlflowSuspect(config.at, config.form, config.headers),
+    "oip": lambda config, shape, n_classes: OipSuspect(config.at, config.form, config.headers, config.tensor),
+    "onnx": lambda config, shape, n_classes: OnnxSuspect(Path(config.at).expanduser(), config.form),
+    "weights": _weights,
+    "python": lambda config, shape, n_classes: CallableSuspect(function_at(config.at), config.form),
+}
+
+
+def open_suspect(config: SuspectConfig, shape: tuple[int, int, int], n_classes: int) -> Suspect:
+    """The suspect, not yet asked anything.
+
+    Args:
+        config: where it is.
+        shape: (c, h, w) of the kit's images.
+        n_classes: the kit's.
+
+    Raises:
+        UserError: nothing there that can be asked; a file that could run code.
+    """
+    if not config.at:
+        raise UserError("suspect: expected an address, a file or module:function, got nothing; name one")
+    if config.protocol not in SUSPECTS:
+        raise known("kind of suspect", config.protocol, SUSPECTS)
+    return SUSPECTS[config.protocol](config, shape, n_classes)
+
+
+def described(config: SuspectConfig) -> dict[str, Any]:
+    """What decides the answers, as JSON for the transcript: no header's value, no query string, no local path."""
+    local = config.protocol in ("onnx", "weights")
+    return {
+        "at": Path(config.at).name if local else config.at.partition("?")[0],
+        "kind": config.protocol,
+        "output": config.output,
+        "layout": config.layout,
+        "scale": config.scale,
+        "channels": config.channels,
+        "architecture": config.architecture,
+        "headers": sorted(config.headers),
+    }

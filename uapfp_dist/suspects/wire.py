@@ -1,0 +1,198 @@
+"""One POST to an endpoint that nobody trusts: bounded in time and in size, to that host alone.
+
+The standard library's client: it follows no redirect, uses no proxy, unpacks no compression, and a connection serves
+one request, so that a dropped one is never confused with an idle one.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.suspects.suspect import TooLargeError, TransientError
+
+AGAIN = (408, 425, 429, 500, 502, 503, 504)
+"""Statuses after which asking again may help."""
+LEAST_BYTES, BYTES_PER_IMAGE = 1 << 20, 1 << 16
+"""An answer may have the first and, for every image, the second: a thousand classes take 20 kB."""
+
+
+class Endpoint:
+    """A URL to which JSON is posted.
+
+    Args:
+        url: http or https.
+        headers: name to value; a value `env:NAME` is read from the environment now, and appears in no file.
+
+    Raises:
+        UserError: another kind of URL, credentials in it, an environment variable that is not set.
+    """
+
+    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
+        try:
+            parts = urlsplit(url)
+            self._port = parts.port
+        except ValueError as error:
+            raise UserError(f"suspect {url!r}: expected a URL ({error}); mend it") from error
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UserError(f"suspect {url!r}: expected http:// or https:// and a host; nothing else is opened")
+        if parts.username or parts.password:
+            raise UserError("suspect: expected a URL without a password; use a header with a value env:NAME")
+        self.url = url
+        self._host, self._secure = parts.hostname, parts.scheme == "https"
+        self.path = parts.path
+        self._query = f"?{parts.query}" if parts.query else ""
+        self._headers = {name: _secret(name, value) for name, value in headers.items()}
+
+    def post(self, body: object, path: str, n_images: int, timeout: float) -> Any:
+        """The JSON value that comes back.
+
+        Args:
+            body: a JSON value.
+            path: on the host.
+            n_images: in the body; bounds the size of the answer.
+            timeout: seconds for everything, from the connection to the last byte.
+
+        Raises:
+            TransientError, TooLargeError, UserError: see `Suspect.ask`.
+        """
+        data = json.dumps(body).encode()
+        deadline = time.monotonic() + timeout
+        line = self._connect(timeout)
+        late = threading.Event()
+        watch = threading.Timer(max(deadline - time.monotonic(), 0.0), _cut, (line.sock, late))
+        watch.daemon = True
+        watch.start()
+        try:
+            headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "Connection": "close"}
+            # Who refuses a long request may say so before it was read to the end.
+            with contextlib.suppress(BrokenPipeError):
+                line.request("POST", path + self._query, data, {**headers, **self._headers})
+            with line.getresponse() as response:
+                text = _read(response, LEAST_BYTES + BYTES_PER_IMAGE * n_images)
+                self._check(response, text, n_images)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            # A connection that is cut for being late looks like one that was lost, or like a shorter answer.
+            why = f"no answer within {timeout:.3g} s" if late.is_set() else _line(error)
+            raise TransientError(why) from error
+        finally:
+            watch.cancel()
+            line.close()
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            late_too = (
+                f"no answer within {timeout:.3g} s" if late.is_set() else f"an answer that is no JSON ({_line(error)})"
+            )
+            raise TransientError(late_too) from error
+
+    def _connect(self, timeout: float) -> http.client.HTTPConnection:
+        context = ssl.create_default_context() if self._secure else None
+        line = (
+            http.client.HTTPSConnection(self._host, self._port, timeout=timeout, context=context)
+            if context
+            else http.client.HTTPConnection(self._host, self._port, timeout=timeout)
+        )
+        try:
+            line.connect()
+        except ssl.SSLCertVerificationError as error:
+            line.close()
+            raise UserError(
+                f"suspect {self.url}: its certificate is not valid ({_line(error)}); nothing was sent"
+            ) from error
+        except (OSError, ValueError) as error:
+            line.close()
+            raise TransientError(f"no connection ({_line(error)})", sent=False) from error
+        return line
+
+    def _check(self, response: http.client.HTTPResponse, text: bytes, n_images: int) -> None:
+        status, said = response.status, _line(text.decode(errors="replace"))
+        if status == 200:
+            return
+        if status == 413:
+            raise TooLargeError(f"HTTP 413 at {n_images} images")
+        if status in AGAIN:
+            raise TransientError(f"HTTP {status}", after=_seconds(response.getheader("Retry-After")))
+        if 300 <= status < 400:
+            to = _line(response.getheader("Location") or "nowhere")
+            raise UserError(
+                f"suspect {self.url}: expected answers, got a redirect to {to}; it is not followed: check that "
+                "host and name it yourself"
+            )
+        raise UserError(
+            f"suspect {self.url}: expected HTTP 200, got {status} ({said}); check the URL, the protocol and the "
+            "form of the images"
+        )
+
+
+def _read(response: http.client.HTTPResponse, limit: int) -> bytes:
+    """The body; no more of it than `limit` bytes is ever read.
+
+    Raises:
+        UserError: it is longer, or compressed.
+    """
+    if response.getheader("Content-Encoding", "identity").lower() not in ("", "identity"):
+        raise UserError("suspect: expected a plain answer, got a compressed one although none was asked for")
+    too_long = UserError(f"suspect: expected an answer of at most {limit:,} bytes, got a longer one; it was not read")
+    if response.length is not None and response.length > limit:
+        raise too_long
+    text = response.read(limit + 1)
+    if len(text) > limit:
+        raise too_long
+    return text
+
+
+def _cut(line: socket.socket, late: threading.Event) -> None:
+    """End a connection under the hands of whoever waits on it: timeouts of single reads never fire on a slow drip."""
+    late.set()
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(line, socket.SHUT_RDWR)  # an SSLSocket's own would first take its state apart
+
+
+def _secret(name: str, value: str) -> str:
+    if not value.startswith("env:"):
+        return value
+    if (found := os.environ.get(value[4:])) is None:
+        raise UserError(f"header {name}: expected the environment variable {value[4:]}, it is not set; export it")
+    return found
+
+
+def _seconds(value: str | None) -> float | None:
+    """Retry-After: seconds or a date."""
+    if value is None:
+        return None
+    try:
+        return (
+            max(0.0, float(value))
+            if value.strip().isdigit()
+            else parsedate_to_datetime(value).timestamp() - time.time()
+        )
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _line(what: object) -> str:
+    """Foreign words for a line of ours: short, printable, nothing that a terminal obeys."""
+    text = " ".join(str(what).split())
+    return "".join(letter if letter.isprintable() else "?" for letter in text)[:160] or type(what).__name__
+
+
+def one_each(found: Any, n_images: int) -> Sequence[Any]:
+    """`found`, if it is a list of one answer per image.
+
+    Raises:
+        TransientError: it is not.
+    """
+    if not isinstance(found, list) or len(found) != n_images:
+        what = f"{len(found)} answers" if isinstance(found, list) else type(found).__name__
+        raise TransientError(f"expected {n_images} answers, got {what}")
+    return found

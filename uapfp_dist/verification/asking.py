@@ -1,0 +1,229 @@
+"""Ask a suspect what the kit wants to know: within a budget, at its pace, and never twice what is known already."""
+
+import time
+from collections import deque
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from threading import Thread
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.science.rng import torch_rng
+from uapfp_dist.suspects import Suspect, TooLargeError, TransientError
+from uapfp_dist.verification.transcript import Ledger, Transcript
+
+FIRST_BATCH = 4
+"""Images in the first request: little is lost to a refusal. While all goes well every answer doubles the next one."""
+SLOW_START = 10
+"""Answers in a row that it takes to double once there was a failure; a second failure in a row halves."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0
+"""Seconds before the first further try, doubled for each one after it, unless the endpoint asks for more."""
+N_REPEATS = 10
+"""Images asked twice, to see whether answers change."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How a suspect is asked."""
+
+    max_queries: int | None = None
+    """Images that may be sent in all, tries without an answer and earlier runs counted (default: twice what
+    the kit wants)."""
+    batch_size: int = 64
+    """Images in one request at most."""
+    concurrency: int = 1
+    """Requests at once."""
+    rate: float | None = None
+    """Images per second at most."""
+    timeout: float = 60.0
+    """Seconds for one request."""
+    total_timeout: float = 3600.0
+    """Seconds for all of them."""
+    tries: int = 8
+    """Failed requests in a row after which it is given up."""
+    seed: int = 0
+    """Of the order in which images are sent."""
+
+
+def check_asking(how: Asking) -> None:
+    """Accept what makes sense.
+
+    Raises:
+        UserError: a number below its least.
+    """
+    for name, least in (("max_queries", 1), ("batch_size", 1), ("concurrency", 1), ("tries", 1)):
+        value = getattr(how, name)
+        if value is not None and value < least:
+            raise UserError(f"{name.replace('_', '-')}: expected at least {least}, got {value}")
+    for name in ("rate", "timeout", "total_timeout"):
+        value = getattr(how, name)
+        if value is not None and not value > 0:
+            raise UserError(f"{name.replace('_', '-')}: expected a number above 0, got {value:g}")
+
+
+def questions(wanted: Tensor, seed: int) -> tuple[list[int], list[int]]:
+    """(all wanted images in a shuffled order, those of them that are asked again, spread evenly over that order)."""
+    shuffled = torch.randperm(len(wanted), generator=torch_rng("questions", seed))
+    order: list[int] = wanted[shuffled].tolist()
+    return order, order[:: max(1, len(order) // N_REPEATS)][:N_REPEATS]
+
+
+def ask_all(suspect: Suspect, images: Tensor, wanted: Tensor, transcript: Transcript, how: Asking) -> None:
+    """Ask until the transcript holds an answer to every wanted image, and a second one to some if the budget allows.
+
+    Args:
+        suspect: whom to ask.
+        images: (Q, c, h, w) uint8, the kit's.
+        wanted: (W,) int64 indices of images that must be answered.
+        transcript: what was asked before, in earlier runs too; everything is appended to it as it comes.
+        how: at what pace, within what limits.
+
+    Raises:
+        UserError: budget, time or patience at an end, or the suspect refuses; the transcript keeps what came.
+    """
+    _Errand(suspect, images, wanted, transcript, how).run()
+
+
+@dataclass(frozen=True)
+class _Request:
+    batch: int
+    images: list[int]
+    queue: deque[int]
+    """Where its images came from."""
+
+
+class _Errand:
+    """One thread decides, writes and counts; the others only wait for answers."""
+
+    def __init__(self, suspect: Suspect, images: Tensor, wanted: Tensor, transcript: Transcript, how: Asking) -> None:
+        self._suspect, self._images, self._transcript, self._how = suspect, images, transcript, how
+        ledger = Ledger(transcript.records)
+        order, again = questions(wanted, how.seed)
+        self._n_wanted = len(order)
+        self._todo = deque(i for i in order if i not in ledger.answers)
+        self._again = deque(i for i in again if len(ledger.answers.get(i, ())) < 2)
+        self._left = (2 * len(order) + N_REPEATS if how.max_queries is None else how.max_queries) - ledger.queries
+        self._size, self._largest = min(FIRST_BATCH, how.batch_size), how.batch_size
+        self._successes, self._successes_to_grow = 0, 1
+        self._failures = 0
+        self._not_before = time.monotonic()
+        self._deadline = self._not_before + how.total_timeout
+        self._running: dict[Future[list[Any]], _Request] = {}
+
+    def run(self) -> None:
+        """Until nothing is left to ask."""
+        try:
+            while self._todo or self._again or self._running:
+                self._check()
+                self._start()
+                self._collect()
+        finally:
+            for request in self._running.values():
+                self._transcript.failed(request.batch, "given up", counts=True)
+        self._transcript.end(self._n_wanted)
+
+    def _check(self) -> None:
+        """Stop when the rest cannot be had any more: what is left of the budget is not spent in vain."""
+        if time.monotonic() >= self._deadline:
+            raise self._stop(f"{self._how.total_timeout:g} s have passed (total-timeout)")
+        if len(self._todo) > self._left:
+            raise self._stop(f"of the budget {self._left} queries are left, {len(self._todo)} are needed (max-queries)")
+        if not self._todo and not self._running:
+            while len(self._again) > max(self._left, 0):
+                self._again.pop()
+
+    def _stop(self, why: str) -> UserError:
+        missing = len(self._todo) + sum(len(r.images) for r in self._running.values() if r.queue is self._todo)
+        done = self._n_wanted - missing
+        return UserError(
+            f"{why}; {done} of {self._n_wanted} images are answered and kept: allow more and run it again to resume"
+        )
+
+    def _start(self) -> None:
+        """As many requests as may run now. What is asked again is asked last, when nothing else needs the budget."""
+        while len(self._running) < self._how.concurrency and (now := time.monotonic()) >= self._not_before:
+            queue = self._todo if self._todo or self._running else self._again
+            images = [queue.popleft() for _ in range(min(self._size, len(queue), self._left))]
+            if not images:
+                return
+            batch = self._transcript.sent(images)
+            self._left -= len(images)
+            if self._how.rate is not None:
+                self._not_before = now + len(images) / self._how.rate
+            # A request has its own deadline in the total one.
+            timeout = max(min(self._how.timeout, self._deadline - now), 0.001)
+            future = _in_background(self._suspect, self._images[images], timeout)
+            self._running[future] = _Request(batch, images, queue)
+
+    def _collect(self) -> None:
+        now = time.monotonic()
+        may_start = len(self._running) < self._how.concurrency and (self._todo or not self._running)
+        until = min(self._deadline, self._not_before) if may_start else self._deadline
+        if not self._running:
+            time.sleep(max(0.0, until - now))
+            return
+        done, _ = wait(self._running, timeout=max(0.0, until - now), return_when=FIRST_COMPLETED)
+        for future in done:
+            request = self._running.pop(future)
+            try:
+                answers = future.result()
+            except TransientError as error:
+                self._failed(request, error)
+            except TooLargeError as error:
+                self._too_large(request, error)
+            except BaseException as error:
+                self._transcript.failed(request.batch, str(error), counts=True)
+                raise
+            else:
+                self._transcript.answered(request.batch, answers)
+                self._succeeded()
+
+    def _succeeded(self) -> None:
+        self._failures = 0
+        self._successes += 1
+        if self._successes >= self._successes_to_grow:
+            self._size, self._successes = min(2 * self._size, self._largest), 0
+
+    def _failed(self, request: _Request, error: TransientError) -> None:
+        """Ask again later, if it goes on in smaller portions."""
+        self._give_back(request, str(error), counts=error.sent)
+        self._failures += 1
+        self._successes, self._successes_to_grow = 0, SLOW_START
+        if self._failures > 1:
+            self._size = max(1, min(self._size, len(request.images)) // 2)
+        if self._failures >= self._how.tries * self._how.concurrency:
+            raise self._stop(f"{self._failures} requests in a row failed, the last one with: {error}")
+        pause = min(FIRST_PAUSE * 2 ** (self._failures - 1), LONGEST_PAUSE)
+        pause = pause if error.after is None else max(error.after, 0.0)
+        if time.monotonic() + pause > self._deadline:
+            raise self._stop(f"{error}, and the {pause:.0f} s to wait are longer than what is left of total-timeout")
+        self._not_before = max(self._not_before, time.monotonic() + pause)
+
+    def _too_large(self, request: _Request, error: TooLargeError) -> None:
+        self._give_back(request, str(error), counts=True)
+        if len(request.images) == 1:
+            raise self._stop(f"the endpoint refuses even a single image ({error})")
+        self._largest = min(self._largest, len(request.images) // 2)
+        self._size = min(self._size, self._largest)
+
+    def _give_back(self, request: _Request, why: str, *, counts: bool) -> None:
+        self._transcript.failed(request.batch, why, counts)
+        self._left += 0 if counts else len(request.images)
+        request.queue.extendleft(reversed(request.images))
+
+
+def _in_background(suspect: Suspect, images: Tensor, timeout: float) -> Future[list[Any]]:
+    """One request in a thread that dies with the process: whoever hangs holds up nobody."""
+    future: Future[list[Any]] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(suspect.ask(images, timeout))
+        except BaseException as error:
+            future.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return future

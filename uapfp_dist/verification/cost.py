@@ -1,0 +1,82 @@
+"""What an enrolment will cost, said before it starts."""
+
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+
+from uapfp_dist.pipeline.workbench import Workbench
+from uapfp_dist.science.rng import torch_rng
+from uapfp_dist.science.training import Trainer
+from uapfp_dist.specs import Extracted, Imported, ModelSpec, Recipe
+from uapfp_dist.store import Store
+from uapfp_dist.verification.supporters import Enrollment
+
+TRIED_STEPS = 3
+BATCH = 64
+THEFT = 1.5
+"""A stolen model also crafts its queries: measured about half as long again as training."""
+REST = 1.2
+"""Answers, UAPs and encoders beside the training, as a share of it."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of what is not in the store yet."""
+
+    models: int
+    """To make."""
+    stored: int
+    """Made already."""
+    seconds: float
+    """Of one worker like this machine, without a GPU."""
+    measured_on: str
+    """Where the seconds come from."""
+
+    def told(self, workers: int) -> str:
+        """One line for a person."""
+        minutes = math.ceil(self.seconds / max(workers, 1) / 60)
+        return (
+            f"to make: {self.models} models ({self.stored} are there), about {minutes} min on {workers} worker"
+            f"{'s' * (workers != 1)}, by {self.measured_on}"
+        )
+
+
+def estimate(plan: Enrollment, bench: Workbench) -> Cost:
+    """By the cards of models of the same architecture that are made already, else by a few steps of training here."""
+    stored = [spec for spec in plan.models if bench.store.has("model", spec.id)]
+    todo = [spec for spec in plan.models if not bench.store.has("model", spec.id)]
+    known = _by_cards(stored, bench.store)
+    guessed = {spec.architecture for spec in todo} - known.keys()
+    tried = {spec.architecture: _seconds_per_image(spec, bench) for spec in todo if spec.architecture in guessed}
+    total = sum(_work(spec) * (known | tried)[spec.architecture] for spec in todo)
+    source = "a few steps of training on this CPU" if guessed else "the models made before"
+    return Cost(len(todo), len(stored), total * REST, source)
+
+
+def _work(spec: ModelSpec) -> float:
+    """Images seen, those of a theft weighted."""
+    return spec.recipe.samples_seen * (THEFT if isinstance(spec.origin, Extracted) else 1.0)
+
+
+def _by_cards(stored: list[ModelSpec], store: Store) -> dict[str, float]:
+    """Architecture to seconds per image seen."""
+    seconds: dict[str, list[float]] = {}
+    for spec in stored:
+        if not isinstance(spec.origin, Imported):
+            card = store.get("model", spec.id).info
+            seconds.setdefault(spec.architecture, []).append(card["seconds"] / _work(spec))
+    return {architecture: sum(found) / len(found) for architecture, found in seconds.items()}
+
+
+def _seconds_per_image(spec: ModelSpec, bench: Workbench) -> float:
+    """A few steps on random images; the first is not counted."""
+    dataset, _ = bench.data(spec.data)
+    rng = torch_rng("cost")
+    images = torch.rand(BATCH, *dataset.shape, generator=rng).to(bench.device)
+    labels = torch.arange(BATCH, device=bench.device) % dataset.n_classes
+    recipe = Recipe(spec.recipe.optimizer, BATCH, BATCH * (TRIED_STEPS + 1))
+    times: list[float] = []
+    Trainer(bench.empty(spec), recipe, rng).run(images, labels, after_step=lambda _: times.append(time.perf_counter()))
+    return (times[-1] - times[0]) / TRIED_STEPS / BATCH

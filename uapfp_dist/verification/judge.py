@@ -1,0 +1,290 @@
+"""Judge suspects by their answers and a kit. A pure function: the same answers give the same verdict, bit for bit."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.science.rng import numpy_rng
+from uapfp_dist.science.verdict import Decision, decide, needed_for, paper_t_test
+from uapfp_dist.specs import Format
+from uapfp_dist.verification.kit import Kit
+from uapfp_dist.verification.scoring import Scored, model_scores, score
+
+METHODS = ("uap", "weighted_errors")
+PIRACY, INCONCLUSIVE, UNDECIDABLE = "piracy", "inconclusive", "cannot decide at this alpha"
+GROUPS = ("homologous", "same_data", "other_victim")
+"""Groups of innocents that a kit can be calibrated against."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a suspect answered."""
+
+    name: str
+    probabilities: Tensor
+    """(Q, C) float32 in the kit's order; rows never asked are NaN; for `hard` one-hot."""
+    format: Format
+    """`prob`, `top<k>` or `hard`."""
+    findings: tuple[str, ...] = ()
+    """Why these answers are not sane."""
+    fatal: bool = False
+    """They forbid the claim of piracy."""
+
+
+@dataclass(frozen=True)
+class SuspectVerdict:
+    """What is said of one suspect. There is no claim of innocence."""
+
+    name: str
+    claim: str
+    """`piracy`, `inconclusive` or `cannot decide at this alpha`."""
+    p_value: float
+    """Conformal, over models, by the method that decides: the largest over the groups of innocents (protocol 3.1)."""
+    p_adjusted: float
+    """The same after Holm's correction for the suspects judged at once."""
+    alpha: float
+    """Tolerated rate of false accusation over all of them."""
+    decided_by: str
+    """`uap` or `weighted_errors`, fixed at enrolment by cross-validation inside the training models."""
+    similarity: float
+    """Mean over views of the cosine to the victim, in [0, 1]; NaN when no view was answered whole."""
+    similarity_std: float
+    """Over views."""
+    p_value_uap: float
+    weighted_errors: float
+    """Log likelihood ratio of piracy against innocence; NaN when none was asked."""
+    p_value_weighted_errors: float
+    p_value_t_test: float
+    """The paper's statistic, which takes the views of one model for independent; printed, never used."""
+    queries: int
+    """Images answered."""
+    agreement_clean: float
+    """Share of unperturbed training images of the victim with its label; NaN when none was asked."""
+    power: dict[str, Any]
+    """Share of held-out piracy that these images catch at this alpha: `all`, and by `<attack>:<labels>`."""
+    calibration: dict[str, int]
+    """Group of innocents to its number of models."""
+    not_calibrated_against: tuple[str, ...]
+    findings: tuple[str, ...]
+    limits: tuple[str, ...]
+    """What this verdict cannot say, in plain sentences."""
+    scores: dict[str, list[float]] = field(default_factory=dict)
+    """For the picture: scores by the method that decides, of calibration models by group and of held-out `piracy`."""
+    format: str = ""
+    """The kit's format by which the answers were judged."""
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary; what is no number is null."""
+        plain: dict[str, Any] = _without_nan(asdict(self))
+        return plain
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def judge(kit: Kit, suspects: Sequence[Answered], alpha: float | None = None) -> list[SuspectVerdict]:
+    """One verdict per suspect, in their order; the chance of any false accusation among them is at most `alpha`.
+
+    Args:
+        kit: what they were asked by.
+        suspects: judged at once: p-values are corrected by Holm's step-down procedure.
+        alpha: tolerated rate of false accusation; None: the kit's own.
+
+    Raises:
+        UserError: more suspects than the kit can decide; answers of another shape; an alpha outside (0, 1).
+    """
+    alpha = kit.alpha if alpha is None else alpha
+    if not 0.0 < alpha < 1.0:
+        raise UserError(f"alpha: expected a rate between 0 and 1, got {alpha:g}")
+    most = most_suspects(kit, alpha)
+    if len(suspects) > max(most, 1):
+        raise UserError(
+            f"suspects: this kit can decide at most {most} at once at alpha {alpha:g}, got {len(suspects)}; enroll "
+            f"with --max-suspects {len(suspects)}, or judge fewer"
+        )
+    cases = [_Case.of(kit, suspect, alpha) for suspect in suspects]
+    adjusted = holm([case.decision.p_value for case in cases])
+    return [case.verdict(p, alpha, len(suspects)) for case, p in zip(cases, adjusted, strict=True)]
+
+
+def group_sizes(kit: Kit) -> dict[str, int]:
+    """Group of innocents to its number of calibration models."""
+    counts = Counter(row["group"] for row in kit.info["models"] if row["part"] == "calibration")
+    return {group: counts[group] for group in GROUPS if counts[group]}
+
+
+def most_suspects(kit: Kit, alpha: float) -> int:
+    """How many suspects can be judged at once: the first of Holm's steps needs p <= alpha / K."""
+    smallest = min(group_sizes(kit).values(), default=0)
+    return int((smallest + 1) * alpha + 1e-9)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values (Holm, 1979): at most alpha for those whose rejection keeps the family-wise rate."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted, largest = [1.0] * len(p_values), 0.0
+    for step, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - step) * p_values[i]))
+        adjusted[i] = largest
+    return adjusted
+
+
+def decide_by(kit: Kit, scores: Tensor, suspect: float, alpha: float) -> Decision:
+    """The conformal decision on one score against the calibration models' (M,) scores."""
+    groups: dict[str, list[float]] = {}
+    for row, value in zip(kit.info["models"], scores.tolist(), strict=True):
+        if row["part"] == "calibration":
+            groups.setdefault(row["group"], []).append(value)
+    return decide(suspect, groups, alpha)
+
+
+def rates(kit: Kit, scores: Tensor, alpha: float) -> dict[str, dict[str, list[int]]]:
+    """Held-out models accused at `alpha`, each judged alone: `power` and `false_accusations`.
+
+    Returns:
+        for each of them, kind (`all`; `<attack>:<labels>`, or the group of innocents) to [accused, of so many].
+    """
+    found: dict[str, dict[str, list[int]]] = {"power": {}, "false_accusations": {}}
+    for row, value in zip(kit.info["models"], scores.tolist(), strict=True):
+        if row["part"] != "test":
+            continue
+        stolen = row["group"] == "piracy"
+        accused = decide_by(kit, scores, value, alpha).claim == PIRACY
+        table = found["power" if stolen else "false_accusations"]
+        for kind in ("all", f"{row['attack']}:{row['labels']}" if stolen else row["group"]):
+            entry = table.setdefault(kind, [0, 0])
+            entry[0] += accused
+            entry[1] += 1
+    return found
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One suspect with all that Holm's correction does not touch."""
+
+    kit: Kit
+    suspect: Answered
+    format: Format
+    scored: Scored
+    own: dict[str, float]
+    """Method to the suspect's score."""
+    others: dict[str, Tensor]
+    """Method to (M,) scores of the kit's models, on the same images."""
+    decisions: dict[str, Decision]
+    method: str
+
+    @staticmethod
+    def of(kit: Kit, suspect: Answered, alpha: float) -> "_Case":
+        """Score the suspect, and the kit's models on the images that it answered."""
+        expected = (len(kit.images), kit.n_classes)
+        if tuple(suspect.probabilities.shape) != expected:
+            raise UserError(
+                f"suspect {suspect.name}: expected answers of shape {expected}, got "
+                f"{tuple(suspect.probabilities.shape)}; ask it the images of this kit"
+            )
+        fmt = kit.scored_as(suspect.format)
+        scored = score(kit, fmt, suspect.probabilities)
+        asked = scored.views, scored.errors
+        others = model_scores(kit, kit.similarity[fmt], kit.agrees, *asked)
+        mine = model_scores(kit, scored.similarity[None], scored.agrees[None], *asked)
+        own = {method: float(mine[method]) for method in METHODS}
+        decisions = {method: decide_by(kit, others[method], own[method], alpha) for method in METHODS}
+        method = kit.decided_by(fmt, int(scored.views.sum()))
+        return _Case(kit, suspect, fmt, scored, own, others, decisions, method)
+
+    @property
+    def decision(self) -> Decision:
+        """By the method that was fixed at enrolment."""
+        return self.decisions[self.method]
+
+    def verdict(self, p_adjusted: float, alpha: float, n_suspects: int) -> SuspectVerdict:
+        """The claim and all that stands beside it."""
+        views, info = self.scored.similarity[self.scored.views], self.kit.info
+        answered = self.suspect.probabilities.isfinite().all(1)
+        clean = self.kit.clean[answered[self.kit.clean]]
+        same = self.suspect.probabilities[clean].argmax(1) == self.kit.victim_labels[clean]
+        power = rates(self.kit, self.others[self.method], alpha)["power"]
+        sizes = group_sizes(self.kit)
+        missing = tuple(g for g in GROUPS if g not in sizes or g in self.decision.not_calibrated_against)
+        scores: dict[str, list[float]] = {}
+        for row, value in zip(info["models"], self.others[self.method].tolist(), strict=True):
+            if row["part"] == "calibration" or row["group"] == "piracy":
+                scores.setdefault(row["group"], []).append(value)
+        return SuspectVerdict(
+            name=self.suspect.name,
+            claim=self._claim(p_adjusted, alpha, n_suspects),
+            p_value=self.decision.p_value,
+            p_adjusted=p_adjusted,
+            alpha=alpha,
+            decided_by=self.method,
+            similarity=self.own["uap"],
+            similarity_std=float(views.std()) if len(views) > 1 else math.nan,
+            p_value_uap=self.decisions["uap"].p_value,
+            weighted_errors=self.own["weighted_errors"],
+            p_value_weighted_errors=self.decisions["weighted_errors"].p_value,
+            p_value_t_test=self._t_test(views),
+            queries=int(answered.sum()),
+            agreement_clean=float(same.float().mean()) if len(clean) else math.nan,
+            power={kind: {"caught": n, "of": of} for kind, (n, of) in power.items()},
+            calibration=sizes,
+            not_calibrated_against=missing,
+            findings=self.suspect.findings,
+            limits=self._limits(missing, power, alpha, n_suspects),
+            scores=scores,
+            format=self.format,
+        )
+
+    def _claim(self, p_adjusted: float, alpha: float, n_suspects: int) -> str:
+        smallest = min(group_sizes(self.kit).values(), default=0)
+        if smallest < needed_for(alpha / n_suspects):
+            return UNDECIDABLE
+        # p is a ratio of counts: compare with a tolerance far below 1 / (m + 1).
+        accused = p_adjusted <= alpha + 1e-12 and not self.suspect.fatal
+        return PIRACY if accused else INCONCLUSIVE
+
+    def _t_test(self, views: Tensor) -> float:
+        rows = [i for i, row in enumerate(self.kit.info["models"]) if _calibrates(row)]
+        others = self.kit.similarity[self.format][rows][:, self.scored.views].flatten()
+        if len(views) < 2 or len(others) < 2:
+            return math.nan
+        return paper_t_test(views, others, numpy_rng("t", self.kit.digest))
+
+    def _limits(
+        self, missing: tuple[str, ...], power: dict[str, list[int]], alpha: float, n_suspects: int
+    ) -> tuple[str, ...]:
+        """Plain sentences."""
+        said = [
+            "`inconclusive` does not mean innocent.",
+            f"An innocent model is accused at most {alpha:.0%} of the time if it resembles the calibration models: "
+            "other data, architectures or training than theirs are not covered.",
+        ]
+        if "all" in power:
+            caught, of = power["all"]
+            said.append(
+                f"Of {of} held-out stolen models this kit catches {caught} with the images answered, one at a time."
+            )
+        if n_suspects > 1:
+            said.append(f"Judged together with {n_suspects - 1} others (Holm): less is caught than alone.")
+        if missing:
+            said.append(f"Not calibrated against: {', '.join(missing)}.")
+        n_whole, n_views = int(self.scored.views.sum()), len(self.scored.views)
+        if n_whole < n_views:
+            said.append(f"{n_whole} of {n_views} views were answered whole; below half, weighted errors decide.")
+        if self.suspect.fatal:
+            said.append("The answers are not sane: no claim of piracy can rest on them.")
+        return (*said, *self.kit.info.get("limits", ()))
+
+
+def _calibrates(row: dict[str, Any]) -> bool:
+    """Whether a model is of the group that the paper's test compares with."""
+    return bool(row["part"] == "calibration" and row["group"] == "homologous")

@@ -1,0 +1,116 @@
+"""What an owner brings to an enrolment: her weights, their preprocessing, and which images she trained on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.pipeline.models import import_model
+from uapfp_dist.pipeline.own import read_weights
+from uapfp_dist.pipeline.workbench import Workbench
+from uapfp_dist.science.data import Dataset
+from uapfp_dist.science.data.splits import index_digest
+from uapfp_dist.specs import Imported, ModelSpec
+from uapfp_dist.store import Store
+from uapfp_dist.verification.supporters import OwnVictim
+
+FEWEST_IMAGES = 20
+"""Of D_v, and of the images in D that she did not train on: an attacker has only those."""
+
+
+@dataclass(frozen=True)
+class Brought:
+    """A model read from its file, not yet in a store."""
+
+    victim: OwnVictim
+    weights: dict[str, Tensor]
+    trained_on: Tensor | None = None
+    """(N,) int64 into the data set."""
+
+    def put(self, bench: Workbench, spec: ModelSpec) -> float:
+        """Put her model into the store as `spec`; returns its accuracy on images it was not trained on.
+
+        Raises:
+            UserError: weights of another architecture; a model that knows no more than chance.
+        """
+        card = import_model(bench, spec, self.weights)
+        chance = 1.0 / bench.data(spec.data)[0].n_classes
+        if card.accuracy < 2 * chance and card.accuracy < 0.9:
+            bench.store.discard(spec.kind, spec.id)
+            raise UserError(
+                f"victim: expected a model of these classes, its accuracy on unseen images is {card.accuracy:.3f} "
+                f"(chance {chance:.3f}); check --mean and --std, the order of classes, and the weights"
+            )
+        return card.accuracy
+
+
+def read_owner(
+    weights: Path,
+    architecture: str,
+    width: int,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    trained_on: Tensor | None = None,
+) -> Brought:
+    """Read an owner's model from a safetensors file.
+
+    Args:
+        weights: the state_dict of her module.
+        architecture: a known name, or `package.module:factory` of her own code.
+        width: of the nets of Table 1.
+        mean: subtracted from each channel of images in [0, 1] before her module sees them.
+        std: divided by after that.
+        trained_on: (N,) indices of the images she trained on; None: half of D.
+
+    Raises:
+        UserError: not safetensors (ONNX has no gradients, a pickle may run code), no such file, torn.
+    """
+    tensors, digest = read_weights(weights)
+    named = None if trained_on is None else index_digest(trained_on)
+    n_images = None if trained_on is None else len(trained_on)
+    victim = OwnVictim(architecture, width, Imported(digest, mean, std), named, n_images)
+    return Brought(victim, tensors, trained_on)
+
+
+def read_index(path: Path, dataset: Dataset) -> Tensor:
+    """(N,) sorted indices of the images that the owner trained on, from a text file with a number a line.
+
+    Images count from 0 in the order of the data set, official training images first.
+
+    Raises:
+        UserError: no such file, not numbers, repeated, outside the data set; nothing is left for anybody else.
+    """
+    try:
+        index = torch.tensor(sorted(int(line) for line in path.read_text().split()), dtype=torch.int64)
+    except (OSError, ValueError) as error:
+        raise UserError(f"trained-on: expected a text file with an index a line at {path} ({error})") from error
+    n = len(dataset.labels)
+    if len(index) < FEWEST_IMAGES or int(index[0]) < 0 or int(index[-1]) >= n or len(index.unique()) < len(index):
+        raise UserError(
+            f"trained-on: expected at least {FEWEST_IMAGES} different indices from 0 to {n - 1}, got {len(index)} in "
+            f"{path}; list each image once"
+        )
+    return index
+
+
+def keep_index(store: Store, index: Tensor, dataset: Dataset) -> None:
+    """Publish it, so that every worker cuts the data alike."""
+    store.put("index", index_digest(index), {"index": index}, {"data": dataset.digest})
+
+
+def check_cut(bench: Workbench, spec: ModelSpec) -> None:
+    """Refuse data that leave nothing to anybody but the victim.
+
+    Raises:
+        UserError: too few images of D outside D_v, or of PROBE, ATTACK or EVAL.
+    """
+    _, splits = bench.data(spec.data)
+    rest = len(splits.d) - len(splits.d_v)
+    held_out = {name: len(getattr(splits, name)) for name in ("probe", "attack", "eval")}
+    if rest < FEWEST_IMAGES or min(held_out.values()) < FEWEST_IMAGES:
+        raise UserError(
+            f"trained-on: expected at least {FEWEST_IMAGES} images of each other use, the victim's leave {rest} to "
+            f"train others on and {held_out}; add images that she was not trained on"
+        )
