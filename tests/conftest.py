@@ -1,6 +1,7 @@
 """What the tests share: one thread, the embedded digits, one small trained net."""
 
 import os
+import signal
 
 import pytest
 import torch
@@ -17,6 +18,12 @@ from uapfp_dist.specs import Recipe
 CPU = torch.device("cpu")
 
 torch.set_num_threads(1)  # the order of a parallel sum must not decide a test
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c() -> None:
+    """A shell that runs the tests in the background has them ignore Ctrl-C, and what they start would inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -138,9 +138,8 @@ def test_a_killed_worker_is_replaced(lab: Lab, serial: dict[str, Any], tmp_path:
     with lab.job(tmp_path, "--workers", "2") as running:
         some_models(running, 0)
         wait_until(lambda: running.named("ray::Worker.perform"), 30.0, "a worker at work")
-        victim = running.named("ray::Worker")[0]
-        os.kill(victim, signal.SIGKILL)
         before = set(running.named("ray::Worker"))
+        os.kill(running.named("ray::Worker.perform")[0], signal.SIGKILL)
         wait_until(lambda: set(running.named("ray::Worker")) - before, 60.0, "a new worker")
         report = running.finish()
     same(report, serial)

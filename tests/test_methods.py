@@ -17,7 +17,6 @@ from uapfp_dist.science.fingerprint.methods import (
     Candidate,
     EncoderMethod,
     Request,
-    in_gaps,
     transfer_scores,
     weighted_scores,
 )
@@ -330,26 +329,19 @@ def test_controls_learn_from_pirates_of_another_victim(panel: Panel) -> None:
             assert torch.equal(same, plain)
 
 
-def test_the_ensemble_is_the_mean_over_its_encoders_on_one_scale(panel: Panel) -> None:
-    """Every radius, the format and the poorer ones; a scale of its own for every encoder."""
+def test_an_encoder_at_every_radius_and_format_averaged(panel: Panel) -> None:
+    """Every radius, the format and the poorer ones; of an ensemble, of all its rows."""
     (block,) = {c.block for c in METHODS["uap_ensemble"].candidates(panel)}
     for fmt, formats in {"prob": FORMATS, "top2": ("top2", "hard"), "hard": ("hard",)}.items():
-        found = METHODS["uap_ensemble"].score(Request(panel, Candidate(block, fmt), FOLDS, ENCODER, "seed"))
-        for i, fold in enumerate(FOLDS):
-            parts = []
-            for method, fraction, part in product(("uap", "uap_controls"), FRACTIONS, formats):
-                candidate = Candidate(block_name("uap", fraction), part)
-                scores = METHODS[method].score(Request(panel, candidate, FOLDS, ENCODER, "seed"))[i]
-                low = scores[[*fold.homologous, *fold.other_victim]].mean()
-                parts.append((scores - low) / (scores[list(fold.piracy)].mean() - low))
-            assert torch.allclose(found[i], torch.stack(parts).mean(0), atol=1e-5)
-
-
-def test_a_scorer_that_cannot_tell_its_training_models_apart_is_worth_nothing() -> None:
-    scores = torch.rand(1, len(ROLES), 3, generator=torch_rng("useless"))
-    scores[0, list(TRAINING.piracy)] = 0.2
-    scores[0, list(TRAINING.innocent(True))] = 0.3
-    assert in_gaps(scores, [TRAINING]).eq(0).all()
+        request = Request(panel, Candidate(block, fmt), FOLDS, ENCODER, "seed")
+        rows = {}
+        for method in ("uap", "uap_controls"):
+            alone = [Candidate(block_name("uap", f), part) for f, part in product(FRACTIONS, formats)]
+            rows[method] = torch.stack(
+                [METHODS[method].score(replace(request, candidate=c, memo={})) for c in alone]
+            ).mean(0)
+            torch.testing.assert_close(METHODS[method].score(request), rows[method])
+        torch.testing.assert_close(METHODS["uap_ensemble"].score(request), torch.stack([*rows.values()]).mean(0))
 
 
 def test_rows_that_share_an_encoder_fit_it_once(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,7 +350,7 @@ def test_rows_that_share_an_encoder_fit_it_once(panel: Panel, monkeypatch: pytes
     monkeypatch.setattr(EncoderMethod, "fit", lambda self, request: fitted.append(self) or fit(self, request))
     draw = Draw(0, TrainingSet((1, 2), (5, 6), (11,)), (), TESTED)
     scored = score_draw(panel, draw, ("uap", "uap_controls", "uap_ensemble"), ENCODER, "seed")
-    assert len(fitted) == 2 * len(METHODS["uap"].candidates(panel))
+    assert len(fitted) == 2 * len(METHODS["uap"].single(panel))
     alone = score_draw(panel, draw, ("uap_ensemble",), ENCODER, "seed")
     pairs = zip(scored.methods["uap_ensemble"], alone.methods["uap_ensemble"], strict=True)
     assert all(torch.equal(a.scores, b.scores) for a, b in pairs)
@@ -377,7 +369,7 @@ def test_fingerprints_gathered_a_few_models_at_a_time(
 
 def test_an_encoder_scores_its_own_panel_as_its_method_does(panel: Panel) -> None:
     """Transfer to where it came from is no transfer; other suspects elsewhere change nothing but their own scores."""
-    for candidate, scores in scores_of(panel, "uap").items():
+    for candidate, scores in scores_of(panel, "uap_paper").items():
         assert torch.equal(transfer_scores(panel, TRAINING, panel, candidate, ENCODER, "seed"), scores[0])
     elsewhere = with_answers(panel, 1, made_up_answers("homologous", 99))
     moved = transfer_scores(panel, TRAINING, elsewhere, candidate, ENCODER, "seed")
@@ -388,7 +380,7 @@ def test_an_encoder_scores_its_own_panel_as_its_method_does(panel: Panel) -> Non
 
 def test_transfer_between_fingerprints_of_unequal_length_is_refused(panel: Panel) -> None:
     """In one line with both lengths."""
-    candidate = METHODS["uap"].candidates(panel)[0]
+    candidate = METHODS["uap_paper"].candidates(panel)[0]
     with pytest.raises(UserError, match=r"expected fingerprints of the 80 numbers .* got 64"):
         transfer_scores(panel, TRAINING, of_points(panel, 8), candidate, ENCODER, "seed")
 

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from system import Family, environment, free_ports, wait_until
 
-TIMED = ("cpu_seconds", "gpu_seconds", "stage_seconds", "workers_busy", "models/")
+TIMED = ("cpu_seconds", "gpu_seconds", "stage_seconds", "workers_busy", "models/", "system/")
 """Metrics that say how the work was done, not what came out."""
 OURS = ("mlflow.parentRunId", "mlflow.runName", "mlflow.loggedArtifacts")
 """MLflow's own tags that a person sees."""

@@ -46,7 +46,7 @@ def make_report(plan: Plan, panelists: Panelists, draws: Sequence[ScoredDraw], p
     t_test = t_test_rates(draws, members, "uap", alpha)
     first = draws[0].chosen("uap")
     assert first is not None
-    fraction = first.candidate.block.split("@")[1]
+    radii = [probe_info["uaps"][block.split("@")[1]]["xi"] for block in first.candidate.blocks]
     judged = verdicts(draws[0], panelists, plan.config.verdict)
     paper = probe_info["uaps"]["1"]
     body: dict[str, Any] = {
@@ -61,7 +61,7 @@ def make_report(plan: Plan, panelists: Panelists, draws: Sequence[ScoredDraw], p
             "fooling_rate_clipped": paper["fooling_rate_clipped"],
             "target_reached": probe_info["fooling_target_reached"],
             "mean_image_norm": probe_info["mean_image_norm"],
-            "chosen": {"xi": probe_info["uaps"][fraction]["xi"], "format": first.candidate.format},
+            "chosen": {"xi": radii, "format": first.candidate.format},
             "all": probe_info["uaps"],
         },
         "natural": {"errors": probe_info["natural_errors"], "topped_up": probe_info["topped_up"]},

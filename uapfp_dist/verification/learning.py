@@ -87,7 +87,7 @@ def learn_uap(
     """The encoder for one format, at the radius that does best on training models left out."""
     folds = trainers.folds()
     best: tuple[Learnt, EncoderStack] | None = None
-    for candidate in UAP.candidates(panel):
+    for candidate in UAP.single(panel):
         if candidate.format != fmt:
             continue
         sets = [trainers.training(), *(training for training, _ in folds)]

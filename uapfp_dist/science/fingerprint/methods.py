@@ -34,8 +34,13 @@ class Candidate:
     """One way to run a method: which answers, as probabilities or labels."""
 
     block: str
-    """Or several, joined by `+`."""
+    """Or several, joined by `+`: encoders of every block, in the format and the poorer ones, averaged."""
     format: Format
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """One or several."""
+        return tuple(self.block.split("+"))
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,12 @@ class Method(Protocol):
 
 @dataclass(frozen=True)
 class EncoderMethod:
-    """Fingerprints of Eq. 6 through a contrastive encoder; the rows differ in what is added to the points."""
+    """Fingerprints of Eq. 6 through a contrastive encoder; the rows differ in what is added to the points.
+
+    Where perturbations come in several radii, the encoders of all radii, and of the format and the poorer ones, are
+    averaged: five training models a side choose a radius hardly better than chance, and encoders of different
+    fingerprints err on different models.
+    """
 
     about: str
     perturbation: str
@@ -86,15 +96,26 @@ class EncoderMethod:
     by_view: bool = True
 
     def candidates(self, panel: Panel) -> tuple[Candidate, ...]:
-        """Every radius offered, in every format offered."""
-        return tuple(Candidate(block, fmt) for block in _blocks(panel, self.perturbation) for fmt in panel.formats)
+        """All radii together, in every format offered."""
+        return tuple(Candidate("+".join(_blocks(panel, self.perturbation)), fmt) for fmt in panel.formats)
+
+    def single(self, panel: Panel) -> tuple[Candidate, ...]:
+        """One encoder each: every radius, in every format."""
+        return tuple(Candidate(block, c.format) for c in self.candidates(panel) for block in c.blocks)
 
     def sent(self, candidate: Candidate) -> tuple[str, ...]:
         """Clean and perturbed points."""
-        return tuple(dict.fromkeys((CLEAN, candidate.block)))
+        return tuple(dict.fromkeys((CLEAN, *candidate.blocks)))
 
     def score(self, request: Request) -> Tensor:
-        """(S, M, V) cosines to the victim's fingerprint of the same view."""
+        """(S, M, V) cosines to the victim's fingerprint of the same view, the mean over encoders."""
+        blocks, told_most = request.candidate.blocks, told(request.candidate.format)
+        if len(blocks) == 1:
+            return self._cosines(request)
+        parts = [Candidate(b, fmt) for b in blocks for fmt in request.panel.formats if told(fmt) <= told_most]
+        return torch.stack([self._cosines(replace(request, candidate=part)) for part in parts]).mean(0)
+
+    def _cosines(self, request: Request) -> Tensor:
         key = (f"{self.perturbation}/{self.other_victims_too}", request.candidate)
         if key not in request.memo:
             request.memo[key] = similarities(self.fit(request), request.panel, request.candidate)
@@ -273,50 +294,28 @@ def log_odds(agree: Tensor, piracy: list[int], innocent: list[int]) -> tuple[Ten
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Encoders at every radius and in every format, averaged instead of chosen.
-
-    Five training models a side choose a radius and a format hardly better than chance, and encoders of different
-    fingerprints err on different models. Each encoder's cosines are first put on the scale on which its training piracy
-    has mean 1 and its training innocents mean 0.
-    """
+    """All encoders of several rows, averaged: nothing is chosen."""
 
     about: str
-    encoders: tuple[EncoderMethod, ...]
+    rows: tuple[EncoderMethod, ...]
     by_view: bool = True
 
     def candidates(self, panel: Panel) -> tuple[Candidate, ...]:
-        """All radii offered, in a format and the poorer ones, which are made of the same answers."""
-        return tuple(Candidate("+".join(_blocks(panel, "uap")), fmt) for fmt in panel.formats)
+        """All radii together, in every format offered."""
+        return self.rows[0].candidates(panel)
 
     def sent(self, candidate: Candidate) -> tuple[str, ...]:
         """Clean and perturbed points at every radius."""
-        return (CLEAN, *candidate.block.split("+"))
+        return self.rows[0].sent(candidate)
 
     def score(self, request: Request) -> Tensor:
-        """(S, M, V) means over encoders, in units of the distance between training piracy and training innocents."""
-        formats = [fmt for fmt in request.panel.formats if told(fmt) <= told(request.candidate.format)]
-        blocks = request.candidate.block.split("+")
-        parts = [(e, Candidate(b, f)) for e in self.encoders for b in blocks for f in formats]
-        scores = [in_gaps(e.score(replace(request, candidate=c)), request.folds) for e, c in parts]
-        return torch.stack(scores).mean(0)
+        """(S, M, V) means over the rows."""
+        return torch.stack([row.score(request) for row in self.rows]).mean(0)
 
 
 def told(fmt: Format) -> float:
     """How many numbers an answer of that format holds: the order of formats by what they give away."""
     return math.inf if fmt == "prob" else 0 if fmt == "hard" else k_of(fmt)
-
-
-def in_gaps(scores: Tensor, folds: Sequence[TrainingSet]) -> Tensor:
-    """(S, M, V) scores, each scorer's scaled so that its training piracy has mean 1 and its training innocents mean 0.
-
-    A scorer that does not tell its own training models apart is worth nothing: it gives 0 for everybody.
-    """
-
-    def scaled(of_one: Tensor, fold: TrainingSet) -> Tensor:
-        low, high = (of_one[list(rows)].mean() for rows in (fold.innocent(True), fold.piracy))
-        return (of_one - low) / (high - low) if high > low else torch.zeros_like(of_one)
-
-    return torch.stack([scaled(of_one, fold) for of_one, fold in zip(scores, folds, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -357,7 +356,7 @@ def _blocks(panel: Panel, images: str) -> list[str]:
     return [images]
 
 
-_UAP = EncoderMethod("UAPs in turn over the views, norm and format chosen on training models", "uap")
+_UAP = EncoderMethod("UAPs in turn over the views, encoders at every norm averaged", "uap")
 _CONTROLS = EncoderMethod("as uap, the encoder also learns other-victim piracy", "uap", True)
 
 METHODS: dict[str, Method] = {
@@ -366,7 +365,7 @@ METHODS: dict[str, Method] = {
     "uap": _UAP,
     "uap_controls": _CONTROLS,
     "uap_weighted": WeightedLabels("labels on x + v weighted by the training models, no encoder", "uap"),
-    "uap_ensemble": Ensemble("uap and uap_controls at every norm and format, averaged", (_UAP, _CONTROLS)),
+    "uap_ensemble": Ensemble("the encoders of uap and uap_controls, averaged", (_UAP, _CONTROLS)),
     "clean": EncoderMethod("clean points only", CLEAN),
     "random": EncoderMethod("random vectors of the UAPs' norm, in turn over the views", "random"),
     "lap": EncoderMethod("local perturbation (DeepFool) at the UAP's norm", "lap"),
