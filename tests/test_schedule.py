@@ -199,6 +199,13 @@ def test_tick_is_called_while_a_slow_task_runs() -> None:
     assert len(ticks) >= 3
 
 
+def test_a_need_that_nobody_makes_is_said_at_once() -> None:
+    """Rather than never being done, and nobody told."""
+    orphan = Task("orphan", (Task("absent"),))
+    with pytest.raises(ValueError, match="not among the specs"):
+        list(execute([orphan], FakePool(1), lambda spec: False))
+
+
 def test_nothing_to_do() -> None:
     assert run([], FakePool(2)) == []
 

@@ -15,6 +15,9 @@ from typing import Any, ClassVar, Literal
 SCIENCE_VERSION = 1
 """Part of every id. Raise it when a change of the science must not reuse artifacts of the code before it."""
 
+JUDGING_VERSION = 2
+"""Part of the ids of what is made of answers alone. Raise it when methods change: models and answers are kept."""
+
 Labels = str
 """What a victim's API gives away: `soft` (probabilities), `top3` (the three largest, any number), `hard` (a label)."""
 

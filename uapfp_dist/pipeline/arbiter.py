@@ -26,7 +26,7 @@ from uapfp_dist.science.fingerprint.draws import Draw, make_draw
 from uapfp_dist.science.fingerprint.methods import Candidate
 from uapfp_dist.science.fingerprint.panel import Panel
 from uapfp_dist.science.scoring import Scored, ScoredDraw, score_draw
-from uapfp_dist.specs import ModelSpec, content_id
+from uapfp_dist.specs import JUDGING_VERSION, ModelSpec, content_id
 from uapfp_dist.store import Artifact, Store
 from uapfp_dist.types import Failed, Outcome, Probe
 
@@ -158,7 +158,7 @@ class Arbiter:
         methods = config.verdict.compared
         models = [member.spec.id for member in panel.members]
         settled = {"probe": self.plan.probe.id, "encoder": config.encoder, "formats": config.verdict.formats}
-        key = content_id({**settled, "draw": draw, "models": models, "methods": methods})
+        key = content_id({**settled, "draw": draw, "models": models, "methods": methods, "judging": JUDGING_VERSION})
         if self.store.intact("draw", key):
             scored = read_draw(self.store.get("draw", key), draw, methods)
         else:

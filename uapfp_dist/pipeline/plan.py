@@ -13,6 +13,7 @@ from uapfp_dist.science.data import Dataset
 from uapfp_dist.science.rng import numpy_rng
 from uapfp_dist.science.training import BATCH_SIZES
 from uapfp_dist.specs import (
+    JUDGING_VERSION,
     AnswerSpec,
     DataSpec,
     Extracted,
@@ -47,7 +48,7 @@ class Plan:
     @property
     def id(self) -> str:
         """Content address of the whole evaluation."""
-        return content_id({"config": self.config, "seed": self.seed, "data": self.data})
+        return content_id({"config": self.config, "seed": self.seed, "data": self.data, "judging": JUDGING_VERSION})
 
     @property
     def judged(self) -> tuple[Member, ...]:

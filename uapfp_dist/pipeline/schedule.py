@@ -22,6 +22,9 @@ def execute(
         pool: performs them.
         stored: tells whether a spec's artifact is there and whole.
         tick: called at least once a second while work is going on.
+
+    Raises:
+        ValueError: a spec needs what is not among `specs`.
     """
     waiting: dict[str, set[str]] = {}
     dependants: dict[str, list[Spec]] = {}
@@ -33,9 +36,11 @@ def execute(
             yield Done(spec, 0.0, "store", reused=True)
         else:
             todo.append(spec)
-    running = 0
+    running, known = 0, {spec.id for spec in todo}
     for spec in todo:
         missing = {need.id for need in spec.needs} - settled
+        if missing - known:
+            raise ValueError(f"{spec.kind} {spec.id} needs {sorted(missing - known)}, which are not among the specs")
         for need in missing:
             dependants.setdefault(need, []).append(spec)
         if missing:
