@@ -68,7 +68,7 @@ def decision_rows(reports: Sequence[Mapping[str, Any]]) -> list[str]:
     kinds = ("conformal", "t_test", "conformal_weighted_errors")
     power = [cell(reports, "power", kind) for kind in kinds]
     rows = [
-        "| at alpha | conformal, uap | paper's t-test, uap | conformal, weighted_errors |",
+        f"| at alpha | conformal, {reports[0]['decided_by']} | paper's t-test, uap | conformal, weighted_errors |",
         "|---|---|---|---|",
         f"| power (piracy) | {' | '.join(power)} |",
     ]
