@@ -5,9 +5,6 @@ import json
 import shutil
 import subprocess
 import sys
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +14,8 @@ import numpy as np
 import pytest
 import torch
 from faulty_server import Endpoint, Exchange, serving
-from safetensors.torch import save_file
-from system import ROOT, Family, environment, free_ports, wait_until
-from toy_kit import WIDTH, answers_of, honest, serve, toy_kit, trained
+from system import ROOT, environment
+from toy_kit import answers_of, honest, serve, toy_kit, trained
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.suspects import SuspectConfig
@@ -348,60 +344,3 @@ def test_the_job_on_ray_into_mlflow(tmp_path: Path) -> None:
     (parent,) = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
     files = {file.path for file in client.list_artifacts(parent.info.run_id)}
     assert {"verdict.json", "verdict.html", "thief.transcript.jsonl", "noisy.transcript.jsonl"} <= files
-
-
-@contextmanager
-def mlflow_serving(net: Any, output: str, folder: Path) -> Iterator[tuple[str, Path]]:
-    """(URL, file of counts) of the net behind `mlflow models serve`."""
-    import mlflow
-
-    folder.mkdir()
-    save_file({k: v.contiguous() for k, v in net.state_dict().items()}, folder / "weights.safetensors")
-    counts = folder / "counts"
-    mlflow.pyfunc.save_model(
-        folder / "model",
-        python_model=str(ROOT / "tests" / "served_model.py"),
-        artifacts={"weights": str(folder / "weights.safetensors")},
-        model_config={"output": output, "width": WIDTH, "counts": str(counts)},
-        pip_requirements=[],
-    )
-    (port,) = free_ports(1)
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(folder / "model"), "-p", str(port)]
-    log = (folder / "log").open("wb")
-    process = subprocess.Popen([*command, "--env-manager", "local"], env=environment(), stdout=log, stderr=log)
-    server = Family(process)
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-    def answers() -> bool:
-        server.look()
-        assert process.poll() is None, (folder / "log").read_text()[-2000:]
-        try:
-            with direct.open(f"http://127.0.0.1:{port}/ping", timeout=5) as response:
-                return bool(response.status == 200)
-        except OSError:
-            return False
-
-    try:
-        wait_until(answers, 120.0, "mlflow models serve to answer")
-        yield f"http://127.0.0.1:{port}", counts
-    finally:
-        server.end()
-        log.close()
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    ("stolen", "output", "claim"), [(True, "label", "piracy"), (False, "probabilities", "inconclusive")]
-)
-def test_a_model_that_mlflow_serves(stolen: bool, output: str, claim: str, tmp_path: Path) -> None:
-    """The local model's scores to the last bit, and the queries that the server counted."""
-    kit, net = toy_kit("uap"), trained(0) if stolen else honest()
-    with mlflow_serving(net, output, tmp_path / "served") as (url, counts):
-        (case,) = verify(kit, [SuspectConfig(at=url, name="s", output=output)], tmp_path / "out", Asking(concurrency=2))
-        seen = sum(map(int, counts.read_text().split()))
-    local = answers_of(net, kit.images)
-    local = torch.eye(10)[local.argmax(1)] if output == "label" else local
-    assert (case.probabilities - local).abs().max() < 1e-6
-    assert case.verdict.claim == claim
-    assert case.ledger.queries == seen

@@ -1,6 +1,6 @@
-"""What `mlflow models serve` runs in test_verify.py: a net from safetensors, answering in one form, counting images.
+"""What `mlflow models serve` runs for serve.py: a net from safetensors, answering in one form, counting images.
 
-Models from code: nothing is pickled. The file of weights, the form and the file of counts come with the model.
+A model from code: nothing is pickled. Everything it needs comes with it in `model_config` and `artifacts`.
 """
 
 from pathlib import Path
@@ -16,16 +16,18 @@ from uapfp_dist.science.zoo import build
 
 
 class Served(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc]
-    """Architecture A."""
+    """A net of `science.zoo`."""
 
     def load_context(self, context: Any) -> None:
         """Once, before the first question."""
+        torch.set_num_threads(1)
         self._config = context.model_config
-        self._net = build("A", (1, 8, 8), 10, int(self._config["width"]), 0, torch.device("cpu"))
+        shape, n_classes, width = self._config["shape"], self._config["n_classes"], self._config["width"]
+        self._net = build(self._config["architecture"], tuple(shape), n_classes, width, 0, torch.device("cpu"))
         self._net.load_state_dict(load_file(context.artifacts["weights"]))
 
     def predict(self, context: Any, model_input: Any, params: Any = None) -> list[Any]:
-        """(B, 1, 8, 8) to B rows of probabilities, or B labels."""
+        """(B, c, h, w) in [0, 1] to B rows of probabilities, or B labels."""
         images = torch.from_numpy(np.asarray(model_input, dtype=np.float32))
         with Path(self._config["counts"]).open("a") as file:
             file.write(f"{len(images)}\n")

@@ -1,0 +1,126 @@
+"""Serve a model of a kit's zoo as a stranger would serve it, to see a verification work before it matters.
+
+    python jobs/serve.py --kit kit                      # a stolen model that the kit has not learnt from
+    python jobs/serve.py --kit kit --group homologous   # an honest one
+    python jobs/verify.py --kit kit --at http://127.0.0.1:5000 --out verdict       # in another terminal
+
+MLflow's scoring server, on this machine alone; Ctrl-C ends it. The kit's models must still lie in the storage.
+"""
+
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+from safetensors.torch import save_file
+from torch import Tensor
+
+from uapfp_dist.app import Surroundings, main, settle
+from uapfp_dist.errors import UserError
+from uapfp_dist.store import Store
+from uapfp_dist.verification.kit import Kit, load_kit
+
+
+@dataclass(frozen=True)
+class Serve:
+    """Serve a held-out model of a kit."""
+
+    kit: Path = Path("kit")
+    """The kit that enroll.py made."""
+    group: Literal["piracy", "homologous", "same_data", "other_victim"] = "piracy"
+    """What the model is."""
+    index: int = 0
+    """Which of those that neither trained nor calibrated the kit."""
+    output: Literal["probabilities", "label"] = "probabilities"
+    """What it answers."""
+    port: int = 5000
+    """Of 127.0.0.1."""
+    storage: str | None = None
+    """Folder or fsspec URL of artifacts (default: $UAPFP_STORAGE, else ./results)."""
+    folder: Path | None = None
+    """Where the served model and its count of images (`counts`) lie, a new folder (default: a temporary one)."""
+
+
+def chosen_row(kit: Kit, group: str, index: int) -> dict[str, Any]:
+    """What the kit says of the model.
+
+    Raises:
+        UserError: the kit holds out fewer.
+    """
+    rows = [row for row in kit.info["models"] if row["part"] == "test" and row["group"] == group]
+    if not 0 <= index < len(rows):
+        raise UserError(f"index: expected 0 to {len(rows) - 1}, the {group} models this kit holds out, got {index}")
+    return dict(rows[index])
+
+
+def weights_of(row: dict[str, Any], store: Store) -> dict[str, Tensor]:
+    """Its weights.
+
+    Raises:
+        UserError: they are not in the storage.
+    """
+    if not store.intact("model", row["model"]):
+        raise UserError(
+            f"storage {store.url}: expected model {row['model']} of the kit, it is not there; give --storage"
+        )
+    return {name: tensor.contiguous() for name, tensor in store.get("model", row["model"]).tensors.items()}
+
+
+def package(net: dict[str, Any], weights: dict[str, Tensor], output: str, folder: Path) -> Path:
+    """A model in MLflow's form, as code and safetensors; returns its folder.
+
+    Args:
+        net: `architecture`, `width`, `shape` (c, h, w), `n_classes`.
+        weights: its state.
+        output: `probabilities` or `label`.
+        folder: a new one; `counts` in it will hold a line per request, the number of its images.
+    """
+    import mlflow  # two seconds that --help should not wait for
+
+    folder.mkdir(parents=True)
+    save_file(weights, folder / "weights.safetensors")
+    mlflow.pyfunc.save_model(
+        folder / "model",
+        python_model=str(Path(__file__).with_name("served_model.py")),
+        artifacts={"weights": str(folder / "weights.safetensors")},
+        model_config={**net, "output": output, "counts": str((folder / "counts").absolute())},
+        pip_requirements=[],
+    )
+    return folder / "model"
+
+
+def net_of(row: dict[str, Any], kit: Kit) -> dict[str, Any]:
+    """What `package` must know of a model of the kit."""
+    width = kit.info["configuration"]["zoo"]["width"]
+    shape = [int(n) for n in kit.images.shape[1:]]
+    return {"architecture": row["architecture"], "width": width, "shape": shape, "n_classes": kit.n_classes}
+
+
+def command(model: Path, port: int) -> list[str]:
+    """MLflow's scoring server for `model`, on this machine alone, in this environment."""
+    serve = ("-m", "mlflow", "models", "serve", "--env-manager", "local", "-m", str(model))
+    return [sys.executable, *serve, "-h", "127.0.0.1", "-p", str(port)]
+
+
+def job() -> None:
+    """Package, then become the server."""
+    chosen = tyro.cli(Serve, args=sys.argv[1:], description=__doc__)
+    kit = load_kit(chosen.kit)
+    row = chosen_row(kit, chosen.group, chosen.index)
+    store = Store(settle(Surroundings(storage=chosen.storage, mlflow_uri="none")).storage)
+    folder = chosen.folder or Path(tempfile.mkdtemp(prefix="uapfp-served-")) / "it"
+    if folder.exists():
+        raise UserError(f"folder: expected a new folder, {folder} is there already; choose another")
+    model = package(net_of(row, kit), weights_of(row, store), chosen.output, folder)
+    how = f"stolen by {row['attack']} with {row['labels']} labels" if row["attack"] else row["group"]
+    print(
+        f"serving {row['model']}: {row['architecture']}, {how}; http://127.0.0.1:{chosen.port}, Ctrl-C ends", flush=True
+    )
+    os.execv(sys.executable, command(model, chosen.port))
+
+
+if __name__ == "__main__":
+    main(job)

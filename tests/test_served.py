@@ -1,0 +1,115 @@
+"""Suspects that MLflow's scoring server really serves: toy nets, and models of a digits kit."""
+
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from system import ROOT, Family, environment, free_ports, wait_until
+from toy_kit import WIDTH, answers_of, honest, toy_kit, trained
+
+from uapfp_dist.store import Store
+from uapfp_dist.suspects import SuspectConfig
+from uapfp_dist.verification.asking import Asking
+from uapfp_dist.verification.kit import Kit, load_kit
+from uapfp_dist.verification.verify import Case, verify
+
+sys.path.insert(0, str(ROOT / "jobs"))
+
+import serve as job
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*[Tt]ype hint:UserWarning")
+"""MLflow reads types as a schema, and warns where they are none."""
+
+TOY = {"architecture": "A", "width": WIDTH, "shape": [1, 8, 8], "n_classes": 10}
+
+
+@contextmanager
+def served(net: dict[str, Any], weights: dict[str, Any], output: str, folder: Path) -> Iterator[tuple[str, Path]]:
+    """(URL, file of counts) of a net behind `mlflow models serve`."""
+    model = job.package(net, weights, output, folder)
+    (port,) = free_ports(1)
+    log = (folder / "log").open("wb")
+    process = subprocess.Popen(job.command(model, port), env=environment(), stdout=log, stderr=log)
+    server = Family(process)
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def answers() -> bool:
+        server.look()
+        assert process.poll() is None, (folder / "log").read_text()[-2000:]
+        try:
+            with direct.open(f"http://127.0.0.1:{port}/ping", timeout=5) as response:
+                return bool(response.status == 200)
+        except OSError:
+            return False
+
+    try:
+        wait_until(answers, 120.0, "mlflow models serve to answer")
+        yield f"http://127.0.0.1:{port}", folder / "counts"
+    finally:
+        server.end()
+        log.close()
+
+
+def over_http(kit: Kit, net: dict[str, Any], weights: dict[str, Any], output: str, folder: Path) -> Case:
+    """The verdict on the net as it is served; the server's count of images is the ledger's."""
+    with served(net, weights, output, folder / "served") as (url, counts):
+        (case,) = verify(kit, [SuspectConfig(at=url, name="s", output=output)], folder / "out", Asking(concurrency=2))
+        assert case.ledger.queries == sum(map(int, counts.read_text().split()))
+    return case
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stolen", "output", "claim"), [(True, "label", "piracy"), (False, "probabilities", "inconclusive")]
+)
+def test_a_toy(stolen: bool, output: str, claim: str, tmp_path: Path) -> None:
+    """The local model's scores, and the queries that the server counted."""
+    kit, net = toy_kit("uap"), trained(0) if stolen else honest()
+    weights = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
+    case = over_http(kit, TOY, weights, output, tmp_path)
+    local = answers_of(net, kit.images)
+    local = torch.eye(10)[local.argmax(1)] if output == "label" else local
+    assert (case.probabilities - local).abs().max() < 1e-6
+    assert case.verdict.claim == claim
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(1800)
+def test_models_of_a_digits_kit(tmp_path: Path) -> None:
+    """A stolen one that the kit catches (also by its labels alone), an honest one, one stolen from somebody else."""
+    where = ("--preset", "digits", "--seed", "1", "--out", str(tmp_path / "kit"), "--storage", str(tmp_path / "s"))
+    enrolled = [sys.executable, str(ROOT / "jobs" / "enroll.py"), *where]
+    subprocess.run(enrolled, env=environment(), check=True, capture_output=True, timeout=1500)
+    kit, store = load_kit(tmp_path / "kit"), Store(str(tmp_path / "s"))
+    for group in ("piracy", "homologous", "other_victim"):
+        for output in ("probabilities", "label"):
+            folder = tmp_path / f"{group}-{output}"
+            row, local = first_as_it_should_be(kit, store, group, folder)
+            case = over_http(kit, job.net_of(row, kit), job.weights_of(row, store), output, folder)
+            assert case.verdict.claim == ("piracy" if group == "piracy" else "inconclusive")
+            if output == "probabilities":
+                assert (case.probabilities - local.probabilities).abs().max() < 1e-6
+                assert abs(case.verdict.similarity - local.verdict.similarity) < 1e-6
+                assert abs(case.verdict.weighted_errors - local.verdict.weighted_errors) < 1e-6
+
+
+def first_as_it_should_be(kit: Kit, store: Store, group: str, folder: Path) -> tuple[dict[str, Any], Case]:
+    """The first held-out model of a group on which the kit is right, asked as a file: rates are measured elsewhere."""
+    wanted = "piracy" if group == "piracy" else "inconclusive"
+    for index in range(len(kit.info["models"])):
+        row = job.chosen_row(kit, group, index)
+        net, path = job.net_of(row, kit), folder / f"{index}.safetensors"
+        path.parent.mkdir(exist_ok=True)
+        save_file(job.weights_of(row, store), path)
+        config = SuspectConfig(at=str(path), name="local", architecture=net["architecture"], width=net["width"])
+        (case,) = verify(kit, [config], folder / f"local-{index}")
+        if case.verdict.claim == wanted:
+            return row, case
+    raise AssertionError("chosen_row ends the loop")
