@@ -185,7 +185,8 @@ def _tell(kit: Kit, digest: str, out: Path) -> None:
         print(f"- {limit}")
     costs = kit.info["costs"]
     print(f"{costs['models']} models, {costs['model_seconds'] / 60:.1f} minutes of training, {costs['failed']} failed")
-    print(f"kit: {out}\ndigest: {digest}", flush=True)
+    print(f"kit: {out}\ndigest: {digest}")
+    print(f"judge a suspect: python jobs/verify.py --kit {out} --expect {digest} --at http://HOST:PORT", flush=True)
 
 
 def job() -> Any:
