@@ -18,7 +18,7 @@ import tyro
 
 from uapfp_dist.ablations import run_grid
 from uapfp_dist.app import Surroundings, main
-from uapfp_dist.config import Config, preset
+from uapfp_dist.config import Config, preset, preset_named
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,7 @@ class Ablations:
 
 def parse(arguments: list[str]) -> Ablations:
     """The command line; the preset gives the defaults of every other field."""
-    name = "digits"
-    for i, argument in enumerate(arguments):
-        if argument == "--preset" and i + 1 < len(arguments):
-            name = arguments[i + 1]
-        elif argument.startswith("--preset="):
-            name = argument.split("=", 1)[1]
+    name = preset_named(arguments)
     return tyro.cli(Ablations, args=arguments, default=Ablations(name, config=preset(name)), description=__doc__)
 
 

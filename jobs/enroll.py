@@ -21,7 +21,7 @@ import torch
 import tyro
 
 from uapfp_dist.app import Places, Surroundings, closing, environment, main, ray_pool, settle, tracker_at
-from uapfp_dist.config import Config
+from uapfp_dist.config import Config, preset_named
 from uapfp_dist.errors import UserError
 from uapfp_dist.pipeline.publish import Live
 from uapfp_dist.pipeline.steps import perform
@@ -73,12 +73,7 @@ class Enroll:
 
 def parse(arguments: list[str]) -> Enroll:
     """The command line; the preset gives the defaults of every field of the configuration."""
-    name = "digits"
-    for i, argument in enumerate(arguments):
-        if argument == "--preset" and i + 1 < len(arguments):
-            name = arguments[i + 1]
-        elif argument.startswith("--preset="):
-            name = argument.split("=", 1)[1]
+    name = preset_named(arguments)
     return tyro.cli(
         Enroll, args=arguments, default=Enroll(preset=name, config=enroll_preset(name)), description=__doc__
     )

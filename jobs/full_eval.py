@@ -15,7 +15,7 @@ import tyro
 
 from uapfp_dist.ablations import run_grid
 from uapfp_dist.app import Surroundings, main, run
-from uapfp_dist.config import Config, preset
+from uapfp_dist.config import Config, preset, preset_named
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,7 @@ class FullEval:
 
 def parse(arguments: list[str]) -> FullEval:
     """The command line; the preset gives the defaults of every other field."""
-    name = "digits"
-    for i, argument in enumerate(arguments):
-        if argument == "--preset" and i + 1 < len(arguments):
-            name = arguments[i + 1]
-        elif argument.startswith("--preset="):
-            name = argument.split("=", 1)[1]
+    name = preset_named(arguments)
     default = FullEval(preset=name, config=preset(name))
     return tyro.cli(FullEval, args=arguments, default=default, description=__doc__)
 

@@ -8,10 +8,10 @@ import pytest
 from system import tiny_plan
 
 from uapfp_dist.pipeline.plan import Plan
-from uapfp_dist.pipeline.wording import in_words
 from uapfp_dist.progress import InWork, Progress
 from uapfp_dist.specs import FineTune, Modified, Prune, SubspaceConfig, SubspaceSpec
 from uapfp_dist.types import Done, Failed
+from uapfp_dist.wording import in_words
 
 
 class Clock:

@@ -1,6 +1,6 @@
 """The configuration: typed, documented field by field, and through tyro the command line. Presets at the end."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -470,6 +470,16 @@ PRESETS: dict[str, Config] = {
     ),
 }
 """By name: data set, a hyphen and the size where it is not the paper's."""
+
+
+def preset_named(arguments: Sequence[str]) -> str:
+    """The preset that a command line names, which the other options start from; the first look where it names none."""
+    for i, argument in enumerate(arguments):
+        if argument == "--preset" and i + 1 < len(arguments):
+            return arguments[i + 1]
+        if argument.startswith("--preset="):
+            return argument.split("=", 1)[1]
+    return "digits"
 
 
 def preset(name: str) -> Config:

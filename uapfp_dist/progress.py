@@ -10,9 +10,9 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from uapfp_dist.pipeline.wording import in_words
 from uapfp_dist.specs import Spec
 from uapfp_dist.types import Failed, Outcome
+from uapfp_dist.wording import in_words
 
 LOG_SECONDS = 10.0
 TERMINAL_SECONDS = 0.5

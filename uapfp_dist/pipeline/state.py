@@ -11,9 +11,9 @@ import fsspec
 
 from uapfp_dist.config import PRESETS, Config
 from uapfp_dist.pipeline.plan import Plan
-from uapfp_dist.pipeline.wording import in_words
 from uapfp_dist.store import Store, TornArtifactError
 from uapfp_dist.types import Failed
+from uapfp_dist.wording import in_words
 
 SHOWN_FAILURES = 5
 SHOWN_LINES = 2
