@@ -331,7 +331,8 @@ def test_controls_learn_from_pirates_of_another_victim(panel: Panel) -> None:
 
 def test_an_encoder_at_every_radius_and_format_averaged(panel: Panel) -> None:
     """Every radius, the format and the poorer ones; of an ensemble, of all its rows."""
-    (block,) = {c.block for c in METHODS["uap_ensemble"].candidates(panel)}
+    block = "+".join(block_name("uap", fraction) for fraction in FRACTIONS)
+    assert {c.block for c in METHODS["uap_ensemble"].candidates(panel)} >= {block}
     for fmt, formats in {"prob": FORMATS, "top2": ("top2", "hard"), "hard": ("hard",)}.items():
         request = Request(panel, Candidate(block, fmt), FOLDS, ENCODER, "seed")
         rows = {}

@@ -38,8 +38,12 @@ class ScoredDraw:
 
     def chosen(self, method: str, fmt: str = "chosen") -> Scored | None:
         """The best candidate on the training models, overall or within a format; None if there is none."""
+        return next(iter(self.ranked(method, fmt)), None)
+
+    def ranked(self, method: str, fmt: str = "chosen") -> list[Scored]:
+        """Candidates, the best first: encoders of more blocks together before fewer, then by the training models."""
         pool = [s for s in self.methods[method] if fmt in ("chosen", s.candidate.format)]
-        return max(pool, key=lambda s: (s.training_auc, s.training_gap), default=None)
+        return sorted(pool, key=lambda s: (len(s.candidate.blocks), s.training_auc, s.training_gap), reverse=True)
 
 
 def score_draw(panel: Panel, draw: Draw, methods: Sequence[str], config: EncoderConfig, seed: str) -> ScoredDraw:

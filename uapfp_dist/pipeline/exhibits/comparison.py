@@ -50,8 +50,8 @@ def _equal(evidence: Evidence) -> pd.DataFrame:
         pairs: dict[str, list[Any]] = {group: [] for group in GROUPS}
         queries = 0
         for d in evidence.draws:
-            scored = d.chosen(method)
-            found = within(evidence.panel, d.draw, method, scored, budget) if scored else None
+            ways = (within(evidence.panel, d.draw, method, scored, budget) for scored in d.ranked(method))
+            found = next((way for way in ways if way is not None), None)  # the best that the budget can pay for
             if found is None:
                 continue
             tensor, used = found

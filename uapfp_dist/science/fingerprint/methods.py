@@ -96,12 +96,14 @@ class EncoderMethod:
     by_view: bool = True
 
     def candidates(self, panel: Panel) -> tuple[Candidate, ...]:
-        """All radii together, in every format offered."""
-        return tuple(Candidate("+".join(_blocks(panel, self.perturbation)), fmt) for fmt in panel.formats)
+        """All radii together, and each alone for small budgets, in every format offered."""
+        blocks = _blocks(panel, self.perturbation)
+        joint = tuple(Candidate("+".join(blocks), fmt) for fmt in panel.formats)
+        return joint if len(blocks) == 1 else (*joint, *self.single(panel))
 
     def single(self, panel: Panel) -> tuple[Candidate, ...]:
         """One encoder each: every radius, in every format."""
-        return tuple(Candidate(block, c.format) for c in self.candidates(panel) for block in c.blocks)
+        return tuple(Candidate(block, fmt) for block in _blocks(panel, self.perturbation) for fmt in panel.formats)
 
     def sent(self, candidate: Candidate) -> tuple[str, ...]:
         """Clean and perturbed points."""
@@ -301,11 +303,11 @@ class Ensemble:
     by_view: bool = True
 
     def candidates(self, panel: Panel) -> tuple[Candidate, ...]:
-        """All radii together, in every format offered."""
+        """All radii together, and each alone, in every format offered."""
         return self.rows[0].candidates(panel)
 
     def sent(self, candidate: Candidate) -> tuple[str, ...]:
-        """Clean and perturbed points at every radius."""
+        """Clean and perturbed points."""
         return self.rows[0].sent(candidate)
 
     def score(self, request: Request) -> Tensor:
