@@ -174,7 +174,7 @@ def _evaluate(
 def _serial(plan: Plan, store: Store, places: Places, progress: Progress, settings: dict[str, Any]) -> Report:
     torch.set_num_threads(1)
     bench = Workbench(store, places.data_root, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    arbiter = Arbiter(plan, store, tracker_at(places), threads=os.cpu_count() or 1)
+    arbiter = Arbiter(plan, store, tracker_at(places), os.cpu_count() or 1, partial(progress.step, "judge"))
     with closing(arbiter.close):
         return evaluate(plan, store, SerialPool(partial(perform, bench)), arbiter, progress, settings)
 

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -39,10 +39,19 @@ class Arbiter:
         store: where answers are read and scores are kept, so that a draw is fitted once in all runs.
         tracker: where results are shown.
         threads: draws fitted at a time, each in one thread: the number does not change a result.
+        told: hears `progress()` whenever it has changed, from any thread.
     """
 
-    def __init__(self, plan: Plan, store: Store, tracker: Tracker, threads: int = 1) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        tracker: Tracker,
+        threads: int = 1,
+        told: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
         torch.set_num_threads(1)
+        self._told = told
         self.plan, self.store, self.threads = plan, store, threads
         self._tracker, self._live = tracker, Live(tracker)
         self._settings: dict[str, str] = {}
@@ -89,6 +98,7 @@ class Arbiter:
 
     def _step(self) -> None:
         self._steps += 1
+        self._told(*self.progress())
 
     def judge(self, seconds: Mapping[str, Any]) -> Report:
         """Fit all methods on all draws, judge, and put the report into the store with all that is to be shown of it.
@@ -97,6 +107,7 @@ class Arbiter:
             UserError: the victim, the probe or too many models are missing.
         """
         self._begun = time.process_time()
+        self._told(*self.progress())
         panel, panelists, probe = self.panel()
         draws = self.fit(panel)
         report = make_report(self.plan, panelists, draws, probe.info)
