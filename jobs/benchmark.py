@@ -302,7 +302,7 @@ def on_cluster(parts: tuple[Part, ...]) -> dict[str, Any]:
     if "noop" in parts:
         found["noop"] = benchmark_cluster.noop(small_evaluation())
     if "scaling" in parts:
-        found["scaling"] = benchmark_cluster.scaling(small_evaluation())
+        found["scaling"] = benchmark_cluster.scaling(preset("digits"))
     return found
 
 

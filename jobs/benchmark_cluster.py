@@ -30,6 +30,7 @@ from uapfp_dist.types import Done, Outcome
 
 NOOPS = 10_000
 WORKERS = 2
+STAND_SECONDS = 60.0
 
 
 def never(spec: Spec) -> bool:
@@ -81,6 +82,7 @@ class BarePool:
         begin = partial(_begin, storage)
         self._pool = ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn"), initializer=begin)
         self._running: set[Future[Outcome]] = set()
+        wait([self._pool.submit(time.sleep, 1.0) for _ in range(WORKERS)])  # a process each: now they stand
 
     def submit(self, spec: Spec) -> None:
         """Queue `spec`."""
@@ -113,19 +115,21 @@ class Run:
     """A zoo, trained."""
 
     wall: float
-    """Seconds from the start of the first model to the end of the last."""
+    """Seconds from the start of the first model after the victim to the end of the last."""
     busy: float
     """Seconds that all workers together spent on models."""
 
 
-def timed(specs: list[ModelSpec], pool: Pool) -> Run:
-    """Train `specs`; the victim, which all others wait for, is not counted: it runs while the workers start."""
-    busy, began = 0.0, 0.0
-    for outcome in execute(specs, pool, never):
+def timed(specs: list[ModelSpec], pool: Pool, workers: int) -> Run:
+    """Train `specs` when all workers stand; the victim, which all others wait for, is not counted."""
+    victim = specs[0]
+    assert all(isinstance(outcome, Done) for outcome in execute([victim], pool, never))
+    late = time.monotonic() + STAND_SECONDS
+    while pool.size < workers and time.monotonic() < late:
+        pool.wait(0.1)
+    busy, began = 0.0, time.perf_counter()
+    for outcome in execute(specs, pool, lambda spec: spec.id == victim.id):
         assert isinstance(outcome, Done), outcome
-        if not began:
-            began = time.perf_counter()
-            continue
         busy += outcome.seconds
     wall = time.perf_counter() - began
     pool.close()
@@ -160,7 +164,7 @@ def scaling(config: Config) -> dict[str, Any]:
     runs = {}
     for name, (way, workers) in WAYS.items():
         with tempfile.TemporaryDirectory() as storage, way(config, storage, workers) as pool:
-            runs[name] = timed(specs, pool)
+            runs[name] = timed(specs, pool, workers)
     speedup = runs["one"].wall / runs["two"].wall
     busy = runs["two"].busy / (WORKERS * runs["two"].wall)
     overhead = runs["two"].wall / runs["bare"].wall - 1
