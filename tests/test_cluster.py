@@ -146,6 +146,24 @@ def test_killed_workers_are_replaced(lab: Lab, serial: dict[str, Any], tmp_path:
     assert report["models"] == {"trained": MODELS, "reused": 0, "failed": 0}
 
 
+def test_a_killed_arbiter_is_replaced(lab: Lab, serial: dict[str, Any], tmp_path: Path) -> None:
+    """The central actor, in the middle of the zoo: its successor hears what it heard, and MLflow has one run of it."""
+    with lab.job(tmp_path, "--workers", "2") as running:
+        some_models(running, 1)
+        (victim,) = running.named("ray::_Actor")
+        os.kill(victim, signal.SIGKILL)
+        report = running.finish()
+    same(report, serial)
+    assert report["models"] == {"trained": MODELS, "reused": 0, "failed": 0}
+    client = MlflowClient(f"sqlite:///{tmp_path / 'storage' / 'mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name("uapfp_dist").experiment_id], max_results=5000)
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert (parent.info.status, parent.data.tags["evaluation"]) == ("FINISHED", report["evaluation"])
+    suspects = [run.data.tags["model"] for run in runs if run is not parent]
+    assert len(suspects) == len(set(suspects))
+    assert {verdict["model"] for verdict in report["verdicts"]} <= set(suspects)
+
+
 def test_a_torn_database_is_found_before_the_training(lab: Lab, tmp_path: Path) -> None:
     """It is the arbiter, in its own process, that opens the database; the driver must hear of it at once."""
     (tmp_path / "storage").mkdir()
