@@ -79,6 +79,7 @@ class Crew:
             self._look(capacity(min(waiting)))
         if now < self._paused_until:
             return
+        self._make_room(waiting)
         fitting = sum(self._room.values())
         room = self.most if self.most is not None else fitting + SPARE * self.elastic
         room -= self.size + len(self.starting)
@@ -86,7 +87,6 @@ class Crew:
             room -= self._ask(share, min(room, waiting[share] - self._unused(share)))
         if waiting and not self._open:
             self._ask(max(waiting), min(room, fitting - len(self.starting) - self.size))
-        self._make_room(waiting)
 
     def _look(self, room: dict[str, int]) -> None:
         """Take note of the nodes there are; the idle on others are gone."""
@@ -105,8 +105,8 @@ class Crew:
         return len(self.idle.get(share, ())) + sum(seat.share == share for seat in self.starting.values())
 
     def _make_room(self, waiting: Mapping[float, int]) -> None:
-        """Workers of a share that nothing waits for leave where those of another share wait for a place."""
-        short = {seat.share for seat in self.starting.values() if waiting.get(seat.share)}
+        """Workers of a share that nothing waits for leave where specs of another share have none to go to."""
+        short = any(n > len(self.idle.get(share, ())) for share, n in waiting.items())
         if not short or not self._open:
             return
         for share in set(self.idle) - set(waiting):

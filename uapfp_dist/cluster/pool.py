@@ -17,7 +17,7 @@ from uapfp_dist.specs import Spec
 from uapfp_dist.types import Failed, Outcome
 
 PATIENCE_SECONDS = 1800.0
-"""How long work waits without any worker: machines take minutes to start, spot capacity longer to come back."""
+"""How long work waits while nothing is being done: machines take minutes to start, spot capacity longer to come back."""
 MAX_TRIES = 3
 """Workers that may die over one spec, or errors that may pass, before it counts as failed."""
 MAX_LOSSES = 10
@@ -85,10 +85,11 @@ class RayPool:
         """Outcomes ready within `timeout` seconds; workers come, go and are replaced on the way.
 
         Raises:
-            UserError: what a worker found wrong with storage, data or the input; no worker for half an hour.
+            UserError: what a worker found wrong with storage, data or the input; no worker for the work for half an hour.
         """
         self._crew.grow({share: len(queue) for share, queue in self._queues.items() if queue})
         self._assign()
+        self._check_patience()
         pending = [*self._crew.starting, *self._running]
         if not pending:  # the next worker is asked for after a pause
             time.sleep(timeout)
@@ -97,7 +98,6 @@ class RayPool:
         found = [outcome for reference in done for outcome in self._collect(reference)]
         found += [outcome for reference in self._hung() for outcome in self._late(reference)]
         self._assign()  # nobody idles while the outcomes are looked at
-        self._check_patience()
         self._progress.workers = max(self._progress.workers, self.size)
         return found
 
@@ -112,7 +112,7 @@ class RayPool:
 
     def _check_patience(self) -> None:
         now = time.monotonic()
-        if self.size or not any(self._queues.values()):
+        if self._running or not any(self._queues.values()):
             self._last_alive = now
         elif now - self._last_alive > PATIENCE_SECONDS:
             raise UserError(
