@@ -174,7 +174,7 @@ def _evaluate(
 def _serial(plan: Plan, store: Store, places: Places, progress: Progress, settings: dict[str, Any]) -> Report:
     torch.set_num_threads(1)
     bench = Workbench(store, places.data_root, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    arbiter = Arbiter(plan, store, tracker_at(places), os.cpu_count() or 1, partial(progress.step, "judge"))
+    arbiter = Arbiter(plan, store, tracker_at(places), told=partial(progress.step, "judge"))
     with closing(arbiter.close):
         return evaluate(plan, store, SerialPool(partial(perform, bench)), arbiter, progress, settings)
 
@@ -189,7 +189,7 @@ def _on_ray(
     with session(s.address) as machine:
         progress.say(f"ray: {machine.cpus} CPUs and {machine.gpus:g} GPUs" + ", and what joins" * machine.elastic)
         make_tracker: Callable[[], Tracker] = partial(tracker_at, places)
-        arbiter = RayArbiter(plan, places.storage, make_tracker, machine.cpus, progress)
+        arbiter = RayArbiter(plan, places.storage, make_tracker, progress)
         with ray_pool(machine, s, places, store, plan.data, progress) as pool, closing(arbiter.close):
             return evaluate(plan, store, pool, arbiter, progress, settings)
 

@@ -120,8 +120,9 @@ class Progress:
             self.tick()
 
     def finish(self, stage: str) -> None:
-        """A stage that is not made of specs has ended."""
-        self._stages[stage].ended = time.monotonic()
+        """A stage that is not made of specs has ended; one so short that no step of it was seen is not shown."""
+        if stage in self._stages:
+            self._stages[stage].ended = time.monotonic()
 
     def say(self, text: str) -> None:
         """A line that stays."""

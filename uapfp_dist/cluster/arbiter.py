@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.pipeline.arbiter import Arbiter
@@ -17,6 +17,7 @@ from uapfp_dist.store import Store
 from uapfp_dist.types import Outcome
 
 POLL_SECONDS = 1.0
+PROGRESS_SECONDS = 60.0
 BEGIN_SECONDS = 300.0
 MOST_LIVES = 4
 """Arbiters that one evaluation may need: the node of one may leave, as any other."""
@@ -25,8 +26,8 @@ MOST_LIVES = 4
 class _Actor:
     """Runs the arbiter; a user's error comes back as a value."""
 
-    def __init__(self, plan: Plan, storage: str, tracker: Callable[[], Tracker], threads: int) -> None:
-        self._make = lambda: Arbiter(plan, Store(storage), tracker(), threads)
+    def __init__(self, plan: Plan, storage: str, tracker: Callable[[], Tracker]) -> None:
+        self._make = lambda: Arbiter(plan, Store(storage), tracker())
         self._arbiter: Arbiter | None = None
         self._draws = plan.config.verdict.n_draws
 
@@ -51,16 +52,13 @@ class RayArbiter:
         plan: what is evaluated.
         storage: the store's URL.
         tracker: makes the tracker, inside the actor.
-        threads: draws fitted at a time.
         progress: told of the draws.
     """
 
-    def __init__(
-        self, plan: Plan, storage: str, tracker: Callable[[], Tracker], threads: int, progress: Progress
-    ) -> None:
+    def __init__(self, plan: Plan, storage: str, tracker: Callable[[], Tracker], progress: Progress) -> None:
         options: dict[str, Any] = {"num_cpus": 0, "max_restarts": 0, "concurrency_groups": {"watch": 1}}
         remote: Any = ray.remote(**options)(_Actor)
-        self._make = lambda: remote.remote(plan, storage, tracker, threads)
+        self._make = lambda: remote.remote(plan, storage, tracker)
         self._progress = progress
         self._actor: Any = self._make()
         self._calls: list[tuple[str, Any]] = []
@@ -116,6 +114,7 @@ class RayArbiter:
             except RayActorError:
                 if not lives_left:
                     raise
+                ray.kill(self._actor)  # it may only have been out of reach, and there is one writer at a time
                 self._actor = self._make()
                 self._pending = [self._actor.call.remote(*call) for call in self._calls]
         raise AssertionError
@@ -129,22 +128,31 @@ class RayArbiter:
         return str(result)
 
     def _judge(self, context: Mapping[str, Any]) -> Report:
-        result: Any = None
-        for reference in [*self._pending, self._actor.call.remote("judge", context)]:
-            result = self._wait(reference)
-            if isinstance(result, UserError):
-                raise result
+        judged = self._actor.call.remote("judge", context)
+        for reference in self._pending:
+            try:
+                self._heard(reference)
+            except RayTaskError as error:  # what it could not keep or read then, `judge` reads again
+                self._progress.say(f"arbiter: {str(error).splitlines()[-1]}; judging goes on")
+        result = self._heard(judged)
         self._pending = []
         self._progress.finish("judge")
         assert isinstance(result, Report)
         return result
 
+    def _heard(self, reference: ray.ObjectRef) -> Any:
+        result = self._wait(reference)
+        if isinstance(result, UserError):
+            raise result
+        return result
+
     def _wait(self, reference: ray.ObjectRef) -> Any:
+        """The answer, however long it takes. An actor whose host is lost says nothing until Ray declares it dead."""
         while True:
-            try:
+            with contextlib.suppress(GetTimeoutError):
                 return ray.get(reference, timeout=POLL_SECONDS)
-            except GetTimeoutError:
-                self._progress.step("judge", *ray.get(self._actor.progress.remote(), timeout=60))
+            with contextlib.suppress(GetTimeoutError):
+                self._progress.step("judge", *ray.get(self._actor.progress.remote(), timeout=PROGRESS_SECONDS))
 
     def close(self, status: str) -> None:
         """Close the run as `status` and end the actor, within seconds."""

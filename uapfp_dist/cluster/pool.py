@@ -17,7 +17,7 @@ from uapfp_dist.specs import Spec
 from uapfp_dist.types import Failed, Outcome
 
 PATIENCE_SECONDS = 1800.0
-"""How long work waits while nothing is being done: machines take minutes to start, spot capacity longer to come back."""
+"""How long work waits while nothing is done: machines take minutes to start, spot capacity longer to come back."""
 MAX_TRIES = 3
 """Workers that may die over one spec, or errors that may pass, before it counts as failed."""
 MAX_LOSSES = 10
@@ -85,7 +85,7 @@ class RayPool:
         """Outcomes ready within `timeout` seconds; workers come, go and are replaced on the way.
 
         Raises:
-            UserError: what a worker found wrong with storage, data or the input; no worker for the work for half an hour.
+            UserError: what a worker found wrong with storage, data or the input; half an hour without a worker.
         """
         self._crew.grow({share: len(queue) for share, queue in self._queues.items() if queue})
         self._assign()

@@ -112,6 +112,7 @@ class RayRecorder:
         try:
             body: dict[str, Any] = self._call("finish", died, context)
         except RayActorError:
+            ray.kill(self.actor)  # it may only have been out of reach, and there is one writer at a time
             self.actor = self._make()
             self._call("begin", *self._begun, timeout=BEGIN_SECONDS)
             body = self._call("finish", died, context)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +28,7 @@ from uapfp_dist.science.fingerprint.methods import Candidate
 from uapfp_dist.science.fingerprint.panel import Panel
 from uapfp_dist.science.scoring import Scored, ScoredDraw, score_draw
 from uapfp_dist.specs import JUDGING_VERSION, ModelSpec, content_id
-from uapfp_dist.store import Artifact, Store
+from uapfp_dist.store import Artifact, Store, TornArtifactError
 from uapfp_dist.types import Failed, Outcome, Probe
 
 
@@ -38,7 +39,8 @@ class Arbiter:
         plan: what is evaluated.
         store: where answers are read and scores are kept, so that a draw is fitted once in all runs.
         tracker: where results are shown.
-        threads: draws fitted at a time, each in one thread: the number does not change a result.
+        threads: draws fitted at a time, each in one thread: the number does not change a result. None: the CPUs of
+            this machine that this process may use, whatever else a cluster has.
         told: hears `progress()` whenever it has changed, from any thread.
     """
 
@@ -47,12 +49,12 @@ class Arbiter:
         plan: Plan,
         store: Store,
         tracker: Tracker,
-        threads: int = 1,
+        threads: int | None = None,
         told: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         torch.set_num_threads(1)
         self._told = told
-        self.plan, self.store, self.threads = plan, store, threads
+        self.plan, self.store, self.threads = plan, store, threads or _own_cpus()
         self._tracker, self._live = tracker, Live(tracker)
         self._settings: dict[str, str] = {}
         self._failed: list[Failed] = []
@@ -143,7 +145,10 @@ class Arbiter:
         answers = [read_answers(self.store.get("answers", plan.answer(m).id)) for m in members]
         probe = read_probe(self.store.get("probe", plan.probe.id))
         panel = Panel.of(members, answers, probe, plan.probe, plan.config.verdict.formats)
-        accuracy = tuple(float(self._card(m.spec.id)["accuracy"]) for m in members)
+        try:
+            accuracy = tuple(float(self._card(m.spec.id)["accuracy"]) for m in members)
+        except (TornArtifactError, FileNotFoundError) as error:
+            raise UserError(f"expected every model whole, found one torn or gone ({error}); run again") from error
         return panel, Panelists(tuple(members), accuracy, tuple(answers)), probe
 
     def fit(self, panel: Panel) -> list[ScoredDraw]:
@@ -210,6 +215,11 @@ class Arbiter:
         """Close the run of an evaluation that came to nothing; `publish` has closed a finished one."""
         if status != "FINISHED":
             self._live.end(status)
+
+
+def _own_cpus() -> int:
+    """Where the system cannot tell which are this process's (not Linux), all of the machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def write_draw(scored: ScoredDraw) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
