@@ -11,19 +11,26 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
+from uapfp_dist.pipeline.own import OwnNet, is_import_path
 from uapfp_dist.science.blackbox import ask
 from uapfp_dist.science.zoo import build
 
 
 class Served(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc]
-    """A net of `science.zoo`."""
+    """A net of `science.zoo`, or of the owner's code."""
 
     def load_context(self, context: Any) -> None:
         """Once, before the first question."""
         torch.set_num_threads(1)
         self._config = context.model_config
         shape, n_classes, width = self._config["shape"], self._config["n_classes"], self._config["width"]
-        self._net = build(self._config["architecture"], tuple(shape), n_classes, width, 0, torch.device("cpu"))
+        name, shape = self._config["architecture"], tuple(shape)
+        own = is_import_path(name)
+        self._net = (
+            OwnNet(name, shape, n_classes).eval()
+            if own
+            else build(name, shape, n_classes, width, 0, torch.device("cpu"))
+        )
         self._net.load_state_dict(load_file(context.artifacts["weights"]))
 
     def predict(self, context: Any, model_input: Any, params: Any = None) -> list[Any]:

@@ -27,7 +27,7 @@ from uapfp_dist.suspects import SuspectConfig
 from uapfp_dist.verification.asking import Asking
 from uapfp_dist.verification.kit import Kit, load_kit
 from uapfp_dist.verification.page import as_text, metrics_of, write_verdict
-from uapfp_dist.verification.verify import Case, Spread, load_suspects, replay, verify
+from uapfp_dist.verification.verify import Case, Spread, load_suspects, replay, transcript_path, verify
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _record(uri: str | None, out: Path, kit: Kit, cases: Sequence[Case]) -> None
     for case in cases:
         tracker.suspect(case.verdict.name, *metrics_of(case))
     with tempfile.TemporaryDirectory() as folder:
-        for file in (*out.glob("verdict.*"), *out.glob("*.transcript.jsonl")):
+        for file in (*out.glob("verdict.*"), *(transcript_path(out, case.verdict.name) for case in cases)):
             shutil.copy(file, folder)
         tracker.folder(Path(folder))
     tracker.end("FINISHED")

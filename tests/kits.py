@@ -63,7 +63,7 @@ def make_test_kit(
         clean=torch.arange(10),
         info={
             "alpha": alpha,
-            "decided_by": {fmt: {"method": method} for fmt in FORMATS},
+            "decided_by": {fmt: {"method": method, "why": "by hand"} for fmt in FORMATS},
             "models": rows,
             "limits": ["A kit of a test."],
             **info,

@@ -21,7 +21,7 @@ from uapfp_dist.verification.transcript import Ledger, Transcript, read_transcri
 
 IMAGES = torch.arange(200, dtype=torch.uint8).view(200, 1, 1, 1)
 WANTED = torch.arange(0, 200, 2)
-BEGIN = {"kit": "a" * 64, "suspect": {"name": "s"}}
+BEGIN = {"kit": "a" * 64, "suspect": {"name": "s"}, "max_queries": None}
 
 
 @pytest.fixture(autouse=True)
@@ -230,6 +230,34 @@ def test_what_earlier_runs_spent_counts(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="max-queries"):
         ask(suspect, tmp_path / "t", Asking(max_queries=before + 10))
     assert suspect.calls == []
+
+
+def test_what_was_paid_for_is_kept_when_another_request_ends_it(tmp_path: Path) -> None:
+    """Answers that were on their way come late, but not too late."""
+
+    class Slow(Recorder):
+        def ask(self, images: Tensor, timeout: float) -> list[Any]:
+            answers = super().ask(images, timeout)
+            time.sleep(0.3)
+            return answers
+
+    suspect = Slow({2: UserError("401")})
+    with pytest.raises(UserError, match="401"):
+        ask(suspect, tmp_path / "t", Asking(concurrency=4))
+    records = [json.loads(line)["record"] for line in (tmp_path / "t").read_text().splitlines()]
+    assert sorted(Ledger(records).answers) == sorted(i for n, call in enumerate(suspect.calls) if n != 1 for i in call)
+
+
+@pytest.mark.parametrize("error", [UserError("401"), TransientError("busy", after=1e6), TooLargeError("413")])
+def test_what_is_asked_twice_cannot_hold_up_a_verdict(error: Exception, tmp_path: Path) -> None:
+    """Everything wanted is answered; the endpoint is gone for good, then the budget is smaller than what was spent."""
+    one, n = Asking(batch_size=1), len(WANTED)
+    ledger = ask(Recorder(dict.fromkeys(range(n + 1, n + 99), error)), tmp_path / "t", one)
+    assert right(ledger)
+    ask(Recorder(), tmp_path / "cut", one)
+    lines = (tmp_path / "cut").read_bytes().splitlines(keepends=True)
+    (tmp_path / "cut").write_bytes(b"".join(lines[: 1 + 2 * n]))
+    assert right(ask(Recorder(), tmp_path / "cut", Asking(max_queries=50)))
 
 
 def test_a_finished_transcript_asks_nothing(tmp_path: Path) -> None:

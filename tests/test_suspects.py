@@ -139,6 +139,8 @@ def test_logits_become_probabilities() -> None:
         ("top2", [["a", 0.5], ["a", 0.2]], "named twice"),
         ("top2", [["z", 0.5], ["a", 0.2]], "one of the kit's classes"),
         ("top2", [0.5, 0.2], "expected pairs"),
+        ("top2", [], "got none"),
+        ("top2", {}, "got none"),
         ("label", 5, "one of the kit's classes"),
         ("label", -1, "one of the kit's classes"),
         ("label", 1.5, "one of the kit's classes"),
@@ -247,9 +249,31 @@ def test_secrets_stay_out_of_files(monkeypatch: pytest.MonkeyPatch) -> None:
         config = SuspectConfig(at=f"{endpoint.url}/invocations?key=hush", headers={"Authorization": "env:MY_TOKEN"})
         ask(config)
     assert seen == ["hush"]
-    assert "hush" not in json.dumps(described(config))
+    assert "hush" not in json.dumps(described(config)) + config.called
+    refused = serving(serve(trained(0)), lambda exchange: bool(exchange.send(401, b"no") or True))
+    with refused as endpoint, pytest.raises(UserError, match="401") as caught:
+        ask(SuspectConfig(at=f"{endpoint.url}/invocations?key=hush"))
+    assert "hush" not in str(caught.value)
+    monkeypatch.setenv("MY_TOKEN", "hush\n")
+    with pytest.raises(UserError, match="one line of printable") as caught:
+        open_suspect(config, SHAPE, 10)
+    assert "hush" not in str(caught.value)
     with pytest.raises(UserError, match="not set"):
         open_suspect(SuspectConfig(at="http://h", headers={"A": "env:NO_SUCH_VARIABLE"}), SHAPE, 10)
+
+
+def test_another_file_of_that_name_is_another_suspect(tmp_path: Path) -> None:
+    """A verdict must not rest on the answers of two models."""
+    path = tmp_path / "private" / "m.onnx"
+    path.parent.mkdir()
+    told = []
+    for content in (b"one", b"two"):
+        path.write_bytes(content)
+        told.append(described(SuspectConfig(at=str(path))))
+    assert told[0] != told[1]
+    assert "private" not in json.dumps(told) + SuspectConfig(at=str(path)).called
+    queries = [described(SuspectConfig(at=f"http://h/invocations?model={name}")) for name in "ab"]
+    assert queries[0] != queries[1]
 
 
 # ---------------------------------------------------------------- hostile input
@@ -294,6 +318,7 @@ def test_an_answer_of_10_gb_is_not_read(fault: Any) -> None:
         (503, b"", {"Retry-After": "7"}, TransientError, "503"),
         (200, b'{"predictions": [1]}', {}, TransientError, "expected 7 answers, got 1"),
         (200, b"[" * 100_000, {}, TransientError, "no JSON"),
+        (200, b'{"predictions": ' + b"[" * 900 + b"]" * 900 + b"}", {}, TransientError, "nested more than"),
         (200, b'{"predictions": 3}', {}, TransientError, "got int"),
         (200, b"\x1f\x8b", {"Content-Encoding": "gzip"}, UserError, "compressed"),
     ],

@@ -1,5 +1,6 @@
 """From a kit and a suspect to a verdict: over HTTP, by several suspects at once, resumed, replayed, shown."""
 
+import hashlib
 import importlib.util
 import json
 import shutil
@@ -171,6 +172,76 @@ def test_a_small_budget_buys_what_decides(tmp_path: Path) -> None:
     assert "not tried" in " ".join(case.verdict.findings)
 
 
+def test_what_is_asked_is_settled_by_the_first_run(tmp_path: Path) -> None:
+    """More budget after a look at the answers must not buy another test."""
+    with serving(serve(trained(0))) as endpoint:
+        small = judged(endpoint, tmp_path, "uap", how=Asking(max_queries=20))
+        asked = endpoint.images
+        large = judged(endpoint, tmp_path, "uap", how=Asking(max_queries=300))
+        assert endpoint.images == asked <= 20
+    assert small.to_json() == large.to_json()
+    assert small.sha256 == large.sha256
+    assert small.verdict.decided_by == "weighted_errors"
+    assert "fewer than half of the views" in small.verdict.decided_because
+
+
+def test_a_dropped_request_at_a_tight_budget_says_what_is_needed(tmp_path: Path) -> None:
+    """And a resumed run with just that comes to the verdict of a good endpoint."""
+
+    def second_dropped(exchange: Exchange) -> bool:
+        if exchange.number == 2:
+            exchange.reset()
+        return exchange.number == 2
+
+    with serving(serve(trained(0)), second_dropped) as endpoint:
+        with pytest.raises(UserError, match="at least") as error:
+            judged(endpoint, tmp_path, how=Asking(max_queries=20))
+        needed = int(str(error.value).split("at least ")[1].split()[0])
+        case = judged(endpoint, tmp_path, how=Asking(max_queries=needed))
+        assert case.ledger.queries == endpoint.images == needed
+    with serving(serve(trained(0))) as endpoint:
+        assert judged(endpoint, tmp_path / "good", how=Asking(max_queries=20)).verdict.p_value == case.verdict.p_value
+
+
+def forged(out: Path, path: Path, change: Any) -> Path:
+    """A transcript with a good chain of digests over changed records."""
+    records = [json.loads(line)["record"] for line in transcript_path(out, "s").read_text().splitlines()]
+    changed = change(records) or records
+    last, lines = "", []
+    for record in changed:
+        body = json.dumps(record).encode()
+        last = hashlib.sha256(last.encode() + body).hexdigest()
+        lines.append(b'{"sha256": "' + last.encode() + b'", "record": ' + body + b"}\n")
+    path.write_bytes(b"".join(lines))
+    return path
+
+
+def test_a_replay_wants_just_what_the_kit_asks(tmp_path: Path) -> None:
+    """Neither a choice of favourable images nor nonsense with a good chain of digests is evidence."""
+    kit = toy_kit()
+    with serving(serve(trained(0))) as endpoint:
+        judged(endpoint, tmp_path)
+
+    def few(records: list[Any]) -> list[Any]:
+        return [*records[:3], records[-1]]
+
+    changes = {
+        "just the images": few,
+        "larger": lambda records: records[0].update(max_queries=20),
+        "who was asked": lambda records: records[0].pop("judged") and None,
+        "who was asked ": lambda records: records[0]["judged"].update(alpha="x"),
+        "who was asked  ": lambda records: records[0]["suspect"].update(classes=[[1]]),
+        "a record in line 2": lambda records: [records[0], [3], *records[2:]],
+        "a record in line 3": lambda records: [*records[:2], {"no": "kind"}, *records[3:]],
+        "records of batches": lambda records: records[2].pop("answers") and None,
+    }
+    for said, change in changes.items():
+        path = forged(tmp_path, tmp_path / "forged", change)
+        with pytest.raises(UserError, match="just the images" if said == "larger" else said.strip()):
+            replay(kit, [path])
+    assert replay(kit, [forged(tmp_path, tmp_path / "same", lambda records: None)])
+
+
 # ---------------------------------------------------------------- what is shown
 
 
@@ -281,6 +352,15 @@ def test_a_list_of_suspects(tmp_path: Path) -> None:
         ("3", "JSON list"),
         ("[3]", "JSON list"),
         ("{", "JSON list"),
+        ('[{"at": "http://a", "layout": "nhwc"}]', "layout: expected one of NCHW, NHWC, flat, got 'nhwc'"),
+        ('[{"at": "http://a", "scale": "255"}]', "scale: expected one of"),
+        ('[{"at": "http://a", "channels": "bgr"}]', "channels: expected one of"),
+        ('[{"at": 5}]', "at: expected str, got 5"),
+        ('[{"at": "http://a", "name": 3}]', "name: expected str"),
+        ('[{"at": "http://a", "output": 3}]', "output: expected str"),
+        ('[{"at": "http://a", "width": "x"}]', "width: expected int"),
+        ('[{"at": "http://a", "headers": "x"}]', "headers: expected dict"),
+        ('[{"at": "http://a", "headers": {"A": 1}}]', "headers: expected an object"),
     ):
         path.write_text(text)
         with pytest.raises(UserError, match=said):

@@ -1,9 +1,10 @@
 """Suspects by protocol. To add one: a file with a class that can `ask`, a line in SUSPECTS."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 from uapfp_dist.errors import UserError, known
@@ -62,6 +63,17 @@ class SuspectConfig:
     headers: dict[str, str] = field(default_factory=dict)
     """HTTP headers, such as Authorization env:MY_TOKEN: `env:` takes the value from the environment, into no file."""
 
+    def __post_init__(self) -> None:
+        """Raises UserError for a field of another type or choice: nothing is guessed of how a suspect is asked."""
+        for name, hint in get_type_hints(type(self)).items():
+            value, origin = getattr(self, name), get_origin(hint)
+            if origin is Literal and value not in get_args(hint):
+                raise UserError(f"{name}: expected one of {', '.join(get_args(hint))}, got {value!r:.60}")
+            if origin is not Literal and not isinstance(value, dict if origin is dict else hint):
+                raise UserError(f"{name}: expected {getattr(hint, '__name__', hint)}, got {value!r:.60}")
+        if not all(isinstance(text, str) for pair in self.headers.items() for text in pair):
+            raise UserError("headers: expected an object from names to values, all of them strings")
+
     @property
     def form(self) -> InputForm:
         """How images are sent."""
@@ -69,8 +81,12 @@ class SuspectConfig:
 
     @property
     def called(self) -> str:
-        """The name, or one made from the address."""
-        return self.name or self.at.removeprefix("http://").removeprefix("https://").rstrip("/")
+        """The name, or one made from the address without what may be private: a query string, local folders."""
+        if self.name or self.protocol == "python":
+            return self.name or self.at
+        if self.protocol in LOCAL:
+            return Path(self.at).name
+        return _public(self.at).removeprefix("http://").removeprefix("https://").rstrip("/")
 
     @property
     def protocol(self) -> str:
@@ -85,6 +101,9 @@ class SuspectConfig:
         is_function = function.isidentifier() and all(part.isidentifier() for part in module.split("."))
         return "python" if is_function else "weights"
 
+
+LOCAL = ("onnx", "weights")
+"""Protocols whose address is a file."""
 
 Opener = Callable[[SuspectConfig, tuple[int, int, int], int], Suspect]
 """(config, shape of the kit's images, number of classes) to a suspect."""
@@ -123,10 +142,18 @@ def open_suspect(config: SuspectConfig, shape: tuple[int, int, int], n_classes: 
 
 
 def described(config: SuspectConfig) -> dict[str, Any]:
-    """What decides the answers, as JSON for the transcript: no header's value, no query string, no local path."""
-    local = config.protocol in ("onnx", "weights")
+    """What decides the answers, as JSON for the transcript: no header's value, no query string, no local path.
+
+    A file is known by its digest; of a query string, which may hold a key, a few digits of its digest are
+    told: they tell it from another one.
+    """
+    local, query = config.protocol in LOCAL, urlsplit(config.at).query
+    file = Path(config.at).expanduser()
     return {
-        "at": Path(config.at).name if local else config.at.partition("?")[0],
+        "at": file.name if local else _public(config.at),
+        "file_sha256": hashlib.sha256(file.read_bytes()).hexdigest() if local else "",
+        "query": hashlib.sha256(query.encode()).hexdigest()[:8] if query else "",
+        "width": config.width if config.protocol == "weights" else 0,
         "kind": config.protocol,
         "output": config.output,
         "layout": config.layout,
@@ -135,3 +162,7 @@ def described(config: SuspectConfig) -> dict[str, Any]:
         "architecture": config.architecture,
         "headers": sorted(config.headers),
     }
+
+
+def _public(url: str) -> str:
+    return url.partition("?")[0]

@@ -106,6 +106,8 @@ class OutputForm:
         if not self.output.startswith("top"):
             if len(found) != len(row):
                 raise UnreadableError(f"expected {len(row)} classes, got {len(found)}")
+        elif not found:
+            raise UnreadableError("expected classes with confidences, got none")
         else:
             found = dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))[: int(self.output[3:])])
         for place, value in found.items():

@@ -8,6 +8,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import socket
 import ssl
 import threading
@@ -24,6 +25,9 @@ AGAIN = (408, 425, 429, 500, 502, 503, 504)
 """Statuses after which asking again may help."""
 LEAST_BYTES, BYTES_PER_IMAGE = 1 << 20, 1 << 16
 """An answer may have the first and, for every image, the second: a thousand classes take 20 kB."""
+
+DEEPEST = 20
+"""Lists and objects within one another in an answer."""
 
 
 class Endpoint:
@@ -42,12 +46,14 @@ class Endpoint:
             parts = urlsplit(url)
             self._port = parts.port
         except ValueError as error:
-            raise UserError(f"suspect {url!r}: expected a URL ({error}); mend it") from error
+            raise UserError(f"suspect: expected a URL ({error}); mend it") from error
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UserError(f"suspect {url!r}: expected http:// or https:// and a host; nothing else is opened")
+            raise UserError(
+                f"suspect {url.partition('?')[0]!r}: expected http:// or https:// and a host; nothing else is opened"
+            )
         if parts.username or parts.password:
             raise UserError("suspect: expected a URL without a password; use a header with a value env:NAME")
-        self.url = url
+        self.url = url.partition("?")[0]  # the rest may hold a key; this stands in messages and transcripts
         self._host, self._secure = parts.hostname, parts.scheme == "https"
         self.path = parts.path
         self._query = f"?{parts.query}" if parts.query else ""
@@ -88,12 +94,15 @@ class Endpoint:
             watch.cancel()
             line.close()
         try:
-            return json.loads(text)
+            found = json.loads(text)
         except (ValueError, RecursionError) as error:
             late_too = (
                 f"no answer within {timeout:.3g} s" if late.is_set() else f"an answer that is no JSON ({_line(error)})"
             )
             raise TransientError(late_too) from error
+        if _deep(found):
+            raise TransientError(f"an answer nested more than {DEEPEST} deep")
+        return found
 
     def _connect(self, timeout: float) -> http.client.HTTPConnection:
         context = ssl.create_default_context() if self._secure else None
@@ -123,7 +132,7 @@ class Endpoint:
         if status in AGAIN:
             raise TransientError(f"HTTP {status}", after=_seconds(response.getheader("Retry-After")))
         if 300 <= status < 400:
-            to = _line(response.getheader("Location") or "nowhere")
+            to = _line((response.getheader("Location") or "nowhere").partition("?")[0])
             raise UserError(
                 f"suspect {self.url}: expected answers, got a redirect to {to}; it is not followed: check that "
                 "host and name it yourself"
@@ -151,6 +160,15 @@ def _read(response: http.client.HTTPResponse, limit: int) -> bytes:
     return text
 
 
+def _deep(found: Any) -> bool:
+    """Whether a JSON value is nested too deeply to be written down again."""
+    level = [found]
+    for _ in range(DEEPEST):
+        items = [item for item in level if isinstance(item, list | dict)]
+        level = [child for item in items for child in (item.values() if isinstance(item, dict) else item)]
+    return any(isinstance(item, list | dict) for item in level)
+
+
 def _cut(line: socket.socket, late: threading.Event) -> None:
     """End a connection under the hands of whoever waits on it: timeouts of single reads never fire on a slow drip."""
     late.set()
@@ -159,10 +177,12 @@ def _cut(line: socket.socket, late: threading.Event) -> None:
 
 
 def _secret(name: str, value: str) -> str:
-    if not value.startswith("env:"):
-        return value
-    if (found := os.environ.get(value[4:])) is None:
+    """A header's value. What is wrong with one is told without it."""
+    found = os.environ.get(value[4:]) if value.startswith("env:") else value
+    if found is None:
         raise UserError(f"header {name}: expected the environment variable {value[4:]}, it is not set; export it")
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not re.fullmatch(r"[\t\x20-\x7e]*", found):
+        raise UserError(f"header {name!r:.40}: expected a name and a value in one line of printable ASCII; mend it")
     return found
 
 

@@ -31,7 +31,7 @@ class Asking:
 
     max_queries: int | None = None
     """Images that may be sent in all, tries without an answer and earlier runs counted (default: twice what
-    the kit wants)."""
+    the kit wants). What is asked is settled by the first run: more, later, allows for more tries at the same."""
     batch_size: int = 64
     """Images in one request at most."""
     concurrency: int = 1
@@ -72,7 +72,9 @@ def questions(wanted: Tensor, seed: int) -> tuple[list[int], list[int]]:
 
 
 def ask_all(suspect: Suspect, images: Tensor, wanted: Tensor, transcript: Transcript, how: Asking) -> None:
-    """Ask until the transcript holds an answer to every wanted image, and a second one to some if the budget allows.
+    """Ask until the transcript holds an answer to every wanted image, and a second one to some if all goes well.
+
+    A finished transcript stays as it is.
 
     Args:
         suspect: whom to ask.
@@ -84,7 +86,8 @@ def ask_all(suspect: Suspect, images: Tensor, wanted: Tensor, transcript: Transc
     Raises:
         UserError: budget, time or patience at an end, or the suspect refuses; the transcript keeps what came.
     """
-    _Errand(suspect, images, wanted, transcript, how).run()
+    if not transcript.finished:
+        _Errand(suspect, images, wanted, transcript, how).run()
 
 
 @dataclass(frozen=True)
@@ -103,9 +106,11 @@ class _Errand:
         ledger = Ledger(transcript.records)
         order, again = questions(wanted, how.seed)
         self._n_wanted = len(order)
-        self._todo = deque(i for i in order if i not in ledger.answers)
+        self._missing = {i for i in order if i not in ledger.answers}
+        self._todo = deque(i for i in order if i in self._missing)
         self._again = deque(i for i in again if len(ledger.answers.get(i, ())) < 2)
-        self._left = (2 * len(order) + N_REPEATS if how.max_queries is None else how.max_queries) - ledger.queries
+        self._budget = 2 * len(order) + N_REPEATS if how.max_queries is None else how.max_queries
+        self._left = self._budget - ledger.queries
         self._size, self._largest = min(FIRST_BATCH, how.batch_size), how.batch_size
         self._successes, self._successes_to_grow = 0, 1
         self._failures = 0
@@ -114,30 +119,50 @@ class _Errand:
         self._running: dict[Future[list[Any]], _Request] = {}
 
     def run(self) -> None:
-        """Until nothing is left to ask."""
+        """Until nothing is left to ask. A failure of what is asked twice only ends that: no verdict hangs on it."""
+        patience = 0.0  # Ctrl-C ends at once
         try:
             while self._todo or self._again or self._running:
                 self._check()
                 self._start()
                 self._collect()
+        except UserError:
+            patience = self._how.timeout
+            if self._missing:
+                raise
         finally:
-            for request in self._running.values():
-                self._transcript.failed(request.batch, "given up", counts=True)
+            self._settle(patience)
         self._transcript.end(self._n_wanted)
+
+    def _settle(self, patience: float) -> None:
+        """What is under way has been paid for: its answers are kept if they come within `patience` seconds."""
+        seconds = min(patience, max(self._deadline - time.monotonic(), 0.0))
+        done, late = wait(self._running, timeout=seconds)
+        for future in done:
+            request = self._running.pop(future)
+            error = future.exception()
+            if error is None:
+                self._keep(request, future.result())
+            else:
+                self._transcript.failed(request.batch, str(error), counts=getattr(error, "sent", True))
+        for future in late:
+            self._transcript.failed(self._running.pop(future).batch, "given up", counts=True)
 
     def _check(self) -> None:
         """Stop when the rest cannot be had any more: what is left of the budget is not spent in vain."""
         if time.monotonic() >= self._deadline:
             raise self._stop(f"{self._how.total_timeout:g} s have passed (total-timeout)")
         if len(self._todo) > self._left:
-            raise self._stop(f"of the budget {self._left} queries are left, {len(self._todo)} are needed (max-queries)")
+            least = self._budget - self._left + len(self._todo)
+            raise self._stop(
+                f"of {self._budget} queries {max(self._left, 0)} are left (max-queries), at least {least} are needed"
+            )
         if not self._todo and not self._running:
             while len(self._again) > max(self._left, 0):
                 self._again.pop()
 
     def _stop(self, why: str) -> UserError:
-        missing = len(self._todo) + sum(len(r.images) for r in self._running.values() if r.queue is self._todo)
-        done = self._n_wanted - missing
+        done = self._n_wanted - len(self._missing)
         return UserError(
             f"{why}; {done} of {self._n_wanted} images are answered and kept: allow more and run it again to resume"
         )
@@ -178,8 +203,12 @@ class _Errand:
                 self._transcript.failed(request.batch, str(error), counts=True)
                 raise
             else:
-                self._transcript.answered(request.batch, answers)
+                self._keep(request, answers)
                 self._succeeded()
+
+    def _keep(self, request: _Request, answers: list[Any]) -> None:
+        self._transcript.answered(request.batch, answers)
+        self._missing.difference_update(request.images)
 
     def _succeeded(self) -> None:
         self._failures = 0

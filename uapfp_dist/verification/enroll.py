@@ -218,10 +218,11 @@ def _scorers(plan: Enrollment, panel: Panel, probe: Probe, rows: Sequence[_Row])
 def _decided(uap: Learnt, errors: Learnt) -> dict[str, Any]:
     """The method that tells training models apart better when they are left out; the uap where they tie."""
     found = {"uap": uap, "weighted_errors": errors}
+    shares = ", ".join(f"{name} {learnt.separation.caught:.0%}" for name, learnt in found.items())
     return {
         "method": max(found, key=lambda name: found[name].separation),
-        "why": "catches more stolen training models above every innocent one, each left out when it was judged; "
-        "then the larger AUC, then the wider gap",
+        "why": "of the stolen training models, each left out when it was judged, it put more above every innocent one "
+        f"({shares}; where they tie, the larger AUC, then the wider gap)",
         "training": {name: dataclasses.asdict(learnt.separation) for name, learnt in found.items()},
         "ways": {name: learnt.way for name, learnt in found.items()},
     }

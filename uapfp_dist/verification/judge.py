@@ -51,6 +51,8 @@ class SuspectVerdict:
     """Tolerated rate of false accusation over all of them."""
     decided_by: str
     """`uap` or `weighted_errors`, fixed at enrolment by cross-validation inside the training models."""
+    decided_because: str
+    """Why it does, in words."""
     similarity: float
     """Mean over views of the cosine to the victim, in [0, 1]; NaN when no view was answered whole."""
     similarity_std: float
@@ -227,8 +229,9 @@ class _Case:
             p_adjusted=p_adjusted,
             alpha=alpha,
             decided_by=self.method,
+            decided_because=self.kit.decided_because(self.format, int(self.scored.views.sum())),
             similarity=self.own["uap"],
-            similarity_std=float(views.std()) if len(views) > 1 else math.nan,
+            similarity_std=_rounded(float(views.std())) if len(views) > 1 else math.nan,
             p_value_uap=self.decisions["uap"].p_value,
             weighted_errors=self.own["weighted_errors"],
             p_value_weighted_errors=self.decisions["weighted_errors"].p_value,
@@ -257,7 +260,7 @@ class _Case:
         others = self.kit.similarity[self.format][rows][:, self.scored.views].flatten()
         if len(views) < 2 or len(others) < 2:
             return math.nan
-        return paper_t_test(views, others, numpy_rng("t", self.kit.digest))
+        return _rounded(paper_t_test(views, others, numpy_rng("t", self.kit.digest)))
 
     def _limits(
         self, missing: tuple[str, ...], power: dict[str, list[int]], alpha: float, n_suspects: int
@@ -283,6 +286,11 @@ class _Case:
         if self.suspect.fatal:
             said.append("The answers are not sane: no claim of piracy can rest on them.")
         return (*said, *self.kit.info.get("limits", ()))
+
+
+def _rounded(value: float) -> float:
+    """Another processor sums in another order; a replay there must print the same."""
+    return float(f"{value:.9g}")
 
 
 def _calibrates(row: dict[str, Any]) -> bool:

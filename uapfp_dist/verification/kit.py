@@ -96,6 +96,13 @@ class Kit:
         chosen: str = self.info["decided_by"][fmt]["method"]
         return chosen if 2 * n_whole >= self.views[fmt].shape[1] else "weighted_errors"
 
+    def decided_because(self, fmt: Format, n_whole: int) -> str:
+        """Why that method decides, in words; arguments as of `decided_by`."""
+        if 2 * n_whole < self.views[fmt].shape[1]:
+            return "fewer than half of the views are asked, or were answered, whole"
+        why: str = self.info["decided_by"][fmt]["why"]
+        return why
+
     def wanted(self, fmt: Format, max_queries: int | None) -> Tensor:
         """(W,) int64: the images to send to a suspect that answers `fmt`, W at most `max_queries`.
 
@@ -305,14 +312,15 @@ def _problem(kit: Kit) -> str:
     indices = [kit.clean, kit.natural, *kit.views.values()]
     if any(t.numel() == 0 or int(t.min()) < 0 or int(t.max()) >= q for t in indices):
         return "an index outside the images"
-    return ""
+    return "" if 0 <= int(kit.victim_labels.min()) <= int(kit.victim_labels.max()) < c else "a label that is no class"
 
 
 def _problem_of_info(kit: Kit) -> str:
     """The same for what is not a tensor and a verdict reads."""
     info = kit.info
     texts = [*kit.class_names, *info["limits"], *(row[key] for row in info["models"] for key in ROW)]
-    if not all(isinstance(text, str) for text in texts):
+    texts += [decided["why"] for decided in info["decided_by"].values()]
+    if not isinstance(info["limits"], list) or not all(isinstance(text, str) for text in texts):
         return "a text that is none"
     if any(row["part"] not in ("calibration", "test") for row in info["models"]):
         return "models that neither calibrate nor test"

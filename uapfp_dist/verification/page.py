@@ -102,6 +102,7 @@ def _lines(case: Case) -> list[str]:
         rows.append(
             f"  power of the kit  {power['caught']} of {power['of']} held-out stolen models caught with these images"
         )
+    rows.append(f"  {v.decided_by} decides    {v.decided_because}")
     if v.not_calibrated_against:
         rows.append(f"  not calibrated against {', '.join(v.not_calibrated_against)}")
     return rows + [f"  ! {finding}" for finding in v.findings]

@@ -146,8 +146,7 @@ def _agreement(kit: Kit, labels: Tensor, victim: Tensor) -> list[Finding]:
     mine, theirs = linear_sum_assignment(counts.numpy(), maximize=True)
     best = float(counts[mine, theirs].sum()) / len(labels)
     chance = float(victim.bincount(minlength=kit.n_classes).max()) / len(victim)
-    # Half of what the kit's own models reach, where it says so.
-    floor = max(chance + ABOVE_CHANCE * (1 - chance), 0.5 * float(kit.info.get("least_agreement_clean", 0.0)))
+    floor = chance + ABOVE_CHANCE * (1 - chance)
     # Half of what it misses is explained by names alone; noise gains little from being renamed.
     if best > floor and best - share > 0.5 * (1 - share) and best - share > ABOVE_CHANCE:
         example = next((int(a), int(b)) for a, b in zip(mine, theirs, strict=True) if a != b and counts[a, b] > 0)

@@ -18,6 +18,7 @@ _SUSPECT: dict[str, Any] = {
     "p_adjusted": {**_RATE, "description": "after Holm's correction over the suspects judged together"},
     "alpha": _RATE,
     "decided_by": {"enum": ["uap", "weighted_errors"]},
+    "decided_because": {"type": "string"},
     "similarity": {**_NUMBER_OR_NULL, "description": "mean over views of the cosine to the victim"},
     "similarity_std": _NUMBER_OR_NULL,
     "p_value_uap": _RATE_OR_NULL,

@@ -5,6 +5,7 @@ The verdict is a function of the kit and the transcripts. Who has both comes to 
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -116,6 +117,8 @@ def replay(kit: Kit, transcripts: Sequence[Path]) -> list[Case]:
     """
     records = {path: read_transcript(path, kit.digest) for path in transcripts}
     begins = [given[0] for given in records.values()]
+    if not all(_makes_sense(begin) for begin in begins):
+        raise UserError("transcript: expected who was asked and how in its first line, got something else")
     judged = begins[0]["judged"] if begins else {"names": []}
     names = [begin["suspect"]["name"] for begin in begins]
     if any(begin["judged"] != judged for begin in begins) or sorted(names) != sorted(judged["names"]):
@@ -148,25 +151,26 @@ def _ask(
     config: SuspectConfig,
 ) -> str:
     """Ask one suspect to the end. A user's error is a value here: the others are asked all the same."""
-    classes = load_classes(config.classes)
-    form = OutputForm(config.output, kit.class_names, classes)
-    begin = {
-        "kit": kit.digest,
-        "suspect": {"name": config.called, **described(config), "classes": classes},
-        "judged": {"names": list(names), "alpha": kit.alpha if alpha is None else alpha},
-        "seed": asking.seed,
-    }
     shape = (kit.images.shape[1], kit.images.shape[2], kit.images.shape[3])
     try:
-        wanted = kit.wanted(form.format, asking.max_queries)
         suspect = opener(config, shape, kit.n_classes)
+        begin = {
+            "kit": kit.digest,
+            "suspect": {"name": config.called, **described(config), "classes": load_classes(config.classes)},
+            "judged": {"names": list(names), "alpha": kit.alpha if alpha is None else alpha},
+            "seed": asking.seed,
+            "max_queries": asking.max_queries,
+        }
         transcript = Transcript(transcript_path(out, config.called), begin)
         try:
-            ask_all(suspect, kit.images, wanted, transcript, asking)
+            ask_all(suspect, kit.images, _wanted(kit, transcript.begin), transcript, asking)
         finally:
             transcript.close()
     except UserError as error:
         return str(error)
+    except Exception as error:  # a defect with one must neither look like silence nor end the others
+        logging.getLogger(__name__).exception("while asking %s", config.called)
+        return f"{type(error).__name__}: {error}"
     return ""
 
 
@@ -177,10 +181,7 @@ def _threads(task: Task, suspects: Sequence[SuspectConfig]) -> list[str]:
     found = ["given up"] * len(suspects)
 
     def one(i: int) -> None:
-        try:
-            found[i] = task(suspects[i])
-        except Exception as error:  # a defect of one must not look like silence
-            found[i] = f"{type(error).__name__}: {error}"
+        found[i] = task(suspects[i])
 
     threads = [Thread(target=one, args=(i,), daemon=True) for i in range(len(suspects))]
     for thread in threads:
@@ -191,13 +192,36 @@ def _threads(task: Task, suspects: Sequence[SuspectConfig]) -> list[str]:
 
 
 def _answered(kit: Kit, begin: dict[str, Any], ledger: Ledger) -> Answered:
-    suspect = begin["suspect"]
-    form = OutputForm(suspect["output"], kit.class_names, suspect["classes"])
-    if any(not isinstance(i, int) or not 0 <= i < len(kit.images) for i in ledger.answers):
-        raise UserError(f"transcript of {suspect['name']}: expected images of the kit, got others; take a whole one")
+    suspect, form = begin["suspect"], _form(kit, begin)
+    if ledger.answers.keys() != set(_wanted(kit, begin).tolist()):
+        raise UserError(
+            f"transcript of {suspect['name']}: expected answers to just the images that the kit asks of such a "
+            "suspect, got others; take a whole one"
+        )
     probabilities, findings = examine(kit, form, ledger.answers)
     fatal = any(finding.fatal for finding in findings)
     return Answered(suspect["name"], probabilities, form.format, tuple(f.text for f in findings), fatal)
+
+
+def _makes_sense(begin: dict[str, Any]) -> bool:
+    """What is read of a first record has the types it should have."""
+    suspect, judged, most = begin.get("suspect"), begin.get("judged"), begin.get("max_queries")
+    if not isinstance(suspect, dict) or not isinstance(judged, dict) or not isinstance(judged.get("names"), list):
+        return False
+    classes = suspect.get("classes")
+    named = [*classes.items()] if isinstance(classes, dict) else [[name] for name in classes or ()]
+    texts = [suspect.get("name"), suspect.get("output"), *judged["names"], *(text for row in named for text in row)]
+    numbers = isinstance(judged.get("alpha"), float) and (most is None or isinstance(most, int))
+    return numbers and all(isinstance(text, str) for text in texts) and isinstance(classes, list | dict | None)
+
+
+def _form(kit: Kit, begin: dict[str, Any]) -> OutputForm:
+    return OutputForm(begin["suspect"]["output"], kit.class_names, begin["suspect"]["classes"])
+
+
+def _wanted(kit: Kit, begin: dict[str, Any]) -> Tensor:
+    """(W,) int64: what a transcript that begins so asks, settled before the first answer."""
+    return kit.wanted(_form(kit, begin).format, begin["max_queries"])
 
 
 def _slug(name: str) -> str:
