@@ -134,6 +134,11 @@ def busy_at_first(n: int, after: str = "0") -> Fault:
     return fault
 
 
+def at_first(n: int, fault: Fault) -> Fault:
+    """A fault that ends after n requests."""
+    return lambda exchange: exchange.number <= n and fault(exchange)
+
+
 def hanging(exchange: Exchange) -> bool:
     """Never answers."""
     exchange.endpoint.freed.wait(60)

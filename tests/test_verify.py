@@ -65,13 +65,19 @@ FAULTS: dict[str, Any] = {
     "every third connection dropped": faults.every_third_dropped,
     "busy for a while": faults.busy_at_first(3),
     "small requests only": faults.too_large(8),
+    "hanging at first": faults.at_first(2, faults.hanging),
+    "truncated JSON at first": faults.at_first(3, faults.truncated),
+    "cut off at first": faults.at_first(3, faults.cut_short),
 }
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_faulty_endpoint_gets_the_verdict_of_a_good_one(name: str, tmp_path: Path) -> None:
     with serving(serve(trained(0))) as good, serving(serve(trained(0)), FAULTS[name]) as faulty:
-        plain, same = judged(good, tmp_path / "a"), judged(faulty, tmp_path / "b", how=Asking(max_queries=300))
+        plain, same = (
+            judged(good, tmp_path / "a"),
+            judged(faulty, tmp_path / "b", how=Asking(max_queries=300, timeout=1.0)),
+        )
     assert same.verdict == plain.verdict
     assert same.ledger.queries == faulty.images <= 300
 
@@ -87,6 +93,13 @@ def test_an_order_of_classes_that_changes_on_the_way_accuses_nobody(tmp_path: Pa
         case = judged(endpoint, tmp_path)
     assert case.verdict.claim == "inconclusive"
     assert "change from call to call" in " ".join(case.verdict.findings)
+
+
+def test_confidences_that_are_no_numbers_accuse_nobody(tmp_path: Path) -> None:
+    with serving(lambda images: [[None] * 10] * len(images)) as endpoint:
+        case = judged(endpoint, tmp_path)
+    assert case.verdict.claim == "inconclusive"
+    assert "not a finite number" in " ".join(case.verdict.findings)
 
 
 def test_a_process_that_is_killed_resumes(tmp_path: Path) -> None:

@@ -41,8 +41,8 @@ class SuspectConfig:
     FILE.safetensors, or module:function of your own code."""
     name: str = ""
     """In verdicts and file names (default: made from the address)."""
-    kind: Literal["auto", "mlflow", "oip", "onnx", "weights", "python"] = "auto"
-    """Protocol; auto: by what the address looks like."""
+    kind: str = "auto"
+    """Protocol: mlflow, oip, onnx, weights, python; auto: by what the address looks like."""
     output: str = "probabilities"
     """What it answers: probabilities, logits, top<k> (pairs of class and confidence), or label."""
     classes: Path | None = None
