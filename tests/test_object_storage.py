@@ -1,9 +1,12 @@
 """Artifacts in a bucket: as on a disk, in as few requests as can be, through busy servers and torn transfers."""
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
+import fsspec.implementations.memory
 import pytest
 import s3fs
 import torch
@@ -27,7 +30,9 @@ def s3() -> Iterator[S3]:
 @pytest.fixture
 def url(request: pytest.FixtureRequest, s3: S3, monkeypatch: pytest.MonkeyPatch) -> str:
     """A new folder in the bucket. Waits are short."""
-    monkeypatch.setattr(store_module, "WAITS", (0.01, 0.01))
+    monkeypatch.setattr(store_module, "OPENING_SECONDS", 0.05)
+    monkeypatch.setattr(store_module, "PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(store_module, "PAUSES", (0.01, 0.5))
     monkeypatch.setattr(store_module, "SIGHT_SECONDS", 0.3)
     return f"s3://{BUCKET}/{abs(hash(request.node.name))}"
 
@@ -142,13 +147,57 @@ def fresh(store: Store) -> Store:
 
 def test_tries_are_bounded(store: Store, s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
+    monkeypatch.setattr(store_module, "PATIENCE_SECONDS", 1.0)
     again = fresh(store)
     s3.failing = 10_000
     with s3.counting() as asked, pytest.raises(OSError, match="busy"):
         again.get("model", "k")
     s3.failing = 0
-    assert 3 <= len(asked) <= 30
+    assert 2 <= len(asked) <= 30
     assert again.intact("model", "k"), "and nothing was removed"
+
+
+class LibraryError(Exception):
+    """Of a driver's library: none of Python's."""
+
+
+@pytest.mark.parametrize("error", [OSError("busy"), LibraryError("no route")])
+def test_an_outage_of_minutes_is_waited_for(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a clock that sleeping moves. One that lasts comes to an end, as an error that may pass."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    store = Store("memory://outage")
+    put, back = store._fs.pipe_file, now[0] + 300.0
+
+    def away(*arguments: object) -> None:
+        if now[0] < back:
+            raise error
+        put(*arguments)
+
+    monkeypatch.setattr(store._fs, "pipe_file", away)
+    store.put("model", "k", TENSORS, {})
+    assert 300.0 <= now[0] < 330.0
+    assert store.intact("model", "k")
+    back = float("inf")
+    with pytest.raises(OSError, match=str(error)):
+        store.put("model", "other", TENSORS, {})
+    assert now[0] < 1000.0
+
+
+def test_an_address_that_does_not_answer_is_told_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the opening it may be misspelt."""
+    slept: list[float] = []
+    monkeypatch.setattr(time, "monotonic", lambda: sum(slept))
+    monkeypatch.setattr(time, "sleep", slept.append)
+
+    def away(*arguments: object, **named: object) -> None:
+        raise LibraryError("no route")
+
+    monkeypatch.setattr(fsspec.implementations.memory.MemoryFileSystem, "cat_file", away)
+    with pytest.raises(UserError, match="no route"):
+        Store("memory://away")
+    assert 5.0 < sum(slept) < 15.0
 
 
 @pytest.mark.parametrize(

@@ -292,6 +292,12 @@ Store({store.url!r}).put("model", "new", {{}}, {{}})
     assert store.intact("model", "k")
 
 
+def test_a_file_that_its_writer_renames_meanwhile_is_no_error(store: Store) -> None:
+    """Listed, and gone when it is looked at: as a link to nothing."""
+    Path(store.root, "model", f"new.safetensors.{32 * 'a'}.tmp").symlink_to("nowhere")
+    assert store.collect() == 0
+
+
 class Burglar:
     """Unpickling it leaves a trace."""
 

@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,8 +30,12 @@ from uapfp_dist.errors import UserError
 FORMAT = 1
 READERS = 8
 """Artifacts that are verified at a time; each is in memory while it is."""
-WAITS = (0.5, 2.0, 8.0)
-"""Seconds before a further try where a remote storage did not answer; its driver has had tries of its own by then."""
+OPENING_SECONDS = 10.0
+"""How long a remote storage that does not answer is asked again when it is opened: its address may be wrong."""
+PATIENCE_SECONDS = 600.0
+"""The same once it has been seen: an outage is waited for rather than a finished training thrown away."""
+PAUSES = (0.5, 20.0)
+"""Seconds before the second try, and at most; doubled in between. The driver has had tries of its own by then."""
 NO = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 """A storage's answers that another try would not change."""
 FOLDERLESS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oci", "oss"}
@@ -82,6 +87,7 @@ class Store:
         self._how_to_read = {"max_concurrency": 1} if "s3" in protocols else {}  # or it asks for the size first
         self._made: set[str] = set()
         self._verified: dict[str, tuple[str, ...]] = {}
+        self._patience = OPENING_SECONDS
         try:
             found = self._format()
         except Exception as error:  # drivers raise their libraries' own, such as NoCredentialsError
@@ -93,6 +99,7 @@ class Store:
             raise UserError(
                 f"storage {url}: expected artifacts of format {FORMAT}, found format {found}; choose another --storage"
             )
+        self._patience = PATIENCE_SECONDS
 
     def _format(self) -> Any:
         marker = f"{self.root}/store.json"
@@ -209,10 +216,13 @@ class Store:
             return 0
         root, before = Path(self.root), time.time() - LEFTOVER_SECONDS
         ours = (path for pattern in ("*.tmp", "*/*.tmp") for path in root.glob(pattern) if TEMPORARY.search(path.name))
-        old = [path for path in ours if path.stat().st_mtime < before]
-        for path in old:
-            path.unlink(missing_ok=True)
-        return len(old)
+        removed = 0
+        for path in ours:
+            with suppress(FileNotFoundError):  # its writer has renamed it meanwhile
+                if path.stat().st_mtime < before:
+                    path.unlink()
+                    removed += 1
+        return removed
 
     def _remove(self, path: str) -> None:
         try:
@@ -247,15 +257,25 @@ class Store:
             self._made.add(folder)
 
     def _patiently(self, call: Callable[[], T]) -> T:
-        """`call`, tried again a few times where a remote storage did not answer."""
-        for wait in () if self._local else WAITS:
+        """`call`, tried again for a while where a remote storage did not answer.
+
+        Raises:
+            OSError: no answer, whatever the driver calls that.
+        """
+        until = time.monotonic() + (0.0 if self._local else self._patience)
+        pause, longest = PAUSES
+        while True:
             try:
                 return call()
             except (*NO, ImportError, TypeError, ValueError):
                 raise
-            except Exception:  # drivers let their libraries' own errors through
-                time.sleep(wait)
-        return call()
+            except Exception as error:  # drivers let their libraries' own errors through
+                if time.monotonic() + pause > until:
+                    if isinstance(error, OSError):
+                        raise
+                    raise ConnectionError(f"{type(error).__name__}: {error}") from error
+            time.sleep(pause)
+            pause = min(2 * pause, longest)
 
 
 def _decode(raw: bytes, key: str) -> Artifact | None:
