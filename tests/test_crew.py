@@ -4,6 +4,7 @@ import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,7 @@ from uapfp_dist.cluster.packing import fits
 from uapfp_dist.cluster.pool import RayPool
 from uapfp_dist.errors import UserError
 from uapfp_dist.progress import Progress
-from uapfp_dist.types import Done
+from uapfp_dist.types import Done, Failed
 
 
 @dataclass(eq=False)
@@ -31,7 +32,7 @@ class FakeActor:
 
     @property
     def perform(self) -> Any:
-        return SimpleNamespace(remote=lambda spec: FakeReference(self, lambda: Done(spec, 0.0, "w")))
+        return SimpleNamespace(remote=lambda spec: FakeReference(self, lambda: self.cluster.perform(spec)))
 
 
 @dataclass(eq=False)
@@ -48,6 +49,7 @@ class FakeCluster:
     def __init__(self, gpus: int) -> None:
         self.gpus = gpus
         self.actors: list[FakeActor] = []
+        self.perform: Callable[[Any], Any] = lambda spec: Done(spec, 0.0, "w")
 
     def make(self, share: float) -> FakeActor:
         self.actors.append(FakeActor(share, self))
@@ -67,7 +69,7 @@ class FakeCluster:
 
 
 @pytest.fixture
-def pools(monkeypatch: pytest.MonkeyPatch) -> Callable[..., RayPool]:
+def pools(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Makes a pool on an imagined node with 16 CPUs and some GPUs; a spec is its share."""
 
     def make(gpus: int, **options: Any) -> RayPool:
@@ -88,7 +90,8 @@ def pools(monkeypatch: pytest.MonkeyPatch) -> Callable[..., RayPool]:
         monkeypatch.setattr(time, "sleep", lambda seconds: None)
         opening: Any = None
         share: Any = float
-        pool = RayPool(opening, share, 60.0, progress=Progress(0, io.StringIO()), **options)
+        pool: Any = RayPool(opening, share, 60.0, progress=Progress(0, io.StringIO()), **options)
+        pool.cluster = cluster
         return pool
 
     return make
@@ -106,7 +109,7 @@ def done(pool: Any, *specs: float) -> list[float]:
 @pytest.mark.parametrize("gpus", [1, 2])
 @pytest.mark.parametrize(("first", "second"), [(0.25, 1.0), (1.0, 0.25), (0.5, 2.0)])
 def test_workers_of_another_share_make_room(
-    first: float, second: float, gpus: int, elastic: bool, most: int | None, pools: Callable[..., RayPool]
+    first: float, second: float, gpus: int, elastic: bool, most: int | None, pools: Callable[..., Any]
 ) -> None:
     """The idle of a share that nothing waits for leave, however many they are."""
     if second > gpus:
@@ -117,7 +120,7 @@ def test_workers_of_another_share_make_room(
     assert done(pool, *[first, second] * 5) == sorted([first, second] * 5)
 
 
-def test_patience_ends_where_nothing_is_done(pools: Callable[..., RayPool], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_patience_ends_where_nothing_is_done(pools: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Though there are workers: none that could take what waits."""
     pool = pools(1)
     assert done(pool, *[0.25] * 4) == [0.25] * 4
@@ -126,3 +129,26 @@ def test_patience_ends_where_nothing_is_done(pools: Callable[..., RayPool], monk
     assert pool.size
     with pytest.raises(UserError, match="expected a worker within"):
         done(pool, 1.0)
+
+
+def test_another_try_of_what_may_pass_comes_after_a_rest(
+    pools: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three tries at once would all fall into the same short outage."""
+    now, tried = [0.0], list[float]()
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    pool = pools(1)
+
+    def away(spec: Any) -> Failed:
+        tried.append(now[0])
+        return Failed(spec, "OSError: away", transient=True)
+
+    pool.cluster.perform = away
+    pool.submit(1.0)
+    found: list[Any] = []
+    while not found and now[0] < 1000.0:
+        found = pool.wait(1.0)
+        now[0] += 1.0
+    assert [outcome.error for outcome in found] == ["OSError: away (3 times)"]
+    assert len(tried) == 3
+    assert all(later - earlier >= pool_module.REST_SECONDS for earlier, later in pairwise(tried))

@@ -184,7 +184,10 @@ def start_ray(**options: Any) -> None:
 
 def faults(folder: str) -> dict[str, Any]:
     """Everything at once, with a dependant of each, and bystanders."""
+    from uapfp_dist.cluster import pool
+
     start_ray(num_cpus=2)
+    pool.REST_SECONDS = 1.0
     bad = [Task(name) for name in ("die", "hang", "raise", "flaky")]
     return outcomes(
         [*bad, *(Task(f"after-{t.name}", (t,)) for t in bad), *(Task(f"fine-{i}") for i in range(4))], folder

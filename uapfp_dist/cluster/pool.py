@@ -20,6 +20,8 @@ PATIENCE_SECONDS = 1800.0
 """How long work waits while nothing is done: machines take minutes to start, spot capacity longer to come back."""
 MAX_TRIES = 3
 """Workers that may die over one spec, or errors that may pass, before it counts as failed."""
+REST_SECONDS = 20.0
+"""Before another try after an error that may pass: storage or memory may need a while."""
 MAX_LOSSES = 10
 """Nodes that may be lost under one spec: not its fault, but one that brings nodes down must come to an end."""
 
@@ -60,6 +62,7 @@ class RayPool:
         self._crew = Crew(opening, most, elastic, self._progress.say)
         self._queues: dict[float, deque[_Task]] = {}
         self._running: dict[ray.ObjectRef, _Task] = {}
+        self._resting: deque[tuple[float, _Task]] = deque()  # with the time at which each is queued again
         self._last_alive = time.monotonic()
         self.deaths = 0
         """Workers lost so far."""
@@ -87,6 +90,8 @@ class RayPool:
         Raises:
             UserError: what a worker found wrong with storage, data or the input; half an hour without a worker.
         """
+        while self._resting and self._resting[0][0] <= time.monotonic():
+            self._queue(self._resting.popleft()[1])
         self._crew.grow({share: len(queue) for share, queue in self._queues.items() if queue})
         self._assign()
         self._check_patience()
@@ -138,7 +143,7 @@ class RayPool:
             raise outcome
         if isinstance(outcome, Failed) and outcome.transient:
             task.tries += 1
-            yield from self._again(task, outcome)
+            yield from self._again(task, outcome, REST_SECONDS)
         else:
             yield outcome
 
@@ -169,10 +174,13 @@ class RayPool:
         self._progress.say(f"ray: worker {task.seat.name} lost ({task.spec.kind} {task.spec.id}): {why}")
         yield from self._again(task, Failed(task.spec, why, details=details))
 
-    def _again(self, task: _Task, failed: Failed) -> Iterator[Outcome]:
-        """Queue the task once more, a bounded number of times."""
+    def _again(self, task: _Task, failed: Failed, rest: float = 0.0) -> Iterator[Outcome]:
+        """Queue the task once more, in `rest` seconds, a bounded number of times."""
         if task.tries < MAX_TRIES and task.losses < MAX_LOSSES:
-            self._queue(task)
+            if rest:
+                self._resting.append((time.monotonic() + rest, task))
+            else:
+                self._queue(task)
         else:
             yield replace(failed, error=f"{failed.error} ({task.tries + task.losses} times)")
 
@@ -183,6 +191,7 @@ class RayPool:
             self._crew.lose(task.seat)
         self._running.clear()
         self._queues.clear()
+        self._resting.clear()
         self._crew.close()
 
 
