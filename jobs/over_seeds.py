@@ -16,9 +16,11 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from uapfp_dist.app import Surroundings, main, run
+from uapfp_dist.app import Surroundings, main, run, settle
 from uapfp_dist.config import Config, preset
 from uapfp_dist.errors import UserError
+from uapfp_dist.pipeline.plan import make_plan
+from uapfp_dist.science.data import load
 
 GROUPS = ("homologous", "other_victim", "same_data")
 
@@ -105,6 +107,7 @@ def job() -> None:
         chosen.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"out: expected a folder that can be made at {chosen.out} ({error.strerror})") from error
+    dataset = load(config.data.name, settle(chosen.surroundings).data_root, config.data.n_classes)
     reports = []
     for seed in chosen.seeds:
         path = chosen.out / f"{chosen.preset}-{seed}.json"
@@ -112,6 +115,8 @@ def job() -> None:
             body = run(config, chosen.preset, seed, chosen.surroundings)
             path.write_text(json.dumps(body, indent=1))
         reports.append(json.loads(path.read_text()))
+        if reports[-1].get("evaluation") != make_plan(config, seed, dataset).id:
+            raise UserError(f"out: expected the report of this evaluation in {path}, found that of another; remove it")
     text = write_up(chosen.preset, reports)
     (chosen.out / f"{chosen.preset}.md").write_text(text)
     print(text)

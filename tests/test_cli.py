@@ -1,5 +1,6 @@
 """What a person sees who mistypes: one line that says what was expected, exit code 2, nothing half-written."""
 
+import os
 import runpy
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from uapfp_dist.science.extraction import EXTRACTIONS
 from uapfp_dist.science.fingerprint.methods import METHODS
 from uapfp_dist.science.training import PEAK_RATES
 from uapfp_dist.science.zoo import ARCHITECTURES
+from uapfp_dist.store import Store
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,13 @@ def test_storage_that_is_a_file(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     refused(run("--storage", tmp_path / "file"), "file", "expected a folder that can be written")
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_storage_of_somebody_else(run: Run, tmp_path: Path) -> None:
+    Store(str(tmp_path / "theirs"))
+    (tmp_path / "theirs").chmod(0o555)
+    refused(run("--storage", tmp_path / "theirs"), "theirs", "expected a folder that can be written")
 
 
 def test_storage_of_another_version(run: Run, tmp_path: Path) -> None:

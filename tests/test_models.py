@@ -9,7 +9,7 @@ from system import bench_on, tiny, tiny_plan
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.pipeline import models
-from uapfp_dist.pipeline.models import GateError, NotReachedError, attack_pool, before_adversarial
+from uapfp_dist.pipeline.models import GateError, NotReachedError, attack_pool, before_adversarial, watched_images
 from uapfp_dist.pipeline.plan import Plan, in_order
 from uapfp_dist.pipeline.steps import perform
 from uapfp_dist.pipeline.variants import modified
@@ -187,3 +187,13 @@ def test_a_diverged_attempt_is_tried_again_with_another_seed(
 def test_tiny_is_what_these_tests_think_it_is() -> None:
     """Three attempts at a model below its gate."""
     assert tiny().zoo.attempts == 3
+
+
+def test_recovery_is_watched_on_all_classes(digits_splits: Splits, digits: Dataset) -> None:
+    """Where images lie class by class, the first so many would be of a few classes alone."""
+    by_class = digits.labels.argsort(stable=True)
+    splits = replace(digits_splits, eval=by_class)
+    labels = digits.labels[watched_images(splits, "any")]
+    assert len(labels) == 1000
+    assert labels.bincount(minlength=10).min() > 50
+    assert digits.labels[by_class[:1000]].unique().tolist() == [0, 1, 2, 3, 4, 5]

@@ -14,6 +14,7 @@ import pytest
 from system import ROOT, bench_on, environment, run_here, tiny, tiny_plan
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.pipeline.evaluate import is_final
 from uapfp_dist.pipeline.plan import Plan
 from uapfp_dist.pipeline.report import Report, summary
 from uapfp_dist.pipeline.steps import perform
@@ -258,6 +259,20 @@ def test_without_victim_or_probe_there_is_no_report(kind: type[Spec], finished: 
         store = finished.copy(tmp_path / "s", "model")
     with pytest.raises(UserError, match="struck"):
         run_here(finished.plan, store, refusing(store, lambda s: "struck" if s.id == spec.id else None))
+    assert not list(Path(store.root).glob("answers/*")), "nothing more is done once nothing can be judged"
+
+
+def test_a_net_that_answers_nan_is_named(finished: Finished, tmp_path: Path) -> None:
+    """Read as an answer it would be a similarity of 0: a net that is ruined, not one that is innocent."""
+    store = finished.copy(tmp_path / "s", "model", "probe", "answers")
+    ruined = next(m for m in finished.plan.members if m.role == "same_data")
+    artifact = store.get("model", ruined.spec.id)
+    broken = {name: t * float("nan") if t.is_floating_point() else t for name, t in artifact.tensors.items()}
+    store.put("model", ruined.spec.id, broken, artifact.info)
+    store.discard("answers", finished.plan.answer(ruined).id)
+    (failure,) = run_here(finished.plan, store).body["failures"]
+    assert "NotFiniteError: answers: expected numbers, got NaN or infinity for" in failure["error"]
+    assert is_final({"failures": [failure]})
 
 
 def test_too_few_pirates_left(finished: Finished, tmp_path: Path) -> None:

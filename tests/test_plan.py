@@ -15,7 +15,7 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.pipeline.plan import Plan, make_plan
 from uapfp_dist.science.data import Dataset
 from uapfp_dist.science.verdict import needed_for
-from uapfp_dist.specs import Checkpoint, DataSpec, Extracted, ModelSpec, Modified, Recipe, Trained, canonical
+from uapfp_dist.specs import Checkpoint, DataSpec, Distill, Extracted, ModelSpec, Modified, Recipe, Trained, canonical
 
 SIZES = {
     "fashion_mnist": (70_000, 60_000, 10),
@@ -337,6 +337,15 @@ def test_adversarial_training_goes_on_from_look_to_look(digits: Dataset) -> None
             assert change.start == done  # type: ignore[union-attr]
             done += change.iterations  # type: ignore[union-attr]
         assert done == 30 * len(spec.changes)
+
+
+def test_nobody_is_distilled_into_the_own_architecture(digits: Dataset) -> None:
+    """The default student is one of the zoo's architectures."""
+    for name in ("fashion_mnist-small", "cifar10"):
+        students = [m.spec for m in plan_of(name, digits).members if Distill() in m.spec.changes]
+        of = [spec.origin.of for spec in students if isinstance(spec.origin, Modified)]
+        assert len(of) == len(students) > 0
+        assert all(spec.architecture != model.architecture for spec, model in zip(students, of, strict=True))
 
 
 def test_fields_that_came_later_do_not_rename_what_there_is() -> None:

@@ -24,6 +24,7 @@ from uapfp_dist.science.fingerprint.probe import (
     sent,
 )
 from uapfp_dist.science.fingerprint.selection import (
+    SmallClusterError,
     centre_points,
     cluster_views,
     clusters,
@@ -125,7 +126,7 @@ def test_clusters_too_small_for_the_views_are_refused(victim: Net, own: Tensor) 
     """In one line that says how many the smallest has; one view more than that is one too many."""
     cluster, centres = clusters(layer(victim, own, "features"), 8, 1)
     smallest = int(cluster.bincount().min())
-    with pytest.raises(UserError, match=rf"n_views.*the {smallest} images.*whole_clusters.*got {smallest + 1}"):
+    with pytest.raises(SmallClusterError, match=rf"n_views.*the {smallest} images.*whole_clusters.*got {smallest + 1}"):
         cluster_views(cluster, centres, smallest + 1, torch_rng("views"))
 
 

@@ -326,3 +326,15 @@ def test_the_file_is_plain_safetensors(store: Store) -> None:
     header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
     assert json.loads(header["__metadata__"]["info"]) == INFO
     assert header["a"]["shape"] == [2, 3]
+
+
+def test_a_store_that_became_read_only_says_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even root's own store: the system's answer is what counts."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(store._fs, "makedirs", refuse)
+    with pytest.raises(UserError, match=r"expected a folder that can be written \(Permission denied: .*model/k"):
+        store.put("model", "k", TENSORS, INFO)
+    assert same(store)

@@ -52,9 +52,9 @@ def run_grid(config: Config, name: str, seed: int, surroundings: Surroundings, g
     started = time.perf_counter()
     check(config)
     check_numbers(surroundings)
-    check_report(surroundings.report)
     axes = parse_grid(grid)
     places = settle(surroundings)
+    check_report(places.report)
 
     @lru_cache(maxsize=2)
     def dataset(data: DataConfig) -> Dataset:
@@ -69,7 +69,7 @@ def run_grid(config: Config, name: str, seed: int, surroundings: Surroundings, g
     sweep = Sweep(cells, store, places, surroundings, progress, params, tags)
     body = sweep.here() if surroundings.workers == 0 or sweep.settled else sweep.on_ray()
     body |= {"preset": name, "seed": seed, "wall_seconds": round(time.perf_counter() - started, 2)}
-    write_report(surroundings.report, body)
+    write_report(places.report, body)
     _tell(body, places)
     return body
 

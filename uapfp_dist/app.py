@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import platform
+import shlex
 import signal
 import sys
 import time
@@ -69,13 +70,14 @@ class Places:
     data_root: Path | None
     mlflow_uri: str
     artifacts: str | None
+    report: Path | None
 
 
 def settle(s: Surroundings) -> Places:
-    """Fill in the defaults. A submitted job works in a copy that is deleted: there, relative storage lies at home."""
+    """Fill in the defaults. A submitted job works in a copy that is deleted: there, relative paths begin at home."""
+    base = Path.home() / "uapfp_dist" if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else Path.cwd()
     storage = (s.storage or os.environ.get("UAPFP_STORAGE") or "results").removeprefix("file://")
     if "://" not in storage:
-        base = Path.home() / "uapfp_dist" if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else Path.cwd()
         storage = str(base / Path(storage).expanduser())
     root = s.data_root or (Path(os.environ["UAPFP_DATA"]) if os.environ.get("UAPFP_DATA") else None)
     uri = s.mlflow_uri or os.environ.get("MLFLOW_TRACKING_URI")
@@ -89,6 +91,7 @@ def settle(s: Surroundings) -> Places:
         root.expanduser().resolve() if root else None,
         uri,
         Path(storage, "mlflow-artifacts").as_uri() if beside else None,
+        base / s.report.expanduser() if s.report else None,
     )
 
 
@@ -101,8 +104,10 @@ def run(config: Config, name: str, seed: int, surroundings: Surroundings) -> dic
     started = time.perf_counter()
     check(config)
     check_numbers(surroundings)
-    check_report(surroundings.report)
+    if not config.uap.references:
+        raise UserError("references: expected with an evaluation, whose tables compare the UAPs with them; leave it on")
     places = settle(surroundings)
+    check_report(places.report)
     dataset = load(config.data.name, places.data_root, config.data.n_classes)
     plan = make_plan(config, seed, dataset)
     store = Store(places.storage)
@@ -122,7 +127,7 @@ def run(config: Config, name: str, seed: int, surroundings: Surroundings) -> dic
         body["models"] = {"trained": 0, "reused": counts["trained"] + counts["reused"], "failed": counts["failed"]}
     body["wall_seconds"] = round(time.perf_counter() - started, 2)
     body["environment"] = environment()
-    write_report(surroundings.report, body)
+    write_report(places.report, body)
     _tell(body, places)
     return body
 
@@ -257,10 +262,16 @@ def check_numbers(s: Surroundings) -> None:
 
 
 def check_report(path: Path | None) -> None:
-    if path is not None and path.expanduser().is_dir():
+    if path is None:
+        return
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
         raise UserError(f"report: expected a file, {path} is a folder; name a file in it")
-    if path is not None and not path.expanduser().resolve().parent.is_dir():
+    if not path.parent.is_dir():
         raise UserError(f"report: expected an existing folder for {path}, found none; make it or name another file")
+    if not os.access(path.parent, os.W_OK):
+        raise UserError(f"report: expected a folder that can be written for {path}; name another file")
 
 
 def write_report(path: Path | None, body: dict[str, Any]) -> None:
@@ -278,8 +289,11 @@ def _tell(body: dict[str, Any], places: Places) -> None:
         f"{models['trained']} models trained, {models['reused']} reused, {models['failed']} failed; {seconds:.0f} s. "
         f"Artifacts: {places.storage}"
     )
+    if places.report is not None:
+        print(f"Report: {places.report}")
     served = places.mlflow_uri.startswith("http")
-    print(f"Tables and figures: {'' if served else 'mlflow ui --backend-store-uri '}{places.mlflow_uri}")
+    opened = places.mlflow_uri if served else f"mlflow ui --backend-store-uri {shlex.quote(places.mlflow_uri)}"
+    print(f"Tables, figures and report.html: {opened}")
     print("(in the page: experiment uapfp_dist, 'Model training', Runs)", flush=True)
 
 

@@ -137,7 +137,8 @@ class ModificationConfig:
     int8: bool = True
     """Quantise to INT8."""
     distill_to: str | None = "C"
-    """Architecture of a student that learns from the model; None: no distillation."""
+    """Architecture of a student that learns from the model (the zoo's next one where that is the model's own); None: no
+    distillation."""
     compose: bool = True
     """Prune .4, then fine-tune: two in a row."""
     n_adversarial: int = 2
@@ -242,8 +243,8 @@ def check(config: Config) -> None:
         _within("n_candidates", fingerprint.n_candidates, max(fingerprint.n_points, fingerprint.n_views), 10**9)
     if zoo.overlap is not None:
         _within("overlap", zoo.overlap, 0.0, 1.0)
-    for fraction in config.uap.xi_fractions:
-        _within("xi_fractions", fraction, 1e-3, 1.0)
+    for fraction in config.uap.xi_fractions:  # the whole radius is the paper's own UAP
+        _within("xi_fractions", fraction, 1e-3, 0.999)
     _check_verdict(config)
     _check_modifications(config.modifications, zoo)
     _check_studies(config.studies, zoo)

@@ -285,6 +285,8 @@ class TrajectorySpec(Spec):
     """The extraction, origin `Extracted`."""
     recoveries: tuple[float, ...]
     """Ascending."""
+    watched: Literal["drawn"] = "drawn"
+    """Images of EVAL on which the rate is watched: drawn from all of them."""
 
     @property
     def needs(self) -> tuple[Spec, ...]:

@@ -235,6 +235,15 @@ class Store:
         return raw
 
     def _publish(self, path: str, data: bytes) -> None:
+        try:
+            self._write(path, data)
+        except PermissionError as error:
+            why = error.strerror or error
+            raise UserError(
+                f"storage {self.url}: expected a folder that can be written ({why}: {path}); choose --storage"
+            ) from error
+
+    def _write(self, path: str, data: bytes) -> None:
         self._folder_of(path)
         if not self._local:
             self._patiently(lambda: self._fs.pipe_file(path, data))

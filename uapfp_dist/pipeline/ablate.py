@@ -7,12 +7,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from uapfp_dist.science.data.splits import index_digest
 from uapfp_dist.science.encoder import EncoderConfig
 from uapfp_dist.science.fingerprint.draws import Draw
 from uapfp_dist.science.fingerprint.methods import Candidate, EncoderMethod, Request, similarities
 from uapfp_dist.science.fingerprint.panel import IPGUARD, Panel
 from uapfp_dist.science.verdict import auc
-from uapfp_dist.specs import Format, content_id
+from uapfp_dist.specs import JUDGING_VERSION, Format, content_id
 from uapfp_dist.store import Store
 
 
@@ -52,7 +53,8 @@ def stored_trial(store: Store, panel: Panel, draw: Draw, setting: Setting, confi
 def trial_id(panel: Panel, draw: Draw, setting: Setting, config: EncoderConfig, seed: str) -> str:
     """The id of a stored trial: everything that its scores follow from."""
     models = [member.spec.id for member in panel.members]
-    return content_id({"trial": setting, "draw": draw, "encoder": config, "seed": seed, "models": models})
+    settled = {"trial": setting, "draw": draw, "encoder": config, "seed": seed, "models": models}
+    return content_id({**settled, "views": index_digest(panel.views), "judging": JUDGING_VERSION})
 
 
 def outcome(panel: Panel, draw: Draw, scores: Tensor, piracy_rows: Sequence[int] | None = None) -> dict[str, Any]:

@@ -3,18 +3,21 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
+from uapfp_dist.errors import UserError
 from uapfp_dist.pipeline.models import GateError, NotReachedError
 from uapfp_dist.pipeline.plan import Plan
 from uapfp_dist.pipeline.report import Report
 from uapfp_dist.pipeline.schedule import execute
 from uapfp_dist.progress import Progress
 from uapfp_dist.runtime import Pool
+from uapfp_dist.science.blackbox import NotFiniteError
+from uapfp_dist.science.fingerprint.selection import SmallClusterError
 from uapfp_dist.specs import Spec
 from uapfp_dist.store import Store
-from uapfp_dist.types import Outcome
+from uapfp_dist.types import Failed, Outcome
 
-FINAL = (GateError.__name__, NotReachedError.__name__)
-"""Failures of models whose every attempt was made, with seeds that are fixed."""
+FINAL = tuple(error.__name__ for error in (GateError, NotReachedError, NotFiniteError, SmallClusterError))
+"""Failures that another try would meet again: seeds are fixed."""
 
 
 class Judge(Protocol):
@@ -48,6 +51,9 @@ def evaluate(
         arbiter: hears of every outcome, makes the report.
         progress: tells a person how things stand.
         settings: tags of the run.
+
+    Raises:
+        UserError: the victim or its probe cannot be made: nothing could be judged, and nothing more is trained.
     """
     progress.expect(plan.specs)
     if away := arbiter.begin(settings):
@@ -56,6 +62,8 @@ def evaluate(
     for outcome in execute(plan.specs, pool, stored_in(store, plan.specs), progress.tick):
         progress.observe(outcome)
         arbiter.observe(outcome)
+        if isinstance(outcome, Failed) and outcome.spec.id in (plan.members[0].spec.id, plan.probe.id):
+            raise UserError(f"expected a victim and its probe, they could not be made ({outcome.error})")
     progress.note()
     pool.close()
     counts, seconds, busy = progress.counts(), progress.seconds(), progress.busy()

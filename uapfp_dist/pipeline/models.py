@@ -202,7 +202,8 @@ def make_trajectory(bench: Workbench, spec: TrajectorySpec) -> None:
     origin = model.origin
     assert isinstance(origin, Extracted)
     dataset, splits = bench.data(model.data)
-    images, labels = dataset.pixels(splits.eval[:WATCHED_IMAGES]), dataset.labels[splits.eval[:WATCHED_IMAGES]]
+    watched = watched_images(splits, spec.id)
+    images, labels = dataset.pixels(watched), dataset.labels[watched]
     victim_net = bench.net(origin.victim)
 
     def accuracy(net: torch.nn.Module) -> float:
@@ -227,6 +228,12 @@ def make_trajectory(bench: Workbench, spec: TrajectorySpec) -> None:
     tensors = {f"{r.level:g}/{name}": tensor for r in found for name, tensor in r.weights.items()}
     reached = {f"{r.level:g}": {"recovery": r.recovery, "step": r.step, "queries": r.queries} for r in found}
     bench.store.put(spec.kind, spec.id, tensors, {"reached": reached, "train_digest": index_digest(index)})
+
+
+def watched_images(splits: Splits, seed: str) -> Tensor:
+    """(W,) indices into EVAL, at random: a data set may lie on disk class by class."""
+    drawn = torch.randperm(len(splits.eval), generator=torch_rng(seed, "watched"))[:WATCHED_IMAGES]
+    return splits.eval[drawn]
 
 
 def _card(bench: Workbench, spec: ModelSpec, made: Made) -> ModelCard:

@@ -109,7 +109,7 @@ def make_plan(config: Config, seed: int, dataset: Dataset) -> Plan:
     n_own = n_d // 2
     _check_sizes(config, n_own)
     members = tuple(_members(config, seed, data, n_own))
-    members += tuple(modified_members(config.modifications, members))
+    members += tuple(modified_members(config.modifications, members, config.zoo.architectures))
     members += tuple(checkpoint_members(config.studies, members))
     members += tuple(overlap_members(config.studies, members))
     probe = ProbeSpec(members[0].spec, config.uap, config.fingerprint, seed)

@@ -23,8 +23,16 @@ from uapfp_dist.types import Member
 MODIFIED_ROLES = {"victim": "modified_victim", "piracy": "modified_piracy", "homologous": "modified_homologous"}
 
 
-def modified_members(config: ModificationConfig, members: Sequence[Member]) -> Iterator[Member]:
-    """Every chosen model in every modification."""
+def modified_members(
+    config: ModificationConfig, members: Sequence[Member], architectures: Sequence[str]
+) -> Iterator[Member]:
+    """Every chosen model in every modification.
+
+    Args:
+        config: which models, and how.
+        members: the zoo.
+        architectures: of the zoo: a model is never distilled into its own.
+    """
 
     def first(role: str, n: int) -> list[Member]:
         return [m for m in members if m.role == role][:n]
@@ -32,7 +40,7 @@ def modified_members(config: ModificationConfig, members: Sequence[Member]) -> I
     wanted = {"victim": int(config.victim), "piracy": config.n_piracy, "homologous": config.n_homologous}
     for role, n in wanted.items():
         for i, member in enumerate(first(role, n)):
-            specs = list(_variants(config, member.spec))
+            specs = list(_variants(config, member.spec, architectures))
             if i < config.n_adversarial and role != "victim":
                 specs += _adversarial(config, member.spec)
             yield from (Member(MODIFIED_ROLES[role], spec) for spec in specs)
@@ -43,7 +51,7 @@ def modified(of: ModelSpec, change: Change, architecture: str | None = None) -> 
     return replace(of, origin=Modified(of, change), architecture=architecture or of.architecture, gate=None)
 
 
-def _variants(config: ModificationConfig, of: ModelSpec) -> Iterator[ModelSpec]:
+def _variants(config: ModificationConfig, of: ModelSpec, architectures: Sequence[str]) -> Iterator[ModelSpec]:
     for layers in config.fine_tune:
         yield modified(of, FineTune(config.fine_tune_epochs, layers))  # type: ignore[arg-type]
     for share in config.prune:
@@ -53,7 +61,8 @@ def _variants(config: ModificationConfig, of: ModelSpec) -> Iterator[ModelSpec]:
     if config.int8:
         yield modified(of, Int8())
     if config.distill_to is not None:
-        yield modified(of, Distill(), config.distill_to)
+        others = [name for name in (config.distill_to, *architectures) if name != of.architecture]
+        yield from (modified(of, Distill(), name) for name in others[:1])
     if config.compose:
         yield modified(modified(of, Prune(0.4)), FineTune(config.fine_tune_epochs))
 

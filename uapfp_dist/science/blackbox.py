@@ -12,6 +12,10 @@ ANSWER_BATCH = 500
 """Fixed, so that answers are the same bits in every run."""
 
 
+class NotFiniteError(RuntimeError):
+    """A net answers what is no number."""
+
+
 class BudgetExceededError(RuntimeError):
     """More images than the budget would have been sent; none of the batch was."""
 
@@ -31,6 +35,17 @@ def layer(model: nn.Module, images: Tensor, method: str, batch_size: int = ANSWE
     device = next(model.parameters()).device
     call = getattr(model, method)
     return torch.cat([call(batch.to(device)).cpu() for batch in images.split(batch_size)])
+
+
+def check_finite(outputs: Tensor, whose: str) -> None:
+    """Accept (Q, C) outputs that are numbers.
+
+    Raises:
+        NotFiniteError: NaN or infinite ones, which would be read as an answer: class 0, or no similarity.
+    """
+    broken = int((~outputs.isfinite().all(1)).sum())
+    if broken:
+        raise NotFiniteError(f"{whose}: expected numbers, got NaN or infinity for {broken} of {len(outputs)} images")
 
 
 def k_of(name: str) -> int:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from uapfp_dist.science.blackbox import ANSWER_BATCH, ask, k_of, layer, top_k
+from uapfp_dist.science.blackbox import ANSWER_BATCH, ask, check_finite, k_of, layer, top_k
 from uapfp_dist.science.fingerprint.ipguard import boundary_points
 from uapfp_dist.science.fingerprint.selection import (
     cluster_views,
@@ -161,6 +161,7 @@ def _select(net: Net, own: Tensor, config: FingerprintConfig, seed: str) -> tupl
         own = own[chosen.to(own.device)]
     features = layer(net, own, "features")
     logits = layer(net, features, "head")
+    check_finite(logits, "victim")
     if config.representation == "logits":
         features = logits
     cluster, centres = clusters(features, config.n_points, seed_of(seed, "kmeans"))
@@ -238,7 +239,9 @@ def answer(model: nn.Module, probe: Probe, device: torch.device, part: Literal["
             for begin, end in pairwise(ends)
             for start in range(begin, end, ANSWER_BATCH)
         ]
-        return torch.cat([ask(model, sent(probe, name, batch).to(device)) for batch in batches])
+        found = torch.cat([ask(model, sent(probe, name, batch).to(device)) for batch in batches])
+        check_finite(found, "answers")
+        return found
 
     return Answers({name: asked(name) for name in (CLEAN, NATURAL, *probe.blocks)})
 

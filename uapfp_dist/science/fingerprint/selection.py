@@ -9,6 +9,10 @@ from torch import Tensor
 from uapfp_dist.errors import UserError
 
 
+class SmallClusterError(RuntimeError):
+    """A cluster has fewer images than views are wanted: known only when the victim stands."""
+
+
 def clusters(features: Tensor, n_points: int, seed: int) -> tuple[Tensor, Tensor]:
     """K-means with `n_points` clusters.
 
@@ -71,11 +75,11 @@ def cluster_views(cluster: Tensor, centres: Tensor, n_views: int, rng: torch.Gen
         (n_views, n) indices; view 0 is `centres`, and no index stands twice.
 
     Raises:
-        UserError: a cluster has fewer than `n_views` members.
+        SmallClusterError: a cluster has fewer than `n_views` members.
     """
     smallest = int(torch.bincount(cluster, minlength=len(centres)).min())
     if smallest < n_views:
-        raise UserError(
+        raise SmallClusterError(
             f"n_views: expected at most the {smallest} images of the smallest of {len(centres)} clusters (views = "
             f"whole_clusters), got {n_views}; choose fewer views or points, or views = neighbours"
         )
