@@ -109,6 +109,7 @@ BY_NAME = {"c": 0.2, "a": 0.1, "e": 0.25, "b": 0.4, "d": 0.05}
         ("label", list("bcdea"), 3, [0, 0, 0, 0, 1]),
         ("label", {"dog": "d", "1": "a", "x": "b", "y": "c", "z": "e"}, "dog", [0, 0, 0, 1, 0]),
         ("label", {"dog": "d", "1": "a", "x": "b", "y": "c", "z": "e"}, 1, [1, 0, 0, 0, 0]),
+        ("top9", None, BY_NAME, P),
     ],
 )
 def test_answers_in_every_form(output: str, classes: Any, answer: Any, row: list[float]) -> None:
@@ -139,6 +140,11 @@ def test_logits_become_probabilities() -> None:
         ("top2", [["a", 0.5], ["a", 0.2]], "named twice"),
         ("top2", [["z", 0.5], ["a", 0.2]], "one of the kit's classes"),
         ("top2", [0.5, 0.2], "expected pairs"),
+        ("top2", [["a", 0.5]], "expected 2 classes with confidences, got 1"),
+        ("top2", [["d", 0.0], ["e", 0.0]], "confidence above 0"),
+        ("top9", [["a", 0.5], ["b", 0.2]], "expected 5 classes with confidences, got 2"),
+        ("top1", [["d", 0.0]], "confidence above 0"),
+        ("top1", [["d", -0.0]], "confidence above 0"),
         ("top2", [], "got none"),
         ("top2", {}, "got none"),
         ("label", 5, "one of the kit's classes"),
@@ -151,7 +157,7 @@ def test_logits_become_probabilities() -> None:
     ],
 )
 def test_what_is_no_such_answer_is_named_and_never_guessed(output: str, answer: Any, said: str) -> None:
-    good = {"label": "a", "top2": [["a", 0.5], ["b", 0.2]]}.get(output, P)
+    good = {"label": "a", "top1": [["a", 0.5]], "top2": [["a", 0.5], ["b", 0.2]], "top9": BY_NAME}.get(output, P)
     read = form(output).read([good, answer])
     assert list(read.problems) == [1]
     assert re.search(said, read.problems[1])
@@ -159,7 +165,18 @@ def test_what_is_no_such_answer_is_named_and_never_guessed(output: str, answer: 
     assert bool(read.probabilities[0].isfinite().all())
 
 
-@pytest.mark.parametrize("output", ["top0", "prob", "", "top", "labels"])
+@pytest.mark.parametrize("answer", [2, "2", 2.0, "c", 0, None])
+def test_who_names_the_suspects_classes_names_them_all(answer: Any) -> None:
+    """A class that the file leaves out is unknown: neither its number nor its name is one of the kit by chance."""
+    names = {"1": "a", "cat": "b", "b": "c", "dog": "d", "3": "e"}
+    assert form("label", names).read(["b"]).probabilities[0].argmax() == 2
+    assert form("label", names).read([3]).probabilities[0].argmax() == 4
+    read = form("label", names).read([answer])
+    assert "names given by --classes" in read.problems[0]
+    assert "names given by --classes" in form("top1", names).read([[[answer, 0.9]]]).problems[0]
+
+
+@pytest.mark.parametrize("output", ["top0", "prob", "", "top", "labels", "top" + "9" * 5000, "top\u0663"])
 def test_unknown_forms_are_refused(output: str) -> None:
     with pytest.raises(UserError, match="known: probabilities"):
         form(output)
