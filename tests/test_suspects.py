@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -370,6 +371,50 @@ def test_a_refusal_before_the_request_was_read_ends_in_smaller_portions() -> Non
         endpoint.post(["0" * 1000] * 20_000, "/", 1, 5.0)
     thread.join(5)
     server.close()
+
+
+@pytest.mark.parametrize("drip", [b"", b"\x16\x03\x03\x40\x00" + b"\x02\x00\x3f\xfc" + bytes(5000)])
+def test_a_handshake_that_never_ends_is_cut_in_time(drip: bytes) -> None:
+    """A server that takes the connection and says nothing, or a byte of a greeting now and then."""
+    server, over = socket.create_server(("127.0.0.1", 0)), threading.Event()
+
+    def hold() -> None:
+        line, _ = server.accept()
+        with line, suppress(OSError):
+            for i in range(len(drip)):
+                if over.wait(0.02):
+                    return
+                line.sendall(drip[i : i + 1])
+            over.wait(20)
+
+    thread = threading.Thread(target=hold, daemon=True)
+    thread.start()
+    started = time.monotonic()
+    with pytest.raises(TransientError, match=r"no connection within 0\.6 s") as caught:
+        Endpoint(f"https://127.0.0.1:{server.getsockname()[1]}", {}).post([], "/", 1, 0.6)
+    assert 0.5 < time.monotonic() - started < 2.0
+    assert not caught.value.sent
+    over.set()
+    thread.join(5)
+    server.close()
+
+
+def test_every_address_has_only_what_is_left_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name with many addresses that take no connection: a queue of one that is full."""
+    server = socket.create_server(("127.0.0.1", 0), backlog=0)
+    address = server.getsockname()
+    waiting = [socket.socket() for _ in range(4)]
+    for line in waiting:
+        line.setblocking(False)
+        line.connect_ex(address)
+    one = (socket.AF_INET, socket.SOCK_STREAM, 6, "", address)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **more: [one] * 9)
+    started = time.monotonic()
+    with pytest.raises(TransientError, match=r"no connection within 0\.4 s"):
+        Endpoint("http://many.example", {}).post([], "/", 1, 0.4)
+    assert time.monotonic() - started < 2.0
+    for line in (*waiting, server):
+        line.close()
 
 
 class Bomb:
