@@ -22,7 +22,6 @@ from torch import Tensor
 
 from uapfp_dist.config import Config
 from uapfp_dist.errors import UserError
-from uapfp_dist.pipeline.own import OwnNet
 from uapfp_dist.pipeline.steps import perform
 from uapfp_dist.pipeline.workbench import around, read_probe
 from uapfp_dist.progress import Progress
@@ -35,6 +34,7 @@ from uapfp_dist.science.fingerprint.probe import CLEAN, NATURAL, from_8_bits, se
 from uapfp_dist.science.rng import torch_rng
 from uapfp_dist.science.verdict import needed_for
 from uapfp_dist.science.zoo import Net
+from uapfp_dist.science.zoo.own import OwnNet
 from uapfp_dist.specs import DataSpec, Extracted, Imported, Spec, UapConfig, canonical
 from uapfp_dist.store import Store
 from uapfp_dist.verification.cost import estimate

@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from toy_kit import WIDTH, answers_of, honest, serve, trained
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.science.zoo.own import OwnNet
 from uapfp_dist.suspects import (
     SUSPECTS,
     InputForm,
@@ -464,6 +465,31 @@ def test_weights_of_another_net_are_refused(tmp_path: Path) -> None:
         (tmp_path / "net.safetensors").write_bytes(whole[:cut])
         with pytest.raises(UserError, match="safetensors"):
             open_suspect(config, SHAPE, 10)
+
+
+def test_weights_of_the_users_own_code(tmp_path: Path) -> None:
+    """Named by import path, as an owner's model is: her module's state_dict, or one as a storage holds it."""
+    net = OwnNet("owners_net:make", SHAPE, 10).eval()
+    local = answers_of(net, IMAGES)
+    for name, module in (("hers", net.module), ("stored", net)):
+        save_file({k: v.contiguous() for k, v in module.state_dict().items()}, tmp_path / f"{name}.safetensors")
+        config = SuspectConfig(at=str(tmp_path / f"{name}.safetensors"), architecture="owners_net:make")
+        assert config.protocol == "weights"
+        assert torch.equal(ask(config), local)
+        assert described(config)["architecture"] == "owners_net:make"
+    for path, said in (
+        ("nobody:make", "import path"),
+        ("owners_net:nothing", "import path"),
+        ("owners_net:make_nothing", "torch module"),
+        ("owners_net:make_trouble", "ZeroDivisionError"),
+        ("torch.nn:Identity", "expected the weights of|TypeError"),
+        ("owners_net:make_wide", "size mismatch"),
+    ):
+        with pytest.raises(UserError, match=said) as caught:
+            open_suspect(SuspectConfig(**{**vars(config), "architecture": path}), SHAPE, 10)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="does not take images"):
+        ask(config, torch.zeros(2, 1, 9, 9, dtype=torch.uint8))
 
 
 def test_a_function_of_the_user() -> None:

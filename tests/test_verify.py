@@ -355,6 +355,16 @@ def test_a_replay_wants_just_what_the_kit_asks(tmp_path: Path) -> None:
     assert replay(kit, [forged(tmp_path, tmp_path / "less", with_less)])
 
 
+def test_no_code_that_a_transcript_names_is_imported(tmp_path: Path) -> None:
+    """Nor by a kit: what is imported stands in the command, or in the file of suspects."""
+    kit = toy_kit()
+    with serving(serve(trained(0))) as endpoint:
+        judged(endpoint, tmp_path)
+    suspect = {"kind": "weights", "at": "x.safetensors", "architecture": "no_such_module:make"}
+    path = forged(tmp_path, tmp_path / "forged", lambda records: records[0]["suspect"].update(suspect))
+    assert replay(kit, [path])[0].verdict.claim == "piracy"
+
+
 @pytest.mark.parametrize("letter", ["\x1b[2J\x1b[H", "\n", "\r", "\u202e", "\ud800", "\x07"])
 def test_a_name_forges_nothing_that_is_printed(letter: str, tmp_path: Path) -> None:
     """Nor does what stopped a suspect; the JSON holds both as they came."""

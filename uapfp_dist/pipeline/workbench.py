@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.pipeline.own import OwnNet, is_import_path
 from uapfp_dist.science.data import Dataset, Splits, load, make_splits
 from uapfp_dist.science.data.splits import outside_of
 from uapfp_dist.science.modification import int8_structure
 from uapfp_dist.science.rng import seeded
 from uapfp_dist.science.zoo import Net, build
+from uapfp_dist.science.zoo.own import OwnNet, is_import_path
 from uapfp_dist.specs import DataSpec, Int8, ModelSpec, ProbeSpec
 from uapfp_dist.store import Artifact, Store
 from uapfp_dist.types import Answers, Block, Probe
