@@ -34,8 +34,8 @@ from uapfp_dist.store import Store
 from uapfp_dist.verification.cost import estimate
 from uapfp_dist.verification.enroll import enroll
 from uapfp_dist.verification.kit import Kit, save_kit
-from uapfp_dist.verification.owner import Brought, check_cut, keep_index, read_index, read_owner
-from uapfp_dist.verification.supporters import EnrollConfig, Enrollment, enroll_preset, make_enrollment
+from uapfp_dist.verification.owner import Brought, read_index, read_owner, take_in
+from uapfp_dist.verification.supporters import EnrollConfig, enroll_preset, make_enrollment
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def run(chosen: Enroll) -> Kit:
     store, progress = Store(places.storage), Progress(workers=1)
     bench = Workbench(store, places.data_root, torch.device("cpu"))
     if brought is not None:
-        _put(brought, bench, plan, dataset, progress)
+        progress.say(f"your model: accuracy {take_in(brought, bench, plan.victim, dataset):.3f} on images held out")
     tracker = tracker_at(places)
     live = Live(tracker)
     around = workers(chosen.surroundings, places, store, plan.victim.data, progress)
@@ -129,13 +129,6 @@ def _read(chosen: Enroll, places: Places) -> tuple[Brought | None, Dataset]:
     if read is None:
         return None, dataset
     return read(read_index(own.trained_on, dataset) if own.trained_on else None), dataset
-
-
-def _put(brought: Brought, bench: Workbench, plan: Enrollment, dataset: Dataset, progress: Progress) -> None:
-    if brought.trained_on is not None:
-        keep_index(bench.store, brought.trained_on, dataset)
-        check_cut(bench, plan.victim)
-    progress.say(f"your model: accuracy {brought.put(bench, plan.victim):.3f} on images held out")
 
 
 @contextmanager

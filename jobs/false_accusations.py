@@ -4,7 +4,8 @@
 
 Every seed is an enrolment of its own: its own cut of the data, victim, thieves, innocents and calibration. Suspects are
 the models that neither trained nor calibrated the kit, each judged alone. Models of one zoo are not independent: the
-intervals resample zoos. Finished seeds are not run again. For Fashion-MNIST with labels only and 100 images:
+intervals resample zoos. Finished seeds are not run again; a kit of another enrolment in their place is refused. For
+Fashion-MNIST with labels only and 100 images:
 
     python jobs/false_accusations.py --preset fashion_mnist-small --data-root DATA --seeds 0 --max-queries 100
 """
@@ -21,12 +22,13 @@ import tyro
 from enroll import Enroll, run  # the job beside this one
 
 from uapfp_dist.app import Surroundings, main
+from uapfp_dist.config import Config
 from uapfp_dist.errors import UserError
 from uapfp_dist.science.rng import numpy_rng
 from uapfp_dist.verification.judge import METHODS
 from uapfp_dist.verification.kit import Kit, load_kit
 from uapfp_dist.verification.power import measured
-from uapfp_dist.verification.supporters import EnrollConfig, enroll_preset
+from uapfp_dist.verification.supporters import EnrollConfig, configuration, enroll_preset, sized
 
 N_BOOT = 2000
 
@@ -91,6 +93,30 @@ def write_up(chosen: FalseAccusations, kits: Sequence[Kit]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def check_same(kit: Kit, config: Config, wanted: EnrollConfig, seed: int, out: Path) -> None:
+    """Accept a kit of the enrolment that is asked for: one of other numbers would be counted under their name.
+
+    Raises:
+        UserError: it was made with others.
+    """
+    asked = _fields(configuration(sized(config, wanted), wanted)) | {"seed": seed}
+    # A field that came later than the kit stood at its default then.
+    found = _fields(configuration(Config(), EnrollConfig())) | _fields(kit.info.get("configuration", {}))
+    found["seed"] = kit.info.get("seed")
+    if different := sorted(name for name in asked.keys() | found.keys() if asked.get(name) != found.get(name)):
+        name, more = different[0], f" ({len(different) - 1} more differ)" if different[1:] else ""
+        raise UserError(
+            f"kit {out}: expected one enrolled with {name} {asked.get(name)}, it says {found.get(name)}{more}; name "
+            "another --out, or give the options that it was made with"
+        )
+
+
+def _fields(sections: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """`section.field` to its value, as it comes back from JSON."""
+    plain = json.loads(json.dumps(sections))
+    return {f"{section}.{name}": value for section, fields in plain.items() for name, value in fields.items()}
+
+
 def job() -> None:
     """Enroll every seed, count, write one table."""
     chosen = tyro.cli(FalseAccusations, args=sys.argv[1:], description=__doc__)
@@ -99,12 +125,14 @@ def job() -> None:
         chosen.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"out: expected a folder that can be made at {chosen.out} ({error.strerror})") from error
-    kits = []
-    for seed in chosen.seeds:
-        out = (chosen.out / f"{chosen.preset}-{seed}").absolute()
+    folders = {seed: (chosen.out / f"{chosen.preset}-{seed}").absolute() for seed in chosen.seeds}
+    for seed, out in folders.items():
+        if out.exists():
+            check_same(load_kit(out), config, chosen.wanted, seed, out)
+    for seed, out in folders.items():
         if not out.exists():
             run(Enroll(chosen.preset, seed, out, wanted=chosen.wanted, surroundings=chosen.surroundings, config=config))
-        kits.append(load_kit(out))
+    kits = [load_kit(out) for out in folders.values()]
     text = write_up(chosen, kits)
     (chosen.out / f"{chosen.preset}.md").write_text(text)
     (chosen.out / f"{chosen.preset}.json").write_text(json.dumps([measured(kit, chosen.max_queries) for kit in kits]))

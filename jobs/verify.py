@@ -5,7 +5,8 @@
     python jobs/verify.py --kit KIT --suspects suspects.json                          # several, in parallel on Ray
     python jobs/verify.py --kit KIT --replay OUT/*.transcript.jsonl                   # judge again, nothing is sent
 
-Running the same command again resumes: no image is asked again that was answered.
+Running the same command again resumes: no image is asked again that was answered. Of several suspects, those that
+could be asked to the end are judged though another one could not; the exit code is 2 then.
 """
 
 import logging
@@ -21,13 +22,21 @@ from typing import Annotated
 import tyro
 
 from uapfp_dist.app import main
-from uapfp_dist.errors import UserError
+from uapfp_dist.errors import UserError, printable
 from uapfp_dist.specs import content_id
 from uapfp_dist.suspects import SuspectConfig
 from uapfp_dist.verification.asking import Asking
 from uapfp_dist.verification.kit import Kit, load_kit
 from uapfp_dist.verification.page import as_text, metrics_of, write_verdict
-from uapfp_dist.verification.verify import Case, Spread, load_suspects, replay, transcript_path, verify
+from uapfp_dist.verification.verify import (
+    Case,
+    Spread,
+    load_suspects,
+    made_elsewhere,
+    replay,
+    transcript_path,
+    verify,
+)
 
 
 @dataclass(frozen=True)
@@ -40,13 +49,15 @@ class Verify:
     suspects: Path | None = None
     """JSON file with a list of suspects, objects with the options of one (at, name, output, ...), judged together."""
     replay: tuple[Path, ...] = ()
-    """Transcripts of all suspects that were judged together: judge by them again, offline."""
+    """Transcripts of all suspects that were judged together: judge by them again, offline. Without --out nothing is
+    written."""
     expect: str | None = None
     """The digest that was published for the kit; another one is refused."""
     alpha: float | None = None
     """Tolerated rate of false accusation over all suspects (default: the kit's)."""
-    out: Path = Path("verification")
-    """Folder of transcripts and verdict. It must be one that all workers see when Ray runs on several machines."""
+    out: Path | None = None
+    """Folder of transcripts and verdict (default: ./verification). It must be one that all workers see when Ray runs on
+    several machines."""
     asking: Annotated[Asking, tyro.conf.arg(name="")] = field(default_factory=Asking)
     workers: int | None = None
     """0 asks several suspects from this process, a thread each; otherwise each is a task on Ray."""
@@ -62,23 +73,33 @@ def job() -> None:
     """Parse and run."""
     chosen = tyro.cli(Verify, args=sys.argv[1:], description=__doc__)
     kit = load_kit(chosen.kit, chosen.expect)
-    out = chosen.out.expanduser().resolve()
+    out = (chosen.out or Path("verification")).expanduser().resolve()
     print(f"kit {kit.digest}", flush=True)
     if chosen.replay:
         cases = replay(kit, chosen.replay)
+        if note := made_elsewhere(cases):
+            print(f"note: {printable(note)}", flush=True)
     else:
         if bool(chosen.suspects) == bool(chosen.suspect.at):
             raise UserError("suspect: expected --at or --suspects, one of the two")
         configs = load_suspects(chosen.suspects) if chosen.suspects else [chosen.suspect]
         spread = _on_ray(chosen.address) if len(configs) > 1 and chosen.workers != 0 else None
         cases = verify(kit, configs, out, chosen.asking, chosen.alpha, spread)
-    write_verdict(out, kit, cases)
+    written = bool(chosen.out) or not chosen.replay
+    if written:
+        write_verdict(out, kit, cases)
     if chosen.track and not chosen.replay:
         try:
             _record(chosen.mlflow_uri, out, kit, cases)
         except ConnectionError as error:
             raise UserError(f"mlflow: {error}; the verdict lies in {out}, the same command records it later") from error
-    print(f"\n{as_text(kit, cases)}\n\nverdict.json, verdict.html and transcripts: {out}", flush=True)
+    where = f"\n\nverdict.json, verdict.html{'' if chosen.replay else ' and transcripts'}: {out}" if written else ""
+    print(f"\n{as_text(kit, cases)}{where}", flush=True)
+    if missing := [f"{case.verdict.name} ({case.stopped})" for case in cases if case.stopped]:
+        raise UserError(
+            f"{len(missing)} of {len(cases)} suspects could not be asked to the end: {', '.join(missing)}; the others "
+            "are judged. Verifying again asks the rest, and judges all again"
+        )
 
 
 def _on_ray(address: str | None) -> Spread:

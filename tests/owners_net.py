@@ -21,6 +21,16 @@ def make(n_classes: int, shape: tuple[int, int, int]) -> nn.Module:
     return Her(n_classes, shape)
 
 
+def make_wide(n_classes: int, shape: tuple[int, int, int]) -> nn.Module:
+    """Of one class more."""
+    return Her(n_classes + 1, shape)
+
+
+def make_trouble(n_classes: int, shape: tuple[int, int, int]) -> nn.Module:
+    """A defect."""
+    raise ZeroDivisionError("at\nonce")
+
+
 def make_nothing(n_classes: int, shape: tuple[int, int, int]) -> object:
     """Not a module."""
     return n_classes, shape

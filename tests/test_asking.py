@@ -303,12 +303,12 @@ def test_a_changed_transcript_is_no_evidence(change: str, tmp_path: Path) -> Non
 def test_a_transcript_belongs_to_one_verification(tmp_path: Path) -> None:
     path = tmp_path / "t"
     ask(Recorder(), path)
-    with pytest.raises(UserError, match="another kit"):
+    with pytest.raises(UserError, match=r"another kit.*Another --out is another test: both verdicts must be told"):
         Transcript(path, {**BEGIN, "kit": "b" * 64})
     with pytest.raises(UserError, match="name the other kit"):
         read_transcript(path, "b" * 64)
     held = Transcript(path, BEGIN)
-    with pytest.raises(UserError, match="another verification is writing"):
+    with pytest.raises(UserError, match="another verification is writing it; wait for it to end"):
         Transcript(path, BEGIN)
     held.close()
 
@@ -354,6 +354,15 @@ def test_retry_after_is_honoured(tmp_path: Path) -> None:
     started = time.monotonic()
     ask(Recorder({2: TransientError("busy", after=0.5)}), tmp_path / "t")
     assert 0.5 <= time.monotonic() - started < 5.0
+
+
+@pytest.mark.parametrize("after", [0.0, -1e9, 1e-3])
+def test_no_retry_after_switches_the_own_pause_off(after: float, tmp_path: Path, monkeypatch: Any) -> None:
+    """Not 0, not a date that has passed: three failures in a row take .1, .2 and .4 seconds."""
+    monkeypatch.setattr(asking, "FIRST_PAUSE", 0.1)
+    started = time.monotonic()
+    ask(Recorder({n: TransientError("busy", after=after) for n in (2, 3, 4)}), tmp_path / "t")
+    assert 0.7 <= time.monotonic() - started < 5.0
 
 
 def test_requests_run_at_once_as_many_as_allowed(tmp_path: Path) -> None:

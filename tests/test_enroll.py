@@ -22,7 +22,6 @@ from torch import Tensor
 
 from uapfp_dist.config import Config
 from uapfp_dist.errors import UserError
-from uapfp_dist.pipeline.own import OwnNet
 from uapfp_dist.pipeline.steps import perform
 from uapfp_dist.pipeline.workbench import around, read_probe
 from uapfp_dist.progress import Progress
@@ -35,14 +34,15 @@ from uapfp_dist.science.fingerprint.probe import CLEAN, NATURAL, from_8_bits, se
 from uapfp_dist.science.rng import torch_rng
 from uapfp_dist.science.verdict import needed_for
 from uapfp_dist.science.zoo import Net
+from uapfp_dist.science.zoo.own import OwnNet
 from uapfp_dist.specs import DataSpec, Extracted, Imported, Spec, UapConfig, canonical
 from uapfp_dist.store import Store
 from uapfp_dist.verification.cost import estimate
-from uapfp_dist.verification.enroll import enroll, make_kit
+from uapfp_dist.verification.enroll import enroll, enroll_here, make_kit
 from uapfp_dist.verification.judge import Answered, judge
-from uapfp_dist.verification.kit import Kit
+from uapfp_dist.verification.kit import Kit, load_kit, save_kit
 from uapfp_dist.verification.learning import WEIGHINGS, Separation, Trainers, naive_bayes
-from uapfp_dist.verification.owner import check_cut, keep_index, read_index, read_owner
+from uapfp_dist.verification.owner import check_cut, keep_index, owner_of, read_index, read_owner
 from uapfp_dist.verification.supporters import EnrollConfig, Enrollment, OwnVictim, make_enrollment
 
 SMALL = EnrollConfig(
@@ -71,7 +71,12 @@ def refusing(store: Store, doomed: Callable[[Spec], bool] = lambda spec: True) -
 def run_here(plan: Enrollment, digits: Dataset, store: Store, pool: SerialPool | None = None) -> Kit:
     """Without Ray and MLflow."""
     pool = pool or SerialPool(partial(perform, bench_on(store)))
-    return enroll(plan, digits, store, pool, Progress(workers=1, out=io.StringIO()))
+    return enroll(plan, digits, store, pool, quiet())
+
+
+def quiet() -> Progress:
+    """Tells nobody."""
+    return Progress(workers=1, out=io.StringIO())
 
 
 @pytest.fixture(scope="module")
@@ -250,6 +255,56 @@ def test_the_same_models_give_the_same_kit(plan: Enrollment, kit: Kit, digits: D
     assert run_here(plan, digits, store, refusing(store)).digest == kit.digest
 
 
+def test_one_call_from_python_makes_the_kit(
+    plan: Enrollment, kit: Kit, store: Store, digits: Dataset, tmp_path: Path
+) -> None:
+    """What the job makes without Ray, of artifacts that are there; images at hand go by no name."""
+    threads = torch.get_num_threads()
+    assert enroll_here(tiny(), SMALL, store=store.url, progress=quiet()).digest == kit.digest
+    assert torch.get_num_threads() == threads
+    mine = replace(digits, name="mine")
+    found = enroll_here(tiny(), SMALL, 1, store=tmp_path / "s", dataset=mine, progress=quiet())
+    assert found.info["data"]["name"] == "mine"
+    assert (found.class_names, found.images.dtype) == (digits.class_names, torch.uint8)
+    assert load_kit(tmp_path / "kit", save_kit(found, tmp_path / "kit")).digest == found.digest
+    with pytest.raises(UserError, match="unknown preset"):
+        enroll_here("enormous")
+
+
+def test_names_of_classes_that_no_kit_may_hold_are_refused_first(digits: Dataset) -> None:
+    odd = replace(digits, class_names=("\x1b[2J", *digits.class_names[1:]))
+    with pytest.raises(UserError, match=r"names of classes.*\\x1b") as caught:
+        make_enrollment(tiny(), SMALL, 0, odd)
+    assert str(caught.value).isprintable()
+
+
+def test_a_kit_that_lies_there_must_be_the_one_asked_for(
+    kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Zoos of one table have one configuration; the kit says which."""
+    monkeypatch.syspath_prepend(str(ROOT / "jobs"))
+    job = importlib.import_module("false_accusations")
+    save_kit(kit, tmp_path / "digits-0")
+    there = load_kit(tmp_path / "digits-0")
+    job.check_same(there, tiny(), SMALL, 0, tmp_path)
+    older = replace(there, info=there.info | {"configuration": {**there.info["configuration"]}})
+    older.info["configuration"]["zoo"] = {k: v for k, v in older.info["configuration"]["zoo"].items() if k != "augment"}
+    job.check_same(older, tiny(), SMALL, 0, tmp_path)
+    slower = replace(tiny(), zoo=replace(tiny().zoo, epochs=5.0))
+    for config, wanted, seed, said in (
+        (slower, SMALL, 0, "zoo.epochs 5.0, it says 4.0"),
+        (tiny(), replace(SMALL, n_errors=7), 0, "enroll.n_errors 7, it says 100"),
+        (tiny(), SMALL, 1, "seed 1, it says 0"),
+    ):
+        with pytest.raises(UserError, match=said) as caught:
+            job.check_same(there, config, wanted, seed, tmp_path)
+        assert "\n" not in str(caught.value)
+    monkeypatch.setattr(sys, "argv", ["false_accusations.py", "--out", str(tmp_path), "--seeds", "5", "0"])
+    monkeypatch.setattr(job, "run", lambda chosen: pytest.fail("nothing is enrolled before the others are looked at"))
+    with pytest.raises(UserError, match=r"digits-0: expected one enrolled with .* more differ"):
+        job.job()
+
+
 def test_scorers_look_at_training_models_only(plan: Enrollment, kit: Kit, digits: Dataset, store: Store) -> None:
     """With other held-out answers the encoders and weights stay as they are."""
     copy = Store(str(Path(store.url).parent / "copy"))
@@ -387,6 +442,12 @@ def test_her_own_module_is_enrolled(digits: Dataset, digits_splits: Splits, tmp_
     verdict = judge(kit, [Answered("hers", answers.detach(), "prob")])[0]
     assert verdict.similarity == pytest.approx(1.0, abs=1e-5)
     assert verdict.not_calibrated_against == ("same_data", "other_victim")
+    # The same module from memory is the same victim, and everything is there already.
+    own, wanted = owner_of(hers, "owners_net:make"), replace(SMALL, groups=("homologous",), labels=("soft",))
+    assert enroll_here(tiny(), wanted, store=store.url, own=own, progress=quiet()).info["victim"] == kit.info["victim"]
+    assert (
+        estimate(small_plan(digits, own.victim, groups=("homologous",), labels=("soft",)), bench_on(store)).models == 0
+    )
 
 
 def test_a_known_architecture_with_her_preprocessing(victim: Net, digits: Dataset, own: Tensor, tmp_path: Path) -> None:

@@ -241,6 +241,14 @@ def test_groups_left_out_are_named() -> None:
     assert any("same_data" in limit for limit in verdict.limits)
 
 
+def test_the_limits_say_what_no_verdict_can(kit: Kit) -> None:
+    """Small rates are not rounded; who asks again under other settings is told what that does."""
+    for alpha, said in ((0.015, " 1.5 % "), (0.05, " 5 % "), (0.2, " 20 % "), (0.0005, " 0.05 % ")):
+        limits = judge(kit, [Answered("a", kit.victim, "prob")], alpha)[0].limits
+        assert said in limits[1]
+        assert sum("are not corrected for" in limit for limit in limits) == 1
+
+
 def test_power_is_that_of_the_images_answered(kit: Kit) -> None:
     """Held-out pirates judged on what the suspect answered: on nothing, none is caught."""
     everything = one(kit, kit.victim).power

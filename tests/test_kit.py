@@ -141,6 +141,35 @@ def test_no_path_in_the_index_is_followed(path: str, folder: Path) -> None:
     refused(folder, "one file")
 
 
+@pytest.mark.parametrize("said", [3, None, [], "kit.safetensors"])
+def test_what_the_index_says_of_a_file_may_be_anything(said: Any, folder: Path) -> None:
+    forge(folder, lambda body: body["files"].update({TENSORS: said}))
+    refused(folder, "one file")
+
+
+@pytest.mark.parametrize("letter", ["\x1b[2J", "\n", "\r", "\u202e", "\ud800", "\x00"])
+def test_no_text_of_a_kit_moves_a_terminal_or_breaks_a_page(letter: str, folder: Path) -> None:
+    good = (folder / INDEX).read_bytes()
+    for change in (
+        lambda body: body.update(class_names=[f"{letter}a", *body["class_names"][1:]]),
+        lambda body: body["info"].update(limits=[f"None at all.{letter}"]),
+        lambda body: body["info"]["decided_by"]["prob"].update(why=letter),
+        lambda body: body["info"]["models"][0].update(attack=letter),
+    ):
+        forge(folder, change)
+        refused(folder, "cannot be printed")
+        (folder / INDEX).write_bytes(good)
+    load_kit(folder)
+
+
+@pytest.mark.parametrize("name", ["top" + "9" * 5000, "top0", "top2\x1b", "loud"])
+def test_formats_that_there_are_not_are_refused(name: str, folder: Path) -> None:
+    tensors = {key.replace("top2", name): tensor for key, tensor in load_file(folder / TENSORS).items()}
+    save_file(tensors, folder / TENSORS)
+    forge(folder, lambda body: body["info"]["decided_by"].update({name: body["info"]["decided_by"].pop("top2")}))
+    refused(folder, "unknown format")
+
+
 @pytest.mark.parametrize("name", [INDEX, TENSORS])
 def test_links_pipes_and_giants_are_not_read(name: str, folder: Path) -> None:
     """A giant is a sparse file: it takes no room, and is refused by its size."""

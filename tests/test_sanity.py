@@ -51,6 +51,11 @@ def changed_order(p: Rows) -> list[Any]:
     return np.roll(p, 3, axis=1).tolist()  # type: ignore[no-any-return]
 
 
+def pairs(row: Rows, k: int) -> list[list[Any]]:
+    """The k largest of a row, with their names."""
+    return [[str(j), float(row[j])] for j in row.argsort()[-k:]]
+
+
 INSANE: dict[str, tuple[Callable[[Rows], list[Any]], str, str]] = {
     "constant": (lambda p: [p[0].tolist()] * len(p), "probabilities", "same answer"),
     "constant label": (lambda p: [3] * len(p), "label", "same answer"),
@@ -77,6 +82,9 @@ INSANE: dict[str, tuple[Callable[[Rows], list[Any]], str, str]] = {
         "top2",
         "normalised|rounded",
     ),
+    "too few pairs": (lambda p: [pairs(r, 2) for r in p], "top3", "expected 3 classes with confidences, got 2"),
+    "a confidence of 0": (lambda p: [[[str(r.argmax()), 0.0]] for r in p], "top1", "confidence above 0"),
+    "top pairs in parts per thousand": (lambda p: [pairs(r / 10, 3) for r in p], "top3", "not normalised"),
     "no pairs": (lambda p: p.max(1).tolist(), "top2", "expected classes"),
 }
 
@@ -101,7 +109,9 @@ SANE: dict[str, tuple[Callable[[Rows], list[Any]], str]] = {
     "two decimals": (lambda p: p.round(2).tolist(), "probabilities"),
     "labels": (lambda p: p.argmax(1).tolist(), "label"),
     "labels as names": (lambda p: [str(i) for i in p.argmax(1)], "label"),
-    "top pairs": (lambda p: [[[str(j), float(r[j])] for j in r.argsort()[-3:]] for r in p], "top3"),
+    "top pairs": (lambda p: [pairs(r, 3) for r in p], "top3"),
+    "top pairs of all classes": (lambda p: [pairs(r, 10) for r in p], "top12"),
+    "two decimals in top pairs": (lambda p: [pairs(r.round(2), 3) for r in p], "top3"),
 }
 
 

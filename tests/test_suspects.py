@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from safetensors.torch import save_file
 from toy_kit import WIDTH, answers_of, honest, serve, trained
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.science.zoo.own import OwnNet
 from uapfp_dist.suspects import (
     SUSPECTS,
     InputForm,
@@ -109,6 +111,7 @@ BY_NAME = {"c": 0.2, "a": 0.1, "e": 0.25, "b": 0.4, "d": 0.05}
         ("label", list("bcdea"), 3, [0, 0, 0, 0, 1]),
         ("label", {"dog": "d", "1": "a", "x": "b", "y": "c", "z": "e"}, "dog", [0, 0, 0, 1, 0]),
         ("label", {"dog": "d", "1": "a", "x": "b", "y": "c", "z": "e"}, 1, [1, 0, 0, 0, 0]),
+        ("top9", None, BY_NAME, P),
     ],
 )
 def test_answers_in_every_form(output: str, classes: Any, answer: Any, row: list[float]) -> None:
@@ -139,6 +142,11 @@ def test_logits_become_probabilities() -> None:
         ("top2", [["a", 0.5], ["a", 0.2]], "named twice"),
         ("top2", [["z", 0.5], ["a", 0.2]], "one of the kit's classes"),
         ("top2", [0.5, 0.2], "expected pairs"),
+        ("top2", [["a", 0.5]], "expected 2 classes with confidences, got 1"),
+        ("top2", [["d", 0.0], ["e", 0.0]], "confidence above 0"),
+        ("top9", [["a", 0.5], ["b", 0.2]], "expected 5 classes with confidences, got 2"),
+        ("top1", [["d", 0.0]], "confidence above 0"),
+        ("top1", [["d", -0.0]], "confidence above 0"),
         ("top2", [], "got none"),
         ("top2", {}, "got none"),
         ("label", 5, "one of the kit's classes"),
@@ -151,7 +159,7 @@ def test_logits_become_probabilities() -> None:
     ],
 )
 def test_what_is_no_such_answer_is_named_and_never_guessed(output: str, answer: Any, said: str) -> None:
-    good = {"label": "a", "top2": [["a", 0.5], ["b", 0.2]]}.get(output, P)
+    good = {"label": "a", "top1": [["a", 0.5]], "top2": [["a", 0.5], ["b", 0.2]], "top9": BY_NAME}.get(output, P)
     read = form(output).read([good, answer])
     assert list(read.problems) == [1]
     assert re.search(said, read.problems[1])
@@ -159,7 +167,18 @@ def test_what_is_no_such_answer_is_named_and_never_guessed(output: str, answer: 
     assert bool(read.probabilities[0].isfinite().all())
 
 
-@pytest.mark.parametrize("output", ["top0", "prob", "", "top", "labels"])
+@pytest.mark.parametrize("answer", [2, "2", 2.0, "c", 0, None])
+def test_who_names_the_suspects_classes_names_them_all(answer: Any) -> None:
+    """A class that the file leaves out is unknown: neither its number nor its name is one of the kit by chance."""
+    names = {"1": "a", "cat": "b", "b": "c", "dog": "d", "3": "e"}
+    assert form("label", names).read(["b"]).probabilities[0].argmax() == 2
+    assert form("label", names).read([3]).probabilities[0].argmax() == 4
+    read = form("label", names).read([answer])
+    assert "names given by --classes" in read.problems[0]
+    assert "names given by --classes" in form("top1", names).read([[[answer, 0.9]]]).problems[0]
+
+
+@pytest.mark.parametrize("output", ["top0", "prob", "", "top", "labels", "top" + "9" * 5000, "top\u0663"])
 def test_unknown_forms_are_refused(output: str) -> None:
     with pytest.raises(UserError, match="known: probabilities"):
         form(output)
@@ -355,6 +374,50 @@ def test_a_refusal_before_the_request_was_read_ends_in_smaller_portions() -> Non
     server.close()
 
 
+@pytest.mark.parametrize("drip", [b"", b"\x16\x03\x03\x40\x00" + b"\x02\x00\x3f\xfc" + bytes(5000)])
+def test_a_handshake_that_never_ends_is_cut_in_time(drip: bytes) -> None:
+    """A server that takes the connection and says nothing, or a byte of a greeting now and then."""
+    server, over = socket.create_server(("127.0.0.1", 0)), threading.Event()
+
+    def hold() -> None:
+        line, _ = server.accept()
+        with line, suppress(OSError):
+            for i in range(len(drip)):
+                if over.wait(0.02):
+                    return
+                line.sendall(drip[i : i + 1])
+            over.wait(20)
+
+    thread = threading.Thread(target=hold, daemon=True)
+    thread.start()
+    started = time.monotonic()
+    with pytest.raises(TransientError, match=r"no connection within 0\.6 s") as caught:
+        Endpoint(f"https://127.0.0.1:{server.getsockname()[1]}", {}).post([], "/", 1, 0.6)
+    assert 0.5 < time.monotonic() - started < 2.0
+    assert not caught.value.sent
+    over.set()
+    thread.join(5)
+    server.close()
+
+
+def test_every_address_has_only_what_is_left_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name with many addresses that take no connection: a queue of one that is full."""
+    server = socket.create_server(("127.0.0.1", 0), backlog=0)
+    address = server.getsockname()
+    waiting = [socket.socket() for _ in range(4)]
+    for line in waiting:
+        line.setblocking(False)
+        line.connect_ex(address)
+    one = (socket.AF_INET, socket.SOCK_STREAM, 6, "", address)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **more: [one] * 9)
+    started = time.monotonic()
+    with pytest.raises(TransientError, match=r"no connection within 0\.4 s"):
+        Endpoint("http://many.example", {}).post([], "/", 1, 0.4)
+    assert time.monotonic() - started < 2.0
+    for line in (*waiting, server):
+        line.close()
+
+
 class Bomb:
     """Leaves a file behind when it is unpickled."""
 
@@ -402,6 +465,31 @@ def test_weights_of_another_net_are_refused(tmp_path: Path) -> None:
         (tmp_path / "net.safetensors").write_bytes(whole[:cut])
         with pytest.raises(UserError, match="safetensors"):
             open_suspect(config, SHAPE, 10)
+
+
+def test_weights_of_the_users_own_code(tmp_path: Path) -> None:
+    """Named by import path, as an owner's model is: her module's state_dict, or one as a storage holds it."""
+    net = OwnNet("owners_net:make", SHAPE, 10).eval()
+    local = answers_of(net, IMAGES)
+    for name, module in (("hers", net.module), ("stored", net)):
+        save_file({k: v.contiguous() for k, v in module.state_dict().items()}, tmp_path / f"{name}.safetensors")
+        config = SuspectConfig(at=str(tmp_path / f"{name}.safetensors"), architecture="owners_net:make")
+        assert config.protocol == "weights"
+        assert torch.equal(ask(config), local)
+        assert described(config)["architecture"] == "owners_net:make"
+    for path, said in (
+        ("nobody:make", "import path"),
+        ("owners_net:nothing", "import path"),
+        ("owners_net:make_nothing", "torch module"),
+        ("owners_net:make_trouble", "ZeroDivisionError"),
+        ("torch.nn:Identity", "expected the weights of|TypeError"),
+        ("owners_net:make_wide", "size mismatch"),
+    ):
+        with pytest.raises(UserError, match=said) as caught:
+            open_suspect(SuspectConfig(**{**vars(config), "architecture": path}), SHAPE, 10)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="does not take images"):
+        ask(config, torch.zeros(2, 1, 9, 9, dtype=torch.uint8))
 
 
 def test_a_function_of_the_user() -> None:

@@ -3,9 +3,11 @@
 import hashlib
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +20,15 @@ from faulty_server import Endpoint, Exchange, serving
 from system import ROOT, environment
 from toy_kit import answers_of, honest, serve, toy_kit, trained
 
+import uapfp_dist
 from uapfp_dist.errors import UserError
 from uapfp_dist.suspects import SuspectConfig
-from uapfp_dist.verification import asking
+from uapfp_dist.verification import asking, transcript
 from uapfp_dist.verification.asking import Asking
 from uapfp_dist.verification.kit import save_kit
 from uapfp_dist.verification.page import as_json, as_text, metrics_of, write_verdict
 from uapfp_dist.verification.schema import SCHEMA
-from uapfp_dist.verification.verify import Case, load_suspects, replay, transcript_path, verify
+from uapfp_dist.verification.verify import Case, load_suspects, made_elsewhere, replay, transcript_path, verify
 
 
 @pytest.fixture(autouse=True)
@@ -152,16 +155,98 @@ def test_several_suspects_share_one_error_rate(tmp_path: Path) -> None:
         replay(kit, paths[:1])
 
 
-def test_one_suspect_that_fails_does_not_lose_the_others(tmp_path: Path) -> None:
-    kit = toy_kit()
-    with serving(serve(trained(0))) as good, serving(serve(trained(0)), faults.redirect_to("http://x/")) as bad:
-        configs = [SuspectConfig(at=e.url, name=n) for n, e in (("good", good), ("bad", bad))]
-        with pytest.raises(UserError, match=r"suspect bad: .*redirect"):
+def after_two(fault: Any) -> Any:
+    """A fault of every request but the first two."""
+    return lambda exchange: exchange.number > 2 and fault(exchange)
+
+
+def resets(exchange: Exchange) -> bool:
+    """Gone."""
+    exchange.reset()
+    return True
+
+
+@pytest.mark.parametrize(
+    ("fault", "said", "how"),
+    [
+        (faults.redirect_to("http://x/"), "redirect", Asking()),
+        (after_two(faults.redirect_to("http://x/")), "redirect", Asking()),
+        (after_two(resets), "requests in a row failed", Asking(tries=2)),
+        (after_two(resets), r"left \(max-queries\)", Asking(max_queries=110)),
+    ],
+)
+def test_one_suspect_that_cannot_be_asked_does_not_hold_up_the_others(
+    fault: Any, said: str, how: Asking, tmp_path: Path
+) -> None:
+    """They are judged as strictly as if it had answered; once it does, the same call finishes it and judges all."""
+    kit, dead = toy_kit(), {"is": True}
+    with (
+        serving(serve(trained(0))) as good,
+        serving(serve(honest())) as fair,
+        serving(serve(trained(0)), lambda exchange: dead["is"] and fault(exchange)) as bad,
+    ):
+        configs = [SuspectConfig(at=e.url, name=n) for n, e in (("good", good), ("bad", bad), ("fair", fair))]
+        cases = verify(kit, configs, tmp_path, how, alpha=0.2)
+        again = verify(kit, configs, tmp_path, how, alpha=0.2)
+        assert [case.verdict.claim for case in cases] == ["piracy", "inconclusive", "inconclusive"]
+        assert [bool(case.stopped) for case in cases] == [False, True, False]
+        assert cases[0].verdict.p_adjusted == pytest.approx(3 * cases[0].verdict.p_value)
+        lost = cases[1].verdict
+        assert (lost.p_value, lost.p_adjusted, lost.queries) == (1.0, 1.0, 0)
+        assert lost.findings[0].startswith("not answered: ")
+        assert re.search(said, lost.findings[0])
+        assert [case.verdict.claim for case in again] == [case.verdict.claim for case in cases]
+        asked, before = good.images + fair.images, bad.images
+        dead["is"] = False
+        done = verify(kit, configs, tmp_path, replace(how, max_queries=how.max_queries and 300), alpha=0.2)
+        assert good.images + fair.images == asked
+    assert [case.verdict.claim for case in done] == ["piracy", "piracy", "inconclusive"]
+    assert not any(case.stopped for case in done)
+    # Nothing that was answered is asked again, but for the few that are asked twice.
+    assert len(done[1].ledger.answers) == len(kit.images)
+    assert bad.images - before <= len(kit.images) - len(cases[1].ledger.answers) + asking.N_REPEATS
+    with serving(serve(trained(0))) as plain:
+        verdict = verify(kit, [replace(configs[1], at=plain.url)], tmp_path / "plain", alpha=0.2)[0].verdict
+    assert done[1].verdict.p_value == verdict.p_value
+
+
+def test_a_batch_with_an_unfinished_one_is_shown_and_replayed(tmp_path: Path) -> None:
+    """By its transcripts, bit for bit; alone, the unfinished one is no evidence."""
+    kit = toy_kit("uap")
+    with serving(serve(trained(0))) as good, serving(serve(trained(0)), after_two(faults.redirect_to("x"))) as bad:
+        configs = [SuspectConfig(at=e.url, name=n) for n, e in (("bad", bad), ("good", good))]
+        cases = verify(kit, configs, tmp_path, alpha=0.2)
+        with pytest.raises(UserError, match="all that were judged together"):
+            replay(kit, [transcript_path(tmp_path, "good")])
+        with pytest.raises(UserError, match=r"suspect bad: .*redirect") as caught:
+            verify(kit, configs[:1], tmp_path / "alone")
+        assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match=r"bad was not asked to the end: .*redirect"):
+        replay(kit, [transcript_path(tmp_path / "alone", "bad")])
+    write_verdict(tmp_path / "a", kit, cases)
+    write_verdict(tmp_path / "b", kit, replay(kit, [transcript_path(tmp_path, c.name) for c in configs]))
+    for name in ("verdict.json", "verdict.txt", "verdict.html"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    jsonschema.validate(json.loads((tmp_path / "a" / "verdict.json").read_text()), SCHEMA)
+    assert "28 images sent, 12 answered and kept, none judged" in as_text(kit, cases)
+    assert "bad: not answered" in (tmp_path / "a" / "verdict.html").read_text()
+
+
+def test_none_that_could_be_asked_is_an_error_and_so_is_another_question(tmp_path: Path) -> None:
+    kit, dead = toy_kit(), {"is": True}
+
+    def redirects(exchange: Exchange) -> bool:
+        return dead["is"] and faults.redirect_to("http://x/")(exchange)
+
+    with serving(serve(trained(0)), redirects) as one, serving(serve(trained(0)), redirects) as two:
+        configs = [SuspectConfig(at=e.url, name=n) for n, e in (("one", one), ("two", two))]
+        with pytest.raises(UserError, match=r"suspect one: .*redirect.* \(and 1 more\)"):
             verify(kit, configs, tmp_path, alpha=0.2)
-        asked = good.images
-        with pytest.raises(UserError, match="suspect bad"):
-            verify(kit, configs, tmp_path, alpha=0.2)
-        assert good.images == asked
+        dead["is"] = False
+        with pytest.raises(UserError, match=r"suspect two: .*another suspect"):
+            verify(kit, [configs[0], replace(configs[1], output="logits")], tmp_path, alpha=0.2)
+        assert one.images > len(kit.images)
+        assert two.images == asking.FIRST_BATCH
 
 
 def test_a_bad_suspect_is_told_of_before_a_good_one_is_asked(tmp_path: Path) -> None:
@@ -216,9 +301,9 @@ def test_a_dropped_request_at_a_tight_budget_says_what_is_needed(tmp_path: Path)
         assert judged(endpoint, tmp_path / "good", how=Asking(max_queries=20)).verdict.p_value == case.verdict.p_value
 
 
-def forged(out: Path, path: Path, change: Any) -> Path:
+def forged(out: Path, path: Path, change: Any, name: str = "s") -> Path:
     """A transcript with a good chain of digests over changed records."""
-    records = [json.loads(line)["record"] for line in transcript_path(out, "s").read_text().splitlines()]
+    records = [json.loads(line)["record"] for line in transcript_path(out, name).read_text().splitlines()]
     changed = change(records) or records
     last, lines = "", []
     for record in changed:
@@ -247,12 +332,90 @@ def test_a_replay_wants_just_what_the_kit_asks(tmp_path: Path) -> None:
         "a record in line 2": lambda records: [records[0], [3], *records[2:]],
         "a record in line 3": lambda records: [*records[:2], {"no": "kind"}, *records[3:]],
         "records of batches": lambda records: records[2].pop("answers") and None,
+        "records of batches ": lambda records: records[1].update(images=[float(i) for i in records[1]["images"]]),
+        "records of batches  ": lambda records: records[1].update(images=[*records[1]["images"][:-1], True]),
+        "records of batches   ": lambda records: records[1].update(images="abcd"),
+        "records of batches    ": lambda records: records[1].update(batch=1.0),
+        "unknown output": lambda records: records[0]["suspect"].update(output="top" + "9" * 5000),
+        "who was asked   ": lambda records: records[0]["suspect"].update(width=float("nan")),
+        "who was asked    ": lambda records: records[0]["suspect"].update(at=[[]]),
+        "who was asked     ": lambda records: records[0].update(made_by=["me"]),
+        "who was asked      ": lambda records: records[0].update(max_queries=20.0),
     }
     for said, change in changes.items():
         path = forged(tmp_path, tmp_path / "forged", change)
-        with pytest.raises(UserError, match="just the images" if said == "larger" else said.strip()):
+        with pytest.raises(UserError, match="just the images" if said == "larger" else said.strip()) as caught:
             replay(kit, [path])
+        assert len(str(caught.value)) < 500
     assert replay(kit, [forged(tmp_path, tmp_path / "same", lambda records: None)])
+
+    def with_less(records: list[Any]) -> None:
+        del records[0]["max_queries"], records[0]["made_by"], records[0]["suspect"]["classes"]
+
+    assert replay(kit, [forged(tmp_path, tmp_path / "less", with_less)])
+
+
+def test_no_code_that_a_transcript_names_is_imported(tmp_path: Path) -> None:
+    """Nor by a kit: what is imported stands in the command, or in the file of suspects."""
+    kit = toy_kit()
+    with serving(serve(trained(0))) as endpoint:
+        judged(endpoint, tmp_path)
+    suspect = {"kind": "weights", "at": "x.safetensors", "architecture": "no_such_module:make"}
+    path = forged(tmp_path, tmp_path / "forged", lambda records: records[0]["suspect"].update(suspect))
+    assert replay(kit, [path])[0].verdict.claim == "piracy"
+
+
+@pytest.mark.parametrize("letter", ["\x1b[2J\x1b[H", "\n", "\r", "\u202e", "\ud800", "\x07"])
+def test_a_name_forges_nothing_that_is_printed(letter: str, tmp_path: Path) -> None:
+    """Nor does what stopped a suspect; the JSON holds both as they came."""
+    kit = toy_kit()
+    with serving(serve(trained(0))) as good, serving(serve(trained(0)), faults.redirect_to("x")) as bad:
+        configs = [SuspectConfig(at=e.url, name=n) for n, e in (("s", good), ("t", bad))]
+        verify(kit, configs, tmp_path, alpha=0.2)
+    names = [f"{letter}thief: inconclusive. p 1", f"{letter}other"]
+
+    def rename(records: list[Any]) -> None:
+        records[0]["judged"]["names"] = names
+        records[0]["suspect"].update(name=names[0], at=letter)
+
+    def rename_stopped(records: list[Any]) -> None:
+        records[0]["judged"]["names"] = names
+        records[0]["suspect"]["name"] = names[1]
+        records[-1]["why"] = f"gone{letter}"
+
+    paths = [forged(tmp_path, tmp_path / "a", rename), forged(tmp_path, tmp_path / "b", rename_stopped, "t")]
+    cases = replay(kit, paths)
+    assert as_json(kit, cases)["suspects"][0]["name"] == names[0]
+    text = as_text(kit, cases)
+    assert all(line.isprintable() for line in text.split("\n"))
+    assert len(text.split("\n")) < 25
+    write_verdict(tmp_path / "out", kit, cases)
+    page = (tmp_path / "out" / "verdict.html").read_text()
+    assert letter == "\n" or letter not in page
+    assert "thief: inconclusive. p 1: piracy" in page
+
+
+def test_a_replay_says_when_others_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line, not an error; a verification may also be finished by another version than began it."""
+    kit, dead = toy_kit(), {"is": True}
+    redirects = after_two(faults.redirect_to("x"))
+    with serving(serve(trained(0)), lambda exchange: dead["is"] and redirects(exchange)) as endpoint:
+        with pytest.raises(UserError, match="redirect"):
+            judged(endpoint, tmp_path)
+        dead["is"] = False
+        monkeypatch.setattr(transcript, "MADE_BY", {"uapfp_dist": "99", "torch": "98"})
+        case = judged(endpoint, tmp_path)
+    assert case.begin["made_by"] == {"uapfp_dist": uapfp_dist.__version__, "torch": torch.__version__}
+    assert made_elsewhere([case]) == ""
+
+    def made_by(by: Any) -> str:
+        path = forged(tmp_path, tmp_path / "forged", lambda records: records[0].update(made_by=by))
+        return made_elsewhere(replay(kit, [path]))
+
+    assert made_by(None) == ""
+    asked_by = f"s was asked by uapfp_dist {uapfp_dist.__version__}, torch 1.0;"
+    assert made_by(case.begin["made_by"] | {"torch": "1.0"}).startswith(asked_by)
+    assert "uapfp_dist 0.0.1" in made_by({"uapfp_dist": "0.0.1", "torch": [3]})
 
 
 # ---------------------------------------------------------------- what is shown
@@ -404,6 +567,56 @@ def test_the_job_judges_and_replays(
     job_of(monkeypatch, *kit, "--out", str(second), "--replay", str(first / "thief.transcript.jsonl"))
     assert capsys.readouterr().out.count("thief: piracy") == 2
     assert (first / "verdict.json").read_bytes() == (second / "verdict.json").read_bytes()
+
+
+def test_a_replay_writes_only_where_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """./verification is what the first run made; a note tells of another version."""
+    save_kit(toy_kit("uap"), tmp_path / "kit")
+    monkeypatch.chdir(tmp_path)
+    job_of(monkeypatch, "--kit", "kit", "--no-track", "--at", "test_verify:thief", "--name", "s")
+    first = {path: path.read_bytes() for path in Path("verification").iterdir()}
+    assert Path("verification/verdict.html") in first
+    path = forged(Path("verification"), Path("elsewhere"), lambda records: records[0].update(made_by={"torch": "\x1b"}))
+    capsys.readouterr()
+    job_of(monkeypatch, "--kit", "kit", "--replay", str(path))
+    out = capsys.readouterr().out
+    assert "s: piracy" in out
+    assert "verdict.json" not in out
+    assert "note: s was asked by torch ?;" in out
+    assert {path: path.read_bytes() for path in Path("verification").iterdir()} == first
+    assert {path.name for path in Path(".").iterdir()} == {"kit", "verification", "elsewhere"}
+
+
+away = {"is": True}
+
+
+def sometimes(images: np.ndarray) -> list[list[float]]:
+    """The victim's own answers, when it is there."""
+    if away["is"]:
+        raise UserError("nobody\x1b is there")
+    return thief(images)
+
+
+def test_the_job_judges_the_others_and_says_who_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_kit(toy_kit("uap"), tmp_path / "kit")
+    rows = [{"at": "test_verify:thief", "name": "thief"}, {"at": "test_verify:sometimes", "name": "sometimes"}]
+    (tmp_path / "s.json").write_text(json.dumps(rows))
+    where = ("--kit", str(tmp_path / "kit"), "--suspects", str(tmp_path / "s.json"), "--out", str(tmp_path / "out"))
+    again = (*where, "--alpha", "0.2", "--workers", "0", "--no-track")
+    monkeypatch.setitem(away, "is", True)
+    with pytest.raises(UserError, match=r"1 of 2 suspects .*: sometimes \(nobody\? is there\); the others"):
+        job_of(monkeypatch, *again)
+    assert "thief: piracy" in capsys.readouterr().out
+    found = json.loads((tmp_path / "out" / "verdict.json").read_text())["suspects"]
+    assert [suspect["claim"] for suspect in found] == ["piracy", "inconclusive"]
+    away["is"] = False
+    job_of(monkeypatch, *again)
+    found = json.loads((tmp_path / "out" / "verdict.json").read_text())["suspects"]
+    assert [suspect["claim"] for suspect in found] == ["piracy", "piracy"]
 
 
 @pytest.mark.slow

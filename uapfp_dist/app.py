@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import torch
 
 from uapfp_dist.config import Config, check
-from uapfp_dist.errors import UserError
+from uapfp_dist.errors import UserError, printable
 from uapfp_dist.pipeline.arbiter import Arbiter
 from uapfp_dist.pipeline.evaluate import evaluate, is_final, stored_in
 from uapfp_dist.pipeline.plan import Plan, make_plan
@@ -304,7 +304,8 @@ def main(job: Callable[[], object]) -> NoReturn:
     try:
         job()
     except UserError as error:
-        print(f"{Path(sys.argv[0]).stem}: error: {error}", file=sys.stderr)
+        # It may quote a suspect, or a file that came from elsewhere.
+        print(f"{Path(sys.argv[0]).stem}: error: {printable(str(error))}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("interrupted; the same command resumes where this one stopped", file=sys.stderr)

@@ -7,6 +7,18 @@ class UserError(Exception):
     """Bad input. Jobs print its single line and leave with exit code 2, without a traceback."""
 
 
+def printable(text: str) -> str:
+    """The same on one line that no terminal obeys: control characters, marks that turn the direction of writing and
+    lone surrogates become question marks.
+    """
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def one_line(what: object, most: int = 160) -> str:
+    """Foreign words for a line of ours: short, printable, never nothing."""
+    return printable(" ".join(str(what).split()))[:most] or type(what).__name__
+
+
 def known(kind: str, name: str, names: Iterable[str]) -> UserError:
     """The error for an unknown name: lists the known ones, and what a table says of others that it takes."""
     listed = [*sorted(names), *filter(None, [getattr(names, "others", "")])]

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.pipeline.own import OwnNet, is_import_path
 from uapfp_dist.science.data import Dataset, Splits, load, make_splits
 from uapfp_dist.science.data.splits import outside_of
 from uapfp_dist.science.modification import int8_structure
 from uapfp_dist.science.rng import seeded
 from uapfp_dist.science.zoo import Net, build
+from uapfp_dist.science.zoo.own import OwnNet, is_import_path
 from uapfp_dist.specs import DataSpec, Int8, ModelSpec, ProbeSpec
 from uapfp_dist.store import Artifact, Store
 from uapfp_dist.types import Answers, Block, Probe
@@ -26,18 +26,22 @@ class Workbench:
         store: artifacts.
         data_root: where the images lie, for data sets that need it.
         device: where tensors live.
+        dataset: images at hand, which need not be loaded; None: they are, by name.
     """
 
-    def __init__(self, store: Store, data_root: Path | None, device: torch.device) -> None:
+    def __init__(
+        self, store: Store, data_root: Path | None, device: torch.device, dataset: Dataset | None = None
+    ) -> None:
         self.store = store
         self.data_root = data_root
         self.device = device
+        self._dataset = dataset
         self.net = lru_cache(maxsize=8)(self._net)
         self.probe = lru_cache(maxsize=2)(self._probe)
         self.data = lru_cache(maxsize=2)(self._data)
 
     def _data(self, spec: DataSpec) -> tuple[Dataset, Splits]:
-        dataset = load(spec.name, self.data_root, spec.n_classes)
+        dataset = self._dataset or load(spec.name, self.data_root, spec.n_classes)
         if dataset.digest != spec.digest:
             raise UserError(
                 f"data set {spec.name}: expected the images with digest {spec.digest}, found {dataset.digest} in "

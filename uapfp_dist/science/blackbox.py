@@ -54,9 +54,9 @@ def k_of(name: str) -> int:
     Raises:
         UserError: `name` is not `top` and a whole number from 1.
     """
-    match = re.fullmatch(r"top([1-9][0-9]*)", name)
+    match = re.fullmatch(r"top([1-9][0-9]{0,8})", name)
     if match is None:
-        raise UserError(f"expected `top` and a whole number from 1, such as top3, got {name!r}")
+        raise UserError(f"expected `top` and a whole number from 1, such as top3, got {name!r:.60}")
     return int(match[1])
 
 

@@ -55,7 +55,7 @@ class SuspectConfig:
     channels: Literal["same", "RGB", "BGR"] = "same"
     """same: as the kit has them; RGB or BGR: three in this order, grey repeated."""
     architecture: str = ""
-    """Of a file of weights."""
+    """Of a file of weights: a known name, or package.module:factory of your own code, which runs here."""
     width: int = 16
     """Of an architecture of the paper's Table 1."""
     tensor: str = "input"

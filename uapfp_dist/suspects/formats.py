@@ -55,8 +55,10 @@ class OutputForm:
     classes: Classes = None
 
     def __post_init__(self) -> None:
-        if self.output not in ("probabilities", "logits", "label") and not re.fullmatch(r"top[1-9]\d*", self.output):
-            raise UserError(f"unknown output {self.output!r}; known: probabilities, logits, label, top<k> such as top3")
+        if not re.fullmatch(r"probabilities|logits|label|top[1-9][0-9]{0,8}", self.output):
+            raise UserError(
+                f"unknown output {self.output!r:.60}; known: probabilities, logits, label, top<k> such as top3"
+            )
         given = list(self.classes.values() if isinstance(self.classes, Mapping) else self.classes or ())
         if self.classes is not None and sorted(given) != sorted(self.class_names):
             raise UserError(
@@ -106,10 +108,13 @@ class OutputForm:
         if not self.output.startswith("top"):
             if len(found) != len(row):
                 raise UnreadableError(f"expected {len(row)} classes, got {len(found)}")
-        elif not found:
-            raise UnreadableError("expected classes with confidences, got none")
         else:
-            found = dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))[: int(self.output[3:])])
+            k = min(int(self.output[3:]), len(row))
+            if len(found) < k:
+                raise UnreadableError(f"expected {k} classes with confidences, got {len(found) or 'none'}")
+            if not any(found.values()):  # the first class is not meant because all are alike
+                raise UnreadableError("expected a confidence above 0, got none")
+            found = dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))[:k])
         for place, value in found.items():
             row[place] = value
         return row
@@ -128,15 +133,17 @@ class OutputForm:
         """The place of a class that is named, or numbered in the suspect's order."""
         if isinstance(label, float) and label.is_integer():
             label = int(label)
-        names = self.classes if isinstance(self.classes, Mapping) else {}
-        name = names.get(str(label), str(label) if isinstance(label, str) else None)
-        if name in self.class_names:
-            return self.class_names.index(name)
+        if isinstance(self.classes, Mapping):
+            # All of the suspect's names stand there: another one, or a number of its own, is no class of the kit.
+            if str(label) in self.classes:
+                return self.class_names.index(self.classes[str(label)])
+            raise UnreadableError(f"expected one of the names given by --classes, got {_shown(label)}")
+        if isinstance(label, str) and label in self.class_names:
+            return self.class_names.index(label)
         if isinstance(label, str) and label.isascii() and label.isdigit() and len(label) < 9:
             label = int(label)
         if isinstance(label, int) and not isinstance(label, bool) and 0 <= label < len(self.class_names):
-            in_order = self.classes if self.classes and not isinstance(self.classes, Mapping) else self.class_names
-            return self.class_names.index(in_order[label])
+            return self.class_names.index((self.classes or self.class_names)[label])
         raise UnreadableError(f"expected one of the kit's classes, got {_shown(label)}")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from uapfp_dist.errors import UserError
+from uapfp_dist.errors import UserError, one_line
 from uapfp_dist.suspects.images import InputForm
 
 MAX_BYTES = 2 << 30
@@ -61,7 +61,7 @@ class OnnxSuspect:
             self._session = onnxruntime.InferenceSession(data, options, providers=providers)
         except Exception as error:  # ONNX Runtime's own kinds of error
             raise UserError(
-                f"suspect {path}: ONNX Runtime refuses it ({_line(error)}); check it with onnx.checker"
+                f"suspect {path}: ONNX Runtime refuses it ({one_line(error)}); check it with onnx.checker"
             ) from error
         self._form = form
         self._input = self._session.get_inputs()[0]
@@ -81,7 +81,7 @@ class OnnxSuspect:
             found = [np.asarray(self._session.run(None, {self._input.name: part})[0]) for part in parts]
         except Exception as error:  # ONNX Runtime's own kinds of error
             raise UserError(
-                f"suspect: the ONNX model does not take images of shape {array.shape} ({_line(error)}); "
+                f"suspect: the ONNX model does not take images of shape {array.shape} ({one_line(error)}); "
                 "see --layout and --channels"
             ) from error
         answers = np.concatenate(found) if found[0].ndim else np.stack(found)
@@ -110,7 +110,3 @@ def _outside(message: Any) -> Iterator[str]:
             several = [value] if hasattr(value, "DESCRIPTOR") else value
             for item in several:
                 yield from _outside(item)
-
-
-def _line(error: Exception) -> str:
-    return "".join(x if x.isprintable() else "?" for x in " ".join(str(error).split()))[:160]

@@ -1,4 +1,8 @@
-"""A suspect as a file of weights for an architecture of ours. Weights are numbers: nothing in the file can run."""
+"""A suspect as a file of weights for an architecture of ours, or of the user's own code.
+
+Weights are numbers: nothing in the file can run. What runs is the code that the user names; no kit, no transcript and
+no suspect has a say in that.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -6,11 +10,12 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from uapfp_dist.errors import UserError
+from uapfp_dist.errors import UserError, one_line
 from uapfp_dist.science.blackbox import ask
 from uapfp_dist.science.zoo import build
+from uapfp_dist.science.zoo.own import OwnNet, is_import_path
 from uapfp_dist.suspects.images import InputForm
 
 
@@ -19,7 +24,8 @@ class WeightsSuspect:
 
     Args:
         path: the file.
-        architecture: its name.
+        architecture: its name, or `package.module:factory` of the user's own code (see `OwnNet`); such weights are the
+            state_dict of her module, or of one that a storage holds.
         width: of the nets of Table 1.
         shape: (c, h, w) of the images as the net gets them.
         n_classes: the kit's.
@@ -38,26 +44,55 @@ class WeightsSuspect:
         try:
             weights = load_file(path)
         except (SafetensorError, OSError, ValueError, KeyError) as error:
-            cause = (str(error).splitlines() or ["?"])[0][:160]
             raise UserError(
-                f"suspect {path}: expected a safetensors file ({cause}); export the weights as one"
+                f"suspect {path}: expected a safetensors file ({one_line(error)}); export the weights as one"
             ) from error
         c, h, w = shape
         shape = (c if form.channels == "same" else 3, h, w)
-        self._net = build(architecture, shape, n_classes, width, 0, _device())
+        own = is_import_path(architecture)
+        self._net = (
+            _own(architecture, shape, n_classes) if own else build(architecture, shape, n_classes, width, 0, _device())
+        )
+        target: nn.Module = self._net
+        if isinstance(self._net, OwnNet) and weights.keys() != self._net.state_dict().keys():
+            target = self._net.module
         try:
-            self._net.load_state_dict(weights)
+            target.load_state_dict(weights)
         except RuntimeError as error:
-            cause = " ".join(str(error).split())[:160]
+            at = "" if own else f" at width {width}"
             raise UserError(
-                f"suspect {path}: expected the weights of {architecture} at width {width} for {n_classes} classes "
-                f"({cause}); name another architecture or width"
+                f"suspect {path}: expected the weights of {architecture}{at} for {n_classes} classes "
+                f"({one_line(error)}); name another architecture{'' if own else ' or width'}"
             ) from error
         self._form = form
 
     def ask(self, images: Tensor, timeout: float) -> list[Any]:
-        """See `Suspect.ask`: B lists of C probabilities."""
-        return ask(self._net, torch.from_numpy(self._form.encode(images))).tolist()  # type: ignore[no-any-return]
+        """See `Suspect.ask`: B lists of C probabilities.
+
+        Raises:
+            UserError: the user's own module does not take such images.
+        """
+        array = torch.from_numpy(self._form.encode(images))
+        try:
+            return ask(self._net, array).tolist()  # type: ignore[no-any-return]
+        except RuntimeError as error:
+            raise UserError(
+                f"suspect: its architecture does not take images of shape {tuple(array.shape)} ({one_line(error)})"
+            ) from error
+
+
+def _own(path: str, shape: tuple[int, int, int], n_classes: int) -> OwnNet:
+    """The user's own net, with random weights.
+
+    Raises:
+        UserError: nothing there, not a module, or whatever her factory raised.
+    """
+    try:
+        return OwnNet(path, shape, n_classes).to(_device()).eval()
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"architecture {path}: {type(error).__name__}: {one_line(error)}; mend it") from error
 
 
 def refuse_pickle(path: Path) -> None:

@@ -18,7 +18,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from uapfp_dist.errors import UserError
+from uapfp_dist.errors import UserError, one_line
 from uapfp_dist.suspects.suspect import TooLargeError, TransientError
 
 AGAIN = (408, 425, 429, 500, 502, 503, 504)
@@ -44,7 +44,7 @@ class Endpoint:
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
         try:
             parts = urlsplit(url)
-            self._port = parts.port
+            port = parts.port
         except ValueError as error:
             raise UserError(f"suspect: expected a URL ({error}); mend it") from error
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -55,6 +55,7 @@ class Endpoint:
             raise UserError("suspect: expected a URL without a password; use a header with a value env:NAME")
         self.url = url.partition("?")[0]  # the rest may hold a key; this stands in messages and transcripts
         self._host, self._secure = parts.hostname, parts.scheme == "https"
+        self._port = port or (443 if self._secure else 80)
         self.path = parts.path
         self._query = f"?{parts.query}" if parts.query else ""
         self._headers = {name: _secret(name, value) for name, value in headers.items()}
@@ -66,18 +67,15 @@ class Endpoint:
             body: a JSON value.
             path: on the host.
             n_images: in the body; bounds the size of the answer.
-            timeout: seconds for everything, from the connection to the last byte.
+            timeout: seconds for everything, from the connection to the last byte; looking up the name alone may take
+                as long as the system lets it.
 
         Raises:
             TransientError, TooLargeError, UserError: see `Suspect.ask`.
         """
         data = json.dumps(body).encode()
-        deadline = time.monotonic() + timeout
-        line = self._connect(timeout)
-        late = threading.Event()
-        watch = threading.Timer(max(deadline - time.monotonic(), 0.0), _cut, (line.sock, late))
-        watch.daemon = True
-        watch.start()
+        watch = _Watch(timeout)
+        line = self._connect(watch)
         try:
             headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "Connection": "close"}
             # Who refuses a long request may say so before it was read to the end.
@@ -88,43 +86,66 @@ class Endpoint:
                 self._check(response, text, n_images)
         except (OSError, http.client.HTTPException, ValueError) as error:
             # A connection that is cut for being late looks like one that was lost, or like a shorter answer.
-            why = f"no answer within {timeout:.3g} s" if late.is_set() else _line(error)
+            why = f"no answer within {timeout:.3g} s" if watch.is_why(error) else one_line(error)
             raise TransientError(why) from error
         finally:
-            watch.cancel()
+            watch.end()
             line.close()
         try:
             found = json.loads(text)
         except (ValueError, RecursionError) as error:
-            late_too = (
-                f"no answer within {timeout:.3g} s" if late.is_set() else f"an answer that is no JSON ({_line(error)})"
+            why = (
+                f"no answer within {timeout:.3g} s" if watch.late else f"an answer that is no JSON ({one_line(error)})"
             )
-            raise TransientError(late_too) from error
+            raise TransientError(why) from error
         if _deep(found):
             raise TransientError(f"an answer nested more than {DEEPEST} deep")
         return found
 
-    def _connect(self, timeout: float) -> http.client.HTTPConnection:
+    def _connect(self, watch: "_Watch") -> http.client.HTTPConnection:
         context = ssl.create_default_context() if self._secure else None
         line = (
-            http.client.HTTPSConnection(self._host, self._port, timeout=timeout, context=context)
+            http.client.HTTPSConnection(self._host, self._port, context=context)
             if context
-            else http.client.HTTPConnection(self._host, self._port, timeout=timeout)
+            else http.client.HTTPConnection(self._host, self._port)
         )
         try:
-            line.connect()
+            line.sock = self._dialled(watch)
+            line.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if context:
+                # First watched, then greeted: a handshake may come a byte at a time.
+                line.sock = context.wrap_socket(line.sock, server_hostname=self._host, do_handshake_on_connect=False)
+                watch.over(line.sock)
+                line.sock.do_handshake()
         except ssl.SSLCertVerificationError as error:
+            watch.end()
             line.close()
             raise UserError(
-                f"suspect {self.url}: its certificate is not valid ({_line(error)}); nothing was sent"
+                f"suspect {self.url}: its certificate is not valid ({one_line(error)}); nothing was sent"
             ) from error
         except (OSError, ValueError) as error:
+            watch.end()
             line.close()
-            raise TransientError(f"no connection ({_line(error)})", sent=False) from error
+            why = f"within {watch.seconds:.3g} s" if watch.is_why(error) else f"({one_line(error)})"
+            raise TransientError(f"no connection {why}", sent=False) from error
         return line
 
+    def _dialled(self, watch: "_Watch") -> socket.socket:
+        """Connected to the first address that takes it; each of them has only what is left of the time."""
+        failure = OSError("no address")
+        for family, kind, protocol, _, address in socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM):
+            line = socket.socket(family, kind, protocol)
+            try:
+                watch.over(line)
+                line.connect(address)
+                return line
+            except OSError as error:
+                line.close()
+                failure = error
+        raise failure
+
     def _check(self, response: http.client.HTTPResponse, text: bytes, n_images: int) -> None:
-        status, said = response.status, _line(text.decode(errors="replace"))
+        status, said = response.status, one_line(text.decode(errors="replace"))
         if status == 200:
             return
         if status == 413:
@@ -132,7 +153,7 @@ class Endpoint:
         if status in AGAIN:
             raise TransientError(f"HTTP {status}", after=_seconds(response.getheader("Retry-After")))
         if 300 <= status < 400:
-            to = _line((response.getheader("Location") or "nowhere").partition("?")[0])
+            to = one_line((response.getheader("Location") or "nowhere").partition("?")[0])
             raise UserError(
                 f"suspect {self.url}: expected answers, got a redirect to {to}; it is not followed: check that "
                 "host and name it yourself"
@@ -169,11 +190,41 @@ def _deep(found: Any) -> bool:
     return any(isinstance(item, list | dict) for item in level)
 
 
-def _cut(line: socket.socket, late: threading.Event) -> None:
-    """End a connection under the hands of whoever waits on it: timeouts of single reads never fire on a slow drip."""
-    late.set()
-    with contextlib.suppress(OSError):
-        socket.socket.shutdown(line, socket.SHUT_RDWR)  # an SSLSocket's own would first take its state apart
+class _Watch:
+    """Ends a connection under the hands of whoever waits on it: timeouts of single reads never fire on a slow drip."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.late = seconds, False
+        self._deadline = time.monotonic() + seconds
+        self._line: socket.socket | None = None
+        self._timer = threading.Timer(seconds, self._cut)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def over(self, line: socket.socket) -> None:
+        """Watch this one from now on.
+
+        Raises:
+            TimeoutError: the time is over.
+        """
+        self._line = line
+        if self.late:
+            raise TimeoutError
+        line.settimeout(max(self._deadline - time.monotonic(), 0.001))
+
+    def is_why(self, error: Exception) -> bool:
+        """Whether a failure comes of the time being over."""
+        return self.late or isinstance(error, TimeoutError)
+
+    def end(self) -> None:
+        """The answer is there, or will not come."""
+        self._timer.cancel()
+
+    def _cut(self) -> None:
+        self.late = True
+        with contextlib.suppress(OSError):
+            if self._line is not None:
+                socket.socket.shutdown(self._line, socket.SHUT_RDWR)  # an SSLSocket's own would take its state apart
 
 
 def _secret(name: str, value: str) -> str:
@@ -198,12 +249,6 @@ def _seconds(value: str | None) -> float | None:
         )
     except (ValueError, TypeError, OverflowError):
         return None
-
-
-def _line(what: object) -> str:
-    """Foreign words for a line of ours: short, printable, nothing that a terminal obeys."""
-    text = " ".join(str(what).split())
-    return "".join(letter if letter.isprintable() else "?" for letter in text)[:160] or type(what).__name__
 
 
 def one_each(found: Any, n_images: int) -> Sequence[Any]:

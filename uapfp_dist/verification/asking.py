@@ -20,7 +20,7 @@ FIRST_BATCH = 4
 SLOW_START = 10
 """Answers in a row that it takes to double once there was a failure; a second failure in a row halves."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0
-"""Seconds before the first further try, doubled for each one after it, unless the endpoint asks for more."""
+"""Seconds before the first further try, doubled for each one after it; more where the endpoint asks for more."""
 N_REPEATS = 10
 """Images asked twice, to see whether answers change."""
 
@@ -225,8 +225,8 @@ class _Errand:
             self._size = max(1, min(self._size, len(request.images)) // 2)
         if self._failures >= self._how.tries * self._how.concurrency:
             raise self._stop(f"{self._failures} requests in a row failed, the last one with: {error}")
-        pause = min(FIRST_PAUSE * 2 ** (self._failures - 1), LONGEST_PAUSE)
-        pause = pause if error.after is None else max(error.after, 0.0)
+        # Whoever says 0, or a moment that has passed, is spared all the same.
+        pause = max(min(FIRST_PAUSE * 2 ** (self._failures - 1), LONGEST_PAUSE), error.after or 0.0)
         if time.monotonic() + pause > self._deadline:
             raise self._stop(f"{error}, and the {pause:.0f} s to wait are longer than what is left of total-timeout")
         self._not_before = max(self._not_before, time.monotonic() + pause)

@@ -4,19 +4,23 @@ import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from uapfp_dist.config import Config
 from uapfp_dist.errors import UserError
 from uapfp_dist.pipeline.evaluate import stored_in
 from uapfp_dist.pipeline.publish import Live
 from uapfp_dist.pipeline.schedule import execute
-from uapfp_dist.pipeline.workbench import read_answers, read_probe
+from uapfp_dist.pipeline.steps import perform
+from uapfp_dist.pipeline.workbench import Workbench, read_answers, read_probe
 from uapfp_dist.progress import Progress
-from uapfp_dist.runtime import NullTracker, Pool
-from uapfp_dist.science.data import Dataset
+from uapfp_dist.runtime import NullTracker, Pool, SerialPool
+from uapfp_dist.science.data import Dataset, load
 from uapfp_dist.science.fingerprint.panel import Panel
 from uapfp_dist.science.fingerprint.probe import CLEAN, NATURAL, n_images, sent, to_8_bits
 from uapfp_dist.specs import Format, Imported, ModelSpec
@@ -25,9 +29,58 @@ from uapfp_dist.types import Answers, Failed, Member, Probe
 from uapfp_dist.verification.judge import GROUPS, METHODS
 from uapfp_dist.verification.kit import Kit, with_digest
 from uapfp_dist.verification.learning import PIRACY, Learnt, Trainers, learn_errors, learn_uap
+from uapfp_dist.verification.owner import Brought, take_in
 from uapfp_dist.verification.power import measured
 from uapfp_dist.verification.scoring import encoder_of, score
-from uapfp_dist.verification.supporters import Enrollment, Supporter
+from uapfp_dist.verification.supporters import (
+    EnrollConfig,
+    Enrollment,
+    Supporter,
+    configuration,
+    enroll_preset,
+    make_enrollment,
+)
+
+
+def enroll_here(
+    config: Config | str = "digits",
+    wanted: EnrollConfig | None = None,
+    seed: int = 0,
+    *,
+    store: Path | str = "results",
+    data_root: Path | None = None,
+    dataset: Dataset | None = None,
+    own: Brought | None = None,
+    progress: Progress | None = None,
+) -> Kit:
+    """Enroll in this process, one model after the other, without Ray and MLflow; calling again resumes.
+
+    Args:
+        config: a preset by name, or a configuration.
+        wanted: what the kit must decide (default: EnrollConfig()).
+        seed: every random choice follows from it.
+        store: folder or fsspec URL of artifacts.
+        data_root: where the images that `config` names lie; not needed for digits.
+        dataset: images at hand, in the place of those.
+        own: the owner's model, from `read_owner` or `owner_of`; None trains the victim of `config`.
+        progress: tells a person how things stand (default: on standard error).
+
+    Raises:
+        UserError: anything wrong with the input; too few models could be made.
+    """
+    config = enroll_preset(config) if isinstance(config, str) else config
+    dataset = dataset or load(config.data.name, data_root, config.data.n_classes)
+    plan = make_enrollment(config, wanted or EnrollConfig(), seed, dataset, own.victim if own else None)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    bench = Workbench(Store(str(store)), data_root, device, dataset)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the order of a parallel sum must not change a kit
+    try:
+        if own is not None:
+            take_in(own, bench, plan.victim, dataset)
+        return enroll(plan, dataset, bench.store, SerialPool(partial(perform, bench)), progress or Progress(workers=1))
+    finally:
+        torch.set_num_threads(threads)
 
 
 def enroll(
@@ -86,7 +139,7 @@ def make_kit(plan: Enrollment, dataset: Dataset, store: Store, failures: Sequenc
         "data": {"name": dataset.name, "digest": dataset.digest, "note": dataset.note},
         "victim": _about_victim(plan, store),
         "costs": _costs(plan, store, len(failures)),
-        "configuration": dataclasses.asdict(plan.config) | {"enroll": dataclasses.asdict(plan.wanted)},
+        "configuration": configuration(plan.config, plan.wanted),
         "seed": plan.seed,
         "enrollment": plan.id,
         "torch": torch.__version__,

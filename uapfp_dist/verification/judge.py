@@ -268,8 +268,8 @@ class _Case:
         """Plain sentences."""
         said = [
             "`inconclusive` does not mean innocent.",
-            f"An innocent model is accused at most {alpha:.0%} of the time if it resembles the calibration models: "
-            "other data, architectures or training than theirs are not covered.",
+            f"An innocent model is accused at most {100 * alpha:.3g} % of the time if it resembles the calibration "
+            "models: other data, architectures or training than theirs are not covered.",
         ]
         if "all" in power:
             caught, of = power["all"]
@@ -278,6 +278,10 @@ class _Case:
             )
         if n_suspects > 1:
             said.append(f"Judged together with {n_suspects - 1} others (Holm): less is caught than alone.")
+        said.append(
+            "Verdicts of other runs (another --out, --output, --max-queries, seed or alpha) are not corrected for: of "
+            "several, all must be told."
+        )
         if missing:
             said.append(f"Not calibrated against: {', '.join(missing)}.")
         n_whole, n_views = int(self.scored.views.sum()), len(self.scored.views)

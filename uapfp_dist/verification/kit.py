@@ -7,6 +7,7 @@ On disk it is a folder of two files, without pickle. `kit.json` says what the ki
 import hashlib
 import json
 import os
+import re
 import stat
 import uuid
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from uapfp_dist.errors import UserError
+from uapfp_dist.errors import UserError, one_line
 from uapfp_dist.science.blackbox import k_of
 from uapfp_dist.specs import Format
 
@@ -29,6 +30,8 @@ MOST_INDEX_BYTES = 16 * 2**20
 MOST_TENSOR_BYTES = 4 * 2**30
 ROW = ("group", "part", "attack", "labels")
 """What `info` says of each model that calibrates or tests."""
+FORMAT = r"prob|hard|top[1-9][0-9]{0,8}"
+"""What a format of answers is called."""
 FEWEST_IMAGES = 10
 """Natural errors below which asking is no use: hardly a pirate would stand out."""
 
@@ -179,8 +182,8 @@ def load_kit(path: str | Path, expect: str | None = None) -> Kit:
         raise _changed(folder, INDEX)
     if expect is not None and digest != expect.lower().removeprefix("sha256:"):
         raise UserError(f"kit {folder}: expected the digest {expect:.64}, found {digest}; this is another kit")
-    if not isinstance(files, dict) or list(files) != [TENSORS]:
-        raise UserError(f"kit {folder}: expected the one file {TENSORS}, its index names {list(files)!r:.60}")
+    if not isinstance(files, dict) or list(files) != [TENSORS] or not isinstance(files[TENSORS], dict):
+        raise UserError(f"kit {folder}: expected the one file {TENSORS}, its index names {files!r:.60}")
     data = _read(folder / TENSORS, MOST_TENSOR_BYTES)
     if hashlib.sha256(data).hexdigest() != files[TENSORS].get("sha256"):
         raise _changed(folder, TENSORS)
@@ -188,7 +191,7 @@ def load_kit(path: str | Path, expect: str | None = None) -> Kit:
         kit = _unflat(load_tensors(data), digest, body)
         problem = _problem(kit)
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
-        problem = f"{type(error).__name__}: {error}".splitlines()[0][:120]
+        problem = one_line(f"{type(error).__name__}: {error}", 120)
     if problem:
         raise UserError(f"kit {folder}: expected the parts of a kit, they do not fit ({problem}); get the kit again")
     return kit
@@ -302,6 +305,8 @@ def _problem(kit: Kit) -> str:
         return "classes or images"
     if not kit.views.keys() == kit.encoders.keys() == kit.similarity.keys() == kit.info["decided_by"].keys() > set():
         return "formats"
+    if not all(re.fullmatch(FORMAT, fmt) for fmt in kit.views):
+        return "an unknown format"
     if "hard" not in kit.views:
         return "no scorer for labels"
     for name, tensor, shape, kind in shapes:
@@ -322,6 +327,8 @@ def _problem_of_info(kit: Kit) -> str:
     texts += [decided["why"] for decided in info["decided_by"].values()]
     if not isinstance(info["limits"], list) or not all(isinstance(text, str) for text in texts):
         return "a text that is none"
+    if not all(text.isprintable() for text in texts):
+        return "a text that cannot be printed"
     if any(row["part"] not in ("calibration", "test") for row in info["models"]):
         return "models that neither calibrate nor test"
     if any(decided["method"] not in ("uap", "weighted_errors") for decided in info["decided_by"].values()):

@@ -1,10 +1,12 @@
 """What an owner brings to an enrolment: her weights, their preprocessing, and which images she trained on."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from safetensors.torch import save
+from torch import Tensor, nn
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.pipeline.models import import_model
@@ -68,10 +70,39 @@ def read_owner(
         UserError: not safetensors (ONNX has no gradients, a pickle may run code), no such file, torn.
     """
     tensors, digest = read_weights(weights)
+    return _brought(tensors, architecture, width, Imported(digest, mean, std), trained_on)
+
+
+def owner_of(module: nn.Module, architecture: str, trained_on: Tensor | None = None) -> Brought:
+    """An owner's model as it stands in memory.
+
+    Args:
+        module: it takes images in [0, 1] and gives logits.
+        architecture: `package.module:factory` of her own code, which makes such a module with random weights.
+        trained_on: (N,) sorted indices of the images she trained on; None: half of D.
+    """
+    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in module.state_dict().items()}
+    return _brought(tensors, architecture, 0, Imported(hashlib.sha256(save(tensors)).hexdigest()), trained_on)
+
+
+def _brought(
+    weights: dict[str, Tensor], architecture: str, width: int, origin: Imported, trained_on: Tensor | None
+) -> Brought:
     named = None if trained_on is None else index_digest(trained_on)
     n_images = None if trained_on is None else len(trained_on)
-    victim = OwnVictim(architecture, width, Imported(digest, mean, std), named, n_images)
-    return Brought(victim, tensors, trained_on)
+    return Brought(OwnVictim(architecture, width, origin, named, n_images), weights, trained_on)
+
+
+def take_in(brought: Brought, bench: Workbench, spec: ModelSpec, dataset: Dataset) -> float:
+    """Put her model, and which images she trained on, into the store; returns its accuracy on others.
+
+    Raises:
+        UserError: nothing is left to anybody else; see `Brought.put`.
+    """
+    if brought.trained_on is not None:
+        keep_index(bench.store, brought.trained_on, dataset)
+        check_cut(bench, spec)
+    return brought.put(bench, spec)
 
 
 def read_index(path: Path, dataset: Dataset) -> Tensor:

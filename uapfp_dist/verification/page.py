@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
+from uapfp_dist.errors import printable
 from uapfp_dist.pipeline.html import Section, html_report, number
 from uapfp_dist.science.figures.pictures import perturbed_images
 from uapfp_dist.science.figures.style import (
@@ -68,7 +69,7 @@ def write_verdict(out: Path, kit: Kit, cases: Sequence[Case]) -> None:
 
 def page(kit: Kit, cases: Sequence[Case]) -> str:
     """One self-contained page of HTML."""
-    told = ", ".join(f"{case.verdict.name}: {case.verdict.claim}" for case in cases)
+    told = ", ".join(f"{printable(case.verdict.name)}: {case.verdict.claim}" for case in cases)
     v = cases[0].verdict
     facts = {
         "Verdict": "\n\n".join("\n".join(_lines(case)) for case in cases),
@@ -83,11 +84,19 @@ def page(kit: Kit, cases: Sequence[Case]) -> str:
 def _headline(case: Case) -> str:
     v = case.verdict
     together = "" if v.p_adjusted == v.p_value else f" (p {number(v.p_adjusted)} among all suspects)"
-    return f"{v.name}: {v.claim}. p {number(v.p_value)}{together} by {v.decided_by}, alpha {v.alpha:g}."
+    return f"{printable(v.name)}: {v.claim}. p {number(v.p_value)}{together} by {v.decided_by}, alpha {v.alpha:g}."
+
+
+def _findings(case: Case) -> list[str]:
+    """They quote a suspect."""
+    return [printable(finding) for finding in case.verdict.findings]
 
 
 def _lines(case: Case) -> list[str]:
-    v, ledger = case.verdict, case.ledger
+    v = case.verdict
+    remarks = [f"  ! {finding}" for finding in _findings(case)]
+    if case.stopped:
+        return [_headline(case), f"  queries           {_asked(case)}", *remarks]
     power = v.power.get("all")
     similarity = f"{number(v.similarity)} +- {number(v.similarity_std)}"
     rows = [
@@ -95,22 +104,36 @@ def _lines(case: Case) -> list[str]:
         f"  uap               p {number(v.p_value_uap)}, similarity {similarity}",
         f"  weighted_errors   p {number(v.p_value_weighted_errors)}, log odds {number(v.weighted_errors)}",
         f"  paper's t-test    p {number(v.p_value_t_test)} (printed, not used)",
-        f"  queries           {ledger.queries} images sent, {v.queries} answered; format {v.format}",
+        f"  queries           {_asked(case)}; format {v.format}",
         f"  agreement         {number(v.agreement_clean)} on clean images",
     ]
     if power:
         rows.append(
             f"  power of the kit  {power['caught']} of {power['of']} held-out stolen models caught with these images"
         )
-    rows.append(f"  {v.decided_by} decides    {v.decided_because}")
+    rows.append(f"  {v.decided_by} decides    {printable(v.decided_because)}")
     if v.not_calibrated_against:
         rows.append(f"  not calibrated against {', '.join(v.not_calibrated_against)}")
-    return rows + [f"  ! {finding}" for finding in v.findings]
+    return rows + remarks
+
+
+def _asked(case: Case) -> str:
+    if case.stopped:
+        return f"{case.ledger.queries} images sent, {len(case.ledger.answers)} answered and kept, none judged"
+    return f"{case.ledger.queries} images sent, {case.verdict.queries} answered"
 
 
 def _section(kit: Kit, case: Case) -> Section:
     v = case.verdict
-    figures = {f"Where {v.name} falls among the kit's models, by {v.decided_by}": placed(case)}
+    name = printable(v.name)
+    asked = ", ".join(f"{key} {value}" for key, value in case.begin["suspect"].items() if value and key != "classes")
+    text = (
+        f"{_headline(case)}\n\nAsked: {printable(asked)}. {_asked(case)}, {case.ledger.failures} requests failed. "
+        f"SHA-256 of the transcript: {case.sha256}.\n\n{' '.join(v.limits)}"
+    )
+    if case.stopped:
+        return Section(f"{name}: not answered", text, remarks=_findings(case))
+    figures = {f"Where {name} falls among the kit's models, by {v.decided_by}": placed(case)}
     if (pictures := moved(kit, case)) is not None:
         figures["Images without and with the perturbation, and how its answer moved"] = pictures
     both = pd.DataFrame(
@@ -125,13 +148,7 @@ def _section(kit: Kit, case: Case) -> Section:
     tables = {"Both methods; which one decides was fixed at enrolment": both}
     if len(power):
         tables["Power of the kit with the images answered"] = power
-    asked = ", ".join(f"{key} {value}" for key, value in case.begin["suspect"].items() if value and key != "classes")
-    text = (
-        f"{_headline(case)}\n\nAsked: {asked}. {case.ledger.queries} images sent, {v.queries} answered, "
-        f"{case.ledger.failures} requests failed. SHA-256 of the transcript: {case.sha256}.\n\n"
-        f"{' '.join(v.limits)}"
-    )
-    return Section(f"{v.name}: {v.claim}", text, tables, figures, v.findings)
+    return Section(f"{name}: {v.claim}", text, tables, figures, _findings(case))
 
 
 def placed(case: Case) -> Figure:
@@ -145,7 +162,7 @@ def placed(case: Case) -> Figure:
     if not groups:
         nothing(axis)
     if np.isfinite(own):
-        reference(axis, own, f"{plain(v.name)[:40]}: {number(own)}", vertical=True)
+        reference(axis, own, f"{plain(printable(v.name))[:40]}: {number(own)}", vertical=True)
     named_rows(axis, [GROUP_WORDS[group] for group in groups])
     describe(axis, SCORE_WORDS.get(v.decided_by, v.decided_by))
     return figure

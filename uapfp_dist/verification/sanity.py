@@ -13,6 +13,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from uapfp_dist.science.blackbox import k_of
 from uapfp_dist.suspects import OutputForm
 from uapfp_dist.suspects.formats import Read
 from uapfp_dist.verification.kit import Kit
@@ -105,8 +106,13 @@ def _confidences(form: OutputForm, read: Read) -> list[Finding]:
         fatal = decimals <= COARSE
         advice = "; these are labels rather than confidences: ask it with output label" if fatal else ""
         found.append(Finding(f"confidences are rounded to {decimals} decimals{advice}", fatal))
-    tolerance = SUM_TOLERANCE if decimals is None else max(SUM_TOLERANCE, values.shape[1] * 0.5 * 10.0**-decimals)
-    wrong = (sums > 1 + tolerance) if form.format.startswith("top") else ((sums - 1).abs() > tolerance)
+    n_classes = values.shape[1]
+    tolerance = _tolerance(n_classes, decimals)
+    wrong = (sums - 1).abs() > tolerance
+    if form.format.startswith("top"):
+        # The k largest of C that sum to 1 have at least k / C.
+        k = min(k_of(form.format), n_classes)
+        wrong = (sums > 1 + tolerance) | (sums < k / n_classes - _tolerance(k, decimals))
     if bool(wrong.any()):
         found.append(
             Finding(
@@ -114,6 +120,11 @@ def _confidences(form: OutputForm, read: Read) -> list[Finding]:
             )
         )
     return found
+
+
+def _tolerance(n: int, decimals: int | None) -> float:
+    """By which the sum of n confidences may be off."""
+    return SUM_TOLERANCE if decimals is None else max(SUM_TOLERANCE, n * 0.5 * 10.0**-decimals)
 
 
 def _decimals(values: Tensor) -> int | None:

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import product
-from typing import Literal
+from typing import Any, Literal
 
 from uapfp_dist.config import Config, ExtractionConfig, VerdictConfig, check, preset
 from uapfp_dist.errors import UserError, known
@@ -169,7 +169,11 @@ def make_enrollment(
         UserError: unknown names, impossible numbers.
     """
     _check(wanted)
-    config = _sized(config, wanted, dataset, own.n_images if own else None)
+    if odd := [name for name in dataset.class_names if not name.isprintable()]:
+        raise UserError(f"data: expected names of classes that can be printed, got {ascii(odd[0])[:60]}; rename it")
+    n_d = dataset.n_train if dataset.n_train is not None else int(len(dataset.labels) * config.data.train_share)
+    # Epochs and budget are multiples of half of D there, of what she trained on here.
+    config = sized(config, wanted, own.n_images / (n_d // 2) if own and own.n_images else 1.0)
     check(config)
     plan = make_plan(config, seed, dataset)
     planned = plan.members[0].spec
@@ -196,13 +200,21 @@ def make_enrollment(
     return Enrollment(config, wanted, seed, victim, tuple(supporters), probe)
 
 
-def _sized(config: Config, wanted: EnrollConfig, dataset: Dataset, n_own: int | None) -> Config:
-    """`config` with the numbers of models that `wanted` takes, and images in 8 bits."""
+def configuration(config: Config, wanted: EnrollConfig) -> dict[str, Any]:
+    """What a kit says that it was made with; `config` as `sized` gives it."""
+    return asdict(config) | {"enroll": asdict(wanted)}
+
+
+def sized(config: Config, wanted: EnrollConfig, share: float = 1.0) -> Config:
+    """`config` with the numbers of models that `wanted` takes, and images in 8 bits.
+
+    Args:
+        config: as it was chosen.
+        wanted: what the kit must decide.
+        share: images that the victim was trained on, of those that it would be trained on by `config`.
+    """
     n_group = wanted.n_train + wanted.n_calibrate + wanted.n_test
     zoo = config.zoo
-    n_d = dataset.n_train if dataset.n_train is not None else int(len(dataset.labels) * config.data.train_share)
-    # Epochs and budget are multiples of half of D there, of what she trained on here.
-    share = n_own / (n_d // 2) if n_own else 1.0
     return replace(
         config,
         zoo=replace(

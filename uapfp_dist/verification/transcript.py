@@ -7,10 +7,11 @@ record of sending is on disk before the first byte leaves.
 
 A record of kind
     begin     kit (digest), suspect (name, output, classes, how it was reached), judged (names of its batch, alpha),
-              seed, max_queries (of the first run: with the kit it settles what is asked), format
+              seed, max_queries (of the first run: with the kit it settles what is asked), format, made_by (versions)
     sent      batch (a number), images (indices in the kit's order), at (UTC)
     answered  batch, answers (one JSON value for each image, as it came)
     failed    batch, why, counts (False when certainly nothing was sent)
+    stopped   why: it was given up for now, more may follow
     end       wanted (images that had to be answered): everything was
 """
 
@@ -22,9 +23,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from uapfp_dist.errors import UserError
+import torch
+
+import uapfp_dist
+from uapfp_dist.errors import UserError, one_line
 
 FORMAT = 2
+MADE_BY = {"uapfp_dist": uapfp_dist.__version__, "torch": str(torch.__version__)}
+"""Who asks and judges here; another version may come to other last digits."""
+FREE = ("max_queries", "made_by")
+"""What may differ between the runs of one verification; the first record keeps that of the first."""
 _BEFORE, _BETWEEN, _AFTER = b'{"sha256": "', b'", "record": ', b"}\n"
 _HEAD = len(_BEFORE) + 64 + len(_BETWEEN)
 
@@ -34,7 +42,7 @@ class Transcript:
 
     Args:
         path: of the file; it is made where there is none.
-        begin: the first record of a new file; an old one must begin with the same, but for its own `max_queries`.
+        begin: the first record of a new file; an old one must begin with the same, but for what is FREE.
 
     Raises:
         UserError: another verification's file, a changed one, or one that is in use.
@@ -47,7 +55,7 @@ class Transcript:
             self.records, whole, self._last = _parse(self._file.read(), path)
             self._file.truncate(whole)
             self._batches = sum(record["kind"] == "sent" for record in self.records)
-            self._begin(path, {"kind": "begin", "format": FORMAT, **begin})
+            self._begin(path, {"kind": "begin", "format": FORMAT, "made_by": MADE_BY, **begin})
         except BaseException:
             self._file.close()
             raise
@@ -56,10 +64,10 @@ class Transcript:
         if not self.records:
             self._append(begin)
         # Who could ask for more after a look at the answers would choose among tests.
-        elif different := _difference(self.records[0], {**begin, "max_queries": self.records[0].get("max_queries")}):
+        elif different := _difference(self.records[0], begin):
             raise UserError(
-                f"transcript {path}: it was made with {different}; use the same as then to resume, or name another "
-                "--out to begin anew"
+                f"transcript {path}: it was made with {different}; use the same as then to resume. Another --out is "
+                "another test: both verdicts must be told"
             )
 
     @property
@@ -86,6 +94,11 @@ class Transcript:
     def failed(self, batch: int, why: str, counts: bool) -> None:
         """Nothing came back; `counts` unless certainly nothing was sent."""
         self._append({"kind": "failed", "batch": batch, "why": why, "counts": counts})
+
+    def stopped(self, why: str) -> None:
+        """Given up for now."""
+        if self.records[-1] != (record := {"kind": "stopped", "why": why}):
+            self._append(record)
 
     def end(self, wanted: int) -> None:
         """Everything that was wanted is there."""
@@ -133,8 +146,12 @@ class Ledger:
 
     def _take(self, record: dict[str, Any], batches: dict[int, list[int]]) -> None:
         if record["kind"] == "sent":
-            batches[record["batch"]] = record["images"]
-            self.queries += len(record["images"])
+            images = record["images"]
+            # 1.0 is 1 to a dictionary and to a set, but no index.
+            if not isinstance(images, list) or any(type(number) is not int for number in (record["batch"], *images)):
+                raise TypeError
+            batches[record["batch"]] = images
+            self.queries += len(images)
         elif record["kind"] == "failed":
             self.failures += 1
             self.queries -= 0 if record["counts"] else len(batches[record["batch"]])
@@ -144,14 +161,14 @@ class Ledger:
 
 
 def read_transcript(path: Path, kit: str) -> list[dict[str, Any]]:
-    """The records of a finished transcript.
+    """The records of a transcript that is finished, or was given up with a reason.
 
     Args:
         path: of the file.
         kit: digest of the kit that it must have been made with.
 
     Raises:
-        UserError: no such file, another kit's, changed, or not finished.
+        UserError: no such file, another kit's, changed, or broken off.
     """
     try:
         data = path.read_bytes()
@@ -170,9 +187,14 @@ def read_transcript(path: Path, kit: str) -> list[dict[str, Any]]:
             f"transcript {path}: it was made with kit {str(records[0].get('kit'))[:16]}..., this one is {kit[:16]}...; "
             "name the other kit"
         )
-    if records[-1]["kind"] != "end" or whole < len(data):
+    if records[-1]["kind"] not in ("end", "stopped") or whole < len(data):
         raise UserError(f"transcript {path}: the verification was not finished; run it again to resume, then replay")
     return records
+
+
+def why_stopped(records: Sequence[dict[str, Any]]) -> str:
+    """Why a transcript that `read_transcript` gave is not finished, in one line; empty where it is."""
+    return one_line(records[-1].get("why"), 300) if records[-1]["kind"] == "stopped" else ""
 
 
 def _parse(data: bytes, path: Path) -> tuple[list[dict[str, Any]], int, str]:
@@ -214,7 +236,8 @@ def _chained(last: str, body: bytes) -> str:
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
-    keys = [key for key in {**old, **new} if old.get(key) != json.loads(json.dumps(new.get(key)))]
+    both = [key for key in {**old, **new} if key not in FREE]
+    keys = [key for key in both if old.get(key) != json.loads(json.dumps(new.get(key)))]
     return ", ".join(f"another {key}" for key in keys)
 
 
@@ -236,7 +259,5 @@ def _exclusive(path: Path) -> BinaryIO:
         file.close()
         if not isinstance(error, BlockingIOError):  # a file system without locks
             return path.open("ab+")
-        raise UserError(
-            f"transcript {path}: another verification is writing it; wait for it or name another --out"
-        ) from error
+        raise UserError(f"transcript {path}: another verification is writing it; wait for it to end") from error
     return file

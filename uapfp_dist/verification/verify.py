@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
@@ -22,11 +23,22 @@ from uapfp_dist.verification.asking import Asking, ask_all, check_asking
 from uapfp_dist.verification.judge import Answered, SuspectVerdict, judge, most_suspects
 from uapfp_dist.verification.kit import Kit
 from uapfp_dist.verification.sanity import examine
-from uapfp_dist.verification.transcript import Ledger, Transcript, read_transcript
+from uapfp_dist.verification.transcript import MADE_BY, Ledger, Transcript, read_transcript, why_stopped
 
-Task = Callable[[SuspectConfig], str]
-"""Asks one suspect; returns what stopped it in one line, or an empty string."""
-Spread = Callable[[Task, Sequence[SuspectConfig]], list[str]]
+
+@dataclass(frozen=True)
+class Stopped:
+    """A suspect was not asked to the end."""
+
+    why: str
+    """One line."""
+    noted: bool = False
+    """Its transcript says so and keeps what was answered: the others can be judged without it."""
+
+
+Task = Callable[[SuspectConfig], Stopped | None]
+"""Asks one suspect; says what stopped it."""
+Spread = Callable[[Task, Sequence[SuspectConfig]], list[Stopped | None]]
 """Performs a task for every suspect, somewhere."""
 Opener = Callable[[SuspectConfig, tuple[int, int, int], int], Suspect]
 
@@ -43,6 +55,8 @@ class Case:
     ledger: Ledger
     sha256: str
     """Of the transcript."""
+    stopped: str = ""
+    """Why it could not be asked to the end: it counts among those judged together, and nothing is claimed of it."""
 
     def to_json(self) -> dict[str, Any]:
         """The verdict, with what was sent for it."""
@@ -66,6 +80,10 @@ def verify(
 ) -> list[Case]:
     """Ask every suspect and judge them together.
 
+    Of several, those that were asked to the end get their verdict though another one was not: that one enters Holm's
+    correction with p = 1, so that the others are judged as strictly as they would be with its answers. Calling again
+    asks it the rest, and judges all of them again.
+
     Args:
         kit: what to ask and how to judge.
         suspects: with names of their own.
@@ -76,8 +94,8 @@ def verify(
         opener: makes something that can be asked of a config.
 
     Raises:
-        UserError: bad input, more suspects than the kit can decide (before anything is sent), or a suspect that could
-            not be asked to the end; what was answered is kept.
+        UserError: bad input, more suspects than the kit can decide (before anything is sent), or none that could be
+            asked to the end; what was answered is kept.
     """
     asking = asking or Asking()
     check_asking(asking)
@@ -99,9 +117,11 @@ def verify(
     out.mkdir(parents=True, exist_ok=True)
     task = partial(_ask, kit, out, asking, alpha, tuple(names), opener)
     stopped = (spread or _threads)(task, suspects)
-    if failed := [f"{name}: {why}" for name, why in zip(names, stopped, strict=True) if why]:
+    failed = [(name, found) for name, found in zip(names, stopped, strict=True) if found]
+    if len(failed) == len(names) or not all(found.noted for _, found in failed):
+        name, first = min(failed, key=lambda entry: entry[1].noted)
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        raise UserError(f"suspect {failed[0]}{more}")
+        raise UserError(f"suspect {name}: {first.why}{more}")
     return replay(kit, [transcript_path(out, name) for name in names])
 
 
@@ -113,7 +133,7 @@ def replay(kit: Kit, transcripts: Sequence[Path]) -> list[Case]:
         transcripts: of all suspects that were judged together, in any order.
 
     Raises:
-        UserError: a transcript that is changed, not finished, of another kit, or without those it was judged with.
+        UserError: a transcript that is changed, of another kit, or without those it was judged with; none is finished.
     """
     records = {path: read_transcript(path, kit.digest) for path in transcripts}
     begins = [given[0] for given in records.values()]
@@ -127,13 +147,36 @@ def replay(kit: Kit, transcripts: Sequence[Path]) -> list[Case]:
             f"{', '.join(names) or 'none'}; Holm's correction needs them all"
         )
     paths = [list(records)[names.index(name)] for name in judged["names"]]
+    stopped = [why_stopped(records[path]) for path in paths]
+    if all(stopped):
+        said = f"{names[0]} was not asked to the end: {stopped[0]}" if names else "none was named"
+        raise UserError(f"replay: expected the transcript of a finished verification, {said}")
     ledgers = [Ledger(records[path]) for path in paths]
-    answered = [_answered(kit, records[path][0], ledger) for path, ledger in zip(paths, ledgers, strict=True)]
-    verdicts = judge(kit, answered, judged["alpha"])
-    return [
-        Case(verdict, given.probabilities, records[path][0], ledger, hashlib.sha256(path.read_bytes()).hexdigest())
-        for verdict, given, path, ledger in zip(verdicts, answered, paths, ledgers, strict=True)
+    answered = [
+        _not_answered(kit, records[path][0], why) if why else _answered(kit, records[path][0], ledger)
+        for path, ledger, why in zip(paths, ledgers, stopped, strict=True)
     ]
+    verdicts = judge(kit, answered, judged["alpha"])
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    return [
+        Case(verdict, given.probabilities, records[path][0], ledger, digest, why)
+        for verdict, given, path, ledger, digest, why in zip(
+            verdicts, answered, paths, ledgers, digests, stopped, strict=True
+        )
+    ]
+
+
+def made_elsewhere(cases: Sequence[Case]) -> str:
+    """A line where a suspect was asked by another version than this one, which judges; else empty.
+
+    Older transcripts do not say who made them.
+    """
+    for case in cases:
+        made = case.begin.get("made_by") or MADE_BY
+        if made != MADE_BY:
+            then, now = (", ".join(f"{name} {version}" for name, version in by.items()) for by in (made, MADE_BY))
+            return f"{case.verdict.name} was asked by {then}; {now} judges here: last digits may differ"
+    return ""
 
 
 def transcript_path(out: Path, name: str) -> Path:
@@ -149,8 +192,8 @@ def _ask(
     names: tuple[str, ...],
     opener: Opener,
     config: SuspectConfig,
-) -> str:
-    """Ask one suspect to the end. A user's error is a value here: the others are asked all the same."""
+) -> Stopped | None:
+    """Ask one suspect to the end. An error is a value here: the others are asked all the same."""
     shape = (kit.images.shape[1], kit.images.shape[2], kit.images.shape[3])
     try:
         suspect = opener(config, shape, kit.n_classes)
@@ -164,21 +207,30 @@ def _ask(
         transcript = Transcript(transcript_path(out, config.called), begin)
         try:
             ask_all(suspect, kit.images, _wanted(kit, transcript.begin), transcript, asking)
+        except Exception as error:
+            why = _cause(error, config)
+            transcript.stopped(why)
+            return Stopped(why, noted=True)
         finally:
             transcript.close()
-    except UserError as error:
+    except Exception as error:
+        return Stopped(_cause(error, config))
+    return None
+
+
+def _cause(error: Exception, config: SuspectConfig) -> str:
+    """In one line; a defect, which must neither look like silence nor end the others, is logged whole."""
+    if isinstance(error, UserError):
         return str(error)
-    except Exception as error:  # a defect with one must neither look like silence nor end the others
-        logging.getLogger(__name__).exception("while asking %s", config.called)
-        return f"{type(error).__name__}: {error}"
-    return ""
+    logging.getLogger(__name__).error("while asking %s", config.called, exc_info=error)
+    return f"{type(error).__name__}: {error}"
 
 
-def _threads(task: Task, suspects: Sequence[SuspectConfig]) -> list[str]:
+def _threads(task: Task, suspects: Sequence[SuspectConfig]) -> list[Stopped | None]:
     """A thread each; they die with the process, so that Ctrl-C ends it: transcripts are whole at any moment."""
     if len(suspects) == 1:
         return [task(suspects[0])]
-    found = ["given up"] * len(suspects)
+    found: list[Stopped | None] = [Stopped("given up")] * len(suspects)
 
     def one(i: int) -> None:
         found[i] = task(suspects[i])
@@ -203,25 +255,39 @@ def _answered(kit: Kit, begin: dict[str, Any], ledger: Ledger) -> Answered:
     return Answered(suspect["name"], probabilities, form.format, tuple(f.text for f in findings), fatal)
 
 
+def _not_answered(kit: Kit, begin: dict[str, Any], why: str) -> Answered:
+    """Half of the answers would be another test than the kit's: there are none until there are all, so p is 1."""
+    nothing = torch.full((len(kit.images), kit.n_classes), torch.nan)
+    return Answered(begin["suspect"]["name"], nothing, _form(kit, begin).format, (f"not answered: {why}",))
+
+
 def _makes_sense(begin: dict[str, Any]) -> bool:
-    """What is read of a first record has the types it should have."""
-    suspect, judged, most = begin.get("suspect"), begin.get("judged"), begin.get("max_queries")
+    """What is read of a first record, or shown, has the types it should have."""
+    suspect, judged, made_by, most = (begin.get(key) for key in ("suspect", "judged", "made_by", "max_queries"))
     if not isinstance(suspect, dict) or not isinstance(judged, dict) or not isinstance(judged.get("names"), list):
         return False
     classes = suspect.get("classes")
-    named = [*classes.items()] if isinstance(classes, dict) else [[name] for name in classes or ()]
-    texts = [suspect.get("name"), suspect.get("output"), *judged["names"], *(text for row in named for text in row)]
-    numbers = isinstance(judged.get("alpha"), float) and (most is None or isinstance(most, int))
-    return numbers and all(isinstance(text, str) for text in texts) and isinstance(classes, list | dict | None)
+    if not isinstance(classes, list | dict | None) or not isinstance(made_by, dict | None):
+        return False
+    texts = [suspect.get("name"), suspect.get("output"), *judged["names"]]
+    texts += [*classes, *classes.values()] if isinstance(classes, dict) else classes or []
+    numbers = isinstance(judged.get("alpha"), float) and (most is None or type(most) is int)
+    return numbers and all(isinstance(text, str) for text in texts) and all(map(_plain, suspect.values()))
+
+
+def _plain(value: Any) -> bool:
+    """Whether a value that is only shown is a text, a whole number or nothing, or a list or object of these."""
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
+    return all(item is None or isinstance(item, str | int) for item in items)
 
 
 def _form(kit: Kit, begin: dict[str, Any]) -> OutputForm:
-    return OutputForm(begin["suspect"]["output"], kit.class_names, begin["suspect"]["classes"])
+    return OutputForm(begin["suspect"]["output"], kit.class_names, begin["suspect"].get("classes"))
 
 
 def _wanted(kit: Kit, begin: dict[str, Any]) -> Tensor:
     """(W,) int64: what a transcript that begins so asks, settled before the first answer."""
-    return kit.wanted(_form(kit, begin).format, begin["max_queries"])
+    return kit.wanted(_form(kit, begin).format, begin.get("max_queries"))
 
 
 def _slug(name: str) -> str:
