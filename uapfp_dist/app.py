@@ -145,7 +145,7 @@ def _show(plan: Plan, store: Store, places: Places, progress: Progress) -> None:
     try:
         if tracker.find(plan.id, publication.digest) is None:
             publish(publication, tracker, patience())
-    except ConnectionError as error:
+    except (ConnectionError, UserError) as error:
         progress.say(f"{error}; the report is in the store, the same command shows it there later")
 
 
