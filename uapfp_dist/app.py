@@ -189,7 +189,7 @@ def _on_ray(
     with session(s.address) as machine:
         progress.say(f"ray: {machine.cpus} CPUs and {machine.gpus:g} GPUs" + ", and what joins" * machine.elastic)
         make_tracker: Callable[[], Tracker] = partial(tracker_at, places)
-        arbiter = RayArbiter(plan, places.storage, make_tracker, progress)
+        arbiter = RayArbiter(plan, places.storage, store.leave_mark(), make_tracker, progress)
         with ray_pool(machine, s, places, store, plan.data, progress) as pool, closing(arbiter.close):
             return evaluate(plan, store, pool, arbiter, progress, settings)
 
