@@ -1,5 +1,6 @@
 """What a person sees who mistypes: one line that says what was expected, exit code 2, nothing half-written."""
 
+import os
 import runpy
 import sys
 from collections.abc import Callable
@@ -9,9 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from system import JOB, NO_DATABASE, flags, free_ports, job, tiny
+from ray.exceptions import AuthenticationError
+from system import JOB, NO_DATABASE, ROOT, flags, free_ports, job, tiny
 
+from uapfp_dist.app import settle_token
+from uapfp_dist.cluster.session import session
 from uapfp_dist.config import PRESETS
+from uapfp_dist.errors import UserError
 from uapfp_dist.science.data import DATASETS
 from uapfp_dist.science.extraction import EXTRACTIONS
 from uapfp_dist.science.fingerprint.methods import METHODS
@@ -138,6 +143,42 @@ def test_data_that_are_not_there(run: Run) -> None:
 
 
 def test_data_that_are_torn(run: Run, tmp_path: Path) -> None:
+# --- Ray's token
+
+
+@pytest.mark.parametrize("set_to", [None, "token", "disabled"])
+@pytest.mark.parametrize("where", ["here", "argument", "variable"])
+def test_only_a_ray_of_our_own_does_without_a_token(
+    where: str, set_to: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cluster's token would never be looked for; what a person has set stays."""
+    for name, value in (("RAY_AUTH_MODE", set_to), ("RAY_ADDRESS", "10.0.0.1:6379" if where == "variable" else None)):
+        monkeypatch.setenv(name, value or "")
+        if value is None:
+            monkeypatch.delenv(name)
+    settle_token("10.0.0.1:6379" if where == "argument" else None)
+    assert os.environ.pop("RAY_AUTH_MODE", None) == (set_to or ("disabled" if where == "here" else None))
+
+
+def test_a_cluster_that_wants_a_token_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**options: object) -> None:
+        raise AuthenticationError("no token was found\nand some advice")
+
+    monkeypatch.setattr("ray.init", init)
+    with (
+        pytest.raises(UserError, match=r"could not reach it \(no token was found.*the auth token") as error,
+        session("auto"),
+    ):
+        pass
+    assert "\n" not in str(error.value)
+
+
+def test_every_job_settles_the_token_so() -> None:
+    sources = [*(ROOT / "uapfp_dist").rglob("*.py"), *(ROOT / "jobs").glob("*.py")]
+    setting = [path.name for path in sources if 'setdefault("RAY_AUTH_MODE"' in path.read_text()]
+    assert setting == ["app.py"]
+
+
     """Four files of the right names and nothing in them."""
     raw = tmp_path / "data" / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)

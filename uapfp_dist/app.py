@@ -182,7 +182,7 @@ def _serial(plan: Plan, store: Store, places: Places, progress: Progress, settin
 def _on_ray(
     plan: Plan, store: Store, places: Places, s: Surroundings, progress: Progress, settings: dict[str, Any]
 ) -> Report:
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # our own local session; a cluster's setting goes first
+    settle_token(s.address)
     from uapfp_dist.cluster.arbiter import RayArbiter  # Ray takes seconds to import
     from uapfp_dist.cluster.session import session
 
@@ -200,6 +200,12 @@ def ray_pool(
 ) -> Iterator[Pool]:
     """Workers on a Ray session's `machine`, each of which proves that it sees the storage and these images."""
     from uapfp_dist.cluster.packing import shares  # Ray takes seconds to import
+def settle_token(address: str | None) -> None:
+    """Before Ray is imported: a local session of our own needs no token; where there is a cluster, it decides."""
+    if not (address or os.environ.get("RAY_ADDRESS")):
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+
+
     from uapfp_dist.cluster.pool import RayPool
     from uapfp_dist.cluster.worker import open_bench
 
