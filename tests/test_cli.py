@@ -111,6 +111,14 @@ def test_an_unknown_name_lists_the_known_ones(
         (["--zoo.n-other-piracy", -1], ["n_other_piracy"]),
         (["--extraction.rounds", -1], ["rounds"]),
         (["--workers", -1], ["workers"]),
+        (["--gpus-per-worker", "nan"], ["gpus-per-worker", "nan"]),
+        (["--gpu-shares", "resnet18"], ["gpu-shares", "NAME=SHARE", "'resnet18'"]),
+        (["--gpu-shares", "resnet18=0.5", "A=0"], ["gpu-shares", "above 0", "'A=0'"]),
+        (["--gpu-shares", "A=much"], ["gpu-shares", "'A=much'"]),
+        (["--gpu-shares", "resnt18=0.5"], ["unknown architecture", "'resnt18'", "resnet18"]),
+        (["--gpu-shares", "A=0.5", "--gpus-per-worker", 1], ["gpu-shares", "--gpus-per-worker"]),
+        (["--spec-timeout", 0], ["spec-timeout", "got 0"]),
+        (["--spec-timeout", "nan"], ["spec-timeout", "nan"]),
     ],
 )
 def test_a_number_that_cannot_work_is_refused_before_any_work(
@@ -135,14 +143,6 @@ def test_help_mentions_every_preset(run: Run) -> None:
     assert all(name in words for name in PRESETS)
 
 
-# --- data
-
-
-def test_data_that_are_not_there(run: Run) -> None:
-    refused(run("--preset", "fashion_mnist-small"), "--data-root", "UAPFP_DATA")
-
-
-def test_data_that_are_torn(run: Run, tmp_path: Path) -> None:
 # --- Ray's token
 
 
@@ -179,6 +179,14 @@ def test_every_job_settles_the_token_so() -> None:
     assert setting == ["app.py"]
 
 
+# --- data
+
+
+def test_data_that_are_not_there(run: Run) -> None:
+    refused(run("--preset", "fashion_mnist-small"), "--data-root", "UAPFP_DATA")
+
+
+def test_data_that_are_torn(run: Run, tmp_path: Path) -> None:
     """Four files of the right names and nothing in them."""
     raw = tmp_path / "data" / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import platform
 import signal
@@ -20,9 +21,10 @@ from typing import Any, NoReturn
 import torch
 
 from uapfp_dist.config import Config, check
-from uapfp_dist.errors import UserError
+from uapfp_dist.errors import UserError, known
 from uapfp_dist.pipeline.arbiter import Arbiter
 from uapfp_dist.pipeline.evaluate import evaluate, is_final, stored_in
+from uapfp_dist.pipeline.own import is_import_path
 from uapfp_dist.pipeline.plan import Plan, make_plan
 from uapfp_dist.pipeline.publish import KIND, Publication, patience, publish
 from uapfp_dist.pipeline.report import Report, summary
@@ -33,6 +35,7 @@ from uapfp_dist.progress import Progress
 from uapfp_dist.runtime import Pool, SerialPool, Tracker
 from uapfp_dist.science.data import Dataset, load
 from uapfp_dist.science.data.splits import make_splits
+from uapfp_dist.science.zoo import ARCHITECTURES
 from uapfp_dist.specs import DataSpec, content_id
 from uapfp_dist.store import Store
 
@@ -51,14 +54,17 @@ class Surroundings:
     gpus_per_worker: float | None = None
     """GPU share of each worker (default: by architecture where the cluster has GPUs, a quarter for A-E and a whole one
     for larger nets, else 0). Above 0 on a cluster that has no GPU yet asks its autoscaler for them."""
+    gpu_shares: tuple[str, ...] = ()
+    """GPU shares of single architectures where those defaults do not suit your GPUs, as NAME=SHARE: resnet18=0.5 A=0.1.
+    A model that is stolen or modified has the share of the largest net that it is made from."""
     address: str | None = None
     """Ray cluster to use (default: $RAY_ADDRESS, else a local one that ends with the job)."""
     mlflow_uri: str | None = None
     """MLflow tracking URI (default: $MLFLOW_TRACKING_URI, else a sqlite file beside the artifacts)."""
     report: Path | None = None
     """Also write the report as JSON to this file."""
-    spec_timeout: float = 3600.0
-    """Seconds after which one model counts as hung."""
+    spec_timeout: float | None = None
+    """Seconds after which one model counts as hung (default: an hour for the small nets A-E, a day for larger ones)."""
 
 
 @dataclass(frozen=True)
@@ -194,24 +200,26 @@ def _on_ray(
             return evaluate(plan, store, pool, arbiter, progress, settings)
 
 
-@contextmanager
-def ray_pool(
-    machine: Any, s: Surroundings, places: Places, store: Store, data: DataSpec, progress: Progress
-) -> Iterator[Pool]:
-    """Workers on a Ray session's `machine`, each of which proves that it sees the storage and these images."""
-    from uapfp_dist.cluster.packing import shares  # Ray takes seconds to import
 def settle_token(address: str | None) -> None:
     """Before Ray is imported: a local session of our own needs no token; where there is a cluster, it decides."""
     if not (address or os.environ.get("RAY_ADDRESS")):
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
 
+@contextmanager
+def ray_pool(
+    machine: Any, s: Surroundings, places: Places, store: Store, data: DataSpec, progress: Progress
+) -> Iterator[Pool]:
+    """Workers on a Ray session's `machine`, each of which proves that it sees the storage and these images."""
+    from uapfp_dist.cluster.packing import seconds_for, shares  # Ray takes seconds to import
     from uapfp_dist.cluster.pool import RayPool
     from uapfp_dist.cluster.worker import open_bench
 
     opening = partial(open_bench, places.storage, places.data_root, store.leave_mark(), data)
-    share = shares(machine, s.workers, s.gpus_per_worker)
-    pool = RayPool(opening, share, s.spec_timeout, s.workers, machine.elastic, progress)
+    share = shares(machine, s.workers, s.gpus_per_worker, gpu_shares(s))
+    limit = s.spec_timeout
+    limits = seconds_for if limit is None else lambda spec: limit
+    pool = RayPool(opening, share, limits, s.workers, machine.elastic, progress)
     try:
         yield pool
     finally:
@@ -256,10 +264,35 @@ def environment() -> dict[str, str]:
 def check_numbers(s: Surroundings) -> None:
     if s.workers is not None and s.workers < 0:
         raise UserError(f"workers: expected 0 (no Ray) or more, got {s.workers}; leave it out for one per CPU or GPU")
-    if s.gpus_per_worker is not None and s.gpus_per_worker < 0:
+    if s.gpus_per_worker is not None and not s.gpus_per_worker >= 0:
         raise UserError(f"gpus-per-worker: expected 0 (CPU) or a share of a GPU, got {s.gpus_per_worker:g}")
-    if s.spec_timeout <= 0:
+    gpu_shares(s)
+    if s.spec_timeout is not None and not s.spec_timeout > 0:
         raise UserError(f"spec-timeout: expected seconds above 0, got {s.spec_timeout:g}")
+
+
+def gpu_shares(s: Surroundings) -> dict[str, float]:
+    """Architecture to its share of a GPU, of those that were given.
+
+    Raises:
+        UserError: not of the form NAME=SHARE, an unknown name, or no share.
+    """
+    if s.gpu_shares and s.gpus_per_worker is not None:
+        raise UserError(
+            "gpu-shares: expected without --gpus-per-worker, which is for all nets, got both; leave one out"
+        )
+    found = {}
+    for text in s.gpu_shares:
+        name, _, share = text.rpartition("=")
+        try:
+            found[name] = float(share)
+        except ValueError:
+            found[name] = math.nan
+        if not (name and 0 < found[name] < math.inf):
+            raise UserError(f"gpu-shares: expected NAME=SHARE with a share above 0, got {text!r}; such as resnet18=0.5")
+        if not (is_import_path(name) or name in ARCHITECTURES):
+            raise known("architecture in --gpu-shares", name, ARCHITECTURES)
+    return found
 
 
 def check_report(path: Path | None) -> None:
