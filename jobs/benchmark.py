@@ -34,7 +34,7 @@ import torch
 import tyro
 from torch import Tensor
 
-from uapfp_dist.app import Surroundings, main, run
+from uapfp_dist.app import Surroundings, main, run, settle_token
 from uapfp_dist.config import Config, VerdictConfig, ZooConfig, preset
 from uapfp_dist.errors import UserError
 from uapfp_dist.science.blackbox import ask, layer
@@ -295,7 +295,7 @@ def against_peers(bench: Bench) -> dict[str, Any] | None:
 
 def on_cluster(parts: tuple[Part, ...]) -> dict[str, Any]:
     """The parts that are about Ray."""
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # our own local session
+    settle_token(None)
     import benchmark_cluster  # Ray takes seconds to import
 
     found: dict[str, Any] = {}

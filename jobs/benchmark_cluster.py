@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from uapfp_dist.cluster.packing import seconds_for
 from uapfp_dist.cluster.pool import RayPool
 from uapfp_dist.cluster.session import session
 from uapfp_dist.cluster.worker import Perform, open_bench
@@ -53,7 +54,7 @@ def noop(config: Config) -> dict[str, Any]:
     first = next(spec for spec in make_plan(config, 0, load("digits", None)).specs if isinstance(spec, ModelSpec))
     specs = [replace(first, seed=seed) for seed in range(NOOPS)]
     with session(None):
-        pool = RayPool(idle_bench, lambda spec: 0.0, 60.0, most=WORKERS)
+        pool = RayPool(idle_bench, lambda spec: 0.0, lambda spec: 60.0, most=WORKERS)
         outcomes = execute(specs, pool, never)
         next(outcomes)  # the workers stand
         before, wall, cpu = megabytes(), time.perf_counter(), time.process_time()
@@ -142,7 +143,7 @@ def ray_pool(config: Config, storage: str, workers: int) -> Iterator[Pool]:
     plan = make_plan(config, 0, load("digits", None))
     opening = partial(open_bench, storage, None, Store(storage).leave_mark(), plan.data)
     with session(None):
-        yield RayPool(opening, lambda spec: 0.0, 3600.0, workers, progress=Progress(workers))
+        yield RayPool(opening, lambda spec: 0.0, seconds_for, workers, progress=Progress(workers))
 
 
 @contextmanager

@@ -8,7 +8,6 @@
 Publish the digest that is printed at the end before you ask anybody. Running the same command again resumes.
 """
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +19,17 @@ from typing import Annotated, Any
 import torch
 import tyro
 
-from uapfp_dist.app import Places, Surroundings, closing, environment, main, ray_pool, settle, tracker_at
+from uapfp_dist.app import (
+    Places,
+    Surroundings,
+    closing,
+    environment,
+    main,
+    ray_pool,
+    settle,
+    settle_token,
+    tracker_at,
+)
 from uapfp_dist.config import Config, preset_named
 from uapfp_dist.errors import UserError
 from uapfp_dist.pipeline.publish import Live
@@ -140,7 +149,7 @@ def workers(
         bench = Workbench(store, places.data_root, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
         yield SerialPool(partial(perform, bench)), 1
         return
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # our own local session; a cluster's setting goes first
+    settle_token(s.address)
     from uapfp_dist.cluster.session import session  # Ray takes seconds to import
 
     with session(s.address) as machine, ray_pool(machine, s, places, store, data, progress) as pool:

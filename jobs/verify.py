@@ -21,7 +21,7 @@ from typing import Annotated
 
 import tyro
 
-from uapfp_dist.app import main
+from uapfp_dist.app import main, settle_token
 from uapfp_dist.errors import UserError, printable
 from uapfp_dist.specs import content_id
 from uapfp_dist.suspects import SuspectConfig
@@ -103,7 +103,7 @@ def job() -> None:
 
 
 def _on_ray(address: str | None) -> Spread:
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # our own local session; a cluster's setting goes first
+    settle_token(address)
     from uapfp_dist.cluster.spread import spread  # Ray takes seconds to import
 
     return lambda task, suspects: spread(task, suspects, address)

@@ -10,9 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from system import JOB, NO_DATABASE, flags, free_ports, job, tiny
+from ray.exceptions import AuthenticationError
+from system import JOB, NO_DATABASE, ROOT, flags, free_ports, job, tiny
 
+from uapfp_dist.app import settle_token
+from uapfp_dist.cluster.session import session
 from uapfp_dist.config import PRESETS
+from uapfp_dist.errors import UserError
 from uapfp_dist.science.data import DATASETS
 from uapfp_dist.science.extraction import EXTRACTIONS
 from uapfp_dist.science.fingerprint.methods import METHODS
@@ -108,6 +112,14 @@ def test_an_unknown_name_lists_the_known_ones(
         (["--zoo.n-other-piracy", -1], ["n_other_piracy"]),
         (["--extraction.rounds", -1], ["rounds"]),
         (["--workers", -1], ["workers"]),
+        (["--gpus-per-worker", "nan"], ["gpus-per-worker", "nan"]),
+        (["--gpu-shares", "resnet18"], ["gpu-shares", "NAME=SHARE", "'resnet18'"]),
+        (["--gpu-shares", "resnet18=0.5", "A=0"], ["gpu-shares", "above 0", "'A=0'"]),
+        (["--gpu-shares", "A=much"], ["gpu-shares", "'A=much'"]),
+        (["--gpu-shares", "resnt18=0.5"], ["unknown architecture", "'resnt18'", "resnet18"]),
+        (["--gpu-shares", "A=0.5", "--gpus-per-worker", 1], ["gpu-shares", "--gpus-per-worker"]),
+        (["--spec-timeout", 0], ["spec-timeout", "got 0"]),
+        (["--spec-timeout", "nan"], ["spec-timeout", "nan"]),
     ],
 )
 def test_a_number_that_cannot_work_is_refused_before_any_work(
@@ -130,6 +142,42 @@ def test_help_mentions_every_preset(run: Run) -> None:
     assert result.code == 0
     words = result.out.replace("\n", " ")
     assert all(name in words for name in PRESETS)
+
+
+# --- Ray's token
+
+
+@pytest.mark.parametrize("set_to", [None, "token", "disabled"])
+@pytest.mark.parametrize("where", ["here", "argument", "variable"])
+def test_only_a_ray_of_our_own_does_without_a_token(
+    where: str, set_to: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cluster's token would never be looked for; what a person has set stays."""
+    for name, value in (("RAY_AUTH_MODE", set_to), ("RAY_ADDRESS", "10.0.0.1:6379" if where == "variable" else None)):
+        monkeypatch.setenv(name, value or "")
+        if value is None:
+            monkeypatch.delenv(name)
+    settle_token("10.0.0.1:6379" if where == "argument" else None)
+    assert os.environ.pop("RAY_AUTH_MODE", None) == (set_to or ("disabled" if where == "here" else None))
+
+
+def test_a_cluster_that_wants_a_token_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**options: object) -> None:
+        raise AuthenticationError("no token was found\nand some advice")
+
+    monkeypatch.setattr("ray.init", init)
+    with (
+        pytest.raises(UserError, match=r"could not reach it \(no token was found.*the auth token") as error,
+        session("auto"),
+    ):
+        pass
+    assert "\n" not in str(error.value)
+
+
+def test_every_job_settles_the_token_so() -> None:
+    sources = [*(ROOT / "uapfp_dist").rglob("*.py"), *(ROOT / "jobs").glob("*.py")]
+    setting = [path.name for path in sources if 'setdefault("RAY_AUTH_MODE"' in path.read_text()]
+    assert setting == ["app.py"]
 
 
 # --- data

@@ -1,12 +1,17 @@
-"""Who sits on the GPUs, on a cluster that is only imagined: workers that fit stand at once, others are pending."""
+"""Who sits on the GPUs, on a cluster that is only imagined: workers that fit stand at once, others are pending.
+
+So does time: it passes when nothing else happens.
+"""
 
 import io
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -14,66 +19,101 @@ from uapfp_dist.cluster import crew as crew_module
 from uapfp_dist.cluster import pool as pool_module
 from uapfp_dist.cluster.packing import fits
 from uapfp_dist.cluster.pool import RayPool
-from uapfp_dist.errors import UserError
+from uapfp_dist.errors import MismatchError, UserError
 from uapfp_dist.progress import Progress
+from uapfp_dist.specs import Spec
 from uapfp_dist.types import Done, Failed
 
 
 @dataclass(eq=False)
 class FakeActor:
-    """A worker: what it was asked is ready when it has a place."""
+    """A worker: what it was asked is ready when it has a place, and some time has passed."""
 
     share: float
+    number: int
     cluster: "FakeCluster"
 
     @property
+    def node(self) -> str:
+        return self.cluster.standing()[self]
+
+    @property
+    def place(self) -> Any:
+        return SimpleNamespace(remote=lambda: FakeReference(self, lambda: (f"w{self.number}", self.node), 0.0))
+
+    @property
     def start(self) -> Any:
-        return SimpleNamespace(remote=lambda: FakeReference(self, lambda: (f"w{self.share:g}", "node")))
+        def remote() -> FakeReference:
+            found, seconds = self.cluster.start(self.node)
+            return FakeReference(self, lambda: found, self.cluster.now + seconds)
+
+        return SimpleNamespace(remote=remote)
 
     @property
     def perform(self) -> Any:
-        return SimpleNamespace(remote=lambda spec: FakeReference(self, lambda: self.cluster.perform(spec)))
+        def remote(spec: Any) -> FakeReference:
+            outcome, seconds = self.cluster.perform(spec, self.node)
+            return FakeReference(self, lambda: outcome, self.cluster.now + seconds)
+
+        return SimpleNamespace(remote=remote)
 
 
 @dataclass(eq=False)
 class FakeReference:
-    """What an actor will say."""
+    """What an actor will say, and when."""
 
     actor: FakeActor
     answer: Callable[[], Any]
+    ready: float
 
 
 class FakeCluster:
-    """One node; workers take their places in the order in which they were asked for."""
+    """Equal nodes; workers take their places in the order in which they were asked for."""
 
-    def __init__(self, gpus: int) -> None:
-        self.gpus = gpus
+    def __init__(self, gpus: int, nodes: int) -> None:
+        self.gpus, self.nodes = gpus, [f"node{i}" for i in range(nodes)]
+        self.now = 0.0
+        self.made = 0
         self.actors: list[FakeActor] = []
-        self.perform: Callable[[Any], Any] = lambda spec: Done(spec, 0.0, "w")
+        self._placed: dict[FakeActor, str] = {}
+        self.perform: Callable[[Any, str], tuple[Any, float]] = lambda spec, node: (Done(spec, 0.0, node), 0.0)
+        self.start: Callable[[str], tuple[Any, float]] = lambda node: (None, 0.0)
 
     def make(self, share: float) -> FakeActor:
-        self.actors.append(FakeActor(share, self))
+        self.made += 1
+        self.actors.append(FakeActor(share, self.made, self))
         return self.actors[-1]
 
-    def standing(self) -> list[FakeActor]:
-        """Those that have a place."""
-        found: list[FakeActor] = []
+    def standing(self) -> dict[FakeActor, str]:
+        """Those that have a place, and where. Nobody moves: a place that is given up goes to the next in line."""
+        used = Counter[str]()
+        for actor, node in self._placed.items():
+            used[node] += actor.share if actor in self.actors else 0.0
+        self._placed = {actor: node for actor, node in self._placed.items() if actor in self.actors}
         for actor in self.actors:
-            if sum(other.share for other in found) + actor.share <= self.gpus:
-                found.append(actor)
-        return found
+            free = [node for node in self.nodes if used[node] + actor.share <= self.gpus]
+            if actor not in self._placed and free:
+                self._placed[actor] = free[0]
+                used[free[0]] += actor.share
+        return self._placed
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
 
     def wait(self, pending: list[FakeReference], num_returns: int, timeout: float) -> tuple[list[FakeReference], Any]:
         standing = self.standing()
-        return [r for r in pending if r.actor in standing][:num_returns], []
+        ready = [r for r in pending if r.actor in standing and r.ready <= self.now]
+        if not ready:
+            self.now += timeout
+        return ready[:num_returns], []
 
 
 @pytest.fixture
 def pools(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Makes a pool on an imagined node with 16 CPUs and some GPUs; a spec is its share."""
+    """Makes a pool on imagined nodes with 16 CPUs and some GPUs each; a spec is its share."""
 
-    def make(gpus: int, **options: Any) -> RayPool:
-        cluster = FakeCluster(gpus)
+    def make(gpus: int, nodes: int = 1, share: Callable[[Any], float] = float, **options: Any) -> RayPool:
+        cluster = FakeCluster(gpus, nodes)
         actors = SimpleNamespace(
             options=lambda num_gpus, **rest: SimpleNamespace(remote=lambda opening: cluster.make(num_gpus))
         )
@@ -86,22 +126,28 @@ def pools(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
         monkeypatch.setattr(crew_module, "ray", ray)
         monkeypatch.setattr(pool_module, "ray", ray)
         monkeypatch.setattr(crew_module, "LOOK_SECONDS", -1.0)
-        monkeypatch.setattr(crew_module, "capacity", lambda share: {"node": fits({"CPU": 16, "GPU": gpus}, share)})
-        monkeypatch.setattr(time, "sleep", lambda seconds: None)
+        room = partial(fits, {"CPU": 16, "GPU": gpus})
+        monkeypatch.setattr(crew_module, "capacity", lambda share: dict.fromkeys(cluster.nodes, room(share)))
+        monkeypatch.setattr(time, "monotonic", lambda: cluster.now)
+        monkeypatch.setattr(time, "sleep", cluster.sleep)
         opening: Any = None
-        share: Any = float
-        pool: Any = RayPool(opening, share, 60.0, progress=Progress(0, io.StringIO()), **options)
+        pool: Any = RayPool(opening, share, lambda spec: 60.0, progress=Progress(0, io.StringIO()), **options)
         pool.cluster = cluster
         return pool
 
     return make
 
 
-def done(pool: Any, *specs: float) -> list[float]:
-    """Of `specs`, those that were done within a hundred looks."""
+def outcomes(pool: Any, *specs: Any, looks: int = 100, seconds: float = 0.0) -> list[Any]:
+    """Of `specs`, what came of them within so many looks of so many seconds at most."""
     for spec in specs:
         pool.submit(spec)
-    return sorted(outcome.spec for _ in range(100) for outcome in pool.wait(0.0))
+    return [outcome for _ in range(looks) for outcome in pool.wait(seconds)]
+
+
+def done(pool: Any, *specs: float) -> list[float]:
+    """Of `specs`, those that were done within a hundred looks."""
+    return sorted(outcome.spec for outcome in outcomes(pool, *specs))
 
 
 @pytest.mark.parametrize("most", [None, 1, 4])
@@ -135,20 +181,162 @@ def test_another_try_of_what_may_pass_comes_after_a_rest(
     pools: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three tries at once would all fall into the same short outage."""
-    now, tried = [0.0], list[float]()
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    pool = pools(1)
+    pool, tried = pools(1), list[float]()
 
-    def away(spec: Any) -> Failed:
-        tried.append(now[0])
-        return Failed(spec, "OSError: away", transient=True)
+    def away(spec: Any, node: str) -> tuple[Failed, float]:
+        tried.append(pool.cluster.now)
+        return Failed(spec, "OSError: away", transient=True), 0.0
 
     pool.cluster.perform = away
-    pool.submit(1.0)
-    found: list[Any] = []
-    while not found and now[0] < 1000.0:
-        found = pool.wait(1.0)
-        now[0] += 1.0
+    found = outcomes(pool, 1.0, seconds=1.0)
     assert [outcome.error for outcome in found] == ["OSError: away (3 times)"]
     assert len(tried) == 3
     assert all(later - earlier >= pool_module.REST_SECONDS for earlier, later in pairwise(tried))
+
+
+# --- nodes that are broken
+
+
+@dataclass(frozen=True)
+class Numbered(Spec):
+    """One of many."""
+
+    kind: ClassVar[str] = "task"
+    stage: ClassVar[str] = "zoo"
+    number: int = 0
+
+
+SPEC = Numbered()
+
+
+@dataclass
+class Struck:
+    """One of eight nodes fails whatever it is given, in no time; on the others a spec takes ten seconds."""
+
+    failed: Callable[[Any], Failed]
+    tried: list[tuple[Any, str]]
+
+    def __call__(self, spec: Any, node: str) -> tuple[Any, float]:
+        self.tried.append((spec, node))
+        return (self.failed(spec), 0.0) if node == "node3" else (Done(spec, 10.0, node), 10.0)
+
+
+STALE = partial(Failed, error="OSError: stale file handle", transient=True)
+CUDA = partial(Failed, error="AcceleratorError: CUDA error: unspecified launch failure", broken=True)
+
+
+@pytest.mark.parametrize("failed", [STALE, CUDA])
+def test_a_broken_node_fails_no_spec(failed: Callable[[Any], Failed], pools: Callable[..., Any]) -> None:
+    """It would drain the queue in seconds. What failed there is done elsewhere, and it is given less and less often."""
+    pool = pools(1, nodes=8, share=lambda spec: 1.0)
+    pool.cluster.perform = struck = Struck(failed, [])
+    found = outcomes(pool, *map(Numbered, range(240)), looks=2000, seconds=1.0)
+    assert sorted(outcome.spec.number for outcome in found) == list(range(240))
+    assert all(isinstance(outcome, Done) for outcome in found)
+    there = Counter(spec for spec, node in struck.tried if node == "node3")
+    assert there
+    assert set(there.values()) == {1}, "never twice"
+    workers = pool.cluster.made - 7
+    assert workers <= 2 + pool.cluster.now / crew_module.PAUSE_SECONDS, "it does not spin"
+    assert len(there) <= workers * crew_module.MOST_FAILURES
+    assert pool.size <= 8
+
+
+def test_where_all_nodes_fail_a_spec_comes_to_an_end(pools: Callable[..., Any]) -> None:
+    """One try on each of three nodes, then no other node is left to it."""
+    pool, tried = pools(1, nodes=3, share=lambda spec: 1.0), Counter[str]()
+
+    def perform(spec: Any, node: str) -> tuple[Any, float]:
+        tried[node] += 1
+        return STALE(spec), 0.0
+
+    pool.cluster.perform = perform
+    (outcome,) = outcomes(pool, SPEC, looks=300, seconds=1.0)
+    assert outcome.error == "OSError: stale file handle (3 times)"
+    assert tried == {"node0": 1, "node1": 1, "node2": 1}
+
+
+def test_the_only_node_has_another_try(pools: Callable[..., Any]) -> None:
+    pool, tried = pools(1, share=lambda spec: 1.0), list[float]()
+
+    def perform(spec: Any, node: str) -> tuple[Any, float]:
+        tried.append(pool.cluster.now)
+        return (CUDA(spec) if len(tried) < 3 else Done(spec, 0.0, node)), 0.0
+
+    pool.cluster.perform = perform
+    (outcome,) = outcomes(pool, SPEC, looks=300, seconds=1.0)
+    assert isinstance(outcome, Done)
+    assert pool.cluster.made == 3, "each with a new process"
+    assert all(later - earlier >= crew_module.PAUSE_SECONDS for earlier, later in pairwise(tried))
+
+
+def test_failures_that_are_no_more_in_a_row_are_forgotten(pools: Callable[..., Any]) -> None:
+    """Every other spec fails the first time: that is not the worker's fault."""
+    pool, seen = pools(1, share=lambda spec: 1.0), set[Numbered]()
+
+    def perform(spec: Numbered, node: str) -> tuple[Any, float]:
+        failed = spec.number % 2 == 0 and spec not in seen
+        seen.add(spec)
+        return (STALE(spec) if failed else Done(spec, 0.0, node)), 0.0
+
+    pool.cluster.perform = perform
+    assert len(outcomes(pool, *map(Numbered, range(20)), looks=300, seconds=1.0)) == 20
+    assert pool.cluster.made == 1
+
+
+# --- workers that do not come to stand
+
+
+def test_a_start_that_hangs_is_given_up(pools: Callable[..., Any]) -> None:
+    """The last spec would wait for it for ever; one that is merely pending may take as long as machines take."""
+    pool = pools(1, share=lambda spec: 1.0)
+    starts = iter([1e9, 1e9, 0.0])
+    pool.cluster.start = lambda node: (None, next(starts))
+    (outcome,) = outcomes(pool, SPEC, looks=4000, seconds=1.0)
+    assert isinstance(outcome, Done)
+    assert pool.cluster.made == 3
+    told = pool._progress.out.getvalue()
+    assert told.count("could not start: w1 took longer than 600 s") == 1
+
+
+def test_the_pending_are_left_alone(pools: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "PATIENCE_SECONDS", 1e9)
+    pool = pools(0, share=lambda spec: 1.0, elastic=True)
+    assert outcomes(pool, SPEC, looks=4000, seconds=1.0) == []
+    assert pool.cluster.made == len(pool.cluster.actors) == 1
+
+
+def test_a_storage_that_is_away_when_a_worker_starts_is_waited_for(pools: Callable[..., Any]) -> None:
+    """Before any work as well as later: the job does not end, and no place is held for good."""
+    pool = pools(1, share=lambda spec: 1.0)
+    away = UserError("node a: storage s3://b: expected a folder that can be written (no answer); choose --storage")
+    pool.cluster.start = lambda node: (away if pool.cluster.now < 300.0 else None, 10.0)
+    (outcome,) = outcomes(pool, SPEC, looks=600, seconds=1.0)
+    assert isinstance(outcome, Done)
+    assert pool.cluster.now > 300.0
+    assert 300.0 / 20.0 - 2 < pool.cluster.made < 300.0 / 20.0 + 3
+    assert len(pool.cluster.actors) == 1
+    assert "could not start: node a: storage s3://b" in pool._progress.out.getvalue()
+
+
+def test_patience_says_why_no_worker_came(pools: Callable[..., Any]) -> None:
+    pool = pools(1, share=lambda spec: 1.0)
+    pool.cluster.start = lambda node: (UserError("storage s3://b: no credentials"), 0.0)
+    with pytest.raises(UserError, match=r"got none \(one could not start: storage s3://b: no credentials\)"):
+        outcomes(pool, SPEC, looks=3000, seconds=1.0)
+
+
+def test_another_storage_is_refused(pools: Callable[..., Any]) -> None:
+    """Before any work that is the end; a node that joins later is left out, and its place held."""
+    pool = pools(1, nodes=2, share=lambda spec: 1.0, elastic=True)
+    strange = MismatchError("storage /s: expected the driver's files here")
+    pool.cluster.start = lambda node: (strange if node == "node1" else None, 0.0)
+    with pytest.raises(MismatchError):
+        outcomes(pool, *map(Numbered, range(4)), looks=50, seconds=1.0)
+    pool = pools(1, nodes=1, share=lambda spec: 1.0, elastic=True)
+    pool.cluster.start = lambda node: (strange if node == "node1" else None, 0.0)
+    assert len(outcomes(pool, SPEC, looks=50, seconds=1.0)) == 1
+    pool.cluster.nodes.append("node1")
+    assert len(outcomes(pool, *map(Numbered, range(4)), looks=50, seconds=1.0)) == 4
+    assert "left out: storage /s" in pool._progress.out.getvalue()
+    assert list(pool.cluster.standing().values()).count("node1") == 1

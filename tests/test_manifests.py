@@ -1,6 +1,8 @@
 """The files a cluster is made from, by Ray's own validator and the main job's own parser; nothing is started."""
 
 import shlex
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -151,17 +153,31 @@ def test_the_entrypoint_is_a_command_line_of_the_main_job(ray_job: dict[str, Any
 # --- what travels
 
 
-def test_what_travels_with_a_submitted_job(tmp_path: Path) -> None:
-    """Ray leaves out .git by itself and what .gitignore and .rayignore name; of this project nothing else is large."""
-    copy = tmp_path / "project"
-    for name in ("README.md", "uapfp_dist/science/data/digits.py", "jobs/full_eval.py", ".git/HEAD", "data/x.bin"):
-        (copy / name).parent.mkdir(parents=True, exist_ok=True)
-        (copy / name).write_text("x")
-    for name in ("results/model/x.safetensors", "jobs/results/x.json", "mlflow.db", "mlruns/0/x", ".venv/x"):
+SOURCES = ("README.md", "uapfp_dist/science/data/digits.py", "uapfp_dist/verification/kit.py", "jobs/full_eval.py")
+MADE = (
+    *("results/model/x.safetensors", "results-large/model/x.safetensors", "mlflow.db", "mlruns/0/x", ".venv/x"),
+    *("DATA/FashionMNIST/raw/x.gz", "data/x.bin", "kit/kit.json", "verdict/verdict.html", "verification/x.jsonl"),
+    *("over_seeds/x.json", "over_seeds-large/x.json", "false_accusations/digits-0/kit.json", "my.db"),
+    *("report.json", "transfer.json", "transfer/x.json"),
+)
+"""What the README's own commands leave in the folder in which they are given, or may be told to."""
+
+
+def worked_in(copy: Path) -> Path:
+    """A copy of the project, in which somebody has tried every command."""
+    for name in (*SOURCES, *MADE, "jobs/results/x.json"):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_text("x")
     for ignore in (".gitignore", "jobs/.rayignore"):
         (copy / ignore).write_text((ROOT / ignore).read_text())
+    return copy
+
+
+def test_what_travels_with_a_submitted_job(tmp_path: Path) -> None:
+    """Ray leaves out .git by itself and what .gitignore and .rayignore name; of this project nothing else is large."""
+    copy = worked_in(tmp_path / "project")
+    (copy / ".git").mkdir()
+    (copy / ".git" / "HEAD").write_text("x")
     package = tmp_path / "package.zip"
 
     def pack(path: str, excludes: list[str] | None, is_file: bool = False) -> None:
@@ -170,6 +186,14 @@ def test_what_travels_with_a_submitted_job(tmp_path: Path) -> None:
     upload_working_dir_if_needed({"working_dir": str(copy)}, include_gitignore=True, upload_fn=pack)
     with ZipFile(package) as files:
         names = {name.removeprefix("project/") for name in files.namelist() if not name.endswith("/")}
-    assert {name for name in names if "ignore" not in name} == {
-        *("README.md", "uapfp_dist/science/data/digits.py", "jobs/full_eval.py"),
-    }
+    assert {name for name in names if "ignore" not in name} == set(SOURCES)
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="needs git")
+def test_what_a_commit_takes_along(tmp_path: Path) -> None:
+    """Published results are part of the project, what the README's commands make is not."""
+    copy = worked_in(tmp_path / "project")
+    command = ["git", "-C", str(copy), "ls-files", "--others", "--exclude-standard"]
+    subprocess.run(["git", "init", "--quiet", str(copy)], check=True)
+    names = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert {name for name in names if "ignore" not in name} == {*SOURCES, "jobs/results/x.json"}

@@ -1,5 +1,6 @@
 """The whole evaluation, small: the same verdicts however it is run, and honest about what is missing."""
 
+import io
 import json
 import shutil
 import subprocess
@@ -10,12 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+import torch
 from system import ROOT, bench_on, environment, run_here, tiny, tiny_plan
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.pipeline.arbiter import Arbiter
 from uapfp_dist.pipeline.evaluate import is_final
 from uapfp_dist.pipeline.plan import Plan
+from uapfp_dist.pipeline.publish import KIND, Publication
 from uapfp_dist.pipeline.report import Report, summary
 from uapfp_dist.pipeline.steps import perform
 from uapfp_dist.runtime import NullTracker, SerialPool, attempt
@@ -23,6 +28,7 @@ from uapfp_dist.science.fingerprint.methods import METHODS
 from uapfp_dist.specs import AnswerSpec, Gate, ModelSpec, ProbeSpec, Spec
 from uapfp_dist.store import Store
 from uapfp_dist.types import Done, Failed, Outcome
+from uapfp_dist.wording import in_words
 
 
 @dataclass(frozen=True)
@@ -239,6 +245,47 @@ def test_one_broken_model_costs_one_model(finished: Finished, tmp_path: Path) ->
     assert report.body["auc"]["uap"]["chosen"]["same_data"] is None
 
 
+def test_a_failure_is_told_with_its_words_and_traceback(finished: Finished, tmp_path: Path) -> None:
+    """In the report, and as a table of MLflow's; where nothing failed that is empty but for its head."""
+    store = finished.copy(tmp_path / "s", "model", "probe", "answers", "draw")
+    broken = next(m for m in finished.plan.members if m.role == "same_data")
+    store.discard("model", broken.spec.id)
+    store.discard("answers", finished.plan.answer(broken).id)
+    report = run_here(finished.plan, store, refusing(store, lambda s: "struck" if s.id == broken.spec.id else None))
+    failure, lost = report.body["failures"]
+    assert failure["words"] == in_words(broken.spec)
+    assert failure["details"].splitlines()[-1] == "RuntimeError: struck"
+    assert lost["words"] == f"answers of {in_words(broken.spec)}"
+    table = pd.read_csv(io.BytesIO(published(store, finished.plan)), keep_default_na=False)
+    assert table.to_dict("records") == report.body["failures"]
+    whole = Store(str(finished.folder))
+    assert published(whole, finished.plan).decode().splitlines() == ["id,kind,words,error,details,lost"]
+
+
+def published(store: Store, plan: Plan) -> bytes:
+    """The table of failures that the tracker gets."""
+    return Publication.of(store.get(KIND, plan.id)).files["tables/failures.csv"]
+
+
+@pytest.mark.parametrize("kind", ["probe", "answers", "model"])
+@pytest.mark.parametrize("torn", [True, False])
+def test_what_is_torn_or_gone_at_judging_is_told_in_one_line(
+    kind: str, torn: bool, finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was there when the last outcome came in."""
+    store, plan = finished.copy(tmp_path / "s", "model", "probe", "answers"), finished.plan
+    keys = {"probe": plan.probe.id, "answers": plan.answer(plan.judged[1]).id, "model": plan.judged[1].spec.id}
+    path = Path(store.path(kind, keys[kind]))
+    if torn:
+        path.write_bytes(path.read_bytes()[:100])
+    else:
+        monkeypatch.setattr(store, "has", lambda kind, key: True)
+        path.unlink()
+    with pytest.raises(UserError, match="torn or gone") as error:
+        Arbiter(plan, store, NullTracker(), 1).panel()
+    assert "\n" not in str(error.value)
+
+
 def test_a_broken_other_victim_costs_its_pirates(finished: Finished, tmp_path: Path) -> None:
     store = Store(str(tmp_path / "s"))
     plan = finished.plan
@@ -273,6 +320,25 @@ def test_a_net_that_answers_nan_is_named(finished: Finished, tmp_path: Path) -> 
     (failure,) = run_here(finished.plan, store).body["failures"]
     assert "NotFiniteError: answers: expected numbers, got NaN or infinity for" in failure["error"]
     assert is_final({"failures": [failure]})
+
+
+def breaking(error: Exception) -> bool:
+    """Whether a spec that raised `error` has broken its worker."""
+
+    def perform(spec: Spec) -> None:
+        raise error
+
+    outcome = attempt(tiny_plan().probe, perform, "here")
+    assert isinstance(outcome, Failed)
+    return outcome.broken
+
+
+def test_errors_after_which_a_worker_is_of_no_more_use() -> None:
+    """CUDA's stay with a process, memory comes back."""
+    assert breaking(torch.AcceleratorError("CUDA error: an illegal memory access was encountered"))
+    assert breaking(RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm`"))
+    assert not breaking(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+    assert not breaking(ValueError("no good"))
 
 
 def test_too_few_pirates_left(finished: Finished, tmp_path: Path) -> None:

@@ -18,11 +18,33 @@ from typing import Any, ClassVar
 import pytest
 from system import ROOT, environment
 
-from uapfp_dist.cluster.packing import GPU_SHARES, fits, gpu_share, shares
+from uapfp_dist.cluster.packing import (
+    GPU_SHARES,
+    LARGE_SECONDS,
+    SMALL_SECONDS,
+    fits,
+    gpu_share,
+    seconds_for,
+    shares,
+)
 from uapfp_dist.cluster.session import Machine
-from uapfp_dist.errors import UserError
+from uapfp_dist.errors import MismatchError, UserError
 from uapfp_dist.pipeline.plan import Plan
-from uapfp_dist.specs import AnswerSpec, DataSpec, Extracted, ModelSpec, ProbeSpec, Recipe, Spec, Trained
+from uapfp_dist.specs import (
+    AnswerSpec,
+    Checkpoint,
+    DataSpec,
+    Distill,
+    Extracted,
+    ModelSpec,
+    Modified,
+    ProbeSpec,
+    Prune,
+    Recipe,
+    Spec,
+    Trained,
+    TrajectorySpec,
+)
 
 # --- packing, without Ray
 
@@ -90,6 +112,61 @@ def test_large_nets_and_tiny_nets_get_the_right_share(digits_plan: Plan) -> None
     assert shares(ONE_GPU, None, 0.5)(large) == 0.5, "what the user says goes first"
 
 
+def derived(victim: ModelSpec) -> dict[str, Spec]:
+    """Nets of architecture A that come from a model stolen from `victim`, which each is held against on its card."""
+    stolen = model("A", victim)
+    pruned = replace(stolen, origin=Modified(stolen, Prune(0.5)))
+    path = TrajectorySpec(stolen, (0.5, 0.9))
+    kept = replace(stolen, origin=Checkpoint(path, 0.9))
+    return {
+        "pruned": pruned,
+        "pruned twice": replace(pruned, origin=Modified(pruned, Prune(0.7))),
+        "distilled": replace(pruned, architecture="B", origin=Modified(pruned, Distill())),
+        "trajectory": path,
+        "checkpoint": kept,
+        "checkpoint, pruned": replace(kept, origin=Modified(kept, Prune(0.5))),
+    }
+
+
+@pytest.mark.parametrize("what", list(derived(model("A"))))
+def test_the_victim_on_the_device_counts(what: str) -> None:
+    """However long ago it was robbed."""
+    assert gpu_share(derived(model("resnet18"))[what]) == 1.0
+    assert gpu_share(derived(model("E"))[what]) == GPU_SHARES["A"]
+    assert seconds_for(derived(model("resnet18"))[what]) == LARGE_SECONDS
+    assert seconds_for(derived(model("E"))[what]) == SMALL_SECONDS
+
+
+def test_a_net_distilled_from_a_large_one_holds_it() -> None:
+    teacher = model("vgg16")
+    student = replace(model("A"), origin=Modified(teacher, Distill()))
+    assert gpu_share(student) == 1.0
+    assert seconds_for(model("mine.nets:make")) == LARGE_SECONDS
+
+
+def test_shares_of_single_architectures() -> None:
+    given = {"resnet18": 0.5, "A": 0.1}
+    share = shares(ONE_GPU, 4, None, given)
+    assert [share(model(name)) for name in ("A", "B", "resnet18", "vgg16")] == [0.1, 0.25, 0.5, 1.0]
+    assert share(model("A", model("resnet18"))) == 0.5
+    assert shares(ONE_GPU, 8, None, given)(model("A")) == 0.1, "eight CPUs; ten of them would share the GPU"
+    assert shares(Machine(0, 0.0, elastic=True), None, None, given)(model("B")) == 0.25, "GPUs are to come"
+
+
+@pytest.mark.parametrize(
+    ("machine", "workers", "given", "words"),
+    [
+        (TWO_CPUS, None, {"A": 0.1}, "gpu-shares: A: expected a machine with GPUs"),
+        (ONE_GPU, None, {"vgg16": 2.0}, "gpu-shares: vgg16: expected at most the 1 GPUs"),
+        (ONE_GPU, None, {"vgg16": 1.5}, "gpu-shares: vgg16: expected a share"),
+        (ONE_GPU, 3, dict.fromkeys("ABCDE", 0.5), "at most 2 .*got 3"),
+    ],
+)
+def test_shares_that_cannot_be_had(machine: Machine, workers: int | None, given: dict[str, float], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        shares(machine, workers, None, given)
+
+
 # --- on Ray: each case is a process of its own, so that a Ray session never outlives it
 
 
@@ -138,7 +215,15 @@ def acting(folder: str) -> Callable[[Spec], None]:
 
 def strange(folder: str) -> Callable[[Spec], None]:
     """A node that does not see the storage."""
-    raise UserError(f"storage {folder}: expected the driver's files here")
+    raise MismatchError(f"storage {folder}: expected the driver's files here")
+
+
+def late(folder: str) -> Callable[[Spec], None]:
+    """A storage that is away at the first start."""
+    if not Path(folder, "seen").exists():
+        Path(folder, "seen").touch()
+        raise UserError(f"storage {folder}: expected a folder that can be written (away)")
+    return acting(folder)
 
 
 def on_ray(case: str, folder: Path, **variables: str) -> dict[str, Any]:
@@ -152,7 +237,7 @@ def on_ray(case: str, folder: Path, **variables: str) -> dict[str, Any]:
     return found
 
 
-def outcomes(specs: list[Task], folder: str, **options: Any) -> dict[str, Any]:
+def outcomes(specs: list[Task], folder: str, limit: float = 5.0, **options: Any) -> dict[str, Any]:
     """Error (an empty text for done), details and whether it was lost, by task; and what a person was told."""
     from functools import partial
 
@@ -162,7 +247,7 @@ def outcomes(specs: list[Task], folder: str, **options: Any) -> dict[str, Any]:
     from uapfp_dist.types import Failed
 
     told = io.StringIO()
-    options = {"opening": partial(acting, folder), "limit": 5.0, **options}
+    options = {"opening": partial(acting, folder), "limit": lambda spec: limit, **options}
     pool = RayPool(share=lambda spec: getattr(spec, "share", 0.0), progress=Progress(0, told), **options)
     found: dict[str, Any] = {}
     for outcome in execute(specs, pool, lambda spec: False):
@@ -300,7 +385,7 @@ def watched(specs: list[Task], opening: Callable[[], Any], tick: Callable[[Any],
     from uapfp_dist.pipeline.schedule import execute
     from uapfp_dist.progress import Progress
 
-    pool = RayPool(opening, lambda spec: 0.0, 60.0, None, True, Progress(0, told := io.StringIO()))
+    pool = RayPool(opening, lambda spec: 0.0, lambda spec: 60.0, None, True, Progress(0, told := io.StringIO()))
     began, firsts = time.monotonic(), {}
     for outcome in execute(specs, pool, lambda spec: False):
         firsts.setdefault(getattr(outcome, "worker", "none"), time.monotonic() - began)
@@ -336,6 +421,25 @@ def test_a_node_without_the_storage_stops_everything_before_any_work(tmp_path: P
     assert error.startswith("node ")
     assert "expected the driver's files here" in error
     assert not (tmp_path / "fine").exists()
+
+
+def away(folder: str) -> dict[str, Any]:
+    """The first worker finds the storage away, the next one does not."""
+    from functools import partial
+
+    from uapfp_dist.cluster import crew
+
+    start_ray(num_cpus=1)
+    crew.PAUSE_SECONDS = 1.0
+    return outcomes([Task("fine")], folder, opening=partial(late, folder))
+
+
+@pytest.mark.slow
+def test_a_storage_that_is_away_when_a_worker_starts_does_not_end_the_job(tmp_path: Path) -> None:
+    result = on_ray("away", tmp_path)
+    assert result["outcomes"]["fine"][0] == ""
+    assert "ray: a worker could not start: node " in result["told"]
+    assert "expected a folder that can be written (away)" in result["told"]
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The store is the queue: what MLflow misses while it is away is there in the end, once."""
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -8,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from system import bench_on, run_here, tiny_plan
+from system import bench_on, run_here, tiny, tiny_plan
 from tracking_server import Server, serving, shown
 
-from uapfp_dist.app import _finished
+from uapfp_dist.app import Surroundings, _finished, run
 from uapfp_dist.errors import UserError
 from uapfp_dist.pipeline.evaluate import is_final
 from uapfp_dist.pipeline.plan import Plan
@@ -266,6 +267,27 @@ def test_what_one_filters_by(undisturbed: Undisturbed) -> None:
     assert undisturbed.seen["parent"]["metrics"]["queries/to_victims"] > 0
     metrics = Publication.of(Store(str(undisturbed.store)).get(KIND, undisturbed.plan.id)).metrics
     assert all(metrics[f"cpu_seconds/{stage}"] > 0 for stage in ("zoo", "probe", "answers", "judge"))
+
+
+class Refusing(NullTracker):
+    """A server that wants a password."""
+
+    def find(self, evaluation: str, publication: str) -> str | None:
+        raise UserError("mlflow: expected a tracking server at http://m, could not use it (401)")
+
+
+@pytest.mark.slow
+def test_a_server_that_refuses_keeps_no_report_back(
+    undisturbed: Undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The evaluation is finished, and its report asked for as a file."""
+    shutil.copytree(undisturbed.store, tmp_path / "s")
+    monkeypatch.setattr("uapfp_dist.app.tracker_at", lambda places: Refusing())
+    around = Surroundings(storage=str(tmp_path / "s"), report=tmp_path / "report.json", workers=0)
+    body = run(tiny(), "digits", 0, around)
+    assert body["evaluation"] == undisturbed.plan.id
+    assert json.loads((tmp_path / "report.json").read_text())["models"]["trained"] == 0
+    assert "could not use it (401); the report is in the store" in capsys.readouterr().err
 
 
 # --- what failed

@@ -9,17 +9,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray.exceptions import ActorDiedError, ActorUnavailableError, GetTimeoutError, RayTaskError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, GetTimeoutError, OutOfMemoryError, RayTaskError
 
 from uapfp_dist.cluster import arbiter as module
-from uapfp_dist.cluster.arbiter import RayArbiter, _Actor
+from uapfp_dist.cluster import central, sweep
+from uapfp_dist.cluster.arbiter import MOST_LIVES, RayArbiter, _Actor
+from uapfp_dist.cluster.sweep import RayRecorder
+from uapfp_dist.errors import UserError
 from uapfp_dist.pipeline.plan import Plan
 from uapfp_dist.pipeline.report import Report
 from uapfp_dist.progress import Progress
 from uapfp_dist.runtime import NullTracker
+from uapfp_dist.store import Store
 from uapfp_dist.types import Done
 
 REPORT = Report({"verdicts": []}, {})
+DRIVERS_NODE = "ab" * 28
 
 
 @dataclass
@@ -29,15 +34,23 @@ class FakeRay:
     faults: dict[str, list[Exception]]
     events: list[str] = field(default_factory=list)
     made: int = 0
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def get_runtime_context(self) -> Any:
+        return SimpleNamespace(get_node_id=lambda: DRIVERS_NODE)
+
+    def wait(self, references: list[Any], timeout: float) -> tuple[list[Any], list[Any]]:
+        return references, []
 
     def remote(self, **options: Any) -> Callable[[Any], Any]:
+        self.options = options
         return lambda kind: SimpleNamespace(remote=lambda *arguments: self._actor())
 
     def _actor(self) -> Any:
         self.made += 1
         number = self.made
         self.events.append(f"made {number}")
-        answers = {"begin": "", "judge": REPORT, "progress": (1, 2)}
+        answers = {"begin": "", "judge": REPORT, "progress": (1, 2), "publish": "", "finish": {}}
 
         def call(name: str, *arguments: Any) -> Callable[[], Any]:
             self.events.append(f"{name} {number}")
@@ -60,17 +73,30 @@ class FakeRay:
 
 
 @pytest.fixture
-def judged(digits_plan: Plan, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[FakeRay, str]]:
-    """Begins, observes two models and judges, through `faults`; returns what went on and what was said."""
+def fakes(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeRay]:
+    """Puts a fake in the place of Ray."""
+
+    def make(**faults: list[Exception]) -> FakeRay:
+        fake = FakeRay(faults)
+        for part in (module, central, sweep):
+            monkeypatch.setattr(part, "ray", fake)
+        return fake
+
+    return make
+
+
+@pytest.fixture
+def judged(digits_plan: Plan, fakes: Callable[..., FakeRay]) -> Callable[..., tuple[FakeRay, str]]:
+    """Begins, observes two models, notes thrice and judges, through `faults`; what went on and what was said."""
 
     def run(**faults: list[Exception]) -> tuple[FakeRay, str]:
-        fake, told = FakeRay(faults), io.StringIO()
-        monkeypatch.setattr(module, "ray", fake)
-        progress = Progress(0, told)
-        arbiter = RayArbiter(digits_plan, "nowhere", NullTracker, progress)
+        fake, told = fakes(**faults), io.StringIO()
+        arbiter = RayArbiter(digits_plan, "nowhere", "mark", NullTracker, Progress(0, told))
         assert arbiter.begin({}) == ""
         for member in digits_plan.members[:2]:
             arbiter.observe(Done(member.spec, 1.0, "w"))
+        for seconds in (30, 60, 90):
+            arbiter.note({}, seconds)
         assert arbiter.judge({}) is REPORT
         return fake, told.getvalue()
 
@@ -113,6 +139,81 @@ def test_there_is_one_writer_at_a_time(judged: Callable[..., tuple[FakeRay, str]
     assert fake.events.index("killed 1") < fake.events.index("made 2")
 
 
+@pytest.mark.parametrize("call", ["begin", "judge", "note"])
+@pytest.mark.parametrize("error", [ActorDiedError(), OutOfMemoryError("its node ran out of memory")])
+def test_a_dead_actor_is_replaced_however_it_died(
+    call: str, error: Exception, judged: Callable[..., tuple[FakeRay, str]]
+) -> None:
+    """Ray's memory monitor kills with an error that is no kind of the others."""
+    fake, told = judged(**{call: [error]})
+    assert fake.made == 2
+    assert fake.events.count("begin 2") == 1
+    assert "the arbiter is replaced" in told
+
+
+def test_a_dead_actor_is_noticed_at_the_next_note(judged: Callable[..., tuple[FakeRay, str]]) -> None:
+    """Not when all is trained. What it did not note is not repeated, one that is only out of reach is left."""
+    fake, _ = judged(note=[ActorDiedError()])
+    assert fake.events.index("made 2") < fake.events.index("judge 2")
+    assert (fake.events.count("note 1"), fake.events.count("note 2"), fake.events.count("judge 1")) == (1, 2, 0)
+    assert fake.events.count("observe 2") == 2
+    fake, told = judged(note=[ActorUnavailableError("away", None), failed(OSError("no answer"))])
+    assert fake.made == 1
+    assert told == ""
+
+
+def test_lives_are_counted_over_all_of_an_evaluation(judged: Callable[..., tuple[FakeRay, str]]) -> None:
+    faults = {"begin": 1, "note": 1, "judge": MOST_LIVES - 3}
+    fake, _ = judged(**{name: [ActorDiedError() for _ in range(n)] for name, n in faults.items()})
+    assert fake.made == MOST_LIVES
+    with pytest.raises(ActorDiedError):
+        judged(**{name: [ActorDiedError() for _ in range(n + 1)] for name, n in faults.items()})
+    fake, _ = judged(note=[ActorDiedError(), ActorDiedError()], begin=[ActorDiedError(), ActorDiedError()])
+    assert fake.made == MOST_LIVES, "a note alone ends nothing"
+
+
+@pytest.mark.parametrize("error", [ActorDiedError(), OutOfMemoryError("its node ran out of memory")])
+def test_the_end_outlives_a_dead_actor(error: Exception, digits_plan: Plan, fakes: Callable[..., FakeRay]) -> None:
+    """What it was to show is in the store; the recorder of a grid does likewise."""
+    fakes(publish=[error], close=[error])
+    arbiter = RayArbiter(digits_plan, "nowhere", "mark", NullTracker, Progress(0, io.StringIO()))
+    assert "the arbiter died while it showed the report" in arbiter.publish()
+    arbiter.close("FINISHED")
+    fake = fakes(finish=[error], publish=[error], close=[error])
+    recorder = RayRecorder([], "nowhere", NullTracker)
+    recorder.begin({}, {})
+    assert recorder.finish({}, {}) == {}
+    assert fake.made == 2
+    assert "the recorder died while it showed the grid" in recorder.publish()
+    recorder.close("FINISHED")
+
+
+def test_central_actors_stand_beside_the_driver(digits_plan: Plan, fakes: Callable[..., FakeRay]) -> None:
+    """A worker's node may go at any time, and be blind to the storage."""
+    fake = fakes()
+    RayArbiter(digits_plan, "nowhere", "mark", NullTracker, Progress(0, io.StringIO()))
+    place = fake.options.pop("scheduling_strategy")
+    assert (place.node_id, place.soft) == (DRIVERS_NODE, True)
+    assert fake.options["num_cpus"] == 0
+    RayRecorder([], "nowhere", NullTracker)
+    assert fake.options["scheduling_strategy"].node_id == DRIVERS_NODE
+
+
+def test_the_actor_proves_that_it_sees_the_drivers_storage(
+    digits_plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("uapfp_dist.store.SIGHT_SECONDS", 0.0)
+    ours, theirs = (Store(str(tmp_path / name)) for name in ("ours", "theirs"))
+    mark = ours.leave_mark()
+    assert _Actor(digits_plan, ours.url, mark, NullTracker).call("begin", {}) == ""
+    error = _Actor(digits_plan, theirs.url, mark, NullTracker).call("begin", {})
+    assert isinstance(error, UserError)
+    assert "expected the driver's files here" in str(error)
+    assert "\n" not in str(error)
+
+
 def test_judging_takes_the_cpus_of_its_own_node(digits_plan: Plan, tmp_path: Path) -> None:
     """A cluster may begin without any, and grow to thousands that one process does not have."""
-    assert _Actor(digits_plan, str(tmp_path), NullTracker)._make().threads == len(os.sched_getaffinity(0))
+    store = Store(str(tmp_path))
+    actor = _Actor(digits_plan, store.url, store.leave_mark(), NullTracker)
+    assert actor._make().threads == len(os.sched_getaffinity(0))

@@ -18,6 +18,7 @@ from uapfp_dist.app import (
     environment,
     ray_pool,
     settle,
+    settle_token,
     tracker_at,
     write_report,
 )
@@ -123,7 +124,7 @@ class Sweep:
 
     def on_ray(self) -> dict[str, Any]:
         """Missing specs on the pool, trials on Tune."""
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # our own local session; a cluster's setting goes first
+        settle_token(self._surroundings.address)
         from uapfp_dist.cluster.session import session  # Ray takes seconds to import
         from uapfp_dist.cluster.sweep import RayRecorder, tune_trials
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import platform
 import shlex
@@ -21,7 +22,7 @@ from typing import Any, NoReturn
 import torch
 
 from uapfp_dist.config import Config, check
-from uapfp_dist.errors import UserError, printable
+from uapfp_dist.errors import UserError, known, printable
 from uapfp_dist.pipeline.arbiter import Arbiter
 from uapfp_dist.pipeline.evaluate import evaluate, is_final, stored_in
 from uapfp_dist.pipeline.plan import Plan, make_plan
@@ -34,6 +35,8 @@ from uapfp_dist.progress import Progress
 from uapfp_dist.runtime import Pool, SerialPool, Tracker
 from uapfp_dist.science.data import Dataset, load
 from uapfp_dist.science.data.splits import make_splits
+from uapfp_dist.science.zoo import ARCHITECTURES
+from uapfp_dist.science.zoo.own import is_import_path
 from uapfp_dist.specs import DataSpec, content_id
 from uapfp_dist.store import Store
 
@@ -52,14 +55,17 @@ class Surroundings:
     gpus_per_worker: float | None = None
     """GPU share of each worker (default: by architecture where the cluster has GPUs, a quarter for A-E and a whole one
     for larger nets, else 0). Above 0 on a cluster that has no GPU yet asks its autoscaler for them."""
+    gpu_shares: tuple[str, ...] = ()
+    """GPU shares of single architectures where those defaults do not suit your GPUs, as NAME=SHARE: resnet18=0.5 A=0.1.
+    A model that is stolen or modified has the share of the largest net that it is made from."""
     address: str | None = None
     """Ray cluster to use (default: $RAY_ADDRESS, else a local one that ends with the job)."""
     mlflow_uri: str | None = None
     """MLflow tracking URI (default: $MLFLOW_TRACKING_URI, else a sqlite file beside the artifacts)."""
     report: Path | None = None
     """Also write the report as JSON to this file."""
-    spec_timeout: float = 3600.0
-    """Seconds after which one model counts as hung."""
+    spec_timeout: float | None = None
+    """Seconds after which one model counts as hung (default: an hour for the small nets A-E, a day for larger ones)."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +156,7 @@ def _show(plan: Plan, store: Store, places: Places, progress: Progress) -> None:
     try:
         if tracker.find(plan.id, publication.digest) is None:
             publish(publication, tracker, patience())
-    except ConnectionError as error:
+    except (ConnectionError, UserError) as error:
         progress.say(f"{error}; the report is in the store, the same command shows it there later")
 
 
@@ -187,16 +193,22 @@ def _serial(plan: Plan, store: Store, places: Places, progress: Progress, settin
 def _on_ray(
     plan: Plan, store: Store, places: Places, s: Surroundings, progress: Progress, settings: dict[str, Any]
 ) -> Report:
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # our own local session; a cluster's setting goes first
+    settle_token(s.address)
     from uapfp_dist.cluster.arbiter import RayArbiter  # Ray takes seconds to import
     from uapfp_dist.cluster.session import session
 
     with session(s.address) as machine:
         progress.say(f"ray: {machine.cpus} CPUs and {machine.gpus:g} GPUs" + ", and what joins" * machine.elastic)
         make_tracker: Callable[[], Tracker] = partial(tracker_at, places)
-        arbiter = RayArbiter(plan, places.storage, make_tracker, progress)
+        arbiter = RayArbiter(plan, places.storage, store.leave_mark(), make_tracker, progress)
         with ray_pool(machine, s, places, store, plan.data, progress) as pool, closing(arbiter.close):
             return evaluate(plan, store, pool, arbiter, progress, settings)
+
+
+def settle_token(address: str | None) -> None:
+    """Before Ray is imported: a local session of our own needs no token; where there is a cluster, it decides."""
+    if not (address or os.environ.get("RAY_ADDRESS")):
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
 
 @contextmanager
@@ -204,13 +216,15 @@ def ray_pool(
     machine: Any, s: Surroundings, places: Places, store: Store, data: DataSpec, progress: Progress
 ) -> Iterator[Pool]:
     """Workers on a Ray session's `machine`, each of which proves that it sees the storage and these images."""
-    from uapfp_dist.cluster.packing import shares  # Ray takes seconds to import
+    from uapfp_dist.cluster.packing import seconds_for, shares  # Ray takes seconds to import
     from uapfp_dist.cluster.pool import RayPool
     from uapfp_dist.cluster.worker import open_bench
 
     opening = partial(open_bench, places.storage, places.data_root, store.leave_mark(), data)
-    share = shares(machine, s.workers, s.gpus_per_worker)
-    pool = RayPool(opening, share, s.spec_timeout, s.workers, machine.elastic, progress)
+    share = shares(machine, s.workers, s.gpus_per_worker, gpu_shares(s))
+    limit = s.spec_timeout
+    limits = seconds_for if limit is None else lambda spec: limit
+    pool = RayPool(opening, share, limits, s.workers, machine.elastic, progress)
     try:
         yield pool
     finally:
@@ -255,10 +269,35 @@ def environment() -> dict[str, str]:
 def check_numbers(s: Surroundings) -> None:
     if s.workers is not None and s.workers < 0:
         raise UserError(f"workers: expected 0 (no Ray) or more, got {s.workers}; leave it out for one per CPU or GPU")
-    if s.gpus_per_worker is not None and s.gpus_per_worker < 0:
+    if s.gpus_per_worker is not None and not s.gpus_per_worker >= 0:
         raise UserError(f"gpus-per-worker: expected 0 (CPU) or a share of a GPU, got {s.gpus_per_worker:g}")
-    if s.spec_timeout <= 0:
+    gpu_shares(s)
+    if s.spec_timeout is not None and not s.spec_timeout > 0:
         raise UserError(f"spec-timeout: expected seconds above 0, got {s.spec_timeout:g}")
+
+
+def gpu_shares(s: Surroundings) -> dict[str, float]:
+    """Architecture to its share of a GPU, of those that were given.
+
+    Raises:
+        UserError: not of the form NAME=SHARE, an unknown name, or no share.
+    """
+    if s.gpu_shares and s.gpus_per_worker is not None:
+        raise UserError(
+            "gpu-shares: expected without --gpus-per-worker, which is for all nets, got both; leave one out"
+        )
+    found = {}
+    for text in s.gpu_shares:
+        name, _, share = text.rpartition("=")
+        try:
+            found[name] = float(share)
+        except ValueError:
+            found[name] = math.nan
+        if not (name and 0 < found[name] < math.inf):
+            raise UserError(f"gpu-shares: expected NAME=SHARE with a share above 0, got {text!r}; such as resnet18=0.5")
+        if not (is_import_path(name) or name in ARCHITECTURES):
+            raise known("architecture in --gpu-shares", name, ARCHITECTURES)
+    return found
 
 
 def check_report(path: Path | None) -> None:

@@ -7,6 +7,10 @@ class UserError(Exception):
     """Bad input. Jobs print its single line and leave with exit code 2, without a traceback."""
 
 
+class MismatchError(UserError):
+    """A host sees another storage or other images than the driver: no later try would end otherwise."""
+
+
 def printable(text: str) -> str:
     """The same on one line that no terminal obeys: control characters, marks that turn the direction of writing and
     lone surrogates become question marks.

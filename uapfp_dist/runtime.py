@@ -104,8 +104,14 @@ def attempt(spec: Spec, perform: Callable[[Spec], None], worker: str) -> Outcome
         where = f"{Path(frame.filename).name}:{frame.lineno}"
         details = "\n".join(traceback.format_exc().splitlines()[-DETAIL_LINES:])
         cause = f"{type(error).__name__}: {error} ({where})"
-        return Failed(spec, cause, details=details, transient=isinstance(error, TRANSIENT))
+        transient, broken = isinstance(error, TRANSIENT), _breaks_the_worker(error)
+        return Failed(spec, cause, details=details, transient=transient, broken=broken)
     return Done(spec, time.perf_counter() - started, worker)
+
+
+def _breaks_the_worker(error: Exception) -> bool:
+    """CUDA's errors stay with the process; running out of memory is none of them."""
+    return isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
 
 
 class SerialPool:

@@ -25,7 +25,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from uapfp_dist.errors import UserError
+from uapfp_dist.errors import MismatchError, UserError
 
 FORMAT = 1
 READERS = 8
@@ -285,6 +285,22 @@ class Store:
                     raise ConnectionError(f"{type(error).__name__}: {error}") from error
             time.sleep(pause)
             pause = min(2 * pause, longest)
+
+
+def shared_store(url: str, mark: str) -> Store:
+    """The store at `url`, once it is proven that this host sees there what the driver sees.
+
+    Raises:
+        MismatchError: not the storage in which `mark` was left.
+        UserError: as `Store`.
+    """
+    store = Store(url)
+    if not store.sees(mark):
+        raise MismatchError(
+            f"storage {url}: expected the driver's files here, found another place of that name; "
+            "mount the same storage on every node or use a URL"
+        )
+    return store
 
 
 def _decode(raw: bytes, key: str) -> Artifact | None:

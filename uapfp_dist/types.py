@@ -144,6 +144,8 @@ class Failed:
     """The last lines of the traceback, where there is one."""
     transient: bool = False
     """True where another try may do: storage that did not answer, memory that others held."""
+    broken: bool = False
+    """True where the worker is of no more use: after an error of CUDA, every later call to the GPU fails there."""
 
 
 Outcome = Done | Failed

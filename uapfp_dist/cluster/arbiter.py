@@ -1,19 +1,21 @@
 """The central actor: the pipeline's arbiter in a process of its own, the only writer to MLflow."""
 
 import contextlib
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayError, RayTaskError
 
-from uapfp_dist.errors import UserError
+from uapfp_dist.cluster.central import DEATHS, central
+from uapfp_dist.errors import MismatchError, UserError
 from uapfp_dist.pipeline.arbiter import Arbiter
 from uapfp_dist.pipeline.plan import Plan
 from uapfp_dist.pipeline.report import Report
 from uapfp_dist.progress import Progress
 from uapfp_dist.runtime import Tracker
-from uapfp_dist.store import Store
+from uapfp_dist.store import shared_store
 from uapfp_dist.types import Outcome
 
 POLL_SECONDS = 1.0
@@ -26,10 +28,17 @@ MOST_LIVES = 4
 class _Actor:
     """Runs the arbiter; a user's error comes back as a value."""
 
-    def __init__(self, plan: Plan, storage: str, tracker: Callable[[], Tracker]) -> None:
-        self._make = lambda: Arbiter(plan, Store(storage), tracker())
+    def __init__(self, plan: Plan, storage: str, mark: str, tracker: Callable[[], Tracker]) -> None:
+        self._plan, self._storage, self._mark, self._tracker = plan, storage, mark, tracker
         self._arbiter: Arbiter | None = None
         self._draws = plan.config.verdict.n_draws
+
+    def _make(self) -> Arbiter:
+        try:
+            store = shared_store(self._storage, self._mark)
+        except MismatchError as error:
+            raise UserError(f"arbiter on {os.uname().nodename}: {error}") from error
+        return Arbiter(self._plan, store, self._tracker())
 
     def call(self, name: str, *arguments: Any) -> Any:
         """`Arbiter.<name>(*arguments)`, one call after the other."""
@@ -51,25 +60,27 @@ class RayArbiter:
     Args:
         plan: what is evaluated.
         storage: the store's URL.
+        mark: what the driver left in its store: the actor proves that it sees the same.
         tracker: makes the tracker, inside the actor.
         progress: told of the draws.
     """
 
-    def __init__(self, plan: Plan, storage: str, tracker: Callable[[], Tracker], progress: Progress) -> None:
-        options: dict[str, Any] = {"num_cpus": 0, "max_restarts": 0, "concurrency_groups": {"watch": 1}}
-        remote: Any = ray.remote(**options)(_Actor)
-        self._make = lambda: remote.remote(plan, storage, tracker)
+    def __init__(self, plan: Plan, storage: str, mark: str, tracker: Callable[[], Tracker], progress: Progress) -> None:
+        remote = central(_Actor)
+        self._make = lambda: remote.remote(plan, storage, mark, tracker)
         self._progress = progress
         self._actor: Any = self._make()
+        self._lives_left = MOST_LIVES - 1
         self._calls: list[tuple[str, Any]] = []
         self._pending: list[ray.ObjectRef] = []
+        self._noted: ray.ObjectRef | None = None
         self._actor.call.remote("progress")  # imports the tracker's libraries while the workers start
 
     def begin(self, settings: Mapping[str, Any]) -> str:
         """Open the run; returns why the tracker cannot be reached now, or an empty string.
 
         Raises:
-            UserError: what is there is no tracker: told of now, not after the training.
+            UserError: what is there is no tracker, or not the driver's storage: told of now, not after the training.
         """
         self._call("begin", settings)
         try:
@@ -89,8 +100,23 @@ class RayArbiter:
         self._call("observe", outcome)
 
     def note(self, numbers: Mapping[str, float], seconds: int) -> None:
-        """Hand over how the work stands; returns at once. Not repeated to a new actor: it would be out of date."""
-        self._actor.call.remote("note", numbers, seconds)
+        """Hand over how the work stands; returns at once. Not repeated to a new actor: it would be out of date.
+
+        An actor that died over the last one is replaced now, so that what it misses does not pile up.
+        """
+        if self._lives_left and (error := self._death_over_note()):
+            self._replace(error)
+        self._noted = self._actor.call.remote("note", numbers, seconds)
+
+    def _death_over_note(self) -> Exception | None:
+        if self._noted is None or not ray.wait([self._noted], timeout=0.0)[0]:
+            return None
+        try:
+            ray.get(self._noted)
+        except RayError as error:  # one that is only out of reach may hear the next note
+            dead = isinstance(error, DEATHS) and not isinstance(error, ActorUnavailableError)
+            return error if dead else None
+        return None
 
     def _call(self, name: str, argument: Any) -> None:
         self._calls.append((name, argument))
@@ -108,23 +134,28 @@ class RayArbiter:
 
     def _reborn(self, ask: Callable[[], Any]) -> Any:
         """What `ask` gets; an actor that died over it is replaced, told again what was seen, and asked again."""
-        for lives_left in reversed(range(MOST_LIVES)):
+        while True:
             try:
                 return ask()
-            except RayActorError:
-                if not lives_left:
+            except DEATHS as error:
+                if not self._lives_left:
                     raise
-                ray.kill(self._actor)  # it may only have been out of reach, and there is one writer at a time
-                self._actor = self._make()
-                self._pending = [self._actor.call.remote(*call) for call in self._calls]
-        raise AssertionError
+                self._replace(error)
+
+    def _replace(self, error: Exception) -> None:
+        self._lives_left -= 1
+        self._progress.say(f"ray: the arbiter is replaced ({_first_line(error)})")
+        ray.kill(self._actor)  # it may only have been out of reach, and there is one writer at a time
+        self._actor = self._make()
+        self._noted = None
+        self._pending = [self._actor.call.remote(*call) for call in self._calls]
 
     def publish(self) -> str:
         """Show the report in the tracker; returns why that was not possible, or an empty string."""
         try:
             result = self._wait(self._actor.call.remote("publish"))
-        except RayActorError as error:
-            return f"the arbiter died while it showed the report ({str(error).splitlines()[0]})"
+        except DEATHS as error:
+            return f"the arbiter died while it showed the report ({_first_line(error)})"
         return str(result)
 
     def _judge(self, context: Mapping[str, Any]) -> Report:
@@ -157,6 +188,10 @@ class RayArbiter:
     def close(self, status: str) -> None:
         """Close the run as `status` and end the actor, within seconds."""
         # Without an answer the run stays open in MLflow; the same command makes a new one.
-        with contextlib.suppress(GetTimeoutError, RayActorError):
+        with contextlib.suppress(GetTimeoutError, *DEATHS):
             ray.get(self._actor.call.remote("close", status), timeout=5.0)
         ray.kill(self._actor)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import ray
-from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError, RayError
+from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayError
 
+from uapfp_dist.cluster.central import DEATHS
 from uapfp_dist.cluster.crew import Crew, Seat
 from uapfp_dist.cluster.worker import Perform
 from uapfp_dist.errors import UserError
@@ -19,7 +20,7 @@ from uapfp_dist.types import Failed, Outcome
 PATIENCE_SECONDS = 1800.0
 """How long work waits while nothing is done: machines take minutes to start, spot capacity longer to come back."""
 MAX_TRIES = 3
-"""Workers that may die over one spec, or errors that may pass, before it counts as failed."""
+"""Workers that may die over one spec, or errors that may pass, each on another node, before it counts as failed."""
 REST_SECONDS = 20.0
 """Before another try after an error that may pass: storage or memory may need a while."""
 MAX_LOSSES = 10
@@ -30,10 +31,13 @@ MAX_LOSSES = 10
 class _Task:
     spec: Spec
     share: float
+    limit: float
     tries: int = 0
     losses: int = 0
     seat: Seat | None = None
     started: float = field(default=0.0)
+    shunned: set[str] = field(default_factory=set)
+    """Nodes on which it was tried in vain."""
 
 
 class RayPool:
@@ -42,7 +46,7 @@ class RayPool:
     Args:
         opening: makes what performs specs, in the worker; proves there that the node sees storage and data.
         share: the share of a GPU that a spec's worker wants (1, a fraction, a whole number, or 0 for the CPU).
-        limit: seconds after which a spec counts as hung; its worker is replaced.
+        limit: the seconds after which a spec counts as hung; its worker is replaced.
         most: workers at most; None: as many as there is room for.
         elastic: nodes may join.
         progress: told of workers that come and go.
@@ -52,7 +56,7 @@ class RayPool:
         self,
         opening: Callable[[], Perform],
         share: Callable[[Spec], float],
-        limit: float,
+        limit: Callable[[Spec], float],
         most: int | None = None,
         elastic: bool = False,
         progress: Progress | None = None,
@@ -79,7 +83,7 @@ class RayPool:
 
     def submit(self, spec: Spec) -> None:
         """Queue `spec`; it starts with the next `wait` that has a worker for it."""
-        self._queue(_Task(spec, self._share(spec)))
+        self._queue(_Task(spec, self._share(spec), self._limit(spec)))
 
     def _queue(self, task: _Task) -> None:
         self._queues.setdefault(task.share, deque()).append(task)
@@ -110,19 +114,25 @@ class RayPool:
         if not self._crew.is_open():
             return
         for share, queue in self._queues.items():
-            while queue and (seat := self._crew.take(share)):
+            kept: list[_Task] = []
+            while queue and self._crew.idle.get(share):
                 task = queue.popleft()
-                task.seat, task.started = seat, time.monotonic()
-                self._running[seat.actor.perform.remote(task.spec)] = task
+                if seat := self._crew.take(share, task.shunned):
+                    task.seat, task.started = seat, time.monotonic()
+                    self._running[seat.actor.perform.remote(task.spec)] = task
+                else:  # it waits for a worker elsewhere; those behind it need not
+                    kept.append(task)
+            queue.extendleft(reversed(kept))
 
     def _check_patience(self) -> None:
         now = time.monotonic()
         if self._running or not any(self._queues.values()):
             self._last_alive = now
         elif now - self._last_alive > PATIENCE_SECONDS:
+            trouble = self._crew.trouble and f" (one could not start: {self._crew.trouble})"
             raise UserError(
-                f"ray: expected a worker within {PATIENCE_SECONDS:g} s, got none; is the cluster busy, or too small "
-                "for --gpus-per-worker? the same command resumes"
+                f"ray: expected a worker within {PATIENCE_SECONDS:g} s, got none{trouble}; is the cluster busy, or too "
+                "small for --gpus-per-worker? the same command resumes"
             )
 
     def _collect(self, reference: ray.ObjectRef) -> Iterator[Outcome]:
@@ -133,15 +143,20 @@ class RayPool:
         assert task.seat is not None
         try:
             outcome = ray.get(reference)
-        except (RayActorError, OutOfMemoryError) as error:
+        except DEATHS as error:
             yield from self._died(task, error)
             return
         except RayError as error:
             outcome = Failed(task.spec, f"{type(error).__name__}: {str(error).splitlines()[-1]}")
-        self._crew.give_back(task.seat)
+        if isinstance(outcome, Failed) and outcome.broken:
+            task.tries += 1
+            yield from self._replaced(task, outcome.error, outcome.details, pause=True)
+            return
+        passing = isinstance(outcome, Failed) and outcome.transient
+        self._crew.give_back(task.seat, failed=passing)
         if isinstance(outcome, UserError):
             raise outcome
-        if isinstance(outcome, Failed) and outcome.transient:
+        if isinstance(outcome, Failed) and passing:
             task.tries += 1
             yield from self._again(task, outcome, REST_SECONDS)
         else:
@@ -160,22 +175,24 @@ class RayPool:
         yield from self._replaced(task, f"worker died: {why}", details)
 
     def _hung(self) -> list[ray.ObjectRef]:
-        return [r for r, task in self._running.items() if time.monotonic() - task.started > self._limit]
+        return [r for r, task in self._running.items() if time.monotonic() - task.started > task.limit]
 
     def _late(self, reference: ray.ObjectRef) -> Iterator[Outcome]:
         task = self._running.pop(reference)
         task.tries += 1
-        yield from self._replaced(task, f"took longer than {self._limit:g} s", "")
+        yield from self._replaced(task, f"took longer than {task.limit:g} s", "")
 
-    def _replaced(self, task: _Task, why: str, details: str) -> Iterator[Outcome]:
+    def _replaced(self, task: _Task, why: str, details: str, pause: bool = False) -> Iterator[Outcome]:
         self.deaths += 1
         assert task.seat is not None
-        self._crew.lose(task.seat)
+        self._crew.lose(task.seat, pause)
         self._progress.say(f"ray: worker {task.seat.name} lost ({task.spec.kind} {task.spec.id}): {why}")
         yield from self._again(task, Failed(task.spec, why, details=details))
 
     def _again(self, task: _Task, failed: Failed, rest: float = 0.0) -> Iterator[Outcome]:
-        """Queue the task once more, in `rest` seconds, a bounded number of times."""
+        """Queue the task once more, in `rest` seconds, for another node, a bounded number of times."""
+        assert task.seat is not None
+        task.shunned.add(task.seat.node)
         if task.tries < MAX_TRIES and task.losses < MAX_LOSSES:
             if rest:
                 self._resting.append((time.monotonic() + rest, task))

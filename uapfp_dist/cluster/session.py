@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import ray
+from ray.exceptions import AuthenticationError
 
 from uapfp_dist.errors import UserError
 
@@ -48,7 +49,7 @@ def session(address: str | None) -> Iterator[Machine]:
                 log_to_driver=False,
                 configure_logging=True,
             )
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        except (ConnectionError, RuntimeError, ValueError, OSError, AuthenticationError) as error:
             cause = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(
                 f"ray: expected a cluster at {address or 'this machine'}, could not reach it ({cause}); "

@@ -10,10 +10,11 @@ from typing import Any
 import ray
 import torch
 from ray import tune
-from ray.exceptions import GetTimeoutError, RayActorError, RayError
+from ray.exceptions import GetTimeoutError, RayError
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
 from ray.tune.experiment import Trial
 
+from uapfp_dist.cluster.central import DEATHS, central
 from uapfp_dist.errors import UserError
 from uapfp_dist.pipeline.grid import Cell
 from uapfp_dist.pipeline.recorder import Recorder
@@ -85,8 +86,7 @@ class RayRecorder:
     """
 
     def __init__(self, cells: Sequence[Cell], storage: str, tracker: Callable[[], Tracker]) -> None:
-        options: dict[str, Any] = {"num_cpus": 0, "max_restarts": 0, "concurrency_groups": {"watch": 1}}
-        remote: Any = ray.remote(**options)(_Actor)
+        remote = central(_Actor)
         self._make = lambda: remote.remote(cells, storage, tracker)
         self.actor: Any = self._make()
         self._begun: tuple[Any, ...] = ()
@@ -111,7 +111,7 @@ class RayRecorder:
         """As `Recorder.finish`."""
         try:
             body: dict[str, Any] = self._call("finish", died, context)
-        except RayActorError:
+        except DEATHS:
             ray.kill(self.actor)  # it may only have been out of reach, and there is one writer at a time
             self.actor = self._make()
             self._call("begin", *self._begun, timeout=BEGIN_SECONDS)
@@ -122,7 +122,7 @@ class RayRecorder:
         """As `Recorder.publish`."""
         try:
             return str(self._call("publish"))
-        except RayActorError as error:
+        except DEATHS as error:
             return f"the recorder died while it showed the grid ({str(error).splitlines()[0]})"
 
     def _call(self, name: str, *arguments: Any, timeout: float | None = None) -> Any:
@@ -133,7 +133,7 @@ class RayRecorder:
 
     def close(self, status: str) -> None:
         """Close the run and end the actor."""
-        with contextlib.suppress(GetTimeoutError, RayActorError):
+        with contextlib.suppress(GetTimeoutError, *DEATHS):
             self._call("close", status, timeout=CLOSE_SECONDS)
         ray.kill(self.actor)
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import ray
 import torch
 
-from uapfp_dist.errors import UserError
+from uapfp_dist.errors import MismatchError, UserError
 from uapfp_dist.pipeline.steps import perform
 from uapfp_dist.pipeline.workbench import Workbench
 from uapfp_dist.runtime import attempt
 from uapfp_dist.specs import DataSpec, Spec
-from uapfp_dist.store import Store
+from uapfp_dist.store import shared_store
 from uapfp_dist.types import Outcome
 
 Perform = Callable[[Spec], None]
@@ -36,16 +36,14 @@ def open_bench(storage: str, data_root: Path | None, mark: str, data: DataSpec) 
         data: the images, by their digest.
 
     Raises:
-        UserError: another storage than the driver's, or other images.
+        MismatchError: another storage than the driver's, or not its images.
+        UserError: the storage cannot be opened now.
     """
-    store = Store(storage)
-    if not store.sees(mark):
-        raise UserError(
-            f"storage {storage}: expected the driver's files here, found another place of that name; "
-            "mount the same storage on every node or use a URL"
-        )
-    bench = Workbench(store, data_root, own_device())
-    bench.data(data)
+    bench = Workbench(shared_store(storage, mark), data_root, own_device())
+    try:
+        bench.data(data)
+    except UserError as error:  # the driver has read them whole: they are not there, or others
+        raise MismatchError(str(error)) from error
     return partial(perform, bench)
 
 
@@ -58,13 +56,17 @@ class Worker:
         self._ip = ray.util.get_node_ip_address()
         self.name = f"{self._ip}:{os.getpid()}"
 
-    def start(self) -> tuple[str, str] | UserError:
-        """(name, node id) once it stands. A user's error is a value, here and below: Ray would wrap it."""
+    def place(self) -> tuple[str, str]:
+        """(name, node id), as soon as it has a place."""
+        return self.name, ray.get_runtime_context().get_node_id()
+
+    def start(self) -> UserError | None:
+        """Ready to perform. A user's error is a value, here and below: Ray would wrap it."""
         try:
             self._perform = self._opening()
         except UserError as error:
             return self._here(error)
-        return self.name, ray.get_runtime_context().get_node_id()
+        return None
 
     def perform(self, spec: Spec) -> Outcome | UserError:
         """Do `spec`."""
@@ -74,4 +76,4 @@ class Worker:
             return self._here(error)
 
     def _here(self, error: UserError) -> UserError:
-        return UserError(f"node {self._ip} ({os.uname().nodename}): {error}")
+        return type(error)(f"node {self._ip} ({os.uname().nodename}): {error}")

@@ -18,7 +18,7 @@ from uapfp_dist.pipeline.exhibits import EXHIBITS, Evidence, Exhibit, make_exhib
 from uapfp_dist.pipeline.judging import Panelists
 from uapfp_dist.pipeline.plan import Plan
 from uapfp_dist.pipeline.publish import KIND, Live, Publication, patience, publish, read_files
-from uapfp_dist.pipeline.report import Report, clean, make_report
+from uapfp_dist.pipeline.report import Report, clean, failures_of, failures_table, make_report
 from uapfp_dist.pipeline.showing import write_files
 from uapfp_dist.pipeline.state import keep_failure
 from uapfp_dist.pipeline.workbench import read_answers, read_probe
@@ -106,14 +106,15 @@ class Arbiter:
         """Fit all methods on all draws, judge, and put the report into the store with all that is to be shown of it.
 
         Raises:
-            UserError: the victim, the probe or too many models are missing.
+            UserError: the victim, the probe or too many models are missing, or something is torn.
         """
         self._begun = time.process_time()
         self._told(*self.progress())
         panel, panelists, probe = self.panel()
         draws = self.fit(panel)
         report = make_report(self.plan, panelists, draws, probe.info)
-        failures = [{"id": f.spec.id, "kind": f.spec.kind, "error": f.error, "lost": f.lost} for f in self._failed]
+        failures = failures_of(self._failed)
+        report.tables["failures"] = failures_table(failures)
         told = {"preset": self._settings.get("preset", ""), "data_note": self._settings.get("data_note", "")}
         report.body.update({**seconds, "failures": failures, **told})
         cards = {m.spec.id: self._card(m.spec.id) for m in panelists.members}
@@ -142,13 +143,15 @@ class Arbiter:
         if not members or members[0].role != "victim":
             causes = "; ".join(f.error for f in self._failed if not f.lost) or "unknown"
             raise UserError(f"expected a victim and its probe, they could not be made ({causes})")
-        answers = [read_answers(self.store.get("answers", plan.answer(m).id)) for m in members]
-        probe = read_probe(self.store.get("probe", plan.probe.id))
-        panel = Panel.of(members, answers, probe, plan.probe, plan.config.verdict.formats)
         try:
+            answers = [read_answers(self.store.get("answers", plan.answer(m).id)) for m in members]
+            probe = read_probe(self.store.get("probe", plan.probe.id))
             accuracy = tuple(float(self._card(m.spec.id)["accuracy"]) for m in members)
         except (TornArtifactError, FileNotFoundError) as error:
-            raise UserError(f"expected every model whole, found one torn or gone ({error}); run again") from error
+            raise UserError(
+                f"expected every model, its answers and the probe whole, found one torn or gone ({error}); run again"
+            ) from error
+        panel = Panel.of(members, answers, probe, plan.probe, plan.config.verdict.formats)
         return panel, Panelists(tuple(members), accuracy, tuple(answers)), probe
 
     def fit(self, panel: Panel) -> list[ScoredDraw]:

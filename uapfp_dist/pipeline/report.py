@@ -1,7 +1,7 @@
 """What an evaluation says: the JSON that other programs read, the tables, and the few lines a person reads first."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
@@ -26,6 +26,8 @@ from uapfp_dist.pipeline.plan import Plan
 from uapfp_dist.science.fingerprint.methods import METHODS
 from uapfp_dist.science.scoring import ScoredDraw
 from uapfp_dist.science.verdict import Estimate, needed_for
+from uapfp_dist.types import Failed
+from uapfp_dist.wording import in_words
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,26 @@ def zoo_table(panelists: Panelists) -> pd.DataFrame:
             for m, accuracy in zip(panelists.members, panelists.accuracy, strict=True)
         ]
     )
+
+
+def failures_of(failed: Iterable[Failed]) -> list[dict[str, Any]]:
+    """What could not be made, and why, as far as is known."""
+    return [
+        {
+            "id": f.spec.id,
+            "kind": f.spec.kind,
+            "words": in_words(f.spec),
+            "error": f.error,
+            "details": f.details,
+            "lost": f.lost,
+        }
+        for f in failed
+    ]
+
+
+def failures_table(failures: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """The same as a table, which has its columns also where nothing failed."""
+    return pd.DataFrame(failures, columns=["id", "kind", "words", "error", "details", "lost"])
 
 
 def group_scores(d: ScoredDraw, panelists: Panelists, method: str) -> dict[str, list[float]]:
