@@ -7,6 +7,7 @@ import pandas as pd
 
 from uapfp_dist.pipeline.exhibits.evidence import Evidence, Exhibit
 from uapfp_dist.pipeline.judging import GROUPS, by_id, model_scores
+from uapfp_dist.pipeline.report import methods_table
 from uapfp_dist.science import figures, paper
 from uapfp_dist.science.fingerprint.methods import METHODS
 from uapfp_dist.science.rng import numpy_rng
@@ -19,14 +20,28 @@ def methods(evidence: Evidence) -> Exhibit:
     own, equal = _own(evidence), _equal(evidence)
     # The figure prints each method's own cost.
     table = pd.concat([own.assign(budget="own"), equal.drop(columns="queries").assign(budget="equal")])
-    budget = evidence.plan.config.verdict.query_budget
+    budget, negatives = evidence.plan.config.verdict.query_budget, evidence.report["tpr_negatives"]
+    short = [
+        f"{float(rate):.0%} ({needed})" for rate, needed in negatives["needed"].items() if needed > negatives["models"]
+    ]
+    few = (
+        f" A TPR without a number: draw 0 tests {negatives['models']} homologous models, fewer than are needed to let "
+        f"any through at a false positive rate of {' and '.join(short)}."
+        if short
+        else ""
+    )
     return Exhibit(
         "methods",
         "All methods compared",
-        "AUC over draws with a 95 % bootstrap interval over models, format (and norm) chosen on each draw's training "
-        f"models. `own`: as many queries as the method takes; `equal`: at most {budget} images per suspect for every "
-        f"method. {evidence.setting}.",
-        {"methods_at_equal_budget": equal, "methods_chosen": own},
+        "AUC over draws with a 95 % bootstrap interval over models. `chosen`: the format is chosen on each draw's "
+        "training models; encoders average their norms, `agreement` and `uap_weighted`, which have no encoder, choose "
+        f"one. `own`: as many queries as the method takes; `equal`: at most {budget} images per suspect for every "
+        f"method, by the best way that they pay for.{few} {evidence.setting}.",
+        {
+            "methods_at_equal_budget": equal,
+            "methods_chosen": own,
+            "methods": methods_table(evidence.draws, evidence.report),
+        },
         {"auc": figures.methods_auc(table)},
         {"auc_at_equal_budget": _nested(equal)},
         tuple(evidence.report["remarks"]),
