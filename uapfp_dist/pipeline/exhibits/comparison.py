@@ -1,4 +1,4 @@
-"""All methods side by side, the paper's AUCs beside ours, and each method at the same number of queries."""
+"""All methods side by side, at their own cost and at the same number of queries."""
 
 from typing import Any
 
@@ -8,8 +8,7 @@ import pandas as pd
 from uapfp_dist.pipeline.exhibits.evidence import Evidence, Exhibit
 from uapfp_dist.pipeline.judging import GROUPS, by_id, model_scores
 from uapfp_dist.pipeline.report import methods_table
-from uapfp_dist.science import figures, paper
-from uapfp_dist.science.fingerprint.methods import METHODS
+from uapfp_dist.science import figures
 from uapfp_dist.science.rng import numpy_rng
 from uapfp_dist.science.scoring import within
 from uapfp_dist.science.verdict import auc_over_draws
@@ -88,37 +87,6 @@ def _nested(table: pd.DataFrame) -> dict[str, dict[str, float]]:
     for record in table.to_dict("records"):
         found.setdefault(record["method"], {})[record["group"]] = record["mean"]
     return found
-
-
-def against_paper(evidence: Evidence) -> Exhibit:
-    """The paper's AUC comparison: UAP and IPGuard, the paper's values beside ours."""
-    published = paper.auc(evidence.plan.data.name)
-    rows = []
-    for method, fmt, name in (("uap_paper", "prob", "ours"), ("uap", "chosen", "ours"), ("ipguard", "hard", "ipguard")):
-        detail = evidence.report["auc_detail"].get(method, {}).get(fmt)
-        if detail is not None:
-            e = detail["homologous"]
-            rows.append(
-                {
-                    "method": method,
-                    "format": fmt,
-                    "auc": e["mean"],
-                    "low": e["low"],
-                    "high": e["high"],
-                    "minimum over draws": e["minimum"],
-                    "paper": published[name] if published else None,
-                    "about": METHODS[method].about,
-                }
-            )
-    return Exhibit(
-        "auc_vs_paper",
-        "AUC against the paper's",
-        "Piracy against homologous models. The paper scores fingerprints of all its models; ours is by model, over "
-        f"test models alone. {evidence.setting}.",
-        {"auc_vs_paper": pd.DataFrame(rows)},
-        {},
-        {"auc_vs_paper": rows},
-    )
 
 
 def roc(evidence: Evidence) -> Exhibit:
