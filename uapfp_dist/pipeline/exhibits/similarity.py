@@ -189,15 +189,15 @@ def perturbations(evidence: Evidence) -> Exhibit | None:
                 for role in ("piracy", "homologous")
                 if any(role in roles for roles in by_architecture.values())
             }
-    if len(data) < 2:
+    if not any(name.startswith("LAP") for name in data):
         return None
     return Exhibit(
         "fig7_uap_vs_lap",
         "Figure 7: universal against local perturbations",
         "LAP is DeepFool on the victim for each point; xi is the norm of the paper's UAP. One UAP at xi, and LAP as it "
-        "comes, are seen through one encoder of probabilities each. LAP rescaled is not at xi, as in the paper: it "
-        f"stands {where} over the encoders of several norms and of every format. It differs from the one UAP in norm "
-        "and in averaging; its counterpart are the UAPs of the same norms, treated alike (`uap`). All test "
+        f"comes, are seen through one encoder of probabilities each. The paper has LAP at xi; here it stands {where}: "
+        "encoders of several norms are averaged, and those of every format with them. So it differs from the one UAP "
+        "in norm and in averaging; its counterpart are the UAPs of the same norms, treated alike (`uap`). All test "
         f"fingerprints of all draws; AUC against homologous models. {evidence.setting}.",
         {"fig7_uap_vs_lap": pd.DataFrame(rows)},
         {"fig7_uap_vs_lap": figures.fig7_uap_vs_lap(data)},
