@@ -12,6 +12,7 @@ from system import run_here, tiny
 from uapfp_dist.config import Config, ModificationConfig, StudyConfig, check
 from uapfp_dist.pipeline.plan import Plan, make_plan
 from uapfp_dist.pipeline.report import Report
+from uapfp_dist.pipeline.workbench import read_answers, read_probe
 from uapfp_dist.runtime import NullTracker
 from uapfp_dist.science.data import load
 from uapfp_dist.specs import SubspaceConfig
@@ -48,7 +49,7 @@ def everything() -> Config:
             n_draws=2,
             whole_clusters=True,
         ),
-        verdict=replace(base.verdict, formats=("prob", "top3", "hard"), pool=3),
+        verdict=replace(base.verdict, formats=("prob", "top3", "hard"), pool=3, decided_by="uap_ensemble"),
     )
 
 
@@ -91,9 +92,9 @@ FIGURES = (
     "view_algorithms",
 )  # fmt: skip
 TABLES = (
-    "auc_vs_paper", "claims", "controls", "inconsist", "loss", "methods", "modifications", "n_points", "n_views",
-    "overlap", "adversarial", "recovery", "table1_zoo", "table_similarity", "top_k", "verdicts", "zoo",
-    "methods_at_equal_budget", "view_algorithms",
+    "beside_paper", "claims", "controls", "fig7_uap_vs_lap", "fooling", "inconsist", "loss", "methods",
+    "modifications", "n_points", "n_views", "overlap", "adversarial", "recovery", "table1_zoo", "table_similarity",
+    "top_k", "verdicts", "zoo", "methods_at_equal_budget", "view_algorithms",
 )  # fmt: skip
 
 
@@ -118,6 +119,89 @@ def test_every_modification_stands_beside_its_unmodified_model(shown: Shown) -> 
     stops = pd.read_csv(shown.folder / "tables" / "adversarial.csv")
     assert set(stops["iterations"]) == {0, 1, 2}
     assert set(stops["labels"]) == {"own", "true"}
+
+
+@pytest.mark.slow
+def test_the_last_look_at_adversarial_training_stands_among_the_modifications(shown: Shown) -> None:
+    """Of each kind of labels, with the numbers that its own table has; what came before it does not."""
+    table, stops = (pd.read_csv(shown.folder / "tables" / f"{name}.csv") for name in ("modifications", "adversarial"))
+    hardened = table[table["modification"].str.startswith("adversarial training")]
+    assert set(hardened["modification"]) == {f"adversarial training 2 ({labels} labels)" for labels in ("own", "true")}
+    assert set(hardened["role"]) == {"piracy", "homologous"}
+    for row in hardened.to_dict("records"):
+        labels = "own" if "own" in row["modification"] else "true"
+        (stop,) = stops[
+            (stops["iterations"] == 2) & (stops["labels"] == labels) & (stops["role"] == row["role"])
+        ].to_dict("records")
+        for name in ("similarity", "similarity_chosen", "accuracy", "models"):
+            assert row[name] == pytest.approx(stop[name]), name
+
+
+@pytest.mark.slow
+def test_means_over_models_have_an_interval_where_there_are_several(shown: Shown) -> None:
+    for name in ("modifications", "adversarial", "recovery", "overlap"):
+        table = pd.read_csv(shown.folder / "tables" / f"{name}.csv")
+        several, single = table[table["models"] > 1], table[table["models"] == 1]
+        within = several["similarity"].between(several["similarity_low"] - 1e-9, several["similarity_high"] + 1e-9)
+        assert within.all(), name
+        assert single["similarity_low"].isna().all(), name
+    assert {"ratio_homologous_over_piracy_low", "rank"} <= set(shown.report.body["exhibits"]["subspace"])
+
+
+@pytest.mark.slow
+def test_fooling_is_counted_from_the_answers(shown: Shown) -> None:
+    """Label of x + v against label of x, over the images of the test views, model by model."""
+    plan, store = shown.plan, shown.store
+    probe = read_probe(store.get("probe", plan.probe.id))
+    block, n_views = probe.blocks["uap_paper"], plan.config.fingerprint.n_test_views
+    sent = sorted({int(i) for i in block.gather[:n_views].flatten()})
+    rates: dict[str, list[float]] = {}
+    for member in plan.judged:
+        answers = read_answers(store.get("answers", plan.answer(member).id)).blocks
+        moved = [
+            int(answers["uap_paper"][i].argmax()) != int(answers["clean"][int(block.point[i])].argmax()) for i in sent
+        ]
+        rates.setdefault(member.role, []).append(sum(moved) / len(moved))
+    found = shown.report.body["exhibits"]["fooling"]
+    assert found.keys() == rates.keys() >= {"victim", "piracy", "homologous"}
+    for role, values in rates.items():
+        assert found[role]["fooling_rate"] == pytest.approx(sum(values) / len(values))
+        assert found[role]["models"] == len(values)
+
+
+@pytest.mark.slow
+def test_every_format_and_the_decider_reach_the_page(shown: Shown) -> None:
+    page = (shown.folder / "report.html").read_text(encoding="utf-8")
+    assert "top3" in page
+    assert "`uap_ensemble`, which decides" in page
+    table = pd.read_csv(shown.folder / "tables" / "verdicts.csv")
+    assert {"score", "decided_by", "similarity_uap", "p_value_t_test_uap"} <= set(table.columns)
+
+
+@pytest.mark.slow
+def test_the_papers_numbers_stand_beside_ours(shown: Shown) -> None:
+    """On digits those that it gives for all data; the t-test is that of its own way, Table 2's."""
+    body = shown.report.body["exhibits"]
+    table = {row["quantity"]: row for row in body["beside_paper"]}
+    assert len(table) == 3
+    detected = table["share of piracy models detected at alpha .05 (t-test)"]
+    assert detected["ours"] == body["paper_t_test"]["piracy"]
+    assert detected["ours_low"] == body["paper_t_test"]["piracy_low"]
+    assert table["fooling rate of the UAP on the victim"]["ours"] == shown.report.body["uap"]["fooling_rate"]
+    gaps = body["similarity_gaps"]
+    cells = pd.DataFrame(body["similarity_by_architecture"])
+    assert gaps["largest"] == pytest.approx(cells["piracy_mean"].max() - cells["homologous_mean"].min())
+    (abstract,) = [c for c in body["claims"] if c["claim"].startswith("confidence above")]
+    assert f"detects {body['paper_t_test']['piracy']:.1%} of piracy" in abstract["measured"]
+
+
+@pytest.mark.slow
+def test_figure_7_says_what_it_compares(shown: Shown) -> None:
+    """One UAP at its norm, local perturbations at others: never under one name."""
+    table = pd.read_csv(shown.folder / "tables" / "fig7_uap_vs_lap.csv").set_index("method")
+    assert table.loc["uap_paper", "perturbation"] == "UAP at xi"
+    assert table.loc["lap", "perturbation"] == "LAP at .5 and .7 xi, averaged"
+    assert table.loc["lap", "auc"] == pytest.approx(shown.report.body["auc"]["lap"]["prob"]["homologous"])
 
 
 @pytest.mark.slow

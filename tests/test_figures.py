@@ -20,6 +20,7 @@ from uapfp_dist.science.figures.observation import RECOVERY_EDGES, recovery_bin
 from uapfp_dist.science.figures.style import PAGE, by_value, face, scatter_offsets
 
 GROUPS = ("homologous", "other_victim", "same_data")
+FIGURE_7 = ("UAP at xi", "LAP, minimal", "UAPs at .5 and .7 xi, averaged", "LAP at .5 and .7 xi, averaged")
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -124,6 +125,13 @@ def plane() -> tuple[np.ndarray, list[str]]:
     return noise(120, 2), ["piracy"] * 50 + ["homologous"] * 50 + ["victim"] * 20
 
 
+EVERY_WAY = (
+    "unmodified", "fine-tune", "fine-tune last layer", "fine-tune new last layer",
+    *(f"prune .{share}{then}" for share in range(2, 7) for then in ("", " + recovery")),
+    "INT8", "distillation", "prune .4 + fine-tune",
+    "adversarial training 270 (own labels)", "adversarial training 270 (true labels)",
+)  # fmt: skip
+
 ROLES = ("piracy", "soft_piracy", "homologous", "calibration", "calibration_piracy", "same_data", "other_victim_piracy")
 
 FULL: dict[str, Callable[[], Figure]] = {
@@ -143,11 +151,14 @@ FULL: dict[str, Callable[[], Figure]] = {
     "fig6 recovery": lambda: figures.fig6_recovery(stolen()),
     "fig6 recovery, no p": lambda: figures.fig6_recovery(stolen().drop(columns="p_value")),
     "fig7": lambda: figures.fig7_uap_vs_lap(
-        {name: {"piracy": some(0.9, 90), "homologous": some(0.1, 90)} for name in ("UAP", "LAP minimal", "rescaled")}
+        {name: {"piracy": some(0.9, 90), "homologous": some(0.1, 90)} for name in FIGURE_7}
     ),
     "fig8 modifications": lambda: figures.fig8_modifications(modified(), 0.7),
     "fig8 adversarial": lambda: figures.fig8_adversarial(hardened()),
     "utility": lambda: figures.utility_similarity(modified()),
+    "utility, every way": lambda: figures.utility_similarity(
+        pd.concat([modified().assign(modification=name) for name in EVERY_WAY])
+    ),
     "methods": lambda: figures.methods_auc(methods()),
     "methods, two budgets": lambda: figures.methods_auc(methods(("own", "equal"))),
     "auc bars": lambda: figures.auc_bars({m: dict.fromkeys(GROUPS, (0.9, 0.8, 1.0)) for m in ("uap", "clean", "lap")}),

@@ -4,6 +4,7 @@ import pytest
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.science import paper
+from uapfp_dist.science.paper import Measured
 
 
 @pytest.mark.parametrize("dataset", paper.DATASETS)
@@ -53,13 +54,13 @@ def test_models_are_counted_as_the_zoo_is_built() -> None:
 
 
 def test_auc() -> None:
-    assert paper.auc("cifar10") == {"ours": 1.0, "ipguard": 0.75}
-    assert paper.auc("tiny_imagenet") == {"ours": 0.98, "ipguard": 0.61}
+    for dataset, ours, ipguard in (("fashion_mnist", 1.0, 0.83), ("cifar10", 1.0, 0.75), ("tiny_imagenet", 0.98, 0.61)):
+        assert paper.claim("auc_uap", dataset).value == ours
+        assert paper.claim("auc_ipguard", dataset).value == ipguard
 
 
 def test_the_paper_knows_nothing_of_other_data() -> None:
     assert paper.table("digits") is None
-    assert paper.auc("digits") is None
     with pytest.raises(UserError, match="fig2b_ratio on fashion_mnist"):
         paper.claim("fig2b_ratio", "digits")
     assert paper.claim("fooling", "digits").value == 0.8
@@ -80,14 +81,17 @@ def test_claims_are_named_once() -> None:
 
 
 def test_ours_beside_the_papers() -> None:
-    table = paper.beside({"fooling": 0.75, "auc_uap": 0.97}, "tiny_imagenet").set_index("quantity")
+    ours = {"fooling": Measured(0.75), "auc_uap": Measured(0.97, 0.9, 1.0), "fig2b_ratio": Measured(2.0)}
+    table = paper.beside(ours, "tiny_imagenet").set_index("quantity")
     assert table.loc["fooling rate of the UAP on the victim", ["paper", "ours", "holds"]].to_list() == [
         "> 0.8",
         0.75,
         "no",
     ]
     assert table.loc["AUC of UAP fingerprints", ["paper", "ours", "holds"]].to_list() == ["0.98", 0.97, ""]
+    assert table.loc["AUC of UAP fingerprints", ["ours_low", "ours_high"]].to_list() == [0.9, 1.0]
     assert table["ours"].notna().sum() == 2
+    assert table["ours_low"].notna().sum() == 1
     assert not table["where"].str.startswith("Fig.").any(), "figures are of other data"
     with pytest.raises(UserError, match="unknown claim"):
-        paper.beside({"fooling_rate": 0.8}, "cifar10")
+        paper.beside({"fooling_rate": Measured(0.8)}, "cifar10")

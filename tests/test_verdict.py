@@ -96,6 +96,17 @@ def test_too_few_models_decide_nothing(m: int, alpha: float) -> None:
     assert decide(math.inf, {"homologous": [0.0] * (m + 1)}, alpha).claim == "piracy"
 
 
+def test_a_group_that_is_required_decides_or_nobody_does() -> None:
+    """Its being too small is not made up for by another group; p is then the largest of all."""
+    low = [0.1] * 19
+    few = decide(0.9, {"homologous": low[:10], "other_victim": low}, 0.05, required=("homologous",))
+    assert (few.claim, few.p_value) == ("cannot decide at this alpha", pytest.approx(1 / 11))
+    assert few.not_calibrated_against == ("homologous",)
+    assert decide(0.9, {"other_victim": low}, 0.05, required=("homologous",)).claim == "cannot decide at this alpha"
+    enough = decide(0.9, {"homologous": low, "other_victim": low[:10]}, 0.05, required=("homologous",))
+    assert (enough.claim, enough.not_calibrated_against) == ("piracy", ("other_victim",))
+
+
 def test_no_calibration_at_all_decides_nothing() -> None:
     """Without innocents nothing speaks against innocence."""
     verdict = decide(1.0, {}, 0.05)

@@ -8,6 +8,7 @@ import platform
 import shlex
 import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -347,7 +348,10 @@ def main(job: Callable[[], object]) -> NoReturn:
         print(f"{Path(sys.argv[0]).stem}: error: {printable(str(error))}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        print("interrupted; the same command resumes where this one stopped", file=sys.stderr)
+        print("interrupted; the same command resumes where this one stopped", file=sys.stderr, flush=True)
+        if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+            sys.stdout.flush()
+            os._exit(130)  # fits of encoders are under way: Python would wait for them
         raise SystemExit(130) from None
     raise SystemExit(0)
 

@@ -3,15 +3,19 @@
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.specs import Spec
 from uapfp_dist.types import Done, Failed, Outcome
+
+Item = TypeVar("Item")
+Found = TypeVar("Found")
 
 DETAIL_LINES = 12
 """Of a traceback, in a report."""
@@ -112,6 +116,15 @@ def attempt(spec: Spec, perform: Callable[[Spec], None], worker: str) -> Outcome
 def _breaks_the_worker(error: Exception) -> bool:
     """CUDA's errors stay with the process; running out of memory is none of them."""
     return isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
+
+
+def in_threads(work: Callable[[Item], Found], items: Iterable[Item], threads: int) -> list[Found]:
+    """`work` of every item, several at a time, in their order. An interruption waits for none that is at work."""
+    pool = ThreadPoolExecutor(max_workers=threads)
+    try:
+        return list(pool.map(work, items))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 class SerialPool:

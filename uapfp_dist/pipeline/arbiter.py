@@ -6,7 +6,6 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from uapfp_dist.pipeline.report import Report, clean, failures_of, failures_tabl
 from uapfp_dist.pipeline.showing import write_files
 from uapfp_dist.pipeline.state import keep_failure
 from uapfp_dist.pipeline.workbench import read_answers, read_probe
-from uapfp_dist.runtime import Tracker
+from uapfp_dist.runtime import Tracker, in_threads
 from uapfp_dist.science.fingerprint.draws import Draw, make_draw
 from uapfp_dist.science.fingerprint.methods import Candidate
 from uapfp_dist.science.fingerprint.panel import Panel
@@ -162,8 +161,7 @@ class Arbiter:
             make_draw(panel.members, i, config.n_train, config.n_calibrate, str(self.plan.seed), pool=pool)
             for i in range(config.n_draws)
         ]
-        with ThreadPoolExecutor(max_workers=self.threads) as threads:
-            return list(threads.map(lambda draw: self._scored(panel, draw), draws))
+        return in_threads(lambda draw: self._scored(panel, draw), draws, self.threads)
 
     def pool_of(self, panel: Panel) -> int | None:
         """How many piracy and homologous models of the panel may train: those that were asked all views."""

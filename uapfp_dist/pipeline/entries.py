@@ -17,7 +17,7 @@ SECTIONS = (
     "auc", "false_accusation", "power", "uap", "victim", "models", "stage_seconds", "workers_busy", "exhibits",
 )  # fmt: skip
 """Of the report's JSON: those whose numbers become metrics."""
-SCORES = ("similarity", "similarity_std", "p_value", "p_value_t_test", "weighted_errors", "weighted_errors_p")
+SCORES = ("similarity", "similarity_std", "score", "p_value", "p_value_t_test", "weighted_errors", "weighted_errors_p")
 
 
 def places_of(plan: Plan) -> dict[str, dict[str, Any]]:

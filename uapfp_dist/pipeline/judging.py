@@ -24,7 +24,6 @@ from uapfp_dist.types import PIRATES, Answers, Member, Verdict
 
 GROUPS = {"homologous": "homologous", "other_victim": "other_victim_piracy", "same_data": "same_data"}
 """Column of the report to role of the innocents."""
-FORMATS = ("prob", "hard", "chosen")
 
 
 @dataclass(frozen=True)
@@ -46,13 +45,23 @@ def by_id(rows: Sequence[int], scores: Sequence[float], members: Sequence[Member
     return {members[row].spec.id: scores[row] for row in rows}
 
 
+def columns(formats: Sequence[str]) -> tuple[str, ...]:
+    """Formats as the report's AUC goes by them: probabilities and labels first, `chosen` last."""
+    return (*sorted(dict.fromkeys(formats), key=lambda fmt: {"prob": 0, "hard": 1}.get(fmt, 2)), "chosen")
+
+
 def auc_table(
-    draws: Sequence[ScoredDraw], members: Sequence[Member], positive: str = "piracy"
+    draws: Sequence[ScoredDraw], members: Sequence[Member], formats: Sequence[str], positive: str = "piracy"
 ) -> dict[str, dict[str, dict[str, Estimate]]]:
-    """Method to format to group of innocents to AUC over draws, test models only."""
+    """Method to format to group of innocents to AUC over draws, test models only.
+
+    Args:
+        formats: those that suspects were asked for.
+        positive: role of those to be caught.
+    """
     table: dict[str, dict[str, dict[str, Estimate]]] = {}
     for method in draws[0].methods:
-        for fmt in FORMATS:
+        for fmt in columns(formats):
             picked = [(d.draw, model_scores(s)) for d in draws if (s := d.chosen(method, fmt)) is not None]
             if not picked:
                 continue
@@ -70,7 +79,10 @@ def auc_table(
 
 
 def tpr(draws: Sequence[ScoredDraw], members: Sequence[Member], method: str, fpr: float) -> float:
-    """Mean over draws of the share of piracy caught when `fpr` of the homologous test models are let through."""
+    """Mean over draws of the share of piracy caught when `fpr` of the homologous test models are let through.
+
+    NaN where there are fewer than 1 / fpr of them: it would be the share caught when none is let through.
+    """
     rates = []
     for d in draws:
         scored = d.chosen(method)
@@ -79,13 +91,17 @@ def tpr(draws: Sequence[ScoredDraw], members: Sequence[Member], method: str, fpr
             piracy, homologous = (
                 [scores[row] for row in d.draw.tested(members, role)] for role in ("piracy", "homologous")
             )
-            rates.append(tpr_at_fpr(piracy, homologous, fpr))
+            if fpr * len(homologous) >= 1 - 1e-9:
+                rates.append(tpr_at_fpr(piracy, homologous, fpr))
     return float(np.mean(rates)) if rates else math.nan
 
 
 def decision(scores: Sequence[float], row: int, draw: Draw, alpha: float) -> Decision:
-    """The conformal decision on one row, by the groups of innocents that the zoo calibrates against."""
-    return decide(scores[row], calibration_scores(scores, draw), alpha)
+    """The conformal decision on one row, by the groups of innocents that the zoo calibrates against.
+
+    Without enough homologous models nothing is decided, however many pirates of others there are (protocol 3.1).
+    """
+    return decide(scores[row], calibration_scores(scores, draw), alpha, required=("homologous",))
 
 
 def calibration_scores(scores: Sequence[float], draw: Draw) -> dict[str, list[float]]:
@@ -179,7 +195,7 @@ def attack_of(member: Member) -> str:
 
 
 def verdicts(first: ScoredDraw, panelists: Panelists, config: VerdictConfig) -> list[Verdict]:
-    """What is said of every test model of draw 0: the deciding method and weighted errors side by side."""
+    """What is said of every test model of draw 0: `uap`, the method that decides, and weighted errors side by side."""
     members = panelists.members
     uap, errors = first.chosen("uap"), first.chosen("weighted_errors")
     assert uap is not None
@@ -192,7 +208,7 @@ def verdicts(first: ScoredDraw, panelists: Panelists, config: VerdictConfig) -> 
     found = []
     for row in first.draw.test:
         member = members[row]
-        by_uap = decision(deciding, row, first.draw, config.alpha)
+        decided = decision(deciding, row, first.draw, config.alpha)
         by_errors = decision(weights, row, first.draw, config.alpha)
         found.append(
             Verdict(
@@ -203,16 +219,18 @@ def verdicts(first: ScoredDraw, panelists: Panelists, config: VerdictConfig) -> 
                 attack=attack_of(member),
                 similarity=similarity[row],
                 similarity_std=float(uap.scores[row].double().std()),
-                p_value=by_uap.p_value,
+                decided_by=config.decided_by,
+                score=deciding[row],
+                p_value=decided.p_value,
                 p_value_t_test=t_test_p(uap, row, first.draw, "verdict", row),
-                claim=by_uap.claim,  # type: ignore[arg-type]
+                claim=decided.claim,  # type: ignore[arg-type]
                 queries=uap.queries,
                 accuracy=panelists.accuracy[row],
                 weighted_errors=weights[row],
                 weighted_errors_p=by_errors.p_value,
                 weighted_errors_claim=by_errors.claim,
                 not_calibrated_against=tuple(
-                    g for g in GROUPS if g not in calibrated or g in by_uap.not_calibrated_against
+                    g for g in GROUPS if g not in calibrated or g in decided.not_calibrated_against
                 ),
             )
         )

@@ -26,8 +26,11 @@ from uapfp_dist.pipeline.plan import Plan
 from uapfp_dist.science.fingerprint.methods import METHODS
 from uapfp_dist.science.scoring import ScoredDraw
 from uapfp_dist.science.verdict import Estimate, needed_for
-from uapfp_dist.types import Failed
+from uapfp_dist.types import Failed, Verdict
 from uapfp_dist.wording import in_words
+
+RATES = (0.01, 0.05)
+"""False positive rates at which the share of piracy caught is told."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,8 @@ class Report:
 def make_report(plan: Plan, panelists: Panelists, draws: Sequence[ScoredDraw], probe_info: Mapping[str, Any]) -> Report:
     """Everything that follows from the scored draws."""
     members, alpha = panelists.members, plan.config.verdict.alpha
-    areas, soft = auc_table(draws, members), auc_table(draws, members, "soft_piracy")
-    decided_by = plan.config.verdict.decided_by
+    formats, decided_by = plan.config.verdict.formats, plan.config.verdict.decided_by
+    areas, soft = auc_table(draws, members, formats), auc_table(draws, members, formats, "soft_piracy")
     conformal = claim_rates(draws, members, decided_by, alpha)
     errors_conformal = claim_rates(draws, members, "weighted_errors", alpha)
     t_test = t_test_rates(draws, members, "uap", alpha)
@@ -71,7 +74,11 @@ def make_report(plan: Plan, panelists: Panelists, draws: Sequence[ScoredDraw], p
         "auc_detail": _map(areas, asdict),
         "auc_soft_piracy": _map(soft, lambda e: e.mean),
         "weighted_errors_one_attack_out": attack_out_auc(draws, members),
-        "tpr": {m: {f"{f:g}": tpr(draws, members, m, f) for f in (0.01, 0.05)} for m in draws[0].methods},
+        "tpr": {m: {f"{f:g}": tpr(draws, members, m, f) for f in RATES} for m in draws[0].methods},
+        "tpr_negatives": {
+            "models": len(draws[0].draw.tested(members, "homologous")),
+            "needed": {f"{f:g}": round(1 / f) for f in RATES},
+        },
         "false_accusation": {
             "alpha": alpha,
             "conformal": rename_groups(conformal),
@@ -100,8 +107,7 @@ def make_report(plan: Plan, panelists: Panelists, draws: Sequence[ScoredDraw], p
         "remarks": remarks(areas),
     }
     tables = {
-        "methods": methods_table(areas, draws, body),
-        "verdicts": pd.DataFrame([asdict(v) for v in judged]),
+        "verdicts": verdicts_table(judged),
         "zoo": zoo_table(panelists),
     }
     return Report(clean(body), tables)
@@ -139,10 +145,10 @@ def remarks(areas: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) -> list[s
     return found
 
 
-def methods_table(areas: Mapping[str, Any], draws: Sequence[ScoredDraw], body: Mapping[str, Any]) -> pd.DataFrame:
-    """A row per method and format: queries, AUC per group with its interval, TPR."""
+def methods_table(draws: Sequence[ScoredDraw], body: Mapping[str, Any]) -> pd.DataFrame:
+    """A row per method and format: queries, AUC per group with its interval, TPR where there are models enough."""
     rows = []
-    for method, formats in areas.items():
+    for method, formats in body["auc_detail"].items():
         for fmt, groups in formats.items():
             scored = draws[0].chosen(method, fmt)
             row: dict[str, Any] = {
@@ -150,13 +156,18 @@ def methods_table(areas: Mapping[str, Any], draws: Sequence[ScoredDraw], body: M
                 "format": fmt,
                 "queries": scored.queries if scored else 0,
             }
-            for group, estimate in groups.items():
-                row[f"auc_{group}"] = estimate.mean
-                row[f"auc_{group}_95"] = f"{estimate.low:.2f}-{estimate.high:.2f}"
+            for group, e in groups.items():
+                row |= {f"auc_{group}": e["mean"], f"auc_{group}_low": e["low"], f"auc_{group}_high": e["high"]}
             if fmt == "chosen":
                 row |= {f"tpr_at_{float(f):.0%}_fpr": value for f, value in body["tpr"][method].items()}
-            rows.append({**row, "about": METHODS[method].about})
-    return pd.DataFrame(rows)
+            rows.append(row)
+    return pd.DataFrame(rows).assign(about=[METHODS[row["method"]].about for row in rows])
+
+
+def verdicts_table(judged: Sequence[Verdict]) -> pd.DataFrame:
+    """Every verdict; columns that rest on `uap`, whatever decides, say so."""
+    names = {name: f"{name}_uap" for name in ("similarity", "similarity_std", "p_value_t_test", "queries")}
+    return pd.DataFrame([asdict(v) for v in judged]).rename(columns=names)
 
 
 def zoo_table(panelists: Panelists) -> pd.DataFrame:
@@ -240,7 +251,7 @@ def summary(body: Mapping[str, Any]) -> str:
     undecided = body["calibration"]["models"] < body["calibration"]["needed"]
     lines += [
         "",
-        f"at alpha {accusation['alpha']:g}: power {number(power_['conformal'])} "
+        f"at alpha {accusation['alpha']:g}: power {number(power_['conformal'])} by {body['decided_by']} "
         f"(weighted_errors {number(power_['conformal_weighted_errors'])}); falsely accused, conformal / t-test: "
         + ", ".join(
             f"{group} {number(accusation['conformal'].get(group))} / {number(rate)}"

@@ -5,6 +5,8 @@ paper prints as 10^(-15) stands here as 1e-15, what it prints as 0.0 as 0.0. It 
 TinyImageNet by family; beside the victim's ResNet18 these are ResNet34, VGG16, GoogLeNet and DenseNet121 (Section 5.1).
 """
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,13 +64,6 @@ def table(dataset: str) -> pd.DataFrame | None:
     found.insert(0, "architecture", [row[0] for row in rows])
     found.insert(1, "optimizer", pd.Series([None if row[1] == "-" else row[1] for row in rows], dtype=object))
     return found
-
-
-def auc(dataset: str) -> dict[str, float] | None:
-    """`ours` (the paper's method) and `ipguard`: AUC, piracy against homologous (Section 5.2); None for other data."""
-    if dataset not in DATASETS:
-        return None
-    return {"ours": claim("auc_uap", dataset).value, "ipguard": claim("auc_ipguard", dataset).value}
 
 
 @dataclass(frozen=True)
@@ -149,29 +144,46 @@ def gaps(similarity: pd.DataFrame) -> tuple[float, float]:
     return float(piracy.max() - homologous.min()), float(piracy.min() - homologous.max())
 
 
-def beside(ours: dict[str, float | None], dataset: str) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Measured:
+    """A number of ours, and a 95 % interval over models where there is one."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+def beside(ours: Mapping[str, Measured], dataset: str) -> pd.DataFrame:
     """The paper's claims about a data set with our numbers beside them.
 
     Args:
-        ours: key of a claim to our number; claims without one are listed as not measured (NaN).
+        ours: key of a claim to our number; claims without one are listed as not measured (NaN), numbers that the paper
+            has for other data alone are left out.
 
     Returns:
-        Columns `where`, `quantity`, `paper`, `ours`, `holds` (yes, no; empty where the paper gives no bound).
+        Columns `where`, `quantity`, `paper`, `ours`, `ours_low`, `ours_high`, `holds` (yes, no; empty where the paper
+        gives no bound).
+
+    Raises:
+        UserError: a key that is no claim of the paper.
     """
+    keys = {found.key for found in CLAIMS}
     for key in ours:
-        claim(key, dataset)
+        if key not in keys:
+            raise known("claim of the paper", key, keys)
     rows = []
     for found in CLAIMS:
         if found.dataset in (dataset, "all"):
-            value = ours.get(found.key)
-            verdict = {True: "yes", False: "no", None: ""}[found.holds(value)]
+            mine = ours.get(found.key, Measured(None))
+            verdict = {True: "yes", False: "no", None: ""}[found.holds(mine.value)]
             sign = "" if found.relation == "=" else f"{found.relation} "
+            numbers = [math.nan if number is None else number for number in (mine.value, mine.low, mine.high)]
             rows.append(
                 {
                     "where": found.where,
                     "quantity": found.quantity,
                     "paper": f"{sign}{found.value:g}",
-                    "ours": float("nan") if value is None else value,
+                    **dict(zip(("ours", "ours_low", "ours_high"), numbers, strict=True)),
                     "holds": verdict,
                 }
             )

@@ -37,7 +37,7 @@ class ScoredDraw:
     """Attack to (M,) weighted-error scores learnt from that attack's piracy alone."""
 
     def chosen(self, method: str, fmt: str = "chosen") -> Scored | None:
-        """The best candidate on the training models, overall or within a format; None if there is none."""
+        """The first of `ranked`, overall or within a format; None if there is none."""
         return next(iter(self.ranked(method, fmt)), None)
 
     def ranked(self, method: str, fmt: str = "chosen") -> list[Scored]:

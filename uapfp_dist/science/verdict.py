@@ -10,6 +10,8 @@ from torch import Tensor
 
 T_TEST_REPEATS = 30
 T_TEST_FINGERPRINTS = 20
+CANNOT_DECIDE = "cannot decide at this alpha"
+"""The claim where calibration is too small for any."""
 
 
 def auc(positive: Tensor, negative: Tensor) -> float:
@@ -111,19 +113,22 @@ class Decision:
     not_calibrated_against: tuple[str, ...]
 
 
-def decide(score: float, calibration: Mapping[str, Sequence[float]], alpha: float) -> Decision:
+def decide(
+    score: float, calibration: Mapping[str, Sequence[float]], alpha: float, required: Sequence[str] = ()
+) -> Decision:
     """The largest conformal p over the groups of innocents that are large enough for `alpha`.
 
     Args:
         score: the suspect's.
         calibration: group of innocents to the scores of its calibration models.
         alpha: tolerated rate of false accusation.
+        required: groups without which, large enough, the others decide nothing.
     """
     enough = {name: scores for name, scores in calibration.items() if len(scores) >= needed_for(alpha)}
     too_small = tuple(name for name in calibration if name not in enough)
-    if not enough:
+    if not enough or not set(required) <= enough.keys():
         p = max((conformal_p(score, scores) for scores in calibration.values()), default=1.0)
-        return Decision(p, "cannot decide at this alpha", too_small)
+        return Decision(p, CANNOT_DECIDE, too_small)
     p = max(conformal_p(score, scores) for scores in enough.values())
     # p is a ratio of counts: compare with a tolerance far below 1 / (m + 1).
     return Decision(p, "piracy" if p <= alpha + 1e-12 else "inconclusive", too_small)

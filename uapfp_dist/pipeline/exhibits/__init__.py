@@ -12,6 +12,7 @@ from uapfp_dist.pipeline.exhibits import (
     similarity,
     sweeps,
 )
+from uapfp_dist.pipeline.exhibits.beside import beside
 from uapfp_dist.pipeline.exhibits.claims import claims
 from uapfp_dist.pipeline.exhibits.evidence import Evidence, Exhibit
 
@@ -19,7 +20,6 @@ EXHIBITS: tuple[Callable[[Evidence], Exhibit | None], ...] = (
     pictures.groups,
     comparison.methods,
     controls.controls,
-    comparison.against_paper,
     comparison.roc,
     similarity.zoo,
     observation.subspaces,
@@ -45,7 +45,7 @@ __all__ = ["EXHIBITS", "Evidence", "Exhibit", "make_exhibits"]
 
 
 def make_exhibits(evidence: Evidence, made: Callable[[], None] = lambda: None) -> list[Exhibit]:
-    """All that there is something to show for; the paper's claims, which sum them up, come first.
+    """All that there is something to show for; the paper's claims and numbers, which sum them up, come first.
 
     `made` is called after each.
     """
@@ -55,4 +55,4 @@ def make_exhibits(evidence: Evidence, made: Callable[[], None] = lambda: None) -
         found += [exhibit] if exhibit is not None else []
         made()
     bodies = {key: value for exhibit in found for key, value in exhibit.body.items()}
-    return [claims(evidence, bodies), *found]
+    return [claims(evidence, bodies), beside(evidence, bodies), *found]

@@ -1,4 +1,4 @@
-"""All methods side by side, the paper's AUCs beside ours, and each method at the same number of queries."""
+"""All methods side by side, at their own cost and at the same number of queries."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ import pandas as pd
 
 from uapfp_dist.pipeline.exhibits.evidence import Evidence, Exhibit
 from uapfp_dist.pipeline.judging import GROUPS, by_id, model_scores
-from uapfp_dist.science import figures, paper
-from uapfp_dist.science.fingerprint.methods import METHODS
+from uapfp_dist.pipeline.report import methods_table
+from uapfp_dist.science import figures
 from uapfp_dist.science.rng import numpy_rng
 from uapfp_dist.science.scoring import within
 from uapfp_dist.science.verdict import auc_over_draws
@@ -19,14 +19,28 @@ def methods(evidence: Evidence) -> Exhibit:
     own, equal = _own(evidence), _equal(evidence)
     # The figure prints each method's own cost.
     table = pd.concat([own.assign(budget="own"), equal.drop(columns="queries").assign(budget="equal")])
-    budget = evidence.plan.config.verdict.query_budget
+    budget, negatives = evidence.plan.config.verdict.query_budget, evidence.report["tpr_negatives"]
+    short = [
+        f"{float(rate):.0%} ({needed})" for rate, needed in negatives["needed"].items() if needed > negatives["models"]
+    ]
+    few = (
+        f" A TPR without a number: draw 0 tests {negatives['models']} homologous models, fewer than are needed to let "
+        f"any through at a false positive rate of {' and '.join(short)}."
+        if short
+        else ""
+    )
     return Exhibit(
         "methods",
         "All methods compared",
-        "AUC over draws with a 95 % bootstrap interval over models, format (and norm) chosen on each draw's training "
-        f"models. `own`: as many queries as the method takes; `equal`: at most {budget} images per suspect for every "
-        f"method. {evidence.setting}.",
-        {"methods_at_equal_budget": equal, "methods_chosen": own},
+        "AUC over draws with a 95 % bootstrap interval over models. `chosen`: the format is chosen on each draw's "
+        "training models; encoders average their norms, `agreement` and `uap_weighted`, which have no encoder, choose "
+        f"one. `own`: as many queries as the method takes; `equal`: at most {budget} images per suspect for every "
+        f"method, by the best way that they pay for.{few} {evidence.setting}.",
+        {
+            "methods_at_equal_budget": equal,
+            "methods_chosen": own,
+            "methods": methods_table(evidence.draws, evidence.report),
+        },
         {"auc": figures.methods_auc(table)},
         {"auc_at_equal_budget": _nested(equal)},
         tuple(evidence.report["remarks"]),
@@ -73,37 +87,6 @@ def _nested(table: pd.DataFrame) -> dict[str, dict[str, float]]:
     for record in table.to_dict("records"):
         found.setdefault(record["method"], {})[record["group"]] = record["mean"]
     return found
-
-
-def against_paper(evidence: Evidence) -> Exhibit:
-    """The paper's AUC comparison: UAP and IPGuard, the paper's values beside ours."""
-    published = paper.auc(evidence.plan.data.name)
-    rows = []
-    for method, fmt, name in (("uap_paper", "prob", "ours"), ("uap", "chosen", "ours"), ("ipguard", "hard", "ipguard")):
-        detail = evidence.report["auc_detail"].get(method, {}).get(fmt)
-        if detail is not None:
-            e = detail["homologous"]
-            rows.append(
-                {
-                    "method": method,
-                    "format": fmt,
-                    "auc": e["mean"],
-                    "low": e["low"],
-                    "high": e["high"],
-                    "minimum over draws": e["minimum"],
-                    "paper": published[name] if published else None,
-                    "about": METHODS[method].about,
-                }
-            )
-    return Exhibit(
-        "auc_vs_paper",
-        "AUC against the paper's",
-        "Piracy against homologous models. The paper scores fingerprints of all its models; ours is by model, over "
-        f"test models alone. {evidence.setting}.",
-        {"auc_vs_paper": pd.DataFrame(rows)},
-        {},
-        {"auc_vs_paper": rows},
-    )
 
 
 def roc(evidence: Evidence) -> Exhibit:

@@ -18,7 +18,7 @@ SHOULD = {
 
 
 def controls(evidence: Evidence) -> Exhibit:
-    """Every group: what should happen to it, its similarity, and how often it is accused."""
+    """Every group: what should happen to it, its score, and how often it is accused."""
     accusation, power = evidence.report["false_accusation"], evidence.report["power"]
     rates = {
         kind: {role: accusation[kind].get(group) for group, role in GROUPS.items()}
@@ -27,7 +27,8 @@ def controls(evidence: Evidence) -> Exhibit:
     for kind, by_role in (("conformal", "by_role"), ("conformal_weighted_errors", "by_role_weighted_errors")):
         rates[kind] |= power[by_role]
     rates["t_test"]["piracy"] = power["t_test"]
-    models = evidence.per_model(evidence.chosen)
+    decided_by = evidence.plan.config.verdict.decided_by
+    models = evidence.per_model(evidence.deciding)
     rows = []
     for role, should in SHOULD.items():
         mine = models[models["role"] == role]
@@ -38,8 +39,8 @@ def controls(evidence: Evidence) -> Exhibit:
                     "who": ROLES[role],
                     "should be": should,
                     "models": len(mine),
-                    "similarity": float(mine["similarity"].mean()),
-                    "similarity_std": float(mine["similarity"].std(ddof=0)),
+                    "score": float(mine["similarity"].mean()),
+                    "score_std": float(mine["similarity"].std(ddof=0)),
                     "accused (conformal)": rates["conformal"].get(role),
                     "accused (paper's t-test)": rates["t_test"].get(role),
                     "accused (weighted errors)": rates["conformal_weighted_errors"].get(role),
@@ -51,9 +52,10 @@ def controls(evidence: Evidence) -> Exhibit:
     return Exhibit(
         "controls",
         "Controls: who is accused",
-        f"Share accused at alpha {evidence.alpha:g} over the test models of all draws, `uap` with norm and format "
-        "chosen. Conformal decisions count models; the paper's t-test takes the 20 fingerprints of one model for "
-        f"independent. Calibrated on {evidence.report['calibration']['models']} homologous models"
+        f"Share accused at alpha {evidence.alpha:g} over the test models of all draws. Scores and conformal decisions "
+        f"are those of `{decided_by}`, which decides, and of weighted errors in their own column: they count models. "
+        "The paper's t-test is made of `uap`, norms averaged and the format chosen; it takes the 20 fingerprints of "
+        f"one model for independent. Calibrated on {evidence.report['calibration']['models']} homologous models"
         + (
             f" and {evidence.report['calibration']['other_victim']} pirates of other victims"
             if evidence.report["calibration"]["other_victim"]

@@ -1,5 +1,6 @@
 """What exhibits are made of: the plan, the scored draws and the cards, and one tidy table of who scored what."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -8,11 +9,12 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from uapfp_dist.pipeline.judging import Panelists, attack_of, decision, model_scores
+from uapfp_dist.pipeline.judging import Panelists, attack_of, decision, model_scores, t_test_p
 from uapfp_dist.pipeline.plan import Plan
 from uapfp_dist.science.fingerprint.draws import Draw
 from uapfp_dist.science.fingerprint.panel import Panel
 from uapfp_dist.science.scoring import ScoredDraw
+from uapfp_dist.science.verdict import CANNOT_DECIDE
 from uapfp_dist.store import Store
 from uapfp_dist.types import Probe
 
@@ -69,7 +71,10 @@ class Evidence:
         return [*draw.test, *never]
 
     def scores(self, method: str, fmt: str = "chosen") -> pd.DataFrame:
-        """A row per draw and model tested in it: who it is, how similar, with what conformal p-value."""
+        """A row per draw and model tested in it: who it is, how similar, with what conformal p-value.
+
+        `accused` is NaN where calibration is too small to decide: "never accused" would be a merit it has not.
+        """
         rows = []
         members = self.panelists.members
         for d in self.draws:
@@ -93,7 +98,7 @@ class Evidence:
                         "change": " + ".join(card.get("changes", ())),
                         "similarity": scores[row],
                         "p_value": found.p_value,
-                        "accused": found.claim == "piracy",
+                        "accused": math.nan if found.claim == CANNOT_DECIDE else float(found.claim == "piracy"),
                         "accuracy": card["accuracy"],
                         "recovery": card["recovery"],
                     }
@@ -107,8 +112,36 @@ class Evidence:
 
     @cached_property
     def chosen(self) -> pd.DataFrame:
-        """`scores` of `uap`, norm and format chosen."""
+        """`scores` of `uap`, norms averaged and the format chosen."""
         return self.scores("uap")
+
+    @cached_property
+    def deciding(self) -> pd.DataFrame:
+        """`scores` of the method that verdicts rest on."""
+        return self.scores(self.plan.config.verdict.decided_by)
+
+    @cached_property
+    def fingerprints(self) -> pd.DataFrame:
+        """A row per draw and tested piracy or homologous model, the paper's way as in `paper`: the similarity of each
+        of its fingerprints (`views`) and the paper's t-test (`p`)."""
+        members, rows = self.panelists.members, []
+        for d in self.draws:
+            scored = d.chosen("uap_paper", "prob") if "uap_paper" in d.methods else d.chosen("uap")
+            if scored is None:
+                continue
+            for row in d.draw.tested(members, "piracy", "homologous"):
+                spec = members[row].spec
+                rows.append(
+                    {
+                        "model": spec.id,
+                        "role": members[row].role,
+                        "architecture": spec.architecture,
+                        "optimizer": spec.recipe.optimizer,
+                        "views": scored.scores[row].double().numpy(),
+                        "p": t_test_p(scored, row, d.draw, "table2", d.draw.index, row),
+                    }
+                )
+        return pd.DataFrame(rows, columns=["model", "role", "architecture", "optimizer", "views", "p"])
 
     def per_model(self, frame: pd.DataFrame) -> pd.DataFrame:
         """One row per model: means over the draws in which it was tested."""

@@ -5,6 +5,7 @@ import pandas as pd
 from torch import Tensor
 
 from uapfp_dist.pipeline.exhibits.evidence import Evidence, Exhibit
+from uapfp_dist.pipeline.exhibits.intervals import interval, said, with_interval
 from uapfp_dist.science import figures
 from uapfp_dist.science.perturbation.subspace import energies, inconsist, principal_directions
 
@@ -28,7 +29,11 @@ def subspaces(evidence: Evidence) -> Exhibit | None:
         if role != "victim"
     }
     means = {role: float(np.mean(list(values.values()))) for role, values in apart.items()}
-    ratio = means["homologous"] / means["piracy"] if {"piracy", "homologous"} <= means.keys() else None
+    known = {"piracy", "homologous"} <= means.keys()
+    ratio = means["homologous"] / means["piracy"] if known else None
+    sides = [list(apart[role].values()) for role in ("homologous", "piracy")] if known else [[], []]
+    name = "ratio_homologous_over_piracy"
+    bounded = with_interval(name, ratio, interval(*sides, of=np.divide))
     config = evidence.plan.config.studies.subspace
     table = pd.DataFrame(
         [{"role": role, "model": model, "inconsist": value} for role, v in apart.items() for model, value in v.items()]
@@ -40,13 +45,14 @@ def subspaces(evidence: Evidence) -> Exhibit | None:
             for k in range(values.shape[1])
         ]
     )
-    body = {"n_uaps": config.n_uaps, "mean": means, "ratio_homologous_over_piracy": ratio, "rank": len(directions)}
+    body = {"n_uaps": config.n_uaps, "mean": means, **bounded, "rank": len(directions)}
     return Exhibit(
         "fig2_subspace",
         "Figure 2: UAP subspaces and Inconsist (Eq. 5)",
         f"{config.n_uaps} UAPs of unit norm per model, fitted on {config.n_images} images. (a) mean squared projection "
         "on the victim's principal directions; (b) Inconsist of every model. The paper: 784 UAPs per model, 20 models, "
-        f"Inconsist of homologous models about 3 times that of piracy. {evidence.setting}.",
+        f"Inconsist of homologous models about 3 times that of piracy; here {said(bounded, name)} (95 % bootstrap over "
+        f"models of both sides). {evidence.setting}.",
         {"inconsist": table, "projections": projected},
         {
             "fig2a_projections": figures.fig2a_projections(projections),

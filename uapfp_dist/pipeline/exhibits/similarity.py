@@ -1,6 +1,7 @@
 """Tables 1 to 3 and figures 3, 5 and 7: the zoo, and how similar its models' fingerprints are to the victim's."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,10 +9,9 @@ from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from uapfp_dist.pipeline.exhibits.evidence import Evidence, Exhibit
-from uapfp_dist.pipeline.judging import t_test_p
+from uapfp_dist.pipeline.exhibits.intervals import interval, with_interval
 from uapfp_dist.science import figures, paper
 from uapfp_dist.science.fingerprint.probe import block_name
-from uapfp_dist.science.scoring import Scored, ScoredDraw
 from uapfp_dist.science.zoo.cnn import TABLE_1
 
 TSNE_MODELS = 4
@@ -43,7 +43,8 @@ def zoo(evidence: Evidence) -> Exhibit:
         row["recovery"] = float(np.mean(recoveries)) if recoveries else None
         rows.append(row)
     recovery = [evidence.cards[m.spec.id]["recovery"] for m in members if m.role == "piracy"]
-    body = {"mean_recovery": float(np.mean(recovery)) if recovery else None}
+    mean = float(np.mean(recovery)) if recovery else None
+    body = with_interval("mean_recovery", mean, interval(recovery))
     text = (
         f"The zoo. Accuracy on EVAL; recovery is the accuracy of a piracy model over the victim's. {evidence.setting}."
     )
@@ -70,64 +71,62 @@ def tables_2_3(evidence: Evidence) -> Exhibit:
         f"{evidence.setting}.",
         shown,
         drawn,
-        {"similarity_by_architecture": ours.to_dict("records"), "similarity_gaps": _gaps(ours)},
+        {
+            "similarity_by_architecture": ours.to_dict("records"),
+            "similarity_gaps": _gaps(ours, evidence.fingerprints),
+            "paper_t_test": _t_test(evidence),
+        },
     )
 
 
-def _paper_scored(d: ScoredDraw) -> Scored | None:
-    return d.chosen("uap_paper", "prob") if "uap_paper" in d.methods else d.chosen("uap")
-
-
 def _by_cell(evidence: Evidence) -> pd.DataFrame:
-    members = evidence.panelists.members
-    fingerprints: dict[tuple[str, str, str], dict[str, list[np.ndarray]]] = {}
-    p_values: dict[tuple[str, str, str], list[float]] = {}
-    for d in evidence.draws:
-        scored = _paper_scored(d)
-        if scored is None:
-            continue
-        for row in d.draw.tested(members, "piracy", "homologous"):
-            spec = members[row].spec
-            key = (spec.architecture, spec.recipe.optimizer, members[row].role)
-            views = scored.scores[row].double().numpy()
-            fingerprints.setdefault(key, {}).setdefault(spec.id, []).append(views)
-            p_values.setdefault(key, []).append(t_test_p(scored, row, d.draw, "table2", d.draw.index, row))
     rows: dict[tuple[str, str], dict[str, object]] = {}
-    for key, models in sorted(fingerprints.items()):
-        architecture, optimizer, role = key
-        cell = rows.setdefault((architecture, optimizer), {"architecture": architecture, "optimizer": optimizer})
-        values = np.concatenate([np.concatenate(v) for v in models.values()])
-        low, high = interval([float(np.mean(v)) for v in models.values()])
-        cell |= {
+    for key, cell in evidence.fingerprints.groupby(["architecture", "optimizer", "role"]):
+        architecture, optimizer, role = map(str, key)
+        row = rows.setdefault((architecture, optimizer), {"architecture": architecture, "optimizer": optimizer})
+        models = _views_by_model(cell)
+        values = np.concatenate(models)
+        low, high = interval([float(views.mean()) for views in models])
+        row |= {
             f"{role}_mean": float(values.mean()),
             f"{role}_low": low,
             f"{role}_high": high,
             f"{role}_std": float(values.std()),
-            f"{role}_p": float(np.mean(p_values[key])),
+            f"{role}_p": float(cell["p"].mean()),
             f"{role}_models": len(models),
         }
     return pd.DataFrame(list(rows.values()))
 
 
-def interval(per_model: Sequence[float]) -> tuple[float | None, float | None]:
-    """95 % bootstrap interval of a mean over models; none for a single one."""
-    if len(per_model) < 2:
-        return None, None
-    rng = np.random.default_rng(0)
-    means = rng.choice(np.asarray(per_model), (2000, len(per_model))).mean(1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
+def _views_by_model(fingerprints: pd.DataFrame) -> list[np.ndarray]:
+    """Each model's similarities, of all draws in which it was tested."""
+    return [np.concatenate(views.tolist()) for _, views in fingerprints.groupby("model", sort=False)["views"]]
 
 
-def _gaps(table: pd.DataFrame) -> dict[str, float | None]:
-    """The paper's largest and smallest gap between mean similarities of piracy and homologous cells."""
+def _gaps(table: pd.DataFrame, fingerprints: pd.DataFrame) -> dict[str, float | None]:
+    """The paper's largest and smallest gap, with an interval over the models of the two cells that make it."""
     if not {"piracy_mean", "homologous_mean"} <= set(table.columns):
         return {}
-    piracy, homologous = table["piracy_mean"].dropna(), table["homologous_mean"].dropna()
-    return {
-        "largest": float(piracy.max() - homologous.min()),
-        "smallest": float(piracy.min() - homologous.max()),
-    }
+
+    def models(role: str, place: Any) -> list[float]:
+        cell = (fingerprints[["architecture", "optimizer"]] == table.loc[place, ["architecture", "optimizer"]]).all(1)
+        return [float(v.mean()) for v in _views_by_model(fingerprints[cell & (fingerprints["role"] == role)])]
+
+    piracy, homologous = table["piracy_mean"], table["homologous_mean"]
+    largest, smallest = paper.gaps(table)
+    most = interval(models("piracy", piracy.idxmax()), models("homologous", homologous.idxmin()), of=np.subtract)
+    least = interval(models("piracy", piracy.idxmin()), models("homologous", homologous.idxmax()), of=np.subtract)
+    return with_interval("largest", largest, most) | with_interval("smallest", smallest, least)
+
+
+def _t_test(evidence: Evidence) -> dict[str, float | None]:
+    """Share of (model, draw) pairs that the paper's t-test rejects at alpha, by role, with an interval over models."""
+    found: dict[str, float | None] = {}
+    for role, rows in evidence.fingerprints.groupby("role"):
+        rejected = (rows["p"] <= evidence.alpha).astype(float)
+        per_model = rejected.groupby(rows["model"], sort=False).mean()
+        found |= with_interval(str(role), float(rejected.mean()), interval(per_model.tolist()))
+    return found
 
 
 def _fingerprints_by(evidence: Evidence, method: str, fmt: str) -> dict[str, dict[str, np.ndarray]]:
@@ -155,6 +154,13 @@ def cdfs(evidence: Evidence) -> Exhibit:
         }
         for a, roles in data.items()
     }
+    shares: dict[str, float | None] = {}
+    for role, level in (("piracy", 0.8), ("homologous", 0.4)):
+        models = _views_by_model(evidence.fingerprints[evidence.fingerprints["role"] == role])
+        if models:
+            above = [float((views > level).mean()) for views in models]
+            share = float((np.concatenate(models) > level).mean())
+            shares |= with_interval(f"{role}_above_{level:g}".replace("0.", "."), share, interval(above))
     return Exhibit(
         "fig5_similarity_cdf",
         "Figure 5: distribution of fingerprint similarity",
@@ -162,32 +168,46 @@ def cdfs(evidence: Evidence) -> Exhibit:
         f"CIFAR-10: all piracy above .8, at most 20 % of homologous above .4. {evidence.setting}.",
         {},
         {"fig5_similarity_cdf": figures.similarity_cdf(data, f"similarity to the victim ({method}, probabilities)")},
-        {"cdf": body},
+        {"cdf": body, "cdf_all": shares},
     )
 
 
 def perturbations(evidence: Evidence) -> Exhibit | None:
     """Figure 7: universal beside local perturbations."""
-    names = {"uap_paper": "UAP", "lap_minimal": "LAP minimal", "lap": "LAP rescaled"}
-    data = {}
+    where = place_of(evidence.panel.fractions)
+    names = {"uap_paper": "UAP at xi", "lap_minimal": "LAP, minimal", "uap": f"UAPs {where}", "lap": f"LAP {where}"}
+    data, rows = {}, []
     for method, name in names.items():
         if method in evidence.draws[0].methods:
             by_architecture = _fingerprints_by(evidence, method, "prob")
+            area = evidence.report["auc_detail"].get(method, {}).get("prob", {}).get("homologous")
+            if area is not None:
+                bounds = (area["low"], area["high"])
+                rows.append({"perturbation": name, "method": method, **with_interval("auc", area["mean"], bounds)})
             data[name] = {
                 role: np.concatenate([roles[role] for roles in by_architecture.values() if role in roles])
                 for role in ("piracy", "homologous")
                 if any(role in roles for roles in by_architecture.values())
             }
-    if len(data) < 2:
+    if not any(name.startswith("LAP") for name in data):
         return None
     return Exhibit(
         "fig7_uap_vs_lap",
         "Figure 7: universal against local perturbations",
-        "LAP is DeepFool on the victim for each point: minimal, or rescaled to the UAP's norm. Probabilities, all test "
-        f"fingerprints of all draws. {evidence.setting}.",
-        {},
+        "LAP is DeepFool on the victim for each point; xi is the norm of the paper's UAP. One UAP at xi, and LAP as it "
+        f"comes, are seen through one encoder of probabilities each. The paper has LAP at xi; here it stands {where}: "
+        "encoders of several norms are averaged, and those of every format with them. So it differs from the one UAP "
+        "in norm and in averaging; its counterpart are the UAPs of the same norms, treated alike (`uap`). All test "
+        f"fingerprints of all draws; AUC against homologous models. {evidence.setting}.",
+        {"fig7_uap_vs_lap": pd.DataFrame(rows)},
         {"fig7_uap_vs_lap": figures.fig7_uap_vs_lap(data)},
     )
+
+
+def place_of(fractions: Sequence[float]) -> str:
+    """At which norms a row of several stands, in units of the paper's xi, and that its encoders are then averaged."""
+    norms = " and ".join(f"{fraction:g}".replace("0.", ".") for fraction in fractions)
+    return f"at {norms} xi" + (", averaged" if len(fractions) > 1 else "")
 
 
 def embedding(evidence: Evidence) -> Exhibit:
@@ -210,7 +230,7 @@ def embedding(evidence: Evidence) -> Exhibit:
         "fig3_tsne",
         "Figure 3: t-SNE of fingerprints",
         f"Test fingerprints of the victim and of {len(piracy)} piracy and {len(homologous)} homologous test models of "
-        f"draw 0, universal beside local perturbations of equal norm. {evidence.setting}.",
+        f"draw 0, universal beside local perturbations of equal norm, {fraction:g} of the paper's. {evidence.setting}.",
         {},
         {"fig3_tsne": figures.tsne(found)},
     )

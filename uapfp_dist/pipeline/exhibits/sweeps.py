@@ -1,7 +1,6 @@
 """Figure 6 left and the supplement's ablations of the encoder: retrained per setting, on stored answers."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pandas as pd
@@ -10,6 +9,7 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.pipeline.ablate import Setting, mean_confidence, outcome, stored_trial
 from uapfp_dist.pipeline.exhibits.evidence import Evidence, Exhibit
 from uapfp_dist.pipeline.workbench import read_answers, read_probe
+from uapfp_dist.runtime import in_threads
 from uapfp_dist.science import figures
 from uapfp_dist.science.fingerprint.draws import Draw, TrainingSet, make_draw
 from uapfp_dist.science.fingerprint.panel import Panel
@@ -182,8 +182,7 @@ def _sweep(
         scores = stored_trial(evidence.store, shown, draw, setting, plan.config.encoder, seed)
         return {column: value, "draw": draw.index, **outcome(shown, draw, scores)}
 
-    with ThreadPoolExecutor(max_workers=evidence.threads) as pool:
-        return pd.DataFrame(list(pool.map(one, work)))
+    return pd.DataFrame(in_threads(one, work, evidence.threads))
 
 
 def _second_panel(evidence: Evidence) -> tuple[Panel, list[int]]:

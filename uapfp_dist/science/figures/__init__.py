@@ -14,12 +14,14 @@ from uapfp_dist.science.figures.detection import (
     table_vs_paper,
 )
 from uapfp_dist.science.figures.observation import (
+    RECOVERY_EDGES,
     fig2a_projections,
     fig2b_inconsist,
     fig6_n_points,
     fig6_recovery,
     fig6_top_k,
     fig7_uap_vs_lap,
+    recovery_bin,
     similarity_cdf,
 )
 from uapfp_dist.science.figures.pictures import perturbed_images, tsne
@@ -30,6 +32,7 @@ __all__ = [
     "COLOURS",
     "LABELS",
     "MARKERS",
+    "RECOVERY_EDGES",
     "ablation_bars",
     "ablation_lines",
     "auc_bars",
@@ -45,6 +48,7 @@ __all__ = [
     "group_strips",
     "methods_auc",
     "perturbed_images",
+    "recovery_bin",
     "roc_curves",
     "similarity_cdf",
     "table_vs_paper",

@@ -132,8 +132,8 @@ def fig7_uap_vs_lap(similarities: Mapping[str, Mapping[str, np.ndarray]]) -> Fig
     """Figure 7: distribution of similarity with universal and with local perturbations, piracy beside homologous.
 
     Args:
-        similarities: name of the perturbation ("UAP", "LAP minimal", "LAP rescaled") to role (piracy, homologous) to
-            the similarities of all fingerprints.
+        similarities: name of the perturbation, with its norm ("UAP at xi", "LAP, minimal", ...), to role (piracy,
+            homologous) to the similarities of all fingerprints.
     """
     figure, axes = canvas(PAGE, 2.6, 1, 2, sharex=True, sharey=True)
     for axis, role in zip(axes, ("piracy", "homologous"), strict=True):

@@ -1,0 +1,180 @@
+"""What is counted from scores: verdicts by the method that decides, nothing claimed from too few models."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+import torch
+
+from uapfp_dist.config import VerdictConfig
+from uapfp_dist.pipeline.exhibits.controls import controls
+from uapfp_dist.pipeline.exhibits.evidence import Evidence
+from uapfp_dist.pipeline.exhibits.pictures import claim_threshold, groups
+from uapfp_dist.pipeline.judging import (
+    Panelists,
+    auc_table,
+    claim_rates,
+    columns,
+    decision,
+    model_scores,
+    tpr,
+    verdicts,
+)
+from uapfp_dist.pipeline.plan import Plan
+from uapfp_dist.pipeline.report import make_report, methods_table, summary
+from uapfp_dist.science.fingerprint.draws import Draw, make_draw
+from uapfp_dist.science.fingerprint.methods import Candidate
+from uapfp_dist.science.rng import torch_rng
+from uapfp_dist.science.scoring import Scored, ScoredDraw
+from uapfp_dist.science.verdict import CANNOT_DECIDE, conformal_p
+from uapfp_dist.store import Store
+
+ENSEMBLE = VerdictConfig(decided_by="uap_ensemble", n_calibrate=19)
+METHODS = ("uap", "uap_ensemble", "weighted_errors")
+UAPS = {key: {"xi": 1.0, "fooling_rate": 0.8, "fooling_rate_clipped": 0.4} for key in ("1", "0.5", "0.7")}
+INFO = {"uaps": UAPS, "fooling_target_reached": True, "mean_image_norm": 3.0, "natural_errors": 5, "topped_up": 95}
+
+
+def scored_draw(
+    plan: Plan, index: int, formats: tuple[str, ...] = ("prob", "hard"), n_calibrate: int = 19
+) -> ScoredDraw:
+    """A draw of the digits zoo in which every method scores at random, four views a model."""
+    members = plan.judged
+    draw = make_draw(members, index, 5, n_calibrate, "judging")
+    methods: dict[str, tuple[Scored, ...]] = {}
+    for method in METHODS:
+        for fmt in ("hard",) if method == "weighted_errors" else formats:
+            block = "natural" if method == "weighted_errors" else "uap@0.5+uap@0.7"
+            views = torch.rand(len(members), 4, generator=torch_rng(method, fmt, index))
+            found = Scored(Candidate(block, fmt), views, 0.9 if fmt == "prob" else 0.5, 1.0, 60)
+            methods[method] = (*methods.get(method, ()), found)
+    return ScoredDraw(draw, methods, {})
+
+
+def panelists(plan: Plan) -> Panelists:
+    """The digits zoo, every model equally accurate."""
+    return Panelists(plan.judged, (0.9,) * len(plan.judged))
+
+
+def evidence(plan: Plan, config: VerdictConfig) -> Evidence:
+    """Two draws under `config` and the report made of them."""
+    plan = replace(plan, config=replace(plan.config, verdict=config))
+    who, draws = panelists(plan), [scored_draw(plan, i, config.formats) for i in range(2)]
+    cards = {m.spec.id: {"accuracy": 0.9, "recovery": 1.0} for m in plan.judged}
+    report = make_report(plan, who, draws, INFO)
+    return Evidence(plan, None, who, draws, None, cards, Store("memory://none"), report.body)  # type: ignore[arg-type]
+
+
+# --- the method that decides
+
+
+def test_a_verdict_says_what_every_number_comes_from(digits_plan: Plan) -> None:
+    """Score, p-value and claim are the decider's, whose name stands beside them; similarity stays that of `uap`."""
+    first = scored_draw(digits_plan, 0)
+    scores = {method: model_scores(first.methods[method][0]) for method in METHODS}
+    row_of = {m.spec.id: row for row, m in enumerate(digits_plan.judged)}
+    found = verdicts(first, panelists(digits_plan), ENSEMBLE)
+    assert len(found) == len(first.draw.test)
+    for verdict in found:
+        row = row_of[verdict.model]
+        assert (verdict.decided_by, verdict.score) == ("uap_ensemble", scores["uap_ensemble"][row])
+        assert verdict.similarity == scores["uap"][row] != verdict.score
+        calibration = [scores["uap_ensemble"][i] for i in first.draw.calibration]
+        assert verdict.p_value == conformal_p(verdict.score, calibration)
+    for verdict in verdicts(first, panelists(digits_plan), replace(ENSEMBLE, decided_by="uap")):
+        assert verdict.score == verdict.similarity
+
+
+def test_controls_and_groups_show_the_method_that_decides(digits_plan: Plan) -> None:
+    shown = evidence(digits_plan, ENSEMBLE)
+    exhibit = controls(shown)
+    table = exhibit.tables["controls"].set_index("group")
+    members, by_model = shown.panelists.members, {}
+    for d in shown.draws:
+        scores = model_scores(d.methods["uap_ensemble"][0])
+        for row in d.draw.tested(members, "homologous"):
+            by_model.setdefault(row, []).append(scores[row])
+    expected = sum(sum(s) / len(s) for s in by_model.values()) / len(by_model)
+    assert table.loc["homologous", "score"] == pytest.approx(expected)
+    rate = claim_rates(shown.draws, members, "uap_ensemble", 0.05)["homologous"]
+    assert table.loc["homologous", "accused (conformal)"] == rate
+    assert "`uap_ensemble`, which decides" in exhibit.text
+    drawn = groups(shown)
+    assert "`uap_ensemble`, which decides" in drawn.text
+    labels = [axis.get_xlabel() for axis in drawn.figures["groups"].axes]
+    assert labels == ["score by uap ensemble", "score by weighted errors"]
+    assert "by uap_ensemble" in summary({**shown.report, "failures": []})
+
+
+# --- too few models
+
+
+def test_homologous_models_decide_or_nobody_does() -> None:
+    """Ten of them cannot at alpha .05, however many pirates of other victims calibrate, too (protocol 3.1)."""
+    scores = [0.9, *[0.1] * 49]
+    few = Draw(0, None, tuple(range(1, 11)), (0,), tuple(range(11, 50)))  # type: ignore[arg-type]
+    found = decision(scores, 0, few, 0.05)
+    assert found.claim == CANNOT_DECIDE
+    assert found.p_value == pytest.approx(1 / 11)
+    assert found.not_calibrated_against == ("homologous",)
+    enough = replace(few, calibration=tuple(range(1, 20)), calibration_piracy=tuple(range(20, 50)))
+    assert decision(scores, 0, enough, 0.05).claim == "piracy"
+    alone = replace(enough, calibration_piracy=tuple(range(20, 30)))
+    assert decision(scores, 0, alone, 0.05).not_calibrated_against == ("other_victim",)
+    level: Mapping[str, list[float]] = {"calibration": [0.1] * 10, "calibration_piracy": [0.1] * 39}
+    assert claim_threshold(level, 0.05) is None
+    assert claim_threshold({**level, "calibration": [0.2] * 19}, 0.05) == 0.2
+
+
+def test_verdicts_rates_and_summary_agree_that_nothing_can_be_decided(digits_plan: Plan) -> None:
+    """With pirates of others enough, homologous models too few."""
+    config = replace(ENSEMBLE, n_calibrate=10)
+    base = scored_draw(digits_plan, 0, n_calibrate=10)
+    others = tuple(i for i, m in enumerate(digits_plan.judged) if m.role != "victim" and i not in base.draw.test)[:30]
+    draw = replace(base, draw=replace(base.draw, calibration_piracy=others))
+    plan = replace(digits_plan, config=replace(digits_plan.config, verdict=config))
+    report = make_report(plan, panelists(plan), [draw], INFO).body
+    assert {v["claim"] for v in report["verdicts"]} == {CANNOT_DECIDE}
+    assert all(v["p_value"] > 0.05 for v in report["verdicts"])
+    assert report["power"]["conformal"] is None
+    assert "cannot decide at this alpha: 10 calibration models, 19 needed" in summary(report)
+
+
+def test_a_rate_of_catching_needs_models_that_may_be_let_through(digits_plan: Plan) -> None:
+    """Five homologous test models show nothing at a false positive rate of 5 %, twenty do."""
+    members = digits_plan.judged
+    few, many = scored_draw(digits_plan, 0), scored_draw(digits_plan, 0, n_calibrate=4)
+    assert len(few.draw.tested(members, "homologous")) == 5
+    assert len(many.draw.tested(members, "homologous")) == 20
+    assert math.isnan(tpr([few], members, "uap", 0.05))
+    assert 0 <= tpr([few], members, "uap", 0.2) <= 1
+    assert 0 <= tpr([many], members, "uap", 0.05) <= 1
+    assert math.isnan(tpr([many], members, "uap", 0.01))
+    report = evidence(digits_plan, ENSEMBLE).report
+    assert report["tpr"]["uap"] == {"0.01": None, "0.05": None}
+    assert report["tpr_negatives"] == {"models": 5, "needed": {"0.01": 100, "0.05": 20}}
+
+
+# --- formats
+
+
+def test_every_format_asked_for_is_reported(digits_plan: Plan) -> None:
+    """Probabilities and labels first, the chosen one last."""
+    assert columns(("prob", "top3", "hard")) == ("prob", "hard", "top3", "chosen")
+    assert columns(("top5", "top2")) == ("top5", "top2", "chosen")
+    shown = evidence(digits_plan, replace(ENSEMBLE, formats=("prob", "top3", "hard")))
+    assert list(shown.report["auc"]["uap"]) == ["prob", "hard", "top3", "chosen"]
+    assert list(shown.report["auc_soft_piracy"]["uap"]) == ["prob", "hard", "top3", "chosen"]
+    assert list(shown.report["auc"]["weighted_errors"]) == ["hard", "chosen"]
+    table = methods_table(shown.draws, shown.report)
+    assert table[table["method"] == "uap"]["format"].to_list() == ["prob", "hard", "top3", "chosen"]
+
+
+def test_another_format_changes_no_other_number(digits_plan: Plan) -> None:
+    """Each has its own bootstrap."""
+    draws, members = [scored_draw(digits_plan, 0, ("prob", "top3", "hard"))], digits_plan.judged
+    all_of_them = auc_table(draws, members, ("prob", "top3", "hard"))
+    two = auc_table(draws, members, ("prob", "hard"))
+    for fmt in ("prob", "hard", "chosen"):
+        assert two["uap"][fmt] == all_of_them["uap"][fmt]
