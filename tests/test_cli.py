@@ -2,6 +2,8 @@
 
 import os
 import runpy
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from ray.exceptions import AuthenticationError
-from system import JOB, NO_DATABASE, ROOT, flags, free_ports, job, tiny
+from system import JOB, NO_DATABASE, ROOT, environment, flags, free_ports, job, tiny
 
 from uapfp_dist.app import settle_token
 from uapfp_dist.cluster.session import session
@@ -267,3 +269,19 @@ def test_a_database_that_is_none(tmp_path: Path) -> None:
 def test_a_ray_cluster_that_does_not_answer(scheme: str, tmp_path: Path) -> None:
     address = f"{scheme}127.0.0.1:{free_ports(1)[0]}"
     refused(ended(tmp_path, "--address", address), "ray", address, "--address")
+
+
+def test_an_interruption_waits_for_no_thread(tmp_path: Path) -> None:
+    """While encoders are fitted in threads of this process, for minutes where models are many."""
+    code = (
+        "import time; from uapfp_dist.app import main; from uapfp_dist.runtime import in_threads; "
+        "main(lambda: in_threads(lambda i: (print('at work', flush=True), time.sleep(120)), range(4), 2))"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == b"at work\n"
+        running.send_signal(signal.SIGINT)
+        assert running.wait(timeout=30) == 130
+        assert running.stderr is not None
+        assert b"the same command resumes" in running.stderr.read()
