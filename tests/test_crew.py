@@ -306,21 +306,38 @@ def test_the_pending_are_left_alone(pools: Callable[..., Any], monkeypatch: pyte
     assert pool.cluster.made == len(pool.cluster.actors) == 1
 
 
-def test_a_storage_that_is_away_when_a_worker_starts_is_waited_for(pools: Callable[..., Any]) -> None:
-    """Before any work as well as later: the job does not end, and no place is held for good."""
+def breaking_once(pool: Any) -> None:
+    """The worker that stands has done a spec, and will be lost over the next one."""
+    assert len(outcomes(pool, SPEC)) == 1
+    worn = [Failed(SPEC, "CUDA error", broken=True)]
+    pool.cluster.perform = lambda spec, node: (worn.pop() if worn else Done(spec, 0.0, node), 0.0)
+
+
+def test_a_storage_that_is_away_when_a_worker_is_replaced_is_waited_for(pools: Callable[..., Any]) -> None:
+    """The job does not end, and no place is held for good."""
     pool = pools(1, share=lambda spec: 1.0)
+    breaking_once(pool)
     away = UserError("node a: storage s3://b: expected a folder that can be written (no answer); choose --storage")
     pool.cluster.start = lambda node: (away if pool.cluster.now < 300.0 else None, 10.0)
     (outcome,) = outcomes(pool, SPEC, looks=600, seconds=1.0)
     assert isinstance(outcome, Done)
     assert pool.cluster.now > 300.0
-    assert 300.0 / 20.0 - 2 < pool.cluster.made < 300.0 / 20.0 + 3
+    assert 300.0 / 20.0 - 2 < pool.cluster.made < 300.0 / 20.0 + 4
     assert len(pool.cluster.actors) == 1
     assert "could not start: node a: storage s3://b" in pool._progress.out.getvalue()
 
 
+def test_before_any_work_a_storage_that_is_away_ends_the_job(pools: Callable[..., Any]) -> None:
+    """More likely its address is wrong on that node, and little is lost."""
+    pool = pools(1, share=lambda spec: 1.0)
+    pool.cluster.start = lambda node: (UserError("storage s3://b: no credentials"), 0.0)
+    with pytest.raises(UserError, match="no credentials"):
+        outcomes(pool, SPEC)
+
+
 def test_patience_says_why_no_worker_came(pools: Callable[..., Any]) -> None:
     pool = pools(1, share=lambda spec: 1.0)
+    breaking_once(pool)
     pool.cluster.start = lambda node: (UserError("storage s3://b: no credentials"), 0.0)
     with pytest.raises(UserError, match=r"got none \(one could not start: storage s3://b: no credentials\)"):
         outcomes(pool, SPEC, looks=3000, seconds=1.0)
