@@ -249,6 +249,20 @@ def test_none_that_could_be_asked_is_an_error_and_so_is_another_question(tmp_pat
         assert two.images == asking.FIRST_BATCH
 
 
+def test_nobody_is_asked_from_another_folder_of_that_name(tmp_path: Path) -> None:
+    """On a machine that does not share it, what was sent before would not count towards the budget."""
+
+    def elsewhere(task: Any, suspects: Any) -> Any:
+        for mark in tmp_path.glob(".*.mark"):
+            mark.unlink()
+        return [task(suspect) for suspect in suspects]
+
+    with serving(serve(trained(0))) as endpoint, pytest.raises(UserError, match="one folder on all machines"):
+        verify(toy_kit(), [SuspectConfig(at=endpoint.url)], tmp_path, spread=elsewhere)
+    assert endpoint.images == 0
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_bad_suspect_is_told_of_before_a_good_one_is_asked(tmp_path: Path) -> None:
     with serving(serve(trained(0))) as good:
         configs = [SuspectConfig(at=good.url, name="good"), SuspectConfig(at="file:///etc/passwd", name="bad")]

@@ -7,7 +7,9 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Callable, Sequence
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -115,8 +117,9 @@ def verify(
         kit.wanted(OutputForm(config.output, kit.class_names, load_classes(config.classes)).format, asking.max_queries)
         opener(config, shape, kit.n_classes)  # what is wrong with one is told before another one is asked
     out.mkdir(parents=True, exist_ok=True)
-    task = partial(_ask, kit, out, asking, alpha, tuple(names), opener)
-    stopped = (spread or _threads)(task, suspects)
+    with _mark(out) as mark:
+        task = partial(_ask, kit, mark, asking, alpha, tuple(names), opener)
+        stopped = (spread or _threads)(task, suspects)
     failed = [(name, found) for name, found in zip(names, stopped, strict=True) if found]
     if len(failed) == len(names) or not all(found.noted for _, found in failed):
         name, first = min(failed, key=lambda entry: entry[1].noted)
@@ -184,9 +187,20 @@ def transcript_path(out: Path, name: str) -> Path:
     return out / f"{_slug(name)}.transcript.jsonl"
 
 
+@contextmanager
+def _mark(out: Path) -> Iterator[Path]:
+    """A file in `out` that whoever asks must see: in another folder of that name its queries would be counted anew."""
+    mark = out / f".{secrets.token_hex(16)}.mark"
+    mark.touch()
+    try:
+        yield mark
+    finally:
+        mark.unlink(missing_ok=True)
+
+
 def _ask(
     kit: Kit,
-    out: Path,
+    mark: Path,
     asking: Asking,
     alpha: float | None,
     names: tuple[str, ...],
@@ -194,8 +208,10 @@ def _ask(
     config: SuspectConfig,
 ) -> Stopped | None:
     """Ask one suspect to the end. An error is a value here: the others are asked all the same."""
-    shape = (kit.images.shape[1], kit.images.shape[2], kit.images.shape[3])
+    shape, out = (kit.images.shape[1], kit.images.shape[2], kit.images.shape[3]), mark.parent
     try:
+        if not mark.exists():
+            raise UserError(f"out: expected {out} to be one folder on all machines, it is another one here; share it")
         suspect = opener(config, shape, kit.n_classes)
         begin = {
             "kit": kit.digest,
