@@ -313,7 +313,7 @@ def measure(chosen: Benchmark) -> dict[str, Any]:
     if "uap" in chosen.parts:
         found["uap"] = {bench.name: uap_ratio(bench) for bench in benches}
     if "answers" in chosen.parts:
-        found["answers"] = answers_ratio(benches[0])
+        found["answers"] = {bench.name: answers_ratio(bench) for bench in benches}
     if "workers" in chosen.parts:
         found["workers"] = workers_busy(chosen.workers)
     if {"noop", "scaling"} & set(chosen.parts):

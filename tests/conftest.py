@@ -2,9 +2,14 @@
 
 import os
 import signal
+import tempfile
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
+from mlflow import MlflowClient
+from system import MODELS, Lab
 from torch import Tensor
 
 from uapfp_dist.config import preset
@@ -76,3 +81,22 @@ def victim(digits: Dataset, digits_splits: Splits, own: Tensor) -> Net:
     recipe = Recipe("adam", 64, 10 * len(own))
     fit(net, own, digits.labels[digits_splits.d_v], recipe, torch_rng("order"))
     return net
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """The path is short: Ray's sockets lie below it, and a socket's name has at most 107 bytes."""
+    database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(f"sqlite:///{database}").search_experiments()
+    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as home:
+        yield Lab(home, database)
+
+
+@pytest.fixture(scope="session")
+def serial(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The report of one process without Ray: what all others are held against."""
+    with lab.job(tmp_path_factory.mktemp("serial"), "--workers", "0") as running:
+        report: dict[str, Any] = running.finish()
+    assert report["models"] == {"trained": MODELS, "reused": 0, "failed": 0}
+    assert report["verdicts"]
+    return report

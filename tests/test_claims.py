@@ -57,10 +57,11 @@ def test_references_are_compared_in_the_papers_own_format() -> None:
 
 
 def test_local_perturbations_are_named_with_their_norm() -> None:
-    found = claim("local perturbations", {}, uap={"prob": 0.98}, lap={"prob": 0.9}, lap_minimal={"prob": 0.97})
+    areas = {"uap": 0.98, "lap": 0.96, "lap_minimal": 0.97, "lap_paper": 0.9, "random_paper": 0.95}
+    found = claim("local perturbations", {}, **{name: {"prob": area} for name, area in areas.items()})
     assert found["measured"] == (
-        "AUC 0.990 of one UAP at xi against 0.900 of LAP at .5 and .7 xi, averaged; "
-        "UAPs at .5 and .7 xi, averaged: 0.980; LAP, minimal: 0.970"
+        "AUC 0.990 of one UAP at xi against 0.900 of LAP at xi; one random vector at xi: 0.950; LAP, minimal: 0.970; "
+        "UAPs at .5 and .7 xi, averaged: 0.980; LAP at .5 and .7 xi, averaged: 0.960"
     )
     assert found["outcome"] == "reproduced"
     assert claim("local perturbations", {})["outcome"] == "not measured"

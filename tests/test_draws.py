@@ -10,7 +10,7 @@ from uapfp_dist.config import preset
 from uapfp_dist.errors import UserError
 from uapfp_dist.pipeline.plan import Plan, make_plan
 from uapfp_dist.science.data import Dataset
-from uapfp_dist.science.fingerprint.draws import Draw, TrainingSet, leave_pairs_out, make_draw, stratified
+from uapfp_dist.science.fingerprint.draws import Draw, TrainingSet, leave_some_out, make_draw, stratified
 from uapfp_dist.science.rng import numpy_rng
 from uapfp_dist.specs import FineTune, Modified, Prune
 from uapfp_dist.types import INNOCENTS, PIRATES, Member
@@ -209,13 +209,16 @@ def test_too_few_models_are_refused(members: tuple[Member, ...]) -> None:
 
 
 def test_pairs_left_out_are_out_and_nobody_else_is() -> None:
-    """Each training model is left out once; the other victim's pirates stay."""
-    training = TrainingSet((1, 2, 3), (4, 5, 6), (7, 8))
-    folds = leave_pairs_out(training)
-    assert [pair for _, pair in folds] == [(1, 4), (2, 5), (3, 6)]
-    for fold, (p, h) in folds:
-        assert {*fold.piracy, p} == {1, 2, 3}
-        assert {*fold.homologous, h} == {4, 5, 6}
-        assert p not in fold.piracy
-        assert h not in fold.homologous
-        assert fold.other_victim == (7, 8)
+    """Each training model is left out once, the other victim's pirates too."""
+    training = TrainingSet((1, 2, 3), (4, 5, 6), (7, 8, 9, 10))
+    folds = leave_some_out(training)
+    assert [out for _, out in folds] == [
+        TrainingSet((1,), (4,), (7, 10)),
+        TrainingSet((2,), (5,), (8,)),
+        TrainingSet((3,), (6,), (9,)),
+    ]
+    for stay, out in folds:
+        for group in ("piracy", "homologous", "other_victim"):
+            kept, gone, all_of_them = (getattr(part, group) for part in (stay, out, training))
+            assert not {*kept} & {*gone}
+            assert {*kept} | {*gone} == {*all_of_them}

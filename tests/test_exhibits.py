@@ -196,12 +196,26 @@ def test_the_papers_numbers_stand_beside_ours(shown: Shown) -> None:
 
 
 @pytest.mark.slow
+def test_fingerprints_that_share_no_unit_with_the_victims_are_counted(shown: Shown) -> None:
+    zero = shown.report.body["exhibits"]["exactly_zero"]
+    assert set(zero) == {"piracy", "homologous"}
+    assert 0.0 <= zero["piracy"] <= zero["homologous"] <= 1.0
+    page = (shown.folder / "report.html").read_text(encoding="utf-8")
+    assert f"{zero['homologous']:.1%} of the homologous fingerprints" in page
+
+
+@pytest.mark.slow
 def test_figure_7_says_what_it_compares(shown: Shown) -> None:
-    """One UAP at its norm, local perturbations at others: never under one name."""
+    """One UAP beside local perturbations and a random vector of its norm, one encoder each."""
     table = pd.read_csv(shown.folder / "tables" / "fig7_uap_vs_lap.csv").set_index("method")
-    assert table.loc["uap_paper", "perturbation"] == "UAP at xi"
-    assert table.loc["lap", "perturbation"] == "LAP at .5 and .7 xi, averaged"
-    assert table.loc["lap", "auc"] == pytest.approx(shown.report.body["auc"]["lap"]["prob"]["homologous"])
+    assert table["perturbation"].to_dict() == {
+        "uap_paper": "UAP at xi",
+        "lap_paper": "LAP at xi",
+        "random_paper": "random vector at xi",
+        "lap_minimal": "LAP, minimal",
+    }
+    for method, auc in table["auc"].items():
+        assert auc == pytest.approx(shown.report.body["auc"][str(method)]["prob"]["homologous"])
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from uapfp_dist.pipeline.judging import (
     claim_rates,
     columns,
     decision,
+    left_out_rates,
     model_scores,
     tpr,
     verdicts,
@@ -105,6 +106,25 @@ def test_controls_and_groups_show_the_method_that_decides(digits_plan: Plan) -> 
     labels = [axis.get_xlabel() for axis in drawn.figures["groups"].axes]
     assert labels == ["score by uap ensemble", "score by weighted errors"]
     assert "by uap_ensemble" in summary({**shown.report, "failures": []})
+
+
+def test_a_kind_left_out_of_calibration_meets_the_verdicts_own_decision(digits_plan: Plan) -> None:
+    """Pirates of other victims calibrate there, too, those of that kind left out; the larger p decides."""
+    members, scored = digits_plan.judged, scored_draw(digits_plan, 0)
+    others = tuple(row for row, m in enumerate(members) if m.role != "homologous")
+    strict = replace(scored, draw=replace(scored.draw, calibration_piracy=others))
+    scores = model_scores(strict.methods["uap"][0])
+    pool = [*strict.draw.calibration, *strict.draw.tested(members, "homologous")]
+    for draw, parts in ((scored, (pool,)), (strict, (pool, others))):
+        found = left_out_rates([draw], members, "uap", 0.1, lambda m: m.spec.architecture)
+        for kind, rate in found.items():
+            seen = [[scores[row] for row in rows if members[row].spec.architecture != kind] for rows in parts]
+            p = [
+                max(conformal_p(scores[row], group) for group in seen if len(group) >= 9)
+                for row in pool
+                if members[row].spec.architecture == kind
+            ]
+            assert rate == pytest.approx(sum(value <= 0.1 for value in p) / len(p))
 
 
 # --- too few models

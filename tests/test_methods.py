@@ -1,7 +1,7 @@
 """One contract for every fingerprint method, on answers made up so that lineage is known."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 
 import pytest
@@ -59,6 +59,8 @@ def blocks_of_the_probe() -> dict[str, Block]:
         "uap_paper": in_turn(image, VIEWS),
         "uap_deepfool": in_turn(image, VIEWS),
         "lap_minimal": per_point(local, VIEWS),
+        "lap@1": per_point(local, VIEWS),
+        "random@1": in_turn(image, VIEWS),
         "ipguard": one_view(image.expand(N_POINTS, 1, 1, 1), VIEWS[0]),
     }
     for fraction in FRACTIONS:
@@ -508,3 +510,24 @@ def test_weighted_errors_are_log_odds(n_images: int) -> None:
             a, b = weights[image]
             expected += math.log(a / b) if agree[row, image] else math.log((1 - a) / (1 - b))
         assert float(scores[row]) == pytest.approx(expected, abs=1e-5)
+
+
+@dataclass(frozen=True)
+class Memoriser(EncoderMethod):
+    """Knows everybody that a fold learnt from, and nobody else: pirates score 1, innocents -1, strangers 0."""
+
+    def score(self, request: Request) -> Tensor:
+        """(S, M, 1)."""
+        scores = torch.zeros(len(request.folds), len(request.panel.members), 1)
+        for fold, mine in zip(request.folds, scores, strict=True):
+            mine[list(fold.piracy)] = 1.0
+            mine[list(fold.innocent(True))] = -1.0
+        return scores
+
+
+def test_formats_are_chosen_by_models_that_no_scorer_has_seen(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the other victim, too: who knows them by heart is no better than chance."""
+    monkeypatch.setitem(METHODS, "clean", Memoriser("by heart", "clean", True))
+    draw = Draw(0, replace(TRAINING, other_victim=(11, 12, 13)), (7,), (3, 4, 8))
+    scored = score_draw(panel, draw, ("clean",), ENCODER, "seed")
+    assert {(one.training_auc, one.training_gap) for one in scored.methods["clean"]} == {(0.5, 0.0)}

@@ -240,7 +240,9 @@ def test_the_probe_keeps_boundary_points_at_the_boundary(victim: Net, probe: Pro
 
 
 @pytest.mark.parametrize("fmt", ["prob", "top3", "hard"])
-@pytest.mark.parametrize("name", ["uap_paper", "uap_deepfool", "uap@0.5", "random@0.5", "lap@0.5", "lap_minimal"])
+@pytest.mark.parametrize(
+    "name", ["uap_paper", "uap_deepfool", "uap@0.5", "random@0.5", "lap@0.5", "lap@1", "lap_minimal"]
+)
 def test_fingerprint_is_eq_6_and_gathering_is_asking(name: str, fmt: Format, victim: Net, probe: Probe) -> None:
     """[f(x1), f(x1 + v), ..., f(xn), f(xn + v)], asked view by view, equals what is gathered from unique answers.
 
@@ -293,6 +295,10 @@ def test_references_have_the_norm_of_the_uaps(probe: Probe) -> None:
     for name in ("uap", "random", "lap"):
         norms = probe.blocks[f"{name}@0.5"].perturbations.flatten(1).norm(dim=1)
         torch.testing.assert_close(norms, torch.full_like(norms, xi), rtol=0.02, atol=0)
+    for name in ("random@1", "lap@1"):
+        norms = probe.blocks[name].perturbations.flatten(1).norm(dim=1)
+        torch.testing.assert_close(norms, torch.full_like(norms, 2 * xi), rtol=0.02, atol=0)
+    assert len(probe.blocks["random@1"].perturbations) == 1
     for name in ("uap_paper", "uap_deepfool"):
         assert float(probe.blocks[name].perturbations.norm()) <= 2 * xi * (1 + 1e-5)
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 SCIENCE_VERSION = 1
 """Part of every id. Raise it when a change of the science must not reuse artifacts of the code before it."""
 
-JUDGING_VERSION = 2
+JUDGING_VERSION = 3
 """Part of the ids of what is made of answers alone. Raise it when methods change: models and answers are kept."""
 
 Labels = str
@@ -62,12 +62,16 @@ class Spec:
     """Names the folder of its artifacts."""
     stage: ClassVar[str]
     """The stage it belongs to, as progress and reports name it."""
+    version: ClassVar[int] = 1
+    """Raise it when what makes the artifact changes: those of this kind, and of what needs them, are made anew."""
 
     @cached_property
     def id(self) -> str:
         """Content address: equal specs have equal ids, in every process."""
         mine = fields(self)  # type: ignore[arg-type]
         body = {f.name: canonical(x) for f in mine if counts(f, x := getattr(self, f.name))}
+        if self.version > 1:
+            body["version"] = self.version
         return content_id({"kind": self.kind, **body})
 
     @property
@@ -394,6 +398,7 @@ class ProbeSpec(Spec):
 
     kind: ClassVar[str] = "probe"
     stage: ClassVar[str] = "probe"
+    version: ClassVar[int] = 2
     victim: ModelSpec
     uap: UapConfig
     fingerprint: FingerprintConfig

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from uapfp_dist.science.verdict import (
     Decision,
     Estimate,
     auc_over_draws,
-    conformal_p,
     decide,
     needed_for,
     paper_t_test,
@@ -152,7 +151,8 @@ def left_out_rates(
 ) -> dict[str, float]:
     """False accusation of homologous models of one kind when calibration has never seen that kind (protocol 2.12).
 
-    NaN where too few models of the other kinds are left to decide at alpha.
+    The decision is that of verdicts, no group of innocents with a model of that kind. NaN where too few models of the
+    other kinds are left to decide at alpha.
     """
     accused: dict[str, list[bool]] = {}
     kinds = sorted({key(m) for m in members if m.role == "homologous"})
@@ -163,10 +163,14 @@ def left_out_rates(
         scores = model_scores(scored)
         pool = [*d.draw.calibration, *d.draw.tested(members, "homologous")]
         for kind in kinds:
-            calibration = [scores[row] for row in pool if key(members[row]) != kind]
-            if len(calibration) >= needed_for(alpha):
+            seen, strangers = (
+                tuple(row for row in rows if key(members[row]) != kind) for rows in (pool, d.draw.calibration_piracy)
+            )
+            without = replace(d.draw, calibration=seen, calibration_piracy=strangers)
+            if len(seen) >= needed_for(alpha):
                 suspects = [row for row in pool if key(members[row]) == kind]
-                accused.setdefault(kind, []).extend(conformal_p(scores[r], calibration) <= alpha for r in suspects)
+                claims = [decision(scores, row, without, alpha).claim for row in suspects]
+                accused.setdefault(kind, []).extend(claim == "piracy" for claim in claims)
     return {kind: float(np.mean(accused[kind])) if accused.get(kind) else math.nan for kind in kinds}
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from uapfp_dist.science.encoder import EncoderConfig
-from uapfp_dist.science.fingerprint.draws import Draw, TrainingSet, leave_pairs_out
+from uapfp_dist.science.fingerprint.draws import Draw, TrainingSet, leave_some_out
 from uapfp_dist.science.fingerprint.methods import METHODS, Candidate, Request
 from uapfp_dist.science.fingerprint.panel import Panel
 from uapfp_dist.science.verdict import auc
@@ -21,7 +21,7 @@ class Scored:
     scores: Tensor
     """(M, V) of all rows of the panel, by the scorer trained on the draw's training set."""
     training_auc: float
-    """Leave-one-pair-out AUC inside the training models (protocol 2.5)."""
+    """Inside the training models, each scored by a scorer that did not see it (protocol 2.5)."""
     training_gap: float
     """Standardised gap there: breaks ties."""
     queries: int
@@ -49,7 +49,7 @@ class ScoredDraw:
 def score_draw(panel: Panel, draw: Draw, methods: Sequence[str], config: EncoderConfig, seed: str) -> ScoredDraw:
     """Fit and score `methods` on `draw`; nothing here looks at a calibration or test model's role."""
     name = f"{seed}/{draw.index}"
-    folds = [draw.training, *(fold for fold, _ in leave_pairs_out(draw.training))]
+    folds = [draw.training, *(fold for fold, _ in leave_some_out(draw.training))]
     asked = Request(panel, Candidate("", "prob"), folds, config, name)
     scored = {
         method: tuple(_score(replace(asked, candidate=c), draw, method) for c in METHODS[method].candidates(panel))
@@ -59,15 +59,18 @@ def score_draw(panel: Panel, draw: Draw, methods: Sequence[str], config: Encoder
 
 
 def _score(request: Request, draw: Draw, method: str) -> Scored:
-    panel, candidate, held_out = request.panel, request.candidate, leave_pairs_out(draw.training)
+    panel, candidate = request.panel, request.candidate
     way = METHODS[method]
     scores = way.score(request)
-    means = scores.mean(2)
-    piracy = torch.stack([means[i + 1, pair[0]] for i, (_, pair) in enumerate(held_out)])
-    homologous = torch.stack([means[i + 1, pair[1]] for i, (_, pair) in enumerate(held_out)])
-    innocent = [homologous]
+    left_out = [out for _, out in leave_some_out(draw.training)]
+
+    def unseen(rows: Sequence[tuple[int, ...]]) -> Tensor:
+        return torch.cat([scores[i, list(mine)].mean(1) for i, mine in enumerate(rows, start=1)])
+
+    piracy = unseen([out.piracy for out in left_out])
+    innocent = [unseen([out.homologous for out in left_out])]
     if draw.training.other_victim:
-        innocent.append(means[1:, list(draw.training.other_victim)].flatten())
+        innocent.append(unseen([out.other_victim for out in left_out]))
     areas = [auc(piracy, group) for group in innocent]
     everyone = torch.cat(innocent)
     gap = float((piracy.mean() - everyone.mean()) / (torch.cat([piracy, everyone]).std() + 1e-9))

@@ -271,7 +271,7 @@ def _scorers(plan: Enrollment, panel: Panel, probe: Probe, rows: Sequence[_Row])
 def _decided(uap: Learnt, errors: Learnt) -> dict[str, Any]:
     """The method that tells training models apart better when they are left out; the uap where they tie."""
     found = {"uap": uap, "weighted_errors": errors}
-    shares = ", ".join(f"{name} {learnt.separation.caught:.0%}" for name, learnt in found.items())
+    shares = ", ".join(f"{name} ({_in_words(learnt)}) {learnt.separation.caught:.0%}" for name, learnt in found.items())
     return {
         "method": max(found, key=lambda name: found[name].separation),
         "why": "of the stolen training models, each left out when it was judged, it put more above every innocent one "
@@ -279,6 +279,12 @@ def _decided(uap: Learnt, errors: Learnt) -> dict[str, Any]:
         "training": {name: dataclasses.asdict(learnt.separation) for name, learnt in found.items()},
         "ways": {name: learnt.way for name, learnt in found.items()},
     }
+
+
+def _in_words(learnt: Learnt) -> str:
+    """What cross-validation chose inside a method."""
+    name, _, fraction = learnt.way.partition("@")
+    return f"perturbations of {fraction} times the paper's norm" if fraction else f"weighed by {name.replace('_', ' ')}"
 
 
 def _with_models(kit: Kit, images: _Images, panel: Panel, rows: Sequence[_Row]) -> Kit:

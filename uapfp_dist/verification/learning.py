@@ -141,7 +141,7 @@ def naive_bayes(agree: Tensor, training: TrainingSet, n_images: int) -> ErrorWei
     return ErrorWeights(best, (a / b).log()[best], ((1 - a) / (1 - b)).log()[best])
 
 
-def logistic(agree: Tensor, training: TrainingSet, n_images: int) -> ErrorWeights:
+def logistic_regression(agree: Tensor, training: TrainingSet, n_images: int) -> ErrorWeights:
     """The same by ridge regression, which sees that errors come together: the `n_images` of largest weight."""
     rows = [*training.piracy, *training.innocent(True)]
     stolen = [row in training.piracy for row in rows]
@@ -160,7 +160,7 @@ def logistic(agree: Tensor, training: TrainingSet, n_images: int) -> ErrorWeight
 
 WEIGHINGS: dict[str, Callable[[Tensor, TrainingSet, int], ErrorWeights]] = {
     "naive_bayes": naive_bayes,
-    "logistic": logistic,
+    "logistic_regression": logistic_regression,
 }
 
 

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from uapfp_dist.pipeline.exhibits.evidence import Evidence, Exhibit
 from uapfp_dist.pipeline.exhibits.intervals import interval, with_interval
 from uapfp_dist.science import figures, paper
-from uapfp_dist.science.fingerprint.probe import block_name
+from uapfp_dist.science.fingerprint.probe import LAP_PAPER, PAPER
 from uapfp_dist.science.zoo.cnn import TABLE_1
 
 TSNE_MODELS = 4
@@ -56,6 +56,11 @@ def tables_2_3(evidence: Evidence) -> Exhibit:
     ours = _by_cell(evidence)
     published = paper.table(evidence.plan.data.name)
     number = "2" if evidence.plan.data.name == "fashion_mnist" else "3"
+    zero = _exactly_zero(evidence)
+    zeros = (
+        ", ".join(f"{share:.1%} of the {role} fingerprints" for role, share in zero.items())
+        or "none, since none was tested"
+    )
     shown = {"table_similarity": ours}
     drawn = {}
     if published is not None:
@@ -68,13 +73,14 @@ def tables_2_3(evidence: Evidence) -> Exhibit:
         f"Table {number}: similarity of fingerprints" if published is not None else "Similarity of fingerprints",
         "Mean and standard deviation over all fingerprints of all test models, and the paper's t-test p, for one UAP "
         "of the paper's norm on probabilities; `low` and `high` are a 95 % bootstrap interval of the mean over models. "
-        f"{evidence.setting}.",
+        f"Similarity is exactly 0 for {zeros}. {evidence.setting}.",
         shown,
         drawn,
         {
             "similarity_by_architecture": ours.to_dict("records"),
             "similarity_gaps": _gaps(ours, evidence.fingerprints),
             "paper_t_test": _t_test(evidence),
+            "exactly_zero": zero,
         },
     )
 
@@ -129,6 +135,17 @@ def _t_test(evidence: Evidence) -> dict[str, float | None]:
     return found
 
 
+def _exactly_zero(evidence: Evidence) -> dict[str, float]:
+    """Share of test fingerprints of similarity 0, by role.
+
+    Their embedding shares no unit with the victim's, or is all zero: that has no cosine and is scored 0 (protocol 2.1).
+    """
+    return {
+        str(role): float((np.concatenate(rows["views"].tolist()) == 0.0).mean())
+        for role, rows in evidence.fingerprints.groupby("role")
+    }
+
+
 def _fingerprints_by(evidence: Evidence, method: str, fmt: str) -> dict[str, dict[str, np.ndarray]]:
     """Architecture to role to similarities of all test fingerprints of all draws."""
     found: dict[str, dict[str, list[np.ndarray]]] = {}
@@ -174,8 +191,12 @@ def cdfs(evidence: Evidence) -> Exhibit:
 
 def perturbations(evidence: Evidence) -> Exhibit | None:
     """Figure 7: universal beside local perturbations."""
-    where = place_of(evidence.panel.fractions)
-    names = {"uap_paper": "UAP at xi", "lap_minimal": "LAP, minimal", "uap": f"UAPs {where}", "lap": f"LAP {where}"}
+    names = {
+        "uap_paper": "UAP at xi",
+        "lap_paper": "LAP at xi",
+        "random_paper": "random vector at xi",
+        "lap_minimal": "LAP, minimal",
+    }
     data, rows = {}, []
     for method, name in names.items():
         if method in evidence.draws[0].methods:
@@ -194,11 +215,9 @@ def perturbations(evidence: Evidence) -> Exhibit | None:
     return Exhibit(
         "fig7_uap_vs_lap",
         "Figure 7: universal against local perturbations",
-        "LAP is DeepFool on the victim for each point; xi is the norm of the paper's UAP. One UAP at xi, and LAP as it "
-        f"comes, are seen through one encoder of probabilities each. The paper has LAP at xi; here it stands {where}: "
-        "encoders of several norms are averaged, and those of every format with them. So it differs from the one UAP "
-        "in norm and in averaging; its counterpart are the UAPs of the same norms, treated alike (`uap`). All test "
-        f"fingerprints of all draws; AUC against homologous models. {evidence.setting}.",
+        "LAP is DeepFool on the victim for each point, rescaled to the norm of the UAP, xi, or as it comes. One "
+        "encoder of probabilities each. All test fingerprints of all draws; AUC against homologous models. "
+        f"{evidence.setting}.",
         {"fig7_uap_vs_lap": pd.DataFrame(rows)},
         {"fig7_uap_vs_lap": figures.fig7_uap_vs_lap(data)},
     )
@@ -218,9 +237,8 @@ def embedding(evidence: Evidence) -> Exhibit:
     rows = [0, *piracy, *homologous]
     roles = [panel.members[row].role for row in rows for _ in range(panel.n_test_views)]
     found = {}
-    fraction = panel.fractions[-1]  # one norm for both panels
-    for title, perturbation in (("UAP fingerprints", "uap"), ("local perturbation fingerprints", "lap")):
-        prints = panel.fingerprints(rows, block_name(perturbation, fraction), "prob", panel.n_test_views)
+    for title, block in (("UAP fingerprints", PAPER), ("local perturbation fingerprints", LAP_PAPER)):
+        prints = panel.fingerprints(rows, block, "prob", panel.n_test_views)
         flat = prints.flatten(0, 1).numpy()
         with threadpool_limits(1):
             # PCA as a start draws no random numbers
@@ -230,7 +248,7 @@ def embedding(evidence: Evidence) -> Exhibit:
         "fig3_tsne",
         "Figure 3: t-SNE of fingerprints",
         f"Test fingerprints of the victim and of {len(piracy)} piracy and {len(homologous)} homologous test models of "
-        f"draw 0, universal beside local perturbations of equal norm, {fraction:g} of the paper's. {evidence.setting}.",
+        f"draw 0, universal beside local perturbations of the paper's norm. {evidence.setting}.",
         {},
         {"fig3_tsne": figures.tsne(found)},
     )

@@ -25,6 +25,15 @@ class TrainingSet:
         """The negatives of a scorer."""
         return self.homologous + (self.other_victim if other_victims_too else ())
 
+    def without(self, out: "TrainingSet") -> "TrainingSet":
+        """All but the rows of `out`."""
+        gone = {*out.piracy, *out.homologous, *out.other_victim}
+        return TrainingSet(
+            tuple(row for row in self.piracy if row not in gone),
+            tuple(row for row in self.homologous if row not in gone),
+            tuple(row for row in self.other_victim if row not in gone),
+        )
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -125,16 +134,14 @@ def stratified(rows: Sequence[int], members: Sequence[Member], n: int, rng: np.r
     return sorted(interleave(by_architecture)[:n])
 
 
-def leave_pairs_out(training: TrainingSet) -> list[tuple[TrainingSet, tuple[int, int]]]:
-    """For each i: the training set without its i-th piracy and i-th homologous model, and those two."""
+def leave_some_out(training: TrainingSet) -> list[tuple[TrainingSet, TrainingSet]]:
+    """(who stays, who is left out) for each i: the i-th piracy and the i-th homologous model are left out.
+
+    With them goes an equal share of the other victim's pirates, so that everybody is left out once.
+    """
+    n = len(training.piracy)
     return [
-        (
-            TrainingSet(
-                tuple(row for row in training.piracy if row != p),
-                tuple(row for row in training.homologous if row != h),
-                training.other_victim,
-            ),
-            (p, h),
-        )
-        for p, h in zip(training.piracy, training.homologous, strict=True)
+        (training.without(out), out)
+        for i, (p, h) in enumerate(zip(training.piracy, training.homologous, strict=True))
+        for out in (TrainingSet((p,), (h,), training.other_victim[i::n]),)
     ]

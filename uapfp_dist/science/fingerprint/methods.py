@@ -19,8 +19,10 @@ from uapfp_dist.science.fingerprint.probe import (
     DEEPFOOL,
     IPGUARD,
     LAP_MINIMAL,
+    LAP_PAPER,
     NATURAL,
     PAPER,
+    RANDOM_PAPER,
     block_name,
 )
 from uapfp_dist.specs import Format
@@ -370,7 +372,9 @@ METHODS: dict[str, Method] = {
     "uap_ensemble": Ensemble("the encoders of uap and uap_controls, averaged", (_UAP, _CONTROLS)),
     "clean": EncoderMethod("clean points only", CLEAN),
     "random": EncoderMethod("random vectors of the UAPs' norm, in turn over the views", "random"),
-    "lap": EncoderMethod("local perturbation (DeepFool) at the UAP's norm", "lap"),
+    "random_paper": EncoderMethod("one random vector of the paper's norm", RANDOM_PAPER),
+    "lap": EncoderMethod("local perturbation (DeepFool) at the UAPs' norms", "lap"),
+    "lap_paper": EncoderMethod("local perturbation (DeepFool) at the paper's norm", LAP_PAPER),
     "lap_minimal": EncoderMethod("local perturbation (DeepFool) as it comes, to the nearest boundary", LAP_MINIMAL),
     "agreement": MatchingRate("label agreement with the victim on x + v", "uap", by_view=True, only_labels=True),
     "confidence": Confidence(),

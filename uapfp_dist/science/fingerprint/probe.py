@@ -46,6 +46,12 @@ def block_name(perturbation: str, fraction: float) -> str:
     return f"{perturbation}@{fraction:g}"
 
 
+RANDOM_PAPER = block_name("random", 1.0)
+"""The block of one random vector of the paper's xi."""
+LAP_PAPER = block_name("lap", 1.0)
+"""The block of DeepFool's perturbation of each point, rescaled to the paper's xi."""
+
+
 def make_probe(net: Net, spec: ProbeSpec, own: Tensor, held_out: Tensor, held_out_labels: Tensor) -> Probe:
     """Everything a suspect of `net` will be sent.
 
@@ -105,8 +111,9 @@ def _references(
         LAP_MINIMAL: per_point(minimal, views),
         IPGUARD: one_view((boundary - points[views[0]]).cpu(), views[0]),
     }
-    for fraction in config.xi_fractions:
-        noise = torch.randn(config.n_uaps, *points.shape[1:], generator=torch_rng(spec.id, "random", fraction))
+    # At the paper's own norm a single random vector stands beside its single UAP.
+    for fraction, n in (*((fraction, config.n_uaps) for fraction in config.xi_fractions), (1.0, 1)):
+        noise = torch.randn(n, *points.shape[1:], generator=torch_rng(spec.id, "random", fraction))
         blocks[block_name("random", fraction)] = in_turn(unit(noise) * xi * fraction, views)
         blocks[block_name("lap", fraction)] = per_point(unit(minimal) * xi * fraction, views)
     return blocks, {
