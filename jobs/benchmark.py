@@ -1,7 +1,7 @@
 """What the shortcuts are worth, as ratios (so that they hold on any machine), on one thread.
 
-    python jobs/benchmark.py                                   # digits, about a minute
-    python jobs/benchmark.py --data-root DATA                  # the UAP on Fashion-MNIST too
+    python jobs/benchmark.py                                   # all parts on digits, several minutes
+    python jobs/benchmark.py --data-root DATA                  # UAP and answers on Fashion-MNIST too
     python jobs/benchmark.py --parts answers --report benchmark.json
 
 uap      projected gradient over the set against Moosavi-Dezfooli's loop, image by image, at equal radius: CPU seconds
@@ -16,7 +16,7 @@ noop     10,000 specs that do nothing through the real pool: specs per second, t
 scaling  the zoo stage of digits: two workers against one, busy time, Ray against a bare process pool (idle machine,
          two cores; minutes)
 
-peers    DeepFool and UAP of torchattacks and ART on the same net, images and radius (pip install 'uapfp_dist[peers]')
+peers    DeepFool of torchattacks and ART, UAP of ART, on the same net, images and radius (pip install 'uapfp_dist[peers]')
 """
 
 import json

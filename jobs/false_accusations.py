@@ -5,7 +5,7 @@
 Every seed is an enrolment of its own: its own cut of the data, victim, thieves, innocents and calibration. Suspects are
 the models that neither trained nor calibrated the kit, each judged alone. Models of one zoo are not independent: the
 intervals resample zoos. Finished seeds are not run again; a kit of another enrolment in their place is refused. For
-Fashion-MNIST with labels only and 100 images:
+Fashion-MNIST with 100 images:
 
     python jobs/false_accusations.py --preset fashion_mnist-small --data-root DATA --seeds 0 --max-queries 100
 """

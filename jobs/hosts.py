@@ -1,8 +1,8 @@
 """Lose hosts on purpose: an evaluation on hosts of its own on this machine (network namespaces; Linux, root), whose
 verdicts must equal, bit for bit, those of one process that nobody disturbs.
 
-    sudo python jobs/hosts.py                  # three hosts; one worker host is killed in mid-zoo, another joins later
-    sudo python jobs/hosts.py --kills 5        # five evaluations, each with a kill at a random time
+    sudo $(which python) jobs/hosts.py             # three hosts; one is killed in mid-zoo, another joins later
+    sudo $(which python) jobs/hosts.py --kills 5   # five evaluations, each with a kill at a random time
 
 Every host has its own address and one declared GPU; models go to an S3-compatible server on the first host, the head
 (pip install 'uapfp_dist[test]'), so that no host needs another's disk.

@@ -5,8 +5,9 @@
     python jobs/verify.py --kit KIT --suspects suspects.json                          # several, in parallel on Ray
     python jobs/verify.py --kit KIT --replay OUT/*.transcript.jsonl                   # judge again, nothing is sent
 
-Running the same command again resumes: no image is asked again that was answered. Of several suspects, those that
-could be asked to the end are judged though another one could not; the exit code is 2 then.
+Running the same command again resumes: no image is asked again that was answered (but for the ten that are
+asked twice, to see whether answers change). Of several suspects, those that could be asked to the end are judged though
+another one could not; the exit code is 2 then.
 """
 
 import logging
