@@ -16,7 +16,7 @@ noop     10,000 specs that do nothing through the real pool: specs per second, t
 scaling  the zoo stage of digits: two workers against one, busy time, Ray against a bare process pool (idle machine,
          two cores; minutes)
 
-peers    DeepFool of torchattacks and ART, UAP of ART, on the same net, images and radius (pip install 'uapfp_dist[peers]')
+peers    DeepFool of torchattacks and ART, UAP of ART, on the same net, images and radius (extra `peers`)
 """
 
 import json
