@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from system import JOB, MODELS, ROOT, Family, Lab, environment, flags, free_ports, same, tiny, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 RAY = (sys.executable, "-m", "ray.scripts.scripts")
 TOKEN = "a1" * 32
@@ -43,14 +43,14 @@ class Submitted:
         """What it has said so far."""
         return self.log.read_text(errors="replace")
 
-    def wait_for(self, condition: Callable[[], object], what: str, seconds: float = 120.0) -> None:
+    def wait_for(self, condition: Callable[[], object], what: str, seconds: float = 180.0) -> None:
         """Until the condition holds; fails with what the job said last."""
         try:
             wait_until(condition, seconds, what)
         except AssertionError as error:
             raise AssertionError(f"{error}; it said {self.said[-3000:]}") from None
 
-    def end(self, seconds: float = 240.0) -> tuple[int, str]:
+    def end(self, seconds: float = 300.0) -> tuple[int, str]:
         """Its exit code and all it said."""
         self.wait_for(lambda: self.process.poll() is not None, "the job to end", seconds)
         return self.process.returncode, self.said
@@ -61,16 +61,15 @@ class Cluster:
 
     Args:
         home: Ray's folder, of a short path.
-        folder: what the nodes say goes here.
-        token: asked for by all.
+        folder: what nodes and jobs say goes here.
     """
 
-    def __init__(self, home: str, folder: Path, token: str = TOKEN) -> None:
+    def __init__(self, home: str, folder: Path) -> None:
         self._folder = folder
         self._env = environment(
             RAY_TMPDIR=home,
             RAY_AUTH_MODE="token",
-            RAY_AUTH_TOKEN=token,
+            RAY_AUTH_TOKEN=TOKEN,
             **{f"RAY_health_check_{key}": str(value) for key, value in HEALTH.items()},
         )
         self._nodes: list[Family] = []
@@ -121,7 +120,7 @@ class Cluster:
         self._nodes.append(Family(process))
         return self._nodes[-1]
 
-    def submit(self, *line: str, **variables: str) -> "Submitted":
+    def submit(self, *line: str, **variables: str) -> Submitted:
         """`ray job submit`, in the folder of the project."""
         command = [*RAY, "job", "submit", "--address", self.dashboard, "--working-dir", ".", "--", *line]
         said = self._folder / f"job{len(self._submitted)}.log"
@@ -171,9 +170,7 @@ def report_of(folder: Path) -> dict[str, Any]:
     return found
 
 
-def test_what_a_submitted_job_says_and_how_it_ends(
-    cluster: Cluster, lab: Lab, serial: dict[str, Any], tmp_path: Path
-) -> None:
+def test_what_a_submitted_job_says_and_how_it_ends(cluster: Cluster, serial: dict[str, Any], tmp_path: Path) -> None:
     """The verdicts of one process; a grid on its answers; an exit code that tells of failure."""
     cluster.start_head(cpus=2)
     code, said = cluster.submit(*evaluation(tmp_path), RAY_AUTH_TOKEN="b2" * 32).end(60.0)
@@ -196,11 +193,11 @@ def test_what_a_submitted_job_says_and_how_it_ends(
     assert "full_eval: error: " in said
 
 
-def test_a_killed_driver_is_submitted_again(cluster: Cluster, lab: Lab, serial: dict[str, Any], tmp_path: Path) -> None:
+def test_a_killed_driver_is_submitted_again(cluster: Cluster, serial: dict[str, Any], tmp_path: Path) -> None:
     """What is stored is not computed again, and the verdicts are the same."""
     head = cluster.start_head(cpus=2)
     first = cluster.submit(*evaluation(tmp_path))
-    first.wait_for(lambda: stored(tmp_path) > 2, "a few models")
+    first.wait_for(lambda: stored(tmp_path) > 0, "a model")
     drivers = [pid for pid in head.named(str(JOB.name)) if pid != first.process.pid]
     assert drivers
     for pid in drivers:
@@ -211,7 +208,7 @@ def test_a_killed_driver_is_submitted_again(cluster: Cluster, lab: Lab, serial: 
     assert not (tmp_path / "report.json").exists()
     wait_until(lambda: not head.named("ray::Worker"), 60.0, "the workers of a killed driver to end")
     before = stored(tmp_path)
-    assert 2 < before < MODELS
+    assert 0 < before < MODELS
 
     code, said = cluster.submit(*evaluation(tmp_path)).end()
     assert code == 0, said[-3000:]
@@ -220,9 +217,7 @@ def test_a_killed_driver_is_submitted_again(cluster: Cluster, lab: Lab, serial: 
     assert report["models"] == {"trained": MODELS - before, "reused": before, "failed": 0}
 
 
-def test_nodes_of_two_kinds_that_come_and_are_lost(
-    cluster: Cluster, lab: Lab, serial: dict[str, Any], tmp_path: Path
-) -> None:
+def test_nodes_of_two_kinds_that_come_and_are_lost(cluster: Cluster, serial: dict[str, Any], tmp_path: Path) -> None:
     """Submitted where nothing can work yet: an autoscaler sees what is wanted. A node is killed in mid-zoo.
 
     The log tells how far the job is, and how long it will take.
@@ -232,18 +227,15 @@ def test_nodes_of_two_kinds_that_come_and_are_lost(
     running.wait_for(lambda: WANTED.search(cluster.status()), "workers to be asked for")
     plain = cluster.add(cpus=4, gpus=0)
     lost = cluster.add(cpus=1, gpus=1)
-    running.wait_for(lambda: stored(tmp_path) > 2, "a few models")
-    lost.look()
+    running.wait_for(lambda: stored(tmp_path) > 0, "a model")
     at_work = lost.named("ray::Worker")
-    assert len(at_work) == 1
-    assert not plain.named("ray::Worker"), "a node without a GPU trains nothing where others have one"
     lost.end()
     wait_until(lambda: not lost.alive(), 10.0, "the processes of a killed node to end")
-    before = stored(tmp_path)
-    assert before < MODELS
+    assert stored(tmp_path) < MODELS
+    assert len(at_work) == 1
     joined = cluster.add(cpus=1, gpus=1)
     running.wait_for(lambda: joined.named("ray::Worker"), "work for the node that joined")
-    assert not plain.named("ray::Worker")
+    assert not plain.named("ray::Worker"), "a node without a GPU trains nothing where others have one"
     code, said = running.end()
     assert code == 0, said[-3000:]
     assert re.search(r"\[\d\d:\d\d\] zoo \d+/14 ETA \d\d:\d\d", said), said[-3000:]
