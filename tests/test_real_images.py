@@ -36,7 +36,7 @@ def smallest(data: DataConfig, **zoo: Any) -> Config:
     base = Config()
     return replace(
         base,
-        data=replace(data, outside_shares=(0.03, 0.94, 0.03)),
+        data=replace(data, outside_shares=(0.01, 0.98, 0.01)),
         zoo=replace(
             base.zoo,
             n_piracy=2,
