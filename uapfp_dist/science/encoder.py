@@ -13,11 +13,12 @@ loss needs is added; the encoder starts from the same weights, sees the same bat
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from uapfp_dist.errors import known
 from uapfp_dist.science.rng import torch_rng
@@ -64,16 +65,42 @@ def supcon_loss(z: Tensor, labels: Tensor, tau: float, weight: Tensor | None = N
         (S,) sums over anchors. Anchors without a positive contribute 0.
     """
     unit = z / z.norm(dim=2, keepdim=True).clamp_min(1e-12)
-    present = torch.ones(z.shape[:2], dtype=torch.bool, device=z.device) if weight is None else weight
-    others = present[:, None, :] & ~torch.eye(z.shape[1], dtype=torch.bool, device=z.device)
-    positive = others & (labels[:, None] == labels[None, :])
-    # Cosines are at most 1: exp(cos / tau) cannot overflow for tau above .0113 and needs no shift.
-    logits = torch.bmm(unit, unit.transpose(1, 2)) / tau
-    log_sum = ((logits.exp() * others).sum(2).clamp_min(1e-30)).log()
-    n_positive = positive.sum(2)
-    mean_positive = (logits * positive).sum(2) / n_positive.clamp_min(1)
-    per_anchor = torch.where(present & (n_positive > 0), log_sum - mean_positive, torch.zeros_like(log_sum))
-    return per_anchor.sum(1)
+    present = (torch.ones(z.shape[:2], dtype=torch.bool, device=z.device) if weight is None else weight)[..., None]
+    kept = unit * present
+    classes = (labels[:, None] == labels.unique()).to(z.dtype)
+    n_positive = (classes @ (classes.T @ present.to(z.dtype)))[..., 0] - 1.0
+    # Cosines add up: those with all positives are one product with the positives' sum, no (B, B) matrix is needed.
+    positives = classes @ (classes.T @ kept) - kept
+    mean_positive = (unit * positives).sum(2) / (tau * n_positive.clamp_min(1.0))
+    log_sum: Tensor = _LogSumOfOthers.apply(unit, present.to(z.dtype), tau)
+    counted = present[..., 0] & (n_positive > 0)
+    return torch.where(counted, log_sum - mean_positive, torch.zeros_like(log_sum)).sum(1)
+
+
+class _LogSumOfOthers(torch.autograd.Function):
+    """The denominator of Eq. 7: (S, B) log of the sum of exp(cosine / tau) over the others that are present.
+
+    By hand, because the (B, B) matrices are where the time goes: they are symmetric, so that the gradient's two
+    products are one, and the exponentials are all that is kept of them.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, unit: Tensor, present: Tensor, tau: float) -> Tensor:
+        # Cosines are at most 1: exp(cosine / tau) cannot overflow for tau above .0113 and needs no shift.
+        similar = torch.bmm(unit, unit.transpose(1, 2) / tau).exp_()
+        similar.diagonal(dim1=1, dim2=2).zero_()
+        total = torch.bmm(similar, present).clamp_min(1e-30)
+        ctx.save_for_backward(unit, present, similar, total)
+        ctx.tau = tau
+        return total.log()[..., 0]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        unit, present, similar, total = ctx.saved_tensors
+        share = gradient[..., None] / total
+        as_anchor, as_other = torch.bmm(similar, torch.cat([present * unit, share * unit], 2)).chunk(2, 2)
+        return (share * as_anchor + present * as_other) / ctx.tau, None, None
 
 
 def plain_loss(z: Tensor, head: list[Tensor], labels: Tensor, coordinates: Tensor) -> Tensor:
