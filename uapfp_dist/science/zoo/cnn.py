@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from uapfp_dist.science.zoo.activations import Elu, PRelu
 from uapfp_dist.science.zoo.net import Net
 
 DROPOUT = 0.25
@@ -23,10 +24,10 @@ class CnnSpec:
 
 
 TABLE_1 = {
-    "A": CnnSpec(nn.ELU, False, 3, 2),
-    "B": CnnSpec(nn.ELU, False, 5, 3),
+    "A": CnnSpec(Elu, False, 3, 2),
+    "B": CnnSpec(Elu, False, 5, 3),
     "C": CnnSpec(nn.ReLU, False, 3, 2),
-    "D": CnnSpec(nn.PReLU, False, 3, 4),
+    "D": CnnSpec(PRelu, False, 3, 4),
     "E": CnnSpec(nn.ReLU, True, 5, 2),
 }
 

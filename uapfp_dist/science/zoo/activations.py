@@ -1,0 +1,60 @@
+"""ELU and PReLU as torch defines them, several times faster on a CPU.
+
+Half of a small net's step went into the two: torch's ELU takes `expm1` of every number, also of positive ones, and its
+PReLU gathers its weight's gradient number by number. On other devices these are torch's own.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+
+class Elu(nn.ELU):
+    """x above 0, exp(x) - 1 below, to within 1e-7."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Same shape."""
+        return _Elu.apply(input) if input.device.type == "cpu" else super().forward(input)
+
+
+class PRelu(nn.PReLU):
+    """x above 0, below it x times one weight that is learnt."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Same shape."""
+        return _PRelu.apply(input, self.weight) if input.device.type == "cpu" else super().forward(input)
+
+
+class _Elu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        # exp(x) - 1 is at least x everywhere: the larger of the two is 0 at worst where x is positive.
+        y = torch.maximum(x, x.clamp(max=0.0).exp_().sub_(1.0))
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (y,) = ctx.saved_tensors
+        return gradient * y.clamp(max=0.0).add_(1.0)
+
+
+class _PRelu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.slope = float(weight)
+        return F.leaky_relu(x, ctx.slope)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
+        (x,) = ctx.saved_tensors
+        of_weight = None
+        if ctx.needs_input_grad[1]:
+            of_weight = torch.dot(gradient.reshape(-1), x.clamp(max=0.0).reshape(-1))[None]
+        return torch.ops.aten.leaky_relu_backward(gradient, x, ctx.slope, False), of_weight
