@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 SCIENCE_VERSION = 1
 """Part of every id. Raise it when a change of the science must not reuse artifacts of the code before it."""
 
-JUDGING_VERSION = 3
+JUDGING_VERSION = 4
 """Part of the ids of what is made of answers alone. Raise it when methods change: models and answers are kept."""
 
 Labels = str
