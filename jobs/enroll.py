@@ -42,7 +42,7 @@ from uapfp_dist.specs import DataSpec
 from uapfp_dist.store import Store
 from uapfp_dist.verification.cost import estimate
 from uapfp_dist.verification.enroll import enroll
-from uapfp_dist.verification.kit import Kit, save_kit
+from uapfp_dist.verification.kit import Kit, load_kit, save_kit
 from uapfp_dist.verification.owner import Brought, read_index, read_owner, take_in
 from uapfp_dist.verification.supporters import EnrollConfig, enroll_preset, make_enrollment
 
@@ -98,6 +98,8 @@ def run(chosen: Enroll) -> Kit:
     places = settle(chosen.surroundings)
     brought, dataset = _read(chosen, places)
     plan = make_enrollment(chosen.config, chosen.wanted, chosen.seed, dataset, brought.victim if brought else None)
+    if (chosen.out / "kit.json").is_file() and load_kit(chosen.out).info.get("enrollment") != plan.id:
+        raise UserError(f"out: expected a new folder, {chosen.out} holds the kit of another enrolment; choose another")
     store, progress = Store(places.storage), Progress(workers=1)
     bench = Workbench(store, places.data_root, torch.device("cpu"))
     if brought is not None:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from uapfp_dist.app import Surroundings, main, settle
 from uapfp_dist.errors import UserError
+from uapfp_dist.science.zoo.own import is_import_path
 from uapfp_dist.store import Store
 from uapfp_dist.verification.kit import Kit, load_kit
 
@@ -36,6 +37,8 @@ class Serve:
     """Which of those that neither trained nor calibrated the kit."""
     output: Literal["probabilities", "label"] = "probabilities"
     """What it answers."""
+    architecture: str | None = None
+    """package.module:factory, where the kit is of a model of your own: said again here, because its code will run."""
     port: int = 5000
     """Of 127.0.0.1."""
     storage: str | None = None
@@ -93,8 +96,15 @@ def package(net: dict[str, Any], weights: dict[str, Tensor], output: str, folder
 
 
 def net_of(row: dict[str, Any], kit: Kit) -> dict[str, Any]:
-    """What `package` must know of a model of the kit."""
-    width = kit.info["configuration"]["zoo"]["width"]
+    """What `package` must know of a model of the kit.
+
+    Raises:
+        UserError: the kit does not say how its models were made.
+    """
+    try:
+        width = int(kit.info["configuration"]["zoo"]["width"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError("kit: expected the configuration that its models were made by, it has none") from error
     shape = [int(n) for n in kit.images.shape[1:]]
     return {"architecture": row["architecture"], "width": width, "shape": shape, "n_classes": kit.n_classes}
 
@@ -110,6 +120,11 @@ def job() -> None:
     chosen = tyro.cli(Serve, args=sys.argv[1:], description=__doc__)
     kit = load_kit(chosen.kit)
     row = chosen_row(kit, chosen.group, chosen.index)
+    if is_import_path(row["architecture"]) and row["architecture"] != chosen.architecture:
+        raise UserError(
+            f"architecture: the kit names code, {row['architecture']!r:.80}, that would be imported and run; if it is "
+            "yours, say so with --architecture"
+        )
     store = Store(settle(Surroundings(storage=chosen.storage, mlflow_uri="none")).storage)
     folder = chosen.folder or Path(tempfile.mkdtemp(prefix="uapfp-served-")) / "it"
     if folder.exists():

@@ -32,6 +32,7 @@ from uapfp_dist.verification.page import as_text, metrics_of, write_verdict
 from uapfp_dist.verification.verify import (
     Case,
     Spread,
+    Stopped,
     load_suspects,
     made_elsewhere,
     replay,
@@ -77,6 +78,11 @@ def job() -> None:
     out = (chosen.out or Path("verification")).expanduser().resolve()
     print(f"kit {kit.digest}", flush=True)
     if chosen.replay:
+        if chosen.alpha is not None or chosen.suspects or chosen.suspect.at:
+            raise UserError(
+                "replay: expected no --alpha, --at or --suspects beside it: a transcript says who was asked, and at "
+                "which alpha it was to be judged; leave them out"
+            )
         cases = replay(kit, chosen.replay)
         if note := made_elsewhere(cases):
             print(f"note: {printable(note)}", flush=True)
@@ -107,7 +113,7 @@ def _on_ray(address: str | None) -> Spread:
     settle_token(address)
     from uapfp_dist.cluster.spread import spread  # Ray takes seconds to import
 
-    return lambda task, suspects: spread(task, suspects, address)
+    return lambda task, suspects: spread(task, suspects, address, lambda why: Stopped(why, lost=True))
 
 
 def _record(uri: str | None, out: Path, kit: Kit, cases: Sequence[Case]) -> None:

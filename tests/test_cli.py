@@ -115,6 +115,8 @@ def test_an_unknown_name_lists_the_known_ones(
         (["--extraction.rounds", -1], ["rounds"]),
         (["--workers", -1], ["workers"]),
         (["--gpus-per-worker", "nan"], ["gpus-per-worker", "nan"]),
+        (["--gpus-per-worker", 1, "--workers", 0], ["workers", "GPU"]),
+        (["--preset", "digits", "--preset", "nosuch"], ["nosuch", "digits-large"]),
         (["--gpu-shares", "resnet18"], ["gpu-shares", "NAME=SHARE", "'resnet18'"]),
         (["--gpu-shares", "resnet18=0.5", "A=0"], ["gpu-shares", "above 0", "'A=0'"]),
         (["--gpu-shares", "A=much"], ["gpu-shares", "'A=much'"]),

@@ -19,6 +19,19 @@ ASKED = MODELS - 2
 """The two other victims are robbed, not asked."""
 
 
+def test_the_report_file_has_every_documented_key(serial: dict[str, Any]) -> None:
+    """As the README lists them: others read it."""
+    assert {"preset", "seed", "wall_seconds", "stage_seconds", "workers_busy", "failures", "environment"} <= set(serial)
+    assert set(serial["models"]) == {"trained", "reused", "failed"}
+    assert 0.0 <= serial["victim"]["accuracy"] <= 1.0
+    assert {"xi", "fooling_rate", "fooling_rate_clipped"} <= set(serial["uap"])
+    assert {"alpha", "conformal", "t_test"} <= set(serial["false_accusation"])
+    assert "conformal" in serial["power"]
+    assert serial["unique_queries_per_suspect"] > 0
+    for verdict in serial["verdicts"]:
+        assert {"model", "role", "similarity", "p_value", "claim", "decided_by"} <= set(verdict)
+
+
 def test_one_worker(lab: Lab, serial: dict[str, Any], tmp_path: Path) -> None:
     with lab.job(tmp_path, "--workers", "1") as running:
         report = running.finish()

@@ -19,6 +19,7 @@ from owners_net import make
 from safetensors.torch import save_file
 from system import ROOT, bench_on, tiny
 from torch import Tensor
+from toy_kit import toy_kit
 
 from uapfp_dist.config import Config
 from uapfp_dist.errors import UserError
@@ -596,6 +597,19 @@ def test_the_job_refuses_in_one_line(
     assert err[0].startswith("enroll: error: ")
     assert word in err[0]
     assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_another_enrolments_kit_is_seen_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not after an hour of it, when the new one is to be written there."""
+    save_kit(toy_kit(), tmp_path / "kit")
+    monkeypatch.syspath_prepend(str(ROOT / "jobs"))
+    enroll = importlib.import_module("enroll")
+    chosen = enroll.parse(["--out", str(tmp_path / "kit"), "--storage", str(tmp_path / "s"), "--workers", "0"])
+    with pytest.raises(UserError, match="the kit of another enrolment"):
+        enroll.run(chosen)
+    assert not list((tmp_path).rglob("model/*"))
 
 
 def test_the_jobs_configuration_is_the_presets(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,6 +116,9 @@ def test_every_modification_stands_beside_its_unmodified_model(shown: Shown) -> 
         mine = table[table["role"] == role]
         assert expected - ({"unmodified"} if role == "victim" else set()) <= set(mine["modification"]), role
         assert mine["accuracy"].between(0, 1).all()
+        assert mine["accuracy_before"].between(0, 1).all()
+        same = mine[mine["modification"] == "unmodified"]
+        assert (same["accuracy"] == same["accuracy_before"]).all()
     stops = pd.read_csv(shown.folder / "tables" / "adversarial.csv")
     assert set(stops["iterations"]) == {0, 1, 2}
     assert set(stops["labels"]) == {"own", "true"}

@@ -15,7 +15,7 @@ from uapfp_dist.cluster import arbiter as module
 from uapfp_dist.cluster import central, sweep
 from uapfp_dist.cluster.arbiter import MOST_LIVES, RayArbiter, _Actor
 from uapfp_dist.cluster.sweep import RayRecorder
-from uapfp_dist.errors import UserError
+from uapfp_dist.errors import MismatchError, UserError
 from uapfp_dist.pipeline.plan import Plan
 from uapfp_dist.pipeline.report import Report
 from uapfp_dist.progress import Progress
@@ -180,7 +180,7 @@ def test_the_end_outlives_a_dead_actor(error: Exception, digits_plan: Plan, fake
     assert "the arbiter died while it showed the report" in arbiter.publish()
     arbiter.close("FINISHED")
     fake = fakes(finish=[error], publish=[error], close=[error])
-    recorder = RayRecorder([], "nowhere", NullTracker)
+    recorder = RayRecorder([], "nowhere", "no mark", NullTracker)
     recorder.begin({}, {})
     assert recorder.finish({}, {}) == {}
     assert fake.made == 2
@@ -195,7 +195,7 @@ def test_central_actors_stand_beside_the_driver(digits_plan: Plan, fakes: Callab
     place = fake.options.pop("scheduling_strategy")
     assert (place.node_id, place.soft) == (DRIVERS_NODE, True)
     assert fake.options["num_cpus"] == 0
-    RayRecorder([], "nowhere", NullTracker)
+    RayRecorder([], "nowhere", "no mark", NullTracker)
     assert fake.options["scheduling_strategy"].node_id == DRIVERS_NODE
 
 
@@ -210,6 +210,19 @@ def test_the_actor_proves_that_it_sees_the_drivers_storage(
     assert isinstance(error, UserError)
     assert "expected the driver's files here" in str(error)
     assert "\n" not in str(error)
+
+
+def test_a_grids_processes_prove_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A blind node would look for answers where there are none, and call every cell failed."""
+    monkeypatch.setattr("uapfp_dist.store.SIGHT_SECONDS", 0.0)
+    ours, theirs = (Store(str(tmp_path / name)) for name in ("ours", "theirs"))
+    mark = ours.leave_mark()
+    trial = object.__new__(sweep._Trial)
+    trial.setup({"cell": "c"}, {}, ours.url, mark, None)
+    with pytest.raises(MismatchError, match=r"node .*expected the driver's files here"):
+        trial.setup({"cell": "c"}, {}, theirs.url, mark, None)
+    error = sweep._Actor([], theirs.url, mark, NullTracker).call("begin", {}, {})
+    assert isinstance(error, UserError)
 
 
 def test_judging_takes_the_cpus_of_its_own_node(digits_plan: Plan, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from system import ROOT, Family, environment, free_ports, wait_until
 from toy_kit import WIDTH, answers_of, honest, toy_kit, trained
 
+from uapfp_dist.errors import UserError
 from uapfp_dist.store import Store
 from uapfp_dist.suspects import SuspectConfig
 from uapfp_dist.verification.asking import Asking
@@ -78,6 +79,20 @@ def test_a_toy(stolen: bool, output: str, claim: str, tmp_path: Path) -> None:
     local = torch.eye(10)[local.argmax(1)] if output == "label" else local
     assert (case.probabilities - local).abs().max() < 1e-6
     assert case.verdict.claim == claim
+
+
+def test_no_code_that_a_kit_names_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless the command names it too."""
+    kit = toy_kit("uap")
+    row = next(r for r in kit.info["models"] if r["part"] == "test" and r["group"] == "piracy")
+    monkeypatch.setitem(row, "architecture", "no_such_module:make")
+    monkeypatch.setattr(job, "load_kit", lambda path: kit)
+    monkeypatch.setattr(sys, "argv", ["serve.py", "--storage", str(tmp_path)])
+    with pytest.raises(UserError, match="would be imported and run"):
+        job.job()
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--architecture", "no_such_module:make"])
+    with pytest.raises(UserError, match="expected the configuration"):
+        job.job()
 
 
 @pytest.mark.heavy

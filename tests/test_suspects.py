@@ -35,6 +35,7 @@ from uapfp_dist.suspects import (
     load_classes,
     open_suspect,
 )
+from uapfp_dist.suspects.python import CallableSuspect
 from uapfp_dist.suspects.wire import Endpoint
 
 NAMES = tuple("abcde")
@@ -279,6 +280,43 @@ def test_secrets_stay_out_of_files(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hush" not in str(caught.value)
     with pytest.raises(UserError, match="not set"):
         open_suspect(SuspectConfig(at="http://h", headers={"A": "env:NO_SUCH_VARIABLE"}), SHAPE, 10)
+
+
+@pytest.mark.parametrize("status", [200, 307, 401])
+def test_an_endpoint_that_says_a_secret_back_puts_it_nowhere(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither as an answer nor in what stopped it; both are written down."""
+    monkeypatch.setenv("MY_TOKEN", "Bearer hush-hush-1")
+
+    def echo(exchange: Exchange) -> bool:
+        said = f"{exchange.handler.headers['Authorization']} and {exchange.handler.path}"
+        body = json.dumps({"predictions": [said] * len(exchange.images)}).encode()
+        exchange.send(status, body, {"Location": f"http://x/{said}"})
+        return True
+
+    with serving(serve(trained(0)), echo) as endpoint:
+        at = f"{endpoint.url}/invocations?key=whisper-2"
+        suspect = open_suspect(SuspectConfig(at=at, headers={"Authorization": "env:MY_TOKEN"}), SHAPE, 10)
+        try:
+            said = json.dumps(suspect.ask(IMAGES, 5.0))
+        except UserError as error:
+            said = str(error)
+    assert "***" in said
+    assert "hush" not in said
+    assert "whisper" not in said
+
+
+def test_a_function_may_answer_in_numpys_numbers() -> None:
+    """They are written down as any other."""
+    suspect = CallableSuspect(lambda images: [[np.float32(0.5), np.int64(1)]] * len(images), InputForm())
+    assert json.loads(json.dumps(suspect.ask(IMAGES[:2], 5.0))) == [[0.5, 1]] * 2
+
+
+def test_a_list_of_classes_numbers_them_in_texts_too() -> None:
+    """Where the kit's classes are digits, as MNIST's are: `3`, `"3"` and a record's key are the same place."""
+    form = OutputForm("label", ("0", "1", "2"), ["2", "0", "1"])
+    read = form.read([1, "1", {"label": "1"}])
+    assert not read.problems
+    assert read.probabilities.argmax(1).tolist() == [0, 0, 0]
 
 
 def test_another_file_of_that_name_is_another_suspect(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 import hashlib
 import importlib.util
 import json
+import math
+import os
 import re
 import shutil
 import subprocess
@@ -17,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 from faulty_server import Endpoint, Exchange, serving
-from system import ROOT, environment
+from system import ROOT, environment, wait_until
 from toy_kit import answers_of, honest, serve, toy_kit, trained
 
 import uapfp_dist
@@ -28,7 +30,15 @@ from uapfp_dist.verification.asking import Asking
 from uapfp_dist.verification.kit import save_kit
 from uapfp_dist.verification.page import as_json, as_text, metrics_of, write_verdict
 from uapfp_dist.verification.schema import SCHEMA
-from uapfp_dist.verification.verify import Case, load_suspects, made_elsewhere, replay, transcript_path, verify
+from uapfp_dist.verification.verify import (
+    Case,
+    Stopped,
+    load_suspects,
+    made_elsewhere,
+    replay,
+    transcript_path,
+    verify,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -105,7 +115,7 @@ def test_confidences_that_are_no_numbers_accuse_nobody(tmp_path: Path) -> None:
     assert "not a finite number" in " ".join(case.verdict.findings)
 
 
-def test_a_process_that_is_killed_resumes(tmp_path: Path) -> None:
+def test_a_verification_that_was_given_up_resumes(tmp_path: Path) -> None:
     """Nothing lost, nothing asked twice but what was on its way, the same verdict."""
     stop = {"at": 3}
 
@@ -124,6 +134,60 @@ def test_a_process_that_is_killed_resumes(tmp_path: Path) -> None:
     assert case.verdict == plain.verdict
     assert case.ledger.queries == images
     assert images - plain.ledger.queries <= 16
+
+
+def test_a_process_that_is_killed_resumes(tmp_path: Path) -> None:
+    """With SIGKILL, in the middle of a request: the same verdict, and the ledger is what the server counted."""
+    kit, held = toy_kit(), {"is": True}
+    save_kit(kit, tmp_path / "kit")
+
+    def holds(exchange: Exchange) -> bool:
+        return held["is"] and exchange.number == 4 and faults.hanging(exchange)
+
+    with serving(serve(trained(0)), holds) as endpoint:
+        where = ("--kit", str(tmp_path / "kit"), "--at", endpoint.url, "--name", "s", "--out", str(tmp_path / "out"))
+        command = [sys.executable, str(ROOT / "jobs" / "verify.py"), *where, "--no-track"]
+        with subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as running:
+            wait_until(lambda: endpoint.requests == 4, 60.0, "the fourth request")
+            running.kill()
+        held["is"] = False
+        done = subprocess.run(command, env=environment(), capture_output=True, timeout=60, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+        (case,) = replay(kit, [transcript_path(tmp_path / "out", "s")])
+        assert case.ledger.queries == endpoint.images
+    with serving(serve(trained(0))) as endpoint:
+        assert judged(endpoint, tmp_path / "plain").verdict == case.verdict
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0, 5.0, math.nan])
+def test_an_alpha_that_is_no_rate_is_told_before_anything_is_sent(alpha: float, tmp_path: Path) -> None:
+    """The transcript would hold it for good."""
+    with serving(serve(trained(0))) as endpoint, pytest.raises(UserError, match="between 0 and 1"):
+        verify(toy_kit(), [SuspectConfig(at=endpoint.url, name="s")], tmp_path, alpha=alpha)
+    assert endpoint.requests == 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_answers_that_would_fill_the_memory_are_not_kept(tmp_path: Path) -> None:
+    """A megabyte of empty lists for a single image passes as JSON."""
+    lies = serving(lambda images: [[[]] * 200_000] * len(images))
+    with lies as endpoint, pytest.raises(UserError, match="characters to one image"):
+        judged(endpoint, tmp_path, how=Asking(tries=2, batch_size=1))
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 10_000
+
+
+def test_who_is_lost_while_asking_holds_up_nobody(tmp_path: Path) -> None:
+    """A worker that an endless file killed can note nothing: whoever waited for it does."""
+
+    def dies(task: Any, suspects: Any) -> Any:
+        return [Stopped("its worker was lost", lost=True) if s.name == "big" else task(s) for s in suspects]
+
+    with serving(serve(trained(0))) as good, serving(serve(trained(0))) as big:
+        configs = [SuspectConfig(at=e.url, name=n) for n, e in (("good", good), ("big", big))]
+        cases = verify(toy_kit(), configs, tmp_path, alpha=0.2, spread=dies)
+        assert [case.verdict.claim for case in cases] == ["piracy", "inconclusive"]
+        assert "its worker was lost" in cases[1].stopped
+        assert [case.verdict.claim for case in verify(toy_kit(), configs, tmp_path, alpha=0.2)] == ["piracy", "piracy"]
 
 
 def test_a_replay_gives_the_same_bits_from_the_transcript_alone(tmp_path: Path) -> None:
@@ -537,6 +601,8 @@ def test_a_list_of_suspects(tmp_path: Path) -> None:
     found = load_suspects(path)
     assert [(s.at, s.output) for s in found] == [("http://a", "probabilities"), ("m.onnx", "logits")]
     assert found[0].classes == tmp_path / "c.json"
+    (tmp_path / "m.onnx").touch()
+    assert load_suspects(path)[1].at == str(tmp_path / "m.onnx")
     for text, said in (
         ('[{"url": 1}]', "unknown field 'url'"),
         ("3", "JSON list"),
@@ -566,6 +632,8 @@ def test_the_job_refuses_what_makes_no_sense(tmp_path: Path, monkeypatch: pytest
         job_of(monkeypatch, *kit)
     with pytest.raises(UserError, match="expected a file"):
         job_of(monkeypatch, *kit, "--replay", str(tmp_path / "nothing"))
+    with pytest.raises(UserError, match="expected no --alpha"):
+        job_of(monkeypatch, *kit, "--replay", str(tmp_path / "nothing"), "--alpha", "0.01")
     with pytest.raises(UserError, match="at least 1"):
         job_of(monkeypatch, *kit, "--at", "test_verify:thief", "--max-queries", "0", "--out", str(tmp_path / "out"))
 
@@ -633,13 +701,18 @@ def test_the_job_judges_the_others_and_says_who_is_missing(
     assert [suspect["claim"] for suspect in found] == ["piracy", "piracy"]
 
 
+def deadly(images: np.ndarray) -> list[list[float]]:
+    """Takes the process with it that asks, as a file does that needs more memory than there is."""
+    os._exit(1)
+
+
 @pytest.mark.slow
 def test_the_job_on_ray_into_mlflow(tmp_path: Path) -> None:
-    """Two suspects at once; the run holds verdict, page and transcripts."""
+    """Three suspects at once, one of which kills whoever asks it; the run holds verdict, page and transcripts."""
     import mlflow
 
     save_kit(toy_kit("uap"), tmp_path / "kit")
-    rows = [{"at": "test_verify:thief", "name": "thief"}, {"at": "test_verify:noisy", "name": "noisy"}]
+    rows = [{"at": f"test_verify:{name}", "name": name} for name in ("thief", "deadly", "noisy")]
     (tmp_path / "s.json").write_text(json.dumps(rows))
     out = tmp_path / "out"
     where = (
@@ -655,7 +728,8 @@ def test_the_job_on_ray_into_mlflow(tmp_path: Path) -> None:
     variables = environment(PYTHONPATH=str(ROOT / "tests"))
     command = [sys.executable, str(ROOT / "jobs" / "verify.py"), *where]
     done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 2, done.stderr
+    assert "1 of 3 suspects could not be asked to the end: deadly (its worker was lost" in done.stderr
     assert "thief: piracy" in done.stdout
     assert "noisy: inconclusive" in done.stdout
     client = mlflow.MlflowClient(f"sqlite:///{out}/mlflow.db")

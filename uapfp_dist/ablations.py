@@ -131,12 +131,13 @@ class Sweep:
         make_tracker: Callable[[], Tracker] = partial(tracker_at, self._places)
         with session(self._surroundings.address) as machine:
             context = self._prepare(lambda: self._pool(machine))
-            recorder = RayRecorder(self._cells, self._places.storage, make_tracker)
+            storage, mark = self._places.storage, self._store.leave_mark()
+            recorder = RayRecorder(self._cells, storage, mark, make_tracker)
             with closing(recorder.close):
                 self._tell(recorder.begin(*self._begun))
                 experiment = self._experiment()
                 workers = self._surroundings.workers
-                died = tune_trials(self._cells, self._places.storage, recorder, experiment, workers, self._progress)
+                died = tune_trials(self._cells, storage, mark, recorder, experiment, workers, self._progress)
                 body = recorder.finish(died, context)
                 self._tell(recorder.publish())
                 return body

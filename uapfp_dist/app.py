@@ -272,7 +272,8 @@ def check_numbers(s: Surroundings) -> None:
         raise UserError(f"workers: expected 0 (no Ray) or more, got {s.workers}; leave it out for one per CPU or GPU")
     if s.gpus_per_worker is not None and not s.gpus_per_worker >= 0:
         raise UserError(f"gpus-per-worker: expected 0 (CPU) or a share of a GPU, got {s.gpus_per_worker:g}")
-    gpu_shares(s)
+    if (gpu_shares(s) or s.gpus_per_worker) and s.workers == 0:
+        raise UserError("workers: expected 1 or more with shares of GPUs, got 0, which is this process; leave one out")
     if s.spec_timeout is not None and not s.spec_timeout > 0:
         raise UserError(f"spec-timeout: expected seconds above 0, got {s.spec_timeout:g}")
 

@@ -356,6 +356,8 @@ def _torchvision_zoo(epochs: float, homologous_margin: float, piracy_margin: flo
     )
 
 
+ALL_FORMATS = ("prob", "top3", "hard")
+"""What suspects are asked for on the paper's data sets."""
 PRESETS: dict[str, Config] = {
     "digits": Config(
         fingerprint=_DIGITS_FINGERPRINT,
@@ -390,7 +392,7 @@ PRESETS: dict[str, Config] = {
         ),
         extraction=ExtractionConfig(budget=0.8, natural_share=0.7),
         fingerprint=FingerprintConfig(n_points=100, n_views=50),
-        verdict=VerdictConfig(formats=("prob", "top3", "hard")),
+        verdict=VerdictConfig(formats=ALL_FORMATS),
         modifications=_modifications(3, 120),
         studies=_studies(5, SubspaceConfig(n_uaps=64, passes=5), n_trajectories=2, n_overlap=2),
     ),
@@ -409,7 +411,7 @@ PRESETS: dict[str, Config] = {
         ),
         extraction=ExtractionConfig(budget=0.8, natural_share=0.7),
         fingerprint=FingerprintConfig(n_points=100, n_views=200),
-        verdict=VerdictConfig(n_calibrate=39, pool=20),
+        verdict=VerdictConfig(n_calibrate=39, pool=20, formats=ALL_FORMATS),
         modifications=_modifications(12, 270),
         studies=_studies(20, SubspaceConfig(), n_trajectories=20, n_overlap=10),
     ),
@@ -429,6 +431,7 @@ PRESETS: dict[str, Config] = {
         ),
         extraction=ExtractionConfig(budget=0.8, natural_share=0.7),
         fingerprint=FingerprintConfig(n_points=100, n_views=50),
+        verdict=VerdictConfig(formats=ALL_FORMATS),
         modifications=_modifications(3, 120),
         studies=_studies(5, SubspaceConfig(n_uaps=64, passes=5), n_trajectories=2, n_overlap=2),
     ),
@@ -437,7 +440,7 @@ PRESETS: dict[str, Config] = {
         zoo=_torchvision_zoo(epochs=60.0, homologous_margin=0.05, piracy_margin=0.2),
         extraction=ExtractionConfig(budget=0.8, natural_share=0.7),
         fingerprint=FingerprintConfig(n_points=100, n_views=200),
-        verdict=VerdictConfig(pool=20),
+        verdict=VerdictConfig(pool=20, formats=ALL_FORMATS),
         modifications=replace(_modifications(8, 270), distill_to="googlenet"),
         studies=_studies(10, SubspaceConfig(), n_trajectories=4, n_overlap=4),
     ),
@@ -457,6 +460,7 @@ PRESETS: dict[str, Config] = {
         ),
         extraction=ExtractionConfig(budget=0.9, natural_share=0.7),
         fingerprint=FingerprintConfig(n_points=100, n_views=20, max_natural=300),
+        verdict=VerdictConfig(formats=ALL_FORMATS),
         modifications=_modifications(3, 120),
         studies=_studies(5, SubspaceConfig(n_uaps=64, passes=5), n_trajectories=2, n_overlap=2),
     ),
@@ -465,7 +469,7 @@ PRESETS: dict[str, Config] = {
         zoo=_torchvision_zoo(epochs=60.0, homologous_margin=0.1, piracy_margin=0.45),
         extraction=ExtractionConfig(budget=0.8, natural_share=0.7),
         fingerprint=FingerprintConfig(n_points=100, n_views=200),
-        verdict=VerdictConfig(pool=20),
+        verdict=VerdictConfig(pool=20, formats=ALL_FORMATS),
         modifications=replace(_modifications(4, 270), distill_to="googlenet"),
         studies=_studies(10, SubspaceConfig(n_uaps=256), n_trajectories=4, n_overlap=4),
     ),
@@ -475,12 +479,13 @@ PRESETS: dict[str, Config] = {
 
 def preset_named(arguments: Sequence[str]) -> str:
     """The preset that a command line names, which the other options start from; the first look where it names none."""
+    found = "digits"
     for i, argument in enumerate(arguments):
         if argument == "--preset" and i + 1 < len(arguments):
-            return arguments[i + 1]
+            found = arguments[i + 1]
         if argument.startswith("--preset="):
-            return argument.split("=", 1)[1]
-    return "digits"
+            found = argument.split("=", 1)[1]
+    return found  # the last one counts, as of any option
 
 
 def preset(name: str) -> Config:

@@ -2,6 +2,7 @@
 a few lines every few seconds in a log file, and the same as numbers for whoever listens.
 """
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -23,6 +24,8 @@ SHOWN_WORKERS = 4
 SHOWN_LINES = 4
 """Of a failure's traceback, the last ones."""
 
+MODELS = ("zoo", "modifications")
+"""Stages whose specs are models."""
 InWork = Sequence[tuple[str, Spec, float]]
 """(worker, its spec, seconds it has been at it)."""
 Listener = Callable[[dict[str, float], int], None]
@@ -166,18 +169,23 @@ class Progress:
     def _show(self, text: str) -> None:
         elapsed = tqdm.format_interval(time.monotonic() - self._begun)
         line = f"[{elapsed}] {text}"
-        self.out.write(f"\r\x1b[K{line[:150]}" if self._terminal else f"{line}\n")
+        width = shutil.get_terminal_size().columns - 1  # a second row would stay behind
+        self.out.write(f"\r\x1b[K{line[:width]}" if self._terminal else f"{line}\n")
         self.out.flush()
 
     @property
     def failed(self) -> int:
         """Models that failed or were lost."""
-        return self._stages["zoo"].failed if "zoo" in self._stages else 0
+        return self.counts()["failed"]
 
     def counts(self) -> dict[str, int]:
-        """Models trained, reused and failed."""
-        zoo = self._stages.get("zoo", _Stage())
-        return {"trained": zoo.done, "reused": zoo.reused, "failed": zoo.failed}
+        """Models trained, reused and failed, modified ones and half-done extractions too."""
+        found = [self._stages[name] for name in MODELS if name in self._stages]
+        return {
+            "trained": sum(stage.done for stage in found),
+            "reused": sum(stage.reused for stage in found),
+            "failed": sum(stage.failed for stage in found),
+        }
 
     def numbers(self) -> dict[str, float]:
         """How things stand: `<stage>_done`, `_reused`, `_failed` and `_total`, workers, specs in work and waiting."""

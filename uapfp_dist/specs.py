@@ -12,7 +12,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
-SCIENCE_VERSION = 1
+SCIENCE_VERSION = 2
 """Part of every id. Raise it when a change of the science must not reuse artifacts of the code before it."""
 
 JUDGING_VERSION = 4

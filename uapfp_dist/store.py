@@ -4,6 +4,7 @@ A file is safetensors with a JSON header: no pickle, nothing in it can run. On a
 object store publishes a PUT whole by itself.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -38,6 +39,8 @@ PAUSES = (0.5, 20.0)
 """Seconds before the second try, and at most; doubled in between. The driver has had tries of its own by then."""
 NO = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 """A storage's answers that another try would not change."""
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+"""What a disk says that takes no more: another worker would hear the same."""
 FOLDERLESS = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oci", "oss"}
 """Object stores: folders need not be made. Asked to, drivers look for the bucket and make one if it is misspelt."""
 SIGHT_SECONDS = 5.0
@@ -218,7 +221,7 @@ class Store:
         ours = (path for pattern in ("*.tmp", "*/*.tmp") for path in root.glob(pattern) if TEMPORARY.search(path.name))
         removed = 0
         for path in ours:
-            with suppress(FileNotFoundError):  # its writer has renamed it meanwhile
+            with suppress(OSError):  # its writer has renamed it meanwhile, or it is somebody else's
                 if path.stat().st_mtime < before:
                     path.unlink()
                     removed += 1
@@ -237,7 +240,9 @@ class Store:
     def _publish(self, path: str, data: bytes) -> None:
         try:
             self._write(path, data)
-        except PermissionError as error:
+        except OSError as error:
+            if error.errno not in REFUSED and not isinstance(error, PermissionError):
+                raise
             why = error.strerror or error
             raise UserError(
                 f"storage {self.url}: expected a folder that can be written ({why}: {path}); choose --storage"

@@ -15,13 +15,13 @@ from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tun
 from ray.tune.experiment import Trial
 
 from uapfp_dist.cluster.central import DEATHS, central
-from uapfp_dist.errors import UserError
+from uapfp_dist.errors import MismatchError, UserError
 from uapfp_dist.pipeline.grid import Cell
 from uapfp_dist.pipeline.recorder import Recorder
 from uapfp_dist.pipeline.trials import Trials
 from uapfp_dist.progress import Progress
 from uapfp_dist.runtime import Tracker
-from uapfp_dist.store import Store
+from uapfp_dist.store import shared_store
 
 MAX_FAILURES = 3
 """Workers that may die over one trial."""
@@ -38,9 +38,13 @@ SETTINGS = {
 class _Trial(tune.Trainable):
     """One process with one thread that runs one cell after the other; the answers stay at hand."""
 
-    def setup(self, config: dict[str, Any], cells: dict[str, Cell], storage: str, recorder: Any) -> None:  # type: ignore[override]
+    def setup(self, config: dict[str, Any], cells: dict[str, Cell], storage: str, mark: str, recorder: Any) -> None:  # type: ignore[override]
         torch.set_num_threads(1)
-        self._cells, self._recorder, self._trials = cells, recorder, Trials(Store(storage))
+        try:
+            store = shared_store(storage, mark)
+        except MismatchError as error:
+            raise MismatchError(f"node {ray.util.get_node_ip_address()}: {error}") from error
+        self._cells, self._recorder, self._trials = cells, recorder, Trials(store)
         self._name: str = config["cell"]
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -58,8 +62,8 @@ class _Trial(tune.Trainable):
 class _Actor:
     """Runs the recorder; a user's error comes back as a value."""
 
-    def __init__(self, cells: Sequence[Cell], storage: str, tracker: Callable[[], Tracker]) -> None:
-        self._make = lambda: Recorder(cells, Store(storage), tracker())
+    def __init__(self, cells: Sequence[Cell], storage: str, mark: str, tracker: Callable[[], Tracker]) -> None:
+        self._make = lambda: Recorder(cells, shared_store(storage, mark), tracker())
         self._recorder: Recorder | None = None
 
     def call(self, name: str, *arguments: Any) -> Any:
@@ -82,12 +86,13 @@ class RayRecorder:
     Args:
         cells: the grid.
         storage: the store's URL.
+        mark: that the driver left there.
         tracker: makes the tracker, inside the actor.
     """
 
-    def __init__(self, cells: Sequence[Cell], storage: str, tracker: Callable[[], Tracker]) -> None:
+    def __init__(self, cells: Sequence[Cell], storage: str, mark: str, tracker: Callable[[], Tracker]) -> None:
         remote = central(_Actor)
-        self._make = lambda: remote.remote(cells, storage, tracker)
+        self._make = lambda: remote.remote(cells, storage, mark, tracker)
         self.actor: Any = self._make()
         self._begun: tuple[Any, ...] = ()
 
@@ -141,6 +146,7 @@ class RayRecorder:
 def tune_trials(
     cells: Sequence[Cell],
     storage: str,
+    mark: str,
     recorder: RayRecorder,
     experiment: str,
     workers: int | None,
@@ -151,6 +157,7 @@ def tune_trials(
     Args:
         cells: the grid.
         storage: the store's URL.
+        mark: that the driver left there; a node that does not see it runs nothing.
         recorder: told by the trials.
         experiment: absolute path of the folder of Tune's state; found again, it is resumed from.
         workers: trials at a time; None: as many as there are CPUs, also those that join later.
@@ -158,15 +165,21 @@ def tune_trials(
 
     Returns:
         Cell to what killed its trial, for those that died every time.
+
+    Raises:
+        UserError: a node sees another storage than the driver.
     """
     os.environ.update({key: value for key, value in SETTINGS.items() if key not in os.environ})
     named = {cell.name: cell for cell in cells}
-    work = tune.with_parameters(_Trial, cells=named, storage=storage, recorder=recorder.actor)
+    work = tune.with_parameters(_Trial, cells=named, storage=storage, mark=mark, recorder=recorder.actor)
     tuner = _tuner(tune.with_resources(work, {"cpu": 1}), list(named), experiment, workers)
     with _watched(recorder, progress):
         results = tuner.fit()
     ended = [results[i] for i in range(len(results))]
-    return {trial.config["cell"]: _cause(trial.error) for trial in ended if trial.error is not None and trial.config}
+    died = {trial.config["cell"]: _cause(trial.error) for trial in ended if trial.error is not None and trial.config}
+    if blind := [cause for cause in died.values() if MismatchError.__name__ in cause]:
+        raise UserError(blind[0].rpartition(f"{MismatchError.__name__}: ")[2])
+    return died
 
 
 def _tuner(trial: Any, names: list[str], experiment: str, workers: int | None) -> Tuner:

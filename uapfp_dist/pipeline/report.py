@@ -137,8 +137,7 @@ def remarks(areas: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) -> list[s
         equal = [
             f"{method} ({table['chosen'][group].mean:.2f})"
             for method, table in areas.items()
-            if method not in ("uap", "uap_paper", "uap_controls", "uap_weighted", "uap_ensemble")
-            and table["chosen"][group].mean >= ours - 0.005
+            if not (method == "uap" or method.startswith("uap_")) and table["chosen"][group].mean >= ours - 0.005
         ]
         if equal:
             found.append(f"against {group} these do as well as uap ({ours:.2f}) or better: {', '.join(equal)}")

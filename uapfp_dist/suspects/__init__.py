@@ -148,10 +148,13 @@ def described(config: SuspectConfig) -> dict[str, Any]:
     told: they tell it from another one.
     """
     local, query = config.protocol in LOCAL, urlsplit(config.at).query
-    file = Path(config.at).expanduser()
+    file, digest = Path(config.at).expanduser(), ""
+    if local:
+        with file.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
     return {
         "at": file.name if local else _public(config.at),
-        "file_sha256": hashlib.sha256(file.read_bytes()).hexdigest() if local else "",
+        "file_sha256": digest,
         "query": hashlib.sha256(query.encode()).hexdigest()[:8] if query else "",
         "width": config.width if config.protocol == "weights" else 0,
         "kind": config.protocol,

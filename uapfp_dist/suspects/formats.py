@@ -138,9 +138,11 @@ class OutputForm:
             if str(label) in self.classes:
                 return self.class_names.index(self.classes[str(label)])
             raise UnreadableError(f"expected one of the names given by --classes, got {_shown(label)}")
-        if isinstance(label, str) and label in self.class_names:
+        number = isinstance(label, str) and label.isascii() and label.isdigit() and len(label) < 9
+        # Who gives a list numbers classes by it, in a text too (a record's key); else a name may look like a number.
+        if isinstance(label, str) and label in self.class_names and not (number and self.classes):
             return self.class_names.index(label)
-        if isinstance(label, str) and label.isascii() and label.isdigit() and len(label) < 9:
+        if number:
             label = int(label)
         if isinstance(label, int) and not isinstance(label, bool) and 0 <= label < len(self.class_names):
             return self.class_names.index((self.classes or self.class_names)[label])

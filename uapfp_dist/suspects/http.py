@@ -51,7 +51,9 @@ class OipSuspect:
     def __init__(self, url: str, form: InputForm, headers: Mapping[str, str], tensor: str) -> None:
         self._endpoint, self._form, self._tensor = Endpoint(url, headers), form, tensor
         if not re.fullmatch(r".*/v2/models/[^/]+(/versions/[^/]+)?(/infer)?/?", self._endpoint.path):
-            raise UserError(f"suspect {url}: expected a path /v2/models/NAME, got {self._endpoint.path or 'none'}")
+            raise UserError(
+                f"suspect {self._endpoint.url}: expected a path /v2/models/NAME, got {self._endpoint.path or 'none'}"
+            )
         self._path = self._endpoint.path.rstrip("/").removesuffix("/infer") + "/infer"
 
     def ask(self, images: Tensor, timeout: float) -> list[Any]:

@@ -39,15 +39,22 @@ class CallableSuspect:
         except Exception as error:
             cause = (str(error).splitlines() or [""])[0]
             raise UserError(f"the function of the suspect raised {type(error).__name__}: {cause}; mend it") from error
-        if isinstance(found, Tensor):
-            found = found.detach().cpu().numpy()
-        answers = found.tolist() if isinstance(found, np.ndarray) else found
+        answers = _plain(found)
         if not isinstance(answers, list) or len(answers) != len(images):
             raise UserError(
                 f"suspect: expected one answer for each of {len(images)} images, got {type(found).__name__}"
                 f"{f' of {len(answers)}' if isinstance(answers, list) else ''}; mend the function"
             )
         return answers
+
+
+def _plain(found: Any) -> Any:
+    """Arrays and numpy's numbers, also inside lists, as Python's own: only those can be written down."""
+    if isinstance(found, list | tuple):
+        return [_plain(item) for item in found]
+    if isinstance(found, dict):
+        return {key: _plain(value) for key, value in found.items()}
+    return found.tolist() if isinstance(found, np.ndarray | np.generic | Tensor) else found
 
 
 def function_at(path: str) -> Callable[[np.ndarray], Any]:

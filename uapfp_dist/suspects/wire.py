@@ -26,6 +26,8 @@ AGAIN = (408, 425, 429, 500, 502, 503, 504)
 LEAST_BYTES, BYTES_PER_IMAGE = 1 << 20, 1 << 16
 """An answer may have the first and, for every image, the second: a thousand classes take 20 kB."""
 
+SHORTEST_SECRET = 8
+"""Characters: what is shorter may be part of an honest answer."""
 DEEPEST = 20
 """Lists and objects within one another in an answer."""
 
@@ -59,6 +61,9 @@ class Endpoint:
         self.path = parts.path
         self._query = f"?{parts.query}" if parts.query else ""
         self._headers = {name: _secret(name, value) for name, value in headers.items()}
+        private = [self._headers[name] for name, value in headers.items() if value.startswith("env:")]
+        parts_of_private = [part for text in (*private, parts.query) for part in re.split(r"[\s&=]+", text)]
+        self._private = [part for part in parts_of_private if len(part) >= SHORTEST_SECRET]
 
     def post(self, body: object, path: str, n_images: int, timeout: float) -> Any:
         """The JSON value that comes back.
@@ -82,7 +87,7 @@ class Endpoint:
             with contextlib.suppress(BrokenPipeError):
                 line.request("POST", path + self._query, data, {**headers, **self._headers})
             with line.getresponse() as response:
-                text = _read(response, LEAST_BYTES + BYTES_PER_IMAGE * n_images)
+                text = self._hidden(_read(response, LEAST_BYTES + BYTES_PER_IMAGE * n_images))
                 self._check(response, text, n_images)
         except (OSError, http.client.HTTPException, ValueError) as error:
             # A connection that is cut for being late looks like one that was lost, or like a shorter answer.
@@ -101,6 +106,12 @@ class Endpoint:
         if _deep(found):
             raise TransientError(f"an answer nested more than {DEEPEST} deep")
         return found
+
+    def _hidden(self, text: bytes) -> bytes:
+        """Without what is private, should the endpoint say it back: answers and errors go into files."""
+        for private in self._private:
+            text = text.replace(private.encode(), b"***")
+        return text
 
     def _connect(self, watch: "_Watch") -> http.client.HTTPConnection:
         context = ssl.create_default_context() if self._secure else None
@@ -153,7 +164,8 @@ class Endpoint:
         if status in AGAIN:
             raise TransientError(f"HTTP {status}", after=_seconds(response.getheader("Retry-After")))
         if 300 <= status < 400:
-            to = one_line((response.getheader("Location") or "nowhere").partition("?")[0])
+            to = (response.getheader("Location") or "nowhere").partition("?")[0]
+            to = one_line(self._hidden(to.encode()).decode(errors="replace"))
             raise UserError(
                 f"suspect {self.url}: expected answers, got a redirect to {to}; it is not followed: check that "
                 "host and name it yourself"

@@ -1,5 +1,6 @@
 """Ask a suspect what the kit wants to know: within a budget, at its pace, and never twice what is known already."""
 
+import json
 import time
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -71,7 +72,9 @@ def questions(wanted: Tensor, seed: int) -> tuple[list[int], list[int]]:
     return order, order[:: max(1, len(order) // N_REPEATS)][:N_REPEATS]
 
 
-def ask_all(suspect: Suspect, images: Tensor, wanted: Tensor, transcript: Transcript, how: Asking) -> None:
+def ask_all(
+    suspect: Suspect, images: Tensor, wanted: Tensor, transcript: Transcript, how: Asking, longest: int = 1 << 16
+) -> None:
     """Ask until the transcript holds an answer to every wanted image, and a second one to some if all goes well.
 
     A finished transcript stays as it is.
@@ -82,12 +85,13 @@ def ask_all(suspect: Suspect, images: Tensor, wanted: Tensor, transcript: Transc
         wanted: (W,) int64 indices of images that must be answered.
         transcript: what was asked before, in earlier runs too; everything is appended to it as it comes.
         how: at what pace, within what limits.
+        longest: characters of JSON that an answer to one image may have; a longer one is none.
 
     Raises:
         UserError: budget, time or patience at an end, or the suspect refuses; the transcript keeps what came.
     """
     if not transcript.finished:
-        _Errand(suspect, images, wanted, transcript, how).run()
+        _Errand(suspect, images, wanted, transcript, how, longest).run()
 
 
 @dataclass(frozen=True)
@@ -101,8 +105,11 @@ class _Request:
 class _Errand:
     """One thread decides, writes and counts; the others only wait for answers."""
 
-    def __init__(self, suspect: Suspect, images: Tensor, wanted: Tensor, transcript: Transcript, how: Asking) -> None:
+    def __init__(
+        self, suspect: Suspect, images: Tensor, wanted: Tensor, transcript: Transcript, how: Asking, longest: int
+    ) -> None:
         self._suspect, self._images, self._transcript, self._how = suspect, images, transcript, how
+        self._longest = longest
         ledger = Ledger(transcript.records)
         order, again = questions(wanted, how.seed)
         self._n_wanted = len(order)
@@ -111,7 +118,8 @@ class _Errand:
         self._again = deque(i for i in again if len(ledger.answers.get(i, ())) < 2)
         self._budget = 2 * len(order) + N_REPEATS if how.max_queries is None else how.max_queries
         self._left = self._budget - ledger.queries
-        self._size, self._largest = min(FIRST_BATCH, how.batch_size), how.batch_size
+        self._largest = how.batch_size if how.rate is None else min(how.batch_size, max(1, int(how.rate)))
+        self._size = min(FIRST_BATCH, self._largest)
         self._successes, self._successes_to_grow = 0, 1
         self._failures = 0
         self._not_before = time.monotonic()
@@ -180,7 +188,7 @@ class _Errand:
                 self._not_before = now + len(images) / self._how.rate
             # A request has its own deadline in the total one.
             timeout = max(min(self._how.timeout, self._deadline - now), 0.001)
-            future = _in_background(self._suspect, self._images[images], timeout)
+            future = _in_background(self._suspect, self._images[images], timeout, self._longest)
             self._running[future] = _Request(batch, images, queue)
 
     def _collect(self) -> None:
@@ -244,15 +252,31 @@ class _Errand:
         request.queue.extendleft(reversed(request.images))
 
 
-def _in_background(suspect: Suspect, images: Tensor, timeout: float) -> Future[list[Any]]:
+def _in_background(suspect: Suspect, images: Tensor, timeout: float, longest: int) -> Future[list[Any]]:
     """One request in a thread that dies with the process: whoever hangs holds up nobody."""
     future: Future[list[Any]] = Future()
 
     def run() -> None:
         try:
-            future.set_result(suspect.ask(images, timeout))
+            future.set_result(_storable(suspect.ask(images, timeout), longest))
         except BaseException as error:
             future.set_exception(error)
 
     Thread(target=run, daemon=True).start()
     return future
+
+
+def _storable(answers: list[Any], longest: int) -> list[Any]:
+    """The answers, if a transcript can hold them.
+
+    Raises:
+        TransientError: one is too long.
+        UserError: one is no JSON value.
+    """
+    try:
+        length = max((len(json.dumps(answer)) for answer in answers), default=0)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"suspect: expected numbers, texts, lists or objects as answers ({error}); mend it") from error
+    if length > longest:
+        raise TransientError(f"an answer of {length:,} characters to one image, at most {longest:,} are taken")
+    return answers

@@ -279,8 +279,8 @@ class _Case:
         if n_suspects > 1:
             said.append(f"Judged together with {n_suspects - 1} others (Holm): less is caught than alone.")
         said.append(
-            "Verdicts of other runs (another --out, --output, --max-queries, seed or alpha) are not corrected for: of "
-            "several, all must be told."
+            "Verdicts of other runs (another kit, --out, --output, --max-queries, seed or alpha) are not corrected "
+            "for: of several, all must be told."
         )
         if missing:
             said.append(f"Not calibrated against: {', '.join(missing)}.")

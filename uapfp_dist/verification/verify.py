@@ -27,6 +27,10 @@ from uapfp_dist.verification.kit import Kit
 from uapfp_dist.verification.sanity import examine
 from uapfp_dist.verification.transcript import MADE_BY, Ledger, Transcript, read_transcript, why_stopped
 
+LONGEST_ANSWER, LONGEST_PER_CLASS = 4096, 256
+"""An answer to one image may take the first and, for every class, the second, in characters of JSON: a name with its
+confidence fits several times. Transcripts are kept in memory, and liars may answer."""
+
 
 @dataclass(frozen=True)
 class Stopped:
@@ -36,6 +40,8 @@ class Stopped:
     """One line."""
     noted: bool = False
     """Its transcript says so and keeps what was answered: the others can be judged without it."""
+    lost: bool = False
+    """Whoever asked it is gone, and could note nothing."""
 
 
 Task = Callable[[SuspectConfig], Stopped | None]
@@ -106,7 +112,10 @@ def verify(
         raise UserError(
             f"suspects: expected one or more with different names, got {', '.join(names) or 'none'}; name them"
         )
-    most = max(most_suspects(kit, kit.alpha if alpha is None else alpha), 1)
+    alpha = kit.alpha if alpha is None else alpha
+    if not 0.0 < alpha < 1.0:
+        raise UserError(f"alpha: expected a rate between 0 and 1, got {alpha:g} (nothing was sent)")
+    most = max(most_suspects(kit, alpha), 1)
     if len(suspects) > most:
         raise UserError(
             f"suspects: this kit can decide at most {most} at once, got {len(suspects)}; enroll with --max-suspects "
@@ -118,8 +127,11 @@ def verify(
         opener(config, shape, kit.n_classes)  # what is wrong with one is told before another one is asked
     out.mkdir(parents=True, exist_ok=True)
     with _mark(out) as mark:
-        task = partial(_ask, kit, mark, asking, alpha, tuple(names), opener)
+        judged = {"names": names, "alpha": alpha}
+        task = partial(_ask, kit, mark, asking, judged, opener)
         stopped = (spread or _threads)(task, suspects)
+    lost = zip(suspects, stopped, strict=True)
+    stopped = [_note(kit, out, asking, judged, config, s) if s and s.lost else s for config, s in lost]
     failed = [(name, found) for name, found in zip(names, stopped, strict=True) if found]
     if len(failed) == len(names) or not all(found.noted for _, found in failed):
         name, first = min(failed, key=lambda entry: entry[1].noted)
@@ -202,8 +214,7 @@ def _ask(
     kit: Kit,
     mark: Path,
     asking: Asking,
-    alpha: float | None,
-    names: tuple[str, ...],
+    judged: dict[str, Any],
     opener: Opener,
     config: SuspectConfig,
 ) -> Stopped | None:
@@ -212,17 +223,11 @@ def _ask(
     try:
         if not mark.exists():
             raise UserError(f"out: expected {out} to be one folder on all machines, it is another one here; share it")
-        suspect = opener(config, shape, kit.n_classes)
-        begin = {
-            "kit": kit.digest,
-            "suspect": {"name": config.called, **described(config), "classes": load_classes(config.classes)},
-            "judged": {"names": list(names), "alpha": kit.alpha if alpha is None else alpha},
-            "seed": asking.seed,
-            "max_queries": asking.max_queries,
-        }
-        transcript = Transcript(transcript_path(out, config.called), begin)
+        transcript = _transcript(kit, out, asking, judged, config)
         try:
-            ask_all(suspect, kit.images, _wanted(kit, transcript.begin), transcript, asking)
+            suspect = opener(config, shape, kit.n_classes)
+            longest = LONGEST_ANSWER + LONGEST_PER_CLASS * kit.n_classes
+            ask_all(suspect, kit.images, _wanted(kit, transcript.begin), transcript, asking, longest)
         except Exception as error:
             why = _cause(error, config)
             transcript.stopped(why)
@@ -232,6 +237,32 @@ def _ask(
     except Exception as error:
         return Stopped(_cause(error, config))
     return None
+
+
+def _transcript(kit: Kit, out: Path, asking: Asking, judged: dict[str, Any], config: SuspectConfig) -> Transcript:
+    begin = {
+        "kit": kit.digest,
+        "suspect": {"name": config.called, **described(config), "classes": load_classes(config.classes)},
+        "judged": judged,
+        "seed": asking.seed,
+        "max_queries": asking.max_queries,
+    }
+    return Transcript(transcript_path(out, config.called), begin)
+
+
+def _note(
+    kit: Kit, out: Path, asking: Asking, judged: dict[str, Any], config: SuspectConfig, stopped: Stopped
+) -> Stopped:
+    """In its transcript, for who was lost while asking it."""
+    try:
+        transcript = _transcript(kit, out, asking, judged, config)
+    except UserError as error:
+        return Stopped(str(error))
+    try:
+        transcript.stopped(stopped.why)
+    finally:
+        transcript.close()
+    return Stopped(stopped.why, noted=True)
 
 
 def _cause(error: Exception, config: SuspectConfig) -> str:
@@ -312,7 +343,7 @@ def _slug(name: str) -> str:
 
 
 def load_suspects(path: Path) -> list[SuspectConfig]:
-    """Suspects from a JSON file: a list of objects with the fields of SuspectConfig.
+    """Suspects from a JSON file: a list of objects with the fields of SuspectConfig, files named as seen from there.
 
     Raises:
         UserError: no such file, or something else in it.
@@ -326,7 +357,9 @@ def load_suspects(path: Path) -> list[SuspectConfig]:
             if unknown:
                 raise UserError(f"suspects: unknown field {unknown[0]!r} in {path}; known: {', '.join(sorted(known))}")
             classes = path.parent / row["classes"] if row.get("classes") else None
-            found.append(SuspectConfig(**{**row, "classes": classes}))
+            beside = path.parent / row["at"] if isinstance(row.get("at"), str) else path
+            at = {"at": str(beside)} if beside != path and beside.is_file() else {}
+            found.append(SuspectConfig(**{**row, **at, "classes": classes}))
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
         raise UserError(f"suspects: expected a JSON list of objects in {path} ({error}); write one") from error
     return found

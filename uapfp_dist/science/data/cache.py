@@ -4,7 +4,6 @@ The folder is `$UAPFP_CACHE`, else `$XDG_CACHE_HOME/uapfp_dist`, else `~/.cache/
 time; where it cannot be written, images are decoded at every start.
 """
 
-import fcntl
 import hashlib
 import os
 import uuid
@@ -52,7 +51,10 @@ def decoded(name: str, files: Sequence[Path], decode: Callable[[], Tensor]) -> T
     except OSError:
         return decode()
     with lock:
-        with suppress(OSError):  # some network file systems know no locks: then several may decode, none is hurt
+        # Windows and some network file systems know no such locks: then several may decode, none is hurt.
+        with suppress(OSError, ImportError):
+            import fcntl
+
             fcntl.flock(lock, fcntl.LOCK_EX)
         if (found := _mapped(path, len(files))) is not None:
             return found

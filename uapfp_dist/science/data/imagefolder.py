@@ -41,7 +41,7 @@ def load_imagefolder(data_root: Path | None, n_classes: int | None = None) -> Da
 def _scan(folder: Path) -> ImageFolder:
     try:
         return ImageFolder(str(folder))
-    except FileNotFoundError as error:
+    except OSError as error:
         cause = str(error).splitlines()[0]
         raise UserError(f"{NAME}: {LAYOUT}, in {folder} found none ({cause}); pass --data-root FOLDER") from error
 

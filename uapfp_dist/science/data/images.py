@@ -57,7 +57,7 @@ def open_image(name: str, path: Path) -> Image.Image:
     """
     try:
         return Image.open(path)
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
         raise UserError(f"{name}: cannot read the image {path} ({error}); repair or remove it") from error
 
 
