@@ -1,5 +1,7 @@
 """Suspects that MLflow's scoring server really serves: toy nets, and models of a digits kit."""
 
+import json
+import re
 import subprocess
 import sys
 import urllib.request
@@ -11,13 +13,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from system import ROOT, Family, environment, free_ports, wait_until
+from system import ROOT, Family, Lab, environment, flags, free_ports, tiny, wait_until
 from toy_kit import WIDTH, answers_of, honest, toy_kit, trained
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.store import Store
 from uapfp_dist.suspects import SuspectConfig
-from uapfp_dist.verification.asking import Asking
+from uapfp_dist.verification.asking import N_REPEATS, Asking
 from uapfp_dist.verification.kit import Kit, load_kit
 from uapfp_dist.verification.verify import Case, verify
 
@@ -36,14 +38,21 @@ def served(net: dict[str, Any], weights: dict[str, Any], output: str, folder: Pa
     """(URL, file of counts) of a net behind `mlflow models serve`."""
     model = job.package(net, weights, output, folder)
     (port,) = free_ports(1)
-    log = (folder / "log").open("wb")
-    process = subprocess.Popen(job.command(model, port), env=environment(), stdout=log, stderr=log)
+    with answering(job.command(model, port), port, folder / "log") as url:
+        yield url, folder / "counts"
+
+
+@contextmanager
+def answering(command: list[str], port: int, log_path: Path) -> Iterator[str]:
+    """URL of a server that `command` starts, once it answers; it ends with the block."""
+    log = log_path.open("wb")
+    process = subprocess.Popen(command, env=environment(), stdout=log, stderr=log)
     server = Family(process)
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def answers() -> bool:
         server.look()
-        assert process.poll() is None, (folder / "log").read_text()[-2000:]
+        assert process.poll() is None, log_path.read_text()[-2000:]
         try:
             with direct.open(f"http://127.0.0.1:{port}/ping", timeout=5) as response:
                 return bool(response.status == 200)
@@ -52,7 +61,7 @@ def served(net: dict[str, Any], weights: dict[str, Any], output: str, folder: Pa
 
     try:
         wait_until(answers, 120.0, "mlflow models serve to answer")
-        yield f"http://127.0.0.1:{port}", folder / "counts"
+        yield f"http://127.0.0.1:{port}"
     finally:
         server.end()
         log.close()
@@ -93,6 +102,38 @@ def test_no_code_that_a_kit_names_is_served(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(sys, "argv", [*sys.argv, "--architecture", "no_such_module:make"])
     with pytest.raises(UserError, match="expected the configuration"):
         job.job()
+
+
+@pytest.mark.slow
+def test_the_walk_of_the_readme(lab: Lab, tmp_path: Path) -> None:
+    """Enrol on Ray, serve a stolen model of that zoo, verify it by the digest: three commands, at the smallest size."""
+    kit, storage = str(tmp_path / "kit"), str(tmp_path / "s")
+    small = ("--alpha", "0.5", "--attacks", "cloudleak", "knockoff", "--labels", "hard", "--n-train", "2")
+    tests = ("--n-train-piracy", "1", "--n-test", "1", "--n-test-piracy", "1", "--workers", "2", *flags(tiny()))
+    said = jobs("enroll", "--out", kit, "--storage", storage, *small, *tests, RAY_TMPDIR=lab.ray_home)
+    assert re.search(r"to make: \d+ models \(0 are there\), about \d+ min on 2 workers", said)
+    assert said.index("to make: ") < said.index("learning the scorers")
+    digest = load_kit(kit).digest
+    assert f"digest: {digest}" in said
+    (port,) = free_ports(1)
+    serve = ("--kit", kit, "--storage", storage, "--port", str(port), "--folder", str(tmp_path / "served"))
+    with answering([sys.executable, str(ROOT / "jobs" / "serve.py"), *serve], port, tmp_path / "log") as url:
+        out = tmp_path / "verdict"
+        said = jobs("verify", "--kit", kit, "--expect", digest, "--at", url, "--name", "s", "--out", str(out))
+        (suspect,) = json.loads((out / "verdict.json").read_text())["suspects"]
+        sent = sum(map(int, (tmp_path / "served" / "counts").read_text().split()))
+    assert suspect["claim"] in ("piracy", "inconclusive")
+    assert f"s: {suspect['claim']}" in said
+    assert suspect["queries_sent"] == sent == suspect["queries"] + N_REPEATS
+    assert (out / "verdict.html").is_file()
+
+
+def jobs(name: str, *arguments: str, **variables: str) -> str:
+    """What a job said that went well."""
+    command = [sys.executable, str(ROOT / "jobs" / f"{name}.py"), *arguments]
+    done = subprocess.run(command, env=environment(**variables), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    return done.stdout + done.stderr
 
 
 @pytest.mark.heavy
