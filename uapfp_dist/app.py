@@ -203,6 +203,7 @@ def _on_ray(
         make_tracker: Callable[[], Tracker] = partial(tracker_at, places)
         arbiter = RayArbiter(plan, places.storage, store.leave_mark(), make_tracker, progress)
         with ray_pool(machine, s, places, store, plan.data, progress) as pool, closing(arbiter.close):
+            settings = {**settings, "cluster": f"{machine.cpus} CPUs, {machine.gpus:g} GPUs"}
             return evaluate(plan, store, pool, arbiter, progress, settings)
 
 

@@ -262,7 +262,7 @@ def _card(bench: Workbench, spec: ModelSpec, made: Made) -> ModelCard:
         steps=made.steps,
         train_digest=made.train_digest,
         seconds=0.0,
-        device=str(bench.device),
+        device=_named(bench.device),
         changes=tuple(about(change) for change in spec.changes),
         accuracy_before=before,
     )
@@ -277,3 +277,8 @@ def origin_name(spec: ModelSpec) -> str:
     if spec.extraction is not None:
         return f"{spec.extraction.attack}:{spec.extraction.labels}"
     return f"trained:{getattr(spec.root.origin, 'on', 'by its owner')}"
+
+
+def _named(device: torch.device) -> str:
+    """`cpu`, or a GPU by its maker's name: the driver, which reports, may have none."""
+    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)

@@ -73,7 +73,9 @@ def facts(report: Report, evidence: Evidence) -> dict[str, str]:
     """What was run, where, at what cost."""
     body = report.body
     models = body.get("models", {})
+    devices = sorted({str(card["device"]) for card in evidence.cards.values()})
     hardware = ", ".join(f"{key} {value}" for key, value in evidence.settings.items() if key != "data_note")
+    hardware += f"; models made on {', '.join(devices)}"
     return {
         "Summary": summary(body),
         "Setting": evidence.setting,
