@@ -4,12 +4,16 @@ import shutil
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pandas as pd
 import pytest
-from system import run_here, tiny
+from system import run_here, tiny, tiny_plan
 
 from uapfp_dist.config import Config, ModificationConfig, StudyConfig, check
+from uapfp_dist.pipeline.exhibits.evidence import Evidence
+from uapfp_dist.pipeline.exhibits.robustness import destroyed_models
 from uapfp_dist.pipeline.plan import Plan, make_plan
 from uapfp_dist.pipeline.report import Report
 from uapfp_dist.pipeline.workbench import read_answers, read_probe
@@ -122,6 +126,20 @@ def test_every_modification_stands_beside_its_unmodified_model(shown: Shown) -> 
     stops = pd.read_csv(shown.folder / "tables" / "adversarial.csv")
     assert set(stops["iterations"]) == {0, 1, 2}
     assert set(stops["labels"]) == {"own", "true"}
+
+
+def test_a_modification_that_destroys_a_model_is_told_with_its_utility() -> None:
+    """Who answers NaN has no similarity, and is not left out for that."""
+    plan = tiny_plan(everything())
+    lost = next(m for m in plan.judged if m.role == "modified_piracy")
+    card = {"changes": ["prune .4"], "accuracy_before": 0.9, "accuracy": 0.1}
+    evidence = SimpleNamespace(plan=plan, cards={lost.spec.id: card})
+    evidence.panelists = SimpleNamespace(members=[m for m in plan.judged if m != lost])
+    (row,) = destroyed_models(cast(Evidence, evidence)).to_dict("records")
+    told = {"role": "piracy", "modification": "prune .4", "accuracy_before": 0.9, "accuracy": 0.1}
+    assert row == {"model": lost.spec.id, **told}
+    evidence.panelists.members.append(lost)
+    assert destroyed_models(cast(Evidence, evidence)).empty
 
 
 @pytest.mark.slow

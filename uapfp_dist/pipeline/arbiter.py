@@ -116,7 +116,8 @@ class Arbiter:
         report.tables["failures"] = failures_table(failures)
         told = {"preset": self._settings.get("preset", ""), "data_note": self._settings.get("data_note", "")}
         report.body.update({**seconds, "failures": failures, **told})
-        cards = {m.spec.id: self._card(m.spec.id) for m in panelists.members}
+        made = [m for m in self.plan.judged if m in panelists.members or self.store.has("model", m.spec.id)]
+        cards = {m.spec.id: self._card(m.spec.id) for m in made}
         evidence = Evidence(
             self.plan,
             panel,

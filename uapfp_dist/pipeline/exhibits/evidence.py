@@ -49,7 +49,7 @@ class Evidence:
     draws: Sequence[ScoredDraw]
     probe: Probe
     cards: Mapping[str, Mapping[str, Any]]
-    """Model id to card."""
+    """Model id to card, also of models that were made but gave no answers."""
     store: Store
     report: Mapping[str, Any]
     """The report's JSON so far."""

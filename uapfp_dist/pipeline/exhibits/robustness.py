@@ -24,6 +24,7 @@ def modifications(evidence: Evidence) -> Exhibit | None:
     summary = over_models(table, keys, ["similarity", "accused", "accuracy", "accuracy_before"], ["similarity"])
     lowest = table.groupby(keys)["similarity"].min().rename("lowest_similarity").reset_index()
     summary = summary.merge(lowest, on=keys).merge(_of_chosen(chosen, keys), on=keys, how="left")
+    destroyed = destroyed_models(evidence)
     left = table[~table["modification"].str.startswith("adversarial training")]
     return Exhibit(
         "fig8_modifications",
@@ -33,14 +34,15 @@ def modifications(evidence: Evidence) -> Exhibit | None:
         "`accused` is the share of (model, draw) pairs in which the conformal decision on those scores claims piracy "
         f"at alpha {evidence.alpha:g}. The paper: all piracy models stay above .88 after fine-tuning, pruning and "
         "INT8; what else is shown, it did not try. Accuracy, and that of the same models before, is measured on EVAL. "
+        "Models that answer no numbers any more stand in a table of their own. "
         "Of adversarial training the last look at each kind of labels stands beside the others; Figure 8 right has its "
         f"course. {evidence.setting}.",
-        {"modifications": summary, "modified_models": table},
+        {"modifications": summary, "modified_models": table, **_tables(destroyed)},
         {
             "fig8_left_modifications": figures.fig8_modifications(left),
             "utility_similarity": figures.utility_similarity(table),
         },
-        {"modifications": summary.to_dict("records")},
+        {"modifications": summary.to_dict("records"), "destroyed": destroyed.to_dict("records")},
     )
 
 
@@ -65,6 +67,28 @@ def adversarial(evidence: Evidence) -> Exhibit | None:
         {"fig8_right_adversarial": figures.fig8_adversarial(table)},
         {"adversarial": summary.to_dict("records")},
     )
+
+
+def destroyed_models(evidence: Evidence) -> pd.DataFrame:
+    """Modified models that answer no numbers any more, so that nothing can be similar: what their utility is now."""
+    asked = {member.spec.id for member in evidence.panelists.members}
+    lost = [m for m in evidence.plan.judged if m.role.startswith("modified_") and m.spec.id not in asked]
+    rows = [
+        {
+            "model": member.spec.id,
+            "role": member.role.removeprefix("modified_"),
+            "modification": " + ".join(card["changes"]),
+            "accuracy_before": card["accuracy_before"],
+            "accuracy": card["accuracy"],
+        }
+        for member in lost
+        if (card := evidence.cards.get(member.spec.id)) is not None
+    ]
+    return pd.DataFrame(rows, columns=["model", "role", "modification", "accuracy_before", "accuracy"])
+
+
+def _tables(destroyed: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    return {} if destroyed.empty else {"destroyed_models": destroyed}
 
 
 def of_the_paper(modification: str) -> bool:
