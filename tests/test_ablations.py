@@ -27,7 +27,7 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.pipeline.ablate import Setting, outcome, trial
 from uapfp_dist.pipeline.arbiter import Arbiter
 from uapfp_dist.pipeline.grid import Cell, figure_6, make_cells, parse_grid, shared_specs
-from uapfp_dist.pipeline.recorder import Recorder, grid_figures
+from uapfp_dist.pipeline.recorder import Recorder, grid_figures, in_words
 from uapfp_dist.pipeline.schedule import execute
 from uapfp_dist.pipeline.steps import perform
 from uapfp_dist.pipeline.trials import Trials
@@ -50,6 +50,11 @@ def small() -> Config:
     """The tiny evaluation, two draws per cell."""
     base = tiny()
     return replace(base, studies=replace(base.studies, n_draws=2))
+
+
+def learning_from_fewer() -> Config:
+    """The same, an encoder from one model of each type: two of each are left to be tested, enough for an interval."""
+    return replace(small(), verdict=replace(small().verdict, n_train=1))
 
 
 def cells_of(*grid: str, config: Config | None = None) -> list[Cell]:
@@ -226,10 +231,10 @@ def test_cells_share_what_they_need() -> None:
 
 def test_a_cell_gives_what_the_evaluation_gives(answered: Answered, tmp_path: Path) -> None:
     """Against a plain loop over all answers of all models, with every other model beside those that are looked at."""
-    store, config = answered.copy(tmp_path / "s"), small()
+    store, config = answered.copy(tmp_path / "s"), learning_from_fewer()
     plan = tiny_plan(config)
     panel, *_ = Arbiter(plan, store, NullTracker()).panel()
-    (cell,) = cells_of("n_points=6")
+    (cell,) = cells_of("n_points=6", config=config)
     result = Trials(store).run(cell)
     assert result.fitted == 2
     setting = Setting("uap@0.7", n_points=6)
@@ -239,6 +244,11 @@ def test_a_cell_gives_what_the_evaluation_gives(answered: Answered, tmp_path: Pa
         expected = outcome(panel, draw, scores)
         assert row["gap"] == pytest.approx(expected["gap"], abs=1e-5)
         assert row["auc"] == expected["auc"]
+    drawn = pd.DataFrame(list(result.rows))
+    for name in ("gap", "auc", "piracy", "homologous"):
+        assert result.means[name] == pytest.approx(drawn[name].mean(), abs=1e-6), name
+    for name in ("gap", "auc"):
+        assert result.means[f"{name}_low"] - 1e-9 <= result.means[name] <= result.means[f"{name}_high"] + 1e-9, name
 
 
 def test_answers_are_enough(answered: Answered, tmp_path: Path) -> None:
@@ -274,8 +284,7 @@ def test_the_knobs_do_something(answered: Answered, tmp_path: Path) -> None:
 
 
 def test_one_architecture_trains_the_encoder(answered: Answered, tmp_path: Path) -> None:
-    config = replace(small(), verdict=replace(small().verdict, n_train=1))
-    (cell,) = cells_of("architecture=B", config=config)
+    (cell,) = cells_of("architecture=B", config=learning_from_fewer())
     trials = Trials(answered.copy(tmp_path / "s"))
     panel = trials._panel(cell)
     for draw, *_ in trials._fits(cell, panel):
@@ -303,7 +312,7 @@ def test_missing_answers_are_an_error_of_the_cell(answered: Answered, tmp_path: 
 def test_a_grid_is_summed_up(answered: Answered, tmp_path: Path) -> None:
     """A nested run per cell, also of cells nobody told of and of cells that died; table, figures and JSON."""
     store, told = answered.copy(tmp_path / "s"), Listener()
-    cells = cells_of("n_points=3,10", "top_k=1,10")
+    cells = cells_of("n_points=3,10", "top_k=1,10", config=learning_from_fewer())
     recorder = Recorder(cells, store, told)
     assert recorder.begin({}, {}) == ""
     first = Trials(store).run(cells[0])
@@ -315,12 +324,14 @@ def test_a_grid_is_summed_up(answered: Answered, tmp_path: Path) -> None:
     assert [name for name, *_ in told.nested[1:]] == [cell.name for cell in cells]
     assert told.nested[0] == told.nested[1]
     assert told.nested[0][1]["n_points"] == "3"
-    assert told.nested[0][2]["gap"] == pytest.approx(pd.DataFrame(list(first.rows))["gap"].mean())
+    assert told.nested[0][2]["gap"] == pytest.approx(pd.DataFrame(list(first.rows))["gap"].mean(), abs=1e-6)
     assert body["failures"] == [{"cell": cells[1].name, "error": "WorkerCrashed"}]
     assert body["trials"] == {"run": 3, "reused": 0}
     assert body["encoders_trained"] == 6
     assert [(row["n_points"], row["top_k"]) for row in body["table"]] == [(3, 1), (10, 1), (10, 10)]
     assert len(body["draws"]) == 6
+    assert all(row["gap_low"] - 1e-9 <= row["gap"] <= row["gap_high"] + 1e-9 for row in body["table"])
+    assert f"{body['table'][0]['gap']:.2f} [" in in_words(body)
     json.dumps(body, allow_nan=False)
     assert {"ablation.json", "tables/ablation.csv", "figures/ablation_map.png"} <= set(told.files)
 

@@ -164,7 +164,10 @@ def test_ours_stand_beside_the_papers() -> None:
     ]
     bodies = {
         "n_points": {str(n): {"gap": gap} for n, gap in ((10, 0.5), (70, 0.79), (100, 0.8))},
-        "top_k": {str(k): {"gap": gap} for k, gap in ((0, 0.3), (1, 0.7), (3, 0.79), (10, 0.8))},
+        "top_k": {
+            str(k): {"gap": gap, "gap_low": gap - 0.1, "gap_high": gap + 0.1}
+            for k, gap in ((0, 0.3), (1, 0.7), (3, 0.79), (10, 0.8))
+        },
         "recovery": binned(half_stolen(0.78, 0.79)).to_dict("records"),
         "modifications": modified(unmodified=0.97, fine_tune=0.9, INT8=0.5, new_last=0.1),
         "adversarial": [*stops, {**stops[1], "labels": "true", "similarity": 0.1}],

@@ -12,13 +12,18 @@ import pytest
 from system import run_here, tiny, tiny_plan
 
 from uapfp_dist.config import Config, ModificationConfig, StudyConfig, check
+from uapfp_dist.pipeline.ablate import Setting, outcome, trial
+from uapfp_dist.pipeline.arbiter import Arbiter
 from uapfp_dist.pipeline.exhibits.evidence import Evidence
 from uapfp_dist.pipeline.exhibits.robustness import destroyed_models
+from uapfp_dist.pipeline.exhibits.sweeps import one_architecture
 from uapfp_dist.pipeline.plan import Plan, make_plan
 from uapfp_dist.pipeline.report import Report
 from uapfp_dist.pipeline.workbench import read_answers, read_probe
 from uapfp_dist.runtime import NullTracker
 from uapfp_dist.science.data import load
+from uapfp_dist.science.fingerprint.draws import make_draw
+from uapfp_dist.science.fingerprint.probe import PAPER
 from uapfp_dist.specs import SubspaceConfig
 from uapfp_dist.store import Store
 
@@ -167,6 +172,35 @@ def test_means_over_models_have_an_interval_where_there_are_several(shown: Shown
         assert within.all(), name
         assert single["similarity_low"].isna().all(), name
     assert {"ratio_homologous_over_piracy_low", "rank"} <= set(shown.report.body["exhibits"]["subspace"])
+    for name in ("n_points", "top_k", "n_views", "loss", "view_algorithms"):
+        table = pd.read_csv(shown.folder / "tables" / f"{name}.csv")
+        assert table["gap"].between(table["gap_low"] - 1e-9, table["gap_high"] + 1e-9).all(), name
+
+
+@pytest.mark.slow
+def test_the_papers_encoder_learns_from_one_architecture(shown: Shown) -> None:
+    """Against encoders trained on draws of that architecture by hand; the other row are the evaluation's own draws."""
+    config = shown.plan.config
+    plan = replace(shown.plan, config=replace(config, verdict=replace(config.verdict, n_train=1)))
+    panel, *_ = Arbiter(shown.plan, shown.store, NullTracker()).panel()
+    architecture = config.zoo.architectures[0]
+    own, alone = (
+        [make_draw(panel.members, i, 1, 1, seed, only) for i in range(config.studies.n_draws)]
+        for seed, only in (("0", None), (f"0/{architecture}", architecture))
+    )
+    evidence = SimpleNamespace(plan=plan, panel=panel, store=shown.store, draws=[SimpleNamespace(draw=d) for d in own])
+    vars(evidence).update(pool=None, threads=1, setting="digits")
+    found = one_architecture(cast(Evidence, evidence))
+    assert found is not None
+    assert found.remarks == ()
+    trained = {
+        panel.members[row].spec.architecture for d in alone for row in (*d.training.piracy, *d.training.homologous)
+    }
+    assert trained == {architecture}
+    for (_, row), draws in zip(found.tables["paper_row"].iterrows(), (own, alone), strict=True):
+        scores = [trial(panel, draw, Setting(PAPER), config.encoder, f"{plan.probe.id}/{draw.index}") for draw in draws]
+        gaps = [outcome(panel, draw, mine)["gap"] for draw, mine in zip(draws, scores, strict=True)]
+        assert row["gap"] == pytest.approx(sum(gaps) / len(gaps), abs=1e-5)
 
 
 @pytest.mark.slow

@@ -390,6 +390,9 @@ def test_values_by_setting_have_the_range_over_draws_or_the_interval_given() -> 
     }  # fmt: skip
     known = pd.DataFrame({"n": [1], "auc": [0.5], "auc_low": [0.3], "auc_high": [0.8]})
     assert by_value(known, "n", "auc").to_numpy().tolist() == [[1, 0.5, 0.3, 0.8]]
+    for none in (NAN, None):  # a single model has no interval; JSON says null
+        single = known.assign(auc_low=none, auc_high=none)
+        assert by_value(single, "n", "auc").to_numpy().tolist() == [[1, 0.5, 0.5, 0.5]]
 
 
 def test_the_unmodified_come_first() -> None:

@@ -17,6 +17,7 @@ from uapfp_dist.science.verdict import (
     auc_over_draws,
     conformal_p,
     decide,
+    gap_over_draws,
     needed_for,
     paper_t_test,
     tpr_at_fpr,
@@ -206,9 +207,40 @@ def test_auc_over_draws_spreads_over_draws() -> None:
     perfect, inverted = ({"a": 1.0}, {"b": 0.0}), ({"a": 0.0}, {"b": 1.0})
     found = auc_over_draws([perfect, inverted, ({}, {"b": 1.0})], numpy_rng("x"))
     assert (found.mean, found.minimum, found.std) == (0.5, 0.0, 0.5)
+    assert math.isnan(found.low), "one model has no interval"
     nothing = auc_over_draws([({}, {})], numpy_rng("x"))
     assert math.isnan(nothing.mean)
     assert math.isnan(nothing.low)
+
+
+def test_a_gap_has_the_interval_of_a_difference_of_means() -> None:
+    """Against the standard error of independent groups; models, not their appearances in draws, are what counts."""
+    rng = numpy_rng("gap")
+    piracy, homologous = scored_models("p", 60, 1.0, rng), scored_models("n", 40, 0.0, rng)
+    found = gap_over_draws([(piracy, homologous)] * 3, numpy_rng("resample"), n_boot=4000)
+    sides = [np.array(list(side.values())) for side in (piracy, homologous)]
+    error = math.sqrt(sum(side.var() / len(side) for side in sides))
+    assert found.mean == pytest.approx(sides[0].mean() - sides[1].mean())
+    assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.1)
+    assert found.low < found.mean < found.high
+
+
+def test_a_model_weighs_as_much_as_it_is_tested() -> None:
+    """Against a bootstrap done by hand over draws that test other models each."""
+    rng = numpy_rng("gap")
+    models = scored_models("p", 9, 1.0, rng), scored_models("n", 7, 0.0, rng)
+    draws = [tuple({m: s for i, (m, s) in enumerate(side.items()) if i % 4 != d} for side in models) for d in range(4)]
+    found = gap_over_draws([(p, n) for p, n in draws], numpy_rng("resample"), n_boot=4000)
+    gaps = []
+    for _ in range(4000):
+        drawn = [rng.choice(list(side), len(side)).tolist() for side in models]
+        by_draw = []
+        for sides in draws:
+            tested = [[side[m] for m in names if m in side] for side, names in zip(sides, drawn, strict=True)]
+            if all(tested):
+                by_draw.append(np.mean(tested[0]) - np.mean(tested[1]))
+        gaps.append(np.mean(by_draw))
+    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(gaps, [2.5, 97.5])), abs=0.08)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,9 @@ SCIENCE_VERSION = 2
 JUDGING_VERSION = 4
 """Part of the ids of what is made of answers alone. Raise it when methods change: models and answers are kept."""
 
+REPORT_VERSION = 2
+"""Part of the ids of reports. Raise it when tables or figures change: everything they are made of is kept."""
+
 Labels = str
 """What a victim's API gives away: `soft` (probabilities), `top3` (the three largest, any number), `hard` (a label)."""
 

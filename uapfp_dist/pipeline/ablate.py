@@ -2,17 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from statistics import fmean
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from uapfp_dist.pipeline.judging import by_id
 from uapfp_dist.science.data.splits import index_digest
 from uapfp_dist.science.encoder import EncoderConfig
 from uapfp_dist.science.fingerprint.draws import Draw
 from uapfp_dist.science.fingerprint.methods import Candidate, EncoderMethod, Request, similarities
 from uapfp_dist.science.fingerprint.panel import IPGUARD, Panel
-from uapfp_dist.science.verdict import auc
+from uapfp_dist.science.rng import numpy_rng
+from uapfp_dist.science.verdict import auc, auc_over_draws, gap_over_draws
 from uapfp_dist.specs import JUDGING_VERSION, Format, content_id
 from uapfp_dist.store import Store
 
@@ -59,9 +62,7 @@ def trial_id(panel: Panel, draw: Draw, setting: Setting, config: EncoderConfig, 
 
 def outcome(panel: Panel, draw: Draw, scores: Tensor, piracy_rows: Sequence[int] | None = None) -> dict[str, Any]:
     """Gap and AUC on the draw's test models; of `piracy_rows` where these are to be caught, not the test piracy."""
-    rows = draw.tested(panel.members, "piracy") if piracy_rows is None else list(piracy_rows)
-    piracy = scores[rows]
-    homologous, other = (scores[draw.tested(panel.members, role)] for role in ("homologous", "other_victim_piracy"))
+    piracy, homologous, other = (scores[rows] for rows in _tested(panel, draw, piracy_rows))
     return {
         "gap": float(piracy.mean() - homologous.mean()),
         "auc": auc(piracy, homologous),
@@ -69,6 +70,39 @@ def outcome(panel: Panel, draw: Draw, scores: Tensor, piracy_rows: Sequence[int]
         "piracy": float(piracy.mean()),
         "homologous": float(homologous.mean()),
     }
+
+
+def over_draws(
+    panel: Panel, scored: Sequence[tuple[Draw, Tensor]], piracy_rows: Sequence[int] | None = None
+) -> dict[str, float]:
+    """`outcome` as means over draws; gap and AUC have 95 % bootstrap intervals over models, `<name>_low` and `_high`.
+
+    Args:
+        scored: a draw, and the similarity of every row of the panel in it.
+    """
+    rows = [_tested(panel, draw, piracy_rows) for draw, _ in scored]
+    groups = [
+        [by_id(mine, scores.tolist(), panel.members) for mine in three]
+        for three, (_, scores) in zip(rows, scored, strict=True)
+    ]
+    homologous, other = ([(piracy, group[i]) for piracy, *group in groups] for i in (0, 1))
+    estimates = {
+        "gap": gap_over_draws(homologous, numpy_rng("bootstrap", "gap")),
+        "auc": auc_over_draws(homologous, numpy_rng("bootstrap", "auc")),
+        "auc_other_victim": auc_over_draws(other, numpy_rng("bootstrap", "auc_other_victim")),
+    }
+    found: dict[str, float] = {}
+    for name, estimate in estimates.items():
+        found |= {name: estimate.mean, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    for i, name in enumerate(("piracy", "homologous")):
+        found[name] = fmean(float(scores[three[i]].mean()) for three, (_, scores) in zip(rows, scored, strict=True))
+    return found
+
+
+def _tested(panel: Panel, draw: Draw, piracy_rows: Sequence[int] | None) -> tuple[list[int], list[int], list[int]]:
+    """Rows of the draw's test models: those to be caught, homologous ones, those stolen from other victims."""
+    piracy = draw.tested(panel.members, "piracy") if piracy_rows is None else list(piracy_rows)
+    return piracy, draw.tested(panel.members, "homologous"), draw.tested(panel.members, "other_victim_piracy")
 
 
 def fewer_points(panel: Panel, n_points: int | None) -> Panel:

@@ -14,6 +14,7 @@ from uapfp_dist.science.rng import numpy_rng
 from uapfp_dist.science.training import BATCH_SIZES
 from uapfp_dist.specs import (
     JUDGING_VERSION,
+    REPORT_VERSION,
     AnswerSpec,
     DataSpec,
     Extracted,
@@ -48,7 +49,8 @@ class Plan:
     @property
     def id(self) -> str:
         """Content address of the whole evaluation."""
-        return content_id({"config": self.config, "seed": self.seed, "data": self.data, "judging": JUDGING_VERSION})
+        versions = {"judging": JUDGING_VERSION, "report": REPORT_VERSION}
+        return content_id({"config": self.config, "seed": self.seed, "data": self.data, **versions})
 
     @property
     def judged(self) -> tuple[Member, ...]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,8 +12,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.pipeline.exhibits.sweeps import RESULTS
 from uapfp_dist.pipeline.grid import Cell, in_text
+from uapfp_dist.pipeline.html import with_intervals
 from uapfp_dist.pipeline.publish import KIND, Publication, Suspect, patience, publish, read_files
 from uapfp_dist.pipeline.report import clean
 from uapfp_dist.pipeline.trials import Result, Trials
@@ -118,25 +119,18 @@ class Recorder:
 def _nested(cell: Cell, result: Result) -> Suspect:
     """A cell as a nested run; what a trial cost is only known where it was run."""
     tags = {axis: in_text(value) for axis, value in cell.values.items()}
-    means = pd.DataFrame(list(result.rows)).mean(numeric_only=True)
-    metrics = {name: float(means[name]) for name in RESULTS if name in means and pd.notna(means[name])}
+    metrics = {name: value for name, value in result.means.items() if not math.isnan(value)}
     if result.fitted:
         metrics |= {"seconds": result.seconds, "encoders_trained": float(result.fitted)}
     return Suspect(cell.name, tags | {"role": "trial", "error": result.error[:500]}, metrics)
 
 
 def summed_up(cells: Sequence[Cell], results: Mapping[str, Result], context: Mapping[str, Any]) -> dict[str, Any]:
-    """A grid as JSON: `table` has a row per cell (means over draws), `draws` a row per cell and draw."""
+    """A grid as JSON: `table` has a row per cell (means, intervals over models), `draws` a row per cell and draw."""
     grid = {axis: list(dict.fromkeys(in_text(cell.values[axis]) for cell in cells)) for axis in cells[0].values}
     found = [results[cell.name] for cell in cells]
     run = sum(bool(r.fitted) for r in found)
-    table = []
-    for cell, result in zip(cells, found, strict=True):
-        if result.rows:
-            drawn = pd.DataFrame(list(result.rows))
-            means = {name: float(drawn[name].mean()) for name in RESULTS}
-            spread = {"gap_low": float(drawn["gap"].min()), "gap_high": float(drawn["gap"].max())}
-            table.append({**_plain(cell.values), **means, **spread})
+    table = [{**_plain(cell.values), **result.means} for cell, result in zip(cells, found, strict=True) if result.means]
     return clean(
         {
             "sweep": grid_id(cells),
@@ -159,7 +153,7 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def grid_figures(body: Mapping[str, Any]) -> dict[str, Figure]:
     """Lines or bars over one axis, maps over two; further axes are joined to the first."""
-    table, axes = pd.DataFrame(body["draws"]), list(body["grid"])
+    table, axes = pd.DataFrame(body["table"]), list(body["grid"])
     if table.empty:
         return {}
     if len(axes) == 1:
@@ -199,7 +193,7 @@ def in_words(body: Mapping[str, Any]) -> str:
     table = pd.DataFrame(body["table"])
     lines = []
     if len(table):
-        shown = table.rename(columns={"auc_other_victim": "auc other victim"})
+        shown = with_intervals(table).rename(columns={"auc_other_victim": "auc other victim"})
         lines.append(shown.to_string(index=False, float_format=lambda v: f"{v:.3f}"))
     lines += [f"failed: {f['cell']}: {f['error']}" for f in body["failures"]]
     return "\n".join(lines)

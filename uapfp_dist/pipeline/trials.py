@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.pipeline.ablate import Setting, outcome, stored_trial, trial_id
+from uapfp_dist.pipeline.ablate import Setting, outcome, over_draws, stored_trial, trial_id
 from uapfp_dist.pipeline.arbiter import Arbiter
 from uapfp_dist.pipeline.grid import Cell
 from uapfp_dist.pipeline.workbench import read_answers, read_probe
@@ -28,6 +28,8 @@ class Result:
     """Its name."""
     rows: tuple[Mapping[str, Any], ...] = field(default_factory=tuple)
     """A row per draw: the axes' values, `draw`, and what `ablate.outcome` measures."""
+    means: Mapping[str, float] = field(default_factory=dict)
+    """`ablate.over_draws`."""
     fitted: int = 0
     """Encoders that were trained for it; those that lay in the store already were read."""
     seconds: float = 0.0
@@ -50,10 +52,10 @@ class Trials:
         """The result of `cell`; what a user can mend becomes its error."""
         started = time.perf_counter()
         try:
-            rows, fitted = self._rows(cell)
+            found = self._measured(cell)
         except UserError as error:
-            return Result(cell.name, error=str(error), seconds=time.perf_counter() - started)
-        return Result(cell.name, tuple(rows), fitted, time.perf_counter() - started)
+            found = Result(cell.name, error=str(error))
+        return replace(found, seconds=time.perf_counter() - started)
 
     def settled(self, cell: Cell) -> bool:
         """Whether nothing is left to compute for `cell`."""
@@ -64,15 +66,16 @@ class Trials:
             return True
         return all(self._store.has("trial", trial_id(panel, *fit)) for fit in fits)
 
-    def _rows(self, cell: Cell) -> tuple[list[dict[str, Any]], int]:
+    def _measured(self, cell: Cell) -> Result:
         panel = self._panel(cell)
-        rows, fitted = [], 0
+        caught = _to_be_caught(cell, panel)
+        rows, scored, fitted = [], [], 0
         for fit in self._fits(cell, panel):
             fitted += not self._store.has("trial", trial_id(panel, *fit))
-            scores = stored_trial(self._store, panel, *fit)
-            draw = fit[0]
-            rows.append({**cell.values, "draw": draw.index, **outcome(panel, draw, scores, _to_be_caught(cell, panel))})
-        return rows, fitted
+            draw, scores = fit[0], stored_trial(self._store, panel, *fit)
+            rows.append({**cell.values, "draw": draw.index, **outcome(panel, draw, scores, caught)})
+            scored.append((draw, scores))
+        return Result(cell.name, tuple(rows), over_draws(panel, scored, caught), fitted)
 
     def _fits(self, cell: Cell, panel: Panel) -> list[tuple[Draw, Setting, EncoderConfig, str]]:
         """One encoder per draw, as in the evaluation's own tables: the same setting gives the same numbers."""

@@ -1,7 +1,7 @@
 """The statistics of accusation: model-level conformal p, the paper's t-test, AUC with its interval."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,10 @@ def auc(positive: Tensor, negative: Tensor) -> float:
 
 def comparison(positive: Tensor, negative: Tensor) -> np.ndarray:
     """(P, N) matrix: 1 where the positive scores higher, 1/2 at ties, else 0."""
-    difference = positive.double().numpy()[:, None] - negative.double().numpy()[None, :]
+    return _higher(positive.double().numpy()[:, None] - negative.double().numpy()[None, :])
+
+
+def _higher(difference: np.ndarray) -> np.ndarray:
     return (difference > 0) + 0.5 * (difference == 0)
 
 
@@ -33,7 +36,7 @@ class Estimate:
 
     mean: float
     low: float
-    """2.5 % point of the bootstrap over models."""
+    """2.5 % point of the bootstrap over models; NaN where a side has a single one."""
     high: float
     minimum: float
     """Over draws."""
@@ -41,17 +44,29 @@ class Estimate:
     """Over draws."""
 
 
-def auc_over_draws(
-    draws: Sequence[tuple[Mapping[str, float], Mapping[str, float]]],
-    rng: np.random.Generator,
-    n_boot: int = 1000,
+Sides = tuple[Mapping[str, float], Mapping[str, float]]
+"""One draw: scores by model id of the positives and of the negatives."""
+
+
+def auc_over_draws(draws: Sequence[Sides], rng: np.random.Generator, n_boot: int = 1000) -> Estimate:
+    """Mean AUC over draws with a bootstrap interval that resamples models, not fingerprints."""
+    return _over_draws(draws, _higher, rng, n_boot)
+
+
+def gap_over_draws(draws: Sequence[Sides], rng: np.random.Generator, n_boot: int = 1000) -> Estimate:
+    """The same of the gap: mean score of the positives minus that of the negatives."""
+    return _over_draws(draws, lambda difference: difference, rng, n_boot)
+
+
+def _over_draws(
+    draws: Sequence[Sides], compared: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator, n_boot: int
 ) -> Estimate:
-    """Mean AUC over draws with a bootstrap interval that resamples models, not fingerprints.
+    """The mean over all pairs of a positive and a negative, over draws.
 
     A model keeps its weight in all draws of a resample, because its scores there are not independent.
 
     Args:
-        draws: per draw, scores by model id of the positives and of the negatives.
+        compared: (P, N) differences of scores to what the mean is taken of.
     """
     usable = [(p, n) for p, n in draws if p and n]
     if not usable:
@@ -59,8 +74,7 @@ def auc_over_draws(
     matrices, sides = [], []
     for positive, negative in usable:
         p, n = np.array(list(positive.values())), np.array(list(negative.values()))
-        difference = p[:, None] - n[None, :]
-        matrices.append((difference > 0) + 0.5 * (difference == 0))
+        matrices.append(compared(p[:, None] - n[None, :]))
         sides.append((list(positive), list(negative)))
     areas = np.array([matrix.mean() for matrix in matrices])
     samples = np.zeros((n_boot, len(matrices)))
@@ -70,10 +84,11 @@ def auc_over_draws(
         wn = np.stack([weights[1][m] for m in n_ids], axis=1)
         total = wp.sum(1) * wn.sum(1)
         with np.errstate(invalid="ignore"):
-            samples[:, d] = np.where(total > 0, np.einsum("bp,pn,bn->b", wp, matrix, wn) / np.maximum(total, 1), np.nan)
+            samples[:, d] = np.where(total > 0, ((wp @ matrix) * wn).sum(1) / np.maximum(total, 1), np.nan)
     with np.errstate(invalid="ignore"):
         filled = np.where(np.isnan(samples), areas, samples)
-    low, high = np.percentile(filled.mean(1), [2.5, 97.5])
+    resampled = min(len({m for pair in sides for m in pair[side]}) for side in (0, 1)) > 1
+    low, high = np.percentile(filled.mean(1), [2.5, 97.5]) if resampled else (math.nan, math.nan)
     return Estimate(float(areas.mean()), float(low), float(high), float(areas.min()), float(areas.std()))
 
 

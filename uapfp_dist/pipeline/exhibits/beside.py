@@ -71,7 +71,7 @@ def _figure_6(bodies: Mapping[str, Any]) -> dict[str, Measured]:
     return {
         "fig6_plateau": Measured(min(plateau, default=None)),
         "fig6_stable_top_k": Measured(min(stable, default=None)),
-        "fig6_gap_top_1": Measured(by_k.get(1)),
+        "fig6_gap_top_1": _of(bodies.get("top_k", {}).get("1"), "gap"),
         "fig6_sum_of_top_3": Measured(bodies.get("confidence", {}).get("3")),
         "fig6_similarity_at_.78": _of(first_bin(bodies), "similarity"),
     }

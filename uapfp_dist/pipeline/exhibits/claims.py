@@ -101,28 +101,34 @@ def _inconsist(evidence: Evidence, bodies: Mapping[str, Any]) -> Claim:
 
 
 def _plateau(evidence: Evidence, bodies: Mapping[str, Any]) -> Claim:
-    gaps = {int(n): cell["gap"] for n, cell in bodies.get("n_points", {}).items()}
+    cells = {int(n): cell for n, cell in bodies.get("n_points", {}).items()}
+    gaps = {n: cell["gap"] for n, cell in cells.items()}
     largest = max(gaps, default=0)
     at = min((n for n in gaps if n >= 0.7 * largest), default=0)
     known = len(gaps) > 1 and at < largest
     return Claim(
         "the similarity gap has its plateau at 70 of 100 points (Fig. 6 left)",
         "70",
-        f"gap {gaps[at]:.3f} at {at}, {gaps[largest]:.3f} at {largest} points" if known else "not measured",
+        f"gap {said(cells[at], 'gap')} at {at}, {said(cells[largest], 'gap')} at {largest} points"
+        if known
+        else "not measured",
         "the gap at 70 % of the points is at least .97 of the last one; partly from .90",
         _graded(gaps[at] >= 0.97 * gaps[largest], gaps[at] >= 0.9 * gaps[largest]) if known else "not measured",
     )
 
 
 def _top_k(evidence: Evidence, bodies: Mapping[str, Any]) -> Claim:
-    gaps = {int(k): cell["gap"] for k, cell in bodies.get("top_k", {}).items()}
+    cells = {int(k): cell for k, cell in bodies.get("top_k", {}).items()}
+    gaps = {k: cell["gap"] for k, cell in cells.items()}
     largest = max(gaps, default=0)
     known = 3 in gaps and largest > 3
     apart = abs(gaps[3] - gaps[largest]) if known else 0.0
     return Claim(
         "three confidences are as good as all (Fig. 6 left)",
         "stable from 3",
-        f"gap {gaps[3]:.3f} with 3, {gaps[largest]:.3f} with all {largest}" if known else "not measured",
+        f"gap {said(cells[3], 'gap')} with 3, {said(cells[largest], 'gap')} with all {largest}"
+        if known
+        else "not measured",
         "the two gaps differ by at most .03; partly up to .10",
         _graded(apart <= 0.03, apart <= 0.1) if known else "not measured",
     )

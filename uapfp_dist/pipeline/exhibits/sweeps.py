@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+from torch import Tensor
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.pipeline.ablate import Setting, mean_confidence, outcome, stored_trial
+from uapfp_dist.pipeline.ablate import Setting, mean_confidence, over_draws, stored_trial
 from uapfp_dist.pipeline.exhibits.evidence import Evidence, Exhibit
 from uapfp_dist.pipeline.workbench import read_answers, read_probe
 from uapfp_dist.runtime import in_threads
@@ -14,8 +15,6 @@ from uapfp_dist.science import figures
 from uapfp_dist.science.fingerprint.draws import Draw, TrainingSet, make_draw
 from uapfp_dist.science.fingerprint.panel import Panel
 from uapfp_dist.science.fingerprint.probe import PAPER, block_name
-
-RESULTS = ["gap", "auc", "auc_other_victim", "piracy", "homologous"]
 
 
 def n_points(evidence: Evidence) -> Exhibit | None:
@@ -30,7 +29,7 @@ def n_points(evidence: Evidence) -> Exhibit | None:
         "Figure 6 left: number of points",
         f"`uap` ({_block(evidence)}, probabilities), the encoder retrained for each number. The paper: a plateau from "
         f"70. {_setting(evidence)}",
-        {"n_points": _means(table, "n_points")},
+        {"n_points": table},
         {"fig6_left_n_points": figures.fig6_n_points(table)},
         {"n_points": _keyed(table, "n_points")},
     )
@@ -52,7 +51,7 @@ def top_k(evidence: Evidence) -> Exhibit | None:
         "Figure 6 left: number of confidences",
         f"`uap` ({_block(evidence)}), the encoder retrained for each k; 0 is the bare label, values outside the top k "
         f"count as 0. The paper: holds at 1, stable from 3, sum of the top 3 there .9996. {_setting(evidence)}",
-        {"top_k": _means(table, "top_k").assign(confidence=lambda t: t["top_k"].map(confidence))},
+        {"top_k": table.assign(confidence=lambda t: t["top_k"].map(confidence))},
         {"fig6_left_top_k": figures.fig6_top_k(table, confidence)},
         {"top_k": _keyed(table, "top_k"), "confidence": {str(k): v for k, v in confidence.items()}},
     )
@@ -70,7 +69,7 @@ def n_views(evidence: Evidence) -> Exhibit | None:
         "views",
         "Number of views (supplement)",
         f"Views that the encoder learns from; suspects are tested by the same views throughout. {_setting(evidence)}",
-        {"n_views": _means(table, "n_views")},
+        {"n_views": table},
         {"n_views": drawn},
         {"n_views": _keyed(table, "n_views")},
     )
@@ -87,7 +86,7 @@ def losses(evidence: Evidence) -> Exhibit | None:
         "Contrastive loss against plain encoders (supplement)",
         "Same architecture, steps and similarity; cross_entropy tells the classes apart by a linear head, autoencoder "
         f"learns without labels. {_setting(evidence)}",
-        {"loss": _means(table, "loss")},
+        {"loss": table},
         {"loss": figures.ablation_bars(table, "loss", ("auc", "gap"))},
         {"loss": _keyed(table, "loss")},
     )
@@ -113,7 +112,7 @@ def view_algorithms(evidence: Evidence) -> Exhibit | None:
         "Views by Algorithm 1 and by Section 4.3 (supplement)",
         f"One UAP of the paper's norm, {n} views to learn from: neighbours of each cluster's point against any point "
         f"of the whole cluster. {_setting(evidence)}",
-        {"view_algorithms": _means(table, "views")},
+        {"view_algorithms": table},
         {"view_algorithms": figures.ablation_bars(table, "views", ("auc", "gap"))},
         {"view_algorithms": _keyed(table, "views")},
     )
@@ -144,7 +143,7 @@ def one_architecture(evidence: Evidence) -> Exhibit | None:
         "The paper's encoder: one architecture to learn from",
         f"Row `paper` of the protocol: the encoder's models are all of architecture {architecture}, all others are "
         f"tested; one UAP of the paper's norm, probabilities. {_setting(evidence)}",
-        {"paper_row": _means(table, "encoder")},
+        {"paper_row": table},
         {"paper_row": figures.ablation_bars(table, "encoder", ("auc", "gap"))},
         {"paper_row": _keyed(table, "encoder")},
     )
@@ -156,7 +155,10 @@ def _block(evidence: Evidence) -> str:
 
 
 def _setting(evidence: Evidence) -> str:
-    return f"Mean and range over {evidence.plan.config.studies.n_draws} draws, test models. {evidence.setting}."
+    return (
+        f"Means over {evidence.plan.config.studies.n_draws} draws, test models, with 95 % bootstrap intervals over "
+        f"models. {evidence.setting}."
+    )
 
 
 def _sweep(
@@ -168,21 +170,22 @@ def _sweep(
     *,
     always: bool = False,
 ) -> pd.DataFrame | None:
-    """A row per setting and draw; None where sweeps were not asked for."""
+    """A row per setting: `over_draws`; None where sweeps were not asked for."""
     studies, plan = evidence.plan.config.studies, evidence.plan
     if not (studies.sweeps or always):
         return None
     shown = panel or evidence.panel
     chosen = draws or [d.draw for d in evidence.draws[: studies.n_draws]]
-    work = [(value, setting, draw) for value, setting in settings.items() for draw in chosen]
+    work = [(setting, draw) for setting in settings.values() for draw in chosen]
 
-    def one(item: tuple[Any, Setting, Draw]) -> dict[str, Any]:
-        value, setting, draw = item
+    def one(item: tuple[Setting, Draw]) -> tuple[Draw, Tensor]:
+        setting, draw = item
         seed = f"{plan.probe.id}/{draw.index}"
-        scores = stored_trial(evidence.store, shown, draw, setting, plan.config.encoder, seed)
-        return {column: value, "draw": draw.index, **outcome(shown, draw, scores)}
+        return draw, stored_trial(evidence.store, shown, draw, setting, plan.config.encoder, seed)
 
-    return pd.DataFrame(in_threads(one, work, evidence.threads))
+    scored = list(in_threads(one, work, evidence.threads))
+    n = len(chosen)
+    return pd.DataFrame([{column: value, **over_draws(shown, scored[i * n :][:n])} for i, value in enumerate(settings)])
 
 
 def _second_panel(evidence: Evidence) -> tuple[Panel, list[int]]:
@@ -211,13 +214,7 @@ def _within(draw: Draw, rows: Sequence[int]) -> Draw:
     return Draw(draw.index, training, moved(draw.calibration), moved(draw.test))
 
 
-def _means(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    grouped = table.groupby(column, sort=False)
-    means = grouped[[r for r in RESULTS if r in table]].mean()
-    means["gap_low"], means["gap_high"] = grouped["gap"].min(), grouped["gap"].max()
-    return means.reset_index()
-
-
-def _keyed(table: pd.DataFrame, column: str) -> dict[str, dict[str, float]]:
-    """Value to means, as JSON."""
-    return {str(row[column]): {r: float(row[r]) for r in RESULTS} for row in _means(table, column).to_dict("records")}
+def _keyed(table: pd.DataFrame, column: str) -> dict[str, dict[str, Any]]:
+    """Value to means and intervals, as JSON."""
+    rows = table.to_dict("records")
+    return {str(row[column]): {str(name): row[name] for name in row if name != column} for row in rows}

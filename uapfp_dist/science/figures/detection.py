@@ -224,8 +224,8 @@ def ablation_lines(
     """Results against a numeric setting, a panel per result and a line per `by`.
 
     Args:
-        table: one row per draw, columns `x`, each of `ys`, and `by` if given; `<y>_low` and `<y>_high` replace the
-            range over draws as interval.
+        table: one row per value of `x` (and `by` if given), columns `x`, each of `ys` with its interval `<y>_low` and
+            `<y>_high`; without intervals one row per draw, of which mean and range are drawn.
         label: of the x axis; default: the column's name.
     """
     table = need(table, x, *ys, *([by] if by else []))
@@ -241,10 +241,10 @@ def ablation_lines(
 def ablation_bars(
     table: pd.DataFrame, category: str, ys: Sequence[str] = ("auc", "gap"), by: str | None = None
 ) -> Figure:
-    """Results under each of several named settings: mean and range over draws.
+    """Results under each of several named settings.
 
     Args:
-        table: one row per draw, columns `category`, each of `ys`, and `by` if given (a mark each).
+        table: as for `ablation_lines`, with the column `category` for `x`; `by` has a mark each.
     """
     table = need(table, category, *ys, *([by] if by else []))
     names = list(dict.fromkeys(table[category]))

@@ -19,10 +19,10 @@ NAMES = {"auc": "AUC", "gap": "similarity gap"}
 
 
 def grid_maps(table: pd.DataFrame, x: str, y: str, values: Sequence[str] = ("auc", "gap")) -> Figure:
-    """A map per result over two settings; a field is the mean over the rows, which are draws.
+    """A map per result over two settings; a field is the mean over its rows.
 
     Args:
-        table: one row per draw and field, columns `x`, `y` and each of `values`. Settings stand in their order of
+        table: one row or more per field, columns `x`, `y` and each of `values`. Settings stand in their order of
             appearance.
         x: column of the setting along the x axis.
         y: column of the setting along the y axis, its first value on top.

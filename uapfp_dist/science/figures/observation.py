@@ -207,9 +207,9 @@ def fig6_n_points(table: pd.DataFrame) -> Figure:
     """Figure 6 left: similarity gap and AUC against the number of points of a fingerprint.
 
     Args:
-        table: one row per draw, columns `n_points`, `gap` (mean similarity of piracy minus that of homologous models,
-            in [-2, 2]), `auc`; optional `group` (of innocents: a line each), and `gap_low`, `gap_high`, `auc_low`,
-            `auc_high` where intervals are known otherwise. Drawn: mean and range over draws.
+        table: one row per value, columns `n_points`, `gap` (mean similarity of piracy minus that of homologous models,
+            in [-2, 2]), `auc`, and their intervals `gap_low`, `gap_high`, `auc_low`, `auc_high`; without these one row
+            per draw, of which mean and range are drawn. Optional: `group` (of innocents: a line each).
     """
     table = need(table, "n_points", "gap", "auc")
     figure, axes = canvas(PAGE, 2.4, 1, 2, sharex=True)

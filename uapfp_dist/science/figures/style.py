@@ -233,13 +233,13 @@ def need(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
 def by_value(table: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     """One row per value of `x` with columns x, mean, low, high of `y`, in the order of appearance.
 
-    The interval is given by the columns `<y>_low` and `<y>_high` where the table has them, else it is the range over
-    the rows, which are draws.
+    The interval is given by the columns `<y>_low` and `<y>_high` where the table has them (the mean alone where they
+    are empty), else it is the range over the rows, which are draws.
     """
     low, high = (f"{y}_low", f"{y}_high") if {f"{y}_low", f"{y}_high"} <= set(table.columns) else (y, y)
     columns = list(dict.fromkeys([x, y, low, high]))
     usable = table[columns].dropna(subset=[x, y])
     grouped = usable.groupby(x, sort=False)
-    return pd.DataFrame(
-        {"mean": grouped[y].mean(), "low": grouped[low].min(), "high": grouped[high].max()}
-    ).reset_index()
+    found = pd.DataFrame({"mean": grouped[y].mean(), "low": grouped[low].min(), "high": grouped[high].max()})
+    bounds = {side: pd.to_numeric(found[side]).fillna(found["mean"]) for side in ("low", "high")}
+    return found.assign(**bounds).reset_index()
