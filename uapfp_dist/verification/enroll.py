@@ -323,11 +323,11 @@ def _costs(plan: Enrollment, store: Store, n_failed: int) -> dict[str, Any]:
 
 def _limits(plan: Enrollment, kit: Kit) -> list[str]:
     """What the kit does not cover, in plain sentences."""
-    wanted, zoo = plan.wanted, plan.config.zoo
+    wanted = plan.wanted
     said = [
         f"Stolen models were made by {', '.join(wanted.attacks)} with {', '.join(wanted.labels)} labels: "
         "other attacks, and models changed after the theft, may escape.",
-        f"Architectures seen: {', '.join(zoo.architectures)}.",
+        f"Architectures seen: {', '.join(sorted({s.member.spec.architecture for s in plan.supporters}))}.",
     ]
     if missing := [group for group in GROUPS if group not in wanted.groups]:
         said.append(f"Innocents left out at enrolment: {', '.join(missing)}.")
