@@ -9,6 +9,8 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -93,6 +95,49 @@ def test_a_faulty_endpoint_gets_the_verdict_of_a_good_one(name: str, tmp_path: P
         )
     assert same.verdict == plain.verdict
     assert same.ledger.queries == faulty.images <= 300
+
+
+@pytest.mark.parametrize("stolen", [True, False])
+def test_an_endpoint_that_restarts_in_the_middle_gets_its_verdict(stolen: bool, tmp_path: Path) -> None:
+    """Nothing is asked of a door that is closed, and nothing of what was answered before it closed is asked again."""
+    net, third = trained(0) if stolen else honest(), threading.Event()
+
+    def notes_the_third(exchange: Exchange) -> bool:
+        if exchange.number == 3:
+            third.set()
+        return False
+
+    found: list[Case] = []
+    how = Asking(max_queries=300, batch_size=8, tries=20)
+    with serving(serve(net)) as plain:
+        expected = judged(plain, tmp_path / "plain")
+    with serving(serve(net), notes_the_third) as endpoint:
+        port = int(endpoint.url.rsplit(":", 1)[1])
+        asking_it = threading.Thread(target=lambda: found.append(judged(endpoint, tmp_path / "s", how=how)))
+        asking_it.start()
+        assert third.wait(30)
+    time.sleep(0.3)
+    with serving(serve(net), port=port, endpoint=endpoint):
+        asking_it.join(60)
+    verdict = found[0].verdict
+    assert verdict.claim == expected.verdict.claim == ("piracy" if stolen else "inconclusive")
+    # Requests of another size: a net's last digits.
+    assert verdict.similarity == pytest.approx(expected.verdict.similarity, abs=1e-5)
+    assert verdict.weighted_errors == pytest.approx(expected.verdict.weighted_errors, abs=1e-5)
+    assert verdict.findings == expected.verdict.findings
+    assert found[0].ledger.failures > 0
+    assert endpoint.images <= found[0].ledger.queries <= 300
+
+
+@pytest.mark.parametrize("method", ["uap", "weighted_errors"])
+@pytest.mark.parametrize("decimals", [2, 3])
+def test_rounded_confidences_change_no_claim(method: str, decimals: int, tmp_path: Path) -> None:
+    """As APIs give them: named in the findings, and neither an accusation nor an acquittal by accident."""
+    for net, claim in ((trained(0), "piracy"), (honest(), "inconclusive")):
+        with serving(lambda images, net=net: np.round(serve(net)(images), decimals).tolist()) as endpoint:
+            case = judged(endpoint, tmp_path / claim, method)
+        assert case.verdict.claim == claim
+        assert f"rounded to {decimals} decimals" in " ".join(case.verdict.findings)
 
 
 def test_an_order_of_classes_that_changes_on_the_way_accuses_nobody(tmp_path: Path) -> None:
