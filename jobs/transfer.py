@@ -7,30 +7,31 @@ Both evaluations must lie finished in the storage, with the same number of point
     python jobs/full_eval.py --preset digits --fingerprint.n-points 100
 """
 
-import json
 import sys
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import tyro
 
-from uapfp_dist.app import Surroundings, main, settle
+from uapfp_dist.app import Surroundings, check_report, main, settle, write_report
 from uapfp_dist.config import Config, preset
 from uapfp_dist.errors import UserError
 from uapfp_dist.pipeline.arbiter import Arbiter
 from uapfp_dist.pipeline.evaluate import stored_in
+from uapfp_dist.pipeline.html import interval
+from uapfp_dist.pipeline.judging import GROUPS, by_id
 from uapfp_dist.pipeline.plan import Plan, make_plan
+from uapfp_dist.pipeline.report import clean
 from uapfp_dist.runtime import NullTracker
 from uapfp_dist.science.data import load
 from uapfp_dist.science.fingerprint.draws import make_draw
 from uapfp_dist.science.fingerprint.methods import Candidate, transfer_scores
 from uapfp_dist.science.fingerprint.panel import Panel
 from uapfp_dist.science.fingerprint.probe import PAPER
-from uapfp_dist.science.verdict import auc
+from uapfp_dist.science.rng import numpy_rng
+from uapfp_dist.science.verdict import Estimate, auc_over_draws
 from uapfp_dist.store import Store
-
-GROUPS = {"homologous": "homologous", "other_victim": "other_victim_piracy", "same_data": "same_data"}
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,11 @@ def side(name: str, seed: int, chosen: Transfer) -> Side:
     return Side(plan, panel, arbiter.pool_of(panel))
 
 
-def areas(source: Side, target: Side) -> dict[str, Any]:
-    """Mean AUC over draws on the target's models: by its own encoders, and by the source's, which saw none of them."""
+def areas(source: Side, target: Side) -> dict[str, dict[str, Estimate]]:
+    """AUC over draws on the target's models: by its own encoders, and by the source's, which saw none of them."""
     verdict, encoder = source.plan.config.verdict, source.plan.config.encoder
-    candidate = Candidate(PAPER, "prob")
-    found: dict[str, dict[str, list[float]]] = {}
+    candidate, members = Candidate(PAPER, "prob"), target.panel.members
+    tested: dict[str, dict[str, list[tuple[dict[str, float], dict[str, float]]]]] = {}
     for i in range(verdict.n_draws):
         sizes = (verdict.n_train, verdict.n_calibrate)
         draws = [make_draw(s.panel.members, i, *sizes, str(s.plan.seed), pool=s.pool) for s in (source, target)]
@@ -97,13 +98,15 @@ def areas(source: Side, target: Side) -> dict[str, Any]:
         for way, (teacher, training) in ways.items():
             scores = transfer_scores(teacher.panel, training, target.panel, candidate, encoder, f"transfer/{i}").mean(1)
             # The same test models for both, so that the difference is the encoder's.
-            rows = {role: draws[1].tested(target.panel.members, role) for role in ("piracy", *GROUPS.values())}
+            by_role = {
+                role: by_id(draws[1].tested(members, role), scores.tolist(), members)
+                for role in ("piracy", *GROUPS.values())
+            }
             for group, role in GROUPS.items():
-                value = auc(scores[rows["piracy"]], scores[rows[role]])
-                found.setdefault(way, {}).setdefault(group, []).append(value)
+                tested.setdefault(way, {}).setdefault(group, []).append((by_role["piracy"], by_role[role]))
     return {
-        way: {group: float(torch.tensor(values).nanmean()) for group, values in groups.items()}
-        for way, groups in found.items()
+        way: {group: auc_over_draws(sides, numpy_rng("bootstrap", group)) for group, sides in groups.items()}
+        for way, groups in tested.items()
     }
 
 
@@ -111,14 +114,19 @@ def job() -> None:
     """Parse, read both evaluations, compare."""
     chosen = tyro.cli(Transfer, args=sys.argv[1:], description=__doc__)
     torch.set_num_threads(1)
+    report = settle(chosen.surroundings).report
+    check_report(report)
     source, target = side(chosen.source, chosen.source_seed, chosen), side(chosen.target, chosen.target_seed, chosen)
     found = areas(source, target)
-    print(f"one UAP of the paper's norm, probabilities; models of {chosen.target}, piracy against:")
-    print(f"{'encoder learnt on':<28}" + "".join(f"{group:>15}" for group in GROUPS))
+    print(
+        f"one UAP of the paper's norm, probabilities; models of {chosen.target}, AUC of piracy against each group, mean"
+    )
+    print(f"over {source.plan.config.verdict.n_draws} draws with 95 % bootstrap intervals over models:")
+    print(f"{'encoder learnt on':<28}" + "".join(f"{group:>22}" for group in GROUPS))
     for way, name in (("own", chosen.target), ("transferred", chosen.source)):
-        print(f"{name:<28}" + "".join(f"{found[way][group]:>15.3f}" for group in GROUPS))
-    if chosen.surroundings.report is not None:
-        chosen.surroundings.report.write_text(json.dumps(found, indent=1))
+        cells = (interval(e.mean, e.low, e.high) for e in (found[way][group] for group in GROUPS))
+        print(f"{name:<28}" + "".join(f"{cell:>22}" for cell in cells))
+    write_report(report, clean(found))
 
 
 if __name__ == "__main__":

@@ -4,11 +4,13 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from mlflow import MlflowClient
+from PIL import Image
 from system import MODELS, Lab
 from torch import Tensor
 
@@ -41,6 +43,24 @@ def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
 def digits() -> Dataset:
     """scikit-learn's digits."""
     return load("digits", None)
+
+
+def _coloured(images: Tensor) -> Tensor:
+    """(N, 3, h, w) whose channels are not each other's: the digit, the digit a row lower, its negative."""
+    grey = images[:, 0]
+    return torch.stack([grey, grey.roll(1, 1), 255 - grey], dim=1)
+
+
+@pytest.fixture(scope="session")
+def colour_folder(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The digits as FOLDER/<class>/<number>.png in colour; their order of letters is not that of digits."""
+    root = tmp_path_factory.mktemp("mine")
+    names = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    for i, (image, label) in enumerate(zip(_coloured(digits.images), digits.labels.tolist(), strict=True)):
+        path = root / names[label] / f"{i:04d}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
+    return root
 
 
 @pytest.fixture(scope="session")

@@ -8,13 +8,12 @@ import pytest
 import torch
 from faulty_server import serving
 from owners_net import make
-from PIL import Image
 from safetensors.torch import save_file
 from system import flags, tiny
-from torch import Tensor, nn
+from torch import nn
 
 from uapfp_dist.science.blackbox import ask
-from uapfp_dist.science.data import Dataset, load
+from uapfp_dist.science.data import load
 from uapfp_dist.suspects import SuspectConfig
 from uapfp_dist.verification.asking import N_REPEATS
 from uapfp_dist.verification.kit import Kit, load_kit
@@ -26,28 +25,10 @@ WANTED = (
 )  # fmt: skip
 
 
-def coloured(images: Tensor) -> Tensor:
-    """(N, 3, h, w) whose channels are not each other's: the digit, the digit a row lower, its negative."""
-    grey = images[:, 0]
-    return torch.stack([grey, grey.roll(1, 1), 255 - grey], dim=1)
-
-
 @pytest.fixture(scope="module")
-def folder(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """FOLDER/<class>/<number>.png; classes in an order of letters that is not that of digits."""
-    root = tmp_path_factory.mktemp("mine")
-    names = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-    for i, (image, label) in enumerate(zip(coloured(digits.images), digits.labels.tolist(), strict=True)):
-        path = root / names[label] / f"{i:04d}.png"
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
-    return root
-
-
-@pytest.fixture(scope="module")
-def hers(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Path]:
+def hers(colour_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Path]:
     """Her module, trained on every other image; its weights and the list of those images lie in the folder returned."""
-    mine, place = load("imagefolder", folder), tmp_path_factory.mktemp("hers")
+    mine, place = load("imagefolder", colour_folder), tmp_path_factory.mktemp("hers")
     index = torch.arange(0, len(mine.labels), 2)
     with torch.random.fork_rng():
         torch.random.manual_seed(0)
@@ -63,24 +44,24 @@ def hers(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Mod
 
 
 @pytest.fixture(scope="module")
-def kit(folder: Path, hers: tuple[nn.Module, Path], tmp_path_factory: pytest.TempPathFactory) -> Kit:
+def kit(colour_folder: Path, hers: tuple[nn.Module, Path], tmp_path_factory: pytest.TempPathFactory) -> Kit:
     """Made by the job, with options as she would give them."""
     root, (_, place) = tmp_path_factory.mktemp("enrolled"), hers
     with pytest.MonkeyPatch.context() as patched:
         patched.syspath_prepend(str(Path(__file__).parent.parent / "jobs"))
         enroll = importlib.import_module("enroll")
     own = ("--model", f"{place}/hers.safetensors", "--architecture", "owners_net:make")
-    data = ("--data.name", "imagefolder", "--data-root", str(folder), "--trained-on", f"{place}/index.txt")
+    data = ("--data.name", "imagefolder", "--data-root", str(colour_folder), "--trained-on", f"{place}/index.txt")
     where = ("--storage", f"{root}/s", "--mlflow-uri", f"sqlite:///{root}/mlflow.db", "--out", f"{root}/kit")
     enroll.run(enroll.parse([*own, *data, *where, "--workers", "0", *flags(tiny()), *WANTED]))
     return load_kit(root / "kit")
 
 
 @pytest.mark.slow
-def test_her_colour_images_are_enrolled(kit: Kit, folder: Path, hers: tuple[nn.Module, Path]) -> None:
+def test_her_colour_images_are_enrolled(kit: Kit, colour_folder: Path, hers: tuple[nn.Module, Path]) -> None:
     """The kit asks about images of her size and colours, names her classes, and holds what her module says."""
     assert tuple(kit.images.shape[1:]) == (3, 8, 8)
-    assert kit.class_names == tuple(sorted(path.name for path in folder.iterdir()))
+    assert kit.class_names == tuple(sorted(path.name for path in colour_folder.iterdir()))
     assert torch.allclose(ask(hers[0], kit.images.float() / 255), kit.victim, atol=1e-5)
     assert any("owners_net:make" in limit for limit in kit.info["limits"]), "some copies are of her architecture"
     assert {row["group"] for row in kit.info["models"]} == {"piracy", "homologous", "same_data", "other_victim"}

@@ -1,32 +1,51 @@
 """jobs/transfer.py: an encoder of one evaluation on the models of another."""
 
-import runpy
+import importlib
+import json
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from system import ROOT, run_here, tiny_plan
+import torch
+from system import ROOT, run_here, tiny, tiny_plan
 
 from uapfp_dist import config as configuration
 from uapfp_dist.app import Surroundings
+from uapfp_dist.config import Config
 from uapfp_dist.errors import UserError
+from uapfp_dist.pipeline.plan import make_plan
+from uapfp_dist.pipeline.steps import perform
+from uapfp_dist.pipeline.workbench import Workbench
+from uapfp_dist.runtime import SerialPool
+from uapfp_dist.science.data import load
 from uapfp_dist.store import Store
 
 
 @pytest.fixture(scope="module")
 def transfer() -> dict[str, Any]:
-    """The script's names."""
-    return runpy.run_path(str(ROOT / "jobs" / "transfer.py"))
+    """The job's names."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(str(ROOT / "jobs"))
+        return vars(importlib.import_module("transfer"))
 
 
-@pytest.fixture
-def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Surroundings:
+def several() -> Config:
+    """The tiny evaluation with enough models for an interval over those that are tested."""
+    return replace(tiny(), zoo=replace(tiny().zoo, n_piracy=5, n_homologous=6))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surroundings]:
     """A finished tiny evaluation, called `tiny`."""
-    plan = tiny_plan()
-    monkeypatch.setitem(configuration.PRESETS, "tiny", plan.config)
-    run_here(plan, Store(str(tmp_path)))
-    return Surroundings(storage=str(tmp_path))
+    plan, folder = tiny_plan(several()), tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(configuration.PRESETS, "tiny", plan.config)
+        run_here(plan, Store(str(folder)))
+        yield Surroundings(storage=str(folder))
 
 
 def test_transfer_onto_itself_is_no_transfer(finished: Surroundings, transfer: dict[str, Any]) -> None:
@@ -36,6 +55,32 @@ def test_transfer_onto_itself_is_no_transfer(finished: Surroundings, transfer: d
     found = transfer["areas"](side, side)
     assert found["own"] == found["transferred"]
     assert set(found["own"]) == {"homologous", "other_victim", "same_data"}
+
+
+def test_an_encoder_judges_the_models_of_another_data_set(
+    finished: Surroundings,
+    transfer: dict[str, Any],
+    colour_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """From digits to images of another size of nets: by command, AUC with intervals, the target's own beside it."""
+    config = replace(several(), data=replace(several().data, name="imagefolder"))
+    monkeypatch.setitem(configuration.PRESETS, "colours", config)
+    store, images = Store(finished.storage or ""), load("imagefolder", colour_folder)
+    plan = make_plan(config, 0, images)
+    run_here(plan, store, SerialPool(partial(perform, Workbench(store, colour_folder, torch.device("cpu")))))
+    report = Path(store.url, "transfer.json")
+    places = ("--storage", store.url, "--data-root", str(colour_folder), "--report", str(report))
+    monkeypatch.setattr(sys, "argv", ["transfer.py", "--source", "tiny", "--target", "colours", *places])
+    transfer["job"]()
+    found = json.loads(report.read_text())
+    assert found.keys() == {"own", "transferred"}
+    for way in found.values():
+        assert 0 <= way["homologous"]["low"] <= way["homologous"]["mean"] <= way["homologous"]["high"] <= 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[-2:]] == ["colours", "tiny"]
+    assert f"{found['transferred']['homologous']['mean']:.2f} [" in lines[-1]
 
 
 def test_an_unfinished_evaluation_is_named(finished: Surroundings, transfer: dict[str, Any]) -> None:
