@@ -1,5 +1,6 @@
 """Every table and figure, from one tiny evaluation in which everything is asked for."""
 
+import re
 import shutil
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
@@ -229,6 +230,9 @@ def test_every_format_and_the_decider_reach_the_page(shown: Shown) -> None:
     page = (shown.folder / "report.html").read_text(encoding="utf-8")
     assert "top3" in page
     assert "`uap_ensemble`, which decides" in page
+    assert re.search(r"zoo \d+ s, .*judging \d+ s", page)
+    stolen = sum(shown.store.get("model", m.spec.id).info["queries"] for m in shown.plan.judged)
+    assert f"{stolen:,} to victims" in page
     table = pd.read_csv(shown.folder / "tables" / "verdicts.csv")
     assert {"score", "decided_by", "similarity_uap", "p_value_t_test_uap"} <= set(table.columns)
 

@@ -118,7 +118,7 @@ def test_the_report_has_what_others_read(finished: Finished) -> None:
             assert all(area is None or 0.0 <= area <= 1.0 for area in groups.values())
     assert set(body["auc"]["uap"]) == {"prob", "hard", "chosen"}
     assert body["models"] == {"trained": 14, "reused": 0, "failed": 0}
-    assert set(body["stage_seconds"]) >= {"zoo", "probe", "answers"}
+    assert set(body["stage_seconds"]) >= {"zoo", "probe", "answers", "judging"}
     assert body["failures"] == []
 
 

@@ -107,7 +107,7 @@ class Arbiter:
         Raises:
             UserError: the victim, the probe or too many models are missing, or something is torn.
         """
-        self._begun = time.process_time()
+        self._begun, started = time.process_time(), time.perf_counter()
         self._told(*self.progress())
         panel, panelists, probe = self.panel()
         draws = self.fit(panel)
@@ -133,6 +133,9 @@ class Arbiter:
         )
         exhibits = make_exhibits(evidence, self._step)
         report.body["exhibits"] = clean({key: value for e in exhibits for key, value in e.body.items()})
+        report.body["stage_seconds"] = report.body.get("stage_seconds", {}) | {
+            "judging": round(time.perf_counter() - started, 2)
+        }
         self._keep(report, exhibits, evidence)
         return report
 

@@ -73,6 +73,8 @@ def facts(report: Report, evidence: Evidence) -> dict[str, str]:
     """What was run, where, at what cost."""
     body = report.body
     models = body.get("models", {})
+    stages = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in body.get("stage_seconds", {}).items())
+    stolen = sum(card["queries"] for card in evidence.cards.values())
     devices = sorted({str(card["device"]) for card in evidence.cards.values()})
     hardware = ", ".join(f"{key} {value}" for key, value in evidence.settings.items() if key != "data_note")
     hardware += f"; models made on {', '.join(devices)}"
@@ -81,8 +83,9 @@ def facts(report: Report, evidence: Evidence) -> dict[str, str]:
         "Setting": evidence.setting,
         "Data": " ".join((body["data"]["name"], body["data_note"])).strip(),
         "Models": ", ".join(f"{n} {what}" for what, n in models.items()),
-        "Wall time": ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in body.get("stage_seconds", {}).items()),
-        "Images sent to each suspect": str(body["unique_queries_per_suspect"]),
+        "Wall time": f"{stages} (stages overlap)" if stages else "",
+        "Queries": f"{body['unique_queries_per_suspect']:,} images sent to each suspect; "
+        f"{stolen:,} to victims by those who steal, all together",
         "Hardware and versions": hardware,
         "Configuration": json.dumps(asdict(evidence.plan.config)),
         "Evaluation": body["evaluation"],
