@@ -12,11 +12,13 @@ import torch
 from system import run_here
 
 from uapfp_dist.config import Config, DataConfig, VerdictConfig, check
+from uapfp_dist.pipeline.arbiter import Arbiter
 from uapfp_dist.pipeline.plan import Plan, make_plan
 from uapfp_dist.pipeline.steps import perform
 from uapfp_dist.pipeline.workbench import Workbench
-from uapfp_dist.runtime import SerialPool
+from uapfp_dist.runtime import NullTracker, SerialPool
 from uapfp_dist.science.data import load
+from uapfp_dist.science.fingerprint.probe import PAPER
 from uapfp_dist.specs import FingerprintConfig, UapConfig
 from uapfp_dist.store import Store
 
@@ -31,12 +33,16 @@ def images(name: str) -> Path:
     return Path(root)
 
 
-def smallest(data: DataConfig, **zoo: Any) -> Config:
-    """Two piracy models, three homologous ones, one of another victim; hardly trained."""
+def smallest(data: DataConfig, held_out: float = 0.01, **zoo: Any) -> Config:
+    """Two piracy models, three homologous ones, one of another victim; hardly trained.
+
+    Args:
+        held_out: share of the images outside D that PROBE and EVAL have each.
+    """
     base = Config()
     return replace(
         base,
-        data=replace(data, outside_shares=(0.01, 0.98, 0.01)),
+        data=replace(data, outside_shares=(held_out, 1 - 2 * held_out, held_out)),
         zoo=replace(
             base.zoo,
             n_piracy=2,
@@ -51,7 +57,7 @@ def smallest(data: DataConfig, **zoo: Any) -> Config:
         extraction=replace(base.extraction, budget=zoo["epochs"], rounds=1),
         uap=UapConfig(xi_grid=(0.3,), xi_fractions=(0.5,), n_images=8, passes=1, n_uaps=2),
         fingerprint=FingerprintConfig(
-            n_points=3, n_views=2, n_test_views=2, n_candidates=400, n_natural=10, max_natural=20
+            n_points=3, n_views=2, n_test_views=2, n_candidates=200, n_natural=10, max_natural=20
         ),
         encoder=replace(base.encoder, epochs=2),
         verdict=VerdictConfig(n_train=1, n_calibrate=1, n_draws=1, alpha=0.5),
@@ -72,6 +78,7 @@ def test_cifar10_with_torchvisions_nets(tmp_path: Path) -> None:
     """A ResNet18 victim, VGG16 and GoogLeNet as piracy and as homologous models: steal, ask, judge."""
     config = smallest(
         DataConfig(name="cifar10"),
+        held_out=0.004,
         architectures=("vgg16", "googlenet"),
         victim_architecture="resnet18",
         optimizers=("sgd",),
@@ -108,6 +115,7 @@ def test_fingerprints_of_two_hundred_classes_fit_into_memory(tmp_path: Path) -> 
     )
     plan, body = evaluated(config, images("tiny_imagenet"), tmp_path)
     assert body["failures"] == []
-    assert plan.probe.fingerprint.n_points * 200 * 2 == 40_000
+    panel, *_ = Arbiter(plan, Store(str(tmp_path)), NullTracker()).panel()
+    assert panel.fingerprints([0, 1], PAPER, "prob").shape == (2, 20, 40_000)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     assert peak < 16, f"{peak:.1f} GiB"
