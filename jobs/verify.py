@@ -78,10 +78,15 @@ def job() -> None:
     out = (chosen.out or Path("verification")).expanduser().resolve()
     print(f"kit {kit.digest}", flush=True)
     if chosen.replay:
-        if chosen.alpha is not None or chosen.suspects or chosen.suspect.at:
+        if (
+            chosen.alpha is not None
+            or chosen.suspects
+            or chosen.suspect != SuspectConfig()
+            or chosen.asking != Asking()
+        ):
             raise UserError(
-                "replay: expected no --alpha, --at or --suspects beside it: a transcript says who was asked, and at "
-                "which alpha it was to be judged; leave them out"
+                "replay: expected no --alpha, --suspects, or option of how a suspect is asked beside it: a transcript "
+                "says who was asked and how, and at which alpha it was to be judged; leave them out"
             )
         cases = replay(kit, chosen.replay)
         if note := made_elsewhere(cases):
@@ -89,6 +94,11 @@ def job() -> None:
     else:
         if bool(chosen.suspects) == bool(chosen.suspect.at):
             raise UserError("suspect: expected --at or --suspects, one of the two")
+        if chosen.suspects and chosen.suspect != SuspectConfig():
+            raise UserError(
+                "suspects: expected the options of each suspect in the file, got some on the command line; write them "
+                "there (nothing was sent)"
+            )
         configs = load_suspects(chosen.suspects) if chosen.suspects else [chosen.suspect]
         spread = _on_ray(chosen.address) if len(configs) > 1 and chosen.workers != 0 else None
         cases = verify(kit, configs, out, chosen.asking, chosen.alpha, spread)

@@ -14,7 +14,7 @@ from faulty_server import Endpoint, Exchange, serving
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.suspects import Suspect, SuspectConfig, TooLargeError, TransientError, open_suspect
+from uapfp_dist.suspects import OutputForm, Suspect, SuspectConfig, TooLargeError, TransientError, open_suspect
 from uapfp_dist.verification import asking
 from uapfp_dist.verification.asking import N_REPEATS, Asking, ask_all, check_asking, questions
 from uapfp_dist.verification.transcript import Ledger, Transcript, read_transcript
@@ -158,6 +158,25 @@ def test_a_function_that_hangs_ends_with_the_total_time(tmp_path: Path) -> None:
         ask(Hanging(), tmp_path / "t", Asking(total_timeout=0.3))
     assert time.monotonic() - started < 5.0
     freed.set()
+
+
+def test_first_answers_of_another_form_cost_four_images(tmp_path: Path) -> None:
+    """Whoever named the wrong form is told before all is paid for; the same again asks the rest all the same."""
+    form = OutputForm("probabilities", ("a", "b"))
+
+    def run(suspect: Suspect) -> None:
+        transcript = Transcript(tmp_path / "t", BEGIN)
+        try:
+            ask_all(suspect, IMAGES, WANTED, transcript, Asking(), unreadable=form.unreadable)
+        finally:
+            transcript.close()
+
+    with serving(lambda images: ["a"] * len(images)) as endpoint:
+        with pytest.raises(UserError, match=r"none of its first 4 answers can be read \(expected classes"):
+            run(over_http(endpoint))
+        assert endpoint.images == 4
+        run(over_http(endpoint))
+        assert endpoint.images == len(WANTED) + N_REPEATS
 
 
 def test_an_endpoint_that_restarts_is_waited_for(tmp_path: Path) -> None:

@@ -40,6 +40,15 @@ def noise(p: Rows) -> list[Any]:
     return np.random.default_rng(0).dirichlet(np.ones(p.shape[1]) * 0.2, len(p)).tolist()  # type: ignore[no-any-return]
 
 
+def test_what_cannot_be_read_twice_says_nothing_about_change() -> None:
+    """An answer that is the same both times has not changed, whether it can be read or not; one that could be has."""
+    kit = toy_kit()
+    same, _ = case(kit, lambda p: [None if i == 0 else row.tolist() for i, row in enumerate(p)])
+    assert [f.text for f in same] == ["1 of 110 answers cannot be used: " + same[0].text.rpartition(": ")[2]]
+    lost, _ = case(kit, lambda p: p.tolist(), again=lambda p: [None] * len(p))
+    assert any("change from call to call: 11 of 11 images" in f.text for f in lost)
+
+
 def fresh_noise() -> Callable[[Rows], list[Any]]:
     """The same, new at every call."""
     rng = np.random.default_rng(1)

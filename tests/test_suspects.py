@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import zipfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -305,6 +306,59 @@ def test_an_endpoint_that_says_a_secret_back_puts_it_nowhere(status: int, monkey
     assert "whisper" not in said
 
 
+@pytest.mark.parametrize(
+    "written", [lambda text: text.replace("/", "\\/"), lambda text: f"\\u{ord(text[0]):04x}{text[1:]}"]
+)
+@pytest.mark.parametrize("status", [200, 403])
+def test_a_secret_is_known_however_it_is_written(
+    written: Callable[[str], str], status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """JSON may escape any letter."""
+    secret = "abcd/efgh+SECRET1"
+    monkeypatch.setenv("MY_TOKEN", secret)
+
+    def echo(exchange: Exchange) -> bool:
+        rows = ", ".join([f'{{"{written(secret)}": "{written(secret)}"}}'] * len(exchange.images))
+        exchange.send(status, f'{{"predictions": [{rows}]}}'.encode())
+        return True
+
+    with serving(serve(trained(0)), echo) as endpoint:
+        suspect = open_suspect(SuspectConfig(at=endpoint.url, headers={"Authorization": "env:MY_TOKEN"}), SHAPE, 10)
+        try:
+            said = json.dumps(suspect.ask(IMAGES, 5.0))
+        except UserError as error:
+            said = str(error)
+    assert "***" in said
+    assert "SECRET1" not in said
+
+
+def test_words_of_a_query_spoil_no_honest_answer() -> None:
+    """Only a value may be private, and only where it is said back as a text: not in names of fields, nor in numbers."""
+    with serving(serve(trained(0))) as endpoint:
+        plain = ask(SuspectConfig(at=endpoint.url))
+        for query in ("return=predictions", "predictions", "fields=predictions&id=00000000", "predictions=12345678"):
+            assert ask(SuspectConfig(at=f"{endpoint.url}/invocations?{query}")).equal(plain), query
+
+
+def test_outputs_by_name_as_mlflow_gives_those_of_onnx_models() -> None:
+    """The first one counts."""
+
+    def named(exchange: Exchange) -> bool:
+        rows = exchange.endpoint.model(exchange.images)
+        exchange.send(200, json.dumps({"predictions": {"y": rows, "features": [[0.0]] * len(rows)}}).encode())
+        return True
+
+    with serving(serve(trained(0))) as plain, serving(serve(trained(0)), named) as endpoint:
+        assert ask(SuspectConfig(at=endpoint.url)).equal(ask(SuspectConfig(at=plain.url)))
+
+
+@pytest.mark.parametrize("field", ["at", "name"])
+@pytest.mark.parametrize("text", ["a\0b.safetensors", "\ud800x"])
+def test_what_is_no_text_is_refused(field: str, text: str) -> None:
+    with pytest.raises(UserError, match=f"{field}: expected a text"):
+        SuspectConfig(**{"at": "http://h", field: text})
+
+
 def test_a_function_may_answer_in_numpys_numbers() -> None:
     """They are written down as any other."""
     suspect = CallableSuspect(lambda images: [[np.float32(0.5), np.int64(1)]] * len(images), InputForm())
@@ -373,10 +427,17 @@ def test_an_answer_of_10_gb_is_not_read(fault: Any) -> None:
         (401, b"", {}, UserError, "got 401"),
         (413, b"", {}, TooLargeError, "413"),
         (503, b"", {"Retry-After": "7"}, TransientError, "503"),
+        (500, b"", {}, TransientError, "500"),
+        (522, b"", {}, TransientError, "522"),
+        (529, b"", {}, TransientError, "529"),
+        (501, b"", {}, UserError, "got 501"),
+        (600, b"", {}, UserError, "got 600"),
         (200, b'{"predictions": [1]}', {}, TransientError, "expected 7 answers, got 1"),
         (200, b"[" * 100_000, {}, TransientError, "no JSON"),
         (200, b'{"predictions": ' + b"[" * 900 + b"]" * 900 + b"}", {}, TransientError, "nested more than"),
         (200, b'{"predictions": 3}', {}, TransientError, "got int"),
+        (200, b'{"predictions": {}}', {}, TransientError, "got dict"),
+        (200, b'{"predictions": {"y": [1]}}', {}, TransientError, "expected 7 answers, got 1"),
         (200, b"\x1f\x8b", {"Content-Encoding": "gzip"}, UserError, "compressed"),
     ],
 )
@@ -601,6 +662,28 @@ def test_onnx_with_external_data_is_refused(place: str, in_a_branch: bool, tmp_p
     path = onnx_file(tmp_path / "m.onnx", place, in_a_branch=in_a_branch)
     with pytest.raises(UserError, match="external data"):
         open_suspect(SuspectConfig(at=str(path)), SHAPE, 10)
+
+
+def test_an_onnx_model_that_never_ends_is_stopped(tmp_path: Path) -> None:
+    """A loop of 2^62 turns is a valid file: it has the time of one request, and the process ends as it should."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    helper, kinds = onnx.helper, onnx.TensorProto
+    scalar = [helper.make_tensor_value_info(name, kind, []) for name, kind in (("i", kinds.INT64), ("c", kinds.BOOL))]
+    rows = [helper.make_tensor_value_info(name, kinds.FLOAT, ["n", 64]) for name in ("a", "b")]
+    turn = [helper.make_node("Identity", ["c"], ["on"]), helper.make_node("Neg", ["a"], ["b"])]
+    on = helper.make_tensor_value_info("on", kinds.BOOL, [])
+    body = helper.make_graph(turn, "turn", [*scalar, rows[0]], [on, rows[1]])
+    turns = helper.make_tensor("turns", kinds.INT64, [], [2**62])
+    always = helper.make_tensor("always", kinds.BOOL, [], [True])
+    node = helper.make_node("Loop", ["turns", "always", "x"], ["y"], body=body)
+    ends = [helper.make_tensor_value_info(name, kinds.FLOAT, ["n", 64]) for name in ("x", "y")]
+    graph = helper.make_graph([node], "endless", ends[:1], ends[1:], [turns, always])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, tmp_path / "m.onnx")
+    suspect = open_suspect(SuspectConfig(at=str(tmp_path / "m.onnx"), layout="flat"), SHAPE, 10)
+    with pytest.raises(TransientError, match=r"no answer within 0\.5 s"):
+        suspect.ask(IMAGES, 0.5)
 
 
 def test_onnx_without_the_extra_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,6 +140,65 @@ def test_rounded_confidences_change_no_claim(method: str, decimals: int, tmp_pat
         assert f"rounded to {decimals} decimals" in " ".join(case.verdict.findings)
 
 
+def test_a_wrong_output_is_told_after_four_images(tmp_path: Path) -> None:
+    with serving(labels_of(trained(0))) as endpoint:
+        with pytest.raises(UserError, match="none of its first 4 answers can be read"):
+            judged(endpoint, tmp_path / "a")
+        assert endpoint.images == 4
+        assert judged(endpoint, tmp_path / "b", output="label").verdict.claim == "piracy"
+        case = judged(endpoint, tmp_path / "a")  # the same again asks the rest
+    assert case.verdict.claim == "inconclusive"
+    assert "of 110 answers cannot be used: expected classes with confidences" in case.verdict.findings[0]
+
+
+def test_nobody_elses_verdict_is_overwritten(tmp_path: Path) -> None:
+    """Neither another suspect's nor that of another kit; before anything is sent."""
+    with serving(serve(trained(0))) as endpoint:
+        first = judged(endpoint, tmp_path)
+        write_verdict(tmp_path, toy_kit(), [first])
+        before, sent = (tmp_path / "verdict.json").read_bytes(), endpoint.images
+        with pytest.raises(UserError, match="choose another --out"):
+            verify(toy_kit(), [SuspectConfig(at=endpoint.url, name="other")], tmp_path)
+        with pytest.raises(UserError, match="choose another --out"):
+            judged(endpoint, tmp_path, "uap")
+        assert endpoint.images == sent
+        assert judged(endpoint, tmp_path).verdict == first.verdict
+    assert (tmp_path / "verdict.json").read_bytes() == before
+    assert len(list(tmp_path.glob("*.jsonl"))) == 1
+
+
+@pytest.mark.parametrize("out", ["file", "file/below"])
+def test_an_out_that_can_be_no_folder_is_one_line(out: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="out: expected a folder that can be written"):
+        verify(toy_kit(), [SuspectConfig(at="test_verify:thief")], tmp_path / out)
+
+
+def test_names_of_every_alphabet_and_length_are_told_apart(tmp_path: Path) -> None:
+    names = ["\u6a21\u578b\u4e00", "\u6a21\u578b\u4e8c", "x" * 90 + "1", "x" * 90 + "2", "plain"]
+    paths = [transcript_path(tmp_path, name) for name in names]
+    assert len(set(paths)) == len(paths)
+    assert paths[-1].name == "plain.transcript.jsonl"
+    assert all(path.name.isascii() and len(path.name) < 120 for path in paths)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"at": "x"}', '[{"at": 3}]', '[{"at": "' + "a" * 5000 + '", "scale": "?"}]'], ids=range(4)
+)
+def test_lists_of_suspects_that_are_none_are_one_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / "s.json").write_text(text)
+    with pytest.raises(UserError) as caught:
+        load_suspects(tmp_path / "s.json")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("name", ["rate", "timeout", "total_timeout"])
+def test_endless_times_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"{name.replace('_', '-')}: expected a finite number"):
+        verify(toy_kit(), [SuspectConfig(at="test_verify:thief")], tmp_path, Asking(**{name: math.inf}))
+
+
 def test_an_order_of_classes_that_changes_on_the_way_accuses_nobody(tmp_path: Path) -> None:
     def after_a_while(exchange: Exchange) -> bool:
         if exchange.endpoint.images > 60:
@@ -585,7 +644,8 @@ def test_the_page_shows_where_the_suspect_falls_and_loads_nothing(shown: tuple[P
     text = (shown[0] / "verdict.html").read_text()
     assert "<script" not in text
     assert "&lt;script&gt;alert(1)" in text
-    assert text.count("<img ") == 4
+    # Where each falls, its answers moved by the perturbation, and the victim's errors.
+    assert text.count("<img ") == 6
     for said in (
         "falls among",
         "how its answer moved",

@@ -71,6 +71,9 @@ class SuspectConfig:
                 raise UserError(f"{name}: expected one of {', '.join(get_args(hint))}, got {value!r:.60}")
             if origin is not Literal and not isinstance(value, dict if origin is dict else hint):
                 raise UserError(f"{name}: expected {getattr(hint, '__name__', hint)}, got {value!r:.60}")
+        for name in ("at", "name"):
+            if any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in getattr(self, name)):
+                raise UserError(f"{name}: expected a text, got one with a NUL or half a character; mend it")
         if not all(isinstance(text, str) for pair in self.headers.items() for text in pair):
             raise UserError("headers: expected an object from names to values, all of them strings")
 

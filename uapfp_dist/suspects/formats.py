@@ -89,6 +89,18 @@ class OutputForm:
             torch.where(values.isfinite().all(1, keepdim=True), probabilities, torch.nan).float(), values, problems
         )
 
+    def unreadable(self, answers: Sequence[Any]) -> str:
+        """Why the first answer cannot be read if none can; empty otherwise. NaN is an answer of the right form."""
+        reasons = []
+        for answer in answers:
+            try:
+                self._row(answer)
+            except (UnreadableError, RecursionError) as error:
+                reasons.append(str(error))
+            else:
+                return ""
+        return next(iter(reasons), "")
+
     def _row(self, answer: Any) -> np.ndarray:
         row = np.zeros(len(self.class_names))
         if self.output == "label":
@@ -159,7 +171,7 @@ def load_classes(path: Path | None) -> Classes:
         return None
     try:
         found = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"classes: expected a JSON file at {path} ({error}); write one") from error
     if isinstance(found, list) and all(isinstance(item, str | int) for item in found):
         return [str(item) for item in found]

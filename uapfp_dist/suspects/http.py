@@ -16,6 +16,8 @@ from uapfp_dist.suspects.wire import Endpoint, one_each
 class MlflowSuspect:
     """A model served by `mlflow models serve`: takes `{"inputs": ...}`, gives `{"predictions": ...}`.
 
+    Predictions are a list, or lists by name of output (those of an ONNX model): of several the first one counts.
+
     Args:
         url: of the server; `/invocations` is added where it has no path.
         form: of the images.
@@ -32,6 +34,8 @@ class MlflowSuspect:
         body = {"inputs": self._form.encode(images).tolist()}
         found = self._endpoint.post(body, self._path, len(images), timeout)
         predictions = found.get("predictions") if isinstance(found, dict) else found
+        if isinstance(predictions, dict) and predictions:
+            predictions = next(iter(predictions.values()))
         return list(one_each(predictions, len(images)))
 
 

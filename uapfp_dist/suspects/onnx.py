@@ -1,5 +1,6 @@
 """A suspect as an ONNX file, run by ONNX Runtime (the extra `onnx`): standard operators only, no code of the file's."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from uapfp_dist.errors import UserError, one_line
 from uapfp_dist.suspects.images import InputForm
+from uapfp_dist.suspects.suspect import TransientError
 
 MAX_BYTES = 2 << 30
 """Of a file; a protocol buffer cannot be larger."""
@@ -63,7 +65,7 @@ class OnnxSuspect:
             raise UserError(
                 f"suspect {path}: ONNX Runtime refuses it ({one_line(error)}); check it with onnx.checker"
             ) from error
-        self._form = form
+        self._form, self._options = form, onnxruntime.RunOptions
         self._input = self._session.get_inputs()[0]
         if self._input.type not in NUMBERS:
             raise UserError(f"suspect {path}: expected an input of images, got {self._input.type}; export another one")
@@ -72,18 +74,27 @@ class OnnxSuspect:
         """See `Suspect.ask`.
 
         Raises:
+            TransientError: it takes longer than that.
             UserError: the model does not take such images.
         """
         array = self._form.encode(images).astype(NUMBERS[self._input.type], copy=False)
         batch = self._input.shape[0] if self._input.shape else None
         parts = np.split(array, len(array)) if batch == 1 else [array]
+        # A file may hold a loop without end: between its nodes the runtime looks whether it shall stop.
+        watch = threading.Timer(timeout, setattr, (options := self._options(), "terminate", True))
+        watch.daemon = True
+        watch.start()
         try:
-            found = [np.asarray(self._session.run(None, {self._input.name: part})[0]) for part in parts]
+            found = [np.asarray(self._session.run(None, {self._input.name: part}, options)[0]) for part in parts]
         except Exception as error:  # ONNX Runtime's own kinds of error
+            if options.terminate:
+                raise TransientError(f"no answer within {timeout:.3g} s") from error
             raise UserError(
                 f"suspect: the ONNX model does not take images of shape {array.shape} ({one_line(error)}); "
                 "see --layout and --channels"
             ) from error
+        finally:
+            watch.cancel()
         answers = np.concatenate(found) if found[0].ndim else np.stack(found)
         if len(answers) != len(images):
             raise UserError(f"suspect: expected {len(images)} answers of the ONNX model, got {len(answers)}")

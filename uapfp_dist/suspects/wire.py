@@ -16,13 +16,15 @@ import time
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 from uapfp_dist.errors import UserError, one_line
 from uapfp_dist.suspects.suspect import TooLargeError, TransientError
 
-AGAIN = (408, 425, 429, 500, 502, 503, 504)
-"""Statuses after which asking again may help."""
+AGAIN = (408, 425, 429)
+"""Statuses below 500 after which asking again may help."""
+NEVER = (501, 505)
+"""Those above that will not change."""
 LEAST_BYTES, BYTES_PER_IMAGE = 1 << 20, 1 << 16
 """An answer may have the first and, for every image, the second: a thousand classes take 20 kB."""
 
@@ -61,9 +63,10 @@ class Endpoint:
         self.path = parts.path
         self._query = f"?{parts.query}" if parts.query else ""
         self._headers = {name: _secret(name, value) for name, value in headers.items()}
-        private = [self._headers[name] for name, value in headers.items() if value.startswith("env:")]
-        parts_of_private = [part for text in (*private, parts.query) for part in re.split(r"[\s&=]+", text)]
-        self._private = [part for part in parts_of_private if len(part) >= SHORTEST_SECRET]
+        secrets = [self._headers[name] for name, value in headers.items() if value.startswith("env:")]
+        self._secrets = _long([part for text in secrets for part in text.split()])
+        values = [pair.partition("=")[2] or pair for pair in parts.query.split("&")]
+        self._private = _long([*self._secrets, *values, *map(unquote_plus, values)])
 
     def post(self, body: object, path: str, n_images: int, timeout: float) -> Any:
         """The JSON value that comes back.
@@ -87,7 +90,7 @@ class Endpoint:
             with contextlib.suppress(BrokenPipeError):
                 line.request("POST", path + self._query, data, {**headers, **self._headers})
             with line.getresponse() as response:
-                text = self._hidden(_read(response, LEAST_BYTES + BYTES_PER_IMAGE * n_images))
+                text = _read(response, LEAST_BYTES + BYTES_PER_IMAGE * n_images)
                 self._check(response, text, n_images)
         except (OSError, http.client.HTTPException, ValueError) as error:
             # A connection that is cut for being late looks like one that was lost, or like a shorter answer.
@@ -105,13 +108,20 @@ class Endpoint:
             raise TransientError(why) from error
         if _deep(found):
             raise TransientError(f"an answer nested more than {DEEPEST} deep")
-        return found
+        return self._hidden(found)
 
-    def _hidden(self, text: bytes) -> bytes:
-        """Without what is private, should the endpoint say it back: answers and errors go into files."""
-        for private in self._private:
-            text = text.replace(private.encode(), b"***")
-        return text
+    def _hidden(self, found: Any) -> Any:
+        """A JSON value without what is private, should the endpoint say it back: answers go into files.
+
+        What stands in the query may be an ordinary word: names of fields lose the headers' secrets alone.
+        """
+        if isinstance(found, str):
+            return _blotted(found, self._private)
+        if isinstance(found, list):
+            return [self._hidden(item) for item in found] if self._private else found
+        if isinstance(found, dict):
+            return {_blotted(key, self._secrets): self._hidden(item) for key, item in found.items()}
+        return found
 
     def _connect(self, watch: "_Watch") -> http.client.HTTPConnection:
         context = ssl.create_default_context() if self._secure else None
@@ -156,16 +166,17 @@ class Endpoint:
         raise failure
 
     def _check(self, response: http.client.HTTPResponse, text: bytes, n_images: int) -> None:
-        status, said = response.status, one_line(text.decode(errors="replace"))
+        status = response.status
+        said = one_line(_blotted(_unescaped(text.decode(errors="replace")), self._private))
         if status == 200:
             return
         if status == 413:
             raise TooLargeError(f"HTTP 413 at {n_images} images")
-        if status in AGAIN:
+        if status in AGAIN or (500 <= status < 600 and status not in NEVER):
             raise TransientError(f"HTTP {status}", after=_seconds(response.getheader("Retry-After")))
         if 300 <= status < 400:
             to = (response.getheader("Location") or "nowhere").partition("?")[0]
-            to = one_line(self._hidden(to.encode()).decode(errors="replace"))
+            to = one_line(_blotted(to, self._private))
             raise UserError(
                 f"suspect {self.url}: expected answers, got a redirect to {to}; it is not followed: check that "
                 "host and name it yourself"
@@ -191,6 +202,23 @@ def _read(response: http.client.HTTPResponse, limit: int) -> bytes:
     if len(text) > limit:
         raise too_long
     return text
+
+
+def _long(texts: Sequence[str]) -> list[str]:
+    """Those that are no part of an honest answer, the longest first: one may hold another."""
+    return sorted({text for text in texts if len(text) >= SHORTEST_SECRET}, key=len, reverse=True)
+
+
+def _blotted(text: str, private: Sequence[str]) -> str:
+    for part in private:
+        text = text.replace(part, "***")
+    return text
+
+
+def _unescaped(text: str) -> str:
+    """As JSON's escapes mean it, whatever stands around them: a secret may come back as `a\\/b` or `\\u0061`."""
+    plain = re.sub(r"\\u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), text)
+    return plain.replace("\\/", "/")
 
 
 def _deep(found: Any) -> bool:

@@ -1,8 +1,10 @@
 """Ask a suspect what the kit wants to know: within a budget, at its pace, and never twice what is known already."""
 
 import json
+import math
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from threading import Thread
@@ -61,8 +63,8 @@ def check_asking(how: Asking) -> None:
             raise UserError(f"{name.replace('_', '-')}: expected at least {least}, got {value}")
     for name in ("rate", "timeout", "total_timeout"):
         value = getattr(how, name)
-        if value is not None and not value > 0:
-            raise UserError(f"{name.replace('_', '-')}: expected a number above 0, got {value:g}")
+        if value is not None and not 0 < value < math.inf:
+            raise UserError(f"{name.replace('_', '-')}: expected a finite number above 0, got {value:g}")
 
 
 def questions(wanted: Tensor, seed: int) -> tuple[list[int], list[int]]:
@@ -73,7 +75,13 @@ def questions(wanted: Tensor, seed: int) -> tuple[list[int], list[int]]:
 
 
 def ask_all(
-    suspect: Suspect, images: Tensor, wanted: Tensor, transcript: Transcript, how: Asking, longest: int = 1 << 16
+    suspect: Suspect,
+    images: Tensor,
+    wanted: Tensor,
+    transcript: Transcript,
+    how: Asking,
+    longest: int = 1 << 16,
+    unreadable: Callable[[Sequence[Any]], str] = lambda answers: "",
 ) -> None:
     """Ask until the transcript holds an answer to every wanted image, and a second one to some if all goes well.
 
@@ -86,12 +94,15 @@ def ask_all(
         transcript: what was asked before, in earlier runs too; everything is appended to it as it comes.
         how: at what pace, within what limits.
         longest: characters of JSON that an answer to one image may have; a longer one is none.
+        unreadable: why none of some answers can be read, or an empty string: where that is so of the very first
+            request, the rest would most likely be paid for in vain.
 
     Raises:
-        UserError: budget, time or patience at an end, or the suspect refuses; the transcript keeps what came.
+        UserError: budget, time or patience at an end, the suspect refuses, or its first answers are not of the form
+            that was named; the transcript keeps what came.
     """
     if not transcript.finished:
-        _Errand(suspect, images, wanted, transcript, how, longest).run()
+        _Errand(suspect, images, wanted, transcript, how, longest, unreadable).run()
 
 
 @dataclass(frozen=True)
@@ -106,11 +117,19 @@ class _Errand:
     """One thread decides, writes and counts; the others only wait for answers."""
 
     def __init__(
-        self, suspect: Suspect, images: Tensor, wanted: Tensor, transcript: Transcript, how: Asking, longest: int
+        self,
+        suspect: Suspect,
+        images: Tensor,
+        wanted: Tensor,
+        transcript: Transcript,
+        how: Asking,
+        longest: int,
+        unreadable: Callable[[Sequence[Any]], str],
     ) -> None:
         self._suspect, self._images, self._transcript, self._how = suspect, images, transcript, how
-        self._longest = longest
+        self._longest, self._unreadable = longest, unreadable
         ledger = Ledger(transcript.records)
+        self._first = not ledger.answers
         order, again = questions(wanted, how.seed)
         self._n_wanted = len(order)
         self._missing = {i for i in order if i not in ledger.answers}
@@ -213,10 +232,20 @@ class _Errand:
             else:
                 self._keep(request, answers)
                 self._succeeded()
+                self._look(answers)
 
     def _keep(self, request: _Request, answers: list[Any]) -> None:
         self._transcript.answered(request.batch, answers)
         self._missing.difference_update(request.images)
+
+    def _look(self, answers: list[Any]) -> None:
+        """At the first answers: whoever named another form than the suspect's has not yet spent much."""
+        if self._first and (why := self._unreadable(answers)):
+            raise UserError(
+                f"none of its first {len(answers)} answers can be read ({why}): see --output and --classes, and begin "
+                "again under another --out; or run the same again to ask the rest all the same"
+            )
+        self._first = False
 
     def _succeeded(self) -> None:
         self._failures = 0

@@ -301,7 +301,7 @@ def _problem(kit: Kit) -> str:
         ]
     if problem := _problem_of_info(kit):
         return problem
-    if not (c == len(kit.class_names) >= 2 and kit.images.dim() == 4 and q and n):
+    if not (type(c) is int and c == len(kit.class_names) >= 2 and kit.images.dim() == 4 and kit.images.numel() and n):
         return "classes or images"
     if not kit.views.keys() == kit.encoders.keys() == kit.similarity.keys() == kit.info["decided_by"].keys() > set():
         return "formats"

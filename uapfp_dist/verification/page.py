@@ -10,9 +10,9 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from uapfp_dist.errors import printable
+from uapfp_dist.errors import UserError, printable
 from uapfp_dist.pipeline.html import Section, html_report, number
-from uapfp_dist.science.figures.pictures import perturbed_images
+from uapfp_dist.science.figures.pictures import captioned_images, perturbed_images
 from uapfp_dist.science.figures.style import (
     PAGE,
     canvas,
@@ -55,7 +55,10 @@ def as_text(kit: Kit, cases: Sequence[Case]) -> str:
 
 def write_verdict(out: Path, kit: Kit, cases: Sequence[Case]) -> None:
     """Lay verdict.json, its schema, verdict.txt and verdict.html into `out`."""
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"out: expected a folder that can be written at {out} ({error.strerror})") from error
     for name, text in {
         "verdict.json": json.dumps(as_json(kit, cases), indent=1, allow_nan=False) + "\n",
         "verdict.schema.json": json.dumps(SCHEMA, indent=1) + "\n",
@@ -136,6 +139,10 @@ def _section(kit: Kit, case: Case) -> Section:
     figures = {f"Where {name} falls among the kit's models, by {v.decided_by}": placed(case)}
     if (pictures := moved(kit, case)) is not None:
         figures["Images without and with the perturbation, and how its answer moved"] = pictures
+    if (pictures := errors_shown(kit, case)) is not None:
+        figures[
+            "Images that tell most, by weighted_errors: what the victim says of them, and what this suspect says"
+        ] = pictures
     both = pd.DataFrame(
         {
             "method": ["uap (the paper's)", "weighted_errors"],
@@ -188,6 +195,19 @@ def moved(kit: Kit, case: Case) -> Figure | None:
     captions = [_told(kit, answers[clean[i]], answers[perturbed[i]]) for i in chosen]
     # What was added to the first one; each view may have its own perturbation, and clipping takes its share.
     return perturbed_images((after - before)[0].numpy(), before.numpy(), after.numpy(), captions)
+
+
+def errors_shown(kit: Kit, case: Case) -> Figure | None:
+    """The victim's errors whose repetition weighs most; None where none was asked."""
+    answers = case.probabilities[kit.natural]
+    known = answers.isfinite().all(1).nonzero()[:, 0]
+    if not len(known):
+        return None
+    chosen = known[kit.gain[known].argsort(descending=True, stable=True)][:N_PICTURES]
+    at = kit.natural[chosen]
+    pairs = zip(kit.victim_labels[at].tolist(), answers[chosen].argmax(1).tolist(), strict=True)
+    captions = [": ".join(kit.class_names[label].replace(":", " ")[:12] for label in pair) for pair in pairs]
+    return captioned_images((kit.images[at] / 255).numpy(), captions)
 
 
 def _told(kit: Kit, before: torch.Tensor, after: torch.Tensor) -> str:

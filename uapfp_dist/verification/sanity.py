@@ -75,8 +75,12 @@ def _changing(form: OutputForm, answers: Mapping[int, Sequence[Any]]) -> list[Fi
     if not twice:
         return [Finding("whether answers change from call to call was not tried: no queries were left for it", False)]
     first, second = (form.read([given[i] for given in twice]).probabilities for i in (0, 1))
-    flips = int((first.argmax(1) != second.argmax(1)).sum())
-    largest = float((first - second).abs().nan_to_num(1.0).max())
+    once, twice_readable = (
+        found(first.isfinite().all(1), second.isfinite().all(1)) for found in (torch.logical_xor, torch.logical_and)
+    )
+    first, second = first[twice_readable], second[twice_readable]
+    flips = int((first.argmax(1) != second.argmax(1)).sum()) + int(once.sum())
+    largest = max((first - second).abs().flatten().tolist(), default=0.0)
     if flips > MAX_FLIPS:
         return [Finding(f"answers change from call to call: {flips} of {len(twice)} images got another label", True)]
     if flips or largest > JITTER:

@@ -154,7 +154,8 @@ class Ledger:
             self.queries += len(images)
         elif record["kind"] == "failed":
             self.failures += 1
-            self.queries -= 0 if record["counts"] else len(batches[record["batch"]])
+            images = batches.pop(record["batch"])
+            self.queries -= 0 if record["counts"] else len(images)
         elif record["kind"] == "answered":
             for image, answer in zip(batches.pop(record["batch"]), record["answers"], strict=True):
                 self.answers.setdefault(image, []).append(answer)
@@ -190,6 +191,15 @@ def read_transcript(path: Path, kit: str) -> list[dict[str, Any]]:
     if records[-1]["kind"] not in ("end", "stopped") or whole < len(data):
         raise UserError(f"transcript {path}: the verification was not finished; run it again to resume, then replay")
     return records
+
+
+def first_record(line: bytes) -> dict[str, Any]:
+    """The record that a transcript begins with, from its first line; empty if that is none."""
+    try:
+        begin = json.loads(line)["record"]
+        return begin if isinstance(begin["judged"]["names"], list) else {}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
 
 
 def why_stopped(records: Sequence[dict[str, Any]]) -> str:

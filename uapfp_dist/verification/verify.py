@@ -25,11 +25,23 @@ from uapfp_dist.verification.asking import Asking, ask_all, check_asking
 from uapfp_dist.verification.judge import Answered, SuspectVerdict, judge, most_suspects
 from uapfp_dist.verification.kit import Kit
 from uapfp_dist.verification.sanity import examine
-from uapfp_dist.verification.transcript import MADE_BY, Ledger, Transcript, read_transcript, why_stopped
+from uapfp_dist.verification.transcript import (
+    MADE_BY,
+    Ledger,
+    Transcript,
+    first_record,
+    read_transcript,
+    why_stopped,
+)
 
+TRANSCRIPT = ".transcript.jsonl"
 LONGEST_ANSWER, LONGEST_PER_CLASS = 4096, 256
 """An answer to one image may take the first and, for every class, the second, in characters of JSON: a name with its
 confidence fits several times. Transcripts are kept in memory, and liars may answer."""
+
+
+LONGEST_NAME = 80
+"""Characters of a suspect's name that its files have."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +137,7 @@ def verify(
     for config in suspects:
         kit.wanted(OutputForm(config.output, kit.class_names, load_classes(config.classes)).format, asking.max_queries)
         opener(config, shape, kit.n_classes)  # what is wrong with one is told before another one is asked
-    out.mkdir(parents=True, exist_ok=True)
+    _settle_in(out, kit, names)
     with _mark(out) as mark:
         judged = {"names": names, "alpha": alpha}
         task = partial(_ask, kit, mark, asking, judged, opener)
@@ -194,9 +206,29 @@ def made_elsewhere(cases: Sequence[Case]) -> str:
     return ""
 
 
+def _settle_in(out: Path, kit: Kit, names: Sequence[str]) -> None:
+    """Make the folder, or find that it is this verification's: another one's verdict would be lost in it.
+
+    Raises:
+        UserError: no folder can be there, or it holds the transcript of another kit or of somebody else.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for path in sorted(out.glob(f"*{TRANSCRIPT}")):
+            with path.open("rb") as file:
+                begin = first_record(file.readline())
+            if begin and (begin.get("kit") != kit.digest or sorted(begin["judged"]["names"]) != sorted(names)):
+                raise UserError(
+                    f"out: expected a new folder, or this verification's own, {out} holds {path.name} of another kit "
+                    "or other suspects; choose another --out (nothing was sent)"
+                )
+    except OSError as error:
+        raise UserError(f"out: expected a folder that can be written at {out} ({error.strerror})") from error
+
+
 def transcript_path(out: Path, name: str) -> Path:
     """Where the transcript of the suspect `name` lies."""
-    return out / f"{_slug(name)}.transcript.jsonl"
+    return out / f"{_slug(name)}{TRANSCRIPT}"
 
 
 @contextmanager
@@ -227,7 +259,8 @@ def _ask(
         try:
             suspect = opener(config, shape, kit.n_classes)
             longest = LONGEST_ANSWER + LONGEST_PER_CLASS * kit.n_classes
-            ask_all(suspect, kit.images, _wanted(kit, transcript.begin), transcript, asking, longest)
+            begin = transcript.begin
+            ask_all(suspect, kit.images, _wanted(kit, begin), transcript, asking, longest, _form(kit, begin).unreadable)
         except Exception as error:
             why = _cause(error, config)
             transcript.stopped(why)
@@ -338,8 +371,11 @@ def _wanted(kit: Kit, begin: dict[str, Any]) -> Tensor:
 
 
 def _slug(name: str) -> str:
-    """A file name: letters, digits and dashes."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:80] or "suspect"
+    """A file name: letters, digits and dashes; where other alphabets or an end are lost, a digest tells names apart."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "suspect"
+    if name.isascii() and len(plain) <= LONGEST_NAME:
+        return plain
+    return f"{plain[:LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def load_suspects(path: Path) -> list[SuspectConfig]:
@@ -351,15 +387,24 @@ def load_suspects(path: Path) -> list[SuspectConfig]:
     known = SuspectConfig.__dataclass_fields__
     try:
         rows = json.loads(path.read_text())
+        if not isinstance(rows, list):
+            raise TypeError(f"got {type(rows).__name__}")
         found = []
         for row in rows:
             unknown = [key for key in row if key not in known]
             if unknown:
                 raise UserError(f"suspects: unknown field {unknown[0]!r} in {path}; known: {', '.join(sorted(known))}")
             classes = path.parent / row["classes"] if row.get("classes") else None
-            beside = path.parent / row["at"] if isinstance(row.get("at"), str) else path
-            at = {"at": str(beside)} if beside != path and beside.is_file() else {}
-            found.append(SuspectConfig(**{**row, **at, "classes": classes}))
-    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+            at = _beside(path, row["at"]) if isinstance(row.get("at"), str) else row.get("at", "")
+            found.append(SuspectConfig(**{**row, "at": at, "classes": classes}))
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise UserError(f"suspects: expected a JSON list of objects in {path} ({error}); write one") from error
     return found
+
+
+def _beside(path: Path, at: str) -> str:
+    """A suspect's file as it is named from where the list lies; any other address as it is."""
+    try:
+        return str(path.parent / at) if at and (path.parent / at).is_file() else at
+    except (OSError, ValueError):  # longer than a path can be, or none at all
+        return at

@@ -77,6 +77,20 @@ def perturbed_images(v: np.ndarray, images: np.ndarray, moved: np.ndarray, capti
     return figure
 
 
+def captioned_images(images: np.ndarray, captions: Sequence[str]) -> Figure:
+    """Images in a row, a caption over each.
+
+    Args:
+        images: (K, c, h, w) in [0, 1].
+        captions: K lines; a colon ends the first of two.
+    """
+    each = min(1.25, PAGE / len(images))
+    figure, axes = canvas(each * len(images), each + 0.4, 1, len(images))
+    for axis, image, caption in zip(axes, images, captions, strict=True):
+        _picture(axis, image, _wrapped(caption))
+    return figure
+
+
 def _wrapped(caption: str) -> str:
     """In two lines after a colon: neighbours stand closer than a caption is long."""
     return plain(caption).replace(": ", ":\n", 1)
