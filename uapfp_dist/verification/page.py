@@ -206,7 +206,8 @@ def errors_shown(kit: Kit, case: Case) -> Figure | None:
     chosen = known[kit.gain[known].argsort(descending=True, stable=True)][:N_PICTURES]
     at = kit.natural[chosen]
     pairs = zip(kit.victim_labels[at].tolist(), answers[chosen].argmax(1).tolist(), strict=True)
-    captions = [": ".join(kit.class_names[label].replace(":", " ")[:12] for label in pair) for pair in pairs]
+    names = [name.replace(":", " ")[:11] for name in kit.class_names]
+    captions = [f"victim {names[victim]}: suspect {names[suspect]}" for victim, suspect in pairs]
     return captioned_images((kit.images[at] / 255).numpy(), captions)
 
 

@@ -85,7 +85,7 @@ def captioned_images(images: np.ndarray, captions: Sequence[str]) -> Figure:
         captions: K lines; a colon ends the first of two.
     """
     each = min(1.25, PAGE / len(images))
-    figure, axes = canvas(each * len(images), each + 0.4, 1, len(images))
+    figure, axes = canvas(each * len(images), each + 0.32, 1, len(images))
     for axis, image, caption in zip(axes, images, captions, strict=True):
         _picture(axis, image, _wrapped(caption))
     return figure
