@@ -82,7 +82,7 @@ def test_cifar10_with_torchvisions_nets(tmp_path: Path) -> None:
         architectures=("vgg16", "googlenet"),
         victim_architecture="resnet18",
         optimizers=("sgd",),
-        epochs=0.004,
+        epochs=0.002,
         augment=True,
     )
     plan, body = evaluated(config, images("cifar10"), tmp_path)
