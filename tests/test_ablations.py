@@ -492,7 +492,7 @@ def test_killed_half_way_and_restored(answered: Answered, tmp_path: Path, ray_ho
     """Tune goes on where it was: finished trials are not run again, the others are, and no model is trained."""
     answered.copy(tmp_path / "storage")
     MlflowClient(f"sqlite:///{tmp_path}/storage/mlflow.db").search_experiments()
-    grid = ("--grid", "n_points=3,4,5,6,8,10", "--grid", "top_k=0,1,3,10", "--workers", "1")
+    grid = ("--grid", "n_points=3,5,8,10", "--grid", "top_k=0,1,3,10", "--workers", "1")
     trials = tmp_path / "storage" / "trial"
     running = ablation_job(tmp_path, *grid, RAY_TMPDIR=ray_home)
     try:
@@ -500,16 +500,16 @@ def test_killed_half_way_and_restored(answered: Answered, tmp_path: Path, ray_ho
         def enough() -> bool:
             running.look()
             assert running.process.poll() is None, (tmp_path / "out.txt").read_text()[-3000:]
-            return len(list(trials.glob("*.safetensors"))) >= 12
+            return len(list(trials.glob("*.safetensors"))) >= 8
 
-        wait_until(enough, 120.0, "a dozen encoders in the store")
+        wait_until(enough, 120.0, "eight encoders in the store")
         os.killpg(running.process.pid, signal.SIGKILL)
         running.process.wait(10)
         wait_until(lambda: not running.alive(), 60.0, "Ray to notice that its driver is dead")
     finally:
         running.end()
     before = {path.name: path.stat().st_mtime_ns for path in trials.glob("*.safetensors")}
-    assert 12 <= len(before) < 48
+    assert 8 <= len(before) < 32
     experiment = next((tmp_path / "storage" / "tune").iterdir())
     begun = {path.name for path in experiment.iterdir() if path.is_dir()}
     running = ablation_job(tmp_path, *grid, RAY_TMPDIR=ray_home)
@@ -519,9 +519,9 @@ def test_killed_half_way_and_restored(answered: Answered, tmp_path: Path, ray_ho
         running.end()
     assert running.process.returncode == 0, (tmp_path / "out.txt").read_text()[-3000:]
     body: dict[str, Any] = json.loads((tmp_path / "grid.json").read_text())
-    assert body["encoders_trained"] == 48 - len(before)
+    assert body["encoders_trained"] == 32 - len(before)
     assert body["models"]["trained"] == 0
-    assert len(body["table"]) == 24
+    assert len(body["table"]) == 16
     assert body["failures"] == []
     after = {path.name: path.stat().st_mtime_ns for path in trials.glob("*.safetensors")}
     assert {name: after[name] for name in before} == before
