@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from owners_net import make
+from owners_net import make, trained
 from safetensors.torch import save_file
 from system import ROOT, bench_on, tiny
 from torch import Tensor
@@ -410,15 +410,8 @@ def save(weights: Mapping[str, Tensor], path: Path) -> None:
 
 def her_weights(folder: Path, digits: Dataset, digits_splits: Splits) -> Path:
     """Trained a little on D_v, in her own way."""
-    images, labels = digits.pixels(digits_splits.d_v), digits.labels[digits_splits.d_v]
-    with torch.random.fork_rng():
-        torch.random.manual_seed(0)
-        net = make(digits.n_classes, digits.shape)
-    optimizer = torch.optim.Adam(net.parameters(), 0.01)
-    for _ in range(60):
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(net(images), labels).backward()
-        optimizer.step()
+    index = digits_splits.d_v
+    net = trained(digits.pixels(index), digits.labels[index], digits.n_classes)
     save_file(net.state_dict(), folder / "her.safetensors")
     return folder / "her.safetensors"
 

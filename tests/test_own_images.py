@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from faulty_server import serving
-from owners_net import make
+from owners_net import trained
 from safetensors.torch import save_file
 from system import flags, tiny
 from torch import nn
@@ -30,14 +30,7 @@ def hers(colour_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     """Her module, trained on every other image; its weights and the list of those images lie in the folder returned."""
     mine, place = load("imagefolder", colour_folder), tmp_path_factory.mktemp("hers")
     index = torch.arange(0, len(mine.labels), 2)
-    with torch.random.fork_rng():
-        torch.random.manual_seed(0)
-        net = make(mine.n_classes, mine.shape)
-    optimizer = torch.optim.Adam(net.parameters(), 0.01)
-    for _ in range(60):
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(net(mine.pixels(index)), mine.labels[index]).backward()
-        optimizer.step()
+    net = trained(mine.pixels(index), mine.labels[index], mine.n_classes)
     save_file(net.state_dict(), place / "hers.safetensors")
     (place / "index.txt").write_text("\n".join(map(str, index.tolist())))
     return net, place
