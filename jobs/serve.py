@@ -134,7 +134,9 @@ def job() -> None:
     print(
         f"serving {row['model']}: {row['architecture']}, {how}; http://127.0.0.1:{chosen.port}, Ctrl-C ends", flush=True
     )
-    os.execv(sys.executable, command(model, chosen.port))
+    # MLflow starts further programs of this environment, which need not be activated.
+    here = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    os.execve(sys.executable, command(model, chosen.port), {**os.environ, "PATH": here})
 
 
 if __name__ == "__main__":
