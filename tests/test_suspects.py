@@ -29,6 +29,7 @@ from uapfp_dist.suspects import (
     SUSPECTS,
     InputForm,
     OutputForm,
+    Suspect,
     SuspectConfig,
     TooLargeError,
     TransientError,
@@ -283,6 +284,14 @@ def test_secrets_stay_out_of_files(monkeypatch: pytest.MonkeyPatch) -> None:
         open_suspect(SuspectConfig(at="http://h", headers={"A": "env:NO_SUCH_VARIABLE"}), SHAPE, 10)
 
 
+def said_by(suspect: Suspect) -> str:
+    """What would be written down of it: its answers, or why there are none."""
+    try:
+        return json.dumps(suspect.ask(IMAGES, 5.0))
+    except UserError as error:
+        return str(error)
+
+
 @pytest.mark.parametrize("status", [200, 307, 401])
 def test_an_endpoint_that_says_a_secret_back_puts_it_nowhere(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither as an answer nor in what stopped it; both are written down."""
@@ -297,10 +306,7 @@ def test_an_endpoint_that_says_a_secret_back_puts_it_nowhere(status: int, monkey
     with serving(serve(trained(0)), echo) as endpoint:
         at = f"{endpoint.url}/invocations?key=whisper-2"
         suspect = open_suspect(SuspectConfig(at=at, headers={"Authorization": "env:MY_TOKEN"}), SHAPE, 10)
-        try:
-            said = json.dumps(suspect.ask(IMAGES, 5.0))
-        except UserError as error:
-            said = str(error)
+        said = said_by(suspect)
     assert "***" in said
     assert "hush" not in said
     assert "whisper" not in said
@@ -324,10 +330,7 @@ def test_a_secret_is_known_however_it_is_written(
 
     with serving(serve(trained(0)), echo) as endpoint:
         suspect = open_suspect(SuspectConfig(at=endpoint.url, headers={"Authorization": "env:MY_TOKEN"}), SHAPE, 10)
-        try:
-            said = json.dumps(suspect.ask(IMAGES, 5.0))
-        except UserError as error:
-            said = str(error)
+        said = said_by(suspect)
     assert "***" in said
     assert "SECRET1" not in said
 
