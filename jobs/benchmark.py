@@ -34,20 +34,27 @@ import torch
 import tyro
 from torch import Tensor
 
-from uapfp_dist.app import Surroundings, main, run, settle_token
-from uapfp_dist.config import Config, VerdictConfig, ZooConfig, preset
+from uapfp_dist.command import main
+from uapfp_dist.config.presets import preset
+from uapfp_dist.config.runtime import Surroundings
+from uapfp_dist.config.schema import Config, VerdictConfig, ZooConfig
+from uapfp_dist.data import load, make_splits
 from uapfp_dist.errors import UserError
-from uapfp_dist.science.blackbox import ask, layer
-from uapfp_dist.science.data import load, make_splits
-from uapfp_dist.science.fingerprint.probe import answer, fingerprints, in_turn
-from uapfp_dist.science.fingerprint.selection import centre_points, neighbour_views, unique_points
-from uapfp_dist.science.perturbation.deepfool import deepfool
-from uapfp_dist.science.perturbation.uap import DEEPFOOL_STEPS, fooling_rate, project, search_xi, uap_sgd
-from uapfp_dist.science.rng import torch_rng
-from uapfp_dist.science.training import fit
-from uapfp_dist.science.zoo import Net, build
-from uapfp_dist.specs import DataSpec, Recipe, UapConfig
-from uapfp_dist.types import Probe
+from uapfp_dist.fingerprints.fingerprint import fingerprints
+from uapfp_dist.fingerprints.probe import in_turn
+from uapfp_dist.fingerprints.probe_data import Probe
+from uapfp_dist.fingerprints.querying import answer
+from uapfp_dist.fingerprints.selection import centre_points, neighbour_views, unique_points
+from uapfp_dist.launch.evaluation import run
+from uapfp_dist.launch.workers import settle_token
+from uapfp_dist.models import Net, build
+from uapfp_dist.models.blackbox import ask, layer
+from uapfp_dist.models.training import fit
+from uapfp_dist.perturbations.deepfool import deepfool
+from uapfp_dist.perturbations.uap import DEEPFOOL_STEPS, fooling_rate, project, search_xi, uap_sgd
+from uapfp_dist.rng import torch_rng
+from uapfp_dist.tasks.method_configs import UapConfig
+from uapfp_dist.tasks.specs import DataSpec, Recipe
 
 Part = Literal["uap", "answers", "workers", "noop", "scaling", "peers"]
 CPU = torch.device("cpu")

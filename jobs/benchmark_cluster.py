@@ -13,21 +13,22 @@ from typing import Any
 
 import torch
 
-from uapfp_dist.cluster.packing import seconds_for
 from uapfp_dist.cluster.pool import RayPool
+from uapfp_dist.cluster.resources import seconds_for
 from uapfp_dist.cluster.session import session
 from uapfp_dist.cluster.worker import Perform, open_bench
-from uapfp_dist.config import Config
-from uapfp_dist.pipeline.plan import make_plan
-from uapfp_dist.pipeline.schedule import execute
-from uapfp_dist.pipeline.steps import perform
-from uapfp_dist.pipeline.workbench import Workbench
+from uapfp_dist.config.schema import Config
+from uapfp_dist.data import load
+from uapfp_dist.evaluation.plan import make_plan
+from uapfp_dist.execution.context import Workbench
+from uapfp_dist.execution.steps import perform
 from uapfp_dist.progress import Progress
-from uapfp_dist.runtime import Pool, attempt
-from uapfp_dist.science.data import load
-from uapfp_dist.specs import ModelSpec, Spec
-from uapfp_dist.store import Store
-from uapfp_dist.types import Done, Outcome
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.executor import Pool, attempt
+from uapfp_dist.tasks.hashing import Spec
+from uapfp_dist.tasks.outcomes import Done, Outcome
+from uapfp_dist.tasks.scheduler import execute
+from uapfp_dist.tasks.specs import ModelSpec
 
 NOOPS = 10_000
 WORKERS = 2

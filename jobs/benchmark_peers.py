@@ -20,10 +20,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from uapfp_dist.science.perturbation.deepfool import MAX_STEPS, OVERSHOOT, deepfool
-from uapfp_dist.science.perturbation.uap import DEEPFOOL_STEPS, fooling_rate, predict, search_xi, uap_sgd
-from uapfp_dist.science.rng import torch_rng
-from uapfp_dist.specs import UapConfig
+from uapfp_dist.perturbations.deepfool import MAX_STEPS, OVERSHOOT, deepfool
+from uapfp_dist.perturbations.uap import DEEPFOOL_STEPS, fooling_rate, predict, search_xi, uap_sgd
+from uapfp_dist.rng import torch_rng
+from uapfp_dist.tasks.method_configs import UapConfig
 
 LIBRARIES = ("art", "torchattacks")
 DEEPFOOL_IMAGES = 128

@@ -19,32 +19,29 @@ from typing import Annotated, Any
 import torch
 import tyro
 
-from uapfp_dist.app import (
-    Places,
-    Surroundings,
-    closing,
-    environment,
-    main,
-    ray_pool,
-    settle,
-    settle_token,
-    tracker_at,
-)
-from uapfp_dist.config import Config, preset_named
+from uapfp_dist.command import main
+from uapfp_dist.config.presets import preset_named
+from uapfp_dist.config.runtime import Places, Surroundings, settle
+from uapfp_dist.config.schema import Config
+from uapfp_dist.data import Dataset, load
 from uapfp_dist.errors import UserError
-from uapfp_dist.pipeline.publish import Live
-from uapfp_dist.pipeline.steps import perform
-from uapfp_dist.pipeline.workbench import Workbench
+from uapfp_dist.execution.context import Workbench
+from uapfp_dist.execution.steps import perform
+from uapfp_dist.launch.environment import environment
+from uapfp_dist.launch.tracker import closing, tracker_at
+from uapfp_dist.launch.workers import ray_pool, settle_token
 from uapfp_dist.progress import Progress
-from uapfp_dist.runtime import Pool, SerialPool
-from uapfp_dist.science.data import Dataset, load
-from uapfp_dist.specs import DataSpec
-from uapfp_dist.store import Store
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.executor import Pool, SerialPool
+from uapfp_dist.tasks.specs import DataSpec
+from uapfp_dist.tracking.live import Live
 from uapfp_dist.verification.cost import estimate
-from uapfp_dist.verification.enroll import enroll
-from uapfp_dist.verification.kit import Kit, load_kit, save_kit
+from uapfp_dist.verification.enroll_config import EnrollConfig, enroll_preset
+from uapfp_dist.verification.enrollment import enroll
+from uapfp_dist.verification.kit import Kit
+from uapfp_dist.verification.kit_io import load_kit, save_kit
 from uapfp_dist.verification.owner import Brought, read_index, read_owner, take_in
-from uapfp_dist.verification.supporters import EnrollConfig, enroll_preset, make_enrollment
+from uapfp_dist.verification.reference_models import make_enrollment
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,16 @@ import numpy as np
 import tyro
 from enroll import Enroll, run  # the job beside this one
 
-from uapfp_dist.app import Surroundings, main
-from uapfp_dist.config import Config
+from uapfp_dist.command import main
+from uapfp_dist.config.runtime import Surroundings
+from uapfp_dist.config.schema import Config
 from uapfp_dist.errors import UserError
-from uapfp_dist.science.rng import numpy_rng
-from uapfp_dist.verification.judge import METHODS
-from uapfp_dist.verification.kit import Kit, load_kit
+from uapfp_dist.rng import numpy_rng
+from uapfp_dist.verification.enroll_config import EnrollConfig, configuration, enroll_preset, sized
+from uapfp_dist.verification.kit import Kit
+from uapfp_dist.verification.kit_io import load_kit
 from uapfp_dist.verification.power import measured
-from uapfp_dist.verification.supporters import EnrollConfig, configuration, enroll_preset, sized
+from uapfp_dist.verification.verdict import METHODS
 
 N_BOOT = 2000
 

@@ -13,9 +13,12 @@ from typing import Annotated
 
 import tyro
 
-from uapfp_dist.ablations import run_grid
-from uapfp_dist.app import Surroundings, main, run
-from uapfp_dist.config import Config, preset, preset_named
+from uapfp_dist.command import main
+from uapfp_dist.config.presets import preset, preset_named
+from uapfp_dist.config.runtime import Surroundings
+from uapfp_dist.config.schema import Config
+from uapfp_dist.launch.ablation import run_grid
+from uapfp_dist.launch.evaluation import run
 
 
 @dataclass(frozen=True)

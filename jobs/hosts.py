@@ -26,7 +26,7 @@ from typing import Any
 import fsspec
 import tyro
 
-from uapfp_dist.app import main
+from uapfp_dist.command import main
 from uapfp_dist.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent

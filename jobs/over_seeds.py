@@ -16,11 +16,14 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from uapfp_dist.app import Surroundings, main, run, settle
-from uapfp_dist.config import Config, preset
+from uapfp_dist.command import main
+from uapfp_dist.config.presets import preset
+from uapfp_dist.config.runtime import Surroundings, settle
+from uapfp_dist.config.schema import Config
+from uapfp_dist.data import load
 from uapfp_dist.errors import UserError
-from uapfp_dist.pipeline.plan import make_plan
-from uapfp_dist.science.data import load
+from uapfp_dist.evaluation.plan import make_plan
+from uapfp_dist.launch.evaluation import run
 
 GROUPS = ("homologous", "other_victim", "same_data")
 

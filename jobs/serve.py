@@ -18,11 +18,13 @@ import tyro
 from safetensors.torch import save_file
 from torch import Tensor
 
-from uapfp_dist.app import Surroundings, main, settle
+from uapfp_dist.command import main
+from uapfp_dist.config.runtime import Surroundings, settle
 from uapfp_dist.errors import UserError
-from uapfp_dist.science.zoo.own import is_import_path
-from uapfp_dist.store import Store
-from uapfp_dist.verification.kit import Kit, load_kit
+from uapfp_dist.models.custom import is_import_path
+from uapfp_dist.storage.store import Store
+from uapfp_dist.verification.kit import Kit
+from uapfp_dist.verification.kit_io import load_kit
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from uapfp_dist.science.blackbox import ask
-from uapfp_dist.science.zoo import build
-from uapfp_dist.science.zoo.own import OwnNet, is_import_path
+from uapfp_dist.models import build
+from uapfp_dist.models.blackbox import ask
+from uapfp_dist.models.custom import OwnNet, is_import_path
 
 
 class Served(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc]

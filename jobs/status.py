@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass
 import fsspec
 import tyro
 
-from uapfp_dist.app import Surroundings, main, settle
+from uapfp_dist.command import main
+from uapfp_dist.config.runtime import Surroundings, settle
 from uapfp_dist.errors import UserError
-from uapfp_dist.pipeline.state import in_lines, states
-from uapfp_dist.store import Store
+from uapfp_dist.evaluation.state import in_lines, states
+from uapfp_dist.storage.store import Store
 
 
 @dataclass(frozen=True)

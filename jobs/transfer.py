@@ -14,24 +14,28 @@ from typing import Annotated
 import torch
 import tyro
 
-from uapfp_dist.app import Surroundings, check_report, main, settle, write_report
-from uapfp_dist.config import Config, preset
+from uapfp_dist.central.evaluator import Arbiter
+from uapfp_dist.command import main
+from uapfp_dist.config.presets import preset
+from uapfp_dist.config.runtime import Surroundings, settle
+from uapfp_dist.config.schema import Config
+from uapfp_dist.data import load
 from uapfp_dist.errors import UserError
-from uapfp_dist.pipeline.arbiter import Arbiter
-from uapfp_dist.pipeline.evaluate import stored_in
-from uapfp_dist.pipeline.html import interval
-from uapfp_dist.pipeline.judging import GROUPS, by_id
-from uapfp_dist.pipeline.plan import Plan, make_plan
-from uapfp_dist.pipeline.report import clean
-from uapfp_dist.runtime import NullTracker
-from uapfp_dist.science.data import load
-from uapfp_dist.science.fingerprint.draws import make_draw
-from uapfp_dist.science.fingerprint.methods import Candidate, transfer_scores
-from uapfp_dist.science.fingerprint.panel import Panel
-from uapfp_dist.science.fingerprint.probe import PAPER
-from uapfp_dist.science.rng import numpy_rng
-from uapfp_dist.science.verdict import Estimate, auc_over_draws
-from uapfp_dist.store import Store
+from uapfp_dist.evaluation.judging import GROUPS, by_id
+from uapfp_dist.evaluation.plan import Plan, make_plan
+from uapfp_dist.execution.stored import stored_in
+from uapfp_dist.fingerprints.blocks import PAPER
+from uapfp_dist.fingerprints.methods.base import Candidate
+from uapfp_dist.fingerprints.methods.encoder_method import transfer_scores
+from uapfp_dist.fingerprints.resamples import make_draw
+from uapfp_dist.fingerprints.response_matrix import Panel
+from uapfp_dist.launch.report_file import check_report, write_report
+from uapfp_dist.reporting.number_format import interval
+from uapfp_dist.rng import numpy_rng
+from uapfp_dist.serialization import clean
+from uapfp_dist.statistics.auc import Estimate, auc_over_draws
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tracking.tracker import NullTracker
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def side(name: str, seed: int, chosen: Transfer) -> Side:
         )
     arbiter = Arbiter(plan, store, NullTracker())
     panel = arbiter.panel()[0]
-    return Side(plan, panel, arbiter.pool_of(panel))
+    return Side(plan, panel, plan.pool_of(panel.members))
 
 
 def areas(source: Side, target: Side) -> dict[str, dict[str, Estimate]]:

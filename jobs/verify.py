@@ -22,23 +22,19 @@ from typing import Annotated
 
 import tyro
 
-from uapfp_dist.app import main, settle_token
+from uapfp_dist.command import main
 from uapfp_dist.errors import UserError, printable
-from uapfp_dist.specs import content_id
-from uapfp_dist.suspects import SuspectConfig
-from uapfp_dist.verification.asking import Asking
-from uapfp_dist.verification.kit import Kit, load_kit
-from uapfp_dist.verification.page import as_text, metrics_of, write_verdict
-from uapfp_dist.verification.verify import (
-    Case,
-    Spread,
-    Stopped,
-    load_suspects,
-    made_elsewhere,
-    replay,
-    transcript_path,
-    verify,
-)
+from uapfp_dist.launch.workers import settle_token
+from uapfp_dist.suspects.config import SuspectConfig
+from uapfp_dist.tasks.hashing import content_id
+from uapfp_dist.verification.kit import Kit
+from uapfp_dist.verification.kit_io import load_kit
+from uapfp_dist.verification.query_config import Asking
+from uapfp_dist.verification.replay import Case, made_elsewhere, replay
+from uapfp_dist.verification.suspect_list import load_suspects
+from uapfp_dist.verification.transcript_files import transcript_path
+from uapfp_dist.verification.verdict_page import as_text, metrics_of, write_verdict
+from uapfp_dist.verification.verify import Spread, Stopped, verify
 
 
 @dataclass(frozen=True)
@@ -121,7 +117,7 @@ def job() -> None:
 
 def _on_ray(address: str | None) -> Spread:
     settle_token(address)
-    from uapfp_dist.cluster.spread import spread  # Ray takes seconds to import
+    from uapfp_dist.cluster.map_tasks import spread  # Ray takes seconds to import
 
     return lambda task, suspects: spread(task, suspects, address, lambda why: Stopped(why, lost=True))
 
@@ -130,7 +126,7 @@ def _record(uri: str | None, out: Path, kit: Kit, cases: Sequence[Case]) -> None
     """The verdict as a run, its files beside it, a nested run for every suspect."""
     for name in ("alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    from uapfp_dist.tracking import MlflowTracker  # seconds of import
+    from uapfp_dist.tracking.mlflow_tracker import MlflowTracker  # seconds of import
 
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
     local = uri is None

@@ -14,13 +14,13 @@ from PIL import Image
 from system import MODELS, Lab
 from torch import Tensor
 
-from uapfp_dist.config import preset
-from uapfp_dist.pipeline.plan import Plan, make_plan
-from uapfp_dist.science.data import Dataset, Splits, load, make_splits
-from uapfp_dist.science.rng import torch_rng
-from uapfp_dist.science.training import fit
-from uapfp_dist.science.zoo import Net, build
-from uapfp_dist.specs import Recipe
+from uapfp_dist.config.presets import preset
+from uapfp_dist.data import Dataset, Splits, load, make_splits
+from uapfp_dist.evaluation.plan import Plan, make_plan
+from uapfp_dist.models import Net, build
+from uapfp_dist.models.training import fit
+from uapfp_dist.rng import torch_rng
+from uapfp_dist.tasks.specs import Recipe
 
 CPU = torch.device("cpu")
 

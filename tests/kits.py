@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from uapfp_dist.science.rng import torch_rng
-from uapfp_dist.verification.kit import Kit, with_digest
+from uapfp_dist.rng import torch_rng
+from uapfp_dist.verification.kit import Kit
+from uapfp_dist.verification.kit_io import with_digest
 from uapfp_dist.verification.scoring import score
 
 N_CLASSES, N_IMAGES, N_ERRORS, N_VIEWS, N_POINTS = 4, 40, 16, 5, 3

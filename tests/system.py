@@ -17,17 +17,19 @@ from typing import Any
 
 import torch
 
-from uapfp_dist.config import Config, preset
-from uapfp_dist.pipeline.arbiter import Arbiter
-from uapfp_dist.pipeline.evaluate import evaluate
-from uapfp_dist.pipeline.plan import Plan, make_plan
-from uapfp_dist.pipeline.report import Report
-from uapfp_dist.pipeline.steps import perform
-from uapfp_dist.pipeline.workbench import Workbench
+from uapfp_dist.central.evaluate import evaluate
+from uapfp_dist.central.evaluator import Arbiter
+from uapfp_dist.config.presets import preset
+from uapfp_dist.config.schema import Config
+from uapfp_dist.data import load
+from uapfp_dist.evaluation.plan import Plan, make_plan
+from uapfp_dist.execution.context import Workbench
+from uapfp_dist.execution.steps import perform
 from uapfp_dist.progress import Progress
-from uapfp_dist.runtime import NullTracker, Pool, SerialPool, Tracker
-from uapfp_dist.science.data import load
-from uapfp_dist.store import Store
+from uapfp_dist.reporting.report import Report
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.executor import Pool, SerialPool
+from uapfp_dist.tracking.tracker import NullTracker, Tracker
 
 ROOT = Path(__file__).resolve().parent.parent
 JOB = ROOT / "jobs" / "full_eval.py"

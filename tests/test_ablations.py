@@ -20,23 +20,26 @@ from mlflow import MlflowClient
 from system import ROOT, Family, bench_on, environment, flags, job, tiny, tiny_plan, wait_until
 from test_figures import drawn, texts
 
-from uapfp_dist import ablations
-from uapfp_dist.app import Surroundings
-from uapfp_dist.config import Config, DataConfig, preset
+from uapfp_dist.central.evaluator import Arbiter
+from uapfp_dist.central.grid_recorder import Recorder
+from uapfp_dist.config.presets import preset
+from uapfp_dist.config.runtime import Surroundings
+from uapfp_dist.config.schema import Config, DataConfig
+from uapfp_dist.data import Dataset, load
 from uapfp_dist.errors import UserError
-from uapfp_dist.pipeline.ablate import Setting, outcome, trial
-from uapfp_dist.pipeline.arbiter import Arbiter
-from uapfp_dist.pipeline.grid import Cell, figure_6, make_cells, parse_grid, shared_specs
-from uapfp_dist.pipeline.recorder import Recorder, grid_figures, in_words
-from uapfp_dist.pipeline.schedule import execute
-from uapfp_dist.pipeline.steps import perform
-from uapfp_dist.pipeline.trials import Trials
-from uapfp_dist.runtime import NullTracker, SerialPool
-from uapfp_dist.science.data import Dataset, load
-from uapfp_dist.science.figures.grids import grid_maps
-from uapfp_dist.science.fingerprint.draws import make_draw
-from uapfp_dist.specs import ModelSpec
-from uapfp_dist.store import Store
+from uapfp_dist.evaluation.encoder_trial import Setting, outcome, trial
+from uapfp_dist.evaluation.grid import Cell, figure_6, make_cells, parse_grid, shared_specs
+from uapfp_dist.evaluation.trials import Trials
+from uapfp_dist.execution.steps import perform
+from uapfp_dist.fingerprints.resamples import make_draw
+from uapfp_dist.launch import ablation as ablations
+from uapfp_dist.reporting.figures.grids import grid_maps
+from uapfp_dist.reporting.grid_report import grid_figures, in_words
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.executor import SerialPool
+from uapfp_dist.tasks.scheduler import execute
+from uapfp_dist.tasks.specs import ModelSpec
+from uapfp_dist.tracking.tracker import NullTracker
 
 JOB = ROOT / "jobs" / "ablations.py"
 

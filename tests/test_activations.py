@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from uapfp_dist.science.rng import torch_rng
-from uapfp_dist.science.zoo.activations import Elu, PRelu
+from uapfp_dist.models.activations import Elu, PRelu
+from uapfp_dist.rng import torch_rng
 
 PAIRS = [(Elu, nn.ELU), (PRelu, nn.PReLU)]
 

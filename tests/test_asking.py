@@ -14,9 +14,11 @@ from faulty_server import Endpoint, Exchange, serving
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.suspects import OutputForm, Suspect, SuspectConfig, TooLargeError, TransientError, open_suspect
-from uapfp_dist.verification import asking
-from uapfp_dist.verification.asking import N_REPEATS, Asking, ask_all, check_asking, questions
+from uapfp_dist.suspects.config import SuspectConfig
+from uapfp_dist.suspects.registry import OutputForm, Suspect, TooLargeError, TransientError, open_suspect
+from uapfp_dist.verification import querying as asking
+from uapfp_dist.verification.query_config import Asking, check_asking
+from uapfp_dist.verification.querying import N_REPEATS, ask_all, questions
 from uapfp_dist.verification.transcript import Ledger, Transcript, read_transcript
 
 IMAGES = torch.arange(200, dtype=torch.uint8).view(200, 1, 1, 1)

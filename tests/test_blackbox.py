@@ -5,9 +5,10 @@ import torch
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.science.blackbox import Blackbox, BudgetExceededError, ask, check_labels, k_of, top_k
-from uapfp_dist.science.rng import torch_rng
-from uapfp_dist.science.zoo import Net, build
+from uapfp_dist.models import Net, build
+from uapfp_dist.models.blackbox import Blackbox, BudgetExceededError, ask
+from uapfp_dist.response_format import check_labels, k_of, top_k
+from uapfp_dist.rng import torch_rng
 
 CPU = torch.device("cpu")
 LABELS = ["hard", "soft", "top1", "top3"]

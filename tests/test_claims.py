@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from uapfp_dist.pipeline.exhibits.beside import beside
-from uapfp_dist.pipeline.exhibits.claims import claims
-from uapfp_dist.pipeline.exhibits.intervals import interval, over_models, said, with_interval
-from uapfp_dist.pipeline.exhibits.recovery import binned
+from uapfp_dist.reporting.sections.claims import claims
+from uapfp_dist.reporting.sections.intervals import interval, over_models, said, with_interval
+from uapfp_dist.reporting.sections.paper_comparison import beside
+from uapfp_dist.reporting.sections.recovery import binned
 
 
 def evidence(**auc: dict[str, float]) -> Any:

@@ -15,16 +15,16 @@ from PIL import Image
 from ray.exceptions import AuthenticationError
 from system import JOB, NO_DATABASE, ROOT, environment, flags, free_ports, job, tiny
 
-from uapfp_dist.app import settle_token
+from uapfp_dist.attacks import EXTRACTIONS
 from uapfp_dist.cluster.session import session
-from uapfp_dist.config import PRESETS
+from uapfp_dist.config.presets import PRESETS
+from uapfp_dist.data import DATASETS
 from uapfp_dist.errors import UserError
-from uapfp_dist.science.data import DATASETS
-from uapfp_dist.science.extraction import EXTRACTIONS
-from uapfp_dist.science.fingerprint.methods import METHODS
-from uapfp_dist.science.training import PEAK_RATES
-from uapfp_dist.science.zoo import ARCHITECTURES
-from uapfp_dist.store import Store
+from uapfp_dist.fingerprints.methods.registry import METHODS
+from uapfp_dist.launch.workers import settle_token
+from uapfp_dist.models import ARCHITECTURES
+from uapfp_dist.models.training import PEAK_RATES
+from uapfp_dist.storage.store import Store
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def test_a_cluster_that_wants_a_token_says_so(monkeypatch: pytest.MonkeyPatch) -
 def test_every_job_settles_the_token_so() -> None:
     sources = [*(ROOT / "uapfp_dist").rglob("*.py"), *(ROOT / "jobs").glob("*.py")]
     setting = [path.name for path in sources if 'setdefault("RAY_AUTH_MODE"' in path.read_text()]
-    assert setting == ["app.py"]
+    assert setting == ["workers.py"]
 
 
 # --- data
@@ -276,7 +276,7 @@ def test_a_ray_cluster_that_does_not_answer(scheme: str, tmp_path: Path) -> None
 def test_an_interruption_waits_for_no_thread(tmp_path: Path) -> None:
     """While encoders are fitted in threads of this process, for minutes where models are many."""
     code = (  # os.write, since two threads that print at once may share a line
-        "import os, time; from uapfp_dist.app import main; from uapfp_dist.runtime import in_threads; "
+        "import os, time; from uapfp_dist.command import main; from uapfp_dist.concurrency import in_threads; "
         "main(lambda: in_threads(lambda i: (os.write(1, b'at work\\n'), time.sleep(120)), range(4), 2))"
     )
     command = [sys.executable, "-c", code]

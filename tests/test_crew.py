@@ -15,14 +15,14 @@ from typing import Any, ClassVar
 
 import pytest
 
-from uapfp_dist.cluster import crew as crew_module
 from uapfp_dist.cluster import pool as pool_module
-from uapfp_dist.cluster.packing import fits
+from uapfp_dist.cluster import worker_group as crew_module
 from uapfp_dist.cluster.pool import RayPool
+from uapfp_dist.cluster.resources import fits
 from uapfp_dist.errors import MismatchError, UserError
 from uapfp_dist.progress import Progress
-from uapfp_dist.specs import Spec
-from uapfp_dist.types import Done, Failed
+from uapfp_dist.tasks.hashing import Spec
+from uapfp_dist.tasks.outcomes import Done, Failed
 
 
 @dataclass(eq=False)

@@ -18,13 +18,13 @@ from PIL import Image
 from torch import Tensor
 from torchvision.datasets import CIFAR10, FashionMNIST
 
+from uapfp_dist.data import DATASETS, FEWEST_PER_CLASS, Dataset, Splits, cache, load, make_splits
+from uapfp_dist.data import cifar10 as cifar
+from uapfp_dist.data.splits import index_digest, training_set
 from uapfp_dist.errors import UserError
-from uapfp_dist.pipeline.models import attack_pool
-from uapfp_dist.pipeline.plan import Plan
-from uapfp_dist.science.data import DATASETS, FEWEST_PER_CLASS, Dataset, Splits, cache, load, make_splits
-from uapfp_dist.science.data import cifar10 as cifar
-from uapfp_dist.science.data.splits import index_digest, training_set
-from uapfp_dist.specs import DataSpec, Extracted, Trained
+from uapfp_dist.evaluation.plan import Plan
+from uapfp_dist.execution.make_model import attack_pool
+from uapfp_dist.tasks.specs import DataSpec, Extracted, Trained
 
 OUTSIDE = (0.5, 0.2, 0.3)
 
@@ -535,13 +535,13 @@ def test_tiny_imagenet_reads_the_official_layout(tmp_path: Path) -> None:
 
 def test_tiny_imagenet_says_when_it_is_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """250 of 500 images a class are what is handed around; the whole needs no note."""
-    monkeypatch.setattr("uapfp_dist.science.data.tiny_imagenet.PER_CLASS", 24)
+    monkeypatch.setattr("uapfp_dist.data.tiny_imagenet.PER_CLASS", 24)
     folder = write_tiny(tmp_path)
     assert load("tiny_imagenet", tmp_path).note == "half of TinyImageNet's training set (12 images a class)"
     part = load("tiny_imagenet", tmp_path, 2)
     assert part.note == "half of TinyImageNet's training set (12 images a class); the first 2 of 3 classes"
     assert part.class_names == ("bullfrog", "academic gown")
-    monkeypatch.setattr("uapfp_dist.science.data.tiny_imagenet.PER_CLASS", 12)
+    monkeypatch.setattr("uapfp_dist.data.tiny_imagenet.PER_CLASS", 12)
     assert load("tiny_imagenet", tmp_path).note == ""
     (folder / "train" / "n01" / "images" / "0000.JPEG").unlink()
     assert load("tiny_imagenet", tmp_path).note.endswith("(11 to 12 a class)")

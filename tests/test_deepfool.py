@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.science.perturbation.deepfool import OVERSHOOT, _all_at_once, _gradients, deepfool
-from uapfp_dist.science.rng import torch_rng
-from uapfp_dist.science.zoo import Net, build
+from uapfp_dist.models import Net, build
+from uapfp_dist.perturbations.deepfool import OVERSHOOT, _all_at_once, _gradients, deepfool
+from uapfp_dist.rng import torch_rng
 
 CPU = torch.device("cpu")
 

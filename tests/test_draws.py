@@ -6,14 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from uapfp_dist.config import preset
+from uapfp_dist.config.presets import preset
+from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
-from uapfp_dist.pipeline.plan import Plan, make_plan
-from uapfp_dist.science.data import Dataset
-from uapfp_dist.science.fingerprint.draws import Draw, TrainingSet, leave_some_out, make_draw, stratified
-from uapfp_dist.science.rng import numpy_rng
-from uapfp_dist.specs import FineTune, Modified, Prune
-from uapfp_dist.types import INNOCENTS, PIRATES, Member
+from uapfp_dist.evaluation.plan import Plan, make_plan
+from uapfp_dist.fingerprints.resamples import Draw, TrainingSet, leave_some_out, make_draw, stratified
+from uapfp_dist.rng import numpy_rng
+from uapfp_dist.tasks.members import INNOCENTS, PIRATES, Member
+from uapfp_dist.tasks.modification_specs import FineTune, Prune
+from uapfp_dist.tasks.specs import Modified
 
 N_TRAIN, N_CALIBRATE = 5, 19
 

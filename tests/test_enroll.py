@@ -21,30 +21,38 @@ from system import ROOT, bench_on, tiny
 from torch import Tensor
 from toy_kit import toy_kit
 
-from uapfp_dist.config import Config
+from uapfp_dist.config.schema import Config
+from uapfp_dist.data import Dataset, Splits
+from uapfp_dist.data.splits import outside_of
 from uapfp_dist.errors import UserError
-from uapfp_dist.pipeline.steps import perform
-from uapfp_dist.pipeline.workbench import around, read_probe
+from uapfp_dist.execution.context import around
+from uapfp_dist.execution.probe_artifacts import read_probe
+from uapfp_dist.execution.steps import perform
+from uapfp_dist.fingerprints.blocks import CLEAN, NATURAL
+from uapfp_dist.fingerprints.methods.agreement import weighted_scores
+from uapfp_dist.fingerprints.querying import from_8_bits, sent, to_8_bits
+from uapfp_dist.models import Net
+from uapfp_dist.models.blackbox import ask
+from uapfp_dist.models.custom import OwnNet
 from uapfp_dist.progress import Progress
-from uapfp_dist.runtime import SerialPool
-from uapfp_dist.science.blackbox import ask
-from uapfp_dist.science.data import Dataset, Splits
-from uapfp_dist.science.data.splits import outside_of
-from uapfp_dist.science.fingerprint.methods import weighted_scores
-from uapfp_dist.science.fingerprint.probe import CLEAN, NATURAL, from_8_bits, sent, to_8_bits
-from uapfp_dist.science.rng import torch_rng
-from uapfp_dist.science.verdict import needed_for
-from uapfp_dist.science.zoo import Net
-from uapfp_dist.science.zoo.own import OwnNet
-from uapfp_dist.specs import DataSpec, Extracted, Imported, Spec, UapConfig, canonical
-from uapfp_dist.store import Store
+from uapfp_dist.rng import torch_rng
+from uapfp_dist.statistics.conformal import needed_for
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.executor import SerialPool
+from uapfp_dist.tasks.hashing import Spec, canonical
+from uapfp_dist.tasks.method_configs import UapConfig
+from uapfp_dist.tasks.specs import DataSpec, Extracted, Imported
 from uapfp_dist.verification.cost import estimate
-from uapfp_dist.verification.enroll import enroll, enroll_here, make_kit
-from uapfp_dist.verification.judge import Answered, judge
-from uapfp_dist.verification.kit import Kit, load_kit, save_kit
+from uapfp_dist.verification.enroll_config import EnrollConfig
+from uapfp_dist.verification.enrollment import enroll, enroll_here
+from uapfp_dist.verification.judge import judge
+from uapfp_dist.verification.kit import Kit
+from uapfp_dist.verification.kit_builder import make_kit
+from uapfp_dist.verification.kit_io import load_kit, save_kit
 from uapfp_dist.verification.learning import WEIGHINGS, Separation, Trainers, naive_bayes
 from uapfp_dist.verification.owner import check_cut, keep_index, owner_of, read_index, read_owner
-from uapfp_dist.verification.supporters import EnrollConfig, Enrollment, OwnVictim, make_enrollment
+from uapfp_dist.verification.reference_models import Enrollment, OwnVictim, make_enrollment
+from uapfp_dist.verification.verdict import Answered
 
 SMALL = EnrollConfig(
     alpha=0.5, attacks=("cloudleak", "knockoff"), n_train=2, n_train_piracy=1, n_test=1, n_test_piracy=1

@@ -12,21 +12,22 @@ import pandas as pd
 import pytest
 from system import run_here, tiny, tiny_plan
 
-from uapfp_dist.config import Config, ModificationConfig, StudyConfig, check
-from uapfp_dist.pipeline.ablate import Setting, outcome, trial
-from uapfp_dist.pipeline.arbiter import Arbiter
-from uapfp_dist.pipeline.exhibits.evidence import Evidence
-from uapfp_dist.pipeline.exhibits.robustness import destroyed_models
-from uapfp_dist.pipeline.exhibits.sweeps import one_architecture
-from uapfp_dist.pipeline.plan import Plan, make_plan
-from uapfp_dist.pipeline.report import Report
-from uapfp_dist.pipeline.workbench import read_answers, read_probe
-from uapfp_dist.runtime import NullTracker
-from uapfp_dist.science.data import load
-from uapfp_dist.science.fingerprint.draws import make_draw
-from uapfp_dist.science.fingerprint.probe import PAPER
-from uapfp_dist.specs import SubspaceConfig
-from uapfp_dist.store import Store
+from uapfp_dist.central.evaluator import Arbiter
+from uapfp_dist.config.schema import Config, ModificationConfig, StudyConfig
+from uapfp_dist.config.validation import check
+from uapfp_dist.data import load
+from uapfp_dist.evaluation.encoder_trial import Setting, outcome, trial
+from uapfp_dist.evaluation.plan import Plan, make_plan
+from uapfp_dist.execution.probe_artifacts import read_answers, read_probe
+from uapfp_dist.fingerprints.blocks import PAPER
+from uapfp_dist.fingerprints.resamples import make_draw
+from uapfp_dist.reporting.report import Report
+from uapfp_dist.reporting.sections.report_data import Evidence
+from uapfp_dist.reporting.sections.robustness import destroyed_models
+from uapfp_dist.reporting.sections.sweeps import one_architecture
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.method_configs import SubspaceConfig
+from uapfp_dist.tracking.tracker import NullTracker
 
 
 def everything() -> Config:
@@ -356,7 +357,7 @@ def test_the_same_again_fits_nothing_twice(shown: Shown, monkeypatch: pytest.Mon
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("an encoder was fitted again")
 
-    monkeypatch.setattr("uapfp_dist.science.fingerprint.methods.fit_encoders", refuse)
+    monkeypatch.setattr("uapfp_dist.fingerprints.methods.methods.fit_encoders", refuse)
     again = run_here(shown.plan, shown.store)
     assert again.body["exhibits"] == shown.report.body["exhibits"]
     assert again.body["verdicts"] == shown.report.body["verdicts"]

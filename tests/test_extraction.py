@@ -8,16 +8,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from uapfp_dist.attacks import EXTRACTIONS, DivergedError, Reached, extract, extract_trajectory
+from uapfp_dist.attacks.cloudleak import _approach, _of_another_class
+from uapfp_dist.data import Dataset, Splits
+from uapfp_dist.data.splits import outside_of
 from uapfp_dist.errors import UserError
-from uapfp_dist.science.blackbox import Blackbox, ask, top_k
-from uapfp_dist.science.data import Dataset, Splits
-from uapfp_dist.science.data.splits import outside_of
-from uapfp_dist.science.extraction import EXTRACTIONS, DivergedError, Reached, extract, extract_trajectory
-from uapfp_dist.science.extraction.cloudleak import _approach, _of_another_class
-from uapfp_dist.science.rng import seeded, torch_rng
-from uapfp_dist.science.training import Trainer
-from uapfp_dist.science.zoo import Net, build
-from uapfp_dist.specs import Labels, Recipe
+from uapfp_dist.models import Net, build
+from uapfp_dist.models.blackbox import Blackbox, ask
+from uapfp_dist.models.training import Trainer
+from uapfp_dist.response_format import Labels, top_k
+from uapfp_dist.rng import seeded, torch_rng
+from uapfp_dist.tasks.specs import Recipe
 
 CPU = torch.device("cpu")
 CRAFTING = sorted(name for name, craft in EXTRACTIONS.items() if craft is not None)

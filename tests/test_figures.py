@@ -14,10 +14,13 @@ from matplotlib.text import Text
 from scipy import stats
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.science import figures, paper
-from uapfp_dist.science.figures.detection import clopper_pearson, roc
-from uapfp_dist.science.figures.observation import RECOVERY_EDGES, recovery_bin
-from uapfp_dist.science.figures.style import PAGE, by_value, face, scatter_offsets
+from uapfp_dist.reporting import figures, paper
+from uapfp_dist.reporting.figures.accusations import clopper_pearson
+from uapfp_dist.reporting.figures.columns import by_value
+from uapfp_dist.reporting.figures.marks import face, scatter_offsets
+from uapfp_dist.reporting.figures.recovery import RECOVERY_EDGES, recovery_bin
+from uapfp_dist.reporting.figures.roc import roc
+from uapfp_dist.reporting.figures.style import PAGE
 
 GROUPS = ("homologous", "other_victim", "same_data")
 FIGURE_7 = ("UAP at xi", "LAP, minimal", "UAPs at .5 and .7 xi, averaged", "LAP at .5 and .7 xi, averaged")

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from uapfp_dist.pipeline.html import LONG, MAX_SVG, NOT_MEASURED, Section, cell, html_report, interval, with_intervals
+from uapfp_dist.reporting.html import LONG, MAX_SVG, Section, html_report
+from uapfp_dist.reporting.number_format import NOT_MEASURED, cell, interval, with_intervals
 
 HOSTILE = "</td><script>alert('x')</script><img src=http://evil.example/p.png onerror=\"go()\"> & $\\frac{$"
 VOID = {"meta", "link", "img", "br"}

@@ -13,14 +13,15 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.science.blackbox import ask, layer
-from uapfp_dist.science.modification import Material, int8_structure, is_int8, modify
-from uapfp_dist.science.modification.int8 import Int8Conv2d, Int8Layer, Int8Linear, affine
-from uapfp_dist.science.rng import torch_rng
-from uapfp_dist.science.training import fit
-from uapfp_dist.science.zoo import Net, build
-from uapfp_dist.specs import AdversarialTraining, Change, Distill, FineTune, Int8, Prune, Recipe
-from uapfp_dist.store import Store
+from uapfp_dist.models import Net, build
+from uapfp_dist.models.blackbox import ask, layer
+from uapfp_dist.models.training import fit
+from uapfp_dist.modifications import Material, int8_structure, is_int8, modify
+from uapfp_dist.modifications.int8 import Int8Conv2d, Int8Layer, Int8Linear, affine
+from uapfp_dist.rng import torch_rng
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.modification_specs import AdversarialTraining, Change, Distill, FineTune, Int8, Prune
+from uapfp_dist.tasks.specs import Recipe
 
 CPU = torch.device("cpu")
 RECIPE = Recipe("adam", 64, 640)

@@ -11,10 +11,12 @@ from kits import FORMATS, N_CLASSES, N_IMAGES, like, make_test_kit, model_rows, 
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.science.fingerprint.probe import as_format
-from uapfp_dist.science.rng import numpy_rng, torch_rng
-from uapfp_dist.verification.judge import Answered, SuspectVerdict, group_sizes, holm, judge, most_suspects
+from uapfp_dist.response_format import as_format
+from uapfp_dist.rng import numpy_rng, torch_rng
+from uapfp_dist.verification.judge import holm, judge
 from uapfp_dist.verification.kit import Kit
+from uapfp_dist.verification.kit_rates import group_sizes, most_suspects
+from uapfp_dist.verification.verdict import Answered, SuspectVerdict
 
 
 @pytest.fixture(scope="module")

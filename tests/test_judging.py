@@ -7,11 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from uapfp_dist.config import VerdictConfig
-from uapfp_dist.pipeline.exhibits.controls import controls
-from uapfp_dist.pipeline.exhibits.evidence import Evidence
-from uapfp_dist.pipeline.exhibits.pictures import claim_threshold, groups
-from uapfp_dist.pipeline.judging import (
+from uapfp_dist.config.schema import VerdictConfig
+from uapfp_dist.evaluation.judging import (
     Panelists,
     auc_table,
     claim_rates,
@@ -22,14 +19,19 @@ from uapfp_dist.pipeline.judging import (
     tpr,
     verdicts,
 )
-from uapfp_dist.pipeline.plan import Plan
-from uapfp_dist.pipeline.report import make_report, methods_table, summary
-from uapfp_dist.science.fingerprint.draws import Draw, make_draw
-from uapfp_dist.science.fingerprint.methods import Candidate
-from uapfp_dist.science.rng import torch_rng
-from uapfp_dist.science.scoring import Scored, ScoredDraw
-from uapfp_dist.science.verdict import CANNOT_DECIDE, conformal_p
-from uapfp_dist.store import Store
+from uapfp_dist.evaluation.plan import Plan
+from uapfp_dist.fingerprints.methods.base import Candidate
+from uapfp_dist.fingerprints.resamples import Draw, make_draw
+from uapfp_dist.fingerprints.scoring import Scored, ScoredDraw
+from uapfp_dist.reporting.report import make_report
+from uapfp_dist.reporting.report_tables import methods_table
+from uapfp_dist.reporting.sections.controls import controls
+from uapfp_dist.reporting.sections.pictures import claim_threshold, groups
+from uapfp_dist.reporting.sections.report_data import Evidence
+from uapfp_dist.reporting.summary import summary
+from uapfp_dist.rng import torch_rng
+from uapfp_dist.statistics.conformal import CANNOT_DECIDE, conformal_p
+from uapfp_dist.storage.store import Store
 
 ENSEMBLE = VerdictConfig(decided_by="uap_ensemble", n_calibrate=19)
 METHODS = ("uap", "uap_ensemble", "weighted_errors")

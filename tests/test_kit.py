@@ -15,8 +15,10 @@ from kits import FORMATS, N_IMAGES, make_test_kit
 from safetensors.torch import load_file, save_file
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.verification.judge import Answered, judge
-from uapfp_dist.verification.kit import FEWEST_IMAGES, INDEX, TENSORS, Kit, load_kit, save_kit
+from uapfp_dist.verification.judge import judge
+from uapfp_dist.verification.kit import FEWEST_IMAGES, Kit
+from uapfp_dist.verification.kit_io import INDEX, TENSORS, load_kit, save_kit
+from uapfp_dist.verification.verdict import Answered
 
 
 @pytest.fixture(scope="module")

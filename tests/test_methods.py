@@ -9,23 +9,21 @@ import torch
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.pipeline.plan import Plan
-from uapfp_dist.science.encoder import EncoderConfig
-from uapfp_dist.science.fingerprint.draws import Draw, TrainingSet
-from uapfp_dist.science.fingerprint.methods import (
-    METHODS,
-    Candidate,
-    EncoderMethod,
-    Request,
-    transfer_scores,
-    weighted_scores,
-)
-from uapfp_dist.science.fingerprint.panel import Panel
-from uapfp_dist.science.fingerprint.probe import block_name, in_turn, one_view, per_point
-from uapfp_dist.science.fingerprint.selection import unique_points
-from uapfp_dist.science.rng import torch_rng
-from uapfp_dist.science.scoring import ScoredDraw, score_draw, within
-from uapfp_dist.types import Answers, Block, Member
+from uapfp_dist.evaluation.plan import Plan
+from uapfp_dist.fingerprints.blocks import block_name
+from uapfp_dist.fingerprints.methods.agreement import weighted_scores
+from uapfp_dist.fingerprints.methods.base import Candidate, Request
+from uapfp_dist.fingerprints.methods.encoder_method import EncoderMethod, transfer_scores
+from uapfp_dist.fingerprints.methods.registry import METHODS
+from uapfp_dist.fingerprints.probe import in_turn, one_view, per_point
+from uapfp_dist.fingerprints.probe_data import Answers, Block
+from uapfp_dist.fingerprints.resamples import Draw, TrainingSet
+from uapfp_dist.fingerprints.response_matrix import Panel
+from uapfp_dist.fingerprints.scoring import ScoredDraw, score_draw, within
+from uapfp_dist.fingerprints.selection import unique_points
+from uapfp_dist.rng import torch_rng
+from uapfp_dist.tasks.members import Member
+from uapfp_dist.tasks.method_configs import EncoderConfig
 
 N_POINTS, N_VIEWS, N_TEST, N_NATURAL, N_CLASSES = 10, 5, 3, 12, 4
 ENCODER = EncoderConfig(hidden=32, embedding=32, learning_rate=1e-2, epochs=5)
@@ -365,7 +363,9 @@ def test_fingerprints_gathered_a_few_models_at_a_time(
 ) -> None:
     """The size of the portions is about memory, not about scores."""
     whole = scores_of(panel, "uap")
-    monkeypatch.setattr("uapfp_dist.science.fingerprint.methods.CHUNK", n_models * N_TEST * 2 * N_POINTS * N_CLASSES)
+    monkeypatch.setattr(
+        "uapfp_dist.fingerprints.methods.encoder_method.CHUNK", n_models * N_TEST * 2 * N_POINTS * N_CLASSES
+    )
     for candidate, scores in scores_of(panel, "uap").items():
         torch.testing.assert_close(scores, whole[candidate], rtol=0, atol=1e-6)
 

@@ -7,30 +7,20 @@ import pytest
 import torch
 from system import bench_on, tiny, tiny_plan
 
+from uapfp_dist.attacks import DivergedError
+from uapfp_dist.data import Dataset, Splits
+from uapfp_dist.data.splits import training_set
 from uapfp_dist.errors import UserError
-from uapfp_dist.pipeline import models
-from uapfp_dist.pipeline.models import GateError, NotReachedError, attack_pool, before_adversarial, watched_images
-from uapfp_dist.pipeline.plan import Plan, in_order
-from uapfp_dist.pipeline.steps import perform
-from uapfp_dist.pipeline.variants import modified
-from uapfp_dist.pipeline.workbench import Workbench
-from uapfp_dist.science.data import Dataset, Splits
-from uapfp_dist.science.data.splits import training_set
-from uapfp_dist.science.extraction import DivergedError
-from uapfp_dist.specs import (
-    AdversarialTraining,
-    Checkpoint,
-    Distill,
-    Extracted,
-    FineTune,
-    Int8,
-    ModelSpec,
-    Modified,
-    Prune,
-    Trained,
-    TrajectorySpec,
-)
-from uapfp_dist.store import Store
+from uapfp_dist.evaluation.plan import Plan
+from uapfp_dist.evaluation.variants import modified
+from uapfp_dist.execution import make_model as models
+from uapfp_dist.execution.context import Workbench
+from uapfp_dist.execution.make_model import GateError, NotReachedError, attack_pool, before_adversarial, watched_images
+from uapfp_dist.execution.steps import perform
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.modification_specs import AdversarialTraining, Distill, FineTune, Int8, Prune
+from uapfp_dist.tasks.scheduler import in_order
+from uapfp_dist.tasks.specs import Checkpoint, Extracted, ModelSpec, Modified, Trained, TrajectorySpec
 
 
 @pytest.fixture(scope="module")

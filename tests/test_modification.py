@@ -10,18 +10,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from uapfp_dist.data import Dataset, Splits
+from uapfp_dist.data.splits import outside_of
 from uapfp_dist.errors import UserError
-from uapfp_dist.science.blackbox import ask
-from uapfp_dist.science.data import Dataset, Splits
-from uapfp_dist.science.data.splits import outside_of
-from uapfp_dist.science.modification import MODIFICATIONS, Material, about, adversarial, int8_structure, modify
-from uapfp_dist.science.modification.distill import lessons
-from uapfp_dist.science.perturbation.deepfool import deepfool
-from uapfp_dist.science.rng import seeded, torch_rng
-from uapfp_dist.science.training import fit
-from uapfp_dist.science.zoo import Net, build
-from uapfp_dist.specs import AdversarialTraining, Change, Distill, FineTune, Int8, Prune, Recipe
-from uapfp_dist.store import Store
+from uapfp_dist.models import Net, build
+from uapfp_dist.models.blackbox import ask
+from uapfp_dist.models.training import fit
+from uapfp_dist.modifications import MODIFICATIONS, Material, adversarial, int8_structure, modify
+from uapfp_dist.modifications.distill import lessons
+from uapfp_dist.perturbations.deepfool import deepfool
+from uapfp_dist.rng import seeded, torch_rng
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.description import about
+from uapfp_dist.tasks.modification_specs import AdversarialTraining, Change, Distill, FineTune, Int8, Prune
+from uapfp_dist.tasks.specs import Recipe
 
 CPU = torch.device("cpu")
 RECIPE = Recipe("adam", 64, 6400)

@@ -13,9 +13,9 @@ import torch
 from object_storage import BUCKET, S3, s3_server
 from system import run_here, tiny_plan
 
-from uapfp_dist import store as store_module
 from uapfp_dist.errors import UserError
-from uapfp_dist.store import Store, TornArtifactError
+from uapfp_dist.storage import store as store_module
+from uapfp_dist.storage.store import Store, TornArtifactError
 
 TENSORS = {"a": torch.arange(600.0).reshape(2, 300), "b": torch.tensor([7, 8])}
 

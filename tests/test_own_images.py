@@ -12,11 +12,12 @@ from safetensors.torch import save_file
 from system import flags, tiny
 from torch import nn
 
-from uapfp_dist.science.blackbox import ask
-from uapfp_dist.science.data import load
-from uapfp_dist.suspects import SuspectConfig
-from uapfp_dist.verification.asking import N_REPEATS
-from uapfp_dist.verification.kit import Kit, load_kit
+from uapfp_dist.data import load
+from uapfp_dist.models.blackbox import ask
+from uapfp_dist.suspects.config import SuspectConfig
+from uapfp_dist.verification.kit import Kit
+from uapfp_dist.verification.kit_io import load_kit
+from uapfp_dist.verification.querying import N_REPEATS
 from uapfp_dist.verification.verify import verify
 
 WANTED = (

@@ -3,8 +3,8 @@
 import pytest
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.science import paper
-from uapfp_dist.science.paper import Measured
+from uapfp_dist.reporting import paper
+from uapfp_dist.reporting.paper import Measured
 
 
 @pytest.mark.parametrize("dataset", paper.DATASETS)

@@ -16,19 +16,22 @@ import pytest
 import torch
 from system import ROOT, bench_on, environment, run_here, tiny, tiny_plan
 
+from uapfp_dist.central.evaluate import is_final
+from uapfp_dist.central.evaluator import Arbiter
 from uapfp_dist.errors import UserError
-from uapfp_dist.pipeline.arbiter import Arbiter
-from uapfp_dist.pipeline.evaluate import is_final
-from uapfp_dist.pipeline.plan import Plan
-from uapfp_dist.pipeline.publish import KIND, Publication
-from uapfp_dist.pipeline.report import Report, summary
-from uapfp_dist.pipeline.steps import perform
-from uapfp_dist.runtime import NullTracker, SerialPool, attempt
-from uapfp_dist.science.fingerprint.methods import METHODS
-from uapfp_dist.specs import AnswerSpec, Gate, ModelSpec, ProbeSpec, Spec
-from uapfp_dist.store import Store
-from uapfp_dist.types import Done, Failed, Outcome
-from uapfp_dist.wording import in_words
+from uapfp_dist.evaluation.plan import Plan
+from uapfp_dist.execution.steps import perform
+from uapfp_dist.fingerprints.methods.registry import METHODS
+from uapfp_dist.reporting.report import Report
+from uapfp_dist.reporting.summary import summary
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.description import in_words
+from uapfp_dist.tasks.executor import SerialPool, attempt
+from uapfp_dist.tasks.hashing import Spec
+from uapfp_dist.tasks.outcomes import Done, Failed, Outcome
+from uapfp_dist.tasks.specs import AnswerSpec, Gate, ModelSpec, ProbeSpec
+from uapfp_dist.tracking.publication import KIND, Publication
+from uapfp_dist.tracking.tracker import NullTracker
 
 
 @dataclass(frozen=True)
@@ -390,7 +393,7 @@ torch.manual_seed(1); np.random.seed(1); random.seed(1)
 before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
 import uapfp_dist
 for m in pkgutil.walk_packages(uapfp_dist.__path__, "uapfp_dist."):
-    if not m.name.startswith(("uapfp_dist.cluster", "uapfp_dist.tracking")):
+    if not m.name.startswith(("uapfp_dist.cluster", "uapfp_dist.tracking.mlflow_tracker")):
         importlib.import_module(m.name)
 print([name for name in ("ray", "mlflow") if name in sys.modules])
 after = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()

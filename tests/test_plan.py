@@ -10,12 +10,16 @@ from itertools import product
 import pytest
 import torch
 
-from uapfp_dist.config import PRESETS, Config, check, preset
+from uapfp_dist.config.presets import PRESETS, preset
+from uapfp_dist.config.schema import Config
+from uapfp_dist.config.validation import check
+from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
-from uapfp_dist.pipeline.plan import Plan, make_plan
-from uapfp_dist.science.data import Dataset
-from uapfp_dist.science.verdict import needed_for
-from uapfp_dist.specs import Checkpoint, DataSpec, Distill, Extracted, ModelSpec, Modified, Recipe, Trained, canonical
+from uapfp_dist.evaluation.plan import Plan, make_plan
+from uapfp_dist.statistics.conformal import needed_for
+from uapfp_dist.tasks.hashing import canonical
+from uapfp_dist.tasks.modification_specs import Distill
+from uapfp_dist.tasks.specs import Checkpoint, DataSpec, Extracted, ModelSpec, Modified, Recipe, Trained
 
 SIZES = {
     "fashion_mnist": (70_000, 60_000, 10),
@@ -212,9 +216,9 @@ def test_every_model_but_the_victim_is_gated(digits: Dataset) -> None:
 
 
 ELSEWHERE = """
-from uapfp_dist.config import preset
-from uapfp_dist.pipeline.plan import make_plan
-from uapfp_dist.science.data import load
+from uapfp_dist.config.presets import preset
+from uapfp_dist.evaluation.plan import make_plan
+from uapfp_dist.data import load
 plan = make_plan(preset("digits"), 0, load("digits", None))
 print(plan.id, *(spec.id for spec in plan.specs))
 """

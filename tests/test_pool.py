@@ -18,30 +18,21 @@ from typing import Any, ClassVar
 import pytest
 from system import ROOT, environment
 
-from uapfp_dist.cluster.packing import (
-    GPU_SHARES,
-    LARGE_SECONDS,
-    SMALL_SECONDS,
-    fits,
-    gpu_share,
-    seconds_for,
-    shares,
-)
+from uapfp_dist.cluster.resources import GPU_SHARES, LARGE_SECONDS, SMALL_SECONDS, fits, gpu_share, seconds_for, shares
 from uapfp_dist.cluster.session import Machine
 from uapfp_dist.errors import MismatchError, UserError
-from uapfp_dist.pipeline.plan import Plan
-from uapfp_dist.specs import (
+from uapfp_dist.evaluation.plan import Plan
+from uapfp_dist.tasks.hashing import Spec
+from uapfp_dist.tasks.modification_specs import Distill, Prune
+from uapfp_dist.tasks.specs import (
     AnswerSpec,
     Checkpoint,
     DataSpec,
-    Distill,
     Extracted,
     ModelSpec,
     Modified,
     ProbeSpec,
-    Prune,
     Recipe,
-    Spec,
     Trained,
     TrajectorySpec,
 )
@@ -250,9 +241,9 @@ def outcomes(specs: list[Task], folder: str, limit: float = 5.0, **options: Any)
     from functools import partial
 
     from uapfp_dist.cluster.pool import RayPool
-    from uapfp_dist.pipeline.schedule import execute
     from uapfp_dist.progress import Progress
-    from uapfp_dist.types import Failed
+    from uapfp_dist.tasks.outcomes import Failed
+    from uapfp_dist.tasks.scheduler import execute
 
     told = io.StringIO()
     options = {"opening": partial(acting, folder), "limit": lambda spec: limit, **options}
@@ -390,8 +381,8 @@ def joining(folder: str) -> dict[str, Any]:
 def watched(specs: list[Task], opening: Callable[[], Any], tick: Callable[[Any], Any]) -> dict[str, Any]:
     """When each worker had its first outcome; `tick` sees every outcome."""
     from uapfp_dist.cluster.pool import RayPool
-    from uapfp_dist.pipeline.schedule import execute
     from uapfp_dist.progress import Progress
+    from uapfp_dist.tasks.scheduler import execute
 
     pool = RayPool(opening, lambda spec: 0.0, lambda spec: 60.0, None, True, Progress(0, told := io.StringIO()))
     began, firsts = time.monotonic(), {}
@@ -435,7 +426,7 @@ def away(folder: str) -> dict[str, Any]:
     """A worker dies; the one in its place finds the storage away, the next one does not."""
     from functools import partial
 
-    from uapfp_dist.cluster import crew
+    from uapfp_dist.cluster import worker_group as crew
 
     start_ray(num_cpus=1)
     crew.PAUSE_SECONDS = 1.0

@@ -7,11 +7,13 @@ from dataclasses import replace
 import pytest
 from system import tiny_plan
 
-from uapfp_dist.pipeline.plan import Plan
+from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.progress import InWork, Progress
-from uapfp_dist.specs import FineTune, Modified, Prune, SubspaceConfig, SubspaceSpec
-from uapfp_dist.types import Done, Failed
-from uapfp_dist.wording import in_words
+from uapfp_dist.tasks.description import in_words
+from uapfp_dist.tasks.method_configs import SubspaceConfig
+from uapfp_dist.tasks.modification_specs import FineTune, Prune
+from uapfp_dist.tasks.outcomes import Done, Failed
+from uapfp_dist.tasks.specs import Modified, SubspaceSpec
 
 
 class Clock:

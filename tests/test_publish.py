@@ -12,16 +12,20 @@ import pytest
 from system import bench_on, run_here, tiny, tiny_plan
 from tracking_server import Server, serving, shown
 
-from uapfp_dist.app import Surroundings, _finished, run
+from uapfp_dist.central.evaluate import is_final
+from uapfp_dist.config.runtime import Surroundings
 from uapfp_dist.errors import UserError
-from uapfp_dist.pipeline.evaluate import is_final
-from uapfp_dist.pipeline.plan import Plan
-from uapfp_dist.pipeline.publish import KIND, Live, Publication, Suspect, patience, publish
-from uapfp_dist.pipeline.steps import perform
-from uapfp_dist.runtime import NullTracker, SerialPool
-from uapfp_dist.specs import ModelSpec, Spec
-from uapfp_dist.store import Store
-from uapfp_dist.tracking import MlflowTracker
+from uapfp_dist.evaluation.plan import Plan
+from uapfp_dist.execution.steps import perform
+from uapfp_dist.launch.evaluation import _finished, run
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.executor import SerialPool
+from uapfp_dist.tasks.hashing import Spec
+from uapfp_dist.tasks.specs import ModelSpec
+from uapfp_dist.tracking.live import Live
+from uapfp_dist.tracking.mlflow_tracker import MlflowTracker
+from uapfp_dist.tracking.publication import KIND, Publication, Suspect, patience, publish
+from uapfp_dist.tracking.tracker import NullTracker
 
 PUBLICATION = Publication(
     "e" * 20,
@@ -39,8 +43,8 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that is away is noticed in a second rather than in twenty."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
-    monkeypatch.setattr("uapfp_dist.pipeline.publish.PAUSE_SECONDS", 0.2)
-    monkeypatch.setattr("uapfp_dist.pipeline.publish.REST_SECONDS", 0.0)
+    monkeypatch.setattr("uapfp_dist.tracking.publication.PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr("uapfp_dist.tracking.live.REST_SECONDS", 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +125,7 @@ def test_patience_that_is_no_number(text: str, monkeypatch: pytest.MonkeyPatch) 
 
 def test_while_the_work_goes_on_a_tracker_that_is_away_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its timeouts would add up over thousands of models."""
-    monkeypatch.setattr("uapfp_dist.pipeline.publish.REST_SECONDS", 3600.0)
+    monkeypatch.setattr("uapfp_dist.tracking.live.REST_SECONDS", 3600.0)
     tracker = Mortal(lambda call: True)
     live = Live(tracker)
     assert live.begin("e", {}, {}) == "away"
@@ -282,7 +286,7 @@ def test_a_server_that_refuses_keeps_no_report_back(
 ) -> None:
     """The evaluation is finished, and its report asked for as a file."""
     shutil.copytree(undisturbed.store, tmp_path / "s")
-    monkeypatch.setattr("uapfp_dist.app.tracker_at", lambda places: Refusing())
+    monkeypatch.setattr("uapfp_dist.launch.tracker.tracker_at", lambda places: Refusing())
     around = Surroundings(storage=str(tmp_path / "s"), report=tmp_path / "report.json", workers=0)
     body = run(tiny(), "digits", 0, around)
     assert body["evaluation"] == undisturbed.plan.id

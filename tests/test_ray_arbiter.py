@@ -11,17 +11,19 @@ from typing import Any
 import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError, GetTimeoutError, OutOfMemoryError, RayTaskError
 
-from uapfp_dist.cluster import arbiter as module
-from uapfp_dist.cluster import central, sweep
-from uapfp_dist.cluster.arbiter import MOST_LIVES, RayArbiter, _Actor
-from uapfp_dist.cluster.sweep import RayRecorder
+from uapfp_dist.cluster import central_actor as central
+from uapfp_dist.cluster import central_evaluator as module
+from uapfp_dist.cluster import central_recorder as recorder
+from uapfp_dist.cluster import tune_trials as sweep
+from uapfp_dist.cluster.central_evaluator import MOST_LIVES, RayArbiter, _Actor
+from uapfp_dist.cluster.central_recorder import RayRecorder
 from uapfp_dist.errors import MismatchError, UserError
-from uapfp_dist.pipeline.plan import Plan
-from uapfp_dist.pipeline.report import Report
+from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.progress import Progress
-from uapfp_dist.runtime import NullTracker
-from uapfp_dist.store import Store
-from uapfp_dist.types import Done
+from uapfp_dist.reporting.report import Report
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.outcomes import Done
+from uapfp_dist.tracking.tracker import NullTracker
 
 REPORT = Report({"verdicts": []}, {})
 DRIVERS_NODE = "ab" * 28
@@ -78,7 +80,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeRay]:
 
     def make(**faults: list[Exception]) -> FakeRay:
         fake = FakeRay(faults)
-        for part in (module, central, sweep):
+        for part in (module, central, recorder):
             monkeypatch.setattr(part, "ray", fake)
         return fake
 
@@ -202,7 +204,7 @@ def test_central_actors_stand_beside_the_driver(digits_plan: Plan, fakes: Callab
 def test_the_actor_proves_that_it_sees_the_drivers_storage(
     digits_plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("uapfp_dist.store.SIGHT_SECONDS", 0.0)
+    monkeypatch.setattr("uapfp_dist.storage.store.SIGHT_SECONDS", 0.0)
     ours, theirs = (Store(str(tmp_path / name)) for name in ("ours", "theirs"))
     mark = ours.leave_mark()
     assert _Actor(digits_plan, ours.url, mark, NullTracker).call("begin", {}) == ""
@@ -214,14 +216,14 @@ def test_the_actor_proves_that_it_sees_the_drivers_storage(
 
 def test_a_grids_processes_prove_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A blind node would look for answers where there are none, and call every cell failed."""
-    monkeypatch.setattr("uapfp_dist.store.SIGHT_SECONDS", 0.0)
+    monkeypatch.setattr("uapfp_dist.storage.store.SIGHT_SECONDS", 0.0)
     ours, theirs = (Store(str(tmp_path / name)) for name in ("ours", "theirs"))
     mark = ours.leave_mark()
     trial = object.__new__(sweep._Trial)
     trial.setup({"cell": "c"}, {}, ours.url, mark, None)
     with pytest.raises(MismatchError, match=r"node .*expected the driver's files here"):
         trial.setup({"cell": "c"}, {}, theirs.url, mark, None)
-    error = sweep._Actor([], theirs.url, mark, NullTracker).call("begin", {}, {})
+    error = recorder._Actor([], theirs.url, mark, NullTracker).call("begin", {}, {})
     assert isinstance(error, UserError)
 
 

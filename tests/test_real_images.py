@@ -11,16 +11,18 @@ import pytest
 import torch
 from system import run_here
 
-from uapfp_dist.config import Config, DataConfig, VerdictConfig, check
-from uapfp_dist.pipeline.arbiter import Arbiter
-from uapfp_dist.pipeline.plan import Plan, make_plan
-from uapfp_dist.pipeline.steps import perform
-from uapfp_dist.pipeline.workbench import Workbench
-from uapfp_dist.runtime import NullTracker, SerialPool
-from uapfp_dist.science.data import load
-from uapfp_dist.science.fingerprint.probe import PAPER
-from uapfp_dist.specs import FingerprintConfig, UapConfig
-from uapfp_dist.store import Store
+from uapfp_dist.central.evaluator import Arbiter
+from uapfp_dist.config.schema import Config, DataConfig, VerdictConfig
+from uapfp_dist.config.validation import check
+from uapfp_dist.data import load
+from uapfp_dist.evaluation.plan import Plan, make_plan
+from uapfp_dist.execution.context import Workbench
+from uapfp_dist.execution.steps import perform
+from uapfp_dist.fingerprints.blocks import PAPER
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.executor import SerialPool
+from uapfp_dist.tasks.method_configs import FingerprintConfig, UapConfig
+from uapfp_dist.tracking.tracker import NullTracker
 
 FOLDERS = {"cifar10": "cifar10", "tiny_imagenet": "tiny-imagenet-200"}
 

@@ -9,10 +9,11 @@ import pytest
 import torch
 from toy_kit import answers_of, honest, toy_kit, trained
 
-from uapfp_dist.suspects import OutputForm
-from uapfp_dist.verification.judge import Answered, SuspectVerdict, judge
+from uapfp_dist.suspects.registry import OutputForm
+from uapfp_dist.verification.judge import judge
 from uapfp_dist.verification.kit import Kit
 from uapfp_dist.verification.sanity import Finding, examine
+from uapfp_dist.verification.verdict import Answered, SuspectVerdict
 
 Rows = np.ndarray
 """(Q, C) probabilities."""

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.pipeline.schedule import execute
-from uapfp_dist.runtime import SerialPool
-from uapfp_dist.specs import Spec
-from uapfp_dist.types import Done, Failed, Outcome
+from uapfp_dist.tasks.executor import SerialPool
+from uapfp_dist.tasks.hashing import Spec
+from uapfp_dist.tasks.outcomes import Done, Failed, Outcome
+from uapfp_dist.tasks.scheduler import execute
 
 
 @dataclass(frozen=True)

@@ -7,23 +7,16 @@ import torch
 from sklearn.cluster import KMeans
 from torch import Tensor
 
-from uapfp_dist.config import preset
+from uapfp_dist.config.presets import preset
+from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
-from uapfp_dist.pipeline.plan import make_plan
-from uapfp_dist.science.blackbox import ask, layer
-from uapfp_dist.science.data import Dataset
-from uapfp_dist.science.fingerprint.ipguard import K, boundary_points
-from uapfp_dist.science.fingerprint.probe import (
-    _select,
-    answer,
-    as_format,
-    fingerprints,
-    make_probe,
-    n_images,
-    perturbed,
-    sent,
-)
-from uapfp_dist.science.fingerprint.selection import (
+from uapfp_dist.evaluation.plan import make_plan
+from uapfp_dist.fingerprints.fingerprint import fingerprints
+from uapfp_dist.fingerprints.ipguard import K, boundary_points
+from uapfp_dist.fingerprints.probe import _select, make_probe
+from uapfp_dist.fingerprints.probe_data import Probe
+from uapfp_dist.fingerprints.querying import answer, n_images, perturbed, sent
+from uapfp_dist.fingerprints.selection import (
     SmallClusterError,
     centre_points,
     cluster_views,
@@ -32,10 +25,12 @@ from uapfp_dist.science.fingerprint.selection import (
     neighbour_views,
     unique_points,
 )
-from uapfp_dist.science.rng import torch_rng
-from uapfp_dist.science.zoo import Net
-from uapfp_dist.specs import FingerprintConfig, Format, ProbeSpec, UapConfig
-from uapfp_dist.types import Probe
+from uapfp_dist.models import Net
+from uapfp_dist.models.blackbox import ask, layer
+from uapfp_dist.response_format import Format, as_format
+from uapfp_dist.rng import torch_rng
+from uapfp_dist.tasks.method_configs import FingerprintConfig, UapConfig
+from uapfp_dist.tasks.specs import ProbeSpec
 
 CPU = torch.device("cpu")
 
@@ -165,7 +160,7 @@ def test_a_suspect_of_few_views_is_asked_less_and_answers_the_same(
 
     Batches of four, so that the last batch of the prefix would be another one if all were asked in one go.
     """
-    monkeypatch.setattr("uapfp_dist.science.fingerprint.probe.ANSWER_BATCH", 4)
+    monkeypatch.setattr("uapfp_dist.fingerprints.probe.ANSWER_BATCH", 4)
     few = replace(probe, info={**probe.info, "n_test_views": n_test_views})
     part, whole = (answer(victim, few, CPU, which).blocks for which in ("test", "all"))
     assert len(part["natural"]) == len(probe.natural)

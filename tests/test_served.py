@@ -17,11 +17,14 @@ from system import ROOT, Family, Lab, environment, flags, free_ports, tiny, wait
 from toy_kit import WIDTH, answers_of, honest, toy_kit, trained
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.store import Store
-from uapfp_dist.suspects import SuspectConfig
-from uapfp_dist.verification.asking import N_REPEATS, Asking
-from uapfp_dist.verification.kit import Kit, load_kit
-from uapfp_dist.verification.verify import Case, verify
+from uapfp_dist.storage.store import Store
+from uapfp_dist.suspects.config import SuspectConfig
+from uapfp_dist.verification.kit import Kit
+from uapfp_dist.verification.kit_io import load_kit
+from uapfp_dist.verification.query_config import Asking
+from uapfp_dist.verification.querying import N_REPEATS
+from uapfp_dist.verification.replay import Case
+from uapfp_dist.verification.verify import verify
 
 sys.path.insert(0, str(ROOT / "jobs"))
 

@@ -11,12 +11,14 @@ import pytest
 import tyro
 from system import ROOT, tiny, tiny_plan
 
-from uapfp_dist.config import PRESETS, Config, preset
-from uapfp_dist.pipeline.plan import Plan
-from uapfp_dist.pipeline.state import config_flags, in_lines, keep_failure, keep_plan, states
-from uapfp_dist.specs import ModelSpec, Spec
-from uapfp_dist.store import Store
-from uapfp_dist.types import Failed
+from uapfp_dist.config.presets import PRESETS, preset
+from uapfp_dist.config.schema import Config
+from uapfp_dist.evaluation.plan import Plan
+from uapfp_dist.evaluation.state import config_flags, in_lines, keep_failure, keep_plan, states
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.hashing import Spec
+from uapfp_dist.tasks.outcomes import Failed
+from uapfp_dist.tasks.specs import ModelSpec
 
 JOB = ROOT / "jobs" / "status.py"
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.store import Store, TornArtifactError
+from uapfp_dist.storage.store import Store, TornArtifactError
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([7, 8])}
 INFO = {"accuracy": 0.1 + 0.2, "name": "größe", "nested": {"list": [1, None, True]}}
@@ -237,7 +237,7 @@ def test_what_was_whole_is_read_again_only_when_it_changed(store: Store, monkeyp
 
 def test_only_the_same_storage_shows_the_mark(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder of the same name on a host's own disk does not."""
-    monkeypatch.setattr("uapfp_dist.store.SIGHT_SECONDS", 0.3)
+    monkeypatch.setattr("uapfp_dist.storage.store.SIGHT_SECONDS", 0.3)
     first, second = store.leave_mark(), store.leave_mark()
     assert first != second
     assert Store(store.url).sees(first)
@@ -273,7 +273,7 @@ def test_what_a_killed_writer_left_is_collected(store: Store, tmp_path: Path) ->
     """Killed with SIGKILL between write and rename. A writer that may still be at work keeps its file."""
     program = f"""
 import os, signal
-from uapfp_dist.store import Store
+from uapfp_dist.storage.store import Store
 os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
 Store({store.url!r}).put("model", "new", {{}}, {{}})
 """

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.science.perturbation import subspace as module
-from uapfp_dist.science.perturbation.subspace import draws, energies, inconsist, principal_directions, uap_matrix
-from uapfp_dist.science.perturbation.uap import fooling_rate, uap_sgd
-from uapfp_dist.science.rng import torch_rng
-from uapfp_dist.science.zoo import Net
-from uapfp_dist.specs import SubspaceConfig
+from uapfp_dist.models import Net
+from uapfp_dist.perturbations import subspace as module
+from uapfp_dist.perturbations.subspace import draws, energies, inconsist, principal_directions, uap_matrix
+from uapfp_dist.perturbations.uap import fooling_rate, uap_sgd
+from uapfp_dist.rng import torch_rng
+from uapfp_dist.tasks.method_configs import SubspaceConfig
 
 XI = 1.5
 

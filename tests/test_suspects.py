@@ -24,21 +24,20 @@ from safetensors.torch import save_file
 from toy_kit import WIDTH, answers_of, honest, serve, trained
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.science.zoo.own import OwnNet
-from uapfp_dist.suspects import (
+from uapfp_dist.models.custom import OwnNet
+from uapfp_dist.suspects.callable import CallableSuspect
+from uapfp_dist.suspects.config import SuspectConfig, described
+from uapfp_dist.suspects.endpoint import Endpoint
+from uapfp_dist.suspects.registry import (
     SUSPECTS,
     InputForm,
     OutputForm,
     Suspect,
-    SuspectConfig,
     TooLargeError,
     TransientError,
-    described,
     load_classes,
     open_suspect,
 )
-from uapfp_dist.suspects.python import CallableSuspect
-from uapfp_dist.suspects.wire import Endpoint
 
 NAMES = tuple("abcde")
 SHAPE = (1, 8, 8)

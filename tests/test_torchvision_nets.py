@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.science.rng import torch_rng
-from uapfp_dist.science.training import fit
-from uapfp_dist.science.zoo import ARCHITECTURES, Net, build
-from uapfp_dist.science.zoo.cnn import TABLE_1
-from uapfp_dist.science.zoo.torchvision_nets import PAPER_NETS, TorchvisionNet, names
-from uapfp_dist.specs import Recipe
-from uapfp_dist.store import Store
+from uapfp_dist.models import ARCHITECTURES, Net, build
+from uapfp_dist.models.cnn import TABLE_1
+from uapfp_dist.models.torchvision_nets import PAPER_NETS, TorchvisionNet, names
+from uapfp_dist.models.training import fit
+from uapfp_dist.rng import torch_rng
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.specs import Recipe
 
 CPU = torch.device("cpu")
 SHAPES = [(1, 28, 28), (3, 32, 32), (3, 64, 64)]

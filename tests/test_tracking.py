@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from system import NO_DATABASE, free_ports
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.tracking import MlflowTracker
+from uapfp_dist.tracking.mlflow_tracker import MlflowTracker
 
 DENIED = b'{"error_code": "PERMISSION_DENIED", "message": "not you"}'
 

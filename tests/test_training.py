@@ -10,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from uapfp_dist.data import load
 from uapfp_dist.errors import UserError
-from uapfp_dist.science.augment import shift_and_mirror
-from uapfp_dist.science.blackbox import ask
-from uapfp_dist.science.data import load
-from uapfp_dist.science.rng import seeded, torch_rng
-from uapfp_dist.science.training import CLIP, PEAK_RATES, WARM_UP, Trainer, fit, make_optimizer
-from uapfp_dist.science.zoo import Net, build
-from uapfp_dist.specs import Recipe
+from uapfp_dist.models import Net, build
+from uapfp_dist.models.augment import shift_and_mirror
+from uapfp_dist.models.blackbox import ask
+from uapfp_dist.models.training import CLIP, PEAK_RATES, WARM_UP, Trainer, fit, make_optimizer
+from uapfp_dist.rng import seeded, torch_rng
+from uapfp_dist.tasks.specs import Recipe
 
 CPU = torch.device("cpu")
 

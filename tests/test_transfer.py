@@ -13,16 +13,16 @@ import pytest
 import torch
 from system import ROOT, run_here, tiny, tiny_plan
 
-from uapfp_dist import config as configuration
-from uapfp_dist.app import Surroundings
-from uapfp_dist.config import Config
+from uapfp_dist.config import presets as configuration
+from uapfp_dist.config.runtime import Surroundings
+from uapfp_dist.config.schema import Config
+from uapfp_dist.data import load
 from uapfp_dist.errors import UserError
-from uapfp_dist.pipeline.plan import make_plan
-from uapfp_dist.pipeline.steps import perform
-from uapfp_dist.pipeline.workbench import Workbench
-from uapfp_dist.runtime import SerialPool
-from uapfp_dist.science.data import load
-from uapfp_dist.store import Store
+from uapfp_dist.evaluation.plan import make_plan
+from uapfp_dist.execution.context import Workbench
+from uapfp_dist.execution.steps import perform
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.executor import SerialPool
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.science.perturbation import uap as module
-from uapfp_dist.science.perturbation.deepfool import OVERSHOOT
-from uapfp_dist.science.perturbation.uap import (
+from uapfp_dist.models import Net
+from uapfp_dist.perturbations import uap as module
+from uapfp_dist.perturbations.deepfool import OVERSHOOT
+from uapfp_dist.perturbations.uap import (
     ALGORITHMS,
     DEEPFOOL_STEPS,
     MOMENTUM,
@@ -25,8 +26,7 @@ from uapfp_dist.science.perturbation.uap import (
     uap_deepfool,
     uap_sgd,
 )
-from uapfp_dist.science.rng import torch_rng
-from uapfp_dist.science.zoo import Net
+from uapfp_dist.rng import torch_rng
 
 
 def label_of(model: nn.Module, image: Tensor) -> int:

@@ -9,19 +9,10 @@ import torch
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from uapfp_dist.science.rng import numpy_rng
-from uapfp_dist.science.verdict import (
-    T_TEST_FINGERPRINTS,
-    T_TEST_REPEATS,
-    auc,
-    auc_over_draws,
-    conformal_p,
-    decide,
-    gap_over_draws,
-    needed_for,
-    paper_t_test,
-    tpr_at_fpr,
-)
+from uapfp_dist.rng import numpy_rng
+from uapfp_dist.statistics.auc import auc, auc_over_draws, gap_over_draws, tpr_at_fpr
+from uapfp_dist.statistics.conformal import conformal_p, decide, needed_for
+from uapfp_dist.statistics.t_test import T_TEST_FINGERPRINTS, T_TEST_REPEATS, paper_t_test
 
 
 @pytest.mark.parametrize(

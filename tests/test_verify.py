@@ -26,21 +26,17 @@ from toy_kit import answers_of, honest, serve, toy_kit, trained
 
 import uapfp_dist
 from uapfp_dist.errors import UserError
-from uapfp_dist.suspects import SuspectConfig
-from uapfp_dist.verification import asking, transcript
-from uapfp_dist.verification.asking import Asking
-from uapfp_dist.verification.kit import save_kit
-from uapfp_dist.verification.page import as_json, as_text, metrics_of, write_verdict
-from uapfp_dist.verification.schema import SCHEMA
-from uapfp_dist.verification.verify import (
-    Case,
-    Stopped,
-    load_suspects,
-    made_elsewhere,
-    replay,
-    transcript_path,
-    verify,
-)
+from uapfp_dist.suspects.config import SuspectConfig
+from uapfp_dist.verification import querying as asking
+from uapfp_dist.verification import transcript
+from uapfp_dist.verification.kit_io import save_kit
+from uapfp_dist.verification.query_config import Asking
+from uapfp_dist.verification.replay import Case, made_elsewhere, replay
+from uapfp_dist.verification.suspect_list import load_suspects
+from uapfp_dist.verification.transcript_files import transcript_path
+from uapfp_dist.verification.verdict_page import as_json, as_text, metrics_of, write_verdict
+from uapfp_dist.verification.verdict_schema import SCHEMA
+from uapfp_dist.verification.verify import Stopped, verify
 
 
 @pytest.fixture(autouse=True)

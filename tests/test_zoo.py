@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.pipeline.plan import Plan
-from uapfp_dist.pipeline.steps import perform
-from uapfp_dist.pipeline.workbench import Workbench
-from uapfp_dist.science.blackbox import ask, layer
-from uapfp_dist.science.rng import seeded, torch_rng
-from uapfp_dist.science.training import BATCH_SIZES, PEAK_RATES, Trainer, fit
-from uapfp_dist.science.zoo import ARCHITECTURES, Net, build
-from uapfp_dist.specs import ModelSpec, Recipe, Trained
-from uapfp_dist.store import Store
+from uapfp_dist.evaluation.plan import Plan
+from uapfp_dist.execution.context import Workbench
+from uapfp_dist.execution.steps import perform
+from uapfp_dist.models import ARCHITECTURES, Net, build
+from uapfp_dist.models.blackbox import ask, layer
+from uapfp_dist.models.training import BATCH_SIZES, PEAK_RATES, Trainer, fit
+from uapfp_dist.rng import seeded, torch_rng
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.specs import ModelSpec, Recipe, Trained
 
 CPU = torch.device("cpu")
 MONOTONE = (nn.ELU, nn.ReLU, nn.PReLU)

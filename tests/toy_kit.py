@@ -7,13 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from uapfp_dist.science.blackbox import ask
-from uapfp_dist.science.data import load
-from uapfp_dist.science.rng import torch_rng
-from uapfp_dist.science.training import fit
-from uapfp_dist.science.zoo import Net, build
-from uapfp_dist.specs import Recipe
-from uapfp_dist.verification.kit import Kit, with_digest
+from uapfp_dist.data import load
+from uapfp_dist.models import Net, build
+from uapfp_dist.models.blackbox import ask
+from uapfp_dist.models.training import fit
+from uapfp_dist.rng import torch_rng
+from uapfp_dist.tasks.specs import Recipe
+from uapfp_dist.verification.kit import Kit
+from uapfp_dist.verification.kit_io import with_digest
 from uapfp_dist.verification.scoring import fingerprints, similarities
 
 N_CALIBRATE, N_POINTS, N_VIEWS, N_NATURAL = 19, 10, 4, 30

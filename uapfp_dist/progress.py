@@ -11,9 +11,9 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from uapfp_dist.specs import Spec
-from uapfp_dist.types import Failed, Outcome
-from uapfp_dist.wording import in_words
+from uapfp_dist.tasks.description import in_words
+from uapfp_dist.tasks.hashing import Spec
+from uapfp_dist.tasks.outcomes import Failed, Outcome
 
 LOG_SECONDS = 10.0
 TERMINAL_SECONDS = 0.5

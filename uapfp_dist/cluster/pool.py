@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 import ray
 from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayError
 
-from uapfp_dist.cluster.central import DEATHS
-from uapfp_dist.cluster.crew import Crew, Seat
+from uapfp_dist.cluster.central_actor import DEATHS
 from uapfp_dist.cluster.worker import Perform
+from uapfp_dist.cluster.worker_group import Crew, Seat
 from uapfp_dist.errors import UserError
 from uapfp_dist.progress import Progress
-from uapfp_dist.runtime import DETAIL_LINES
-from uapfp_dist.specs import Spec
-from uapfp_dist.types import Failed, Outcome
+from uapfp_dist.tasks.executor import DETAIL_LINES
+from uapfp_dist.tasks.hashing import Spec
+from uapfp_dist.tasks.outcomes import Failed, Outcome
 
 PATIENCE_SECONDS = 1800.0
 """How long work waits while nothing is done: machines take minutes to start, spot capacity longer to come back."""

@@ -9,12 +9,13 @@ import ray
 import torch
 
 from uapfp_dist.errors import MismatchError, UserError
-from uapfp_dist.pipeline.steps import perform
-from uapfp_dist.pipeline.workbench import Workbench
-from uapfp_dist.runtime import attempt
-from uapfp_dist.specs import DataSpec, Spec
-from uapfp_dist.store import shared_store
-from uapfp_dist.types import Outcome
+from uapfp_dist.execution.context import Workbench
+from uapfp_dist.execution.steps import perform
+from uapfp_dist.storage.store import shared_store
+from uapfp_dist.tasks.executor import attempt
+from uapfp_dist.tasks.hashing import Spec
+from uapfp_dist.tasks.outcomes import Outcome
+from uapfp_dist.tasks.specs import DataSpec
 
 Perform = Callable[[Spec], None]
 

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from uapfp_dist.errors import UserError, one_line
-from uapfp_dist.suspects.images import InputForm
+from uapfp_dist.suspects.input_form import InputForm
 from uapfp_dist.suspects.suspect import TransientError
 
 MAX_BYTES = 2 << 30

@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from uapfp_dist.errors import UserError, one_line
-from uapfp_dist.science.blackbox import ask
-from uapfp_dist.science.zoo import build
-from uapfp_dist.science.zoo.own import OwnNet, is_import_path
-from uapfp_dist.suspects.images import InputForm
+from uapfp_dist.models import build
+from uapfp_dist.models.blackbox import ask
+from uapfp_dist.models.custom import OwnNet, is_import_path
+from uapfp_dist.suspects.input_form import InputForm
 
 
 class WeightsSuspect:

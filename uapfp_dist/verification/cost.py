@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import torch
 
-from uapfp_dist.pipeline.workbench import Workbench
-from uapfp_dist.science.rng import torch_rng
-from uapfp_dist.science.training import Trainer
-from uapfp_dist.specs import Extracted, Imported, ModelSpec, Recipe
-from uapfp_dist.store import Store
-from uapfp_dist.verification.supporters import Enrollment
+from uapfp_dist.execution.context import Workbench
+from uapfp_dist.models.training import Trainer
+from uapfp_dist.rng import torch_rng
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.specs import Extracted, Imported, ModelSpec, Recipe
+from uapfp_dist.verification.reference_models import Enrollment
 
 TRIED_STEPS = 3
 BATCH = 64

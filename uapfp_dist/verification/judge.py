@@ -1,97 +1,20 @@
 """Judge suspects by their answers and a kit. A pure function: the same answers give the same verdict, bit for bit."""
 
 import math
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.science.rng import numpy_rng
-from uapfp_dist.science.verdict import Decision, decide, needed_for, paper_t_test
-from uapfp_dist.specs import Format
+from uapfp_dist.response_format import Format
+from uapfp_dist.rng import numpy_rng
+from uapfp_dist.statistics.conformal import Decision, needed_for
+from uapfp_dist.statistics.t_test import paper_t_test
 from uapfp_dist.verification.kit import Kit
+from uapfp_dist.verification.kit_rates import _calibrates, decide_by, group_sizes, most_suspects, rates
 from uapfp_dist.verification.scoring import Scored, model_scores, score
-
-METHODS = ("uap", "weighted_errors")
-PIRACY, INCONCLUSIVE, UNDECIDABLE = "piracy", "inconclusive", "cannot decide at this alpha"
-GROUPS = ("homologous", "same_data", "other_victim")
-"""Groups of innocents that a kit can be calibrated against."""
-
-
-@dataclass(frozen=True)
-class Answered:
-    """What a suspect answered."""
-
-    name: str
-    probabilities: Tensor
-    """(Q, C) float32 in the kit's order; rows never asked are NaN; for `hard` one-hot."""
-    format: Format
-    """`prob`, `top<k>` or `hard`."""
-    findings: tuple[str, ...] = ()
-    """Why these answers are not sane."""
-    fatal: bool = False
-    """They forbid the claim of piracy."""
-
-
-@dataclass(frozen=True)
-class SuspectVerdict:
-    """What is said of one suspect. There is no claim of innocence."""
-
-    name: str
-    claim: str
-    """`piracy`, `inconclusive` or `cannot decide at this alpha`."""
-    p_value: float
-    """Conformal, over models, by the method that decides: the largest over the groups of innocents (protocol 3.1)."""
-    p_adjusted: float
-    """The same after Holm's correction for the suspects judged at once."""
-    alpha: float
-    """Tolerated rate of false accusation over all of them."""
-    decided_by: str
-    """`uap` or `weighted_errors`, fixed at enrolment by cross-validation inside the training models."""
-    decided_because: str
-    """Why it does, in words."""
-    similarity: float
-    """Mean over views of the cosine to the victim, in [0, 1]; NaN when no view was answered whole."""
-    similarity_std: float
-    """Over views."""
-    p_value_uap: float
-    weighted_errors: float
-    """Log likelihood ratio of piracy against innocence; NaN when none was asked."""
-    p_value_weighted_errors: float
-    p_value_t_test: float
-    """The paper's statistic, which takes the views of one model for independent; printed, never used."""
-    queries: int
-    """Images answered."""
-    agreement_clean: float
-    """Share of unperturbed training images of the victim with its label; NaN when none was asked."""
-    power: dict[str, Any]
-    """Share of held-out piracy that these images catch at this alpha: `all`, and by `<attack>:<labels>`."""
-    calibration: dict[str, int]
-    """Group of innocents to its number of models."""
-    not_calibrated_against: tuple[str, ...]
-    findings: tuple[str, ...]
-    limits: tuple[str, ...]
-    """What this verdict cannot say, in plain sentences."""
-    scores: dict[str, list[float]] = field(default_factory=dict)
-    """For the picture: scores by the method that decides, of calibration models by group and of held-out `piracy`."""
-    format: str = ""
-    """The kit's format by which the answers were judged."""
-
-    def to_json(self) -> dict[str, Any]:
-        """A plain dictionary; what is no number is null."""
-        plain: dict[str, Any] = _without_nan(asdict(self))
-        return plain
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+from uapfp_dist.verification.verdict import GROUPS, INCONCLUSIVE, METHODS, PIRACY, UNDECIDABLE, Answered, SuspectVerdict
 
 
 def judge(kit: Kit, suspects: Sequence[Answered], alpha: float | None = None) -> list[SuspectVerdict]:
@@ -119,18 +42,6 @@ def judge(kit: Kit, suspects: Sequence[Answered], alpha: float | None = None) ->
     return [case.verdict(p, alpha, len(suspects)) for case, p in zip(cases, adjusted, strict=True)]
 
 
-def group_sizes(kit: Kit) -> dict[str, int]:
-    """Group of innocents to its number of calibration models."""
-    counts = Counter(row["group"] for row in kit.info["models"] if row["part"] == "calibration")
-    return {group: counts[group] for group in GROUPS if counts[group]}
-
-
-def most_suspects(kit: Kit, alpha: float) -> int:
-    """How many suspects can be judged at once: the first of Holm's steps needs p <= alpha / K."""
-    smallest = min(group_sizes(kit).values(), default=0)
-    return int((smallest + 1) * alpha + 1e-9)
-
-
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's adjusted p-values (Holm, 1979): at most alpha for those whose rejection keeps the family-wise rate."""
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
@@ -139,35 +50,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - step) * p_values[i]))
         adjusted[i] = largest
     return adjusted
-
-
-def decide_by(kit: Kit, scores: Tensor, suspect: float, alpha: float) -> Decision:
-    """The conformal decision on one score against the calibration models' (M,) scores."""
-    groups: dict[str, list[float]] = {}
-    for row, value in zip(kit.info["models"], scores.tolist(), strict=True):
-        if row["part"] == "calibration":
-            groups.setdefault(row["group"], []).append(value)
-    return decide(suspect, groups, alpha)
-
-
-def rates(kit: Kit, scores: Tensor, alpha: float) -> dict[str, dict[str, list[int]]]:
-    """Held-out models accused at `alpha`, each judged alone: `power` and `false_accusations`.
-
-    Returns:
-        for each of them, kind (`all`; `<attack>:<labels>`, or the group of innocents) to [accused, of so many].
-    """
-    found: dict[str, dict[str, list[int]]] = {"power": {}, "false_accusations": {}}
-    for row, value in zip(kit.info["models"], scores.tolist(), strict=True):
-        if row["part"] != "test":
-            continue
-        stolen = row["group"] == "piracy"
-        accused = decide_by(kit, scores, value, alpha).claim == PIRACY
-        table = found["power" if stolen else "false_accusations"]
-        for kind in ("all", f"{row['attack']}:{row['labels']}" if stolen else row["group"]):
-            entry = table.setdefault(kind, [0, 0])
-            entry[0] += accused
-            entry[1] += 1
-    return found
 
 
 @dataclass(frozen=True)
@@ -295,8 +177,3 @@ class _Case:
 def _rounded(value: float) -> float:
     """Another processor sums in another order; a replay there must print the same."""
     return float(f"{value:.9g}")
-
-
-def _calibrates(row: dict[str, Any]) -> bool:
-    """Whether a model is of the group that the paper's test compares with."""
-    return bool(row["part"] == "calibration" and row["group"] == "homologous")

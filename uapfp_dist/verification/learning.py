@@ -9,13 +9,15 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from uapfp_dist.science.encoder import EncoderConfig, EncoderStack
-from uapfp_dist.science.fingerprint.draws import TrainingSet
-from uapfp_dist.science.fingerprint.methods import Candidate, EncoderMethod, Request
-from uapfp_dist.science.fingerprint.panel import Panel
-from uapfp_dist.science.fingerprint.probe import NATURAL
-from uapfp_dist.science.verdict import auc
-from uapfp_dist.specs import Format
+from uapfp_dist.fingerprints.blocks import NATURAL
+from uapfp_dist.fingerprints.encoder import EncoderStack
+from uapfp_dist.fingerprints.methods.base import Candidate, Request
+from uapfp_dist.fingerprints.methods.encoder_method import EncoderMethod
+from uapfp_dist.fingerprints.resamples import TrainingSet
+from uapfp_dist.fingerprints.response_matrix import Panel
+from uapfp_dist.response_format import Format
+from uapfp_dist.statistics.auc import auc
+from uapfp_dist.tasks.method_configs import EncoderConfig
 
 N_FOLDS = 6
 """Of the cross-validation inside the training models."""

@@ -8,15 +8,15 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from uapfp_dist.data import Dataset
+from uapfp_dist.data.splits import index_digest
 from uapfp_dist.errors import UserError
-from uapfp_dist.pipeline.models import import_model
-from uapfp_dist.pipeline.own import read_weights
-from uapfp_dist.pipeline.workbench import Workbench
-from uapfp_dist.science.data import Dataset
-from uapfp_dist.science.data.splits import index_digest
-from uapfp_dist.specs import Imported, ModelSpec
-from uapfp_dist.store import Store
-from uapfp_dist.verification.supporters import OwnVictim
+from uapfp_dist.execution.context import Workbench
+from uapfp_dist.execution.make_model import import_model
+from uapfp_dist.execution.owner_weights import read_weights
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.specs import Imported, ModelSpec
+from uapfp_dist.verification.reference_models import OwnVictim
 
 FEWEST_IMAGES = 20
 """Of D_v, and of the images in D that she did not train on: an attacker has only those."""

@@ -4,10 +4,11 @@ from typing import Any
 
 import torch
 
-from uapfp_dist.specs import Format
-from uapfp_dist.verification.judge import METHODS, rates
+from uapfp_dist.response_format import Format
 from uapfp_dist.verification.kit import Kit
+from uapfp_dist.verification.kit_rates import rates
 from uapfp_dist.verification.scoring import model_scores
+from uapfp_dist.verification.verdict import METHODS
 
 
 def measured(kit: Kit, max_queries: int | None = None) -> dict[Format, dict[str, Any]]:

@@ -13,9 +13,9 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from uapfp_dist.science.blackbox import k_of
-from uapfp_dist.suspects import OutputForm
-from uapfp_dist.suspects.formats import Read
+from uapfp_dist.response_format import k_of
+from uapfp_dist.suspects.output_form import Read
+from uapfp_dist.suspects.registry import OutputForm
 from uapfp_dist.verification.kit import Kit
 
 SUM_TOLERANCE = 0.01

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from uapfp_dist.science.encoder import EncoderStack
-from uapfp_dist.science.fingerprint.probe import as_format
-from uapfp_dist.specs import Format
+from uapfp_dist.fingerprints.encoder import EncoderStack
+from uapfp_dist.response_format import Format, as_format
 from uapfp_dist.verification.kit import Kit
 
 DIGITS = 9

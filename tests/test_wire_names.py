@@ -1,0 +1,119 @@
+"""Ids are hashes under pinned wire names: those that earlier code computed are frozen here, whatever names change.
+
+`frozen/ids.json` was written by the code before wire names were given apart from the code's own.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_plan import black
+
+from uapfp_dist.config.presets import PRESETS, preset
+from uapfp_dist.config.schema import Config
+from uapfp_dist.data import Dataset
+from uapfp_dist.evaluation.grid import figure_6, make_cells
+from uapfp_dist.evaluation.plan import make_plan
+from uapfp_dist.reporting.grid_report import grid_id
+from uapfp_dist.tasks.hashing import Spec, canonical, content_id, omit_default, wire_form, wire_names
+from uapfp_dist.verification.enroll_config import EnrollConfig, enroll_preset
+from uapfp_dist.verification.reference_models import make_enrollment
+
+FROZEN = json.loads((Path(__file__).parent / "frozen" / "ids.json").read_text())
+
+
+def images(config: Config, digits: Dataset) -> Dataset:
+    """As many as the configuration's data have."""
+    return digits if config.data.name == "digits" else black(config.data.name)
+
+
+def summed(specs: Iterable[Spec]) -> dict[str, dict[str, object]]:
+    """Kind to the number of specs, the first id and a digest of all in their order."""
+    kinds: dict[str, list[str]] = {}
+    for spec in specs:
+        kinds.setdefault(spec.kind, []).append(spec.id)
+    return {
+        kind: {"n": len(ids), "first": ids[0], "sha256": hashlib.sha256(" ".join(ids).encode()).hexdigest()}
+        for kind, ids in kinds.items()
+    }
+
+
+def test_every_preset_is_frozen() -> None:
+    assert {name.split("/")[0] for name in FROZEN["plans"]} == set(PRESETS)
+
+
+@pytest.mark.parametrize("name", sorted(FROZEN["plans"]))
+def test_ids_of_a_presets_plan(name: str, digits: Dataset) -> None:
+    preset_name, seed = name.split("/")
+    config = preset(preset_name)
+    plan = make_plan(config, int(seed), images(config, digits))
+    assert {"plan": plan.id, "data": content_id(plan.data), "specs": summed(plan.specs)} == FROZEN["plans"][name]
+
+
+@pytest.mark.parametrize("name", sorted(FROZEN["grids"]))
+def test_ids_of_figure_6_as_a_grid(name: str, digits: Dataset) -> None:
+    preset_name, seed = name.split("/")
+    config = preset(preset_name)
+    data = images(config, digits)
+    cells = make_cells(figure_6(config, data.n_classes), config, int(seed), lambda _: data)
+    assert {"grid": grid_id(cells), "cells": len(cells)} == FROZEN["grids"][name]
+
+
+@pytest.mark.parametrize("name", sorted(FROZEN["kits"]))
+def test_ids_of_a_kits_plan(name: str, digits: Dataset) -> None:
+    preset_name, seed = name.split("/")
+    config = enroll_preset(preset_name)
+    plan = make_enrollment(config, EnrollConfig(), int(seed), images(config, digits))
+    assert {"enrollment": plan.id, "specs": summed(plan.specs)} == FROZEN["kits"][name]
+
+
+@wire_names("Old", "first second third", price=lambda value: value * 100)
+@dataclass(frozen=True)
+class Renamed:
+    """A dataclass whose wire names are not its own."""
+
+    a: int
+    price: int
+    new: int = omit_default(0)
+
+
+def test_there_is_a_wire_name_for_every_field() -> None:
+    @dataclass(frozen=True)
+    class One:
+        one: int
+
+    with pytest.raises(TypeError, match="expected a wire name for each of"):
+        wire_names("One", "one two")(One)
+
+
+def test_wire_names_are_hashed_and_not_those_of_the_code() -> None:
+    assert canonical(Renamed(1, 2)) == {"type": "Old", "first": 1, "second": 200}
+    assert canonical(Renamed(1, 2, 3)) == {"type": "Old", "first": 1, "second": 200, "third": 3}
+    assert wire_form(Renamed(1, 2)) == {"first": 1, "second": 200, "third": 0}
+
+
+def test_what_has_no_wire_names_is_not_hashed() -> None:
+    @dataclass(frozen=True)
+    class Bare:
+        x: int
+
+    class Child(Config):
+        """Inherits none: a field added here would be hashed under its own name."""
+
+    for value in (Bare(1), Child()):
+        with pytest.raises(TypeError, match="expected wire names"):
+            content_id({"value": value})
+
+
+def test_a_spec_has_its_wire_name_as_kind() -> None:
+    @wire_names("answers", "x")
+    @dataclass(frozen=True)
+    class Other(Spec):
+        x: Any
+
+    assert Other.kind == "answers"
+    assert Other(1).id == content_id({"kind": "answers", "x": 1})

@@ -1,0 +1,106 @@
+"""Model extraction in rounds: natural queries, then synthetic ones crafted on the substitute (paper Section 2)."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.models.blackbox import Blackbox
+from uapfp_dist.models.net import Net
+from uapfp_dist.models.training import AfterStep, Trainer
+from uapfp_dist.response_format import Labels, k_of
+
+
+class DivergedError(RuntimeError):
+    """A substitute whose weights or queries are no longer finite: another seed may do better."""
+
+
+class CraftQueries(Protocol):
+    """Crafts `n` synthetic images on the substitute.
+
+    `pool` holds the attacker's natural images and `asked` all images the victim has answered so far, natural and
+    synthetic, both (B, c, h, w) on the net's device; returns (n, c, h, w) in [0, 1].
+    """
+
+    def __call__(self, substitute: Net, pool: Tensor, asked: Tensor, n: int, rng: torch.Generator) -> Tensor: ...
+
+
+def extract(
+    victim: Blackbox,
+    pool: Tensor,
+    trainer: Trainer,
+    craft: CraftQueries | None,
+    rounds: int,
+    natural_share: float,
+    after_step: AfterStep | None = None,
+) -> None:
+    """Train `trainer.net` on the victim's answers until budget and recipe are used up.
+
+    The substitute keeps learning from round to round under one schedule; the steps are shared between the rounds in
+    proportion to the labelled images at hand, so that a late query is seen about as often as an early one.
+
+    Args:
+        victim: answers and counts; an attack that crafts spends its whole budget.
+        pool: (N, c, h, w) unlabelled natural images, none of them the victim's own; at least one.
+        trainer: a substitute with random weights, its recipe and generator.
+        craft: the attack; None asks natural images only, each at most once, whatever `rounds` and `natural_share` say:
+            what is left of a budget beyond N stays unspent, as `victim.queries` tells.
+        rounds: rounds of synthetic queries.
+        natural_share: share of the budget, in [0, 1], spent on natural images first; at least one image is.
+        after_step: as for `Trainer.run`.
+
+    Raises:
+        UserError: an empty pool, a share outside [0, 1], a victim that answers NaN.
+        DivergedError: the substitute is not finite after a round, or crafts such images.
+    """
+    net, rng = trainer.net, trainer.rng
+    assert isinstance(net, Net)
+    n_natural = _n_natural(len(pool), victim.budget, 1.0 if craft is None else natural_share)
+    sizes = [] if craft is None else _per_round(victim.budget - n_natural, rounds)
+    order = torch.randperm(len(pool), generator=rng).to(pool.device)
+    images = pool[order[:n_natural]]
+    targets = _distribution(victim(images), victim.labels)
+    net.normalise_by(images)
+    weights = torch.tensor([float(n_natural + sum(sizes[:i])) for i in range(len(sizes) + 1)])
+    until = (weights.cumsum(0) / weights.sum()).tolist()
+    for size, share in zip(sizes, until, strict=False):
+        assert craft is not None
+        trainer.run(images, targets, share, after_step)
+        _check_finite("weights", trainer, *net.parameters())
+        queries = craft(net, pool, images, size, rng)
+        _check_finite("queries", trainer, queries)
+        images = torch.cat([images, queries])
+        targets = torch.cat([targets, _distribution(victim(queries), victim.labels)])
+    trainer.run(images, targets, after_step=after_step)
+    _check_finite("weights", trainer, *net.parameters())
+
+
+def _n_natural(n_pool: int, budget: int, share: float) -> int:
+    if n_pool == 0:
+        raise UserError("pool: expected at least one natural image to send, got none; leave some outside D_v")
+    if not 0.0 <= share <= 1.0:
+        raise UserError(f"natural_share: expected a share between 0 and 1, got {share}")
+    return min(n_pool, max(1, int(budget * share)))
+
+
+def _per_round(n_synthetic: int, rounds: int) -> list[int]:
+    if n_synthetic == 0 or rounds == 0:
+        return []
+    base, extra = divmod(n_synthetic, rounds)
+    return [size for i in range(rounds) if (size := base + (i < extra)) > 0]
+
+
+def _distribution(answers: Tensor, labels: Labels) -> Tensor:
+    """What the attacker trains on: he knows that the largest probabilities are part of a distribution."""
+    if labels in ("soft", "hard") or k_of(labels) >= answers.shape[1]:
+        return answers
+    return answers / answers.sum(1, keepdim=True)
+
+
+def _check_finite(what: str, trainer: Trainer, *tensors: Tensor) -> None:
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+        raise DivergedError(
+            f"substitute: its {what} are not finite after step {trainer.step} of {trainer.total_steps}; "
+            "take another seed or a gentler recipe"
+        )

@@ -1,0 +1,111 @@
+"""How much of a GPU a spec's nets want, and for how long; how many workers of that size a cluster can hold."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+
+import ray
+
+from uapfp_dist.cluster.session import Machine
+from uapfp_dist.errors import UserError
+from uapfp_dist.tasks.hashing import Spec
+from uapfp_dist.tasks.specs import AnswerSpec, ModelSpec, Modified, ProbeSpec, SubspaceSpec, TrajectorySpec
+
+GPU_SHARES = dict.fromkeys("ABCDE", 0.25)
+"""Architecture to its share of a GPU. The nets of Table 1 leave most of one idle: four trainings share it."""
+LARGE = 1.0
+"""Of every other architecture: ResNet, VGG, DenseNet and their like fill a GPU."""
+SMALL_SECONDS, LARGE_SECONDS = 3600.0, 86400.0
+"""After which a spec of the nets of Table 1 counts as hung, and one of larger nets: a ResNet takes a CPU many hours."""
+NONE: Mapping[str, float] = MappingProxyType({})
+
+
+def gpu_share(spec: Spec, given: Mapping[str, float] = NONE) -> float:
+    """The share of a GPU that the largest net which `spec` holds there wants: its own, or that of a model it asks.
+
+    Args:
+        spec: what a worker is to do.
+        given: architecture to its share, where that is not ours.
+    """
+    known = {**GPU_SHARES, **given}
+    return max((known.get(model.architecture, LARGE) for model in _held(spec)), default=LARGE)
+
+
+def seconds_for(spec: Spec) -> float:
+    """How long `spec` may take."""
+    small = all(model.architecture in GPU_SHARES for model in _held(spec))
+    return SMALL_SECONDS if small else LARGE_SECONDS
+
+
+def _held(spec: Spec) -> list[ModelSpec]:
+    """The models whose nets are loaded. What was stolen, modified since or not, is held against its victim."""
+    match spec:
+        case ModelSpec(origin=origin, extraction=extraction):
+            changed = [origin.of] if isinstance(origin, Modified) else []
+            return [spec, *changed, *([extraction.victim] if extraction else [])]
+        case TrajectorySpec(model=model):
+            return _held(model)
+        case AnswerSpec(model=model) | SubspaceSpec(model=model) | ProbeSpec(victim=model):
+            return [model]
+    return []
+
+
+def fits(resources: Mapping[str, float], share: float) -> int:
+    """Workers with `share` of a GPU and one CPU each on a node with `resources`."""
+    cpus = int(resources.get("CPU", 0))
+    if not share:
+        return cpus
+    gpus = resources.get("GPU", 0.0)
+    # no share is cut in two: 0.4 goes twice into each GPU
+    return min(cpus, int(gpus // share) if share >= 1 else int(gpus) * int(1 / share + 1e-9))
+
+
+def capacity(share: float) -> dict[str, int]:
+    """Node id to the workers it can hold, for the nodes that are alive and can hold any."""
+    alive = {node["NodeID"]: fits(node["Resources"], share) for node in ray.nodes() if node["Alive"]}
+    return {node: n for node, n in alive.items() if n}
+
+
+def shares(
+    machine: Machine, workers: int | None, gpus_per_worker: float | None, gpu_shares: Mapping[str, float] = NONE
+) -> Callable[[Spec], float]:
+    """The GPU share of a spec's worker: `gpus_per_worker` for all, else by architecture where there are GPUs, else 0.
+
+    Args:
+        machine: what the cluster has now.
+        workers: the most that are wanted.
+        gpus_per_worker: a share of one GPU, or a whole number of them.
+        gpu_shares: the same for some architectures; that there are GPUs, or will be, goes without saying then.
+
+    Raises:
+        UserError: a share that cannot be had; or, where no node can join, more than there is.
+    """
+    asked = {f"gpu-shares: {name}": share for name, share in gpu_shares.items()}
+    if gpus_per_worker is not None:
+        asked["gpus-per-worker"] = gpus_per_worker
+    for option, gpus in asked.items():
+        if gpus > 1 and gpus % 1:
+            raise UserError(f"{option}: expected a share of one GPU or a whole number, got {gpus:g}; round it")
+    if not machine.elastic:
+        possible = {**GPU_SHARES, **gpu_shares}.values() if gpus_per_worker is None else [gpus_per_worker]
+        _check_fixed(machine, workers, asked, min(possible) if machine.gpus else 0.0)
+    if gpus_per_worker is None and (machine.gpus or gpu_shares):
+        return partial(gpu_share, given=gpu_shares)
+    return lambda spec: gpus_per_worker or 0.0
+
+
+def _check_fixed(machine: Machine, workers: int | None, asked: Mapping[str, float], smallest: float) -> None:
+    """This machine stays as it is: what does not fit now never will."""
+    for option, gpus in asked.items():
+        if gpus and not machine.gpus:
+            raise UserError(
+                f"{option}: expected a machine with GPUs for {gpus:g} each, it has none; leave the option out"
+            )
+        if gpus > machine.gpus:
+            raise UserError(f"{option}: expected at most the {machine.gpus:g} GPUs of this machine, got {gpus:g}")
+    most = fits({"CPU": machine.cpus, "GPU": machine.gpus}, smallest)
+    if workers is not None and workers > most:
+        raise UserError(
+            f"workers: expected at most {most} ({machine.cpus} CPUs, {machine.gpus:g} GPUs), got {workers}; "
+            "ask for fewer or add nodes"
+        )

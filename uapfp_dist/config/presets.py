@@ -1,0 +1,198 @@
+"""Configurations by name."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from uapfp_dist.config.schema import (
+    Config,
+    DataConfig,
+    ExtractionConfig,
+    ModificationConfig,
+    StudyConfig,
+    VerdictConfig,
+    ZooConfig,
+)
+from uapfp_dist.errors import known
+from uapfp_dist.tasks.method_configs import FingerprintConfig, SubspaceConfig
+
+_DIGITS_FINGERPRINT = FingerprintConfig(n_points=60, n_views=20, n_test_views=20)
+
+
+def _modifications(n: int, iterations: int) -> ModificationConfig:
+    """Every modification, on `n` piracy and `n` homologous models and the victim."""
+    return ModificationConfig(n, n, victim=True, adversarial_iterations=iterations)
+
+
+def _studies(n_subspace: int, subspace: SubspaceConfig, n_trajectories: int, n_overlap: int) -> StudyConfig:
+    """Every figure and ablation."""
+    return StudyConfig(
+        n_subspace=n_subspace,
+        subspace=subspace,
+        n_trajectories=n_trajectories,
+        n_overlap=n_overlap,
+        sweeps=True,
+        whole_clusters=True,
+    )
+
+
+def _torchvision_zoo(epochs: float, homologous_margin: float, piracy_margin: float) -> ZooConfig:
+    """The paper's zoo of 81 models, and controls."""
+    return ZooConfig(
+        architectures=("resnet34", "vgg16", "densenet121", "googlenet"),
+        victim_architecture="resnet18",
+        optimizers=("sgd",),
+        epochs=epochs,
+        augment=True,
+        n_piracy=40,
+        n_soft_piracy=4,
+        n_homologous=40,
+        n_same_data=4,
+        n_other_piracy=(4, 4),
+        homologous_margin=homologous_margin,
+        piracy_margin=piracy_margin,
+    )
+
+
+ALL_FORMATS = ("prob", "top3", "hard")
+"""What suspects are asked for on the paper's data sets."""
+
+
+PRESETS: dict[str, Config] = {
+    "digits": Config(
+        fingerprint=_DIGITS_FINGERPRINT,
+    ),
+    "digits-large": Config(
+        zoo=ZooConfig(
+            width=16,
+            epochs=40.0,
+            n_piracy=20,
+            n_soft_piracy=8,
+            n_homologous=69,
+            n_same_data=8,
+            n_other_piracy=(8, 8),
+            n_calibration_piracy=39,
+        ),
+        extraction=ExtractionConfig(budget=4.0, natural_share=0.25, rounds=5),
+        fingerprint=_DIGITS_FINGERPRINT,
+        verdict=VerdictConfig(n_calibrate=39, decided_by="uap_ensemble"),
+    ),
+    "fashion_mnist-small": Config(
+        data=DataConfig(name="fashion_mnist"),
+        zoo=ZooConfig(
+            width=16,
+            epochs=4.0,
+            n_piracy=16,
+            n_soft_piracy=3,
+            n_homologous=37,
+            n_same_data=4,
+            n_other_piracy=(6, 4),
+            homologous_margin=0.03,
+            piracy_margin=0.05,
+        ),
+        extraction=ExtractionConfig(budget=0.8, natural_share=0.7),
+        fingerprint=FingerprintConfig(n_points=100, n_views=50),
+        verdict=VerdictConfig(formats=ALL_FORMATS),
+        modifications=_modifications(3, 120),
+        studies=_studies(5, SubspaceConfig(n_uaps=64, passes=5), n_trajectories=2, n_overlap=2),
+    ),
+    "fashion_mnist": Config(
+        data=DataConfig(name="fashion_mnist"),
+        zoo=ZooConfig(
+            width=16,
+            epochs=4.0,
+            n_piracy=120,
+            n_soft_piracy=3,
+            n_homologous=120,
+            n_same_data=4,
+            n_other_piracy=(6, 4),
+            homologous_margin=0.03,
+            piracy_margin=0.05,
+        ),
+        extraction=ExtractionConfig(budget=0.8, natural_share=0.7),
+        fingerprint=FingerprintConfig(n_points=100, n_views=200),
+        verdict=VerdictConfig(n_calibrate=39, pool=20, formats=ALL_FORMATS),
+        modifications=_modifications(12, 270),
+        studies=_studies(20, SubspaceConfig(), n_trajectories=20, n_overlap=10),
+    ),
+    "cifar10-small": Config(
+        data=DataConfig(name="cifar10"),
+        zoo=ZooConfig(
+            width=16,
+            epochs=8.0,
+            augment=True,
+            n_piracy=16,
+            n_soft_piracy=3,
+            n_homologous=37,
+            n_same_data=4,
+            n_other_piracy=(6, 4),
+            homologous_margin=0.08,
+            piracy_margin=0.15,
+        ),
+        extraction=ExtractionConfig(budget=0.8, natural_share=0.7),
+        fingerprint=FingerprintConfig(n_points=100, n_views=50),
+        verdict=VerdictConfig(formats=ALL_FORMATS),
+        modifications=_modifications(3, 120),
+        studies=_studies(5, SubspaceConfig(n_uaps=64, passes=5), n_trajectories=2, n_overlap=2),
+    ),
+    "cifar10": Config(
+        data=DataConfig(name="cifar10"),
+        zoo=_torchvision_zoo(epochs=60.0, homologous_margin=0.05, piracy_margin=0.2),
+        extraction=ExtractionConfig(budget=0.8, natural_share=0.7),
+        fingerprint=FingerprintConfig(n_points=100, n_views=200),
+        verdict=VerdictConfig(pool=20, formats=ALL_FORMATS),
+        modifications=replace(_modifications(8, 270), distill_to="googlenet"),
+        studies=_studies(10, SubspaceConfig(), n_trajectories=4, n_overlap=4),
+    ),
+    "tiny_imagenet-small": Config(
+        data=DataConfig(name="tiny_imagenet", n_classes=20),
+        zoo=ZooConfig(
+            width=16,
+            epochs=25.0,
+            augment=True,
+            n_piracy=16,
+            n_soft_piracy=3,
+            n_homologous=37,
+            n_same_data=4,
+            n_other_piracy=(6, 4),
+            homologous_margin=0.1,
+            piracy_margin=0.3,
+        ),
+        extraction=ExtractionConfig(budget=0.9, natural_share=0.7),
+        fingerprint=FingerprintConfig(n_points=100, n_views=20, max_natural=300),
+        verdict=VerdictConfig(formats=ALL_FORMATS),
+        modifications=_modifications(3, 120),
+        studies=_studies(5, SubspaceConfig(n_uaps=64, passes=5), n_trajectories=2, n_overlap=2),
+    ),
+    "tiny_imagenet": Config(
+        data=DataConfig(name="tiny_imagenet"),
+        zoo=_torchvision_zoo(epochs=60.0, homologous_margin=0.1, piracy_margin=0.45),
+        extraction=ExtractionConfig(budget=0.8, natural_share=0.7),
+        fingerprint=FingerprintConfig(n_points=100, n_views=200),
+        verdict=VerdictConfig(pool=20, formats=ALL_FORMATS),
+        modifications=replace(_modifications(4, 270), distill_to="googlenet"),
+        studies=_studies(10, SubspaceConfig(n_uaps=256), n_trajectories=4, n_overlap=4),
+    ),
+}
+"""By name: data set, a hyphen and the size where it is not the paper's."""
+
+
+def preset_named(arguments: Sequence[str]) -> str:
+    """The preset that a command line names, which the other options start from; the first look where it names none."""
+    found = "digits"
+    for i, argument in enumerate(arguments):
+        if argument == "--preset" and i + 1 < len(arguments):
+            found = arguments[i + 1]
+        if argument.startswith("--preset="):
+            found = argument.split("=", 1)[1]
+    return found  # the last one counts, as of any option
+
+
+def preset(name: str) -> Config:
+    """A preset by name.
+
+    Raises:
+        UserError: unknown; lists the known ones.
+    """
+    if name not in PRESETS:
+        raise known("preset", name, PRESETS)
+    return PRESETS[name]

@@ -1,0 +1,105 @@
+"""Everything that does not change a result: storage, data, workers, Ray, MLflow."""
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from uapfp_dist.errors import UserError, known
+from uapfp_dist.models import ARCHITECTURES
+from uapfp_dist.models.custom import is_import_path
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Everything that does not change a result."""
+
+    storage: str | None = None
+    """Folder or fsspec URL of artifacts (default: $UAPFP_STORAGE, else ./results). Running again resumes from it."""
+    data_root: Path | None = None
+    """Folder of the images (default: $UAPFP_DATA); not needed for digits."""
+    workers: int | None = None
+    """Worker processes at most (default: as many as the cluster has room for, also as nodes join); 0 runs everything in
+    this process, without Ray."""
+    gpus_per_worker: float | None = None
+    """GPU share of each worker (default: by architecture where the cluster has GPUs, a quarter for A-E and a whole one
+    for larger nets, else 0). Above 0 on a cluster that has no GPU yet asks its autoscaler for them."""
+    gpu_shares: tuple[str, ...] = ()
+    """GPU shares of single architectures where those defaults do not suit your GPUs, as NAME=SHARE: resnet18=0.5 A=0.1.
+    A model that is stolen or modified has the share of the largest net that it is made from."""
+    address: str | None = None
+    """Ray cluster to use (default: $RAY_ADDRESS, else a local one that ends with the job)."""
+    mlflow_uri: str | None = None
+    """MLflow tracking URI (default: $MLFLOW_TRACKING_URI, else a sqlite file beside the artifacts)."""
+    report: Path | None = None
+    """Also write the report as JSON to this file."""
+    spec_timeout: float | None = None
+    """Seconds after which one model counts as hung (default: an hour for the small nets A-E, a day for larger ones)."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Surroundings with every default filled in."""
+
+    storage: str
+    data_root: Path | None
+    mlflow_uri: str
+    artifacts: str | None
+    report: Path | None
+
+
+def settle(s: Surroundings) -> Places:
+    """Fill in the defaults. A submitted job works in a copy that is deleted: there, relative paths begin at home."""
+    base = Path.home() / "uapfp_dist" if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else Path.cwd()
+    storage = (s.storage or os.environ.get("UAPFP_STORAGE") or "results").removeprefix("file://")
+    if "://" not in storage:
+        storage = str(base / Path(storage).expanduser())
+    root = s.data_root or (Path(os.environ["UAPFP_DATA"]) if os.environ.get("UAPFP_DATA") else None)
+    uri = s.mlflow_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if uri is None and "://" in storage:
+        raise UserError(f"mlflow: with storage at {storage} expected --mlflow-uri, got none; name a tracking server")
+    uri = uri or f"sqlite:///{storage}/mlflow.db"
+    # MLflow's own default for a database is ./mlruns of whoever writes: in a submitted job, a folder that is deleted.
+    beside = uri.startswith("sqlite:") and "://" not in storage
+    return Places(
+        storage,
+        root.expanduser().resolve() if root else None,
+        uri,
+        Path(storage, "mlflow-artifacts").as_uri() if beside else None,
+        base / s.report.expanduser() if s.report else None,
+    )
+
+
+def check_numbers(s: Surroundings) -> None:
+    if s.workers is not None and s.workers < 0:
+        raise UserError(f"workers: expected 0 (no Ray) or more, got {s.workers}; leave it out for one per CPU or GPU")
+    if s.gpus_per_worker is not None and not s.gpus_per_worker >= 0:
+        raise UserError(f"gpus-per-worker: expected 0 (CPU) or a share of a GPU, got {s.gpus_per_worker:g}")
+    if (gpu_shares(s) or s.gpus_per_worker) and s.workers == 0:
+        raise UserError("workers: expected 1 or more with shares of GPUs, got 0, which is this process; leave one out")
+    if s.spec_timeout is not None and not s.spec_timeout > 0:
+        raise UserError(f"spec-timeout: expected seconds above 0, got {s.spec_timeout:g}")
+
+
+def gpu_shares(s: Surroundings) -> dict[str, float]:
+    """Architecture to its share of a GPU, of those that were given.
+
+    Raises:
+        UserError: not of the form NAME=SHARE, an unknown name, or no share.
+    """
+    if s.gpu_shares and s.gpus_per_worker is not None:
+        raise UserError(
+            "gpu-shares: expected without --gpus-per-worker, which is for all nets, got both; leave one out"
+        )
+    found = {}
+    for text in s.gpu_shares:
+        name, _, share = text.rpartition("=")
+        try:
+            found[name] = float(share)
+        except ValueError:
+            found[name] = math.nan
+        if not (name and 0 < found[name] < math.inf):
+            raise UserError(f"gpu-shares: expected NAME=SHARE with a share above 0, got {text!r}; such as resnet18=0.5")
+        if not (is_import_path(name) or name in ARCHITECTURES):
+            raise known("architecture in --gpu-shares", name, ARCHITECTURES)
+    return found

@@ -1,0 +1,207 @@
+"""The configuration of an evaluation: typed, documented field by field, and through tyro the command line."""
+
+from dataclasses import dataclass, field
+
+from uapfp_dist.fingerprints.methods.registry import METHODS
+from uapfp_dist.tasks.hashing import wire_names
+from uapfp_dist.tasks.method_configs import EncoderConfig, FingerprintConfig, SubspaceConfig, UapConfig
+
+
+@wire_names("DataConfig", "name train_share outside_shares n_classes")
+@dataclass(frozen=True)
+class DataConfig:
+    """Images and how they are cut."""
+
+    name: str = "digits"
+    """digits (embedded), fashion_mnist, cifar10, tiny_imagenet, or imagefolder (a folder of your own)."""
+    train_share: float = 0.835
+    """Share of all images that is D, where there is no official test set."""
+    outside_shares: tuple[float, float, float] = (0.5, 0.2, 0.3)
+    """Images outside D: the owner's PROBE, the attacker's ATTACK, everybody's EVAL."""
+    n_classes: int | None = None
+    """Only the first so many classes; None: all."""
+
+
+@wire_names(
+    "ZooConfig",
+    "architectures victim_architecture optimizers width epochs augment n_piracy n_soft_piracy "
+    "n_homologous n_same_data n_other_piracy n_calibration_piracy overlap homologous_margin piracy_margin "
+    "attempts",
+)
+@dataclass(frozen=True)
+class ZooConfig:
+    """Which models are trained, and how long."""
+
+    architectures: tuple[str, ...] = ("B", "C", "D", "E")
+    """Architectures of piracy and homologous models: A to E of Table 1, or any torchvision classification net."""
+    victim_architecture: str = "A"
+    """Architecture of the victim and of the other victims."""
+    optimizers: tuple[str, ...] = ("sgd", "adam", "rmsprop")
+    """Optimizers, spread evenly over the models of each architecture (Table 1)."""
+    width: int = 8
+    """Channels of the first half of the convolutions of A to E; the second half has twice as many."""
+    epochs: float = 30.0
+    """Images seen in training, in multiples of D_v: the same for piracy and homologous models."""
+    augment: bool = False
+    """Shift and mirror the images in training."""
+    n_piracy: int = 12
+    """Models stolen from the victim with hard labels."""
+    n_soft_piracy: int = 3
+    """Models stolen from the victim with soft labels."""
+    n_homologous: int = 29
+    """Models trained on a D_homo each."""
+    n_same_data: int = 3
+    """Models trained on exactly D_v."""
+    n_other_piracy: tuple[int, ...] = (3, 3)
+    """Models stolen from each other victim; as many other victims as there are numbers."""
+    n_calibration_piracy: int = 0
+    """Further other victims, of the victim's architecture, from each of which one model is stolen: they calibrate
+    against piracy of victims never seen."""
+    overlap: float | None = None
+    """Share of D_homo that lies in D_v; None draws D_homo uniformly from D."""
+    homologous_margin: float = 0.08
+    """A model trained on labels enters the zoo at the victim's accuracy minus this."""
+    piracy_margin: float = 0.1
+    """The same for stolen models."""
+    attempts: int = 3
+    """Seeds tried before a model below the gate is reported as failed."""
+
+
+@wire_names("ExtractionConfig", "attacks budget natural_share rounds overlap soft_labels")
+@dataclass(frozen=True)
+class ExtractionConfig:
+    """How models are stolen."""
+
+    attacks: tuple[str, ...] = ("cloudleak", "jacobian")
+    """Attacks, in turn over the stolen models: cloudleak, cloudleak_features, jacobian, knockoff."""
+    budget: float = 1.2
+    """Images sent to the victim, in multiples of D_v."""
+    natural_share: float = 0.6
+    """Share of the budget spent on natural images first."""
+    rounds: int = 3
+    """Rounds of synthetic queries after that."""
+    overlap: float = 0.0
+    """Share of the natural queries that are images of D_v."""
+    soft_labels: str = "soft"
+    """What the victim answers those who steal with soft labels: soft, or top3 (any number)."""
+
+
+@wire_names("VerdictConfig", "alpha n_train n_calibrate formats pool query_budget n_draws methods decided_by")
+@dataclass(frozen=True)
+class VerdictConfig:
+    """How suspects are judged."""
+
+    alpha: float = 0.05
+    """Tolerated rate of false accusation."""
+    n_train: int = 5
+    """Piracy and homologous models that train the encoder (the paper's 5 + 5)."""
+    n_calibrate: int = 19
+    """Homologous models that calibrate; at least 1 / alpha - 1, or nothing can be decided."""
+    formats: tuple[str, ...] = ("prob", "hard")
+    """What suspects may be asked for: prob, hard (a label), top3 (any number); methods choose on training models."""
+    pool: int | None = None
+    """Only the first so many piracy and homologous models may train an encoder; the others are asked the test views
+    alone, which is cheaper. None: any may."""
+    query_budget: int = 200
+    """Images per suspect in the comparison of methods at equal cost."""
+    n_draws: int = 10
+    """Partitions of the zoo over which AUC is averaged; verdicts use the first."""
+    methods: tuple[str, ...] = tuple(METHODS)
+    """Fingerprint methods to compare; uap and weighted_errors are always among them."""
+    decided_by: str = "uap"
+    """Method whose scores the verdict is made of."""
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """All methods that are scored, each once."""
+        return tuple(dict.fromkeys(("uap", "weighted_errors", self.decided_by, *self.methods)))
+
+
+@wire_names(
+    "ModificationConfig",
+    "n_piracy n_homologous victim fine_tune fine_tune_epochs prune recovery_epochs int8 distill_to "
+    "compose n_adversarial adversarial_labels adversarial_iterations adversarial_every",
+)
+@dataclass(frozen=True)
+class ModificationConfig:
+    """Attacks on a model after it was stolen (paper Section 5.4), each on the same models; none by default."""
+
+    n_piracy: int = 0
+    """Piracy models that are modified in every way, the first ones."""
+    n_homologous: int = 0
+    """Homologous models treated alike: what looks like robustness must not hold for them."""
+    victim: bool = False
+    """Modify the victim, too."""
+    fine_tune: tuple[str, ...] = ("all", "last", "new_last")
+    """Layers that are fine-tuned on ATTACK: all, the last, or the last after new random weights."""
+    fine_tune_epochs: float = 10.0
+    """Epochs on ATTACK."""
+    prune: tuple[float, ...] = (0.2, 0.3, 0.4, 0.5, 0.6)
+    """Shares of the weights set to zero, by global magnitude."""
+    recovery_epochs: float = 2.0
+    """Epochs on ATTACK after pruning, in the variant with recovery."""
+    int8: bool = True
+    """Quantise to INT8."""
+    distill_to: str | None = "C"
+    """Architecture of a student that learns from the model (the zoo's next one where that is the model's own); None: no
+    distillation."""
+    compose: bool = True
+    """Prune .4, then fine-tune: two in a row."""
+    n_adversarial: int = 2
+    """Of the models above, those that are trained adversarially."""
+    adversarial_labels: tuple[str, ...] = ("own", "true")
+    """Labels of the adversarial examples: the attacker's own model's, or the truth."""
+    adversarial_iterations: int = 270
+    """Iterations of adversarial training (the paper's 270)."""
+    adversarial_every: int = 30
+    """Iterations between two looks."""
+
+
+@wire_names(
+    "StudyConfig",
+    "n_subspace subspace n_trajectories recoveries n_overlap overlaps sweeps n_points top_k n_views "
+    "n_draws whole_clusters",
+)
+@dataclass(frozen=True)
+class StudyConfig:
+    """What is shown beside the main result (figures 2 and 6, the supplement's ablations); none by default."""
+
+    n_subspace: int = 0
+    """Piracy and homologous models each whose UAPs are compared with the victim's (Eq. 5)."""
+    subspace: SubspaceConfig = field(default_factory=SubspaceConfig)
+    n_trajectories: int = 0
+    """Extractions watched for Figure 6 right."""
+    recoveries: tuple[float, ...] = (0.78, 0.80, 0.82, 0.84, 0.86, 0.88, 0.90, 0.92, 0.94)
+    """Recovery rates at which they are kept."""
+    n_overlap: int = 0
+    """Homologous models per overlap rate of D_homo and D_v."""
+    overlaps: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    """Those rates."""
+    sweeps: bool = False
+    """Retrain the encoder per number of points, top-k, number of views and loss, on the stored answers."""
+    n_points: tuple[int, ...] = (10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
+    """Points per fingerprint in Figure 6 left; those above the fingerprint's own are left out."""
+    top_k: tuple[int, ...] = (1, 2, 3, 5, 10)
+    """Confidence values returned in Figure 6 left; those above the number of classes are left out."""
+    n_views: tuple[int, ...] = (2, 5, 10, 20, 50, 100, 200)
+    """Views the encoder learns from; those above the fingerprint's own are left out."""
+    n_draws: int = 3
+    """Draws per setting of a sweep."""
+    whole_clusters: bool = False
+    """Also views by Algorithm 1, beside those of Section 4.3."""
+
+
+@wire_names("Config", "data zoo extraction uap fingerprint encoder verdict modifications studies")
+@dataclass(frozen=True)
+class Config:
+    """Everything that determines the result, the seed apart."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    zoo: ZooConfig = field(default_factory=ZooConfig)
+    extraction: ExtractionConfig = field(default_factory=ExtractionConfig)
+    uap: UapConfig = field(default_factory=UapConfig)
+    fingerprint: FingerprintConfig = field(default_factory=FingerprintConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    verdict: VerdictConfig = field(default_factory=VerdictConfig)
+    modifications: ModificationConfig = field(default_factory=ModificationConfig)
+    studies: StudyConfig = field(default_factory=StudyConfig)

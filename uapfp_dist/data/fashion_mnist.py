@@ -1,0 +1,34 @@
+"""Fashion-MNIST in torchvision's layout."""
+
+from pathlib import Path
+
+import torch
+from torchvision.datasets import FashionMNIST
+
+from uapfp_dist.data.dataset import Dataset
+from uapfp_dist.data.official import official_parts
+from uapfp_dist.errors import UserError
+
+
+def load_fashion_mnist(data_root: Path | None, n_classes: int | None = None) -> Dataset:
+    """60,000 + 10,000 images of 28x28 from `data_root/FashionMNIST/raw`, downloaded there if they are missing.
+
+    Raises:
+        UserError: no data root, files missing and not to be had, or torn.
+    """
+    if data_root is None:
+        raise UserError(
+            "fashion_mnist: expected a data folder, none was given; pass --data-root PATH or set UAPFP_DATA "
+            "(missing files are downloaded there where the network allows)"
+        )
+    where = data_root / "FashionMNIST" / "raw"
+    wanted, remedy = f"the four IDX files in {where}", "put the files there or allow the download"
+    parts = official_parts("fashion_mnist", FashionMNIST, data_root, wanted, remedy)
+    images = torch.cat([part.data for part in parts])[:, None].contiguous()
+    labels = torch.cat([part.targets for part in parts]).long()
+    if images.shape != (70_000, 1, 28, 28) or labels.shape != (70_000,):
+        raise UserError(
+            f"fashion_mnist: expected 70,000 images of 28x28 in {where}, got {tuple(images.shape)} with "
+            f"{len(labels)} labels; remove the folder and fetch it again"
+        )
+    return Dataset("fashion_mnist", images, labels, tuple(parts[0].classes), n_train=60_000).first(n_classes)

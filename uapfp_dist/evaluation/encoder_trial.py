@@ -1,0 +1,130 @@
+"""One trial of an ablation as a plain function: an encoder retrained under one setting, on stored answers."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from statistics import fmean
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from uapfp_dist.data.splits import index_digest
+from uapfp_dist.evaluation.judging import by_id
+from uapfp_dist.fingerprints.methods.base import Candidate, Request
+from uapfp_dist.fingerprints.methods.encoder_method import EncoderMethod, similarities
+from uapfp_dist.fingerprints.resamples import Draw
+from uapfp_dist.fingerprints.response_matrix import IPGUARD, Panel
+from uapfp_dist.response_format import Format
+from uapfp_dist.rng import numpy_rng
+from uapfp_dist.statistics.auc import auc, auc_over_draws, gap_over_draws
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.hashing import JUDGING_VERSION, content_id, wire_names
+from uapfp_dist.tasks.method_configs import EncoderConfig
+
+
+@wire_names("Setting", "block format n_points n_views loss")
+@dataclass(frozen=True)
+class Setting:
+    """What a trial changes; None leaves what the evaluation has."""
+
+    block: str
+    """The perturbation's block of answers."""
+    format: Format = "prob"
+    n_points: int | None = None
+    """Only the first so many clusters."""
+    n_views: int | None = None
+    """Views the encoder learns from; the test views stay."""
+    loss: Literal["supcon", "cross_entropy", "autoencoder"] = "supcon"
+
+
+def trial(panel: Panel, draw: Draw, setting: Setting, config: EncoderConfig, seed: str) -> Tensor:
+    """(M,) similarity of every model to the victim, by an encoder trained on the draw's 5 + 5 under `setting`."""
+    shown = fewer_points(panel, setting.n_points)
+    candidate = Candidate(setting.block, setting.format)
+    request = Request(
+        fewer_views(shown, setting.n_views), candidate, [draw.training], replace(config, loss=setting.loss), seed
+    )
+    return similarities(EncoderMethod("", setting.block).fit(request), shown, candidate)[0].mean(1)
+
+
+def stored_trial(store: Store, panel: Panel, draw: Draw, setting: Setting, config: EncoderConfig, seed: str) -> Tensor:
+    """`trial`, done once in all runs: read where it is stored."""
+    key = trial_id(panel, draw, setting, config, seed)
+    if not store.intact("trial", key):
+        scores = trial(panel, draw, setting, config, seed)
+        store.put("trial", key, {"scores": scores}, {"setting": asdict(setting), "draw": draw.index})
+    return store.get("trial", key).tensors["scores"]
+
+
+def trial_id(panel: Panel, draw: Draw, setting: Setting, config: EncoderConfig, seed: str) -> str:
+    """The id of a stored trial: everything that its scores follow from."""
+    models = [member.spec.id for member in panel.members]
+    settled = {"trial": setting, "draw": draw, "encoder": config, "seed": seed, "models": models}
+    return content_id({**settled, "views": index_digest(panel.views), "judging": JUDGING_VERSION})
+
+
+def outcome(panel: Panel, draw: Draw, scores: Tensor, piracy_rows: Sequence[int] | None = None) -> dict[str, Any]:
+    """Gap and AUC on the draw's test models; of `piracy_rows` where these are to be caught, not the test piracy."""
+    piracy, homologous, other = (scores[rows] for rows in _tested(panel, draw, piracy_rows))
+    return {
+        "gap": float(piracy.mean() - homologous.mean()),
+        "auc": auc(piracy, homologous),
+        "auc_other_victim": auc(piracy, other),
+        "piracy": float(piracy.mean()),
+        "homologous": float(homologous.mean()),
+    }
+
+
+def over_draws(
+    panel: Panel, scored: Sequence[tuple[Draw, Tensor]], piracy_rows: Sequence[int] | None = None
+) -> dict[str, float]:
+    """`outcome` as means over draws; gap and AUC have 95 % bootstrap intervals over models, `<name>_low` and `_high`.
+
+    Args:
+        scored: a draw, and the similarity of every row of the panel in it.
+    """
+    rows = [_tested(panel, draw, piracy_rows) for draw, _ in scored]
+    groups = [
+        [by_id(mine, scores.tolist(), panel.members) for mine in three]
+        for three, (_, scores) in zip(rows, scored, strict=True)
+    ]
+    homologous, other = ([(piracy, group[i]) for piracy, *group in groups] for i in (0, 1))
+    estimates = {
+        "gap": gap_over_draws(homologous, numpy_rng("bootstrap", "gap")),
+        "auc": auc_over_draws(homologous, numpy_rng("bootstrap", "auc")),
+        "auc_other_victim": auc_over_draws(other, numpy_rng("bootstrap", "auc_other_victim")),
+    }
+    found: dict[str, float] = {}
+    for name, estimate in estimates.items():
+        found |= {name: estimate.mean, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    for i, name in enumerate(("piracy", "homologous")):
+        found[name] = fmean(float(scores[three[i]].mean()) for three, (_, scores) in zip(rows, scored, strict=True))
+    return found
+
+
+def _tested(panel: Panel, draw: Draw, piracy_rows: Sequence[int] | None) -> tuple[list[int], list[int], list[int]]:
+    """Rows of the draw's test models: those to be caught, homologous ones, those stolen from other victims."""
+    piracy = draw.tested(panel.members, "piracy") if piracy_rows is None else list(piracy_rows)
+    return piracy, draw.tested(panel.members, "homologous"), draw.tested(panel.members, "other_victim_piracy")
+
+
+def fewer_points(panel: Panel, n_points: int | None) -> Panel:
+    """Fingerprints of the first `n_points` clusters."""
+    return panel if n_points is None else _cut(panel, (slice(None), slice(n_points)))
+
+
+def fewer_views(panel: Panel, n_views: int | None) -> Panel:
+    """The first `n_views` views alone."""
+    return panel if n_views is None else _cut(panel, (slice(n_views), slice(None)))
+
+
+def _cut(panel: Panel, part: tuple[slice, slice]) -> Panel:
+    # A block without views has nothing to cut.
+    gather = {name: index if name == IPGUARD else index[part] for name, index in panel.gather.items()}
+    return replace(panel, views=panel.views[part], gather=gather)
+
+
+def mean_confidence(panel: Panel, k: int) -> float:
+    """Mean sum of the k largest confidences of all models on the clean test points (the paper: .9996 at 3)."""
+    sums = panel.per_model("clean", "prob", lambda p: p.sort(dim=1, descending=True).values[:, :k].sum(1).mean())
+    return float(torch.as_tensor(sums).mean())

@@ -1,0 +1,252 @@
+"""From scored draws to rates, intervals and verdicts. Pure counting: no model is asked, nothing is fitted."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+
+from uapfp_dist.config.schema import VerdictConfig
+from uapfp_dist.evaluation.verdicts import Verdict
+from uapfp_dist.fingerprints.probe_data import Answers
+from uapfp_dist.fingerprints.resamples import Draw
+from uapfp_dist.fingerprints.scoring import Scored, ScoredDraw
+from uapfp_dist.rng import numpy_rng
+from uapfp_dist.statistics.auc import Estimate, auc_over_draws, tpr_at_fpr
+from uapfp_dist.statistics.conformal import Decision, decide, needed_for
+from uapfp_dist.statistics.t_test import paper_t_test
+from uapfp_dist.tasks.members import PIRATES, Member
+
+GROUPS = {"homologous": "homologous", "other_victim": "other_victim_piracy", "same_data": "same_data"}
+"""Column of the report to role of the innocents."""
+
+
+@dataclass(frozen=True)
+class Panelists:
+    """The models in the order of the rows of scores, with their accuracy."""
+
+    members: tuple[Member, ...]
+    accuracy: tuple[float, ...]
+    answers: tuple[Answers, ...] = ()
+
+
+def model_scores(scored: Scored) -> list[float]:
+    """Score of every row: the mean over its views (protocol 2.11)."""
+    return [float(value) for value in scored.scores.double().mean(1)]
+
+
+def by_id(rows: Sequence[int], scores: Sequence[float], members: Sequence[Member]) -> dict[str, float]:
+    """Model id to score."""
+    return {members[row].spec.id: scores[row] for row in rows}
+
+
+def columns(formats: Sequence[str]) -> tuple[str, ...]:
+    """Formats as the report's AUC goes by them: probabilities and labels first, `chosen` last."""
+    return (*sorted(dict.fromkeys(formats), key=lambda fmt: {"prob": 0, "hard": 1}.get(fmt, 2)), "chosen")
+
+
+def auc_table(
+    draws: Sequence[ScoredDraw], members: Sequence[Member], formats: Sequence[str], positive: str = "piracy"
+) -> dict[str, dict[str, dict[str, Estimate]]]:
+    """Method to format to group of innocents to AUC over draws, test models only.
+
+    Args:
+        formats: those that suspects were asked for.
+        positive: role of those to be caught.
+    """
+    table: dict[str, dict[str, dict[str, Estimate]]] = {}
+    for method in draws[0].methods:
+        for fmt in columns(formats):
+            picked = [(d.draw, model_scores(s)) for d in draws if (s := d.chosen(method, fmt)) is not None]
+            if not picked:
+                continue
+            for group, role in GROUPS.items():
+                pairs = [
+                    (
+                        by_id(draw.tested(members, positive), scores, members),
+                        by_id(draw.tested(members, role), scores, members),
+                    )
+                    for draw, scores in picked
+                ]
+                rng = numpy_rng("bootstrap", method, fmt, group)
+                table.setdefault(method, {}).setdefault(fmt, {})[group] = auc_over_draws(pairs, rng)
+    return table
+
+
+def tpr(draws: Sequence[ScoredDraw], members: Sequence[Member], method: str, fpr: float) -> float:
+    """Mean over draws of the share of piracy caught when `fpr` of the homologous test models are let through.
+
+    NaN where there are fewer than 1 / fpr of them: it would be the share caught when none is let through.
+    """
+    rates = []
+    for d in draws:
+        scored = d.chosen(method)
+        if scored is not None:
+            scores = model_scores(scored)
+            piracy, homologous = (
+                [scores[row] for row in d.draw.tested(members, role)] for role in ("piracy", "homologous")
+            )
+            if fpr * len(homologous) >= 1 - 1e-9:
+                rates.append(tpr_at_fpr(piracy, homologous, fpr))
+    return float(np.mean(rates)) if rates else math.nan
+
+
+def decision(scores: Sequence[float], row: int, draw: Draw, alpha: float) -> Decision:
+    """The conformal decision on one row, by the groups of innocents that the zoo calibrates against.
+
+    Without enough homologous models nothing is decided, however many pirates of others there are (protocol 3.1).
+    """
+    return decide(scores[row], calibration_scores(scores, draw), alpha, required=("homologous",))
+
+
+def calibration_scores(scores: Sequence[float], draw: Draw) -> dict[str, list[float]]:
+    """Group of innocents to the scores of its calibration models; pirates of other victims only if the zoo has them."""
+    groups = {"homologous": draw.calibration, "other_victim": draw.calibration_piracy}
+    return {group: [scores[i] for i in rows] for group, rows in groups.items() if rows or group == "homologous"}
+
+
+def t_test_p(scored: Scored, row: int, draw: Draw, *seed: object) -> float:
+    """The paper's statistic for one row against the calibration models' fingerprints."""
+    return paper_t_test(scored.scores[row], scored.scores[list(draw.calibration)].flatten(), numpy_rng("t", *seed))
+
+
+def claim_rates(draws: Sequence[ScoredDraw], members: Sequence[Member], method: str, alpha: float) -> dict[str, float]:
+    """Role to share accused by the conformal decision on the method's scores, over all draws' test models.
+
+    Empty where calibration is too small to decide: "never accused" would be a merit it has not.
+    """
+    accused: dict[str, list[bool]] = {}
+    for d in draws:
+        if (scored := d.chosen(method)) is None or len(d.draw.calibration) < needed_for(alpha):
+            continue
+        scores = model_scores(scored)
+        for row in d.draw.test:
+            claim = decision(scores, row, d.draw, alpha).claim
+            accused.setdefault(members[row].role, []).append(claim == "piracy")
+    return {role: float(np.mean(claims)) for role, claims in accused.items()}
+
+
+def t_test_rates(draws: Sequence[ScoredDraw], members: Sequence[Member], method: str, alpha: float) -> dict[str, float]:
+    """Role to share accused by the paper's t-test on the method's scores, which must stand by view."""
+    accused: dict[str, list[bool]] = {}
+    for d in draws:
+        if (scored := d.chosen(method)) is None:
+            continue
+        for row in d.draw.test:
+            p = t_test_p(scored, row, d.draw, method, d.draw.index, row)
+            accused.setdefault(members[row].role, []).append(p <= alpha)
+    return {role: float(np.mean(claims)) for role, claims in accused.items()}
+
+
+def left_out_rates(
+    draws: Sequence[ScoredDraw],
+    members: Sequence[Member],
+    method: str,
+    alpha: float,
+    key: Callable[[Member], str],
+) -> dict[str, float]:
+    """False accusation of homologous models of one kind when calibration has never seen that kind (protocol 2.12).
+
+    The decision is that of verdicts, no group of innocents with a model of that kind. NaN where too few models of the
+    other kinds are left to decide at alpha.
+    """
+    accused: dict[str, list[bool]] = {}
+    kinds = sorted({key(m) for m in members if m.role == "homologous"})
+    for d in draws:
+        scored = d.chosen(method)
+        if scored is None:
+            continue
+        scores = model_scores(scored)
+        pool = [*d.draw.calibration, *d.draw.tested(members, "homologous")]
+        for kind in kinds:
+            seen, strangers = (
+                tuple(row for row in rows if key(members[row]) != kind) for rows in (pool, d.draw.calibration_piracy)
+            )
+            without = replace(d.draw, calibration=seen, calibration_piracy=strangers)
+            if len(seen) >= needed_for(alpha):
+                suspects = [row for row in pool if key(members[row]) == kind]
+                claims = [decision(scores, row, without, alpha).claim for row in suspects]
+                accused.setdefault(kind, []).extend(claim == "piracy" for claim in claims)
+    return {kind: float(np.mean(accused[kind])) if accused.get(kind) else math.nan for kind in kinds}
+
+
+def attack_out_auc(draws: Sequence[ScoredDraw], members: Sequence[Member]) -> dict[str, dict[str, float]]:
+    """AUC of weighted errors learnt from one attack's piracy, tested on the piracy of the other attacks."""
+    attacks = sorted({attack for d in draws for attack in d.attack_out})
+    table: dict[str, dict[str, float]] = {}
+    for attack in attacks:
+        for group, role in GROUPS.items():
+            pairs = []
+            for d in draws:
+                if attack not in d.attack_out:
+                    continue
+                scores = [float(value) for value in d.attack_out[attack]]
+                unseen = [r for r in d.draw.tested(members, "piracy") if attack_of(members[r]) != attack]
+                innocent = d.draw.tested(members, role)
+                pairs.append((by_id(unseen, scores, members), by_id(innocent, scores, members)))
+            estimate = auc_over_draws(pairs, numpy_rng("bootstrap", attack, group))
+            table.setdefault(f"learnt from {attack}", {})[group] = estimate.mean
+    return table
+
+
+def attack_of(member: Member) -> str:
+    """The attack a model was stolen with, or an empty string."""
+    return member.spec.extraction.attack if member.spec.extraction else ""
+
+
+def verdicts(first: ScoredDraw, panelists: Panelists, config: VerdictConfig) -> list[Verdict]:
+    """What is said of every test model of draw 0: `uap`, the method that decides, and weighted errors side by side."""
+    members = panelists.members
+    uap, errors = first.chosen("uap"), first.chosen("weighted_errors")
+    assert uap is not None
+    assert errors is not None
+    similarity, weights = model_scores(uap), model_scores(errors)
+    decider = first.chosen(config.decided_by)
+    assert decider is not None
+    deciding = model_scores(decider)
+    calibrated = calibration_scores(deciding, first.draw)
+    found = []
+    for row in first.draw.test:
+        member = members[row]
+        decided = decision(deciding, row, first.draw, config.alpha)
+        by_errors = decision(weights, row, first.draw, config.alpha)
+        found.append(
+            Verdict(
+                model=member.spec.id,
+                role=member.role,
+                architecture=member.spec.architecture,
+                optimizer=member.spec.recipe.optimizer,
+                attack=attack_of(member),
+                similarity=similarity[row],
+                similarity_std=float(uap.scores[row].double().std()),
+                decided_by=config.decided_by,
+                score=deciding[row],
+                p_value=decided.p_value,
+                p_value_t_test=t_test_p(uap, row, first.draw, "verdict", row),
+                claim=decided.claim,  # type: ignore[arg-type]
+                queries=uap.queries,
+                accuracy=panelists.accuracy[row],
+                weighted_errors=weights[row],
+                weighted_errors_p=by_errors.p_value,
+                weighted_errors_claim=by_errors.claim,
+                not_calibrated_against=tuple(
+                    g for g in GROUPS if g not in calibrated or g in decided.not_calibrated_against
+                ),
+            )
+        )
+    return found
+
+
+def rename_groups(rates: Mapping[str, float]) -> dict[str, float]:
+    """Rates of the innocents under the report's column names."""
+    return {group: rates[role] for group, role in GROUPS.items() if role in rates}
+
+
+def power(rates: Mapping[str, float]) -> dict[str, float]:
+    """Rates of the pirates."""
+    return {role: rates[role] for role in PIRATES if role in rates}
+
+
+def as_json(verdict: Verdict) -> dict[str, object]:
+    """A plain dictionary."""
+    return asdict(verdict)

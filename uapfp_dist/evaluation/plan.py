@@ -1,0 +1,220 @@
+"""From a configuration to the models, the probe and the answers that an evaluation needs. Trains nothing."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import cycle, islice, product
+
+from uapfp_dist.config.schema import Config
+from uapfp_dist.data import Dataset
+from uapfp_dist.errors import UserError
+from uapfp_dist.evaluation.variants import checkpoint_members, modified_members, overlap_members
+from uapfp_dist.models.training import BATCH_SIZES
+from uapfp_dist.response_format import Labels
+from uapfp_dist.rng import numpy_rng
+from uapfp_dist.tasks.hashing import JUDGING_VERSION, REPORT_VERSION, Spec, content_id
+from uapfp_dist.tasks.members import Member, members_of
+from uapfp_dist.tasks.scheduler import in_order
+from uapfp_dist.tasks.specs import (
+    AnswerSpec,
+    DataSpec,
+    Extracted,
+    Gate,
+    ModelSpec,
+    ProbeSpec,
+    Recipe,
+    SubspaceSpec,
+    Trained,
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All specs of one evaluation."""
+
+    config: Config
+    seed: int
+    data: DataSpec
+    members: tuple[Member, ...]
+    """The victim first; other victims are trained but not judged."""
+    probe: ProbeSpec
+    subspaces: tuple[SubspaceSpec, ...] = ()
+    """UAPs of the victim and of some models, for Eq. 5."""
+    second_probe: ProbeSpec | None = None
+    """The probe whose views come from Algorithm 1."""
+
+    @property
+    def id(self) -> str:
+        """Content address of the whole evaluation."""
+        versions = {"judging": JUDGING_VERSION, "report": REPORT_VERSION}
+        return content_id({"config": self.config, "seed": self.seed, "data": self.data, **versions})
+
+    @property
+    def judged(self) -> tuple[Member, ...]:
+        """The victim and every suspect: those that are asked."""
+        return tuple(m for m in self.members if m.role != "other_victim")
+
+    def answer(self, member: Member) -> AnswerSpec:
+        """The answers of `member`: of all views if an encoder may learn from it, else of those a suspect is asked."""
+        return AnswerSpec(member.spec, self.probe, "all" if member.spec.id in self._trainable else "test")
+
+    def second_answer(self, member: Member) -> AnswerSpec | None:
+        """Its answers to the second probe, where there is one; only the groups of the headline are asked."""
+        if self.second_probe is None or member.role not in ("victim", "piracy", "homologous"):
+            return None
+        return AnswerSpec(member.spec, self.second_probe)
+
+    @cached_property
+    def _trainable(self) -> frozenset[str]:
+        pool = self.config.verdict.pool
+        groups = [members_of(self.members, role)[:pool] for role in ("piracy", "homologous")]
+        always = [m for m in self.members if m.role in ("victim", "other_victim_piracy")]
+        return frozenset(m.spec.id for group in (*groups, always) for m in group)
+
+    def pool_of(self, members: Iterable[Member]) -> int | None:
+        """How many piracy and homologous models of `members` may train: those that were asked all views."""
+        if self.config.verdict.pool is None:
+            return None
+        asked = [m for m in members if self.answer(m).part == "all"]
+        return min(len(members_of(asked, role)) for role in ("piracy", "homologous"))
+
+    @property
+    def specs(self) -> list[Spec]:
+        """Everything to perform, in an order in which it could be."""
+        models = [m.spec for m in self.members]
+        seconds = [answer for m in self.judged if (answer := self.second_answer(m)) is not None]
+        probes = [self.probe, *([self.second_probe] if self.second_probe else [])]
+        answers = [self.answer(m) for m in self.judged]
+        return in_order([*models, *probes, *answers, *seconds, *self.subspaces])
+
+
+def make_plan(config: Config, seed: int, dataset: Dataset) -> Plan:
+    """The evaluation of `config` under `seed` on `dataset`; every random choice follows from the seed.
+
+    Raises:
+        UserError: sizes that the data cannot give.
+    """
+    cut = config.data
+    data = DataSpec(dataset.name, dataset.digest, seed, cut.train_share, cut.outside_shares, cut.n_classes)
+    n_d = dataset.n_train if dataset.n_train is not None else int(len(dataset.labels) * config.data.train_share)
+    n_own = n_d // 2
+    _check_sizes(config, n_own)
+    members = tuple(_members(config, seed, data, n_own))
+    members += tuple(modified_members(config.modifications, members, config.zoo.architectures))
+    members += tuple(checkpoint_members(config.studies, members))
+    members += tuple(overlap_members(config.studies, members))
+    probe = ProbeSpec(members[0].spec, config.uap, config.fingerprint, seed)
+    return Plan(config, seed, data, members, probe, _subspaces(config, seed, members), _second_probe(config, probe))
+
+
+def _subspaces(config: Config, seed: int, members: tuple[Member, ...]) -> tuple[SubspaceSpec, ...]:
+    """Of the victim and the first few piracy and homologous models."""
+    n = config.studies.n_subspace
+    if n == 0:
+        return ()
+    chosen = [members[0], *(m for role in ("piracy", "homologous") for m in members_of(members, role)[:n])]
+    return tuple(SubspaceSpec(m.spec, config.studies.subspace, seed) for m in chosen)
+
+
+def _second_probe(config: Config, probe: ProbeSpec) -> ProbeSpec | None:
+    """As many views as a suspect is tested by, from whole clusters: no cluster of Algorithm 1 has many more members."""
+    if not config.studies.whole_clusters:
+        return None
+    n_test_views = config.fingerprint.n_test_views
+    return replace(probe, fingerprint=replace(probe.fingerprint, views="whole_clusters", n_views=n_test_views))
+
+
+def _check_sizes(config: Config, n_own: int) -> None:
+    fingerprint = config.fingerprint
+    for name, value in (("n_points", fingerprint.n_points), ("n_views", fingerprint.n_views)):
+        if value > n_own:
+            raise UserError(f"{name}: expected at most the {n_own} images of D_v, got {value}; choose fewer")
+
+
+@dataclass(frozen=True)
+class _Builder:
+    """Makes model specs; what Table 1 leaves open is drawn from the spec's seed."""
+
+    config: Config
+    data: DataSpec
+    n_own: int
+
+    def model(
+        self,
+        origin: Trained | Extracted,
+        architecture: str,
+        optimizer: str | None,
+        seed: int,
+        gate: Gate | None,
+    ) -> ModelSpec:
+        zoo = self.config.zoo
+        rng = numpy_rng("recipe", seed)
+        optimizer = optimizer or str(rng.choice(zoo.optimizers))
+        batch_size = int(rng.choice(BATCH_SIZES))
+        recipe = Recipe(optimizer, batch_size, math.ceil(zoo.epochs * self.n_own), zoo.augment)
+        return ModelSpec(self.data, architecture, zoo.width, recipe, origin, seed, gate)
+
+    def theft(self, victim: ModelSpec, attack: str, labels: Labels) -> Extracted:
+        extraction = self.config.extraction
+        budget = math.ceil(extraction.budget * self.n_own)
+        natural = 1.0 if attack == "knockoff" else extraction.natural_share
+        return Extracted(victim, attack, labels, budget, extraction.rounds, natural, extraction.overlap)
+
+    def cells(self, n: int) -> Iterator[tuple[int, str, str]]:
+        """(number, architecture, optimizer), architectures turning fastest, for `n` models."""
+        grid = [(a, o) for o, a in product(self.config.zoo.optimizers, self.config.zoo.architectures)]
+        return ((i, a, o) for i, (a, o) in enumerate(islice(cycle(grid), n)))
+
+
+def _victim(build: _Builder, seed: int) -> ModelSpec:
+    zoo = build.config.zoo
+    return build.model(Trained("victim_set"), zoo.victim_architecture, None, _model_seed(seed, "victim", 0), None)
+
+
+def _members(config: Config, seed: int, data: DataSpec, n_own: int) -> Iterable[Member]:
+    zoo, build = config.zoo, _Builder(config, data, n_own)
+    victim = _victim(build, seed)
+    yield Member("victim", victim)
+    learnt = Gate(victim, zoo.homologous_margin, zoo.attempts)
+    stolen = Gate(victim, zoo.piracy_margin, zoo.attempts)
+    homologous = Trained("homologous_set", zoo.overlap)
+
+    def trained(role: str, origin: Trained, n: int) -> Iterator[Member]:
+        for i, architecture, optimizer in build.cells(n):
+            yield Member(role, build.model(origin, architecture, optimizer, _model_seed(seed, role, i), learnt))
+
+    def pirates(role: str, of: ModelSpec, labels: Labels, n: int) -> Iterator[Member]:
+        for i, architecture, optimizer in build.cells(n):
+            origin = build.theft(of, attack_in_turn(config, i), labels)
+            number = _model_seed(seed, f"{role}/{of.seed}", i)
+            yield Member(role, build.model(origin, architecture, optimizer, number, stolen))
+
+    yield from pirates("piracy", victim, "hard", zoo.n_piracy)
+    yield from trained("homologous", homologous, zoo.n_homologous)
+    yield from trained("same_data", Trained("victim_set"), zoo.n_same_data)
+    yield from pirates("soft_piracy", victim, config.extraction.soft_labels, zoo.n_soft_piracy)
+    for i, n in enumerate(zoo.n_other_piracy):
+        number = _model_seed(seed, "other_victim", i)
+        other = build.model(homologous, zoo.victim_architecture, None, number, learnt)
+        yield Member("other_victim", other)
+        yield from pirates("other_victim_piracy", other, "hard", n)
+    # One pirate per victim: many of one victim would be the same model many times over (protocol 3.1).
+    for i, architecture, optimizer in build.cells(zoo.n_calibration_piracy):
+        number = _model_seed(seed, "calibration_victim", i)
+        robbed = build.model(homologous, zoo.victim_architecture, None, number, learnt)
+        yield Member("other_victim", robbed)
+        number = _model_seed(seed, "calibration_piracy", i)
+        origin = build.theft(robbed, attack_in_turn(config, i), "hard")
+        yield Member("calibration_piracy", build.model(origin, architecture, optimizer, number, stolen))
+
+
+def attack_in_turn(config: Config, i: int) -> str:
+    """The attack of pirate `i`: every turn of the architectures starts with the next one, so that both are crossed."""
+    attacks = config.extraction.attacks
+    return attacks[(i + i // len(config.zoo.architectures)) % len(attacks)]
+
+
+def _model_seed(seed: int, role: str, number: int) -> int:
+    """A readable number is not needed here, an independent one is."""
+    return int(numpy_rng("model", seed, role, number).integers(2**31))

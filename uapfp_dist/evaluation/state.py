@@ -1,0 +1,171 @@
+"""The state of evaluations, from what lies in their storage alone: finished, running somewhere else, or stopped."""
+
+import shlex
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import fsspec
+
+from uapfp_dist.config.presets import PRESETS
+from uapfp_dist.config.schema import Config
+from uapfp_dist.evaluation.plan import Plan
+from uapfp_dist.storage.store import Store, TornArtifactError
+from uapfp_dist.tasks.description import in_words
+from uapfp_dist.tasks.outcomes import Failed
+
+SHOWN_FAILURES = 5
+SHOWN_LINES = 2
+"""Of each traceback."""
+
+
+def keep_plan(store: Store, plan: Plan, name: str) -> None:
+    """Leave what an evaluation consists of, once, before its work begins: `states` counts against it.
+
+    Args:
+        store: its storage.
+        plan: the evaluation.
+        name: its preset.
+    """
+    if store.intact("plan", plan.id):
+        return
+    base = PRESETS.get(name, Config())
+    specs = [{"id": spec.id, "kind": spec.kind, "stage": spec.stage} for spec in plan.specs]
+    flags = shlex.join(["--preset", name, "--seed", str(plan.seed), *config_flags(plan.config, base)])
+    info = {"preset": name, "seed": plan.seed, "data": plan.data.name, "flags": flags, "specs": specs}
+    store.put("plan", plan.id, {}, {**info, "begun": time.time()})
+
+
+def keep_failure(store: Store, failed: Failed) -> None:
+    """Leave why a spec could not be done; it counts until the spec's artifact is there."""
+    if not failed.lost:
+        spec = failed.spec
+        info = {"error": failed.error, "details": failed.details, "words": in_words(spec), "kind": spec.kind}
+        store.put("failure", spec.id, {}, {**info, "when": time.time()})
+
+
+@dataclass(frozen=True)
+class State:
+    """How one evaluation stands."""
+
+    evaluation: str
+    preset: str
+    seed: int
+    stages: Mapping[str, tuple[int, int]]
+    """Stage to (done, total)."""
+    failures: tuple[Mapping[str, Any], ...]
+    """Of specs that are not done."""
+    last: float | None
+    """When an artifact of it was last written, seconds since 1970; None: nothing is known."""
+    report: bool
+    flags: str
+    """Arguments of full_eval.py that resume it."""
+
+    @property
+    def missing(self) -> int:
+        """Specs that are still to be done."""
+        return sum(total - done for done, total in self.stages.values())
+
+
+def states(store: Store) -> list[State]:
+    """Every evaluation whose plan lies in `store`, the one last worked on last. Reads names and times, no models."""
+    listed: dict[str, dict[str, float | None]] = {}
+
+    def files(kind: str) -> dict[str, float | None]:
+        if kind not in listed:
+            listed[kind] = _files(store, kind)
+        return listed[kind]
+
+    found = []
+    for key in files("plan"):
+        try:
+            info = store.get("plan", key).info
+        except (TornArtifactError, FileNotFoundError):
+            continue
+        found.append(_state(store, key, info, files))
+    return sorted(found, key=lambda state: state.last or 0.0)
+
+
+def _state(store: Store, key: str, info: Mapping[str, Any], files: Any) -> State:
+    stages: dict[str, tuple[int, int]] = {}
+    times, failures = [], []
+    for spec in info["specs"]:
+        done, total = stages.get(spec["stage"], (0, 0))
+        there = spec["id"] in files(spec["kind"])
+        stages[spec["stage"]] = (done + there, total + 1)
+        if there:
+            times.append(files(spec["kind"])[spec["id"]])
+        elif spec["id"] in files("failure"):
+            failures.append({"id": spec["id"], **store.get("failure", spec["id"]).info})
+    last = max((t for t in [*times, files("report").get(key)] if t is not None), default=info["begun"])
+    report = key in files("report")
+    return State(key, info["preset"], info["seed"], stages, tuple(failures), last, report, info["flags"])
+
+
+def _files(store: Store, kind: str) -> dict[str, float | None]:
+    """Ids of the artifacts of a kind, and when each was written, where the storage tells."""
+    system, _ = fsspec.core.url_to_fs(store.url)
+    folder = store.path(kind, "").rsplit("/", 1)[0]
+    try:
+        entries = system.ls(folder, detail=True, refresh=True)
+    except FileNotFoundError:
+        return {}
+    names = {entry["name"].rsplit("/", 1)[-1]: entry for entry in entries}
+    suffix = ".safetensors"
+    return {name.removesuffix(suffix): _written(entry) for name, entry in names.items() if name.endswith(suffix)}
+
+
+def _written(entry: Mapping[str, Any]) -> float | None:
+    for key in ("mtime", "LastModified", "updated", "last_modified"):
+        value = entry.get(key)
+        if isinstance(value, datetime):
+            return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+        if isinstance(value, int | float):
+            return float(value)
+        if isinstance(value, str):
+            return datetime.fromisoformat(value).timestamp()
+    return None
+
+
+def config_flags(config: Any, base: Any, prefix: str = "") -> list[str]:
+    """The command line that turns `base` into `config`."""
+    found: list[str] = []
+    for item in fields(base):
+        ours, theirs = getattr(config, item.name), getattr(base, item.name)
+        name = item.name.replace("_", "-")
+        if is_dataclass(theirs):
+            found += config_flags(ours, theirs, f"{prefix}{name}.")
+        elif isinstance(theirs, bool) and ours != theirs:
+            found.append(f"--{prefix}{'' if ours else 'no-'}{name}")
+        elif ours != theirs:
+            found += [f"--{prefix}{name}", *map(str, ours if isinstance(ours, tuple) else (ours,))]
+    return found
+
+
+def in_lines(state: State, storage: str, now: float) -> list[str]:
+    """A state as a person reads it."""
+    stages = ", ".join(f"{stage} {done}/{total}" for stage, (done, total) in state.stages.items())
+    age = "unknown" if state.last is None else f"{_duration(max(0.0, now - state.last))} ago"
+    lines = [f"{state.preset}, seed {state.seed} ({state.evaluation}): {stages}; last activity {age}"]
+    for failure in state.failures[:SHOWN_FAILURES]:
+        when, what = _duration(max(0.0, now - failure["when"])), f"{failure['kind']} {failure['id']}"
+        lines.append(f"  failed {when} ago: {what} ({failure['words']}): {failure['error']}")
+        lines += [f"      {line}" for line in failure["details"].splitlines()[-SHOWN_LINES:]]
+    if len(state.failures) > SHOWN_FAILURES:
+        lines.append(f"  and {len(state.failures) - SHOWN_FAILURES} more failures")
+    if state.report:
+        without = f" without {state.missing} specs (see the report)" if state.missing else ""
+        lines.append(f"  finished{without}; the same command shows the report again:")
+    else:
+        lines.append(f"  {state.missing} specs to do; if nothing works on it, this resumes:")
+    lines.append(f"    python jobs/full_eval.py {state.flags} --storage {shlex.quote(storage)}")
+    return lines
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,133 @@
+"""A cell of a grid on stored answers: encoders retrained, gap and AUC over draws. Trains no model, asks no model."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.evaluation.encoder_trial import Setting, outcome, over_draws, stored_trial, trial_id
+from uapfp_dist.evaluation.grid import Cell
+from uapfp_dist.execution.probe_artifacts import read_answers, read_probe
+from uapfp_dist.fingerprints.blocks import CLEAN
+from uapfp_dist.fingerprints.probe_data import Answers
+from uapfp_dist.fingerprints.resamples import Draw, make_draw
+from uapfp_dist.fingerprints.response_matrix import Panel
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.hashing import content_id
+from uapfp_dist.tasks.members import Member
+from uapfp_dist.tasks.method_configs import EncoderConfig
+from uapfp_dist.tasks.specs import Checkpoint
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one cell."""
+
+    cell: str
+    """Its name."""
+    rows: tuple[Mapping[str, Any], ...] = field(default_factory=tuple)
+    """A row per draw: the axes' values, `draw`, and what `ablate.outcome` measures."""
+    means: Mapping[str, float] = field(default_factory=dict)
+    """`ablate.over_draws`."""
+    fitted: int = 0
+    """Encoders that were trained for it; those that lay in the store already were read."""
+    seconds: float = 0.0
+    error: str = ""
+    """Why there are no rows."""
+
+
+class Trials:
+    """Runs cells, one at a time, and keeps the answers that the last one looked at.
+
+    Args:
+        store: where answers lie, and where encoders' scores are kept: no cell is computed twice.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._held: tuple[str, Panel] | None = None
+
+    def run(self, cell: Cell) -> Result:
+        """The result of `cell`; what a user can mend becomes its error."""
+        started = time.perf_counter()
+        try:
+            found = self._measured(cell)
+        except UserError as error:
+            found = Result(cell.name, error=str(error))
+        return replace(found, seconds=time.perf_counter() - started)
+
+    def settled(self, cell: Cell) -> bool:
+        """Whether nothing is left to compute for `cell`."""
+        try:
+            panel = self._panel(cell)
+            fits = self._fits(cell, panel)
+        except UserError:
+            return True
+        return all(self._store.has("trial", trial_id(panel, *fit)) for fit in fits)
+
+    def _measured(self, cell: Cell) -> Result:
+        panel = self._panel(cell)
+        caught = _to_be_caught(cell, panel)
+        rows, scored, fitted = [], [], 0
+        for fit in self._fits(cell, panel):
+            fitted += not self._store.has("trial", trial_id(panel, *fit))
+            draw, scores = fit[0], stored_trial(self._store, panel, *fit)
+            rows.append({**cell.values, "draw": draw.index, **outcome(panel, draw, scores, caught)})
+            scored.append((draw, scores))
+        return Result(cell.name, tuple(rows), over_draws(panel, scored, caught), fitted)
+
+    def _fits(self, cell: Cell, panel: Panel) -> list[tuple[Draw, Setting, EncoderConfig, str]]:
+        """One encoder per draw, as in the evaluation's own tables: the same setting gives the same numbers."""
+        plan, verdict, architecture = cell.plan, cell.plan.config.verdict, cell.knobs.architecture
+        may_train = plan.pool_of(panel.members)
+        seed = f"{plan.seed}/{architecture}" if architecture else str(plan.seed)
+        sizes = (verdict.n_train, verdict.n_calibrate)
+        return [
+            (
+                make_draw(panel.members, i, *sizes, seed, architecture, may_train),
+                cell.setting,
+                plan.config.encoder,
+                f"{plan.probe.id}/{i}",
+            )
+            for i in range(plan.config.studies.n_draws)
+        ]
+
+    def _panel(self, cell: Cell) -> Panel:
+        """Answers of the cell's members to the clean points and to its perturbation alone.
+
+        Raises:
+            UserError: the victim's answers are missing.
+        """
+        plan, block = cell.plan, cell.setting.block
+        specs = [plan.answer(member) for member in cell.members]
+        key = content_id({"answers": [spec.id for spec in specs], "block": block})
+        if self._held is None or self._held[0] != key:
+            there = [
+                (m, spec) for m, spec in zip(cell.members, specs, strict=True) if self._store.has(spec.kind, spec.id)
+            ]
+            if not there or there[0][0].role != "victim":
+                raise UserError("expected the victim's answers in the store, found none (see failures)")
+            probe = read_probe(self._store.get(plan.probe.kind, plan.probe.id))
+            answers = []
+            for _, spec in there:
+                blocks = read_answers(self._store.get(spec.kind, spec.id)).blocks
+                answers.append(Answers({name: blocks[name] for name in (CLEAN, block)}))
+            panel = Panel.of([m for m, _ in there], answers, probe, plan.probe)
+            self._held = key, replace(panel, gather={block: panel.gather[block]})
+        return self._held[1]
+
+
+def _to_be_caught(cell: Cell, panel: Panel) -> list[int] | None:
+    """Rows of the checkpoints at the cell's recovery rate; None for the test piracy."""
+    if cell.knobs.recovery is None:
+        return None
+    rows = [row for row, member in enumerate(panel.members) if _recovery(member) == cell.knobs.recovery]
+    if not rows:
+        raise UserError(f"no stolen model came to a recovery of {cell.knobs.recovery:g}")
+    return rows
+
+
+def _recovery(member: Member) -> float | None:
+    origin = member.spec.origin
+    return origin.recovery if isinstance(origin, Checkpoint) else None

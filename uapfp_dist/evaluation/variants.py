@@ -1,0 +1,87 @@
+"""Members beyond the zoo: modified models, models in the middle of an extraction, chosen overlaps. Trains nothing."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from uapfp_dist.config.schema import ModificationConfig, StudyConfig
+from uapfp_dist.rng import numpy_rng
+from uapfp_dist.tasks.members import Member
+from uapfp_dist.tasks.modification_specs import AdversarialTraining, Change, Distill, FineTune, Int8, Prune
+from uapfp_dist.tasks.specs import Checkpoint, ModelSpec, Modified, Trained, TrajectorySpec
+
+MODIFIED_ROLES = {"victim": "modified_victim", "piracy": "modified_piracy", "homologous": "modified_homologous"}
+
+
+def modified_members(
+    config: ModificationConfig, members: Sequence[Member], architectures: Sequence[str]
+) -> Iterator[Member]:
+    """Every chosen model in every modification.
+
+    Args:
+        config: which models, and how.
+        members: the zoo.
+        architectures: of the zoo: a model is never distilled into its own.
+    """
+
+    def first(role: str, n: int) -> list[Member]:
+        return [m for m in members if m.role == role][:n]
+
+    wanted = {"victim": int(config.victim), "piracy": config.n_piracy, "homologous": config.n_homologous}
+    for role, n in wanted.items():
+        for i, member in enumerate(first(role, n)):
+            specs = list(_variants(config, member.spec, architectures))
+            if i < config.n_adversarial and role != "victim":
+                specs += _adversarial(config, member.spec)
+            yield from (Member(MODIFIED_ROLES[role], spec) for spec in specs)
+
+
+def modified(of: ModelSpec, change: Change, architecture: str | None = None) -> ModelSpec:
+    """`of` after `change`; no gate: what a modification destroys is reported, not dropped."""
+    return replace(of, origin=Modified(of, change), architecture=architecture or of.architecture, gate=None)
+
+
+def _variants(config: ModificationConfig, of: ModelSpec, architectures: Sequence[str]) -> Iterator[ModelSpec]:
+    for layers in config.fine_tune:
+        yield modified(of, FineTune(config.fine_tune_epochs, layers))  # type: ignore[arg-type]
+    for share in config.prune:
+        yield modified(of, Prune(share))
+        if config.recovery_epochs > 0:
+            yield modified(of, Prune(share, config.recovery_epochs))
+    if config.int8:
+        yield modified(of, Int8())
+    if config.distill_to is not None:
+        others = [name for name in (config.distill_to, *architectures) if name != of.architecture]
+        yield from (modified(of, Distill(), name) for name in others[:1])
+    if config.compose:
+        yield modified(modified(of, Prune(0.4)), FineTune(config.fine_tune_epochs))
+
+
+def _adversarial(config: ModificationConfig, of: ModelSpec) -> Iterator[ModelSpec]:
+    """One chain per kind of labels: every look goes on from the one before."""
+    for labels in config.adversarial_labels:
+        spec, done = of, 0
+        while done < config.adversarial_iterations:
+            step = min(config.adversarial_every, config.adversarial_iterations - done)
+            spec = modified(spec, AdversarialTraining(step, done, labels))  # type: ignore[arg-type]
+            done += step
+            yield spec
+
+
+def checkpoint_members(config: StudyConfig, members: Sequence[Member]) -> Iterator[Member]:
+    """Figure 6 right: the first extractions anew, from other random weights, kept at every recovery rate."""
+    piracy = [m.spec for m in members if m.role == "piracy"][: config.n_trajectories]
+    for spec in piracy:
+        seed = int(numpy_rng("trajectory", spec.seed).integers(2**31))
+        trajectory = TrajectorySpec(replace(spec, seed=seed, gate=None), config.recoveries)
+        for recovery in config.recoveries:
+            yield Member("checkpoint_piracy", replace(trajectory.model, origin=Checkpoint(trajectory, recovery)))
+
+
+def overlap_members(config: StudyConfig, members: Sequence[Member]) -> Iterator[Member]:
+    """Homologous models whose set shares a chosen part of D_v (the supplement's ablation)."""
+    homologous = [m.spec for m in members if m.role == "homologous"][: config.n_overlap]
+    for overlap in config.overlaps:
+        for spec in homologous:
+            seed = int(numpy_rng("overlap", spec.seed, overlap).integers(2**31))
+            origin = Trained("homologous_set", overlap)
+            yield Member("overlap_homologous", replace(spec, origin=origin, seed=seed))

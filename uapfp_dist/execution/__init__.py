@@ -1,0 +1,1 @@
+"""Perform one task: read what it needs, compute, publish the artifact."""

@@ -1,0 +1,78 @@
+"""Where tasks are performed: a store, the data, a device."""
+
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from uapfp_dist.data import Dataset, Splits, load, make_splits
+from uapfp_dist.data.splits import outside_of
+from uapfp_dist.errors import UserError
+from uapfp_dist.execution.probe_artifacts import read_probe
+from uapfp_dist.fingerprints.probe_data import Probe
+from uapfp_dist.models import Net, build
+from uapfp_dist.models.custom import OwnNet, is_import_path
+from uapfp_dist.modifications import int8_structure
+from uapfp_dist.rng import seeded
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.modification_specs import Int8
+from uapfp_dist.tasks.specs import DataSpec, ModelSpec, ProbeSpec
+
+
+class Workbench:
+    """Where specs are performed: a store, the data, a device. Keeps the data set and recent nets at hand.
+
+    Args:
+        store: artifacts.
+        data_root: where the images lie, for data sets that need it.
+        device: where tensors live.
+        dataset: images at hand, which need not be loaded; None: they are, by name.
+    """
+
+    def __init__(
+        self, store: Store, data_root: Path | None, device: torch.device, dataset: Dataset | None = None
+    ) -> None:
+        self.store = store
+        self.data_root = data_root
+        self.device = device
+        self._dataset = dataset
+        self.net = lru_cache(maxsize=8)(self._net)
+        self.probe = lru_cache(maxsize=2)(self._probe)
+        self.data = lru_cache(maxsize=2)(self._data)
+
+    def _data(self, spec: DataSpec) -> tuple[Dataset, Splits]:
+        dataset = self._dataset or load(spec.name, self.data_root, spec.n_classes)
+        if dataset.digest != spec.digest:
+            raise UserError(
+                f"data set {spec.name}: expected the images with digest {spec.digest}, found {dataset.digest} in "
+                f"{self.data_root}; give every node the same data"
+            )
+        splits = make_splits(dataset, spec)
+        if spec.victim_set is None:
+            return dataset, splits
+        return dataset, around(splits, self.store.get("index", spec.victim_set).tensors["index"])
+
+    def _net(self, spec: ModelSpec) -> Net:
+        net = self.empty(spec)
+        net.load_state_dict(self.store.get(spec.kind, spec.id).tensors)
+        return net.eval()
+
+    def empty(self, spec: ModelSpec, seed: int = 0) -> Net:
+        """A net into which the weights of `spec` fit, with the random weights of `seed`."""
+        dataset, _ = self.data(spec.data)
+        if is_import_path(spec.architecture):
+            with seeded(seed, torch.device("cpu")):
+                return OwnNet(spec.architecture, dataset.shape, dataset.n_classes).to(self.device)
+        net = build(spec.architecture, dataset.shape, dataset.n_classes, spec.width, seed, self.device)
+        return int8_structure(net) if spec.changes and isinstance(spec.changes[-1], Int8) else net
+
+    def _probe(self, spec: ProbeSpec) -> Probe:
+        return read_probe(self.store.get(spec.kind, spec.id))
+
+
+def around(splits: Splits, victim_set: Tensor) -> Splits:
+    """The same cuts when D_v is what the owner says she trained on: it joins D, and nobody else's images hold it."""
+    others = {name: outside_of(getattr(splits, name), victim_set) for name in ("probe", "attack", "eval")}
+    return replace(splits, d=torch.cat([splits.d, victim_set]).unique(), d_v=victim_set.sort().values, **others)

@@ -1,0 +1,21 @@
+"""Which artifacts are in the store."""
+
+from collections.abc import Callable, Iterable
+
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.hashing import Spec
+
+
+def stored_in(store: Store, specs: Iterable[Spec] = ()) -> Callable[[Spec], bool]:
+    """Whether a spec's artifact is there and whole; a torn one is removed, so that it is made again.
+
+    `specs` are looked at now, many at a time; others one by one when they are asked for.
+    """
+    asked = {(spec.kind, spec.id) for spec in specs}
+    whole = store.whole(asked)
+
+    def stored(spec: Spec) -> bool:
+        pair = (spec.kind, spec.id)
+        return pair in whole if pair in asked else store.intact(*pair)
+
+    return stored

@@ -1,0 +1,1 @@
+"""Fingerprints: from a victim to a probe, from responses to scores."""

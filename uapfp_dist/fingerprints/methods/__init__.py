@@ -1,0 +1,1 @@
+"""Fingerprint methods, a file for each kind."""

@@ -1,0 +1,62 @@
+"""Methods that need no training models and no labels of the victim: confidence, and SAC."""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from uapfp_dist.fingerprints.blocks import CLEAN, NATURAL
+from uapfp_dist.fingerprints.methods.base import Candidate, Request
+from uapfp_dist.fingerprints.response_matrix import Panel
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """Mean maximum confidence on clean points: never looks at the victim. What it detects is the recipe."""
+
+    about: str = "mean maximum confidence, the victim is not looked at"
+    by_view: bool = True
+
+    def candidates(self, panel: Panel) -> tuple[Candidate, ...]:
+        """Every format but labels, which have no confidence."""
+        return tuple(Candidate(CLEAN, fmt) for fmt in panel.formats if fmt != "hard")
+
+    def sent(self, candidate: Candidate) -> tuple[str, ...]:
+        """The clean points."""
+        return (CLEAN,)
+
+    def score(self, request: Request) -> Tensor:
+        """(S, M, V) means per view; the same for every fold."""
+        confidence = request.panel.per_model(CLEAN, request.candidate.format, lambda p: p.max(1).values)
+        return confidence[:, request.panel.asked(CLEAN)].mean(2).expand(len(request.folds), -1, -1)
+
+
+@dataclass(frozen=True)
+class SampleCorrelation:
+    """SAC-w (Guan et al., NeurIPS 2022): how a model's answers to the victim's errors resemble each other.
+
+    The distance between two models is the mean absolute difference of their matrices of cosines between answers, which
+    no permutation of classes changes.
+    """
+
+    about: str = "cosines between the answers to the victim's natural errors, compared with the victim's (SAC-w)"
+    by_view: bool = False
+
+    def candidates(self, panel: Panel) -> tuple[Candidate, ...]:
+        """Every format offered."""
+        return tuple(Candidate(NATURAL, fmt) for fmt in panel.formats)
+
+    def sent(self, candidate: Candidate) -> tuple[str, ...]:
+        """Natural errors."""
+        return (NATURAL,)
+
+    def score(self, request: Request) -> Tensor:
+        """(S, M, 1) minus the distance to the victim, at most 0; the same for every fold."""
+        index = request.panel.asked(NATURAL)[0]
+
+        def correlation(answers: Tensor) -> Tensor:
+            unit = F.normalize(answers[index], dim=1)
+            return unit @ unit.T
+
+        matrices = request.panel.per_model(NATURAL, request.candidate.format, correlation)
+        return -(matrices - matrices[:1]).abs().mean((1, 2))[None, :, None].expand(len(request.folds), -1, -1)

@@ -1,0 +1,137 @@
+"""Fingerprints of Eq. 6 through a contrastive encoder."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.fingerprints.blocks import CLEAN
+from uapfp_dist.fingerprints.encoder import EncoderStack, fit_encoders
+from uapfp_dist.fingerprints.methods.base import Candidate, Request, _blocks
+from uapfp_dist.fingerprints.resamples import TrainingSet
+from uapfp_dist.fingerprints.response_matrix import Panel
+from uapfp_dist.response_format import told
+from uapfp_dist.tasks.method_configs import EncoderConfig
+
+CHUNK = 2**25
+"""Numbers in the fingerprints that are gathered at a time (128 MiB)."""
+
+
+@dataclass(frozen=True)
+class EncoderMethod:
+    """Fingerprints of Eq. 6 through a contrastive encoder; the rows differ in what is added to the points.
+
+    Where perturbations come in several radii, the encoders of all radii, and of the format and the poorer ones, are
+    averaged: five training models a side choose a radius hardly better than chance, and encoders of different
+    fingerprints err on different models.
+    """
+
+    about: str
+    perturbation: str
+    """`uap`, `random`, `lap`, at every radius offered; else a block."""
+    other_victims_too: bool = False
+    """Piracy of the training other victim counts as innocent when the encoder learns."""
+    by_view: bool = True
+
+    def candidates(self, panel: Panel) -> tuple[Candidate, ...]:
+        """All radii together, and each alone for small budgets, in every format offered."""
+        blocks = _blocks(panel, self.perturbation)
+        joint = tuple(Candidate("+".join(blocks), fmt) for fmt in panel.formats)
+        return joint if len(blocks) == 1 else (*joint, *self.single(panel))
+
+    def single(self, panel: Panel) -> tuple[Candidate, ...]:
+        """One encoder each: every radius, in every format."""
+        return tuple(Candidate(block, fmt) for block in _blocks(panel, self.perturbation) for fmt in panel.formats)
+
+    def sent(self, candidate: Candidate) -> tuple[str, ...]:
+        """Clean and perturbed points."""
+        return tuple(dict.fromkeys((CLEAN, *candidate.blocks)))
+
+    def score(self, request: Request) -> Tensor:
+        """(S, M, V) cosines to the victim's fingerprint of the same view, the mean over encoders."""
+        blocks, told_most = request.candidate.blocks, told(request.candidate.format)
+        if len(blocks) == 1:
+            return self._cosines(request)
+        parts = [Candidate(b, fmt) for b in blocks for fmt in request.panel.formats if told(fmt) <= told_most]
+        return torch.stack([self._cosines(replace(request, candidate=part)) for part in parts]).mean(0)
+
+    def _cosines(self, request: Request) -> Tensor:
+        key = (f"{self.perturbation}/{self.other_victims_too}", request.candidate)
+        if key not in request.memo:
+            request.memo[key] = similarities(self.fit(request), request.panel, request.candidate)
+        return request.memo[key]
+
+    def fit(self, request: Request) -> EncoderStack:
+        """The encoders of all folds."""
+        block, fmt = request.candidate.block, request.candidate.format
+        innocents = [fold.innocent(self.other_victims_too) for fold in request.folds]
+        pirates = [(0, *fold.piracy) for fold in request.folds]
+        learners = sorted({row for rows in (*pirates, *innocents) for row in rows})
+        label = {row: 0 for rows in pirates for row in rows} | {row: 1 for rows in innocents for row in rows}
+        return fit_encoders(
+            request.panel.fingerprints(learners, block, fmt),
+            torch.tensor([label[row] for row in learners]),
+            torch.tensor([[row in p or row in i for row in learners] for p, i in zip(pirates, innocents, strict=True)]),
+            request.encoder,
+            f"{request.seed}/{block}/{fmt}",
+        )
+
+
+def similarities(encoders: EncoderStack, panel: Panel, candidate: Candidate) -> Tensor:
+    """(S, M, V) cosines of every model's test fingerprints to the victim's, a few models at a time.
+
+    Raises:
+        UserError: fingerprints of another length than the encoders'.
+    """
+
+    def prints(rows: Sequence[int]) -> Tensor:
+        return panel.fingerprints(rows, candidate.block, candidate.format, panel.n_test_views)
+
+    victim, everyone = prints([0])[0], range(len(panel.members))
+    dims = len(encoders.basis)
+    if victim.shape[1] != dims:
+        raise UserError(
+            f"encoder: expected fingerprints of the {dims} numbers it was trained on, got {victim.shape[1]}; transfer "
+            "needs equal numbers of points and classes"
+        )
+    step = max(1, CHUNK // victim.numel())
+    chunks = [encoders.similarity(prints(everyone[i : i + step]), victim) for i in everyone[::step]]
+    return torch.cat(chunks, dim=1)
+
+
+def transfer_scores(
+    source: Panel, training: TrainingSet, target: Panel, candidate: Candidate, config: EncoderConfig, seed: str
+) -> Tensor:
+    """(M, V) scores of another panel's models by an encoder trained on `training` of the source panel.
+
+    The panels may be of different data and victims, with equal numbers of points and classes: only then is a
+    fingerprint of the one as long as one of the other. `candidate` names a block that both have.
+
+    Raises:
+        UserError: fingerprints of different lengths.
+    """
+    encoders = EncoderMethod("", candidate.block).fit(Request(source, candidate, [training], config, seed))
+    return similarities(encoders, target, candidate)[0]
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """All encoders of several rows, averaged: nothing is chosen."""
+
+    about: str
+    rows: tuple[EncoderMethod, ...]
+    by_view: bool = True
+
+    def candidates(self, panel: Panel) -> tuple[Candidate, ...]:
+        """All radii together, and each alone, in every format offered."""
+        return self.rows[0].candidates(panel)
+
+    def sent(self, candidate: Candidate) -> tuple[str, ...]:
+        """Clean and perturbed points."""
+        return self.rows[0].sent(candidate)
+
+    def score(self, request: Request) -> Tensor:
+        """(S, M, V) means over the rows."""
+        return torch.stack([row.score(request) for row in self.rows]).mean(0)

@@ -1,0 +1,44 @@
+"""Fingerprint methods by name. To add one: an object that scores a response matrix, a line in METHODS."""
+
+from uapfp_dist.fingerprints.blocks import (
+    CLEAN,
+    DEEPFOOL,
+    IPGUARD,
+    LAP_MINIMAL,
+    LAP_PAPER,
+    NATURAL,
+    PAPER,
+    RANDOM_PAPER,
+)
+from uapfp_dist.fingerprints.methods.agreement import MatchingRate, WeightedLabels
+from uapfp_dist.fingerprints.methods.base import Method
+from uapfp_dist.fingerprints.methods.baselines import Confidence, SampleCorrelation
+from uapfp_dist.fingerprints.methods.encoder_method import EncoderMethod, Ensemble
+
+_UAP = EncoderMethod("UAPs in turn over the views, encoders at every norm averaged", "uap")
+
+
+_CONTROLS = EncoderMethod("as uap, the encoder also learns other-victim piracy", "uap", True)
+
+
+METHODS: dict[str, Method] = {
+    "uap_paper": EncoderMethod("one UAP of the paper's norm", PAPER),
+    "uap_deepfool": EncoderMethod("one UAP of the paper's norm, made by the DeepFool loop", DEEPFOOL),
+    "uap": _UAP,
+    "uap_controls": _CONTROLS,
+    "uap_weighted": WeightedLabels("labels on x + v weighted by the training models, no encoder", "uap"),
+    "uap_ensemble": Ensemble("the encoders of uap and uap_controls, averaged", (_UAP, _CONTROLS)),
+    "clean": EncoderMethod("clean points only", CLEAN),
+    "random": EncoderMethod("random vectors of the UAPs' norm, in turn over the views", "random"),
+    "random_paper": EncoderMethod("one random vector of the paper's norm", RANDOM_PAPER),
+    "lap": EncoderMethod("local perturbation (DeepFool) at the UAPs' norms", "lap"),
+    "lap_paper": EncoderMethod("local perturbation (DeepFool) at the paper's norm", LAP_PAPER),
+    "lap_minimal": EncoderMethod("local perturbation (DeepFool) as it comes, to the nearest boundary", LAP_MINIMAL),
+    "agreement": MatchingRate("label agreement with the victim on x + v", "uap", by_view=True, only_labels=True),
+    "confidence": Confidence(),
+    "ipguard": MatchingRate("agreement with the victim on points near its boundary (IPGuard)", IPGUARD),
+    "natural_errors": MatchingRate("agreement with the victim on its natural errors (AKH)", NATURAL),
+    "sac": SampleCorrelation(),
+    "weighted_errors": WeightedLabels("natural errors weighted by the training models", NATURAL),
+    "weighted_errors_controls": WeightedLabels("as weighted_errors, also against other-victim piracy", NATURAL, True),
+}

@@ -1,0 +1,67 @@
+"""Query a model with a probe."""
+
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from uapfp_dist.fingerprints.blocks import CLEAN, NATURAL
+from uapfp_dist.fingerprints.probe_data import Answers, Probe
+from uapfp_dist.models.blackbox import ANSWER_BATCH, ask, check_finite
+
+
+def perturbed(probe: Probe, name: str, part: slice = slice(None)) -> Tensor:
+    """The images (S, c, h, w) of one block, or a part of them: points plus perturbation, clipped to [0, 1]."""
+    block = probe.blocks[name]
+    return _as_taken(probe, (probe.points[block.point[part]] + block.perturbations[block.which[part]]).clamp(0.0, 1.0))
+
+
+def sent(probe: Probe, name: str, part: slice = slice(None)) -> Tensor:
+    """The images (S, c, h, w) of any block, or a part of them, as a suspect is sent them."""
+    if name in (CLEAN, NATURAL):
+        return _as_taken(probe, (probe.points if name == CLEAN else probe.natural)[part])
+    return perturbed(probe, name, part)
+
+
+def _as_taken(probe: Probe, images: Tensor) -> Tensor:
+    """In 8 bits, where the suspect's API takes no more."""
+    return from_8_bits(to_8_bits(images)) if probe.info["round_to_8_bits"] else images
+
+
+def to_8_bits(images: Tensor) -> Tensor:
+    """Images in [0, 1] as uint8."""
+    return (images * 255).round().to(torch.uint8)
+
+
+def from_8_bits(images: Tensor) -> Tensor:
+    """uint8 images as float32 in [0, 1]: on the CPU, so that every model is asked the same bits."""
+    return images.cpu().float().div_(255.0)
+
+
+def n_images(probe: Probe, name: str, part: Literal["all", "test"]) -> int:
+    """How many images of a block are sent: all, or the first ones, which the test views need."""
+    if name == NATURAL:
+        return len(probe.natural)
+    gather = probe.views if name == CLEAN else probe.blocks[name].gather
+    return int(gather[: probe.info["n_test_views"] if part == "test" else None].max()) + 1
+
+
+def answer(model: nn.Module, probe: Probe, device: torch.device, part: Literal["all", "test"] = "all") -> Answers:
+    """Ask `model` every unique image of `probe` once; for `test` those of the test views only.
+
+    Those come first and in batches of their own, so that their answers are the same bits for either part.
+    """
+
+    def asked(name: str) -> Tensor:
+        ends = (0, n_images(probe, name, "test"), n_images(probe, name, part))
+        batches = [
+            slice(start, min(start + ANSWER_BATCH, end))
+            for begin, end in pairwise(ends)
+            for start in range(begin, end, ANSWER_BATCH)
+        ]
+        found = torch.cat([ask(model, sent(probe, name, batch).to(device)) for batch in batches])
+        check_finite(found, "answers")
+        return found
+
+    return Answers({name: asked(name) for name in (CLEAN, NATURAL, *probe.blocks)})

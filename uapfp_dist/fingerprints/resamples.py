@@ -1,0 +1,150 @@
+"""Who trains, who calibrates, who is tested: three disjoint sets of models, drawn anew (protocol 2.12, 3.5)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.rng import numpy_rng
+from uapfp_dist.tasks.hashing import wire_names
+from uapfp_dist.tasks.members import INNOCENTS, PIRATES, Member
+
+MODIFIED = ("modified_victim", "modified_piracy", "modified_homologous")
+
+
+@wire_names("TrainingSet", "piracy homologous other_victim")
+@dataclass(frozen=True)
+class TrainingSet:
+    """Rows of the models that one scorer may learn from."""
+
+    piracy: tuple[int, ...]
+    homologous: tuple[int, ...]
+    other_victim: tuple[int, ...] = ()
+    """Piracy of one other victim: seen when formats are chosen, and by methods that take it as negatives."""
+
+    def innocent(self, other_victims_too: bool) -> tuple[int, ...]:
+        """The negatives of a scorer."""
+        return self.homologous + (self.other_victim if other_victims_too else ())
+
+    def without(self, out: "TrainingSet") -> "TrainingSet":
+        """All but the rows of `out`."""
+        gone = {*out.piracy, *out.homologous, *out.other_victim}
+        return TrainingSet(
+            tuple(row for row in self.piracy if row not in gone),
+            tuple(row for row in self.homologous if row not in gone),
+            tuple(row for row in self.other_victim if row not in gone),
+        )
+
+
+@wire_names("Draw", "index training calibration test calibration_piracy")
+@dataclass(frozen=True)
+class Draw:
+    """One partition of the zoo, in rows of a panel."""
+
+    index: int
+    training: TrainingSet
+    calibration: tuple[int, ...]
+    """Homologous models that train nothing and are not tested."""
+    test: tuple[int, ...]
+    calibration_piracy: tuple[int, ...] = ()
+    """Pirates of an other victim each, whom nobody else robs: they calibrate against piracy of other victims."""
+
+    def tested(self, members: Sequence[Member], *roles: str) -> list[int]:
+        """Test rows with one of `roles`."""
+        return [row for row in self.test if members[row].role in roles]
+
+
+def make_draw(
+    members: Sequence[Member],
+    index: int,
+    n_train: int,
+    n_calibrate: int,
+    seed: str,
+    only_architecture: str | None = None,
+    pool: int | None = None,
+) -> Draw:
+    """Partition `members` at random, stratified by architecture and optimizer.
+
+    All piracy of one other victim, drawn at random, goes to training; that of the others is tested: negatives from one
+    other victim must hold against a victim never seen. A modified model is tested where the model it was made from is.
+
+    Args:
+        members: the victim first.
+        only_architecture: the 5 + 5 training models are of this one (the paper's way, protocol 2.12).
+        pool: only the first so many piracy and the first so many homologous models among `members` may train: the
+            others were asked the test views only.
+
+    Raises:
+        UserError: too few models for the wanted sizes.
+    """
+    rng = numpy_rng(seed, "draw", index)
+    piracy, homologous = _rows(members, "piracy"), _rows(members, "homologous")
+    if len(piracy) <= n_train or len(homologous) <= n_train:
+        raise UserError(
+            f"expected more than n_train = {n_train} piracy and homologous models, got {len(piracy)} and "
+            f"{len(homologous)} (failed ones not counted); raise the numbers of models or lower n_train"
+        )
+    n_calibrate = min(n_calibrate, len(homologous) - n_train - 1)
+    eligible = [
+        [row for row in rows[:pool] if only_architecture in (None, members[row].spec.architecture)]
+        for rows in (piracy, homologous)
+    ]
+    if min(map(len, eligible)) < n_train:
+        raise UserError(
+            f"expected n_train = {n_train} piracy and homologous models that may train (architecture "
+            f"{only_architecture or 'any'}, first {pool or 'all'} of each), got {len(eligible[0])} and "
+            f"{len(eligible[1])}; raise the numbers of models or lower n_train"
+        )
+    train_piracy, train_homologous = (stratified(rows, members, n_train, rng) for rows in eligible)
+    rest = [row for row in homologous if row not in train_homologous]
+    calibration = stratified(rest, members, n_calibrate, rng)
+    pirates_of_others = _rows(members, "other_victim_piracy")
+    others = sorted({members[row].group_of_victim for row in pirates_of_others})
+    seen = others[rng.integers(len(others))] if len(others) > 1 else None
+    train_other = [row for row in pirates_of_others if members[row].group_of_victim == seen]
+    used = {*train_piracy, *train_homologous, *calibration, *train_other}
+    suspects = [row for row in _rows(members, *PIRATES, *INNOCENTS) if row not in used]
+    bases = {members[row].spec.id for row in (0, *suspects)}
+    suspects += [row for row in _rows(members, *MODIFIED) if members[row].spec.root.id in bases]
+    training = TrainingSet(tuple(train_piracy), tuple(train_homologous), tuple(train_other))
+    strangers = _rows(members, "calibration_piracy")
+    return Draw(index, training, tuple(calibration), tuple(sorted(suspects)), tuple(strangers))
+
+
+def _rows(members: Sequence[Member], *roles: str) -> list[int]:
+    return [row for row, member in enumerate(members) if member.role in roles]
+
+
+def stratified(rows: Sequence[int], members: Sequence[Member], n: int, rng: np.random.Generator) -> list[int]:
+    """`n` of `rows`, as evenly as possible over (architecture, optimizer), architectures first."""
+
+    def deal(pool: list[int], key: Callable[[int], str]) -> list[list[int]]:
+        groups: dict[str, list[int]] = {}
+        for row in pool:
+            groups.setdefault(key(row), []).append(row)
+        return [groups[name] for name in rng.permutation(sorted(groups))]
+
+    def interleave(groups: list[list[int]]) -> list[int]:
+        longest = max(map(len, groups), default=0)
+        return [group[i] for i in range(longest) for group in groups if i < len(group)]
+
+    shuffled = [int(row) for row in rng.permutation(np.asarray(rows, dtype=np.int64))]
+    by_architecture = [
+        interleave(deal(group, lambda row: members[row].spec.recipe.optimizer))
+        for group in deal(shuffled, lambda row: members[row].spec.architecture)
+    ]
+    return sorted(interleave(by_architecture)[:n])
+
+
+def leave_some_out(training: TrainingSet) -> list[tuple[TrainingSet, TrainingSet]]:
+    """(who stays, who is left out) for each i: the i-th piracy and the i-th homologous model are left out.
+
+    With them goes an equal share of the other victim's pirates, so that everybody is left out once.
+    """
+    n = len(training.piracy)
+    return [
+        (training.without(out), out)
+        for i, (p, h) in enumerate(zip(training.piracy, training.homologous, strict=True))
+        for out in (TrainingSet((p,), (h,), training.other_victim[i::n]),)
+    ]

@@ -1,0 +1,114 @@
+"""The answers of all models to one probe, side by side."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.fingerprints.blocks import CLEAN, IPGUARD, NATURAL
+from uapfp_dist.fingerprints.fingerprint import fingerprints
+from uapfp_dist.fingerprints.probe_data import Answers, Probe
+from uapfp_dist.response_format import Format, as_format
+from uapfp_dist.tasks.members import Member
+from uapfp_dist.tasks.specs import ProbeSpec
+
+FORMATS: tuple[Format, ...] = ("prob", "hard")
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Row 0 is the victim; `members[i]` stands in row i.
+
+    Rows that train an encoder hold answers to all views; of the others the first answers of every block, which the
+    test views need, are enough. Scores are made of those alone.
+    """
+
+    members: tuple[Member, ...]
+    answers: tuple[Answers, ...]
+    views: Tensor
+    """(V, n) int64 into the points, which stand in order of first appearance."""
+    gather: dict[str, Tensor]
+    """Perturbed block to (V, n) int64 into its answers, likewise."""
+    n_test_views: int
+    natural_labels: Tensor
+    """(E,) the victim's label on its natural errors and lowest margins."""
+    n_natural: int
+    """How many of those a suspect is asked."""
+    fractions: tuple[float, ...]
+    """Fractions of the paper's xi that a method may choose from."""
+    formats: tuple[Format, ...] = FORMATS
+    """Formats that a method may choose from: `prob`, `top<k>`, `hard`."""
+
+    @staticmethod
+    def of(
+        members: Sequence[Member],
+        answers: Sequence[Answers],
+        probe: Probe,
+        spec: ProbeSpec,
+        formats: tuple[Format, ...] = FORMATS,
+    ) -> "Panel":
+        """Gather a panel; the victim must be the first member."""
+        assert members[0].role == "victim"
+        return Panel(
+            members=tuple(members),
+            answers=tuple(answers),
+            views=probe.views,
+            gather={name: block.gather for name, block in probe.blocks.items()},
+            n_test_views=spec.fingerprint.n_test_views,
+            natural_labels=probe.natural_labels,
+            n_natural=spec.fingerprint.n_natural,
+            fractions=spec.uap.xi_fractions,
+            formats=formats,
+        )
+
+    def fingerprints(self, rows: Sequence[int], block: str, fmt: Format, n_views: int | None = None) -> Tensor:
+        """(len(rows), V, D) fingerprints of Eq. 6, of the first `n_views` views or all."""
+        views = self.views[:n_views]
+        gather = None if block == CLEAN else self.gather[block][:n_views]
+        first, *rest = rows
+        one = fingerprints(self.answers[first], views, gather, block, fmt)
+        found = one.new_empty(len(rows), *one.shape)  # stacking a list of them would take the memory twice
+        found[0] = one
+        for i, row in enumerate(rest, start=1):
+            found[i] = fingerprints(self.answers[row], views, gather, block, fmt)
+        return found
+
+    def per_model(self, block: str, fmt: Format, of: Callable[[Tensor], Tensor]) -> Tensor:
+        """(M, ...) what `of` makes of each model's answers (S, C) to the images of `block` that suspects are sent."""
+        end = len(self.natural_labels) if block == NATURAL else int(self.asked(block).max()) + 1
+        return torch.stack([of(as_format(answers.blocks[block][:end], fmt)) for answers in self.answers])
+
+    def labels(self, block: str) -> Tensor:
+        """(M, S) int64 labels of every model on the images of `block` that suspects are sent."""
+        return self.per_model(block, "prob", lambda p: p.argmax(1))
+
+    def asked(self, block: str) -> Tensor:
+        """(V, n) rows of block `block` that the test views use; (1, n) for a block that has no views."""
+        if block == NATURAL:
+            return torch.arange(min(self.n_natural, len(self.natural_labels)))[None]
+        return (self.views if block == CLEAN else self.gather[block])[: self.n_test_views]
+
+    def images(self, *blocks: str) -> int:
+        """Unique images a suspect is sent for the test views of `blocks`."""
+        return sum(len(self.asked(block).unique()) for block in blocks)
+
+    def within(self, budget: int, *blocks: str) -> "Panel":
+        """The panel of a suspect who may be sent `budget` images in all, of `blocks`.
+
+        Of blocks with views as many first views as fit, possibly none; of the others as many images as there are.
+
+        Raises:
+            UserError: a budget below 1.
+        """
+        if budget < 1:
+            raise UserError(f"query budget: expected at least 1 image, got {budget}; raise it")
+        viewed = [block for block in blocks if block not in (NATURAL, IPGUARD)]
+        sizes = (replace(self, n_test_views=n).images(*viewed) for n in range(1, self.n_test_views + 1))
+        return replace(
+            self,
+            n_test_views=sum(size <= budget for size in sizes),
+            n_natural=budget,
+            gather={name: index[:, :budget] if name == IPGUARD else index for name, index in self.gather.items()},
+        )

@@ -1,0 +1,185 @@
+"""Run a grid with the surroundings a person asked for: what the store lacks first, then a trial for every cell."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache, partial
+from typing import Any
+
+import torch
+
+from uapfp_dist.central.grid_recorder import Recorder
+from uapfp_dist.config.runtime import Places, Surroundings, check_numbers, settle
+from uapfp_dist.config.schema import Config, DataConfig
+from uapfp_dist.config.validation import check
+from uapfp_dist.data import Dataset, load
+from uapfp_dist.evaluation.grid import Cell, figure_6, make_cells, parse_grid, shared_specs
+from uapfp_dist.evaluation.plan import make_plan
+from uapfp_dist.evaluation.trials import Trials
+from uapfp_dist.execution.context import Workbench
+from uapfp_dist.execution.steps import perform
+from uapfp_dist.launch.environment import environment
+from uapfp_dist.launch.report_file import check_report, write_report
+from uapfp_dist.launch.tracker import closing, tracker_at
+from uapfp_dist.launch.workers import ray_pool, settle_token
+from uapfp_dist.progress import Progress
+from uapfp_dist.reporting.grid_report import grid_id, in_words
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.executor import Pool, SerialPool
+from uapfp_dist.tasks.outcomes import Failed
+from uapfp_dist.tasks.scheduler import execute
+from uapfp_dist.tracking.tracker import Tracker
+
+
+def run_grid(config: Config, name: str, seed: int, surroundings: Surroundings, grid: Sequence[str]) -> dict[str, Any]:
+    """A grid over an evaluation; returns its JSON (`recorder.summed_up`), which is also kept in the store.
+
+    Args:
+        config: the evaluation's.
+        name: its preset.
+        seed: its seed.
+        surroundings: its storage, workers and so on.
+        grid: `name=value,value` each; none: Figure 6 left, n_points by top_k.
+
+    Raises:
+        UserError: anything wrong with the input.
+    """
+    started = time.perf_counter()
+    check(config)
+    check_numbers(surroundings)
+    axes = parse_grid(grid)
+    places = settle(surroundings)
+    check_report(places.report)
+
+    @lru_cache(maxsize=2)
+    def dataset(data: DataConfig) -> Dataset:
+        return load(data.name, places.data_root, data.n_classes)
+
+    images = dataset(config.data)
+    cells = make_cells(axes or figure_6(config, images.n_classes), config, seed, dataset)
+    store, progress = Store(places.storage), Progress(workers=1)
+    progress.say(f"{name}, seed {seed}: a grid of {len(cells)} cells, storage {places.storage}")
+    params = {"seed": seed, "grid": {axis.name: str(axis.values) for axis in axes}}
+    tags = {"preset": f"{name}-ablation", "evaluation_of": make_plan(config, seed, images).id, **environment()}
+    sweep = Sweep(cells, store, places, surroundings, progress, params, tags)
+    body = sweep.here() if surroundings.workers == 0 or sweep.settled else sweep.on_ray()
+    body |= {"preset": name, "seed": seed, "wall_seconds": round(time.perf_counter() - started, 2)}
+    write_report(places.report, body)
+    _tell(body, places)
+    return body
+
+
+class Sweep:
+    """One grid and where it runs."""
+
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        store: Store,
+        places: Places,
+        surroundings: Surroundings,
+        progress: Progress,
+        params: dict[str, Any],
+        tags: dict[str, str],
+    ) -> None:
+        self._cells, self._store, self._places = cells, store, places
+        self._surroundings, self._progress = surroundings, progress
+        self._begun = params, tags
+        given_up = {key for plan in {cell.plan.id for cell in cells} for key in failed_in(store, plan)}
+        self._specs = [spec for spec in shared_specs(cells) if spec.id not in given_up]
+        self._stored = store.whole((spec.kind, spec.id) for spec in self._specs)
+
+    @property
+    def settled(self) -> bool:
+        """Whether there is nothing to train, neither models nor encoders: then no Ray is wanted."""
+        trials = Trials(self._store)
+        return self._complete and all(trials.settled(cell) for cell in self._cells)
+
+    @property
+    def _complete(self) -> bool:
+        return len(self._stored) == len(self._specs)
+
+    def here(self) -> dict[str, Any]:
+        """All of it in this process."""
+        torch.set_num_threads(1)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        bench = Workbench(self._store, self._places.data_root, device)
+        context = self._prepare(lambda: nullcontext(SerialPool(partial(perform, bench))))
+        recorder = Recorder(self._cells, self._store, tracker_at(self._places))
+        trials = Trials(self._store)
+        with closing(recorder.close):
+            self._tell(recorder.begin(*self._begun))
+            for cell in self._cells:
+                recorder.record(trials.run(cell))
+                self._progress.step("trials", *recorder.done())
+            body = recorder.finish({}, context)
+            self._tell(recorder.publish())
+            return body
+
+    def on_ray(self) -> dict[str, Any]:
+        """Missing specs on the pool, trials on Tune."""
+        settle_token(self._surroundings.address)
+        from uapfp_dist.cluster.central_recorder import RayRecorder
+        from uapfp_dist.cluster.session import session  # Ray takes seconds to import
+        from uapfp_dist.cluster.tune_trials import tune_trials
+
+        make_tracker: Callable[[], Tracker] = partial(tracker_at, self._places)
+        with session(self._surroundings.address) as machine:
+            context = self._prepare(lambda: self._pool(machine))
+            storage, mark = self._places.storage, self._store.leave_mark()
+            recorder = RayRecorder(self._cells, storage, mark, make_tracker)
+            with closing(recorder.close):
+                self._tell(recorder.begin(*self._begun))
+                experiment = self._experiment()
+                workers = self._surroundings.workers
+                died = tune_trials(self._cells, storage, mark, recorder, experiment, workers, self._progress)
+                body = recorder.finish(died, context)
+                self._tell(recorder.publish())
+                return body
+
+    def _tell(self, away: str) -> None:
+        if away:
+            self._progress.say(f"{away}; the grid is kept in the store, the same command shows it there later")
+
+    def _pool(self, machine: Any) -> AbstractContextManager[Pool]:
+        data = self._cells[0].plan.data
+        return ray_pool(machine, self._surroundings, self._places, self._store, data, self._progress)
+
+    def _prepare(self, make_pool: Callable[[], AbstractContextManager[Pool]]) -> dict[str, Any]:
+        """Models, probes and answers that the cells need and the store lacks, each once; who could not be made."""
+        progress = self._progress
+        failures = []
+        if not self._complete:
+            progress.expect(self._specs)
+            with make_pool() as pool:
+                progress.watch(pool)
+                for outcome in execute(
+                    self._specs, pool, lambda spec: (spec.kind, spec.id) in self._stored, progress.tick
+                ):
+                    progress.observe(outcome)
+                    if isinstance(outcome, Failed) and not outcome.lost:
+                        failures.append({"id": outcome.spec.id, "kind": outcome.spec.kind, "error": outcome.error})
+        return {"models": progress.counts(), "failed_specs": failures}
+
+    def _experiment(self) -> str:
+        """Where Tune keeps its state."""
+        folder = self._places.storage if "://" not in self._places.storage else os.path.expanduser("~/uapfp_dist")
+        return os.path.join(folder, "tune", grid_id(self._cells))
+
+
+def failed_in(store: Store, evaluation: str) -> set[str]:
+    """Specs without which an evaluation has come to its report: a grid on it does not try them again."""
+    if not store.intact("report", evaluation):
+        return set()
+    return {failure["id"] for failure in store.get("report", evaluation).info["failures"]}
+
+
+def _tell(body: dict[str, Any], places: Places) -> None:
+    print(f"\n{in_words(body)}\n")
+    print(
+        f"{body['cells']} cells, {body['trials']['run']} run and {body['trials']['reused']} reused, "
+        f"{body['encoders_trained']} encoders trained, "
+        f"{body['models']['trained']} models trained; {body['wall_seconds']:.0f} s. Artifacts: {places.storage}"
+    )
+    print(f"Tables and figures: mlflow ui --backend-store-uri {places.mlflow_uri}", flush=True)

@@ -1,0 +1,152 @@
+"""One evaluation, from a configuration to a report."""
+
+import shlex
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+
+from uapfp_dist.central.evaluate import evaluate, is_final
+from uapfp_dist.central.evaluator import Arbiter
+from uapfp_dist.config.runtime import Places, Surroundings, check_numbers, settle
+from uapfp_dist.config.schema import Config
+from uapfp_dist.config.validation import check
+from uapfp_dist.data import Dataset, load
+from uapfp_dist.data.splits import make_splits
+from uapfp_dist.errors import UserError
+from uapfp_dist.evaluation.plan import Plan, make_plan
+from uapfp_dist.evaluation.state import keep_plan
+from uapfp_dist.execution.context import Workbench
+from uapfp_dist.execution.steps import perform
+from uapfp_dist.execution.stored import stored_in
+from uapfp_dist.launch.environment import environment
+from uapfp_dist.launch.report_file import check_report, write_report
+from uapfp_dist.launch.tracker import closing, tracker_at
+from uapfp_dist.launch.workers import ray_pool, settle_token
+from uapfp_dist.progress import Progress
+from uapfp_dist.reporting.report import Report
+from uapfp_dist.reporting.summary import summary
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.executor import SerialPool
+from uapfp_dist.tasks.hashing import content_id
+from uapfp_dist.tracking.publication import KIND, Publication, patience, publish
+from uapfp_dist.tracking.tracker import Tracker
+
+
+def run(config: Config, name: str, seed: int, surroundings: Surroundings) -> dict[str, Any]:
+    """One evaluation from data to report; returns the report's JSON.
+
+    Raises:
+        UserError: anything wrong with the input.
+    """
+    started = time.perf_counter()
+    check(config)
+    check_numbers(surroundings)
+    if not config.uap.references:
+        raise UserError("references: expected with an evaluation, whose tables compare the UAPs with them; leave it on")
+    places = settle(surroundings)
+    check_report(places.report)
+    dataset = load(config.data.name, places.data_root, config.data.n_classes)
+    plan = make_plan(config, seed, dataset)
+    store = Store(places.storage)
+    store.collect()
+    _keep_splits(store, plan, dataset)
+    keep_plan(store, plan, name)
+    progress = Progress(workers=1)
+    body = _finished(plan, store)
+    if body is None:
+        progress.say(f"{name}, seed {seed}: {len(plan.members)} models, storage {places.storage}")
+        settings = {"preset": name, "data_note": dataset.note, **environment()}
+        body = _evaluate(plan, store, places, surroundings, progress, settings).body
+    else:
+        progress.say("everything is in the store already: no model was trained")
+        _show(plan, store, places, progress)
+        counts = body["models"]
+        body["models"] = {"trained": 0, "reused": counts["trained"] + counts["reused"], "failed": counts["failed"]}
+    body["wall_seconds"] = round(time.perf_counter() - started, 2)
+    body["environment"] = environment()
+    write_report(places.report, body)
+    _tell(body, places)
+    return body
+
+
+def _finished(plan: Plan, store: Store) -> dict[str, Any] | None:
+    """The stored report, if nothing is left to do: every artifact is whole, or no further try could make it."""
+    if not store.intact(KIND, plan.id) or not store.intact("report", plan.id):
+        return None
+    body = store.get("report", plan.id).info
+    failed = {failure["id"] for failure in body["failures"]}
+    wanted = [spec for spec in plan.specs if spec.id not in failed]
+    stored = stored_in(store, wanted)
+    return body if is_final(body) and all(stored(spec) for spec in wanted) else None
+
+
+def _show(plan: Plan, store: Store, places: Places, progress: Progress) -> None:
+    """Bring MLflow up to the stored report."""
+    publication = Publication.of(store.get(KIND, plan.id))
+    tracker = tracker_at(places)
+    try:
+        if tracker.find(plan.id, publication.digest) is None:
+            publish(publication, tracker, patience())
+    except (ConnectionError, UserError) as error:
+        progress.say(f"{error}; the report is in the store, the same command shows it there later")
+
+
+def _evaluate(
+    plan: Plan, store: Store, places: Places, s: Surroundings, progress: Progress, settings: dict[str, Any]
+) -> Report:
+    """Here where there is nothing to train or no Ray is wanted, else on Ray."""
+    stored = stored_in(store, plan.specs)
+    if s.workers == 0 or all(stored(spec) for spec in plan.specs):
+        return _serial(plan, store, places, progress, settings)
+    return _on_ray(plan, store, places, s, progress, settings)
+
+
+def _serial(plan: Plan, store: Store, places: Places, progress: Progress, settings: dict[str, Any]) -> Report:
+    torch.set_num_threads(1)
+    bench = Workbench(store, places.data_root, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    arbiter = Arbiter(plan, store, tracker_at(places), told=partial(progress.step, "judge"))
+    with closing(arbiter.close):
+        return evaluate(plan, store, SerialPool(partial(perform, bench)), arbiter, progress, settings)
+
+
+def _on_ray(
+    plan: Plan, store: Store, places: Places, s: Surroundings, progress: Progress, settings: dict[str, Any]
+) -> Report:
+    settle_token(s.address)
+    from uapfp_dist.cluster.central_evaluator import RayArbiter  # Ray takes seconds to import
+    from uapfp_dist.cluster.session import session
+
+    with session(s.address) as machine:
+        progress.say(f"ray: {machine.cpus} CPUs and {machine.gpus:g} GPUs" + ", and what joins" * machine.elastic)
+        make_tracker: Callable[[], Tracker] = partial(tracker_at, places)
+        arbiter = RayArbiter(plan, places.storage, store.leave_mark(), make_tracker, progress)
+        with ray_pool(machine, s, places, store, plan.data, progress) as pool, closing(arbiter.close):
+            settings = {**settings, "cluster": f"{machine.cpus} CPUs, {machine.gpus:g} GPUs"}
+            return evaluate(plan, store, pool, arbiter, progress, settings)
+
+
+def _keep_splits(store: Store, plan: Plan, dataset: Dataset) -> None:
+    """Index files and their digests, once per split."""
+    key = content_id(plan.data)
+    if not store.intact("splits", key):
+        splits = make_splits(dataset, plan.data)
+        store.put("splits", key, vars(splits), {"digests": splits.digests(), "data": vars(plan.data)})
+
+
+def _tell(body: dict[str, Any], places: Places) -> None:
+    """The end of the job: a short table, where the report lies, how to open the page."""
+    print(f"\n{summary(body)}\n")
+    models, seconds = body["models"], body["wall_seconds"]
+    print(
+        f"{models['trained']} models trained, {models['reused']} reused, {models['failed']} failed; {seconds:.0f} s. "
+        f"Artifacts: {places.storage}"
+    )
+    if places.report is not None:
+        print(f"Report: {places.report}")
+    served = places.mlflow_uri.startswith("http")
+    opened = places.mlflow_uri if served else f"mlflow ui --backend-store-uri {shlex.quote(places.mlflow_uri)}"
+    print(f"Tables, figures and report.html: {opened}")
+    print("(in the page: experiment uapfp_dist, 'Model training', Runs)", flush=True)

@@ -1,0 +1,28 @@
+"""The report as a JSON file."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from uapfp_dist.errors import UserError
+
+
+def check_report(path: Path | None) -> None:
+    if path is None:
+        return
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise UserError(f"report: expected a file, {path} is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise UserError(f"report: expected an existing folder for {path}, found none; make it or name another file")
+    if not os.access(path.parent, os.W_OK):
+        raise UserError(f"report: expected a folder that can be written for {path}; name another file")
+
+
+def write_report(path: Path | None, body: dict[str, Any]) -> None:
+    if path is not None:
+        temporary = path.with_name(path.name + ".tmp")
+        temporary.write_text(json.dumps(body, indent=1))
+        temporary.replace(path)

@@ -1,0 +1,38 @@
+"""MLflow, opened where the runtime configuration says."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from uapfp_dist.config.runtime import Places
+from uapfp_dist.tracking.tracker import Tracker
+
+
+def tracker_at(places: Places) -> Tracker:
+    """MLflow at its place; nothing is sent yet."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines for every suspect
+    from uapfp_dist.tracking.mlflow_tracker import (
+        MlflowTracker,  # two seconds of import that --help should not wait for
+    )
+
+    for name in ("alembic", "mlflow"):  # they set their own levels when imported
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return MlflowTracker(places.mlflow_uri, places.artifacts)
+
+
+@contextmanager
+def closing(close: Callable[[str], Any]) -> Iterator[None]:
+    """Close the run as what it came to."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        close("KILLED")
+        raise
+    except BaseException:
+        close("FAILED")
+        raise
+    close("FINISHED")

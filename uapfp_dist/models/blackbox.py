@@ -1,0 +1,90 @@
+"""A model through its responses alone."""
+
+import torch
+from torch import Tensor, nn
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.response_format import Labels, check_labels, k_of, top_k
+
+ANSWER_BATCH = 500
+"""Fixed, so that answers are the same bits in every run."""
+
+
+class NotFiniteError(RuntimeError):
+    """A net answers what is no number."""
+
+
+class BudgetExceededError(RuntimeError):
+    """More images than the budget would have been sent; none of the batch was."""
+
+
+@torch.no_grad()
+def ask(model: nn.Module, images: Tensor, batch_size: int = ANSWER_BATCH) -> Tensor:
+    """Probabilities (Q, C), on the CPU, for `images` (Q, c, h, w) in [0, 1]."""
+    model.eval()
+    device = next(model.parameters()).device
+    return torch.cat([model(batch.to(device)).softmax(1).cpu() for batch in images.split(batch_size)])
+
+
+@torch.no_grad()
+def layer(model: nn.Module, images: Tensor, method: str, batch_size: int = ANSWER_BATCH) -> Tensor:
+    """What `model.<method>` gives for `images`, batch by batch, on the CPU: white-box, for the owner's own model."""
+    model.eval()
+    device = next(model.parameters()).device
+    call = getattr(model, method)
+    return torch.cat([call(batch.to(device)).cpu() for batch in images.split(batch_size)])
+
+
+def check_finite(outputs: Tensor, whose: str) -> None:
+    """Accept (Q, C) outputs that are numbers.
+
+    Raises:
+        NotFiniteError: NaN or infinite ones, which would be read as an answer: class 0, or no similarity.
+    """
+    broken = int((~outputs.isfinite().all(1)).sum())
+    if broken:
+        raise NotFiniteError(f"{whose}: expected numbers, got NaN or infinity for {broken} of {len(outputs)} images")
+
+
+class Blackbox:
+    """The victim as an attacker meets it: answers, counted in a ledger that cannot be exceeded.
+
+    Args:
+        model: the victim.
+        budget: images it will answer in all (one query = one image), at least 1.
+        labels: `soft` gives probabilities, `top<k>` the k largest of them and 0 for the others, `hard` int64 labels.
+
+    Raises:
+        UserError: a budget below 1, unknown labels.
+    """
+
+    def __init__(self, model: nn.Module, budget: int, labels: Labels) -> None:
+        if budget < 1:
+            raise UserError(f"budget: expected at least 1 query, got {budget}")
+        check_labels(labels)
+        self._model = model
+        self.budget = budget
+        self.labels = labels
+        self.queries = 0
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Answers for (Q, c, h, w): (Q, C) probabilities or (Q,) labels, on the images' device.
+
+        Raises:
+            BudgetExceededError: fewer than Q queries are left; none was spent.
+            UserError: an answer that is not finite.
+        """
+        if self.queries + len(images) > self.budget:
+            raise BudgetExceededError(
+                f"budget of {self.budget} queries: {self.queries} spent, {len(images)} more asked for"
+            )
+        self.queries += len(images)
+        answers = ask(self._model, images)
+        if n_bad := int((~answers.isfinite()).any(1).sum()):
+            raise UserError(
+                f"victim: expected finite probabilities, got NaN for {n_bad} of {len(images)} images; check its weights"
+            )
+        answers = answers.to(images.device)
+        if self.labels == "soft":
+            return answers
+        return answers.argmax(1) if self.labels == "hard" else top_k(answers, k_of(self.labels))

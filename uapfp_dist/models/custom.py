@@ -1,0 +1,64 @@
+"""A net from a factory in its owner's own code, by import path."""
+
+import importlib
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.models.net import Net
+
+
+def is_import_path(architecture: str) -> bool:
+    """Whether an architecture is `package.module:factory` rather than a known name."""
+    return ":" in architecture
+
+
+class OwnNet(Net):
+    """The owner's module as it is: its logits stand for the features, because only she knows its last layer.
+
+    Args:
+        path: `package.module:factory`; `factory(n_classes, shape)` gives a module from (B, c, h, w) images in [0, 1]
+            to (B, C) logits, which does its own preprocessing unless mean and std are given beside it.
+        shape: (c, h, w).
+        n_classes: C.
+
+    Raises:
+        UserError: nothing there, or not a module.
+    """
+
+    def __init__(self, path: str, shape: tuple[int, int, int], n_classes: int) -> None:
+        super().__init__(shape[0])
+        module = _factory(path)(n_classes, shape)
+        if not isinstance(module, nn.Module):
+            raise UserError(f"architecture {path}: expected a torch module, the factory gave {type(module).__name__}")
+        self.module = module
+
+    def normalise_by(self, images: Tensor) -> None:
+        """Nothing: the module does its own preprocessing, in the copies that are trained, too."""
+
+    def body(self, normalised: Tensor) -> Tensor:
+        """(B, c, h, w) to (B, C) logits."""
+        logits = self.module(normalised)
+        if not isinstance(logits, Tensor) or logits.dim() != 2:
+            raise UserError("victim: expected (B, C) logits of its forward pass, got something else; wrap the module")
+        return logits
+
+    def head(self, features: Tensor) -> Tensor:
+        """Nothing is left to do."""
+        return features
+
+
+def _factory(path: str) -> Callable[[int, tuple[int, int, int]], object]:
+    """The owner's function; her code runs, as she asked."""
+    module, _, name = path.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(
+            f"architecture {path}: expected package.module:factory on the import path of every node ({error}); "
+            "set PYTHONPATH or install the package"
+        ) from error
+    if not callable(found):
+        raise UserError(f"architecture {path}: expected a function (n_classes, shape) -> module, got {found!r:.60}")
+    return found  # type: ignore[no-any-return]

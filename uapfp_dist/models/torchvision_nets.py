@@ -1,0 +1,120 @@
+"""The classification nets of torchvision on small images, from random weights.
+
+The families of the paper (ResNet, VGG, DenseNet, GoogLeNet) are fitted to small images (protocol 2.18): the first
+convolution is 3x3 with stride 1, no max-pool follows it, GoogLeNet has no auxiliary heads. Every other net keeps its
+own stem and sees images resampled to the 224x224 it was made for.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import ClassVar
+
+import torch.nn.functional as F
+import torchvision
+from torch import Tensor, nn
+from torchvision.models import DenseNet, GoogLeNet, ResNet, SqueezeNet
+from torchvision.models.vgg import cfgs, make_layers
+
+from uapfp_dist.models.net import Net
+
+PAPER_NETS = ("resnet18", "resnet34", "vgg16", "densenet121", "googlenet")
+"""Section 5.1, for CIFAR-10 and TinyImageNet."""
+MADE_FOR = 224
+VGG_HIDDEN = 512
+VGG_LAYERS = {"vgg11": "A", "vgg13": "B", "vgg16": "D", "vgg19": "E"}
+"""torchvision's letters for the configurations of Simonyan and Zisserman."""
+INCEPTIONS = ("googlenet", "inception_v3")
+
+
+@cache
+def names() -> frozenset[str]:
+    """All classification nets that this torchvision knows."""
+    return frozenset(torchvision.models.list_models(module=torchvision.models))
+
+
+class TorchvisionNet(Net):
+    """A net of torchvision, cut before the layer that gives the logits.
+
+    Args:
+        name: one of `names()`.
+        shape: (c, h, w) of an image; a grey one is shown to the net as three equal channels.
+        n_classes: number of logits.
+    """
+
+    rate_scale: ClassVar[Mapping[str, float]] = {"sgd": 2.0, "adam": 0.1, "rmsprop": 0.1}
+
+    def __init__(self, name: str, shape: tuple[int, int, int], n_classes: int) -> None:
+        super().__init__(shape[0])
+        self.grey = shape[0] == 1
+        self.backbone = _vgg(name, n_classes) if name.startswith("vgg") else _published(name, n_classes)
+        self.resample = not (name.startswith("vgg") or _fit_stem(self.backbone))
+        self.last = _cut_last(self.backbone, n_classes)
+
+    def body(self, normalised: Tensor) -> Tensor:
+        """(B, c, h, w) to (B, F): what the last layer takes."""
+        images = normalised.expand(-1, 3, -1, -1) if self.grey else normalised
+        if self.resample:
+            images = F.interpolate(images, size=(MADE_FOR, MADE_FOR), mode="bilinear")
+        return self.backbone(images)
+
+    def head(self, features: Tensor) -> Tensor:
+        """(B, F) to (B, C) logits."""
+        return self.last(features)
+
+
+def _published(name: str, n_classes: int) -> nn.Module:
+    """torchvision's net as it comes, with a linear layer at its end."""
+    options = {"aux_logits": False, "init_weights": False} if name in INCEPTIONS else {}
+    net = torchvision.models.get_model(name, weights=None, num_classes=n_classes, **options)
+    if name in INCEPTIONS:  # their published initialisation is far too small to begin with
+        _initialise(net)
+    if isinstance(net, SqueezeNet):  # its last layer is a convolution before the mean: a linear one after it
+        net.classifier = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(), nn.Linear(512, n_classes))
+    return net
+
+
+def _vgg(name: str, n_classes: int) -> nn.Module:
+    """VGG with one small hidden layer: two of 4,096 units, for 7x7 maps, would be nine tenths of the weights."""
+    layers, _, normalised = name.partition("_")
+    convolutions = make_layers(cfgs[VGG_LAYERS[layers]], batch_norm=bool(normalised))
+    for module in convolutions.modules():
+        if isinstance(module, nn.MaxPool2d):
+            module.ceil_mode = True  # five halvings of 28 pixels
+    hidden = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, VGG_HIDDEN), nn.ReLU(), nn.Dropout())
+    _initialise(body := nn.Sequential(convolutions, *hidden))
+    return body.append(nn.Linear(VGG_HIDDEN, n_classes))
+
+
+def _initialise(net: nn.Module) -> None:
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def _fit_stem(net: nn.Module) -> bool:
+    """First convolution 3x3 at full resolution, no max-pool after it; False for a family that is left as it is."""
+    if isinstance(net, ResNet):
+        net.conv1, net.maxpool = _first_convolution(net.conv1), nn.Identity()
+    elif isinstance(net, DenseNet):
+        net.features.conv0, net.features.pool0 = _first_convolution(net.features.conv0), nn.Identity()
+    elif isinstance(net, GoogLeNet):
+        net.conv1.conv, net.maxpool1 = _first_convolution(net.conv1.conv), nn.Identity()
+    else:
+        return False
+    return True
+
+
+def _first_convolution(published: nn.Conv2d) -> nn.Conv2d:
+    convolution = nn.Conv2d(3, published.out_channels, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+    return convolution
+
+
+def _cut_last(net: nn.Module, n_classes: int) -> nn.Linear:
+    """Take the last linear layer out of `net`, which from then on gives its input."""
+    path, last = [(path, module) for path, module in net.named_modules() if isinstance(module, nn.Linear)][-1]
+    assert last.out_features == n_classes
+    net.set_submodule(path, nn.Identity())
+    return last

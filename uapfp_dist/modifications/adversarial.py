@@ -1,0 +1,56 @@
+"""Adversarial training on DeepFool examples (Madry et al., 2018; paper Fig. 8 right, protocol 2.14)."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from uapfp_dist.errors import UserError, known
+from uapfp_dist.models.blackbox import ask
+from uapfp_dist.models.net import Net
+from uapfp_dist.models.training import CLIP
+from uapfp_dist.modifications.attacker import Attacker
+from uapfp_dist.perturbations.deepfool import deepfool
+from uapfp_dist.tasks.modification_specs import AdversarialTraining
+
+RATE = 0.05
+"""Constant, without momentum: the optimizer has no state, so iterations done in instalments are those done at once."""
+
+CANDIDATES = 5
+"""Classes whose boundaries DeepFool looks at: on ten classes the same mean l2 as with all, in half the time."""
+
+
+def adversarial_training(net: Net, change: AdversarialTraining, attacker: Attacker) -> Net:
+    """`change.iterations` steps of `net`, in place, after the `change.start` that it has had.
+
+    Each crafts DeepFool examples of images of ATTACK against the net as it is now and takes one step of plain SGD on
+    them and on the images themselves, all with the labels that `change.labels` names. An image that the net does not
+    give that label is an adversarial example already and stays as it is.
+
+    Raises:
+        UserError: no iterations, no images, or unknown labels.
+    """
+    if change.iterations < 1 or change.start < 0 or change.batch_size < 1:
+        raise UserError(
+            "adversarial training: expected at least 1 iteration and 1 image each after a start of at least 0, got "
+            f"{change.iterations} iterations of {change.batch_size} images after {change.start}"
+        )
+    if change.labels not in ("own", "true"):
+        raise known("labels for adversarial training", change.labels, ("own", "true"))
+    images, labels = attacker.material.images, attacker.material.labels
+    if change.labels == "own":
+        labels = ask(attacker.teacher, images).argmax(1).to(images.device)
+    optimizer = torch.optim.SGD(net.parameters(), lr=RATE)
+    for _ in range(change.iterations):
+        batch = torch.randint(len(images), (change.batch_size,), generator=attacker.rng).to(images.device)
+        clean, wanted = images[batch], labels[batch]
+        net.eval()
+        adversarial = clean + deepfool(net, clean, wanted, n_candidates=CANDIDATES).delta
+        if change.clip:
+            adversarial = adversarial.clamp(0.0, 1.0)
+        net.train()
+        loss = F.cross_entropy(net(torch.cat([adversarial, clean])), torch.cat([wanted, wanted]))
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), CLIP)
+        optimizer.step()
+    return net

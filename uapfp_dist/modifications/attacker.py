@@ -1,0 +1,35 @@
+"""What an attacker brings to the change of a model."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from uapfp_dist.models.net import Net
+from uapfp_dist.tasks.specs import Recipe
+
+
+@dataclass(frozen=True)
+class Material:
+    """The attacker's images, on the net's device."""
+
+    images: Tensor
+    """(N, c, h, w) in [0, 1]: ATTACK."""
+    labels: Tensor
+    """(N,) int64, the truth."""
+    unlabelled: Tensor
+    """(M, c, h, w) in [0, 1]: natural images outside D_v, for distillation."""
+
+
+@dataclass(frozen=True)
+class Attacker:
+    """Images, a way to train, chance, and the nets that take part beside the one that is changed."""
+
+    material: Material
+    recipe: Recipe
+    rng: torch.Generator
+    """CPU generator."""
+    teacher: Net
+    """The attacker's model as it was before the attack began."""
+    student: Net | None
+    """A fresh net that learns from the model, for distillation."""

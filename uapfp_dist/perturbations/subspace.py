@@ -1,0 +1,128 @@
+"""UAP subspaces (paper Section 4.1, Eq. 5, Fig. 2): many UAPs of one model, and how those of two models differ."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.perturbations.uap import descend, predict
+from uapfp_dist.tasks.method_configs import SubspaceConfig
+
+BATCH = 50
+"""Images per UAP and step."""
+IMAGES_AT_ONCE = 500
+"""Images per forward pass, of several UAPs: bounds memory."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What makes one UAP another than the next; `generator` goes on with the orders, as `uap_sgd` draws them."""
+
+    subset: Tensor
+    """(n,) int64: the random half of the images that it sees."""
+    start: Tensor
+    """(1, c, h, w) of unit norm."""
+    generator: torch.Generator
+
+
+def draws(images: Tensor, n_uaps: int, rng: torch.Generator) -> Iterator[Draw]:
+    """A draw per UAP, each from a seed of its own: the first UAPs are the same however many there are."""
+    for seed in torch.randint(2**62, (n_uaps,), generator=rng).tolist():
+        generator = torch.Generator().manual_seed(seed)
+        subset = torch.randperm(len(images), generator=generator)[: len(images) // 2]
+        start = torch.randn(images[:1].shape, generator=generator, dtype=torch.float64)
+        yield Draw(subset, (start / start.norm()).to(images), generator)
+
+
+def uap_matrix(model: nn.Module, images: Tensor, config: SubspaceConfig, xi: float, rng: torch.Generator) -> Tensor:
+    """UAPs of one model that differ by random start, by images (a random half each) and by their order.
+
+    Each is what `uap_sgd` gives for its start, images and order, but many are descended at once.
+
+    Args:
+        model: (B, c, h, w) to logits, in evaluation mode.
+        images: (N, c, h, w) to fool, on the model's device.
+        config: how many UAPs, and the passes over the images of each.
+        xi: radius of the l2 ball in which they are fitted, and the norm of their starts.
+        rng: CPU generator.
+
+    Returns:
+        (n_uaps, d) rows of unit norm, d = c h w, on the device of `images`.
+
+    Raises:
+        UserError: fewer than two images.
+    """
+    if len(images) < 2:
+        raise UserError(f"UAP subspace: expected at least 2 images to take halves of, got {len(images)}; give more")
+    labels = predict(model, images)
+    drawn = list(draws(images, config.n_uaps, rng))
+    found = []
+    for part in _split(drawn, max(1, IMAGES_AT_ONCE // BATCH)):
+        starts = torch.cat([draw.start * xi for draw in part])
+        orders = torch.stack([_orders(draw, config.passes) for draw in part])
+        found.append(descend(model, images, labels, starts, orders, xi, BATCH).flatten(1))
+    v = torch.cat(found)
+    return v / v.norm(dim=1, keepdim=True).clamp_min(1e-12)
+
+
+def _split(drawn: list[Draw], size: int) -> list[list[Draw]]:
+    return [drawn[i : i + size] for i in range(0, len(drawn), size)]
+
+
+def _orders(draw: Draw, passes: int) -> Tensor:
+    """(passes, n) int64 into all images."""
+    n = len(draw.subset)
+    return torch.stack([draw.subset[torch.randperm(n, generator=draw.generator)] for _ in range(passes)])
+
+
+def principal_directions(uaps: Tensor) -> Tensor:
+    """The right singular vectors of a UAP matrix, largest singular value first.
+
+    Args:
+        uaps: (n_uaps, d).
+
+    Returns:
+        (r, d) float64, orthonormal rows; r is the rank.
+    """
+    _, values, directions = torch.linalg.svd(uaps.double(), full_matrices=False)
+    precision = torch.finfo(uaps.dtype).eps  # rounding of the UAPs themselves is no direction of theirs
+    return directions[values > values[0] * max(uaps.shape) * precision]
+
+
+def energies(uaps: Tensor, directions: Tensor) -> Tensor:
+    """Mean over UAPs of their squared projections on each direction (protocol 2.17).
+
+    Args:
+        uaps: (n_uaps, d) of unit norm.
+        directions: (r, d) orthonormal.
+
+    Returns:
+        (r,) float64 in [0, 1]; the sum is 1 where the directions span the UAPs, less elsewhere.
+
+    Raises:
+        UserError: the two differ in d.
+    """
+    if uaps.shape[1] != directions.shape[1]:
+        raise UserError(
+            f"UAP subspace: expected UAPs of dimension {directions.shape[1]}, as the directions have, "
+            f"got {uaps.shape[1]}; compare models of the same images"
+        )
+    return (uaps.double() @ directions.double().T).square().mean(0)
+
+
+def inconsist(suspect: Tensor, victim: Tensor) -> float:
+    """Eq. 5 on energies: squared l2 distance between those of suspect and victim on the victim's directions.
+
+    Divided by the number of UAPs before the square, so that models with different numbers of UAPs compare.
+
+    Args:
+        suspect: (n_uaps, d) UAPs of unit norm.
+        victim: (m_uaps, d) likewise.
+
+    Returns:
+        0 for the victim itself, at most 2.
+    """
+    directions = principal_directions(victim)
+    return float((energies(suspect, directions) - energies(victim, directions)).square().sum())

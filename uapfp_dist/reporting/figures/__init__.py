@@ -1,0 +1,45 @@
+"""One function per figure: numbers in, a matplotlib Figure out. One family, see `style`.
+
+What was not measured (a missing group, NaN, a single model) is left out of a figure, not an error.
+"""
+
+from uapfp_dist.reporting.figures.ablations import ablation_bars, ablation_lines
+from uapfp_dist.reporting.figures.accusations import false_accusations
+from uapfp_dist.reporting.figures.methods import auc_bars, methods_auc
+from uapfp_dist.reporting.figures.paper_table import table_vs_paper
+from uapfp_dist.reporting.figures.pictures import perturbed_images, tsne
+from uapfp_dist.reporting.figures.recovery import RECOVERY_EDGES, fig6_recovery, recovery_bin
+from uapfp_dist.reporting.figures.robustness import fig8_adversarial, fig8_modifications, utility_similarity
+from uapfp_dist.reporting.figures.roc import group_strips, roc_curves
+from uapfp_dist.reporting.figures.similarity import fig7_uap_vs_lap, similarity_cdf
+from uapfp_dist.reporting.figures.style import COLOURS, LABELS, MARKERS
+from uapfp_dist.reporting.figures.subspace import fig2a_projections, fig2b_inconsist
+from uapfp_dist.reporting.figures.sweeps import fig6_n_points, fig6_top_k
+
+__all__ = [
+    "COLOURS",
+    "LABELS",
+    "MARKERS",
+    "RECOVERY_EDGES",
+    "ablation_bars",
+    "ablation_lines",
+    "auc_bars",
+    "false_accusations",
+    "fig2a_projections",
+    "fig2b_inconsist",
+    "fig6_n_points",
+    "fig6_recovery",
+    "fig6_top_k",
+    "fig7_uap_vs_lap",
+    "fig8_adversarial",
+    "fig8_modifications",
+    "group_strips",
+    "methods_auc",
+    "perturbed_images",
+    "recovery_bin",
+    "roc_curves",
+    "similarity_cdf",
+    "table_vs_paper",
+    "tsne",
+    "utility_similarity",
+]

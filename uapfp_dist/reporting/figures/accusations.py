@@ -1,0 +1,55 @@
+"""False accusations by group and test."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy import stats
+
+from uapfp_dist.reporting.figures.columns import need
+from uapfp_dist.reporting.figures.marks import beside, named_rows, reference
+from uapfp_dist.reporting.figures.style import COLUMN, CYCLE, LINES, canvas, describe, legend, nothing, words
+
+
+def false_accusations(table: pd.DataFrame, alpha: float) -> Figure:
+    """Innocent models accused, by group: the conformal decision against the paper's t-test.
+
+    Args:
+        table: one row per group and test, columns `group` (of innocents), `test` (conformal, t_test), `accused` (so
+            many models; a mean over draws may be a fraction), `n` (models, not models times draws). Intervals:
+            Clopper-Pearson, 95 %.
+        alpha: the rate that was promised.
+    """
+    table = need(table, "group", "test", "accused", "n").dropna(subset=["accused", "n"])
+    table = table[table["n"] > 0]
+    groups, tests = (list(dict.fromkeys(table[c])) for c in ("group", "test"))
+    figure, (axis,) = canvas(COLUMN * 1.35, 0.44 * max(2, len(groups)) + 1.1)
+    for _, row in table.iterrows():
+        j = tests.index(row["test"])
+        y = groups.index(row["group"]) + (j - (len(tests) - 1) / 2) * 0.36
+        low, high = clopper_pearson(float(row["accused"]), float(row["n"]))
+        axis.plot([low, high], [y, y], color=CYCLE[j], lw=1.5, ls=LINES[j % 2], solid_capstyle="butt")
+        axis.plot(
+            row["accused"] / row["n"],
+            y,
+            "os^D"[j % 4],
+            color=CYCLE[j],
+            mfc=CYCLE[j] if j == 0 else "white",
+            ms=5,
+            clip_on=False,
+            label={"conformal": "conformal", "t_test": "paper's t-test"}.get(row["test"], words(row["test"])),
+        )
+        beside(axis, f"{row['accused']:.3g} of {int(row['n'])}", y)
+    named_rows(axis, groups)
+    if table.empty:
+        nothing(axis)
+    reference(axis, alpha, f"alpha = {alpha:g}", vertical=True)
+    axis.set_xlim(-0.02, 1.02)
+    describe(axis, "innocent models accused (95 % interval)")
+    legend(figure)
+    return figure
+
+
+def clopper_pearson(k: float, n: float) -> tuple[float, float]:
+    """The exact 95 % interval for a rate: k of n, 0 <= k <= n."""
+    low = 0.0 if k <= 0 else float(stats.beta.ppf(0.025, k, n - k + 1))
+    high = 1.0 if k >= n else float(stats.beta.ppf(0.975, k + 1, n - k))
+    return low, high

@@ -1,0 +1,69 @@
+"""Results over a grid of settings: a map of two of them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from uapfp_dist.reporting.figures.columns import need
+from uapfp_dist.reporting.figures.style import PAGE, SMALL, canvas, describe, nothing, plain, words
+
+SIDE_BY_SIDE = 8
+"""Columns up to which maps stand beside each other."""
+LEGIBLE = 24
+"""Columns up to which numbers fit into the fields."""
+RANGES = {"auc": (0.5, 1.0)}
+"""Of colours; of what is not named here: from the smallest to the largest value."""
+NAMES = {"auc": "AUC", "gap": "similarity gap"}
+
+
+def grid_maps(table: pd.DataFrame, x: str, y: str, values: Sequence[str] = ("auc", "gap")) -> Figure:
+    """A map per result over two settings; a field is the mean over its rows.
+
+    Args:
+        table: one row or more per field, columns `x`, `y` and each of `values`. Settings stand in their order of
+            appearance.
+        x: column of the setting along the x axis.
+        y: column of the setting along the y axis, its first value on top.
+        values: columns of the results, e.g. `auc` in [0, 1], `gap` in [-2, 2].
+    """
+    table = need(table, x, y, *values)
+    columns, rows = (list(dict.fromkeys(table[name])) for name in (x, y))
+    beside = len(columns) <= SIDE_BY_SIDE
+    shape = (1, len(values)) if beside else (len(values), 1)
+    figure, axes = canvas(PAGE, (0.24 * max(3, len(rows)) + 0.9) * shape[0], *shape)
+    for axis, value in zip(axes, values, strict=True):
+        fields = table.groupby([y, x], sort=False)[value].mean().unstack()
+        body = fields.reindex(index=rows, columns=columns).to_numpy(float)
+        _map(axis, body, RANGES.get(value))
+        _ticks(axis, [_text(c) for c in columns], [_text(r) for r in rows])
+        describe(axis, words(x), words(y), NAMES.get(value, words(value)))
+    return figure
+
+
+def _map(axis: Axes, body: np.ndarray, limits: tuple[float, float] | None) -> None:
+    if not np.isfinite(body).any():
+        nothing(axis)
+        return
+    low, high = limits or (float(np.nanmin(body)), float(np.nanmax(body)))
+    axis.imshow(body, cmap="cividis", vmin=low, vmax=high, aspect="auto")
+    if body.shape[1] > LEGIBLE:
+        return
+    for (row, column), value in np.ndenumerate(body):
+        if np.isfinite(value):
+            light = value > (low + high) / 2
+            text = f"{round(value, 2) + 0.0:.2f}".replace("0.", ".", 1)  # no minus before .00
+            axis.text(column, row, text, ha="center", va="center", fontsize=SMALL, color="black" if light else "white")
+
+
+def _ticks(axis: Axes, columns: list[str], rows: list[str]) -> None:
+    long = max(map(len, columns), default=0) > 5
+    axis.set_xticks(range(len(columns)), columns, fontsize=SMALL, rotation=90 if long else 0)
+    axis.set_yticks(range(len(rows)), rows, fontsize=SMALL)
+    axis.tick_params(length=0)
+
+
+def _text(value: object) -> str:
+    return plain(f"{value:g}" if isinstance(value, float) else value)

@@ -1,0 +1,106 @@
+"""What fingerprints look like: the perturbation on images, and fingerprints on a plane."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from uapfp_dist.reporting.figures.marks import face
+from uapfp_dist.reporting.figures.style import (
+    COLOURS,
+    GREY,
+    LABELS,
+    MARKERS,
+    PAGE,
+    SMALL,
+    canvas,
+    describe,
+    legend,
+    plain,
+)
+
+
+def tsne(embeddings: Mapping[str, tuple[np.ndarray, Sequence[str]]]) -> Figure:
+    """Figure 3: t-SNE of fingerprints, one panel per kind of perturbation.
+
+    Args:
+        embeddings: title to ((N, 2) coordinates, role of each fingerprint).
+    """
+    n = max(1, len(embeddings))
+    figure, axes = canvas(min(PAGE, 3.4 * n), 3.4, 1, n)
+    for axis, (title, (points, roles)) in zip(axes, embeddings.items(), strict=False):
+        for role in ("homologous", "piracy", "victim"):
+            chosen = np.array([r == role for r in roles], dtype=bool)
+            if chosen.any():
+                axis.scatter(
+                    points[chosen, 0],
+                    points[chosen, 1],
+                    s=70 if role == "victim" else 13,
+                    marker=MARKERS[role],
+                    facecolors=face(role),
+                    edgecolors="white" if role == "victim" else COLOURS[role],
+                    linewidths=0.7,
+                    label=LABELS[role],
+                )
+        describe(axis, title=plain(title))
+        axis.set_xticks([])
+        axis.set_yticks([])
+        axis.spines[:].set_visible(True)
+        axis.spines[:].set_color(GREY)
+    legend(figure)
+    return figure
+
+
+def perturbed_images(v: np.ndarray, images: np.ndarray, moved: np.ndarray, captions: Sequence[str]) -> Figure:
+    """The universal perturbation, and images without and with it.
+
+    Args:
+        v: (c, h, w).
+        images: (K, c, h, w) in [0, 1].
+        moved: (K, c, h, w), clipped.
+        captions: K lines, what the victim says before and after.
+    """
+    n = len(images) + 1
+    each = min(1.25, PAGE / n)
+    figure, axes = canvas(each * n, 2 * each + 0.6, 2, n)
+    scale = float(np.abs(v).max()) or 1.0
+    grid = axes[0].get_gridspec()
+    assert grid is not None
+    for axis in (axes[0], axes[n]):
+        axis.remove()
+    # Signed values around mid-grey.
+    _picture(figure.add_subplot(grid[:, 0]), v / (2 * scale) + 0.5, f"v, max |v| {scale:.2f}")
+    for i, caption in enumerate(captions):
+        _picture(axes[1 + i], images[i], "x" if i == 0 else "")
+        _picture(axes[n + 1 + i], moved[i], _wrapped(caption))
+    return figure
+
+
+def captioned_images(images: np.ndarray, captions: Sequence[str]) -> Figure:
+    """Images in a row, a caption over each.
+
+    Args:
+        images: (K, c, h, w) in [0, 1].
+        captions: K lines; a colon ends the first of two.
+    """
+    each = min(1.25, PAGE / len(images))
+    figure, axes = canvas(each * len(images), each + 0.32, 1, len(images))
+    for axis, image, caption in zip(axes, images, captions, strict=True):
+        _picture(axis, image, _wrapped(caption))
+    return figure
+
+
+def _wrapped(caption: str) -> str:
+    """In two lines after a colon: neighbours stand closer than a caption is long."""
+    return plain(caption).replace(": ", ":\n", 1)
+
+
+def _picture(axis: Axes, image: np.ndarray, title: str) -> None:
+    channels = image.transpose(1, 2, 0)
+    if channels.shape[2] == 1:
+        axis.imshow(channels[..., 0], cmap="gray", vmin=0, vmax=1)
+    else:
+        axis.imshow(channels.clip(0, 1))
+    axis.set_title(title, fontsize=SMALL)
+    axis.set_axis_off()

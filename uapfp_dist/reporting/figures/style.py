@@ -1,0 +1,158 @@
+"""The family look: one palette, one set of sizes, and the few marks that all figures are made of.
+
+A figure is drawn at its final size, a column (3.35 in) or a page (6.9 in) wide, so that 7 pt here are 7 pt in print.
+Colours are those of Okabe and Ito; no colour carries a meaning alone: roles also differ in marker and line, and
+pirates are filled where innocents are hollow.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+COLUMN, PAGE = 3.35, 6.9
+"""Widths in inches."""
+
+
+TITLE, TEXT, SMALL = 8.5, 8.0, 7.0
+"""Sizes in points; nothing is smaller."""
+
+
+DPI = 200
+
+
+Where = Literal["outside upper center", "outside lower center", "outside right center"]
+"""Of a legend."""
+
+
+GREY = "#8a8a8a"
+"""Of what is no data: chance, thresholds, the paper's claims."""
+
+
+COLOURS = {
+    "piracy": "#D55E00",
+    "soft_piracy": "#E69F00",
+    "homologous": "#0072B2",
+    "calibration": "#56B4E9",
+    "calibration_piracy": "#999999",
+    "same_data": "#009E73",
+    "other_victim_piracy": "#CC79A7",
+    "other_victim": "#CC79A7",
+    "victim": "#000000",
+}
+
+
+LABELS = {
+    "piracy": "piracy",
+    "soft_piracy": "piracy, soft labels",
+    "homologous": "homologous",
+    "calibration": "homologous (calibration)",
+    "calibration_piracy": "piracy of others (calibration)",
+    "same_data": "homologous, same data",
+    "other_victim_piracy": "piracy of another victim",
+    "other_victim": "piracy of another victim",
+    "victim": "victim",
+}
+
+
+MARKERS = {
+    "piracy": "o",
+    "soft_piracy": "D",
+    "homologous": "s",
+    "calibration": "s",
+    "calibration_piracy": "v",
+    "same_data": "^",
+    "other_victim_piracy": "v",
+    "other_victim": "v",
+    "victim": "*",
+}
+
+
+FILLED = ("piracy", "soft_piracy", "victim")
+"""All other roles are drawn hollow."""
+
+
+CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+
+
+SHAPES = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "d")
+
+
+LINES = ("-", "--", "-.", ":")
+
+
+def canvas(
+    width: float,
+    height: float,
+    rows: int = 1,
+    columns: int = 1,
+    *,
+    sharex: bool = False,
+    sharey: bool = False,
+    height_ratios: Sequence[float] | None = None,
+    width_ratios: Sequence[float] | None = None,
+) -> tuple[Figure, list[Axes]]:
+    """A figure of so many inches and its axes, row by row."""
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=DPI)
+    axes = figure.subplots(
+        rows,
+        columns,
+        squeeze=False,
+        sharex=sharex,
+        sharey=sharey,
+        height_ratios=height_ratios,
+        width_ratios=width_ratios,
+    )
+    for axis in axes.flat:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelsize=SMALL, length=2.5)
+    return figure, list(axes.flat)
+
+
+def plain(name: object) -> str:
+    """A name as it stands: a dollar sign begins no formula, a leading underscore hides nothing from the legend."""
+    text = str(name).replace("$", r"\$")
+    return f"\u200a{text}" if text.startswith("_") else text
+
+
+def words(name: object) -> str:
+    """A role's label, or a name with blanks for underscores."""
+    return LABELS.get(str(name), plain(str(name).strip("_").replace("_", " ")))
+
+
+def describe(axis: Axes, x: str = "", y: str = "", title: str = "") -> None:
+    """Axis labels and a title, in the family's sizes."""
+    axis.set_xlabel(x, fontsize=TEXT)
+    axis.set_ylabel(y, fontsize=TEXT)
+    if title:
+        axis.set_title(title, fontsize=TITLE, loc="left")
+
+
+def legend(
+    figure: Figure, columns: int | None = None, *, where: Where = "outside upper center", title: str | None = None
+) -> None:
+    """One legend for all axes, around them and so never over data."""
+    found: dict[str, Any] = {}
+    for axis in figure.axes:
+        for handle, text in zip(*axis.get_legend_handles_labels(), strict=True):
+            found.setdefault(text, handle)
+    if not found:
+        return
+    figure.legend(
+        list(found.values()),
+        list(found),
+        loc=where,
+        ncols=1 if where == "outside right center" else columns or len(found),
+        fontsize=SMALL,
+        frameon=False,
+        title=title,
+        title_fontsize=TEXT,
+        columnspacing=1.4,
+        handletextpad=0.5,
+    )
+
+
+def nothing(axis: Axes, why: str = "nothing measured") -> None:
+    """Says that a panel is empty on purpose."""
+    axis.text(0.5, 0.5, why, transform=axis.transAxes, ha="center", va="center", fontsize=TEXT, color=GREY)

@@ -1,0 +1,89 @@
+"""Figure 6 right, and the overlap of training sets: similarity against how much of the victim a model has."""
+
+import math
+
+import pandas as pd
+
+from uapfp_dist.reporting import figures
+from uapfp_dist.reporting.sections.intervals import over_models
+from uapfp_dist.reporting.sections.report_data import Evidence, Exhibit
+from uapfp_dist.tasks.specs import Trained
+
+
+def recovery(evidence: Evidence) -> Exhibit | None:
+    """Figure 6 right: models in the middle of their extraction."""
+    models = evidence.per_model(evidence.paper)
+    if "checkpoint_piracy" not in set(models["role"]):
+        return None
+    chosen = evidence.per_model(evidence.chosen)[["model", "similarity", "p_value", "accused"]]
+    shown = models[models["role"].isin(("checkpoint_piracy", "homologous"))]
+    table = shown.merge(chosen, on="model", suffixes=("", "_chosen"))
+    table = table.assign(role=table["role"].replace("checkpoint_piracy", "piracy"))
+    summary = binned(table[table["role"] == "piracy"])
+    return Exhibit(
+        "fig6_recovery",
+        "Figure 6 right: similarity against recovery rate",
+        "Substitutes at the first moment of each recovery rate in an extraction of the victim, in the paper's bins: "
+        ".02 wide, named by their lower edge, the last one with both edges; a bin without a lower or an upper edge "
+        "holds what lies outside [.78, .94]. Similarity by the paper's one UAP on probabilities, and by `uap` "
+        "(columns `chosen`), with a 95 % bootstrap interval over models. The paper has 20 models per bin and .88 at "
+        f".78. {evidence.setting}.",
+        {"recovery": summary, "recovery_models": table},
+        {"fig6_right_recovery": figures.fig6_recovery(table, evidence.alpha)},
+        {"recovery": summary.to_dict("records")},
+    )
+
+
+def binned(models: pd.DataFrame) -> pd.DataFrame:
+    """A row per bin of the recovery rate that holds a model, from `recovery_bin` up to below `recovery_to`."""
+    known = models.dropna(subset=["recovery"])
+    placed = known.assign(place=figures.recovery_bin(known["recovery"].to_numpy(float))).sort_values(
+        "place", kind="stable"
+    )
+    numbers = ["similarity", "similarity_chosen", "p_value_chosen"]
+    summary = over_models(placed, ["place"], numbers, numbers[:2])
+    edges = [math.nan, *figures.RECOVERY_EDGES.tolist(), math.nan]  # the first bin is number 0, what is below it -1
+    place = summary.pop("place")
+    summary.insert(0, "recovery_bin", [edges[i + 1] for i in place])
+    summary.insert(1, "recovery_to", [edges[i + 2] for i in place])
+    return summary
+
+
+def overlap(evidence: Evidence) -> Exhibit | None:
+    """The supplement's ablation: how similar are homologous models that share more of D_v."""
+    members = {m.spec.id: m for m in evidence.panelists.members}
+    rows = []
+    for method, frame in (("uap_paper", evidence.paper), ("uap", evidence.chosen)):
+        models = evidence.per_model(frame)
+        piracy = models[models["role"] == "piracy"]["similarity"].to_numpy()
+        for record in models[models["role"] == "overlap_homologous"].to_dict("records"):
+            origin = members[record["model"]].spec.root.origin
+            assert isinstance(origin, Trained)
+            rows.append(
+                {
+                    "method": method,
+                    "overlap": origin.overlap,
+                    "similarity": record["similarity"],
+                    "accused": record["accused"],
+                    "auc": float((piracy > record["similarity"]).mean()),
+                }
+            )
+    if not rows:
+        return None
+    table = pd.DataFrame(rows).sort_values(["method", "overlap"], kind="stable")
+    numbers = ["similarity", "accused", "auc"]
+    summary = over_models(table, ["method", "overlap"], numbers, ["similarity", "auc"])
+    return Exhibit(
+        "overlap",
+        "Overlap of D_homo and D_v (supplement)",
+        "Homologous models whose training set shares a chosen part of the victim's. `auc` is the share of piracy "
+        f"models that score higher. Intervals: 95 % bootstrap over those homologous models. The paper's values are "
+        f"unknown. {evidence.setting}.",
+        {"overlap": summary},
+        {
+            "overlap": figures.ablation_lines(
+                table, "overlap", ("similarity", "auc"), "method", "share of D_homo in D_v"
+            )
+        },
+        {"overlap": summary.to_dict("records")},
+    )

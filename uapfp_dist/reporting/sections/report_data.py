@@ -1,0 +1,170 @@
+"""What exhibits are made of: the plan, the scored draws and the cards, and one tidy table of who scored what."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from uapfp_dist.evaluation.judging import Panelists, attack_of, decision, model_scores, t_test_p
+from uapfp_dist.evaluation.plan import Plan
+from uapfp_dist.fingerprints.probe_data import Probe
+from uapfp_dist.fingerprints.resamples import Draw
+from uapfp_dist.fingerprints.response_matrix import Panel
+from uapfp_dist.fingerprints.scoring import ScoredDraw
+from uapfp_dist.statistics.conformal import CANNOT_DECIDE
+from uapfp_dist.storage.store import Store
+
+NEVER_TRAIN = ("checkpoint_piracy", "overlap_homologous")
+"""Roles outside the headline, which no draw trains on."""
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One table or figure of the paper, or one that it lacks, as people and programs read it."""
+
+    name: str
+    """File names start with it."""
+    title: str
+    text: str
+    """What is shown, on what, how to read it."""
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    body: Mapping[str, Any] = field(default_factory=dict)
+    """Numbers for the report's JSON."""
+    remarks: tuple[str, ...] = ()
+    """What a reader must be told in words."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything an exhibit may look at."""
+
+    plan: Plan
+    panel: Panel
+    panelists: Panelists
+    draws: Sequence[ScoredDraw]
+    probe: Probe
+    cards: Mapping[str, Mapping[str, Any]]
+    """Model id to card, also of models that were made but gave no answers."""
+    store: Store
+    report: Mapping[str, Any]
+    """The report's JSON so far."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Preset, versions, hardware."""
+    pool: int | None = None
+    """Only the first so many piracy and homologous models may train; None: all."""
+    threads: int = 1
+    """Encoders fitted at a time, each in one thread."""
+
+    @property
+    def alpha(self) -> float:
+        """Tolerated rate of false accusation."""
+        return self.plan.config.verdict.alpha
+
+    def testable(self, draw: Draw) -> list[int]:
+        """Rows that may be judged in a draw: its test models and those that no draw trains on."""
+        never = [i for i, m in enumerate(self.panelists.members) if m.role in NEVER_TRAIN]
+        return [*draw.test, *never]
+
+    def scores(self, method: str, fmt: str = "chosen") -> pd.DataFrame:
+        """A row per draw and model tested in it: who it is, how similar, with what conformal p-value.
+
+        `accused` is NaN where calibration is too small to decide: "never accused" would be a merit it has not.
+        """
+        rows = []
+        members = self.panelists.members
+        for d in self.draws:
+            scored = d.chosen(method, fmt)
+            if scored is None:
+                continue
+            scores = model_scores(scored)
+            for row in self.testable(d.draw):
+                found = decision(scores, row, d.draw, self.alpha)
+                card = self.cards[members[row].spec.id]
+                rows.append(
+                    {
+                        "draw": d.draw.index,
+                        "row": row,
+                        "model": members[row].spec.id,
+                        "base": members[row].spec.root.id,
+                        "role": members[row].role,
+                        "architecture": members[row].spec.architecture,
+                        "optimizer": members[row].spec.recipe.optimizer,
+                        "attack": attack_of(members[row]),
+                        "change": " + ".join(card.get("changes", ())),
+                        "similarity": scores[row],
+                        "p_value": found.p_value,
+                        "accused": math.nan if found.claim == CANNOT_DECIDE else float(found.claim == "piracy"),
+                        "accuracy": card["accuracy"],
+                        "recovery": card["recovery"],
+                    }
+                )
+        return pd.DataFrame(rows, columns=COLUMNS)
+
+    @cached_property
+    def paper(self) -> pd.DataFrame:
+        """`scores` of the paper's way: one UAP, probabilities; of `uap` where that row was left out."""
+        return self.scores("uap_paper", "prob") if "uap_paper" in self.draws[0].methods else self.scores("uap")
+
+    @cached_property
+    def chosen(self) -> pd.DataFrame:
+        """`scores` of `uap`, norms averaged and the format chosen."""
+        return self.scores("uap")
+
+    @cached_property
+    def deciding(self) -> pd.DataFrame:
+        """`scores` of the method that verdicts rest on."""
+        return self.scores(self.plan.config.verdict.decided_by)
+
+    @cached_property
+    def fingerprints(self) -> pd.DataFrame:
+        """A row per draw and tested piracy or homologous model, the paper's way as in `paper`: the similarity of each
+        of its fingerprints (`views`) and the paper's t-test (`p`)."""
+        members, rows = self.panelists.members, []
+        for d in self.draws:
+            scored = d.chosen("uap_paper", "prob") if "uap_paper" in d.methods else d.chosen("uap")
+            if scored is None:
+                continue
+            for row in d.draw.tested(members, "piracy", "homologous"):
+                spec = members[row].spec
+                rows.append(
+                    {
+                        "model": spec.id,
+                        "role": members[row].role,
+                        "architecture": spec.architecture,
+                        "optimizer": spec.recipe.optimizer,
+                        "views": scored.scores[row].double().numpy(),
+                        "p": t_test_p(scored, row, d.draw, "table2", d.draw.index, row),
+                    }
+                )
+        return pd.DataFrame(rows, columns=["model", "role", "architecture", "optimizer", "views", "p"])
+
+    def per_model(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """One row per model: means over the draws in which it was tested."""
+        numbers = {"similarity": "mean", "p_value": "mean", "accused": "mean", "accuracy": "first", "recovery": "first"}
+        words = dict.fromkeys(("base", "role", "architecture", "optimizer", "attack", "change"), "first")
+        # In the order of the plan: tables and figures show modifications as they were listed.
+        grouped = frame.sort_values("row", kind="stable").groupby("model", sort=False)
+        return grouped.agg({**words, **numbers}).reset_index()
+
+    @property
+    def setting(self) -> str:
+        """Data, scale and number of models, to stand beside every number."""
+        zoo = self.plan.config.zoo
+        note = f" ({self.report['data_note']})" if self.report.get("data_note") else ""
+        counts = pd.Series([m.role for m in self.panelists.members]).value_counts()
+        return (
+            f"{self.plan.data.name}{note}, {zoo.width} channels, {zoo.epochs:g} epochs, seed {self.plan.seed}: "
+            f"{counts.get('piracy', 0)} piracy and {counts.get('homologous', 0)} homologous models, "
+            f"{len(self.draws)} draws"
+        )
+
+
+COLUMNS = [
+    "draw", "row", "model", "base", "role", "architecture", "optimizer", "attack", "change",
+    "similarity", "p_value", "accused", "accuracy", "recovery",
+]  # fmt: skip

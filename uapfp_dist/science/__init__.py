@@ -1,1 +1,0 @@
-"""The science: tensors in, tensors out. Knows no Ray, no MLflow, no clock and no global random state."""

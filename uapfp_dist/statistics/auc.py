@@ -1,0 +1,100 @@
+"""AUC, similarity gap and their bootstrap intervals over models."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+
+def auc(positive: Tensor, negative: Tensor) -> float:
+    """P(a positive scores above a negative), ties counted half; NaN when a side is empty."""
+    if len(positive) == 0 or len(negative) == 0:
+        return math.nan
+    return float(comparison(positive, negative).mean())
+
+
+def comparison(positive: Tensor, negative: Tensor) -> np.ndarray:
+    """(P, N) matrix: 1 where the positive scores higher, 1/2 at ties, else 0."""
+    return _higher(positive.double().numpy()[:, None] - negative.double().numpy()[None, :])
+
+
+def _higher(difference: np.ndarray) -> np.ndarray:
+    return (difference > 0) + 0.5 * (difference == 0)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over draws, its spread over draws, and an interval over models."""
+
+    mean: float
+    low: float
+    """2.5 % point of the bootstrap over models; NaN where a side has a single one."""
+    high: float
+    minimum: float
+    """Over draws."""
+    std: float
+    """Over draws."""
+
+
+Sides = tuple[Mapping[str, float], Mapping[str, float]]
+"""One draw: scores by model id of the positives and of the negatives."""
+
+
+def auc_over_draws(draws: Sequence[Sides], rng: np.random.Generator, n_boot: int = 1000) -> Estimate:
+    """Mean AUC over draws with a bootstrap interval that resamples models, not fingerprints."""
+    return _over_draws(draws, _higher, rng, n_boot)
+
+
+def gap_over_draws(draws: Sequence[Sides], rng: np.random.Generator, n_boot: int = 1000) -> Estimate:
+    """The same of the gap: mean score of the positives minus that of the negatives."""
+    return _over_draws(draws, lambda difference: difference, rng, n_boot)
+
+
+def _over_draws(
+    draws: Sequence[Sides], compared: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator, n_boot: int
+) -> Estimate:
+    """The mean over all pairs of a positive and a negative, over draws.
+
+    A model keeps its weight in all draws of a resample, because its scores there are not independent.
+
+    Args:
+        compared: (P, N) differences of scores to what the mean is taken of.
+    """
+    usable = [(p, n) for p, n in draws if p and n]
+    if not usable:
+        return Estimate(*(math.nan,) * 5)
+    matrices, sides = [], []
+    for positive, negative in usable:
+        p, n = np.array(list(positive.values())), np.array(list(negative.values()))
+        matrices.append(compared(p[:, None] - n[None, :]))
+        sides.append((list(positive), list(negative)))
+    areas = np.array([matrix.mean() for matrix in matrices])
+    samples = np.zeros((n_boot, len(matrices)))
+    weights = [_bootstrap_weights(sorted({m for pair in sides for m in pair[side]}), rng, n_boot) for side in (0, 1)]
+    for d, (matrix, (p_ids, n_ids)) in enumerate(zip(matrices, sides, strict=True)):
+        wp = np.stack([weights[0][m] for m in p_ids], axis=1)
+        wn = np.stack([weights[1][m] for m in n_ids], axis=1)
+        total = wp.sum(1) * wn.sum(1)
+        with np.errstate(invalid="ignore"):
+            samples[:, d] = np.where(total > 0, ((wp @ matrix) * wn).sum(1) / np.maximum(total, 1), np.nan)
+    with np.errstate(invalid="ignore"):
+        filled = np.where(np.isnan(samples), areas, samples)
+    resampled = min(len({m for pair in sides for m in pair[side]}) for side in (0, 1)) > 1
+    low, high = np.percentile(filled.mean(1), [2.5, 97.5]) if resampled else (math.nan, math.nan)
+    return Estimate(float(areas.mean()), float(low), float(high), float(areas.min()), float(areas.std()))
+
+
+def _bootstrap_weights(ids: list[str], rng: np.random.Generator, n_boot: int) -> dict[str, np.ndarray]:
+    counts = rng.multinomial(len(ids), np.full(len(ids), 1 / len(ids)), size=n_boot)
+    return {model: counts[:, i].astype(float) for i, model in enumerate(ids)}
+
+
+def tpr_at_fpr(positive: Sequence[float], negative: Sequence[float], fpr: float) -> float:
+    """Share of positives above the threshold that lets at most `fpr` of the negatives through."""
+    if not positive or not negative:
+        return math.nan
+    allowed = int(fpr * len(negative))
+    threshold = sorted(negative, reverse=True)[allowed] if allowed < len(negative) else -math.inf
+    return float(np.mean([score > threshold for score in positive]))

@@ -1,0 +1,1 @@
+"""Artifacts, addressed by content."""

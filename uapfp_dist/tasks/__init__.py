@@ -1,0 +1,1 @@
+"""Tasks: what is to be made, as values; their ids; when each is performed."""

@@ -1,0 +1,140 @@
+"""Content addresses: the id of a task is a hash of its value under pinned wire names.
+
+Two runs that want the same thing find the same artifact under the same id, and that is all there is to resuming. Ids
+also seed the random streams. The names that are hashed are therefore given apart from those of the code: a class or a
+field may be renamed, its wire name never.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from functools import cached_property
+from typing import Any, ClassVar, TypeVar
+
+SCIENCE_VERSION = 2
+"""Part of every id. Raise it when a change of the science must not reuse artifacts of the code before it."""
+JUDGING_VERSION = 4
+"""Part of the ids of what is made of responses alone. Raise it when methods change: models and responses are kept."""
+REPORT_VERSION = 2
+"""Part of the ids of reports. Raise it when tables or figures change: everything they are made of is kept."""
+
+Encoder = Callable[[Any], Any]
+"""A field's value to the JSON value that is hashed."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _WireNames:
+    type: str
+    fields: dict[str, str]
+    encoders: dict[str, Encoder]
+
+
+def wire_names(type_name: str, field_names: str, **encoders: Encoder) -> Callable[[type[T]], type[T]]:
+    """Pin the names under which a dataclass is hashed.
+
+    Args:
+        type_name: that of the class; of a `Spec` its kind, which also names the folder of its artifacts.
+        field_names: those of the fields, in their order, separated by blanks.
+        encoders: (Python) field to what is hashed of its value, where that is not the value itself.
+
+    Raises:
+        TypeError: not one name for each field.
+    """
+
+    def pin(cls: type[T]) -> type[T]:
+        own, names = [item.name for item in fields(cls)], field_names.split()  # type: ignore[arg-type]
+        if len(own) != len(set(names)):
+            raise TypeError(f"{cls.__name__}: expected a wire name for each of {own}, got {names}")
+        cls._wire_names = _WireNames(type_name, dict(zip(own, names, strict=True)), encoders)  # type: ignore[attr-defined]
+        if issubclass(cls, Spec):
+            cls.kind = type_name
+        return cls
+
+    return pin
+
+
+def omit_default(default: Any) -> Any:
+    """A field that came after artifacts were made: at its default it is no part of an id, so that those stay valid."""
+    return field(default=default, metadata={"omit_default": True})
+
+
+def is_hashed(item: Field[Any], value: Any) -> bool:
+    """Whether a field at this value is part of the id."""
+    return not (item.metadata.get("omit_default") and item.default is not MISSING and value == item.default)
+
+
+def wire_form(value: Any) -> Any:
+    """A JSON value with all fields of a dataclass, nested ones too, under their wire names: for files and trackers."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {name: wire_form(x) for _, name, x in _wire_items(value)}
+    if isinstance(value, tuple | list):
+        return [wire_form(item) for item in value]
+    return value
+
+
+def content_id(value: Any) -> str:
+    """20 hexadecimal digits that name `value` (80 bits: no collision at any scale this runs at)."""
+    text = json.dumps([SCIENCE_VERSION, canonical(value)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def canonical(value: Any) -> Any:
+    """A JSON value that determines `value`; specs inside specs stand as their ids.
+
+    Raises:
+        TypeError: a dataclass without wire names.
+    """
+    if isinstance(value, Spec):
+        return value.id
+    if is_dataclass(value) and not isinstance(value, type):
+        return {"type": _wire_of(value).type, **_hashed_fields(value)}
+    if isinstance(value, tuple | list):
+        return [canonical(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): canonical(item) for key, item in value.items()}
+    return value
+
+
+def _hashed_fields(value: Any) -> dict[str, Any]:
+    return {name: canonical(x) for item, name, x in _wire_items(value) if is_hashed(item, getattr(value, item.name))}
+
+
+def _wire_items(value: Any) -> Iterator[tuple[Field[Any], str, Any]]:
+    """(field, its wire name, what is hashed of its value) of a dataclass."""
+    wire = _wire_of(value)
+    for item in fields(value):
+        x = getattr(value, item.name)
+        yield item, wire.fields[item.name], wire.encoders.get(item.name, lambda same: same)(x)
+
+
+def _wire_of(value: Any) -> _WireNames:
+    found = type(value).__dict__.get("_wire_names")
+    if not isinstance(found, _WireNames):
+        raise TypeError(f"{type(value).__name__}: expected wire names for what is hashed; see tasks.hashing.wire_names")
+    return found
+
+
+class Spec:
+    """A task. Subclasses are frozen dataclasses with wire names and say what must be done before them."""
+
+    kind: ClassVar[str]
+    """Names the folder of its artifacts."""
+    stage: ClassVar[str]
+    """The stage it belongs to, as progress and reports name it."""
+    version: ClassVar[int] = 1
+    """Raise it when what makes the artifact changes: those of this kind, and of what needs them, are made anew."""
+
+    @cached_property
+    def id(self) -> str:
+        """Content address: equal specs have equal ids, in every process."""
+        versioned = {"version": self.version} if self.version > 1 else {}
+        return content_id({"kind": self.kind, **_hashed_fields(self), **versioned})
+
+    @property
+    def needs(self) -> tuple[Spec, ...]:
+        """Specs whose artifacts this one reads."""
+        return ()

@@ -1,0 +1,119 @@
+"""Settings of the fingerprinting method, which are part of the ids of what they determine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from uapfp_dist.tasks.hashing import omit_default, wire_names
+
+
+@wire_names(
+    "UapConfig",
+    "algorithm xi_grid target_fooling n_images passes xi_fractions n_uaps round_to_8_bits references",
+)
+@dataclass(frozen=True)
+class UapConfig:
+    """How the universal perturbation is made (paper Eq. 3, protocol 2.5-2.7)."""
+
+    algorithm: Literal["sgd", "deepfool"] = "sgd"
+    """sgd: projected gradient over the set, the default; deepfool: Moosavi-Dezfooli's loop, batched."""
+    xi_grid: tuple[float, ...] = (
+        0.1,
+        0.15,
+        0.2,
+        0.25,
+        0.3,
+        0.35,
+        0.4,
+        0.45,
+        0.5,
+        0.55,
+        0.6,
+        0.7,
+        0.8,
+        0.9,
+        1.0,
+    )
+    """l2 radii to try, ascending, in units of the mean l2 norm of an image."""
+    target_fooling: float = 0.8
+    """The paper's UAP fools more than this share of held-out images (before clipping)."""
+    n_images: int = 2000
+    """Images of D_v that the paper's UAP is fitted on."""
+    passes: int = 20
+    """Passes over those images (per radius)."""
+    xi_fractions: tuple[float, ...] = (0.5, 0.7)
+    """The radii offered to the choice on the training models, as fractions of the paper's xi."""
+    n_uaps: int = 10
+    """UAPs at each of those radii, applied to the views in turn: each from a random start, on a quarter of the images,
+    in half the passes. One direction asks every model the same question at every point."""
+    round_to_8_bits: bool = False
+    """Send every image as an API that takes 8-bit images would see it."""
+    references: bool = omit_default(True)
+    """Also what the UAPs are compared with: random, local, DeepFool's and boundary perturbations."""
+
+
+@wire_names("SubspaceConfig", "n_uaps n_images passes xi")
+@dataclass(frozen=True)
+class SubspaceConfig:
+    """The UAPs by which Eq. 5 compares models (protocol 2.17)."""
+
+    n_uaps: int = 784
+    """UAPs per model."""
+    n_images: int = 300
+    """Images that each model's UAPs are fitted on, a random half for each UAP."""
+    passes: int = 2
+    """Passes over them: with more, the UAPs fool hardly more images."""
+    xi: float = 0.25
+    """Their l2 norm while they are fitted, in units of the mean l2 norm of an image; afterwards they have norm 1."""
+
+
+@wire_names(
+    "FingerprintConfig",
+    "n_points n_views n_test_views views n_candidates representation n_natural max_natural",
+)
+@dataclass(frozen=True)
+class FingerprintConfig:
+    """Which images make a fingerprint (paper Sections 4.2, 4.3; protocol 2.8-2.10)."""
+
+    n_points: int = 100
+    """Images in one fingerprint (the paper's n)."""
+    n_views: int = 200
+    """Fingerprints per model when the encoder is trained (the paper's k)."""
+    n_test_views: int = 20
+    """Fingerprints of a suspect: the first so many views, the same for calibration models and suspects."""
+    views: Literal["neighbours", "whole_clusters"] = "neighbours"
+    """neighbours: Section 4.3, the points nearest to each cluster's; whole_clusters: Algorithm 1, one point per cluster
+    and view, without replacement (refused when a cluster is smaller than n_views)."""
+    n_candidates: int | None = omit_default(None)
+    """Points are chosen among so many images of D_v, at random; None: among all (long for large nets on a CPU)."""
+    representation: Literal["penultimate", "logits"] = "penultimate"
+    """The victim's layer in which K-means clusters its training images."""
+    n_natural: int = 100
+    """Natural errors of the victim (topped up with its lowest margins) that a suspect is asked."""
+    max_natural: int = 1000
+    """Natural errors that training models are asked, from which the best n_natural are taken."""
+
+
+@wire_names("EncoderConfig", "hidden embedding tau learning_rate epochs batch_size span loss")
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Architecture and training of the encoder (protocol 2.1, 2.2)."""
+
+    hidden: int = 64
+    """Width of the hidden layer."""
+    embedding: int = 64
+    """Dimensions of the embedding; ReLU on top, so that cosines lie in [0, 1]."""
+    tau: float = 0.2
+    """Temperature of Eq. 7."""
+    learning_rate: float = 1e-3
+    """Adam's."""
+    epochs: int = 40
+    """Passes over all fingerprints."""
+    batch_size: int = 512
+    """Fingerprints per batch (the paper's)."""
+    span: int = 512
+    """Principal directions of the training fingerprints that the first layer may use, at most."""
+    loss: Literal["supcon", "cross_entropy", "autoencoder"] = omit_default("supcon")
+    """supcon: Eq. 7; cross_entropy: a linear head tells the two classes apart; autoencoder: a decoder gives the
+    fingerprint back (mean squared error of its coordinates in the span), labels unused."""

@@ -1,0 +1,40 @@
+"""What is known of a trained model."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What is known of a trained model, measured on EVAL."""
+
+    id: str
+    architecture: str
+    optimizer: str
+    batch_size: int
+    origin: str
+    """`trained:<set>` or `<attack>:<labels>`."""
+    seed: int
+    accuracy: float
+    recovery: float | None
+    """Accuracy over the accuracy of the victim it was extracted from (protocol 2.4)."""
+    agreement: float | None
+    """Share of EVAL on which it says what the victim it was extracted from says."""
+    queries: int
+    """Images sent to that victim."""
+    attempt: int
+    steps: int
+    train_digest: str
+    """Digest of the indices of its natural training images."""
+    seconds: float
+    device: str
+    changes: tuple[str, ...] = ()
+    """Modifications after training or extraction."""
+    accuracy_before: float | None = None
+    """Of the model that was modified."""
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary."""
+        return asdict(self)

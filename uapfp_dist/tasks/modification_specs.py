@@ -1,0 +1,66 @@
+"""Modifications of a model, as frozen values (paper Section 5.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from uapfp_dist.response_format import Labels
+from uapfp_dist.tasks.hashing import wire_names
+
+
+@wire_names("FineTune", "epochs layers")
+@dataclass(frozen=True)
+class FineTune:
+    """Train on the attacker's labelled images, ATTACK."""
+
+    epochs: float = 10.0
+    layers: Literal["all", "last", "new_last"] = "all"
+    """All; the last layer alone; the last layer alone after new random weights for it."""
+
+
+@wire_names("Prune", "share recovery_epochs")
+@dataclass(frozen=True)
+class Prune:
+    """Set the smallest weights to zero, by magnitude over the whole net."""
+
+    share: float
+    """Share of the weights of convolutions and linear layers that become 0."""
+    recovery_epochs: float = 0.0
+    """Epochs on ATTACK afterwards, the zeros held."""
+
+
+@wire_names("Int8", "n_images")
+@dataclass(frozen=True)
+class Int8:
+    """Convolutions and linear layers in 8-bit integers, weights per channel; nothing can be trained afterwards."""
+
+    n_images: int = 500
+    """Images of ATTACK on which the ranges of the activations are measured."""
+
+
+@wire_names("AdversarialTraining", "iterations start labels clip batch_size")
+@dataclass(frozen=True)
+class AdversarialTraining:
+    """Steps on 128 DeepFool examples of the current model and 128 clean images (paper Fig. 8 right, protocol 2.14)."""
+
+    iterations: int
+    start: int = 0
+    """Iterations that `of` has had already: chained, so that every 30th can be looked at without doing all anew."""
+    labels: Literal["own", "true"] = "own"
+    """The attacker's own model's labels before the attack, or the truth."""
+    clip: bool = False
+    """Clip the examples to [0, 1]. Nothing makes an attacker do so, and it undoes nearly all of them: of DeepFool's
+    examples at its small overshoot hardly any fools the model afterwards."""
+    batch_size: int = 128
+
+
+@wire_names("Distill", "labels")
+@dataclass(frozen=True)
+class Distill:
+    """A net of another architecture learns what the model answers on the attacker's unlabelled images."""
+
+    labels: Labels = "soft"
+
+
+Change = FineTune | Prune | Int8 | AdversarialTraining | Distill

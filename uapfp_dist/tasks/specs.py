@@ -1,0 +1,236 @@
+"""Specs: what a task makes, as frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from uapfp_dist.response_format import Labels
+from uapfp_dist.tasks.hashing import Spec, omit_default, wire_names
+from uapfp_dist.tasks.method_configs import FingerprintConfig, SubspaceConfig, UapConfig
+from uapfp_dist.tasks.modification_specs import Change
+
+
+@wire_names("DataSpec", "name digest seed train_share outside_shares n_classes victim_set")
+@dataclass(frozen=True)
+class DataSpec:
+    """Which images, cut how. `digest` is that of pixels and labels: other data can never be mistaken for these."""
+
+    name: str
+    digest: str
+    seed: int
+    """Seed of the splits."""
+    train_share: float
+    """Share of all images that is D, for data without an official test set."""
+    outside_shares: tuple[float, float, float]
+    """How the images outside D are shared between PROBE, ATTACK and EVAL."""
+    n_classes: int | None = omit_default(None)
+    """Only the first so many classes; None: all."""
+    victim_set: str | None = omit_default(None)
+    """Digest of the images that an owner says she trained on, as an artifact of kind `index`; None: half of D."""
+
+
+@wire_names("Recipe", "optimizer batch_size samples_seen augment")
+@dataclass(frozen=True)
+class Recipe:
+    """How a net is trained (Table 1: optimizer and batch size)."""
+
+    optimizer: str
+    batch_size: int
+    samples_seen: int
+    """Images shown in all, repetitions counted: the same for piracy and homologous models."""
+    augment: bool = omit_default(False)
+    """Shift by up to an eighth of the side and mirror, on the device; not for digits, which have a handedness."""
+
+
+@wire_names("Trained", "on overlap")
+@dataclass(frozen=True)
+class Trained:
+    """Trained on true labels, on exactly D_v or on a D_homo of the same size."""
+
+    on: Literal["victim_set", "homologous_set"]
+    overlap: float | None = None
+    """Share of D_homo that comes from D_v; None: whatever a uniform draw from D gives (about one half)."""
+
+
+@wire_names("Extracted", "victim attack labels budget rounds natural_share overlap")
+@dataclass(frozen=True)
+class Extracted:
+    """Trained on the answers of a victim (Definition 2 of the paper)."""
+
+    victim: ModelSpec
+    attack: str
+    labels: Labels
+    budget: int
+    """Images that may be sent to the victim."""
+    rounds: int
+    """Rounds of synthetic queries after the natural ones."""
+    natural_share: float
+    """Share of the budget spent on natural images at the start."""
+    overlap: float = omit_default(0.0)
+    """Share of the natural queries that are images of D_v itself."""
+
+
+@wire_names("Modified", "of change")
+@dataclass(frozen=True)
+class Modified:
+    """Another model, changed after the fact to shake the fingerprint off (paper Section 5.4). Changes compose."""
+
+    of: ModelSpec
+    change: Change
+
+
+@wire_names("Checkpoint", "trajectory recovery")
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model as it stood in the middle of its extraction."""
+
+    trajectory: TrajectorySpec
+    recovery: float
+    """The first moment at which it had this share of the victim's accuracy."""
+
+
+@wire_names("Imported", "weights mean std")
+@dataclass(frozen=True)
+class Imported:
+    """Brought by its owner, weights and all; its artifact is put into the store before anything else is done."""
+
+    weights: str
+    """SHA-256 of the file of the weights."""
+    mean: tuple[float, ...] | None = None
+    """Subtracted from each channel of an image in [0, 1]; None: what the weights hold, else 0."""
+    std: tuple[float, ...] | None = None
+    """What each channel is then divided by; None: what the weights hold, else 1."""
+
+
+@wire_names("Gate", "reference margin attempts")
+@dataclass(frozen=True)
+class Gate:
+    """The least accuracy at which a model enters the zoo: that of `reference` minus `margin` (protocol 3.4)."""
+
+    reference: ModelSpec
+    margin: float
+    attempts: int
+    """How many seeds are tried before the model is reported as failed."""
+
+
+@wire_names("model", "data architecture width recipe origin seed gate")
+@dataclass(frozen=True)
+class ModelSpec(Spec):
+    """One net of the zoo."""
+
+    data: DataSpec
+    architecture: str
+    """A known name, or `package.module:factory` for a net from its owner's own code."""
+    width: int
+    recipe: Recipe
+    origin: Trained | Extracted | Modified | Checkpoint | Imported
+    seed: int
+    gate: Gate | None = None
+
+    @property
+    def needs(self) -> tuple[Spec, ...]:
+        """What it is made from and the model whose accuracy gates it."""
+        found: list[Spec] = []
+        if isinstance(self.origin, Extracted):
+            found.append(self.origin.victim)
+        elif isinstance(self.origin, Modified):
+            found.append(self.origin.of)
+        elif isinstance(self.origin, Checkpoint):
+            found.append(self.origin.trajectory)
+        if self.gate is not None and self.gate.reference not in found:
+            found.append(self.gate.reference)
+        return tuple(found)
+
+    @property
+    def stage(self) -> str:  # type: ignore[override]
+        """Modifications are counted apart: they take seconds where training takes minutes."""
+        return "modifications" if isinstance(self.origin, Modified) else "zoo"
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """Modifications since it was trained or extracted, the first one first."""
+        return (*self.origin.of.changes, self.origin.change) if isinstance(self.origin, Modified) else ()
+
+    @property
+    def root(self) -> ModelSpec:
+        """The model that was trained or extracted before any modification."""
+        return self.origin.of.root if isinstance(self.origin, Modified) else self
+
+    @property
+    def extraction(self) -> Extracted | None:
+        """How it was stolen, modified afterwards or not; None if it was not."""
+        origin = self.root.origin
+        if isinstance(origin, Checkpoint):
+            origin = origin.trajectory.model.origin
+        return origin if isinstance(origin, Extracted) else None
+
+
+@wire_names("trajectory", "model recoveries watched")
+@dataclass(frozen=True)
+class TrajectorySpec(Spec):
+    """One extraction, with a checkpoint at the first moment of every recovery rate (paper Fig. 6 right)."""
+
+    stage: ClassVar[str] = "zoo"
+    model: ModelSpec
+    """The extraction, origin `Extracted`."""
+    recoveries: tuple[float, ...]
+    """Ascending."""
+    watched: Literal["drawn"] = "drawn"
+    """Images of EVAL on which the rate is watched: drawn from all of them."""
+
+    @property
+    def needs(self) -> tuple[Spec, ...]:
+        """The victim."""
+        return self.model.needs
+
+
+@wire_names("subspace", "model config seed")
+@dataclass(frozen=True)
+class SubspaceSpec(Spec):
+    """The matrix of UAPs of one model."""
+
+    stage: ClassVar[str] = "subspace"
+    model: ModelSpec
+    config: SubspaceConfig
+    seed: int
+
+    @property
+    def needs(self) -> tuple[Spec, ...]:
+        """The model."""
+        return (self.model,)
+
+
+@wire_names("probe", "victim uap fingerprint seed")
+@dataclass(frozen=True)
+class ProbeSpec(Spec):
+    """All that is sent to a model: points, perturbations and natural errors of one victim."""
+
+    stage: ClassVar[str] = "probe"
+    version: ClassVar[int] = 2
+    victim: ModelSpec
+    uap: UapConfig
+    fingerprint: FingerprintConfig
+    seed: int
+
+    @property
+    def needs(self) -> tuple[Spec, ...]:
+        """The victim."""
+        return (self.victim,)
+
+
+@wire_names("answers", "model probe part")
+@dataclass(frozen=True)
+class AnswerSpec(Spec):
+    """What one model answers to one probe."""
+
+    stage: ClassVar[str] = "answers"
+    model: ModelSpec
+    probe: ProbeSpec
+    part: Literal["all", "test"] = "all"
+    """all: every view, as encoders learn from; test: the views that a suspect is judged by."""
+
+    @property
+    def needs(self) -> tuple[Spec, ...]:
+        """The model and the probe."""
+        return (self.model, self.probe)

@@ -1,0 +1,1 @@
+"""Results shown in a tracker. Only `mlflow_tracker` imports MLflow."""

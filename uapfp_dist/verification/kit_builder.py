@@ -1,0 +1,223 @@
+"""Build a kit from stored models, probe and responses."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from uapfp_dist.data import Dataset
+from uapfp_dist.errors import UserError
+from uapfp_dist.execution.probe_artifacts import read_answers, read_probe
+from uapfp_dist.fingerprints.blocks import CLEAN, NATURAL
+from uapfp_dist.fingerprints.probe_data import Probe
+from uapfp_dist.fingerprints.querying import n_images
+from uapfp_dist.fingerprints.response_matrix import Panel
+from uapfp_dist.response_format import Format
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.members import Member
+from uapfp_dist.tasks.specs import Imported
+from uapfp_dist.verification.enroll_config import configuration
+from uapfp_dist.verification.kit import Kit
+from uapfp_dist.verification.kit_images import _Images
+from uapfp_dist.verification.kit_io import with_digest
+from uapfp_dist.verification.learning import PIRACY, Learnt, Trainers, learn_errors, learn_uap
+from uapfp_dist.verification.power import measured
+from uapfp_dist.verification.reference_models import Enrollment, Supporter
+from uapfp_dist.verification.scoring import encoder_of, score
+from uapfp_dist.verification.verdict import GROUPS, METHODS
+
+
+def make_kit(plan: Enrollment, dataset: Dataset, store: Store, failures: Sequence[str] = ()) -> Kit:
+    """The kit of a plan whose artifacts lie in the store. The same artifacts give the same kit, bit for bit.
+
+    Raises:
+        UserError: too few models.
+    """
+    made = [s for s in plan.supporters if store.intact("answers", plan.answer(s).id)]
+    if not store.intact("answers", plan.victim_answer.id):
+        raise UserError(f"enroll: expected a victim and its probe, they could not be made ({_causes(failures)})")
+    rows = _in_parts(plan, made, failures)
+    probe = read_probe(store.get("probe", plan.probe.id))
+    members = [Member("victim", plan.victim), *(row.supporter.member for row in rows)]
+    specs = [plan.victim_answer, *(plan.answer(row.supporter) for row in rows)]
+    answers = [read_answers(store.get("answers", spec.id)) for spec in specs]
+    panel = Panel.of(members, answers, probe, plan.probe, plan.wanted.formats)
+    images, kit = _scorers(plan, panel, probe, rows)
+    info = kit.info | {
+        "alpha": plan.wanted.alpha,
+        "max_suspects": plan.wanted.max_suspects,
+        "models": [row.to_json() for row in rows if row.part != "training"],
+        "training": dict(Counter(row.supporter.group for row in rows if row.part == "training")),
+        "uap": probe.info["uaps"],
+        "data": {"name": dataset.name, "digest": dataset.digest, "note": dataset.note},
+        "victim": _about_victim(plan, store),
+        "costs": _costs(plan, store, len(failures)),
+        "configuration": configuration(plan.config, plan.wanted),
+        "seed": plan.seed,
+        "enrollment": plan.id,
+        "torch": torch.__version__,
+        "limits": _limits(plan, kit),
+    }
+    kit = _with_models(dataclasses.replace(kit, info=info, class_names=dataset.class_names), images, panel, rows)
+    return with_digest(dataclasses.replace(kit, info=info | _measured(kit)))
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A model beside the victim, and what it is for."""
+
+    supporter: Supporter
+    part: str
+    """`training`, `calibration` or `test`."""
+
+    def to_json(self) -> dict[str, str]:
+        """What the kit says of it."""
+        attack, labels = self.supporter.way
+        spec = self.supporter.member.spec
+        about = {"architecture": spec.architecture, "optimizer": spec.recipe.optimizer, "model": spec.id}
+        return {"group": self.supporter.group, "part": self.part, "attack": attack, "labels": labels, **about}
+
+
+def _in_parts(plan: Enrollment, made: Sequence[Supporter], failures: Sequence[str]) -> list[_Row]:
+    """Of each group's models held out, the first so many calibrate and the others test; stolen ones only test."""
+    found, seen = [], Counter[str]()
+    for supporter in made:
+        part = "training"
+        if supporter.part == "held_out":
+            seen[supporter.group] += 1
+            spare = supporter.group == PIRACY or seen[supporter.group] > plan.wanted.n_calibrate
+            part = "test" if spare else "calibration"
+        found.append(_Row(supporter, part))
+    for group in plan.wanted.groups:
+        if seen[group] < plan.wanted.n_calibrate:
+            raise UserError(
+                f"enroll: expected {plan.wanted.n_calibrate} {group} models to calibrate with, {seen[group]} could be "
+                f"made ({_causes(failures)}); raise --n-test, which holds the spare ones, or a margin of the gate"
+            )
+    for group in (PIRACY, *plan.wanted.groups):
+        if sum(row.supporter.group == group and row.part == "training" for row in found) < 2:
+            raise UserError(
+                f"enroll: expected two {group} models to learn from, too few were made ({_causes(failures)})"
+            )
+    return found
+
+
+def _causes(failures: Sequence[str]) -> str:
+    return "; ".join(dict.fromkeys(failures))[:300] or "no cause is known"
+
+
+def _scorers(plan: Enrollment, panel: Panel, probe: Probe, rows: Sequence[_Row]) -> tuple[_Images, Kit]:
+    """A kit with images, victim and scorers; its `info` tells how those came about. No other models yet."""
+    training: dict[str, list[int]] = {}
+    for i, row in enumerate(rows, start=1):
+        if row.part == "training":
+            training.setdefault(row.supporter.group, []).append(i)
+    trainers = Trainers(training)
+    by_errors, weights = learn_errors(panel, trainers, plan.wanted.n_errors)
+    formats: tuple[Format, ...] = plan.wanted.formats
+    uap = {fmt: learn_uap(panel, trainers, fmt, plan.config.encoder, plan.probe.id) for fmt in formats}
+    blocks = sorted({learnt.way for learnt, _ in uap.values()})
+    asked = {name: torch.arange(n_images(probe, name, "test")) for name in (CLEAN, *blocks)}
+    images = _Images.of(probe, asked | {NATURAL: weights.index})
+    n = panel.n_test_views
+
+    def views(block: str) -> Tensor:
+        return torch.stack([images.places[CLEAN][panel.views[:n]], images.places[block][panel.gather[block][:n]]])
+
+    victim = images.gather(panel.answers[0])
+    return images, Kit(
+        digest="",
+        images=images.images,
+        n_classes=victim.shape[1],
+        class_names=(),
+        victim_labels=victim.argmax(1),
+        clean=images.places[CLEAN].unique(),
+        info={
+            "decided_by": {fmt: _decided(learnt, by_errors) for fmt, (learnt, _) in uap.items()},
+            "natural_errors": int((weights.index < probe.info["natural_errors"]).sum()),
+        },
+        victim=victim,
+        natural=images.places[NATURAL],
+        gain=weights.gain,
+        loss=weights.loss,
+        agrees=torch.zeros(0, len(weights.index), dtype=torch.bool),
+        views={fmt: views(learnt.way) for fmt, (learnt, _) in uap.items()},
+        encoders={fmt: encoder_of(stack) for fmt, (_, stack) in uap.items()},
+    )
+
+
+def _decided(uap: Learnt, errors: Learnt) -> dict[str, Any]:
+    """The method that tells training models apart better when they are left out; the uap where they tie."""
+    found = {"uap": uap, "weighted_errors": errors}
+    shares = ", ".join(f"{name} ({_in_words(learnt)}) {learnt.separation.caught:.0%}" for name, learnt in found.items())
+    return {
+        "method": max(found, key=lambda name: found[name].separation),
+        "why": "of the stolen training models, each left out when it was judged, it put more above every innocent one "
+        f"({shares}; where they tie, the larger AUC, then the wider gap)",
+        "training": {name: dataclasses.asdict(learnt.separation) for name, learnt in found.items()},
+        "ways": {name: learnt.way for name, learnt in found.items()},
+    }
+
+
+def _in_words(learnt: Learnt) -> str:
+    """What cross-validation chose inside a method."""
+    name, _, fraction = learnt.way.partition("@")
+    return f"perturbations of {fraction} times the paper's norm" if fraction else f"weighed by {name.replace('_', ' ')}"
+
+
+def _with_models(kit: Kit, images: _Images, panel: Panel, rows: Sequence[_Row]) -> Kit:
+    """The kit with the scores of all models that do not train, by the very arithmetic that suspects meet."""
+    held_out = [images.gather(panel.answers[i]) for i, row in enumerate(rows, start=1) if row.part != "training"]
+    scored = {fmt: [score(kit, fmt, probabilities) for probabilities in held_out] for fmt in kit.views}
+    return dataclasses.replace(
+        kit,
+        agrees=torch.stack([one.agrees for one in scored["hard"]]),
+        similarity={fmt: torch.stack([one.similarity for one in found]) for fmt, found in scored.items()},
+    )
+
+
+def _measured(kit: Kit) -> dict[str, Any]:
+    """Power and false accusations on models that neither trained nor calibrated, and the queries it takes."""
+    by_format = measured(kit)
+    found: dict[str, Any] = {
+        what: {fmt: {method: found[method][what] for method in METHODS} for fmt, found in by_format.items()}
+        for what in ("power", "false_accusations")
+    }
+    return found | {"queries": {fmt: found["queries"] for fmt, found in by_format.items()}}
+
+
+def _about_victim(plan: Enrollment, store: Store) -> dict[str, Any]:
+    """What her card says that a kit may tell."""
+    card = store.get("model", plan.victim.id).info
+    imported = isinstance(plan.victim.origin, Imported)
+    return {"architecture": plan.victim.architecture, "imported": imported, "accuracy": card["accuracy"]}
+
+
+def _costs(plan: Enrollment, store: Store, n_failed: int) -> dict[str, Any]:
+    """Models and the seconds of training them, wherever and whenever that was."""
+    cards = [store.get("model", spec.id).info for spec in plan.models if store.has("model", spec.id)]
+    return {"models": len(cards), "failed": n_failed, "model_seconds": round(sum(card["seconds"] for card in cards), 1)}
+
+
+def _limits(plan: Enrollment, kit: Kit) -> list[str]:
+    """What the kit does not cover, in plain sentences."""
+    wanted = plan.wanted
+    said = [
+        f"Stolen models were made by {', '.join(wanted.attacks)} with {', '.join(wanted.labels)} labels: "
+        "other attacks, and models changed after the theft, may escape.",
+        f"Architectures seen: {', '.join(sorted({s.member.spec.architecture for s in plan.supporters}))}.",
+    ]
+    if missing := [group for group in GROUPS if group not in wanted.groups]:
+        said.append(f"Innocents left out at enrolment: {', '.join(missing)}.")
+    if isinstance(plan.victim.origin, Imported) and plan.victim.data.victim_set is None:
+        said.append("The owner did not name her training images: half of the data were taken for them.")
+    n, of = kit.info["natural_errors"], len(kit.natural)
+    if n < of:
+        said.append(
+            f"Of the {of} images of weighted_errors {n} are errors of the victim, the others its lowest margins."
+        )
+    return said

@@ -1,0 +1,45 @@
+"""How a suspect is queried."""
+
+import math
+from dataclasses import dataclass
+
+from uapfp_dist.errors import UserError
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How a suspect is asked."""
+
+    max_queries: int | None = None
+    """Images that may be sent in all, tries without an answer and earlier runs counted (default: twice what
+    the kit wants). What is asked is settled by the first run: more, later, allows for more tries at the same."""
+    batch_size: int = 64
+    """Images in one request at most."""
+    concurrency: int = 1
+    """Requests at once."""
+    rate: float | None = None
+    """Images per second at most."""
+    timeout: float = 60.0
+    """Seconds for one request."""
+    total_timeout: float = 3600.0
+    """Seconds for all of them."""
+    tries: int = 8
+    """Failed requests in a row after which it is given up."""
+    seed: int = 0
+    """Of the order in which images are sent."""
+
+
+def check_asking(how: Asking) -> None:
+    """Accept what makes sense.
+
+    Raises:
+        UserError: a number below its least.
+    """
+    for name, least in (("max_queries", 1), ("batch_size", 1), ("concurrency", 1), ("tries", 1)):
+        value = getattr(how, name)
+        if value is not None and value < least:
+            raise UserError(f"{name.replace('_', '-')}: expected at least {least}, got {value}")
+    for name in ("rate", "timeout", "total_timeout"):
+        value = getattr(how, name)
+        if value is not None and not 0 < value < math.inf:
+            raise UserError(f"{name.replace('_', '-')}: expected a finite number above 0, got {value:g}")

@@ -1,0 +1,92 @@
+"""Figures of a verdict."""
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from uapfp_dist.errors import printable
+from uapfp_dist.reporting.figures.marks import named_rows, reference, strip
+from uapfp_dist.reporting.figures.pictures import captioned_images, perturbed_images
+from uapfp_dist.reporting.figures.style import PAGE, canvas, describe, nothing, plain
+from uapfp_dist.reporting.number_format import number
+from uapfp_dist.verification.kit import Kit
+from uapfp_dist.verification.replay import Case
+
+N_PICTURES = 6
+"""Images shown with their perturbation."""
+
+
+ROLES = {"homologous": "calibration", "same_data": "same_data", "other_victim": "other_victim", "piracy": "piracy"}
+"""A kit's groups to the roles that figures have colours for."""
+
+
+GROUP_WORDS = {
+    "homologous": "honest models, other data",
+    "same_data": "honest models, the victim's own data",
+    "other_victim": "models stolen from others",
+    "piracy": "models stolen from this victim",
+}
+
+
+SCORE_WORDS = {
+    "uap": "similarity to the victim (mean cosine)",
+    "weighted_errors": "evidence from the victim's errors (log odds)",
+}
+
+
+def placed(case: Case) -> Figure:
+    """The suspect's score among those of the calibration models and of held-out stolen ones."""
+    v = case.verdict
+    own = v.similarity if v.decided_by == "uap" else v.weighted_errors
+    groups = [group for group in ROLES if v.scores.get(group)]
+    figure, (axis,) = canvas(PAGE, 1.1 + 0.5 * max(len(groups), 1))
+    for y, group in enumerate(groups):
+        strip(axis, v.scores[group], y, ROLES[group])
+    if not groups:
+        nothing(axis)
+    if np.isfinite(own):
+        reference(axis, own, f"{plain(printable(v.name))[:40]}: {number(own)}", vertical=True)
+    named_rows(axis, [GROUP_WORDS[group] for group in groups])
+    describe(axis, SCORE_WORDS.get(v.decided_by, v.decided_by))
+    return figure
+
+
+def moved(kit: Kit, case: Case) -> Figure | None:
+    """Some images with their perturbation, those whose answer moved the most; None where none was asked."""
+    views = kit.views[case.verdict.format]
+    clean, perturbed = views[0].flatten(), views[1].flatten()
+    answers = case.probabilities
+    known = answers[clean].isfinite().all(1) & answers[perturbed].isfinite().all(1)
+    clean, perturbed = clean[known], perturbed[known]
+    if not len(clean):
+        return None
+    change = (answers[perturbed] - answers[clean]).abs().sum(1)
+    chosen: list[int] = []
+    for i in change.argsort(descending=True, stable=True).tolist():
+        if clean[i] not in clean[chosen]:
+            chosen.append(i)
+        if len(chosen) == N_PICTURES:
+            break
+    before, after = kit.images[clean[chosen]] / 255, kit.images[perturbed[chosen]] / 255
+    captions = [_told(kit, answers[clean[i]], answers[perturbed[i]]) for i in chosen]
+    # What was added to the first one; each view may have its own perturbation, and clipping takes its share.
+    return perturbed_images((after - before)[0].numpy(), before.numpy(), after.numpy(), captions)
+
+
+def errors_shown(kit: Kit, case: Case) -> Figure | None:
+    """The victim's errors whose repetition weighs most; None where none was asked."""
+    answers = case.probabilities[kit.natural]
+    known = answers.isfinite().all(1).nonzero()[:, 0]
+    if not len(known):
+        return None
+    chosen = known[kit.gain[known].argsort(descending=True, stable=True)][:N_PICTURES]
+    at = kit.natural[chosen]
+    pairs = zip(kit.victim_labels[at].tolist(), answers[chosen].argmax(1).tolist(), strict=True)
+    names = [name.replace(":", " ")[:11] for name in kit.class_names]
+    captions = [f"victim {names[victim]}: suspect {names[suspect]}" for victim, suspect in pairs]
+    return captioned_images((kit.images[at] / 255).numpy(), captions)
+
+
+def _told(kit: Kit, before: torch.Tensor, after: torch.Tensor) -> str:
+    words = [f"{kit.class_names[int(p.argmax())][:10]} {float(p.max()):.2f}" for p in (before, after)]
+    return f"{words[0]} to: {words[1]}"
