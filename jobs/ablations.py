@@ -18,7 +18,7 @@ import tyro
 
 from uapfp_dist.command import main
 from uapfp_dist.config.presets import preset, preset_named
-from uapfp_dist.config.runtime import Surroundings
+from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config
 from uapfp_dist.launch.ablation import run_grid
 
@@ -33,7 +33,7 @@ class Ablations:
     """Its seed."""
     grid: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """An axis, name=value,value; once per axis. None: n_points by top_k."""
-    surroundings: Annotated[Surroundings, tyro.conf.arg(name="")] = field(default_factory=Surroundings)
+    surroundings: Annotated[RuntimeConfig, tyro.conf.arg(name="")] = field(default_factory=RuntimeConfig)
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
 
 

@@ -36,17 +36,17 @@ from torch import Tensor
 
 from uapfp_dist.command import main
 from uapfp_dist.config.presets import preset
-from uapfp_dist.config.runtime import Surroundings
+from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config, VerdictConfig, ZooConfig
 from uapfp_dist.data import load, make_splits
 from uapfp_dist.errors import UserError
 from uapfp_dist.fingerprints.fingerprint import fingerprints
 from uapfp_dist.fingerprints.probe import in_turn
 from uapfp_dist.fingerprints.probe_data import Probe
-from uapfp_dist.fingerprints.querying import answer
+from uapfp_dist.fingerprints.querying import query_model
 from uapfp_dist.fingerprints.selection import centre_points, neighbour_views, unique_points
 from uapfp_dist.launch.evaluation import run
-from uapfp_dist.launch.workers import settle_token
+from uapfp_dist.launch.workers import default_auth_mode
 from uapfp_dist.models import Net, build
 from uapfp_dist.models.blackbox import ask, layer
 from uapfp_dist.models.training import fit
@@ -108,7 +108,7 @@ class Stopwatch:
 
 
 @dataclass(frozen=True)
-class Bench:
+class TrainedVictim:
     """A trained victim, its training images and images it has never seen."""
 
     name: str
@@ -117,7 +117,7 @@ class Bench:
     held_out: Tensor
 
 
-def prepare(name: str, data_root: Path | None, width: int, samples_seen: int) -> Bench:
+def prepare(name: str, data_root: Path | None, width: int, samples_seen: int) -> TrainedVictim:
     """Train architecture A on D_v of data set `name`."""
     dataset = load(name, data_root)
     data = preset("digits").data
@@ -126,31 +126,31 @@ def prepare(name: str, data_root: Path | None, width: int, samples_seen: int) ->
     net = build("A", dataset.shape, dataset.n_classes, width, 0, CPU)
     net.normalise_by(own)
     fit(net, own, dataset.labels[splits.d_v], Recipe("adam", 128, samples_seen), torch_rng("order"))
-    return Bench(name, net, own, held_out)
+    return TrainedVictim(name, net, own, held_out)
 
 
-def one_by_one(bench: Bench, images: Tensor, xi: float, order: int) -> Iterator[Point]:
+def one_by_one(trained: TrainedVictim, images: Tensor, xi: float, order: int) -> Iterator[Point]:
     """Moosavi-Dezfooli's loop: DeepFool on every image that v does not fool yet, added to v, projected."""
     rng, watch = torch_rng("loop", order), Stopwatch()
     with watch:
-        labels = layer(bench.net, images, "forward").argmax(1)
+        labels = layer(trained.net, images, "forward").argmax(1)
         v = torch.zeros_like(images[:1])
     for _ in range(LOOP_PASSES):
         for n, i in enumerate(torch.randperm(len(images), generator=rng).tolist(), start=1):
             with watch:
-                found = deepfool(bench.net, images[i : i + 1] + v, labels[i : i + 1], max_steps=DEEPFOOL_STEPS)
+                found = deepfool(trained.net, images[i : i + 1] + v, labels[i : i + 1], max_steps=DEEPFOOL_STEPS)
                 v = project(v + found.delta, xi)
             if n % CHECK_EVERY == 0:
-                yield Point(watch.seconds, fooling_rate(bench.net, bench.held_out, v, clip=False))
+                yield Point(watch.seconds, fooling_rate(trained.net, trained.held_out, v, clip=False))
 
 
-def over_the_set(bench: Bench, images: Tensor, xi: float, order: int) -> Iterator[Point]:
+def over_the_set(trained: TrainedVictim, images: Tensor, xi: float, order: int) -> Iterator[Point]:
     """`uap_sgd` for ever more passes, each from zero: its step lengths follow from the number of passes."""
     for passes in SGD_PASSES:
         watch = Stopwatch()
         with watch:
-            v = uap_sgd(bench.net, images, xi, passes, torch_rng("sgd", order))
-        yield Point(watch.seconds, fooling_rate(bench.net, bench.held_out, v, clip=False))
+            v = uap_sgd(trained.net, images, xi, passes, torch_rng("sgd", order))
+        yield Point(watch.seconds, fooling_rate(trained.net, trained.held_out, v, clip=False))
 
 
 def seconds_to(level: float, trace: list[Point]) -> float:
@@ -158,30 +158,30 @@ def seconds_to(level: float, trace: list[Point]) -> float:
     return min(point.seconds for point in trace if point.fooling >= level)
 
 
-def uap_ratio(bench: Bench) -> dict[str, Any]:
+def uap_ratio(trained: TrainedVictim) -> dict[str, Any]:
     """Both algorithms at the radius that the product would choose."""
     config = UapConfig()
-    images = bench.own[torch.randperm(len(bench.own), generator=torch_rng("images"))[:UAP_IMAGES]]
-    norm = float(bench.own.flatten(1).norm(dim=1).mean())
+    images = trained.own[torch.randperm(len(trained.own), generator=torch_rng("images"))[:UAP_IMAGES]]
+    norm = float(trained.own.flatten(1).norm(dim=1).mean())
     grid = [share * norm for share in config.xi_grid]
     found = search_xi(
-        bench.net, images, bench.held_out, grid, config.target_fooling, "sgd", config.passes, torch_rng("xi")
+        trained.net, images, trained.held_out, grid, config.target_fooling, "sgd", config.passes, torch_rng("xi")
     )
-    races = [race(bench, images, found.xi, order) for order in range(ORDERS)]
+    races = [race(trained, images, found.xi, order) for order in range(ORDERS)]
     seconds = {way: sum(one["seconds"][way] for one in races) for way in WAYS}
     ratio = seconds["one_by_one"] / seconds["sgd"]
     level = sum(one["fooling"] for one in races) / ORDERS
     print(
-        f"uap, {bench.name}, {len(images)} images, xi {found.xi:.2f}, {ORDERS} orders of them: both reach fooling "
+        f"uap, {trained.name}, {len(images)} images, xi {found.xi:.2f}, {ORDERS} orders of them: both reach fooling "
         f"{level:.2f} on average; sgd {seconds['sgd']:.2f} s in all, one by one {seconds['one_by_one']:.2f} s: "
         f"ratio {ratio:.1f}"
     )
     return {"xi": found.xi, "fooling": level, "seconds": seconds, "ratio": ratio, "races": races}
 
 
-def race(bench: Bench, images: Tensor, xi: float, order: int) -> dict[str, Any]:
+def race(trained: TrainedVictim, images: Tensor, xi: float, order: int) -> dict[str, Any]:
     """Both algorithms on one order of the images, to the highest fooling rate that both reach."""
-    traces = {way: list(algorithm(bench, images, xi, order)) for way, algorithm in WAYS.items()}
+    traces = {way: list(algorithm(trained, images, xi, order)) for way, algorithm in WAYS.items()}
     best = {way: max(point.fooling for point in trace) for way, trace in traces.items()}
     level = min(best.values())
     return {
@@ -192,21 +192,21 @@ def race(bench: Bench, images: Tensor, xi: float, order: int) -> dict[str, Any]:
     }
 
 
-WAYS: dict[str, Callable[[Bench, Tensor, float, int], Iterator[Point]]] = {
+WAYS: dict[str, Callable[[TrainedVictim, Tensor, float, int], Iterator[Point]]] = {
     "sgd": over_the_set,
     "one_by_one": one_by_one,
 }
 
 
-def probe_of(bench: Bench) -> Probe:
+def probe_of(trained: TrainedVictim) -> Probe:
     """200 views of 100 points of D_v with one universal perturbation."""
-    centres = centre_points(layer(bench.net, bench.own, "features"), N_POINTS, 0)
-    views = neighbour_views(layer(bench.net, bench.own, "forward"), centres, N_VIEWS, torch_rng("views"))
+    centres = centre_points(layer(trained.net, trained.own, "features"), N_POINTS, 0)
+    views = neighbour_views(layer(trained.net, trained.own, "forward"), centres, N_VIEWS, torch_rng("views"))
     index, views = unique_points(views)
-    v = uap_sgd(bench.net, bench.own[:UAP_IMAGES], 1.0, 2, torch_rng("sgd"))
-    nothing = bench.own[:1]
+    v = uap_sgd(trained.net, trained.own[:UAP_IMAGES], 1.0, 2, torch_rng("sgd"))
+    nothing = trained.own[:1]
     return Probe(
-        bench.own[index],
+        trained.own[index],
         views,
         {"uap": in_turn(v, views)},
         nothing,
@@ -215,41 +215,41 @@ def probe_of(bench: Bench) -> Probe:
     )
 
 
-def gathered(bench: Bench, probe: Probe) -> tuple[Tensor, int]:
+def gathered(trained: TrainedVictim, probe: Probe) -> tuple[Tensor, int]:
     """Fingerprints (V, D) from the answers to unique images, and how many those are."""
-    answers = answer(bench.net, probe, CPU)
+    answers = query_model(trained.net, probe, CPU)
     prints = fingerprints(answers, probe.views, probe.blocks["uap"].gather, "uap", "prob")
     return prints, sum(len(block) for block in answers.blocks.values())
 
 
-def view_by_view(bench: Bench, probe: Probe) -> tuple[Tensor, int]:
+def view_by_view(trained: TrainedVictim, probe: Probe) -> tuple[Tensor, int]:
     """The same fingerprints, every view asked anew."""
     v = probe.blocks["uap"].perturbations
     prints = []
     for view in probe.views:
         clean = probe.points[view]
-        pair = [ask(bench.net, images) for images in (clean, (clean + v).clamp(0.0, 1.0))]
+        pair = [ask(trained.net, images) for images in (clean, (clean + v).clamp(0.0, 1.0))]
         prints.append(torch.stack(pair, dim=1).flatten())
     return torch.stack(prints), 2 * probe.views.numel()
 
 
-def answers_ratio(bench: Bench) -> dict[str, Any]:
+def answers_ratio(trained: TrainedVictim) -> dict[str, Any]:
     """Both ways to the same fingerprints."""
-    probe = probe_of(bench)
-    ways: dict[str, Callable[[Bench, Probe], tuple[Tensor, int]]] = {
+    probe = probe_of(trained)
+    ways: dict[str, Callable[[TrainedVictim, Probe], tuple[Tensor, int]]] = {
         "gathered": gathered,
         "view_by_view": view_by_view,
     }
     prints, images, seconds = {}, {}, {}
     for name, way in ways.items():
-        way(bench, probe)  # the first call pays for allocations
+        way(trained, probe)  # the first call pays for allocations
         with Stopwatch() as watch:
-            prints[name], images[name] = way(bench, probe)
+            prints[name], images[name] = way(trained, probe)
         seconds[name] = watch.seconds
     torch.testing.assert_close(prints["gathered"], prints["view_by_view"], rtol=1e-3, atol=1e-4)
     ratio = seconds["view_by_view"] / seconds["gathered"]
     print(
-        f"answers, {bench.name}, {N_VIEWS} views x {N_POINTS} points over {len(bench.own)} images: equal fingerprints; "
+        f"answers, {trained.name}, {N_VIEWS} views x {N_POINTS} points over {len(trained.own)} images: equal fingerprints; "
         f"{images['view_by_view']} images in {seconds['view_by_view']:.2f} s view by view, "
         f"{images['gathered']} in {seconds['gathered']:.3f} s gathered: ratio {ratio:.1f}"
     )
@@ -278,13 +278,13 @@ def workers_busy(workers: int | None) -> dict[str, Any]:
     """Run a small evaluation in a folder that is deleted afterwards, MLflow's files with it."""
     os.environ.pop("MLFLOW_TRACKING_URI", None)  # nobody's server should keep a benchmark
     with tempfile.TemporaryDirectory() as folder:
-        body = run(small_evaluation(), "benchmark", 0, Surroundings(storage=folder, workers=workers))
+        body = run(small_evaluation(), "benchmark", 0, RuntimeConfig(storage=folder, workers=workers))
     busy = body["workers_busy"]
     print(f"workers, {body['models']['trained']} models trained: workers_busy {busy:.2f}")
     return {key: body[key] for key in ("workers_busy", "models", "stage_seconds", "wall_seconds")}
 
 
-def victims(chosen: Benchmark) -> list[Bench]:
+def victims(chosen: Benchmark) -> list[TrainedVictim]:
     """Digits, and Fashion-MNIST where its folder is given."""
     benches = [prepare("digits", None, width=8, samples_seen=20_000)]
     if chosen.data_root is not None and {"uap", "peers"} & set(chosen.parts):
@@ -292,17 +292,17 @@ def victims(chosen: Benchmark) -> list[Bench]:
     return benches
 
 
-def against_peers(bench: Bench) -> dict[str, Any] | None:
+def against_peers(trained: TrainedVictim) -> dict[str, Any] | None:
     """None where a library is missing."""
     if missing := peers.missing():
         print(f"peers, skipped: {', '.join(missing)} not installed; pip install 'uapfp_dist[peers]'")
         return None
-    return peers.compare(bench.name, bench.net, bench.own, bench.held_out)
+    return peers.compare(trained.name, trained.net, trained.own, trained.held_out)
 
 
 def on_cluster(parts: tuple[Part, ...]) -> dict[str, Any]:
     """The parts that are about Ray."""
-    settle_token(None)
+    default_auth_mode(None)
     import benchmark_cluster  # Ray takes seconds to import
 
     found: dict[str, Any] = {}
@@ -318,9 +318,9 @@ def measure(chosen: Benchmark) -> dict[str, Any]:
     found: dict[str, Any] = {}
     benches = victims(chosen) if {"uap", "answers", "peers"} & set(chosen.parts) else []
     if "uap" in chosen.parts:
-        found["uap"] = {bench.name: uap_ratio(bench) for bench in benches}
+        found["uap"] = {trained.name: uap_ratio(trained) for trained in benches}
     if "answers" in chosen.parts:
-        found["answers"] = {bench.name: answers_ratio(bench) for bench in benches}
+        found["answers"] = {trained.name: answers_ratio(trained) for trained in benches}
     if "workers" in chosen.parts:
         found["workers"] = workers_busy(chosen.workers)
     if {"noop", "scaling"} & set(chosen.parts):

@@ -16,18 +16,18 @@ import torch
 from uapfp_dist.cluster.pool import RayPool
 from uapfp_dist.cluster.resources import seconds_for
 from uapfp_dist.cluster.session import session
-from uapfp_dist.cluster.worker import Perform, open_bench
+from uapfp_dist.cluster.worker import Perform, open_context
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import load
 from uapfp_dist.evaluation.plan import make_plan
-from uapfp_dist.execution.context import Workbench
-from uapfp_dist.execution.steps import perform
+from uapfp_dist.execution.context import TaskContext
+from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.progress import Progress
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.executor import Pool, attempt
+from uapfp_dist.tasks.executor import Pool, attempt_task
 from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.outcomes import Done, Outcome
-from uapfp_dist.tasks.scheduler import execute
+from uapfp_dist.tasks.scheduler import run_tasks
 from uapfp_dist.tasks.specs import ModelSpec
 
 NOOPS = 10_000
@@ -40,7 +40,7 @@ def never(spec: Spec) -> bool:
     return False
 
 
-def idle_bench() -> Perform:
+def idle_context() -> Perform:
     """Performs nothing."""
     return lambda spec: None
 
@@ -55,8 +55,8 @@ def noop(config: Config) -> dict[str, Any]:
     first = next(spec for spec in make_plan(config, 0, load("digits", None)).specs if isinstance(spec, ModelSpec))
     specs = [replace(first, seed=seed) for seed in range(NOOPS)]
     with session(None):
-        pool = RayPool(idle_bench, lambda spec: 0.0, lambda spec: 60.0, most=WORKERS)
-        outcomes = execute(specs, pool, never)
+        pool = RayPool(idle_context, lambda spec: 0.0, lambda spec: 60.0, most=WORKERS)
+        outcomes = run_tasks(specs, pool, never)
         next(outcomes)  # the workers stand
         before, wall, cpu = megabytes(), time.perf_counter(), time.process_time()
         done = sum(isinstance(outcome, Done) for outcome in outcomes)
@@ -100,16 +100,16 @@ class BarePool:
         self._pool.shutdown()
 
 
-_bench: list[Workbench] = []
+_bench: list[TaskContext] = []
 
 
 def _begin(storage: str) -> None:
     torch.set_num_threads(1)
-    _bench.append(Workbench(Store(storage), None, torch.device("cpu")))
+    _bench.append(TaskContext(Store(storage), None, torch.device("cpu")))
 
 
 def _do(spec: Spec) -> Outcome:
-    return attempt(spec, partial(perform, _bench[0]), "bare")
+    return attempt_task(spec, partial(perform_task, _bench[0]), "bare")
 
 
 @dataclass(frozen=True)
@@ -125,12 +125,12 @@ class Run:
 def timed(specs: list[ModelSpec], pool: Pool, workers: int) -> Run:
     """Train `specs` when all workers stand; the victim, which all others wait for, is not counted."""
     victim = specs[0]
-    assert all(isinstance(outcome, Done) for outcome in execute([victim], pool, never))
+    assert all(isinstance(outcome, Done) for outcome in run_tasks([victim], pool, never))
     late = time.monotonic() + STAND_SECONDS
     while pool.size < workers and time.monotonic() < late:
         pool.wait(0.1)
     busy, began = 0.0, time.perf_counter()
-    for outcome in execute(specs, pool, lambda spec: spec.id == victim.id):
+    for outcome in run_tasks(specs, pool, lambda spec: spec.id == victim.id):
         assert isinstance(outcome, Done), outcome
         busy += outcome.seconds
     wall = time.perf_counter() - began
@@ -142,7 +142,7 @@ def timed(specs: list[ModelSpec], pool: Pool, workers: int) -> Run:
 def ray_pool(config: Config, storage: str, workers: int) -> Iterator[Pool]:
     """The product's own."""
     plan = make_plan(config, 0, load("digits", None))
-    opening = partial(open_bench, storage, None, Store(storage).leave_mark(), plan.data)
+    opening = partial(open_context, storage, None, Store(storage).write_marker(), plan.data)
     with session(None):
         yield RayPool(opening, lambda spec: 0.0, seconds_for, workers, progress=Progress(workers))
 

@@ -21,27 +21,27 @@ import tyro
 
 from uapfp_dist.command import main
 from uapfp_dist.config.presets import preset_named
-from uapfp_dist.config.runtime import Places, Surroundings, settle
+from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, resolve
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import Dataset, load
 from uapfp_dist.errors import UserError
-from uapfp_dist.execution.context import Workbench
-from uapfp_dist.execution.steps import perform
+from uapfp_dist.execution.context import TaskContext
+from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.launch.environment import environment
-from uapfp_dist.launch.tracker import closing, tracker_at
-from uapfp_dist.launch.workers import ray_pool, settle_token
+from uapfp_dist.launch.tracker import closing_run, open_tracker
+from uapfp_dist.launch.workers import default_auth_mode, ray_pool
 from uapfp_dist.progress import Progress
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.executor import Pool, SerialPool
 from uapfp_dist.tasks.specs import DataSpec
-from uapfp_dist.tracking.live import Live
+from uapfp_dist.tracking.live import LiveTracker
 from uapfp_dist.verification.cost import estimate
 from uapfp_dist.verification.enroll_config import EnrollConfig, enroll_preset
 from uapfp_dist.verification.enrollment import enroll
 from uapfp_dist.verification.kit import Kit
 from uapfp_dist.verification.kit_io import load_kit, save_kit
-from uapfp_dist.verification.owner import Brought, read_index, read_owner, take_in
-from uapfp_dist.verification.reference_models import make_enrollment
+from uapfp_dist.verification.owner import OwnerModel, import_owner_model, read_index, read_owner_model
+from uapfp_dist.verification.reference_models import plan_enrollment
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Enroll:
     """The kit, a new folder."""
     own: Annotated[Own, tyro.conf.arg(name="")] = field(default_factory=Own)
     wanted: Annotated[EnrollConfig, tyro.conf.arg(name="")] = field(default_factory=EnrollConfig)
-    surroundings: Annotated[Surroundings, tyro.conf.arg(name="")] = field(default_factory=Surroundings)
+    surroundings: Annotated[RuntimeConfig, tyro.conf.arg(name="")] = field(default_factory=RuntimeConfig)
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
 
 
@@ -92,20 +92,22 @@ def run(chosen: Enroll) -> Kit:
         UserError: anything wrong with the input.
     """
     torch.set_num_threads(1)
-    places = settle(chosen.surroundings)
+    places = resolve(chosen.surroundings)
     brought, dataset = _read(chosen, places)
-    plan = make_enrollment(chosen.config, chosen.wanted, chosen.seed, dataset, brought.victim if brought else None)
+    plan = plan_enrollment(chosen.config, chosen.wanted, chosen.seed, dataset, brought.victim if brought else None)
     if (chosen.out / "kit.json").is_file() and load_kit(chosen.out).info.get("enrollment") != plan.id:
         raise UserError(f"out: expected a new folder, {chosen.out} holds the kit of another enrolment; choose another")
     store, progress = Store(places.storage), Progress(workers=1)
-    bench = Workbench(store, places.data_root, torch.device("cpu"))
+    context = TaskContext(store, places.data_root, torch.device("cpu"))
     if brought is not None:
-        progress.say(f"your model: accuracy {take_in(brought, bench, plan.victim, dataset):.3f} on images held out")
-    tracker = tracker_at(places)
-    live = Live(tracker)
+        progress.say(
+            f"your model: accuracy {import_owner_model(brought, context, plan.victim, dataset):.3f} on images held out"
+        )
+    tracker = open_tracker(places)
+    live = LiveTracker(tracker)
     around = workers(chosen.surroundings, places, store, plan.victim.data, progress)
-    with closing(live.end), around as (pool, n_workers):
-        progress.say(estimate(plan, bench).told(n_workers))
+    with closing_run(live.end), around as (pool, n_workers):
+        progress.say(estimate(plan, context).summary(n_workers))
         told = (plan.id, {"seed": chosen.seed, **vars(chosen.wanted)}, _tags(chosen))
         live.begin(*told)
         kit = enroll(plan, dataset, store, pool, progress, live)
@@ -120,16 +122,16 @@ def run(chosen: Enroll) -> Kit:
     return kit
 
 
-def _read(chosen: Enroll, places: Places) -> tuple[Brought | None, Dataset]:
+def _read(chosen: Enroll, places: ResolvedPaths) -> tuple[OwnerModel | None, Dataset]:
     """What can be wrong with the input is found before the data are read, or anything is trained."""
     own = chosen.own
     if (own.model is None) != (own.architecture is None):
         raise UserError("model: expected --model FILE and --architecture NAME together, got one of them; give both")
     if own.model is None and (own.mean or own.std or own.trained_on):
         raise UserError("mean, std, trained-on: expected with --model FILE, got no model; give it, or leave them out")
-    read: Callable[..., Brought] | None = None
+    read: Callable[..., OwnerModel] | None = None
     if own.model is not None and own.architecture is not None:
-        read = partial(read_owner, own.model, own.architecture, chosen.config.zoo.width, own.mean, own.std)
+        read = partial(read_owner_model, own.model, own.architecture, chosen.config.zoo.width, own.mean, own.std)
         read()
     if chosen.out.is_symlink() or (chosen.out.exists() and not (chosen.out / "kit.json").is_file()):
         raise UserError(f"out: expected a new folder, {chosen.out} is there already; choose another")
@@ -141,14 +143,14 @@ def _read(chosen: Enroll, places: Places) -> tuple[Brought | None, Dataset]:
 
 @contextmanager
 def workers(
-    s: Surroundings, places: Places, store: Store, data: DataSpec, progress: Progress
+    s: RuntimeConfig, places: ResolvedPaths, store: Store, data: DataSpec, progress: Progress
 ) -> Iterator[tuple[Pool, int]]:
     """This process for `--workers 0`, else Ray; and about how many workers there will be."""
     if s.workers == 0:
-        bench = Workbench(store, places.data_root, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-        yield SerialPool(partial(perform, bench)), 1
+        context = TaskContext(store, places.data_root, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        yield SerialPool(partial(perform_task, context)), 1
         return
-    settle_token(s.address)
+    default_auth_mode(s.address)
     from uapfp_dist.cluster.session import session  # Ray takes seconds to import
 
     with session(s.address) as machine, ray_pool(machine, s, places, store, data, progress) as pool:

@@ -22,11 +22,11 @@ import tyro
 from enroll import Enroll, run  # the job beside this one
 
 from uapfp_dist.command import main
-from uapfp_dist.config.runtime import Surroundings
+from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config
 from uapfp_dist.errors import UserError
 from uapfp_dist.rng import numpy_rng
-from uapfp_dist.verification.enroll_config import EnrollConfig, configuration, enroll_preset, sized
+from uapfp_dist.verification.enroll_config import EnrollConfig, configuration, enroll_preset, with_model_counts
 from uapfp_dist.verification.kit import Kit
 from uapfp_dist.verification.kit_io import load_kit
 from uapfp_dist.verification.power import measured
@@ -51,7 +51,7 @@ class FalseAccusations:
     max_queries: int | None = None
     """Judge by so many images at most; None: by all."""
     wanted: Annotated[EnrollConfig, tyro.conf.arg(name="")] = field(default_factory=lambda: EnrollConfig(n_test=10))
-    surroundings: Annotated[Surroundings, tyro.conf.arg(name="")] = field(default_factory=Surroundings)
+    surroundings: Annotated[RuntimeConfig, tyro.conf.arg(name="")] = field(default_factory=RuntimeConfig)
 
 
 def interval(tables: Sequence[Table], kind: str) -> tuple[int, int, float, float]:
@@ -101,7 +101,7 @@ def check_same(kit: Kit, config: Config, wanted: EnrollConfig, seed: int, out: P
     Raises:
         UserError: it was made with others.
     """
-    asked = _fields(configuration(sized(config, wanted), wanted)) | {"seed": seed}
+    asked = _fields(configuration(with_model_counts(config, wanted), wanted)) | {"seed": seed}
     # A field that came later than the kit stood at its default then.
     found = _fields(configuration(Config(), EnrollConfig())) | _fields(kit.info.get("configuration", {}))
     found["seed"] = kit.info.get("seed")

@@ -15,7 +15,7 @@ import tyro
 
 from uapfp_dist.command import main
 from uapfp_dist.config.presets import preset, preset_named
-from uapfp_dist.config.runtime import Surroundings
+from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config
 from uapfp_dist.launch.ablation import run_grid
 from uapfp_dist.launch.evaluation import run
@@ -32,7 +32,7 @@ class FullEval:
     """Every random choice follows from it."""
     ablations: bool = False
     """Also the grid of Figure 6 left on the answers, n_points by top_k; jobs/ablations.py does any other."""
-    surroundings: Annotated[Surroundings, tyro.conf.arg(name="")] = field(default_factory=Surroundings)
+    surroundings: Annotated[RuntimeConfig, tyro.conf.arg(name="")] = field(default_factory=RuntimeConfig)
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
 
 

@@ -18,7 +18,7 @@ import tyro
 
 from uapfp_dist.command import main
 from uapfp_dist.config.presets import preset
-from uapfp_dist.config.runtime import Surroundings, settle
+from uapfp_dist.config.runtime import RuntimeConfig, resolve
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import load
 from uapfp_dist.errors import UserError
@@ -38,7 +38,7 @@ class OverSeeds:
     """Seeds to run."""
     out: Path = Path("over_seeds")
     """Folder for <preset>-<seed>.json and <preset>.md."""
-    surroundings: Annotated[Surroundings, tyro.conf.arg(name="")] = field(default_factory=Surroundings)
+    surroundings: Annotated[RuntimeConfig, tyro.conf.arg(name="")] = field(default_factory=RuntimeConfig)
 
 
 def mean_and_error(values: Sequence[float | None]) -> tuple[float, float]:
@@ -110,7 +110,7 @@ def job() -> None:
         chosen.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"out: expected a folder that can be made at {chosen.out} ({error.strerror})") from error
-    dataset = load(config.data.name, settle(chosen.surroundings).data_root, config.data.n_classes)
+    dataset = load(config.data.name, resolve(chosen.surroundings).data_root, config.data.n_classes)
     reports = []
     for seed in chosen.seeds:
         path = chosen.out / f"{chosen.preset}-{seed}.json"

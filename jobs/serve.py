@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from uapfp_dist.command import main
-from uapfp_dist.config.runtime import Surroundings, settle
+from uapfp_dist.config.runtime import RuntimeConfig, resolve
 from uapfp_dist.errors import UserError
 from uapfp_dist.models.custom import is_import_path
 from uapfp_dist.storage.store import Store
@@ -127,7 +127,7 @@ def job() -> None:
             f"architecture: the kit names code, {row['architecture']!r:.80}, that would be imported and run; if it is "
             "yours, say so with --architecture"
         )
-    store = Store(settle(Surroundings(storage=chosen.storage, mlflow_uri="none")).storage)
+    store = Store(resolve(RuntimeConfig(storage=chosen.storage, mlflow_uri="none")).storage)
     folder = chosen.folder or Path(tempfile.mkdtemp(prefix="uapfp-served-")) / "it"
     if folder.exists():
         raise UserError(f"folder: expected a new folder, {folder} is there already; choose another")

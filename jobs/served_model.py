@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from uapfp_dist.models import build
 from uapfp_dist.models.blackbox import ask
-from uapfp_dist.models.custom import OwnNet, is_import_path
+from uapfp_dist.models.custom import CustomNet, is_import_path
 
 
 class Served(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc]
@@ -27,7 +27,7 @@ class Served(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc]
         name, shape = self._config["architecture"], tuple(shape)
         own = is_import_path(name)
         self._net = (
-            OwnNet(name, shape, n_classes).eval()
+            CustomNet(name, shape, n_classes).eval()
             if own
             else build(name, shape, n_classes, width, 0, torch.device("cpu"))
         )

@@ -13,9 +13,9 @@ import fsspec
 import tyro
 
 from uapfp_dist.command import main
-from uapfp_dist.config.runtime import Surroundings, settle
+from uapfp_dist.config.runtime import RuntimeConfig, resolve
 from uapfp_dist.errors import UserError
-from uapfp_dist.evaluation.state import in_lines, states
+from uapfp_dist.evaluation.state import evaluation_states, state_lines
 from uapfp_dist.storage.store import Store
 
 
@@ -32,16 +32,16 @@ class Status:
 def job() -> None:
     """Read and print."""
     chosen = tyro.cli(Status, args=sys.argv[1:], description=__doc__)
-    storage = settle(Surroundings(storage=chosen.storage, mlflow_uri="none")).storage
+    storage = resolve(RuntimeConfig(storage=chosen.storage, mlflow_uri="none")).storage
     if not _is_storage(storage):
         raise UserError(f"storage {storage}: expected the artifacts of an evaluation, found none; check --storage")
-    found = states(Store(storage))
+    found = evaluation_states(Store(storage))
     if chosen.json:
         print(json.dumps([asdict(state) for state in found], indent=1))
     elif not found:
         print(f"no evaluation has left its plan in {storage}")
     for state in () if chosen.json else found:
-        print("\n".join(in_lines(state, storage, time.time())))
+        print("\n".join(state_lines(state, storage, time.time())))
 
 
 def _is_storage(storage: str) -> bool:

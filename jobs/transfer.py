@@ -14,26 +14,26 @@ from typing import Annotated
 import torch
 import tyro
 
-from uapfp_dist.central.evaluator import Arbiter
+from uapfp_dist.central.evaluator import Evaluator
 from uapfp_dist.command import main
 from uapfp_dist.config.presets import preset
-from uapfp_dist.config.runtime import Surroundings, settle
+from uapfp_dist.config.runtime import RuntimeConfig, resolve
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import load
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.judging import GROUPS, by_id
 from uapfp_dist.evaluation.plan import Plan, make_plan
-from uapfp_dist.execution.stored import stored_in
+from uapfp_dist.execution.stored import stored_specs
 from uapfp_dist.fingerprints.blocks import PAPER
 from uapfp_dist.fingerprints.methods.base import Candidate
 from uapfp_dist.fingerprints.methods.encoder_method import transfer_scores
-from uapfp_dist.fingerprints.resamples import make_draw
-from uapfp_dist.fingerprints.response_matrix import Panel
+from uapfp_dist.fingerprints.resamples import make_resample
+from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.launch.report_file import check_report, write_report
 from uapfp_dist.reporting.number_format import interval
 from uapfp_dist.rng import numpy_rng
-from uapfp_dist.serialization import clean
-from uapfp_dist.statistics.auc import Estimate, auc_over_draws
+from uapfp_dist.serialization import without_nan
+from uapfp_dist.statistics.auc import Estimate, auc_over_resamples
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tracking.tracker import NullTracker
 
@@ -52,7 +52,7 @@ class Transfer:
     """Seed of the target evaluation."""
     n_points: int | None = None
     """Points per fingerprint, for both; None: as in the presets."""
-    surroundings: Annotated[Surroundings, tyro.conf.arg(name="")] = field(default_factory=Surroundings)
+    surroundings: Annotated[RuntimeConfig, tyro.conf.arg(name="")] = field(default_factory=RuntimeConfig)
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Side:
     """A finished evaluation."""
 
     plan: Plan
-    panel: Panel
+    panel: ResponseMatrix
     pool: int | None
     """Only the first so many models of each type may train."""
 
@@ -71,21 +71,21 @@ def side(name: str, seed: int, chosen: Transfer) -> Side:
     Raises:
         UserError: it is not finished.
     """
-    places = settle(chosen.surroundings)
+    places = resolve(chosen.surroundings)
     config: Config = preset(name)
     if chosen.n_points is not None:
         config = replace(config, fingerprint=replace(config.fingerprint, n_points=chosen.n_points))
     plan = make_plan(config, seed, load(config.data.name, places.data_root, config.data.n_classes))
     store = Store(places.storage)
-    stored = stored_in(store)
-    missing = sum(not stored(plan.answer(member)) for member in plan.judged)
+    stored = stored_specs(store)
+    missing = sum(not stored(plan.response(member)) for member in plan.judged)
     if missing > len(plan.judged) // 10:
         points = f" --fingerprint.n-points {chosen.n_points}" if chosen.n_points else ""
         raise UserError(
             f"{name}: expected a finished evaluation in {places.storage}, {missing} of {len(plan.judged)} models have "
             f"not answered; run full_eval.py --preset {name} --seed {seed}{points} --storage {places.storage}"
         )
-    arbiter = Arbiter(plan, store, NullTracker())
+    arbiter = Evaluator(plan, store, NullTracker())
     panel = arbiter.panel()[0]
     return Side(plan, panel, plan.pool_of(panel.members))
 
@@ -97,7 +97,7 @@ def areas(source: Side, target: Side) -> dict[str, dict[str, Estimate]]:
     tested: dict[str, dict[str, list[tuple[dict[str, float], dict[str, float]]]]] = {}
     for i in range(verdict.n_draws):
         sizes = (verdict.n_train, verdict.n_calibrate)
-        draws = [make_draw(s.panel.members, i, *sizes, str(s.plan.seed), pool=s.pool) for s in (source, target)]
+        draws = [make_resample(s.panel.members, i, *sizes, str(s.plan.seed), pool=s.pool) for s in (source, target)]
         ways = {"transferred": (source, draws[0].training), "own": (target, draws[1].training)}
         for way, (teacher, training) in ways.items():
             scores = transfer_scores(teacher.panel, training, target.panel, candidate, encoder, f"transfer/{i}").mean(1)
@@ -109,7 +109,7 @@ def areas(source: Side, target: Side) -> dict[str, dict[str, Estimate]]:
             for group, role in GROUPS.items():
                 tested.setdefault(way, {}).setdefault(group, []).append((by_role["piracy"], by_role[role]))
     return {
-        way: {group: auc_over_draws(sides, numpy_rng("bootstrap", group)) for group, sides in groups.items()}
+        way: {group: auc_over_resamples(sides, numpy_rng("bootstrap", group)) for group, sides in groups.items()}
         for way, groups in tested.items()
     }
 
@@ -118,7 +118,7 @@ def job() -> None:
     """Parse, read both evaluations, compare."""
     chosen = tyro.cli(Transfer, args=sys.argv[1:], description=__doc__)
     torch.set_num_threads(1)
-    report = settle(chosen.surroundings).report
+    report = resolve(chosen.surroundings).report
     check_report(report)
     source, target = side(chosen.source, chosen.source_seed, chosen), side(chosen.target, chosen.target_seed, chosen)
     found = areas(source, target)
@@ -130,7 +130,7 @@ def job() -> None:
     for way, name in (("own", chosen.target), ("transferred", chosen.source)):
         cells = (interval(e.mean, e.low, e.high) for e in (found[way][group] for group in GROUPS))
         print(f"{name:<28}" + "".join(f"{cell:>22}" for cell in cells))
-    write_report(report, clean(found))
+    write_report(report, without_nan(found))
 
 
 if __name__ == "__main__":

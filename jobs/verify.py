@@ -24,17 +24,17 @@ import tyro
 
 from uapfp_dist.command import main
 from uapfp_dist.errors import UserError, printable
-from uapfp_dist.launch.workers import settle_token
+from uapfp_dist.launch.workers import default_auth_mode
 from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.tasks.hashing import content_id
 from uapfp_dist.verification.kit import Kit
 from uapfp_dist.verification.kit_io import load_kit
-from uapfp_dist.verification.query_config import Asking
-from uapfp_dist.verification.replay import Case, made_elsewhere, replay
+from uapfp_dist.verification.query_config import QueryConfig
+from uapfp_dist.verification.replay import JudgedSuspect, made_elsewhere, replay
 from uapfp_dist.verification.suspect_list import load_suspects
 from uapfp_dist.verification.transcript_files import transcript_path
-from uapfp_dist.verification.verdict_page import as_text, metrics_of, write_verdict
-from uapfp_dist.verification.verify import Spread, Stopped, verify
+from uapfp_dist.verification.verdict_page import verdict_fields, verdict_text, write_verdict
+from uapfp_dist.verification.verify import Interrupted, MapTasks, verify
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Verify:
     out: Path | None = None
     """Folder of transcripts and verdict (default: ./verification). It must be one that all workers see when Ray runs on
     several machines."""
-    asking: Annotated[Asking, tyro.conf.arg(name="")] = field(default_factory=Asking)
+    asking: Annotated[QueryConfig, tyro.conf.arg(name="")] = field(default_factory=QueryConfig)
     workers: int | None = None
     """0 asks several suspects from this process, a thread each; otherwise each is a task on Ray."""
     address: str | None = None
@@ -78,7 +78,7 @@ def job() -> None:
             chosen.alpha is not None
             or chosen.suspects
             or chosen.suspect != SuspectConfig()
-            or chosen.asking != Asking()
+            or chosen.asking != QueryConfig()
         ):
             raise UserError(
                 "replay: expected no --alpha, --suspects, or option of how a suspect is asked beside it: a transcript "
@@ -107,7 +107,7 @@ def job() -> None:
         except ConnectionError as error:
             raise UserError(f"mlflow: {error}; the verdict lies in {out}, the same command records it later") from error
     where = f"\n\nverdict.json, verdict.html{'' if chosen.replay else ' and transcripts'}: {out}" if written else ""
-    print(f"\n{as_text(kit, cases)}{where}", flush=True)
+    print(f"\n{verdict_text(kit, cases)}{where}", flush=True)
     if missing := [f"{case.verdict.name} ({case.stopped})" for case in cases if case.stopped]:
         raise UserError(
             f"{len(missing)} of {len(cases)} suspects could not be asked to the end: {', '.join(missing)}; the others "
@@ -115,14 +115,14 @@ def job() -> None:
         )
 
 
-def _on_ray(address: str | None) -> Spread:
-    settle_token(address)
-    from uapfp_dist.cluster.map_tasks import spread  # Ray takes seconds to import
+def _on_ray(address: str | None) -> MapTasks:
+    default_auth_mode(address)
+    from uapfp_dist.cluster.map_tasks import map_tasks  # Ray takes seconds to import
 
-    return lambda task, suspects: spread(task, suspects, address, lambda why: Stopped(why, lost=True))
+    return lambda task, suspects: map_tasks(task, suspects, address, lambda why: Interrupted(why, lost=True))
 
 
-def _record(uri: str | None, out: Path, kit: Kit, cases: Sequence[Case]) -> None:
+def _record(uri: str | None, out: Path, kit: Kit, cases: Sequence[JudgedSuspect]) -> None:
     """The verdict as a run, its files beside it, a nested run for every suspect."""
     for name in ("alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -136,7 +136,7 @@ def _record(uri: str | None, out: Path, kit: Kit, cases: Sequence[Case]) -> None
     evidence = content_id([case.sha256 for case in cases])
     tracker.begin(evidence, {"kit": kit.digest, "alpha": alpha, "suspects": len(cases)}, {"preset": "verify"})
     for case in cases:
-        tracker.suspect(case.verdict.name, *metrics_of(case))
+        tracker.suspect(case.verdict.name, *verdict_fields(case))
     with tempfile.TemporaryDirectory() as folder:
         for file in (*out.glob("verdict.*"), *(transcript_path(out, case.verdict.name) for case in cases)):
             shutil.copy(file, folder)

@@ -18,13 +18,13 @@ from typing import Any
 import torch
 
 from uapfp_dist.central.evaluate import evaluate
-from uapfp_dist.central.evaluator import Arbiter
+from uapfp_dist.central.evaluator import Evaluator
 from uapfp_dist.config.presets import preset
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import load
 from uapfp_dist.evaluation.plan import Plan, make_plan
-from uapfp_dist.execution.context import Workbench
-from uapfp_dist.execution.steps import perform
+from uapfp_dist.execution.context import TaskContext
+from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.progress import Progress
 from uapfp_dist.reporting.report import Report
 from uapfp_dist.storage.store import Store
@@ -80,9 +80,9 @@ def tiny_plan(config: Config | None = None) -> Plan:
     return make_plan(config or tiny(), 0, load("digits", None))
 
 
-def bench_on(store: Store) -> Workbench:
+def context_on(store: Store) -> TaskContext:
     """A place to perform specs, on the CPU."""
-    return Workbench(store, None, torch.device("cpu"))
+    return TaskContext(store, None, torch.device("cpu"))
 
 
 def run_here(
@@ -93,8 +93,8 @@ def run_here(
     tracker: Tracker | None = None,
 ) -> Report:
     """Evaluate in this process, without Ray and MLflow."""
-    arbiter = Arbiter(plan, store, tracker or NullTracker(), threads)
-    chosen = pool or SerialPool(partial(perform, bench_on(store)))
+    arbiter = Evaluator(plan, store, tracker or NullTracker(), threads)
+    chosen = pool or SerialPool(partial(perform_task, context_on(store)))
     with open(os.devnull, "w") as out:
         return evaluate(plan, store, chosen, arbiter, Progress(workers=1, out=out), {})
 

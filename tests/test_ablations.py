@@ -17,27 +17,27 @@ from typing import Any
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from system import ROOT, Family, bench_on, environment, flags, job, tiny, tiny_plan, wait_until
+from system import ROOT, Family, context_on, environment, flags, job, tiny, tiny_plan, wait_until
 from test_figures import drawn, texts
 
-from uapfp_dist.central.evaluator import Arbiter
-from uapfp_dist.central.grid_recorder import Recorder
+from uapfp_dist.central.evaluator import Evaluator
+from uapfp_dist.central.grid_recorder import GridRecorder
 from uapfp_dist.config.presets import preset
-from uapfp_dist.config.runtime import Surroundings
+from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config, DataConfig
 from uapfp_dist.data import Dataset, load
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.encoder_trial import Setting, outcome, trial
-from uapfp_dist.evaluation.grid import Cell, figure_6, make_cells, parse_grid, shared_specs
+from uapfp_dist.evaluation.grid import GridCell, figure_6, make_cells, parse_grid, shared_specs
 from uapfp_dist.evaluation.trials import Trials
-from uapfp_dist.execution.steps import perform
-from uapfp_dist.fingerprints.resamples import make_draw
+from uapfp_dist.execution.steps import perform_task
+from uapfp_dist.fingerprints.resamples import make_resample
 from uapfp_dist.launch import ablation as ablations
 from uapfp_dist.reporting.figures.grids import grid_maps
-from uapfp_dist.reporting.grid_report import grid_figures, in_words
+from uapfp_dist.reporting.grid_report import grid_figures, grid_text
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.executor import SerialPool
-from uapfp_dist.tasks.scheduler import execute
+from uapfp_dist.tasks.scheduler import run_tasks
 from uapfp_dist.tasks.specs import ModelSpec
 from uapfp_dist.tracking.tracker import NullTracker
 
@@ -60,13 +60,13 @@ def learning_from_fewer() -> Config:
     return replace(small(), verdict=replace(small().verdict, n_train=1))
 
 
-def cells_of(*grid: str, config: Config | None = None) -> list[Cell]:
+def cells_of(*grid: str, config: Config | None = None) -> list[GridCell]:
     """Cells over the tiny evaluation."""
     return make_cells(parse_grid(grid), config or small(), 0, images)
 
 
 @dataclass(frozen=True)
-class Answered:
+class SuspectAnswers:
     """A tiny zoo that has answered; copy its folder before changing it."""
 
     folder: Path
@@ -81,13 +81,15 @@ class Answered:
 
 
 @pytest.fixture(scope="module")
-def answered(tmp_path_factory: pytest.TempPathFactory) -> Answered:
+def answered(tmp_path_factory: pytest.TempPathFactory) -> SuspectAnswers:
     """Models, probe and answers; nothing judged."""
     folder = tmp_path_factory.mktemp("answered") / "store"
     store = Store(str(folder))
-    for outcome_ in execute(tiny_plan().specs, SerialPool(partial(perform, bench_on(store))), lambda spec: False):
+    for outcome_ in run_tasks(
+        tiny_plan().specs, SerialPool(partial(perform_task, context_on(store))), lambda spec: False
+    ):
         assert not hasattr(outcome_, "error"), outcome_
-    return Answered(folder)
+    return SuspectAnswers(folder)
 
 
 class Listener(NullTracker):
@@ -121,7 +123,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> list[Listener]:
         made.append(Listener())
         return made[-1]
 
-    monkeypatch.setattr(ablations, "tracker_at", listener)
+    monkeypatch.setattr(ablations, "open_tracker", listener)
     return made
 
 
@@ -232,17 +234,17 @@ def test_cells_share_what_they_need() -> None:
 # --- a trial
 
 
-def test_a_cell_gives_what_the_evaluation_gives(answered: Answered, tmp_path: Path) -> None:
+def test_a_cell_gives_what_the_evaluation_gives(answered: SuspectAnswers, tmp_path: Path) -> None:
     """Against a plain loop over all answers of all models, with every other model beside those that are looked at."""
     store, config = answered.copy(tmp_path / "s"), learning_from_fewer()
     plan = tiny_plan(config)
-    panel, *_ = Arbiter(plan, store, NullTracker()).panel()
+    panel, *_ = Evaluator(plan, store, NullTracker()).panel()
     (cell,) = cells_of("n_points=6", config=config)
     result = Trials(store).run(cell)
     assert result.fitted == 2
     setting = Setting("uap@0.7", n_points=6)
     for i, row in enumerate(result.rows):
-        draw = make_draw(panel.members, i, config.verdict.n_train, config.verdict.n_calibrate, "0")
+        draw = make_resample(panel.members, i, config.verdict.n_train, config.verdict.n_calibrate, "0")
         scores = trial(panel, draw, setting, config.encoder, f"{plan.probe.id}/{i}")
         expected = outcome(panel, draw, scores)
         assert row["gap"] == pytest.approx(expected["gap"], abs=1e-5)
@@ -254,7 +256,7 @@ def test_a_cell_gives_what_the_evaluation_gives(answered: Answered, tmp_path: Pa
         assert result.means[f"{name}_low"] - 1e-9 <= result.means[name] <= result.means[f"{name}_high"] + 1e-9, name
 
 
-def test_answers_are_enough(answered: Answered, tmp_path: Path) -> None:
+def test_answers_are_enough(answered: SuspectAnswers, tmp_path: Path) -> None:
     """Without a single model in the store the numbers are the same: no model is trained, asked or even read."""
     cells = cells_of("n_points=3,10", "top_k=0,1,10")
     full, bare = answered.copy(tmp_path / "a"), answered.copy(tmp_path / "b", "answers", "probe")
@@ -264,7 +266,7 @@ def test_answers_are_enough(answered: Answered, tmp_path: Path) -> None:
     assert not (tmp_path / "b" / "model").exists()
 
 
-def test_a_cell_is_computed_once(answered: Answered, tmp_path: Path) -> None:
+def test_a_cell_is_computed_once(answered: SuspectAnswers, tmp_path: Path) -> None:
     store = answered.copy(tmp_path / "s")
     cell, other = cells_of("n_views=2,4")
     assert not Trials(store).settled(cell)
@@ -278,7 +280,7 @@ def test_a_cell_is_computed_once(answered: Answered, tmp_path: Path) -> None:
     assert Trials(store).run(cell).rows == first.rows
 
 
-def test_the_knobs_do_something(answered: Answered, tmp_path: Path) -> None:
+def test_the_knobs_do_something(answered: SuspectAnswers, tmp_path: Path) -> None:
     trials = Trials(answered.copy(tmp_path / "s"))
     grid = ("n_points=2,10", "top_k=0,10", "n_views=2,4", "xi=0.5,0.7", "loss=autoencoder,supcon", "encoder.tau=0.1,1")
     for axis in grid:
@@ -286,7 +288,7 @@ def test_the_knobs_do_something(answered: Answered, tmp_path: Path) -> None:
         assert [r["piracy"] for r in one.rows] != [r["piracy"] for r in two.rows], axis
 
 
-def test_one_architecture_trains_the_encoder(answered: Answered, tmp_path: Path) -> None:
+def test_one_architecture_trains_the_encoder(answered: SuspectAnswers, tmp_path: Path) -> None:
     (cell,) = cells_of("architecture=B", config=learning_from_fewer())
     trials = Trials(answered.copy(tmp_path / "s"))
     panel = trials._panel(cell)
@@ -296,7 +298,7 @@ def test_one_architecture_trains_the_encoder(answered: Answered, tmp_path: Path)
     assert trials.run(cell).rows
 
 
-def test_missing_answers_are_an_error_of_the_cell(answered: Answered, tmp_path: Path) -> None:
+def test_missing_answers_are_an_error_of_the_cell(answered: SuspectAnswers, tmp_path: Path) -> None:
     store = answered.copy(tmp_path / "s")
     (cell,) = cells_of("n_points=3")
     pirates = [m for m in cell.members if m.role == "piracy"]
@@ -312,11 +314,11 @@ def test_missing_answers_are_an_error_of_the_cell(answered: Answered, tmp_path: 
 # --- the recorder
 
 
-def test_a_grid_is_summed_up(answered: Answered, tmp_path: Path) -> None:
+def test_a_grid_is_summed_up(answered: SuspectAnswers, tmp_path: Path) -> None:
     """A nested run per cell, also of cells nobody told of and of cells that died; table, figures and JSON."""
     store, told = answered.copy(tmp_path / "s"), Listener()
     cells = cells_of("n_points=3,10", "top_k=1,10", config=learning_from_fewer())
-    recorder = Recorder(cells, store, told)
+    recorder = GridRecorder(cells, store, told)
     assert recorder.begin({}, {}) == ""
     first = Trials(store).run(cells[0])
     recorder.record(first)
@@ -334,12 +336,14 @@ def test_a_grid_is_summed_up(answered: Answered, tmp_path: Path) -> None:
     assert [(row["n_points"], row["top_k"]) for row in body["table"]] == [(3, 1), (10, 1), (10, 10)]
     assert len(body["draws"]) == 6
     assert all(row["gap_low"] - 1e-9 <= row["gap"] <= row["gap_high"] + 1e-9 for row in body["table"])
-    assert f"{body['table'][0]['gap']:.2f} [" in in_words(body)
+    assert f"{body['table'][0]['gap']:.2f} [" in grid_text(body)
     json.dumps(body, allow_nan=False)
     assert {"ablation.json", "tables/ablation.csv", "figures/ablation_map.png"} <= set(told.files)
 
 
-def test_a_tracker_that_is_away_costs_nothing_and_is_brought_up_to_date(answered: Answered, tmp_path: Path) -> None:
+def test_a_tracker_that_is_away_costs_nothing_and_is_brought_up_to_date(
+    answered: SuspectAnswers, tmp_path: Path
+) -> None:
     class Away(Listener):
         away = True
 
@@ -350,7 +354,7 @@ def test_a_tracker_that_is_away_costs_nothing_and_is_brought_up_to_date(answered
 
     store, told = answered.copy(tmp_path / "s"), Away()
     cells = cells_of("n_points=3,10")
-    recorder = Recorder(cells, store, told)
+    recorder = GridRecorder(cells, store, told)
     recorder.begin({}, {})
     for cell in cells:
         recorder.record(Trials(store).run(cell))
@@ -363,7 +367,7 @@ def test_a_tracker_that_is_away_costs_nothing_and_is_brought_up_to_date(answered
 
 
 def test_what_an_evaluation_gave_up_is_not_tried_again(
-    answered: Answered, tmp_path: Path, quiet: list[Listener]
+    answered: SuspectAnswers, tmp_path: Path, quiet: list[Listener]
 ) -> None:
     """A pirate below its gate: the evaluation was reported without it, and so is the grid."""
     store = answered.copy(tmp_path / "s")
@@ -374,7 +378,7 @@ def test_what_an_evaluation_gave_up_is_not_tried_again(
     store.discard("answers", answer.id)
     failures = [{"id": key, "lost": False, "error": "GateError: below"} for key in (gone.spec.id, answer.id)]
     store.put("report", cell.plan.id, {}, {"failures": failures})
-    around = Surroundings(storage=str(tmp_path / "s"), workers=0)
+    around = RuntimeConfig(storage=str(tmp_path / "s"), workers=0)
     body = ablations.run_grid(small(), "tiny", 0, around, ["n_points=3"])
     assert body["trials"] == {"run": 1, "reused": 0}
     assert not store.has("model", gone.spec.id)
@@ -383,9 +387,9 @@ def test_what_an_evaluation_gave_up_is_not_tried_again(
     assert store.has("model", gone.spec.id), "without a report it is one that has not been made yet"
 
 
-def test_nothing_to_draw_is_drawn_as_nothing(answered: Answered, tmp_path: Path) -> None:
+def test_nothing_to_draw_is_drawn_as_nothing(answered: SuspectAnswers, tmp_path: Path) -> None:
     cells = cells_of("n_points=3,10")
-    recorder = Recorder(cells, answered.copy(tmp_path / "s"), NullTracker())
+    recorder = GridRecorder(cells, answered.copy(tmp_path / "s"), NullTracker())
     body = recorder.finish({cell.name: "dead" for cell in cells}, {})
     assert (body["table"], len(body["failures"])) == ([], 2)
     assert grid_figures(body) == {}
@@ -448,9 +452,9 @@ def test_poor_maps() -> None:
     ],
 )
 def test_grids_of_every_kind_are_drawn(
-    grid: tuple[str, ...], drawn_as: set[str], answered: Answered, tmp_path: Path
+    grid: tuple[str, ...], drawn_as: set[str], answered: SuspectAnswers, tmp_path: Path
 ) -> None:
-    body = Recorder(cells_of(*grid), answered.copy(tmp_path / "s"), NullTracker()).finish({}, {})
+    body = GridRecorder(cells_of(*grid), answered.copy(tmp_path / "s"), NullTracker()).finish({}, {})
     found = grid_figures(body)
     assert set(found) == drawn_as
     for figure in found.values():
@@ -461,11 +465,11 @@ def test_grids_of_every_kind_are_drawn(
 
 
 def test_an_axis_that_needs_another_probe_gets_it(
-    answered: Answered, tmp_path: Path, quiet: list[Listener], capsys: pytest.CaptureFixture[str]
+    answered: SuspectAnswers, tmp_path: Path, quiet: list[Listener], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Probes and answers of two cells are made; of the models none is trained again."""
     answered.copy(tmp_path / "s")
-    around = Surroundings(storage=str(tmp_path / "s"), workers=0, report=tmp_path / "grid.json")
+    around = RuntimeConfig(storage=str(tmp_path / "s"), workers=0, report=tmp_path / "grid.json")
     body = ablations.run_grid(small(), "tiny", 0, around, ["uap.n_uaps=2,3", "top_k=0,10"])
     assert body["models"] == {"trained": 0, "reused": 12, "failed": 0}
     assert len(list((tmp_path / "s" / "probe").iterdir())) == 3
@@ -491,7 +495,7 @@ def ablation_job(folder: Path, *arguments: str, **variables: str) -> Family:
 
 
 @pytest.mark.slow
-def test_killed_half_way_and_restored(answered: Answered, tmp_path: Path, ray_home: str) -> None:
+def test_killed_half_way_and_restored(answered: SuspectAnswers, tmp_path: Path, ray_home: str) -> None:
     """Tune goes on where it was: finished trials are not run again, the others are, and no model is trained."""
     answered.copy(tmp_path / "storage")
     MlflowClient(f"sqlite:///{tmp_path}/storage/mlflow.db").search_experiments()
@@ -534,11 +538,11 @@ def test_killed_half_way_and_restored(answered: Answered, tmp_path: Path, ray_ho
 
 
 @pytest.mark.slow
-def test_full_eval_goes_on_to_the_grid(answered: Answered, tmp_path: Path, ray_home: str) -> None:
+def test_full_eval_goes_on_to_the_grid(answered: SuspectAnswers, tmp_path: Path, ray_home: str) -> None:
     """In one process one Ray session after the other: first an answer is missing, then encoders are to be trained."""
     store = answered.copy(tmp_path / "storage")
     plan = tiny_plan()
-    store.discard("answers", plan.answer(plan.members[1]).id)
+    store.discard("answers", plan.response(plan.members[1]).id)
     short = ("--verdict.methods", "uap", "--verdict.n-draws", "1")
     with job(tmp_path, "--workers", "1", "--ablations", *short, RAY_TMPDIR=ray_home) as running:
         report = running.finish()

@@ -50,7 +50,7 @@ def test_many_gradients_at_once(ours: Callable[[], nn.Module], torchs: Callable[
 
 
 def test_a_net_without_gradients_answers_the_same() -> None:
-    """Asking does not go another way than training."""
+    """QueryConfig does not go another way than training."""
     for ours, _ in PAIRS:
         module = ours()
         with torch.no_grad():

@@ -17,8 +17,8 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.suspects.registry import OutputForm, Suspect, TooLargeError, TransientError, open_suspect
 from uapfp_dist.verification import querying as asking
-from uapfp_dist.verification.query_config import Asking, check_asking
-from uapfp_dist.verification.querying import N_REPEATS, ask_all, questions
+from uapfp_dist.verification.query_config import QueryConfig, check_query_config
+from uapfp_dist.verification.querying import N_REPEATS, query_all, questions
 from uapfp_dist.verification.transcript import Ledger, Transcript, read_transcript
 
 IMAGES = torch.arange(200, dtype=torch.uint8).view(200, 1, 1, 1)
@@ -50,11 +50,11 @@ class Recorder:
         return [[value, 0] for value in images.flatten().tolist()]
 
 
-def ask(suspect: Suspect, path: Path, how: Asking | None = None, wanted: Tensor = WANTED) -> Ledger:
+def ask(suspect: Suspect, path: Path, how: QueryConfig | None = None, wanted: Tensor = WANTED) -> Ledger:
     """Ask to the end; the ledger is read back from the file, as a third party would."""
     transcript = Transcript(path, BEGIN)
     try:
-        ask_all(suspect, IMAGES, wanted, transcript, how or Asking())
+        query_all(suspect, IMAGES, wanted, transcript, how or QueryConfig())
     finally:
         transcript.close()
     return Ledger(read_transcript(path, BEGIN["kit"]))  # type: ignore[arg-type]
@@ -111,7 +111,7 @@ def test_what_is_asked_twice_spreads_over_the_whole_time() -> None:
 def test_a_faulty_endpoint_is_asked_to_the_end(fault: Any, concurrency: int, tmp_path: Path) -> None:
     """And the ledger's count is the server's own."""
     with serving(first_pixels, fault) as endpoint:
-        ledger = ask(over_http(endpoint), tmp_path / "t", Asking(concurrency=concurrency, max_queries=400))
+        ledger = ask(over_http(endpoint), tmp_path / "t", QueryConfig(concurrency=concurrency, max_queries=400))
     assert right(ledger)
     assert endpoint.images == ledger.queries <= 400
 
@@ -133,7 +133,7 @@ def test_a_faulty_endpoint_is_asked_to_the_end(fault: Any, concurrency: int, tmp
 def test_what_never_works_ends_in_time_with_a_line_that_says_why(fault: Any, said: str, tmp_path: Path) -> None:
     started = time.monotonic()
     with serving(first_pixels, fault) as endpoint, pytest.raises(UserError, match=said) as caught:
-        ask(over_http(endpoint), tmp_path / "t", Asking(timeout=0.3, total_timeout=10.0, tries=3))
+        ask(over_http(endpoint), tmp_path / "t", QueryConfig(timeout=0.3, total_timeout=10.0, tries=3))
     assert time.monotonic() - started < 10.0
     assert "\n" not in str(caught.value)
     # A request may be given up before the server has seen all of it.
@@ -143,7 +143,7 @@ def test_what_never_works_ends_in_time_with_a_line_that_says_why(fault: Any, sai
 def test_the_total_time_ends_a_request_too(tmp_path: Path) -> None:
     started = time.monotonic()
     with serving(first_pixels, faults.hanging) as endpoint, pytest.raises(UserError, match="total-timeout"):
-        ask(over_http(endpoint), tmp_path / "t", Asking(timeout=60.0, total_timeout=0.5))
+        ask(over_http(endpoint), tmp_path / "t", QueryConfig(timeout=60.0, total_timeout=0.5))
     assert time.monotonic() - started < 5.0
 
 
@@ -157,7 +157,7 @@ def test_a_function_that_hangs_ends_with_the_total_time(tmp_path: Path) -> None:
 
     started = time.monotonic()
     with pytest.raises(UserError, match="total-timeout"):
-        ask(Hanging(), tmp_path / "t", Asking(total_timeout=0.3))
+        ask(Hanging(), tmp_path / "t", QueryConfig(total_timeout=0.3))
     assert time.monotonic() - started < 5.0
     freed.set()
 
@@ -169,7 +169,7 @@ def test_first_answers_of_another_form_cost_four_images(tmp_path: Path) -> None:
     def run(suspect: Suspect) -> None:
         transcript = Transcript(tmp_path / "t", BEGIN)
         try:
-            ask_all(suspect, IMAGES, WANTED, transcript, Asking(), unreadable=form.unreadable)
+            query_all(suspect, IMAGES, WANTED, transcript, QueryConfig(), unreadable=form.unreadable)
         finally:
             transcript.close()
 
@@ -194,7 +194,7 @@ def test_an_endpoint_that_restarts_is_waited_for(tmp_path: Path) -> None:
     with serving(first_pixels, stops_after_three) as endpoint:
         port = int(endpoint.url.rsplit(":", 1)[1])
         asked = threading.Thread(
-            target=lambda: found.append(ask(over_http(endpoint), tmp_path / "t", Asking(tries=12, batch_size=8)))
+            target=lambda: found.append(ask(over_http(endpoint), tmp_path / "t", QueryConfig(tries=12, batch_size=8)))
         )
         asked.start()
         assert stop.wait(10)
@@ -212,7 +212,7 @@ def test_an_endpoint_that_restarts_is_waited_for(tmp_path: Path) -> None:
 def test_the_budget_is_never_exceeded(budget: int, concurrency: int, tmp_path: Path) -> None:
     """Whatever fails; what cannot be finished is said before it is paid for."""
     with serving(first_pixels, faults.every_third_dropped) as endpoint:
-        how = Asking(max_queries=budget, concurrency=concurrency, tries=50)
+        how = QueryConfig(max_queries=budget, concurrency=concurrency, tries=50)
         try:
             finished = right(ask(over_http(endpoint), tmp_path / "t", how))
         except UserError as error:
@@ -225,7 +225,7 @@ def test_the_budget_is_never_exceeded(budget: int, concurrency: int, tmp_path: P
 
 
 def test_repeats_use_only_what_is_left_of_the_budget(tmp_path: Path) -> None:
-    ledger = ask(Recorder(), tmp_path / "t", Asking(max_queries=len(WANTED) + 3))
+    ledger = ask(Recorder(), tmp_path / "t", QueryConfig(max_queries=len(WANTED) + 3))
     assert right(ledger)
     assert ledger.queries == len(WANTED) + 3
 
@@ -249,7 +249,7 @@ def test_what_earlier_runs_spent_counts(tmp_path: Path) -> None:
     before = spent(tmp_path / "t")
     suspect = Recorder()
     with pytest.raises(UserError, match="max-queries"):
-        ask(suspect, tmp_path / "t", Asking(max_queries=before + 10))
+        ask(suspect, tmp_path / "t", QueryConfig(max_queries=before + 10))
     assert suspect.calls == []
 
 
@@ -264,7 +264,7 @@ def test_what_was_paid_for_is_kept_when_another_request_ends_it(tmp_path: Path) 
 
     suspect = Slow({2: UserError("401")})
     with pytest.raises(UserError, match="401"):
-        ask(suspect, tmp_path / "t", Asking(concurrency=4))
+        ask(suspect, tmp_path / "t", QueryConfig(concurrency=4))
     records = [json.loads(line)["record"] for line in (tmp_path / "t").read_text().splitlines()]
     assert sorted(Ledger(records).answers) == sorted(i for n, call in enumerate(suspect.calls) if n != 1 for i in call)
 
@@ -272,13 +272,13 @@ def test_what_was_paid_for_is_kept_when_another_request_ends_it(tmp_path: Path) 
 @pytest.mark.parametrize("error", [UserError("401"), TransientError("busy", after=1e6), TooLargeError("413")])
 def test_what_is_asked_twice_cannot_hold_up_a_verdict(error: Exception, tmp_path: Path) -> None:
     """Everything wanted is answered; the endpoint is gone for good, then the budget is smaller than what was spent."""
-    one, n = Asking(batch_size=1), len(WANTED)
+    one, n = QueryConfig(batch_size=1), len(WANTED)
     ledger = ask(Recorder(dict.fromkeys(range(n + 1, n + 99), error)), tmp_path / "t", one)
     assert right(ledger)
     ask(Recorder(), tmp_path / "cut", one)
     lines = (tmp_path / "cut").read_bytes().splitlines(keepends=True)
     (tmp_path / "cut").write_bytes(b"".join(lines[: 1 + 2 * n]))
-    assert right(ask(Recorder(), tmp_path / "cut", Asking(max_queries=50)))
+    assert right(ask(Recorder(), tmp_path / "cut", QueryConfig(max_queries=50)))
 
 
 def test_a_finished_transcript_asks_nothing(tmp_path: Path) -> None:
@@ -367,7 +367,7 @@ def test_floats_come_back_as_the_same_bits(tmp_path: Path) -> None:
 
 def test_the_rate_is_kept(tmp_path: Path) -> None:
     started = time.monotonic()
-    ask(Recorder(), tmp_path / "t", Asking(rate=200.0, batch_size=10), WANTED[:40])
+    ask(Recorder(), tmp_path / "t", QueryConfig(rate=200.0, batch_size=10), WANTED[:40])
     assert time.monotonic() - started > 40 / 200.0
 
 
@@ -400,22 +400,29 @@ def test_requests_run_at_once_as_many_as_allowed(tmp_path: Path) -> None:
                 running -= 1
             return [[value, 0] for value in images.flatten().tolist()]
 
-    ask(Slow(), tmp_path / "t", Asking(concurrency=3, batch_size=4))
+    ask(Slow(), tmp_path / "t", QueryConfig(concurrency=3, batch_size=4))
     assert most == 3
 
 
 def test_portions_fit_the_endpoint(tmp_path: Path) -> None:
     """Doubled while it goes well, never above what was refused, and refused only once."""
     suspect = Recorder({4: TooLargeError("HTTP 413")})
-    ask(suspect, tmp_path / "t", Asking(batch_size=64))
+    ask(suspect, tmp_path / "t", QueryConfig(batch_size=64))
     sizes = [len(call) for call in suspect.calls]
     assert sizes[:4] == [4, 8, 16, 32]
     assert max(sizes[4:]) == 16
 
 
 @pytest.mark.parametrize(
-    "how", [Asking(max_queries=0), Asking(batch_size=0), Asking(rate=0.0), Asking(timeout=-1.0), Asking(tries=0)]
+    "how",
+    [
+        QueryConfig(max_queries=0),
+        QueryConfig(batch_size=0),
+        QueryConfig(rate=0.0),
+        QueryConfig(timeout=-1.0),
+        QueryConfig(tries=0),
+    ],
 )
-def test_numbers_that_make_no_sense_are_refused(how: Asking) -> None:
+def test_numbers_that_make_no_sense_are_refused(how: QueryConfig) -> None:
     with pytest.raises(UserError, match="expected"):
-        check_asking(how)
+        check_query_config(how)

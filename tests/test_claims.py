@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from uapfp_dist.reporting.sections.claims import claims
+from uapfp_dist.reporting.sections.claims import check_claims
 from uapfp_dist.reporting.sections.intervals import interval, over_models, said, with_interval
-from uapfp_dist.reporting.sections.paper_comparison import beside
+from uapfp_dist.reporting.sections.paper_comparison import paper_comparison
 from uapfp_dist.reporting.sections.recovery import binned
 
 
@@ -37,7 +37,7 @@ def evidence(**auc: dict[str, float]) -> Any:
 
 def claim(about: str, bodies: dict[str, Any], **auc: dict[str, float]) -> dict[str, str]:
     """The claim that holds these words."""
-    found = claims(evidence(**auc), bodies).body["claims"]
+    found = check_claims(evidence(**auc), bodies).body["claims"]
     (one,) = [c for c in found if about in c["claim"]]
     return one
 
@@ -173,7 +173,11 @@ def test_ours_stand_beside_the_papers() -> None:
         "adversarial": [*stops, {**stops[1], "labels": "true", "similarity": 0.1}],
         "zoo": with_interval("mean_recovery", 0.97, (0.96, 0.98)),
     }
-    table = beside(evidence(ipguard={"hard": 0.4}), bodies).tables["beside_paper"].set_index(["where", "quantity"])
+    table = (
+        paper_comparison(evidence(ipguard={"hard": 0.4}), bodies)
+        .tables["beside_paper"]
+        .set_index(["where", "quantity"])
+    )
     ours = {quantity: row["ours"] for (_, quantity), row in table.iterrows()}
     assert ours["points from which the gap grows no more"] == 70
     assert ours["top k from which the gap is stable"] == 3

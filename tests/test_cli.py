@@ -21,7 +21,7 @@ from uapfp_dist.config.presets import PRESETS
 from uapfp_dist.data import DATASETS
 from uapfp_dist.errors import UserError
 from uapfp_dist.fingerprints.methods.registry import METHODS
-from uapfp_dist.launch.workers import settle_token
+from uapfp_dist.launch.workers import default_auth_mode
 from uapfp_dist.models import ARCHITECTURES
 from uapfp_dist.models.training import PEAK_RATES
 from uapfp_dist.storage.store import Store
@@ -161,7 +161,7 @@ def test_only_a_ray_of_our_own_does_without_a_token(
         monkeypatch.setenv(name, value or "")
         if value is None:
             monkeypatch.delenv(name)
-    settle_token("10.0.0.1:6379" if where == "argument" else None)
+    default_auth_mode("10.0.0.1:6379" if where == "argument" else None)
     assert os.environ.pop("RAY_AUTH_MODE", None) == (set_to or ("disabled" if where == "here" else None))
 
 

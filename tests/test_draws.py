@@ -10,9 +10,9 @@ from uapfp_dist.config.presets import preset
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import Plan, make_plan
-from uapfp_dist.fingerprints.resamples import Draw, TrainingSet, leave_some_out, make_draw, stratified
+from uapfp_dist.fingerprints.resamples import Resample, TrainingSet, leave_some_out, make_resample, stratified
 from uapfp_dist.rng import numpy_rng
-from uapfp_dist.tasks.members import INNOCENTS, PIRATES, Member
+from uapfp_dist.tasks.members import NEGATIVE_ROLES, STOLEN_ROLES, Member
 from uapfp_dist.tasks.modification_specs import FineTune, Prune
 from uapfp_dist.tasks.specs import Modified
 
@@ -26,9 +26,9 @@ def members(digits_plan: Plan) -> tuple[Member, ...]:
 
 
 @pytest.fixture(scope="module")
-def draws(members: tuple[Member, ...]) -> list[Draw]:
+def draws(members: tuple[Member, ...]) -> list[Resample]:
     """Twenty partitions."""
-    return [make_draw(members, i, N_TRAIN, N_CALIBRATE, "seed") for i in range(20)]
+    return [make_resample(members, i, N_TRAIN, N_CALIBRATE, "seed") for i in range(20)]
 
 
 STOLEN = ("piracy", "other_victim_piracy", "calibration_piracy")
@@ -39,9 +39,9 @@ def roles(rows: Sequence[int], members: Sequence[Member]) -> Counter[str]:
     return Counter(members[row].role for row in rows)
 
 
-def test_every_suspect_has_exactly_one_place(draws: list[Draw], members: tuple[Member, ...]) -> None:
+def test_every_suspect_has_exactly_one_place(draws: list[Resample], members: tuple[Member, ...]) -> None:
     """Training, calibration and test are disjoint and cover the suspects; the victim is none of them."""
-    suspects = [i for i, m in enumerate(members) if m.role in PIRATES + INNOCENTS]
+    suspects = [i for i, m in enumerate(members) if m.role in STOLEN_ROLES + NEGATIVE_ROLES]
     for draw in draws:
         t = draw.training
         placed = [*t.piracy, *t.homologous, *t.other_victim, *draw.calibration, *draw.test]
@@ -49,7 +49,7 @@ def test_every_suspect_has_exactly_one_place(draws: list[Draw], members: tuple[M
     assert 0 not in suspects
 
 
-def test_places_go_to_the_roles_they_are_for(draws: list[Draw], members: tuple[Member, ...]) -> None:
+def test_places_go_to_the_roles_they_are_for(draws: list[Resample], members: tuple[Member, ...]) -> None:
     """5 + 5 train, homologous models calibrate; soft-label and same-data models are only ever tested."""
     for draw in draws:
         assert roles(draw.training.piracy, members) == {"piracy": N_TRAIN}
@@ -65,7 +65,9 @@ def test_places_go_to_the_roles_they_are_for(draws: list[Draw], members: tuple[M
         }
 
 
-def test_negatives_of_one_other_victim_are_tested_on_another(draws: list[Draw], members: tuple[Member, ...]) -> None:
+def test_negatives_of_one_other_victim_are_tested_on_another(
+    draws: list[Resample], members: tuple[Member, ...]
+) -> None:
     """All pirates of the training other victim train, none is tested; of the other all are tested, none trains."""
     trained: Counter[str] = Counter()
     for draw in draws:
@@ -77,7 +79,7 @@ def test_negatives_of_one_other_victim_are_tested_on_another(draws: list[Draw], 
     assert len(trained) == 2  # each other victim has its turn
 
 
-def test_training_and_calibration_spread_over_architectures(draws: list[Draw], members: tuple[Member, ...]) -> None:
+def test_training_and_calibration_spread_over_architectures(draws: list[Resample], members: tuple[Member, ...]) -> None:
     """No architecture has two models more than another, and no two draws need be alike."""
     for draw in draws:
         for rows in (draw.training.piracy, draw.training.homologous, draw.calibration):
@@ -98,31 +100,31 @@ def test_stratified_draw_spreads_optimizers_within_architectures(members: tuple[
 
 def test_every_model_is_tested_in_some_draw(members: tuple[Member, ...]) -> None:
     """The partition is random: nobody is always in training."""
-    many = [make_draw(members, i, N_TRAIN, N_CALIBRATE, "many") for i in range(150)]
+    many = [make_resample(members, i, N_TRAIN, N_CALIBRATE, "many") for i in range(150)]
     tested = {row for draw in many for row in draw.test}
-    assert tested == {i for i, m in enumerate(members) if m.role in PIRATES + INNOCENTS}
+    assert tested == {i for i, m in enumerate(members) if m.role in STOLEN_ROLES + NEGATIVE_ROLES}
 
 
 def test_draws_follow_from_seed_and_index(members: tuple[Member, ...]) -> None:
     """The same again for the same; different for another seed or index."""
-    first = make_draw(members, 3, N_TRAIN, N_CALIBRATE, "seed")
-    assert first == make_draw(members, 3, N_TRAIN, N_CALIBRATE, "seed")
-    assert first.training != make_draw(members, 4, N_TRAIN, N_CALIBRATE, "seed").training
-    assert first.training != make_draw(members, 3, N_TRAIN, N_CALIBRATE, "other").training
+    first = make_resample(members, 3, N_TRAIN, N_CALIBRATE, "seed")
+    assert first == make_resample(members, 3, N_TRAIN, N_CALIBRATE, "seed")
+    assert first.training != make_resample(members, 4, N_TRAIN, N_CALIBRATE, "seed").training
+    assert first.training != make_resample(members, 3, N_TRAIN, N_CALIBRATE, "other").training
 
 
 def test_a_single_other_victim_is_left_for_the_test(members: tuple[Member, ...]) -> None:
     """Then no victim is left to hold the negatives against: none trains."""
     groups = sorted({m.group_of_victim for m in members if m.role == "other_victim_piracy"})
     one = [m for m in members if m.group_of_victim != groups[0]]
-    draw = make_draw(one, 0, N_TRAIN, N_CALIBRATE, "seed")
+    draw = make_resample(one, 0, N_TRAIN, N_CALIBRATE, "seed")
     assert draw.training.other_victim == ()
     assert len(draw.tested(one, "other_victim_piracy")) == 3
 
 
 def test_calibration_leaves_an_innocent_model_to_test(members: tuple[Member, ...]) -> None:
     """More calibration models than there are: all but one, so that false accusation can still be measured."""
-    draw = make_draw(members, 0, N_TRAIN, 1000, "seed")
+    draw = make_resample(members, 0, N_TRAIN, 1000, "seed")
     assert len(draw.calibration) == 29 - N_TRAIN - 1
     assert len(draw.tested(members, "homologous")) == 1
 
@@ -137,7 +139,7 @@ def test_pirates_that_calibrate_have_a_victim_each_and_do_nothing_else(digits: D
     assert not {*victims["calibration_piracy"]} & {*victims["piracy"], *victims["other_victim_piracy"]}
     assert {v.architecture for v in victims["calibration_piracy"]} == {members[0].spec.architecture}
     for i in range(5):
-        draw = make_draw(members, i, N_TRAIN, N_CALIBRATE, "seed")
+        draw = make_resample(members, i, N_TRAIN, N_CALIBRATE, "seed")
         assert list(draw.calibration_piracy) == thieves
         assert not {*thieves} & {*draw.test, *draw.calibration, *draw.training.other_victim}
 
@@ -145,7 +147,7 @@ def test_pirates_that_calibrate_have_a_victim_each_and_do_nothing_else(digits: D
 @pytest.mark.parametrize("architecture", ["B", "D"])
 def test_training_on_one_architecture(architecture: str, members: tuple[Member, ...]) -> None:
     """The paper's way: all of the 5 + 5 are of it, calibration and test are not restricted."""
-    draw = make_draw(members, 0, 2, N_CALIBRATE, "seed", only_architecture=architecture)
+    draw = make_resample(members, 0, 2, N_CALIBRATE, "seed", only_architecture=architecture)
     trained = [*draw.training.piracy, *draw.training.homologous]
     assert len(trained) == 4
     assert {members[row].spec.architecture for row in trained} == {architecture}
@@ -158,19 +160,19 @@ def test_only_the_pool_trains(members: tuple[Member, ...]) -> None:
     pool = {m: [i for i, member in enumerate(members) if member.role == m][:8] for m in ("piracy", "homologous")}
     trained, tested = set(), set()
     for i in range(40):
-        draw = make_draw(members, i, N_TRAIN, 5, "seed", pool=8)
+        draw = make_resample(members, i, N_TRAIN, 5, "seed", pool=8)
         assert {*draw.training.piracy} <= {*pool["piracy"]}
         assert {*draw.training.homologous} <= {*pool["homologous"]}
         assert not {*draw.calibration} & {*draw.training.homologous}
         trained |= {*draw.training.piracy, *draw.training.homologous}
         tested |= {*draw.test}
     assert trained == {*pool["piracy"], *pool["homologous"]}
-    assert tested == {i for i, m in enumerate(members) if m.role in PIRATES + INNOCENTS}
+    assert tested == {i for i, m in enumerate(members) if m.role in STOLEN_ROLES + NEGATIVE_ROLES}
 
 
-def test_without_options_a_draw_is_what_it_was(members: tuple[Member, ...], draws: list[Draw]) -> None:
+def test_without_options_a_draw_is_what_it_was(members: tuple[Member, ...], draws: list[Resample]) -> None:
     """A pool of everybody is no pool."""
-    assert [make_draw(members, i, N_TRAIN, N_CALIBRATE, "seed", None, 1000) for i in range(20)] == draws
+    assert [make_resample(members, i, N_TRAIN, N_CALIBRATE, "seed", None, 1000) for i in range(20)] == draws
 
 
 def test_modified_models_are_tested_where_their_origin_is(members: tuple[Member, ...]) -> None:
@@ -182,8 +184,8 @@ def test_modified_models_are_tested_where_their_origin_is(members: tuple[Member,
             once = replace(member.spec, origin=Modified(member.spec, Prune(0.3)))
             twice = replace(once, origin=Modified(once, FineTune()))
             changed += [Member(role, once), Member(role, twice)]
-    before = make_draw(members, 0, N_TRAIN, N_CALIBRATE, "seed")
-    draw = make_draw(changed, 0, N_TRAIN, N_CALIBRATE, "seed")
+    before = make_resample(members, 0, N_TRAIN, N_CALIBRATE, "seed")
+    draw = make_resample(changed, 0, N_TRAIN, N_CALIBRATE, "seed")
     assert (draw.training, draw.calibration) == (before.training, before.calibration)
     tested = {members[row].spec.id for row in before.test}
     for role, origin in of_role.items():
@@ -198,15 +200,15 @@ def test_modified_models_are_tested_where_their_origin_is(members: tuple[Member,
 def test_too_few_that_may_train_are_refused(members: tuple[Member, ...]) -> None:
     """In one line that says which may."""
     with pytest.raises(UserError, match=r"architecture B, first all of each\), got 3 and"):
-        make_draw(members, 0, N_TRAIN, N_CALIBRATE, "seed", only_architecture="B")
+        make_resample(members, 0, N_TRAIN, N_CALIBRATE, "seed", only_architecture="B")
     with pytest.raises(UserError, match=r"architecture any, first 4 of each\), got 4 and 4"):
-        make_draw(members, 0, N_TRAIN, N_CALIBRATE, "seed", pool=4)
+        make_resample(members, 0, N_TRAIN, N_CALIBRATE, "seed", pool=4)
 
 
 def test_too_few_models_are_refused(members: tuple[Member, ...]) -> None:
     """In one line with both numbers."""
     with pytest.raises(UserError, match=r"n_train = 12 .* 12 and 29"):
-        make_draw(members, 0, 12, N_CALIBRATE, "seed")
+        make_resample(members, 0, 12, N_CALIBRATE, "seed")
 
 
 def test_pairs_left_out_are_out_and_nobody_else_is() -> None:

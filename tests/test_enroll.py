@@ -17,7 +17,7 @@ import pytest
 import torch
 from owners_net import make, trained
 from safetensors.torch import save_file
-from system import ROOT, bench_on, tiny
+from system import ROOT, context_on, tiny
 from torch import Tensor
 from toy_kit import toy_kit
 
@@ -27,13 +27,13 @@ from uapfp_dist.data.splits import outside_of
 from uapfp_dist.errors import UserError
 from uapfp_dist.execution.context import around
 from uapfp_dist.execution.probe_artifacts import read_probe
-from uapfp_dist.execution.steps import perform
+from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.fingerprints.blocks import CLEAN, NATURAL
 from uapfp_dist.fingerprints.methods.agreement import weighted_scores
-from uapfp_dist.fingerprints.querying import from_8_bits, sent, to_8_bits
+from uapfp_dist.fingerprints.querying import from_8_bits, query_images, to_8_bits
 from uapfp_dist.models import Net
 from uapfp_dist.models.blackbox import ask
-from uapfp_dist.models.custom import OwnNet
+from uapfp_dist.models.custom import CustomNet
 from uapfp_dist.progress import Progress
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.statistics.conformal import needed_for
@@ -44,15 +44,15 @@ from uapfp_dist.tasks.method_configs import UapConfig
 from uapfp_dist.tasks.specs import DataSpec, Extracted, Imported
 from uapfp_dist.verification.cost import estimate
 from uapfp_dist.verification.enroll_config import EnrollConfig
-from uapfp_dist.verification.enrollment import enroll, enroll_here
+from uapfp_dist.verification.enrollment import enroll, enroll_locally
 from uapfp_dist.verification.judge import judge
 from uapfp_dist.verification.kit import Kit
 from uapfp_dist.verification.kit_builder import make_kit
 from uapfp_dist.verification.kit_io import load_kit, save_kit
-from uapfp_dist.verification.learning import WEIGHINGS, Separation, Trainers, naive_bayes
-from uapfp_dist.verification.owner import check_cut, keep_index, owner_of, read_index, read_owner
-from uapfp_dist.verification.reference_models import Enrollment, OwnVictim, make_enrollment
-from uapfp_dist.verification.verdict import Answered
+from uapfp_dist.verification.learning import WEIGHINGS, Separation, TrainingRows, naive_bayes
+from uapfp_dist.verification.owner import check_cut, keep_index, owner_model_of, read_index, read_owner_model
+from uapfp_dist.verification.reference_models import EnrollmentPlan, OwnerVictim, plan_enrollment
+from uapfp_dist.verification.verdict import SuspectAnswers
 
 SMALL = EnrollConfig(
     alpha=0.5, attacks=("cloudleak", "knockoff"), n_train=2, n_train_piracy=1, n_test=1, n_test_piracy=1
@@ -60,26 +60,26 @@ SMALL = EnrollConfig(
 """One calibration model per group is enough to decide at alpha .5."""
 
 
-def small_plan(digits: Dataset, own: OwnVictim | None = None, **wanted: Any) -> Enrollment:
+def small_plan(digits: Dataset, own: OwnerVictim | None = None, **wanted: Any) -> EnrollmentPlan:
     """A small enrolment on digits, seed 0."""
-    return make_enrollment(tiny(), replace(SMALL, **wanted), 0, digits, own)
+    return plan_enrollment(tiny(), replace(SMALL, **wanted), 0, digits, own)
 
 
 def refusing(store: Store, doomed: Callable[[Spec], bool] = lambda spec: True) -> SerialPool:
     """A pool that fails some specs."""
-    bench = bench_on(store)
+    context = context_on(store)
 
     def act(spec: Spec) -> None:
         if doomed(spec):
             raise RuntimeError("struck")
-        perform(bench, spec)
+        perform_task(context, spec)
 
     return SerialPool(act)
 
 
-def run_here(plan: Enrollment, digits: Dataset, store: Store, pool: SerialPool | None = None) -> Kit:
+def run_here(plan: EnrollmentPlan, digits: Dataset, store: Store, pool: SerialPool | None = None) -> Kit:
     """Without Ray and MLflow."""
-    pool = pool or SerialPool(partial(perform, bench_on(store)))
+    pool = pool or SerialPool(partial(perform_task, context_on(store)))
     return enroll(plan, digits, store, pool, quiet())
 
 
@@ -89,7 +89,7 @@ def quiet() -> Progress:
 
 
 @pytest.fixture(scope="module")
-def plan(digits: Dataset) -> Enrollment:
+def plan(digits: Dataset) -> EnrollmentPlan:
     """Twenty models."""
     return small_plan(digits)
 
@@ -101,7 +101,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture(scope="module")
-def kit(plan: Enrollment, digits: Dataset, store: Store) -> Kit:
+def kit(plan: EnrollmentPlan, digits: Dataset, store: Store) -> Kit:
     """The kit of `plan`."""
     return run_here(plan, digits, store)
 
@@ -113,8 +113,8 @@ def kit(plan: Enrollment, digits: Dataset, store: Store) -> Kit:
 def test_groups_are_as_large_as_alpha_and_suspects_want(alpha: float, k: int, m: int, digits: Dataset) -> None:
     wanted = EnrollConfig(alpha=alpha, max_suspects=k)
     assert wanted.n_calibrate == m == needed_for(alpha / k)
-    plan = make_enrollment(tiny(), wanted, 0, digits)
-    counts = Counter((s.group, s.part) for s in plan.supporters)
+    plan = plan_enrollment(tiny(), wanted, 0, digits)
+    counts = Counter((s.group, s.part) for s in plan.reference_models)
     for group in wanted.groups:
         assert counts[group, "held_out"] == m + wanted.n_test
         assert counts[group, "training"] == wanted.n_train
@@ -125,9 +125,9 @@ def test_groups_are_as_large_as_alpha_and_suspects_want(alpha: float, k: int, m:
 
 def test_who_is_who(digits: Dataset) -> None:
     """One other victim per pirate, which is nobody else; same-data models on D_v; the victim's architecture too."""
-    plan = make_enrollment(tiny(), EnrollConfig(), 0, digits)
+    plan = plan_enrollment(tiny(), EnrollConfig(), 0, digits)
     robbed = []
-    for s in plan.supporters:
+    for s in plan.reference_models:
         origin = s.member.spec.origin
         if s.group == "other_victim":
             assert isinstance(origin, Extracted)
@@ -140,21 +140,21 @@ def test_who_is_who(digits: Dataset) -> None:
         assert s.member.spec.gate is not None
         assert s.member.spec.gate.reference == plan.victim
     assert len(set(robbed)) == len(robbed)
-    for group in ("piracy", *plan.wanted.groups):
-        architectures = {s.member.spec.architecture for s in plan.supporters if s.group == group}
+    for group in ("piracy", *plan.requirements.groups):
+        architectures = {s.member.spec.architecture for s in plan.reference_models if s.group == group}
         assert architectures == {"A", "B", "C", "D", "E"}
-    ids = [s.member.spec.id for s in plan.supporters]
+    ids = [s.member.spec.id for s in plan.reference_models]
     assert len(set(ids)) == len(ids)
     assert not {*ids, plan.victim.id} & set(robbed)
 
 
 def test_every_way_of_stealing_trains_and_tests_alike(digits: Dataset) -> None:
     """Crossed with the architectures, so that none stands for a way."""
-    plan = make_enrollment(tiny(), EnrollConfig(), 0, digits)
-    pirates = [s for s in plan.supporters if s.group == "piracy"]
+    plan = plan_enrollment(tiny(), EnrollConfig(), 0, digits)
+    pirates = [s for s in plan.reference_models if s.group == "piracy"]
     counts = Counter((s.way, s.part) for s in pirates)
-    assert set(counts) == set(product(plan.wanted.ways, ("training", "held_out")))
-    assert {counts[way, "training"] for way in plan.wanted.ways} == {plan.wanted.n_train_piracy}
+    assert set(counts) == set(product(plan.requirements.extraction_variants, ("training", "held_out")))
+    assert {counts[way, "training"] for way in plan.requirements.extraction_variants} == {plan.requirements.n_train_piracy}
     assert len({(s.way, s.member.spec.architecture) for s in pirates}) > 15
     natural = {s.member.spec.origin.natural_share for s in pirates if s.way[0] == "knockoff"}  # type: ignore[union-attr]
     assert natural == {1.0}
@@ -163,10 +163,10 @@ def test_every_way_of_stealing_trains_and_tests_alike(digits: Dataset) -> None:
 def test_groups_left_out_are_not_made(digits: Dataset) -> None:
     """Other victims are still trained where somebody steals from them."""
     plan = small_plan(digits, groups=("other_victim",))
-    assert {s.group for s in plan.supporters} == {"piracy", "other_victim"}
-    assert len(plan.models) == 1 + len(plan.supporters) + sum(s.group == "other_victim" for s in plan.supporters)
+    assert {s.group for s in plan.reference_models} == {"piracy", "other_victim"}
+    assert len(plan.models) == 1 + len(plan.reference_models) + sum(s.group == "other_victim" for s in plan.reference_models)
     without = small_plan(digits, groups=("homologous", "same_data"))
-    assert len(without.models) == 1 + len(without.supporters)
+    assert len(without.models) == 1 + len(without.reference_models)
 
 
 def test_a_larger_calibration_keeps_the_models_of_the_smaller(digits: Dataset) -> None:
@@ -208,25 +208,25 @@ def test_impossible_wishes_are_refused(wrong: dict[str, Any], word: str, digits:
 # --- the kit
 
 
-def test_every_model_answered_the_very_images_of_the_kit(plan: Enrollment, kit: Kit, store: Store) -> None:
+def test_every_model_answered_the_very_images_of_the_kit(plan: EnrollmentPlan, kit: Kit, store: Store) -> None:
     """Asked anew, from their 8 bits, each calibration model scores in its own row what the kit says."""
-    bench, images = bench_on(store), from_8_bits(kit.images)
+    context, images = context_on(store), from_8_bits(kit.images)
     assert torch.equal(to_8_bits(images), kit.images)
     by_id = {s.member.spec.id: s.member.spec for s in plan.supporters}
     for row, model in enumerate(kit.info["models"]):
-        answers = ask(bench.net(by_id[model["model"]]), images)
-        verdict = judge(kit, [Answered("again", answers, "prob")])[0]
+        answers = ask(context.net(by_id[model["model"]]), images)
+        verdict = judge(kit, [SuspectAnswers("again", answers, "prob")])[0]
         assert verdict.similarity == pytest.approx(float(kit.similarity["prob"][row].mean()), abs=1e-5)
         agrees = answers.argmax(1)[kit.natural] == kit.victim_labels[kit.natural]
         assert torch.equal(agrees, kit.agrees[row])
 
 
-def test_the_victim_is_found_and_the_kit_is_whole(plan: Enrollment, kit: Kit, store: Store) -> None:
+def test_the_victim_is_found_and_the_kit_is_whole(plan: EnrollmentPlan, kit: Kit, store: Store) -> None:
     """Images once each; the victim's answers; parts disjoint; power and false accusation on models of neither part."""
-    answers = ask(bench_on(store).net(plan.victim), from_8_bits(kit.images))
+    answers = ask(context_on(store).net(plan.victim), from_8_bits(kit.images))
     assert torch.allclose(answers, kit.victim, atol=1e-6)
     assert len(kit.images.unique(dim=0)) == len(kit.images)
-    assert judge(kit, [Answered("victim", answers, "prob")])[0].similarity == pytest.approx(1.0, abs=1e-6)
+    assert judge(kit, [SuspectAnswers("victim", answers, "prob")])[0].similarity == pytest.approx(1.0, abs=1e-6)
     parts = Counter((model["group"], model["part"]) for model in kit.info["models"])
     assert parts == {("piracy", "test"): 4} | {
         (group, part): 1 for group in plan.wanted.groups for part in ("calibration", "test")
@@ -243,47 +243,47 @@ def test_the_victim_is_found_and_the_kit_is_whole(plan: Enrollment, kit: Kit, st
         assert decided["method"] == better
 
 
-def test_clean_images_are_the_owners_training_images(plan: Enrollment, kit: Kit, store: Store) -> None:
-    dataset, splits = bench_on(store).data(plan.victim.data)
+def test_clean_images_are_the_owners_training_images(plan: EnrollmentPlan, kit: Kit, store: Store) -> None:
+    dataset, splits = context_on(store).data(plan.victim.data)
     own = {image.numpy().tobytes() for image in dataset.images[splits.d_v]}
     assert all(kit.images[i].numpy().tobytes() in own for i in kit.clean)
     natural = {image.numpy().tobytes() for image in dataset.images[splits.probe]}
     assert all(kit.images[i].numpy().tobytes() in natural for i in kit.natural)
 
 
-def test_whatever_is_sent_has_8_bits(plan: Enrollment, kit: Kit, store: Store) -> None:
+def test_whatever_is_sent_has_8_bits(plan: EnrollmentPlan, kit: Kit, store: Store) -> None:
     probe = read_probe(store.get("probe", plan.probe.id))
     assert set(probe.blocks) == {"uap_paper", "uap@0.5", "uap@0.7"}
     for name in (CLEAN, NATURAL, *probe.blocks):
-        images = sent(probe, name)
+        images = query_images(probe, name)
         assert torch.equal(from_8_bits(to_8_bits(images)), images)
 
 
-def test_the_same_models_give_the_same_kit(plan: Enrollment, kit: Kit, digits: Dataset, store: Store) -> None:
+def test_the_same_models_give_the_same_kit(plan: EnrollmentPlan, kit: Kit, digits: Dataset, store: Store) -> None:
     """A second run trains nothing and commits to the same digest."""
     assert run_here(plan, digits, store, refusing(store)).digest == kit.digest
 
 
 def test_one_call_from_python_makes_the_kit(
-    plan: Enrollment, kit: Kit, store: Store, digits: Dataset, tmp_path: Path
+    plan: EnrollmentPlan, kit: Kit, store: Store, digits: Dataset, tmp_path: Path
 ) -> None:
     """What the job makes without Ray, of artifacts that are there; images at hand go by no name."""
     threads = torch.get_num_threads()
-    assert enroll_here(tiny(), SMALL, store=store.url, progress=quiet()).digest == kit.digest
+    assert enroll_locally(tiny(), SMALL, store=store.url, progress=quiet()).digest == kit.digest
     assert torch.get_num_threads() == threads
     mine = replace(digits, name="mine")
-    found = enroll_here(tiny(), SMALL, 1, store=tmp_path / "s", dataset=mine, progress=quiet())
+    found = enroll_locally(tiny(), SMALL, 1, store=tmp_path / "s", dataset=mine, progress=quiet())
     assert found.info["data"]["name"] == "mine"
     assert (found.class_names, found.images.dtype) == (digits.class_names, torch.uint8)
     assert load_kit(tmp_path / "kit", save_kit(found, tmp_path / "kit")).digest == found.digest
     with pytest.raises(UserError, match="unknown preset"):
-        enroll_here("enormous")
+        enroll_locally("enormous")
 
 
 def test_names_of_classes_that_no_kit_may_hold_are_refused_first(digits: Dataset) -> None:
     odd = replace(digits, class_names=("\x1b[2J", *digits.class_names[1:]))
     with pytest.raises(UserError, match=r"names of classes.*\\x1b") as caught:
-        make_enrollment(tiny(), SMALL, 0, odd)
+        plan_enrollment(tiny(), SMALL, 0, odd)
     assert str(caught.value).isprintable()
 
 
@@ -314,7 +314,7 @@ def test_a_kit_that_lies_there_must_be_the_one_asked_for(
         job.job()
 
 
-def test_scorers_look_at_training_models_only(plan: Enrollment, kit: Kit, digits: Dataset, store: Store) -> None:
+def test_scorers_look_at_training_models_only(plan: EnrollmentPlan, kit: Kit, digits: Dataset, store: Store) -> None:
     """With other held-out answers the encoders and weights stay as they are."""
     copy = Store(str(Path(store.url).parent / "copy"))
     for kind in ("model", "probe", "answers"):
@@ -337,7 +337,7 @@ def test_scorers_look_at_training_models_only(plan: Enrollment, kit: Kit, digits
 def test_weights_are_those_of_the_evaluation() -> None:
     """The kit's gains and losses add up to the scores of the method of the same name."""
     agree = torch.rand(12, 50, generator=torch_rng("agree")) < 0.5
-    training = Trainers({"piracy": [1, 2, 3], "homologous": [4, 5], "same_data": [6]}).training()
+    training = TrainingRows({"piracy": [1, 2, 3], "homologous": [4, 5], "same_data": [6]}).training()
     expected = weighted_scores(agree, [1, 2, 3], [4, 5, 6], 20)
     assert torch.allclose(naive_bayes(agree, training, 20).score(agree).float(), expected)
 
@@ -347,7 +347,7 @@ def test_weights_find_the_images_that_tell(way: str) -> None:
     """Of fifty images there are three on which pirates agree and innocents do not: agreement there is piracy."""
     agree = torch.rand(12, 50, generator=torch_rng("agree")) < 0.5
     agree[:, [7, 21, 40]] = torch.tensor([True] * 6 + [False] * 6)[:, None]
-    found = WEIGHINGS[way](agree, Trainers({"piracy": range(6), "homologous": range(6, 12)}).training(), 3)  # type: ignore[arg-type]
+    found = WEIGHINGS[way](agree, TrainingRows({"piracy": range(6), "homologous": range(6, 12)}).training(), 3)  # type: ignore[arg-type]
     assert sorted(found.index.tolist()) == [7, 21, 40]
     assert (found.gain > found.loss).all()
     assert found.score(agree)[:6].min() > 0 > found.score(agree)[6:].max()
@@ -365,7 +365,7 @@ def test_separation_counts_what_an_accusation_takes() -> None:
 def test_folds_leave_every_model_out_once() -> None:
     rows = {"piracy": list(range(1, 8)), "homologous": list(range(8, 12)), "same_data": list(range(12, 15))}
     seen: Counter[int] = Counter()
-    for training, left in Trainers(rows).folds():
+    for training, left in TrainingRows(rows).folds():
         out = {row for group in left.values() for row in group}
         assert not out & {*training.piracy, *training.homologous}
         assert out | {*training.piracy, *training.homologous} == set(range(1, 15))
@@ -375,7 +375,7 @@ def test_folds_leave_every_model_out_once() -> None:
 
 
 def test_a_model_that_fails_is_replaced_by_a_spare_one(
-    plan: Enrollment, kit: Kit, digits: Dataset, store: Store, tmp_path: Path
+    plan: EnrollmentPlan, kit: Kit, digits: Dataset, store: Store, tmp_path: Path
 ) -> None:
     """It was going to test; without a spare one the kit is refused, and why is said."""
     group = [s for s in plan.supporters if s.group == "same_data" and s.part == "held_out"]
@@ -397,15 +397,15 @@ def test_a_model_that_fails_is_replaced_by_a_spare_one(
         without(group, "both")
 
 
-def test_costs_are_told_before_and_after(plan: Enrollment, kit: Kit, store: Store, tmp_path: Path) -> None:
+def test_costs_are_told_before_and_after(plan: EnrollmentPlan, kit: Kit, store: Store, tmp_path: Path) -> None:
     """Nothing is left to do here; everything elsewhere, measured by a few steps."""
-    done = estimate(plan, bench_on(store))
+    done = estimate(plan, context_on(store))
     assert (done.models, done.stored, done.seconds) == (0, len(plan.models), 0.0)
     assert kit.info["costs"]["models"] == len(plan.models)
-    todo = estimate(plan, bench_on(Store(str(tmp_path / "empty"))))
+    todo = estimate(plan, context_on(Store(str(tmp_path / "empty"))))
     assert todo.models == len(plan.models)
     assert 0.1 < todo.seconds / (kit.info["costs"]["model_seconds"] + 0.1) < 100
-    assert f"to make: {len(plan.models)} models" in todo.told(2)
+    assert f"to make: {len(plan.models)} models" in todo.summary(2)
 
 
 # --- her own model
@@ -427,13 +427,13 @@ def her_weights(folder: Path, digits: Dataset, digits_splits: Splits) -> Path:
 def test_her_own_module_is_enrolled(digits: Dataset, digits_splits: Splits, tmp_path: Path) -> None:
     """By import path, her preprocessing inside: the kit holds what her module says, and some copies are of its kind."""
     path = her_weights(tmp_path, digits, digits_splits)
-    brought = read_owner(path, "owners_net:make", 4)
+    brought = read_owner_model(path, "owners_net:make", 4)
     plan = small_plan(digits, brought.victim, groups=("homologous",), labels=("soft",))
     assert isinstance(plan.victim.origin, Imported)
-    assert "owners_net:make" in {s.member.spec.architecture for s in plan.supporters}
-    assert "A" not in {s.member.spec.architecture for s in plan.supporters}
+    assert "owners_net:make" in {s.member.spec.architecture for s in plan.reference_models}
+    assert "A" not in {s.member.spec.architecture for s in plan.reference_models}
     store = Store(str(tmp_path / "store"))
-    assert brought.put(bench_on(store), plan.victim) > 0.8
+    assert brought.put(context_on(store), plan.victim) > 0.8
     kit = run_here(plan, digits, store)
     hers = make(digits.n_classes, digits.shape)
     hers.load_state_dict(brought.weights)
@@ -441,14 +441,17 @@ def test_her_own_module_is_enrolled(digits: Dataset, digits_splits: Splits, tmp_
     assert torch.allclose(answers, kit.victim, atol=1e-5)
     assert kit.info["victim"]["imported"]
     assert any("half of the data" in limit for limit in kit.info["limits"])
-    verdict = judge(kit, [Answered("hers", answers.detach(), "prob")])[0]
+    verdict = judge(kit, [SuspectAnswers("hers", answers.detach(), "prob")])[0]
     assert verdict.similarity == pytest.approx(1.0, abs=1e-5)
     assert verdict.not_calibrated_against == ("same_data", "other_victim")
     # The same module from memory is the same victim, and everything is there already.
-    own, wanted = owner_of(hers, "owners_net:make"), replace(SMALL, groups=("homologous",), labels=("soft",))
-    assert enroll_here(tiny(), wanted, store=store.url, own=own, progress=quiet()).info["victim"] == kit.info["victim"]
+    own, wanted = owner_model_of(hers, "owners_net:make"), replace(SMALL, groups=("homologous",), labels=("soft",))
     assert (
-        estimate(small_plan(digits, own.victim, groups=("homologous",), labels=("soft",)), bench_on(store)).models == 0
+        enroll_locally(tiny(), wanted, store=store.url, own=own, progress=quiet()).info["victim"] == kit.info["victim"]
+    )
+    assert (
+        estimate(small_plan(digits, own.victim, groups=("homologous",), labels=("soft",)), context_on(store)).models
+        == 0
     )
 
 
@@ -457,11 +460,11 @@ def test_a_known_architecture_with_her_preprocessing(victim: Net, digits: Datase
     weights = {name: t for name, t in victim.state_dict().items() if name not in ("mean", "std")}
     save(weights, tmp_path / "a.safetensors")
     mean, std = (tuple(getattr(victim, name).flatten().tolist()) for name in ("mean", "std"))
-    brought = read_owner(tmp_path / "a.safetensors", "A", 8, mean, std)
+    brought = read_owner_model(tmp_path / "a.safetensors", "A", 8, mean, std)
     plan = small_plan(digits, brought.victim)
-    bench = bench_on(Store(str(tmp_path / "s")))
-    brought.put(bench, plan.victim)
-    assert torch.allclose(ask(bench.net(plan.victim), own), ask(victim, own), atol=1e-6)
+    context = context_on(Store(str(tmp_path / "s")))
+    brought.put(context, plan.victim)
+    assert torch.allclose(ask(context.net(plan.victim), own), ask(victim, own), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["her.onnx", "her.pt", "her.pth", "her.pkl", "her.safetensors"])
@@ -473,11 +476,11 @@ def test_other_files_are_refused_with_the_reason_and_never_run(name: str, tmp_pa
     (tmp_path / name).write_bytes(pickle.dumps(Malice()))
     reason = {"onnx": "no gradients", "safetensors": "safetensors"}.get(name.split(".")[1], "may be a pickle")
     with pytest.raises(UserError, match=reason) as caught:
-        read_owner(tmp_path / name, "A", 8)
+        read_owner_model(tmp_path / name, "A", 8)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "ran").exists()
     with pytest.raises(UserError, match="weights"):
-        read_owner(tmp_path / "none.safetensors", "A", 8)
+        read_owner_model(tmp_path / "none.safetensors", "A", 8)
 
 
 @pytest.mark.parametrize(
@@ -497,11 +500,11 @@ def test_weights_that_do_not_fit_are_refused(
     architecture: str, spoil: Callable[[Any], Any], word: str, victim: Net, digits: Dataset, tmp_path: Path
 ) -> None:
     save(spoil(dict(victim.state_dict())), tmp_path / "w.safetensors")
-    brought = read_owner(tmp_path / "w.safetensors", architecture, 8)
+    brought = read_owner_model(tmp_path / "w.safetensors", architecture, 8)
     plan = small_plan(digits, brought.victim)
     store = Store(str(tmp_path / "s"))
     with pytest.raises(UserError, match=word) as caught:
-        brought.put(bench_on(store), plan.victim)
+        brought.put(context_on(store), plan.victim)
     assert "\n" not in str(caught.value)
     assert not store.has("model", plan.victim.id)
 
@@ -513,19 +516,19 @@ def test_the_images_she_trained_on_are_hers_alone(digits: Dataset, victim: Net, 
     found = read_index(tmp_path / "index.txt", digits)
     assert torch.equal(found, index)
     save(victim.state_dict(), tmp_path / "w.safetensors")
-    brought = read_owner(tmp_path / "w.safetensors", "A", 8, trained_on=found)
+    brought = read_owner_model(tmp_path / "w.safetensors", "A", 8, trained_on=found)
     plan = small_plan(digits, brought.victim)
-    bench = bench_on(Store(str(tmp_path / "s")))
-    keep_index(bench.store, found, digits)
-    check_cut(bench, plan.victim)
-    _, splits = bench.data(plan.victim.data)
+    context = context_on(Store(str(tmp_path / "s")))
+    keep_index(context.store, found, digits)
+    check_cut(context, plan.victim)
+    _, splits = context.data(plan.victim.data)
     assert torch.equal(splits.d_v, index)
     assert torch.isin(index, splits.d).all()
     for name in ("probe", "attack", "eval"):
         assert not torch.isin(getattr(splits, name), index).any()
-    seen = {s.member.spec.recipe.samples_seen for s in plan.supporters}
+    seen = {s.member.spec.recipe.samples_seen for s in plan.reference_models}
     assert seen == {round(4.0 * 450)}
-    assert {s.member.spec.data for s in plan.supporters} == {plan.victim.data}
+    assert {s.member.spec.data for s in plan.reference_models} == {plan.victim.data}
 
 
 @pytest.mark.parametrize("text", ["", "1\n1\n", "-1\n" * 30, "a\n", "\n".join(map(str, range(1700, 1900)))])
@@ -540,11 +543,11 @@ def test_whoever_trained_on_everything_cannot_be_enrolled(digits: Dataset, victi
     """Nothing is left to steal with, or to measure by."""
     everything = torch.arange(len(digits.labels))
     save(victim.state_dict(), tmp_path / "w.safetensors")
-    brought = read_owner(tmp_path / "w.safetensors", "A", 8, trained_on=everything)
-    bench = bench_on(Store(str(tmp_path / "s")))
-    keep_index(bench.store, everything, digits)
+    brought = read_owner_model(tmp_path / "w.safetensors", "A", 8, trained_on=everything)
+    context = context_on(Store(str(tmp_path / "s")))
+    keep_index(context.store, everything, digits)
     with pytest.raises(UserError, match="images of each other use"):
-        check_cut(bench, small_plan(digits, brought.victim).victim)
+        check_cut(context, small_plan(digits, brought.victim).victim)
 
 
 def test_cuts_around_a_set_stay_cuts(digits_splits: Splits) -> None:
@@ -556,7 +559,7 @@ def test_cuts_around_a_set_stay_cuts(digits_splits: Splits) -> None:
 
 
 def test_her_module_keeps_its_preprocessing_in_copies_too(own: Tensor) -> None:
-    net = OwnNet("owners_net:make", (1, 8, 8), 10)
+    net = CustomNet("owners_net:make", (1, 8, 8), 10)
     before = net(own[:4])
     net.normalise_by(own)
     assert torch.equal(net(own[:4]), before)

@@ -12,17 +12,17 @@ import pandas as pd
 import pytest
 from system import run_here, tiny, tiny_plan
 
-from uapfp_dist.central.evaluator import Arbiter
+from uapfp_dist.central.evaluator import Evaluator
 from uapfp_dist.config.schema import Config, ModificationConfig, StudyConfig
 from uapfp_dist.config.validation import check
 from uapfp_dist.data import load
 from uapfp_dist.evaluation.encoder_trial import Setting, outcome, trial
 from uapfp_dist.evaluation.plan import Plan, make_plan
-from uapfp_dist.execution.probe_artifacts import read_answers, read_probe
+from uapfp_dist.execution.probe_artifacts import read_probe, read_responses
 from uapfp_dist.fingerprints.blocks import PAPER
-from uapfp_dist.fingerprints.resamples import make_draw
+from uapfp_dist.fingerprints.resamples import make_resample
 from uapfp_dist.reporting.report import Report
-from uapfp_dist.reporting.sections.report_data import Evidence
+from uapfp_dist.reporting.sections.report_data import ReportData
 from uapfp_dist.reporting.sections.robustness import destroyed_models
 from uapfp_dist.reporting.sections.sweeps import one_architecture
 from uapfp_dist.storage.store import Store
@@ -142,11 +142,11 @@ def test_a_modification_that_destroys_a_model_is_told_with_its_utility() -> None
     card = {"changes": ["prune .4"], "accuracy_before": 0.9, "accuracy": 0.1}
     evidence = SimpleNamespace(plan=plan, cards={lost.spec.id: card})
     evidence.panelists = SimpleNamespace(members=[m for m in plan.judged if m != lost])
-    (row,) = destroyed_models(cast(Evidence, evidence)).to_dict("records")
+    (row,) = destroyed_models(cast(ReportData, evidence)).to_dict("records")
     told = {"role": "piracy", "modification": "prune .4", "accuracy_before": 0.9, "accuracy": 0.1}
     assert row == {"model": lost.spec.id, **told}
     evidence.panelists.members.append(lost)
-    assert destroyed_models(cast(Evidence, evidence)).empty
+    assert destroyed_models(cast(ReportData, evidence)).empty
 
 
 @pytest.mark.slow
@@ -184,15 +184,15 @@ def test_the_papers_encoder_learns_from_one_architecture(shown: Shown) -> None:
     """Against encoders trained on draws of that architecture by hand; the other row are the evaluation's own draws."""
     config = shown.plan.config
     plan = replace(shown.plan, config=replace(config, verdict=replace(config.verdict, n_train=1)))
-    panel, *_ = Arbiter(shown.plan, shown.store, NullTracker()).panel()
+    panel, *_ = Evaluator(shown.plan, shown.store, NullTracker()).panel()
     architecture = config.zoo.architectures[0]
     own, alone = (
-        [make_draw(panel.members, i, 1, 1, seed, only) for i in range(config.studies.n_draws)]
+        [make_resample(panel.members, i, 1, 1, seed, only) for i in range(config.studies.n_draws)]
         for seed, only in (("0", None), (f"0/{architecture}", architecture))
     )
     evidence = SimpleNamespace(plan=plan, panel=panel, store=shown.store, draws=[SimpleNamespace(draw=d) for d in own])
     vars(evidence).update(pool=None, threads=1, setting="digits")
-    found = one_architecture(cast(Evidence, evidence))
+    found = one_architecture(cast(ReportData, evidence))
     assert found is not None
     assert found.remarks == ()
     trained = {
@@ -214,7 +214,7 @@ def test_fooling_is_counted_from_the_answers(shown: Shown) -> None:
     sent = sorted({int(i) for i in block.gather[:n_views].flatten()})
     rates: dict[str, list[float]] = {}
     for member in plan.judged:
-        answers = read_answers(store.get("answers", plan.answer(member).id)).blocks
+        answers = read_responses(store.get("answers", plan.answer(member).id)).blocks
         moved = [
             int(answers["uap_paper"][i].argmax()) != int(answers["clean"][int(block.point[i])].argmax()) for i in sent
         ]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from uapfp_dist.attacks import EXTRACTIONS, DivergedError, Reached, extract, extract_trajectory
+from uapfp_dist.attacks import EXTRACTIONS, DivergedError, TrajectoryPoint, extract, extract_trajectory
 from uapfp_dist.attacks.cloudleak import _approach, _of_another_class
 from uapfp_dist.data import Dataset, Splits
 from uapfp_dist.data.splits import outside_of
@@ -297,7 +297,7 @@ class Watched:
     """Recovery after every step, as found."""
     queries: list[int]
     """Spent by then."""
-    reached: list[Reached]
+    reached: list[TrajectoryPoint]
     looks: int
 
 
@@ -314,7 +314,7 @@ def watched(victim: Net, pool: Tensor, held_out: Tensor, held_out_labels: Tensor
         ledger = Blackbox(victim, 300, "hard")
         curve: list[float] = []
         queries: list[int] = []
-        reached: list[Reached] = []
+        reached: list[TrajectoryPoint] = []
 
         def by_hand(step: int) -> None:
             assert step == len(curve) + 1
@@ -390,7 +390,7 @@ def test_checkpoints_hold_the_weights_of_their_moment(
 
 def trajectory_of(
     victim: Net, pool: Tensor, levels: tuple[float, ...], recovery_of: Callable[[Net], float], every: int = 4
-) -> list[Reached]:
+) -> list[TrajectoryPoint]:
     """Ten steps of knockoff."""
     trainer = Trainer(build("C", (1, 8, 8), 10, 2, 0, CPU), Recipe("adam", 64, 640), torch_rng("short"))
     box = Blackbox(victim, 20, "hard")

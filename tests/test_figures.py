@@ -17,7 +17,7 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.reporting import figures, paper
 from uapfp_dist.reporting.figures.accusations import clopper_pearson
 from uapfp_dist.reporting.figures.columns import by_value
-from uapfp_dist.reporting.figures.marks import face, scatter_offsets
+from uapfp_dist.reporting.figures.marks import marker_fill, scatter_offsets
 from uapfp_dist.reporting.figures.recovery import RECOVERY_EDGES, recovery_bin
 from uapfp_dist.reporting.figures.roc import roc
 from uapfp_dist.reporting.figures.style import PAGE
@@ -343,7 +343,7 @@ def test_a_missing_column_is_named(make: Callable[[pd.DataFrame], Figure]) -> No
 def test_roles_differ_without_colour() -> None:
     """Marker and filling together, for roles that share axes."""
     roles = ("victim", "piracy", "soft_piracy", "homologous", "same_data", "other_victim")
-    assert len({(figures.MARKERS[r], face(r) == "white") for r in roles}) == len(roles)
+    assert len({(figures.MARKERS[r], marker_fill(r) == "white") for r in roles}) == len(roles)
 
 
 def test_the_area_under_the_curve_is_the_auc() -> None:

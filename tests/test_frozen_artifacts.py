@@ -17,17 +17,17 @@ from mlflow import MlflowClient
 from mlflow.store.db.utils import _upgrade_db, create_sqlalchemy_engine
 from system import tiny
 
-from uapfp_dist.config.runtime import Surroundings
+from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config, ModificationConfig, StudyConfig
 from uapfp_dist.launch.ablation import run_grid
 from uapfp_dist.launch.evaluation import run
 from uapfp_dist.progress import Progress
 from uapfp_dist.storage.store import Artifact, Store
 from uapfp_dist.verification.enroll_config import EnrollConfig
-from uapfp_dist.verification.enrollment import enroll_here
+from uapfp_dist.verification.enrollment import enroll_locally
 from uapfp_dist.verification.kit_io import load_kit, save_kit
 from uapfp_dist.verification.replay import replay
-from uapfp_dist.verification.verdict_page import as_json
+from uapfp_dist.verification.verdict_page import verdict_json
 
 FROZEN = Path(__file__).parent / "frozen"
 WRITTEN_AT = "/tmp/w/small/results"
@@ -139,7 +139,7 @@ def test_an_evaluation_of_before_is_resumed(evaluation: Path) -> None:
     storage = evaluation / "results"
     before, shown = artifacts(storage), runs(storage)
     report = evaluation / "new.json"
-    run(frozen_config(), "digits", 0, Surroundings(storage=str(storage), workers=0, report=report))
+    run(frozen_config(), "digits", 0, RuntimeConfig(storage=str(storage), workers=0, report=report))
     ours, theirs = json.loads(report.read_text()), json.loads((evaluation / "report.json").read_text())
     assert ours["models"] == {"trained": 0, "reused": 23, "failed": 0}
     assert_same(without(ours, OF_THE_RUN), without(theirs, OF_THE_RUN))
@@ -150,7 +150,7 @@ def test_an_evaluation_of_before_is_resumed(evaluation: Path) -> None:
 def test_a_grid_of_before_is_resumed(evaluation: Path) -> None:
     storage = evaluation / "results"
     before, shown = artifacts(storage), runs(storage)
-    around = Surroundings(storage=str(storage), workers=0, report=evaluation / "new.json")
+    around = RuntimeConfig(storage=str(storage), workers=0, report=evaluation / "new.json")
     run_grid(frozen_config(), "digits", 0, around, ["n_points=3,6", "top_k=0,10"])
     ours, theirs = (json.loads((evaluation / name).read_text()) for name in ("new.json", "grid.json"))
     assert ours["encoders_trained"] == 0
@@ -167,7 +167,7 @@ def test_what_is_made_again_is_what_was_there(kind: str, evaluation: Path) -> No
     removed = next(iter(sorted((storage / kind).glob("*.safetensors"))))
     theirs = Store(str(storage)).get(kind, removed.stem)
     removed.unlink()
-    around = Surroundings(storage=str(storage), workers=0)
+    around = RuntimeConfig(storage=str(storage), workers=0)
     if kind == "ablation":
         run_grid(frozen_config(), "digits", 0, around, ["n_points=3,6", "top_k=0,10"])
     else:
@@ -192,7 +192,7 @@ def test_a_model_is_made_again_in_the_same_form(kind: str, evaluation: Path) -> 
     removed = max((storage / kind).glob("*.safetensors"), key=lambda path: path.name)
     theirs = Store(str(storage)).get(kind, removed.stem)
     removed.unlink()
-    run(frozen_config(), "digits", 0, Surroundings(storage=str(storage), workers=0))
+    run(frozen_config(), "digits", 0, RuntimeConfig(storage=str(storage), workers=0))
     ours = Store(str(storage)).get(kind, removed.stem)
     assert ours.info.keys() == theirs.info.keys()
     assert {name: tensor.shape for name, tensor in ours.tensors.items()} == {
@@ -214,7 +214,7 @@ def test_an_enrolment_of_before_is_resumed(enrollment: Path) -> None:
     )
     before = artifacts(enrollment / "results")
     progress = Progress(workers=1)
-    kit = enroll_here(config, small, 0, store=enrollment / "results", progress=progress)
+    kit = enroll_locally(config, small, 0, store=enrollment / "results", progress=progress)
     theirs = load_kit(enrollment / "kit")
     assert progress.counts()["trained"] == 0
     assert artifacts(enrollment / "results") == before
@@ -229,7 +229,7 @@ def test_a_verification_of_before_is_judged_alike(folder: str, name: str, enroll
     kit = load_kit(enrollment / "kit")
     cases = replay(kit, [enrollment / folder / f"{name}.transcript.jsonl"])
     theirs = json.loads((enrollment / folder / "verdict.json").read_text())
-    assert_same(json.loads(json.dumps(as_json(kit, cases))), theirs)
+    assert_same(json.loads(json.dumps(verdict_json(kit, cases))), theirs)
 
 
 def test_a_kit_is_written_as_before(enrollment: Path) -> None:

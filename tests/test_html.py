@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from uapfp_dist.reporting.html import LONG, MAX_SVG, Section, html_report
+from uapfp_dist.reporting.html import LONG, MAX_SVG, HtmlSection, html_report
 from uapfp_dist.reporting.number_format import NOT_MEASURED, cell, interval, with_intervals
 
 HOSTILE = "</td><script>alert('x')</script><img src=http://evil.example/p.png onerror=\"go()\"> & $\\frac{$"
@@ -62,7 +62,9 @@ def report(**changes: object) -> str:
     table = pd.DataFrame(
         {HOSTILE: [HOSTILE, "b"], "auc": [0.9312, 0.5], "auc_low": [0.9, 0.4], "auc_high": [0.96, 0.6]}
     )
-    section = Section(HOSTILE, f"{HOSTILE}\n\nsecond", {HOSTILE: table}, {HOSTILE: drawing(name=HOSTILE)}, [HOSTILE])
+    section = HtmlSection(
+        HOSTILE, f"{HOSTILE}\n\nsecond", {HOSTILE: table}, {HOSTILE: drawing(name=HOSTILE)}, [HOSTILE]
+    )
     arguments = {"title": HOSTILE, "facts": {HOSTILE: HOSTILE}, "sections": [section], "headlines": [HOSTILE]} | changes
     return html_report(**arguments)  # type: ignore[arg-type]
 
@@ -109,7 +111,7 @@ def test_nothing_is_loaded() -> None:
 
 
 def test_contents_lead_to_the_sections() -> None:
-    page = Page(html_report("t", {}, [Section("one"), Section("one"), Section("two")]))
+    page = Page(html_report("t", {}, [HtmlSection("one"), HtmlSection("one"), HtmlSection("two")]))
     targets = [a["href"] for a in page.all("a")]
     assert targets == [f"#{section['id']}" for section in page.all("section")]
     assert len(set(targets)) == 3
@@ -136,14 +138,14 @@ def test_tables_can_be_read_aloud() -> None:
 
 @pytest.mark.parametrize(("rows", "folded"), [(LONG, 0), (LONG + 1, 1)])
 def test_long_tables_are_folded(rows: int, folded: int) -> None:
-    page = Page(html_report("t", {}, [Section("s", tables={"many": pd.DataFrame({"a": range(rows)})})]))
+    page = Page(html_report("t", {}, [HtmlSection("s", tables={"many": pd.DataFrame({"a": range(rows)})})]))
     assert len(page.all("details")) == len(page.all("summary")) == folded
     assert len(page.all("tr")) == rows + 1
 
 
 def test_an_empty_page_is_a_page() -> None:
     tables = {"none": pd.DataFrame(), "columns": pd.DataFrame({"a": []}), "unmeasured": pd.DataFrame({"a": [None]})}
-    page = Page(html_report("", {}, [Section("s", tables=tables)]))
+    page = Page(html_report("", {}, [HtmlSection("s", tables=tables)]))
     assert len(page.all("table")) == 3
     assert not Page(html_report("", {}, [])).all("nav")
 
@@ -155,7 +157,7 @@ def test_the_same_report_is_the_same_page() -> None:
 def test_twenty_figures_stay_small() -> None:
     """Drawings with thousands of marks become pictures, the others stay sharp."""
     few, many = drawing(), drawing(20_000)
-    text = html_report("t", {}, [Section("s", figures={"few": few, "many": many})])
+    text = html_report("t", {}, [HtmlSection("s", figures={"few": few, "many": many})])
     kinds = [re.match("data:([^;]+)", image["src"] or "")[1] for image in Page(text).all("img")]  # type: ignore[index]
     assert kinds == ["image/svg+xml", "image/png"]
     assert len(text) < 2 * MAX_SVG

@@ -16,11 +16,11 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.models import Net, build
 from uapfp_dist.models.blackbox import ask, layer
 from uapfp_dist.models.training import fit
-from uapfp_dist.modifications import Material, int8_structure, is_int8, modify
+from uapfp_dist.modifications import AttackerData, int8_structure, is_int8, modify
 from uapfp_dist.modifications.int8 import Int8Conv2d, Int8Layer, Int8Linear, affine
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.modification_specs import AdversarialTraining, Change, Distill, FineTune, Int8, Prune
+from uapfp_dist.tasks.modification_specs import AdversarialTraining, Distill, FineTune, Int8, ModificationSpec, Prune
 from uapfp_dist.tasks.specs import Recipe
 
 CPU = torch.device("cpu")
@@ -28,13 +28,13 @@ RECIPE = Recipe("adam", 64, 640)
 
 
 @pytest.fixture(scope="session")
-def material(own: Tensor) -> Material:
+def material(own: Tensor) -> AttackerData:
     """Images alone: labels are no matter here."""
-    return Material(own, torch.zeros(len(own), dtype=torch.int64), own)
+    return AttackerData(own, torch.zeros(len(own), dtype=torch.int64), own)
 
 
 @pytest.fixture(scope="session")
-def quantised(victim: Net, material: Material) -> Net:
+def quantised(victim: Net, material: AttackerData) -> Net:
     """The victim in INT8."""
     return modify(victim, Int8(), material, RECIPE, torch_rng(0))
 
@@ -175,7 +175,7 @@ def test_simulation_runs_without_kernels(quantised: Net, held_out: Tensor, witho
 
 
 @pytest.mark.parametrize("name", sorted("ABCDE"))
-def test_both_arithmetics_answer_alike(name: str, material: Material, held_out: Tensor) -> None:
+def test_both_arithmetics_answer_alike(name: str, material: AttackerData, held_out: Tensor) -> None:
     """In label on 99 % of the images; and INT8 agrees with float on nearly as many."""
     net = build(name, (1, 8, 8), 10, 8, 1, CPU)
     net.normalise_by(material.images)
@@ -207,7 +207,7 @@ def test_every_architecture_can_be_quantised(name: str) -> None:
             module.momentum = 1.0
     with torch.no_grad():
         net.train()(images)
-    int8 = modify(net, Int8(), Material(images, torch.zeros(n, dtype=torch.int64), images), RECIPE, torch_rng(0))
+    int8 = modify(net, Int8(), AttackerData(images, torch.zeros(n, dtype=torch.int64), images), RECIPE, torch_rng(0))
     counts = [sum(isinstance(m, nn.Conv2d | nn.Linear | Int8Layer) for m in model.modules()) for model in (net, int8)]
     assert counts[0] == counts[1]
     assert not any(isinstance(m, nn.Conv2d | nn.Linear) for m in int8.modules())
@@ -262,7 +262,7 @@ def test_answers_are_the_same_bits(quantised: Net, held_out: Tensor) -> None:
     assert torch.equal(quantised.head(layer(quantised, held_out, "features")).softmax(1), answers)
 
 
-def test_ranges_come_from_so_many_images_by_chance(victim: Net, material: Material) -> None:
+def test_ranges_come_from_so_many_images_by_chance(victim: Net, material: AttackerData) -> None:
     """Of the images that the attacker has; more images can only widen them."""
 
     def spans(n_images: int, seed: int) -> Tensor:
@@ -277,21 +277,21 @@ def test_ranges_come_from_so_many_images_by_chance(victim: Net, material: Materi
 @pytest.mark.parametrize(
     "change", [FineTune(), FineTune(layers="last"), Prune(0.4), Int8(), AdversarialTraining(1)], ids=str
 )
-def test_int8_is_the_last_change(change: Change, quantised: Net, material: Material) -> None:
+def test_int8_is_the_last_change(change: ModificationSpec, quantised: Net, material: AttackerData) -> None:
     assert is_int8(quantised)
     assert not any(parameter.requires_grad for parameter in quantised.parameters())
     with pytest.raises(UserError, match=r"expected a net in float, got one in INT8; let INT8 be the last change$"):
         modify(quantised, change, material, RECIPE, torch_rng(0))
 
 
-def test_int8_can_still_teach(quantised: Net, material: Material) -> None:
+def test_int8_can_still_teach(quantised: Net, material: AttackerData) -> None:
     """Distillation needs answers alone, and gives a float net."""
     assert not is_int8(
         modify(quantised, Distill(), material, RECIPE, torch_rng(0), build("C", (1, 8, 8), 10, 4, 0, CPU))
     )
 
 
-def test_what_cannot_be_integer_is_refused(victim: Net, material: Material) -> None:
+def test_what_cannot_be_integer_is_refused(victim: Net, material: AttackerData) -> None:
     """In one line, before anything is answered wrongly."""
     mirrored = copy.deepcopy(victim)
     mirrored.convolutions[0].padding_mode = "reflect"  # type: ignore[index, union-attr]

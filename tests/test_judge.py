@@ -16,7 +16,7 @@ from uapfp_dist.rng import numpy_rng, torch_rng
 from uapfp_dist.verification.judge import holm, judge
 from uapfp_dist.verification.kit import Kit
 from uapfp_dist.verification.kit_rates import group_sizes, most_suspects
-from uapfp_dist.verification.verdict import Answered, SuspectVerdict
+from uapfp_dist.verification.verdict import SuspectAnswers, SuspectVerdict
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def kit() -> Kit:
 
 def one(kit: Kit, probabilities: Tensor, fmt: str = "prob", **more: object) -> SuspectVerdict:
     """The verdict on a single suspect."""
-    return judge(kit, [Answered("suspect", probabilities, fmt, **more)])[0]  # type: ignore[arg-type]
+    return judge(kit, [SuspectAnswers("suspect", probabilities, fmt, **more)])[0]  # type: ignore[arg-type]
 
 
 def slow_p(kit: Kit, probabilities: Tensor, asked: list[int]) -> float:
@@ -191,7 +191,7 @@ def test_family_wise_rate_stays_below_alpha_though_calibration_is_shared() -> No
     wrong = 0
     for seed in range(150):
         kit = make_test_kit(per_group=14, alpha=0.2, seed=seed)
-        suspects = [Answered(str(i), random_answers((seed, i)), "prob") for i in range(3)]
+        suspects = [SuspectAnswers(str(i), random_answers((seed, i)), "prob") for i in range(3)]
         wrong += any(v.claim == "piracy" for v in judge(kit, suspects))
     assert wrong / 150 <= 0.2 + 2 * math.sqrt(0.2 * 0.8 / 150)
 
@@ -199,7 +199,7 @@ def test_family_wise_rate_stays_below_alpha_though_calibration_is_shared() -> No
 def test_a_batch_claims_no_more_than_holm_allows() -> None:
     """Two pirates among 39 calibration models at alpha .05: each alone has p 1/40, together the first needs 2/40."""
     kit = make_test_kit(per_group=39)
-    suspects = [Answered(str(i), kit.victim, "prob") for i in range(2)]
+    suspects = [SuspectAnswers(str(i), kit.victim, "prob") for i in range(2)]
     assert most_suspects(kit, 0.05) == 2
     assert [v.p_adjusted for v in judge(kit, suspects)] == [0.05, 0.05]
     assert [v.claim for v in judge(kit, suspects)] == ["piracy", "piracy"]
@@ -207,7 +207,7 @@ def test_a_batch_claims_no_more_than_holm_allows() -> None:
 
 def test_order_of_suspects_is_of_no_account() -> None:
     kit = make_test_kit(per_group=59)
-    suspects = [Answered(str(i), like(kit.victim, i / 2, i), "prob") for i in range(3)]
+    suspects = [SuspectAnswers(str(i), like(kit.victim, i / 2, i), "prob") for i in range(3)]
     forth, back = judge(kit, suspects), judge(kit, suspects[::-1])
     assert forth == back[::-1]
 
@@ -216,7 +216,7 @@ def test_order_of_suspects_is_of_no_account() -> None:
 def test_a_kit_says_how_many_it_can_decide(per_group: int, alpha: float, most: int) -> None:
     kit = make_test_kit(per_group=per_group, alpha=alpha)
     assert most_suspects(kit, alpha) == most
-    suspects = [Answered(str(i), kit.victim, "prob") for i in range(max(most, 1) + 1)]
+    suspects = [SuspectAnswers(str(i), kit.victim, "prob") for i in range(max(most, 1) + 1)]
     with pytest.raises(UserError, match=f"can decide at most {most}") as caught:
         judge(kit, suspects)
     assert "\n" not in str(caught.value)
@@ -225,7 +225,7 @@ def test_a_kit_says_how_many_it_can_decide(per_group: int, alpha: float, most: i
 
 
 def test_a_smaller_alpha_than_the_kits_cannot_be_decided(kit: Kit) -> None:
-    verdict = judge(kit, [Answered("a", kit.victim, "prob")], alpha=0.01)[0]
+    verdict = judge(kit, [SuspectAnswers("a", kit.victim, "prob")], alpha=0.01)[0]
     assert verdict.claim == "cannot decide at this alpha"
     for alpha in (0.0, 1.0, -1.0):
         with pytest.raises(UserError, match="alpha"):
@@ -246,7 +246,7 @@ def test_groups_left_out_are_named() -> None:
 def test_the_limits_say_what_no_verdict_can(kit: Kit) -> None:
     """Small rates are not rounded; who asks again under other settings is told what that does."""
     for alpha, said in ((0.015, " 1.5 % "), (0.05, " 5 % "), (0.2, " 20 % "), (0.0005, " 0.05 % ")):
-        limits = judge(kit, [Answered("a", kit.victim, "prob")], alpha)[0].limits
+        limits = judge(kit, [SuspectAnswers("a", kit.victim, "prob")], alpha)[0].limits
         assert said in limits[1]
         assert sum("are not corrected for" in limit for limit in limits) == 1
 
@@ -270,7 +270,7 @@ def test_the_picture_has_the_scores_of_those_who_decide(kit: Kit) -> None:
 
 def test_the_same_answers_give_the_same_bits(kit: Kit) -> None:
     """However many threads add them up."""
-    suspects = [Answered("a", like(kit.victim, 0.5, fmt), fmt) for fmt in FORMATS]
+    suspects = [SuspectAnswers("a", like(kit.victim, 0.5, fmt), fmt) for fmt in FORMATS]
     before = [judge(kit, [s])[0].to_json() for s in suspects]
     torch.set_num_threads(2)
     try:

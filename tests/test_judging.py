@@ -9,7 +9,7 @@ import torch
 
 from uapfp_dist.config.schema import VerdictConfig
 from uapfp_dist.evaluation.judging import (
-    Panelists,
+    JudgedModels,
     auc_table,
     claim_rates,
     columns,
@@ -21,13 +21,13 @@ from uapfp_dist.evaluation.judging import (
 )
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.fingerprints.methods.base import Candidate
-from uapfp_dist.fingerprints.resamples import Draw, make_draw
-from uapfp_dist.fingerprints.scoring import Scored, ScoredDraw
+from uapfp_dist.fingerprints.resamples import Resample, make_resample
+from uapfp_dist.fingerprints.scoring import ScoredCandidate, ScoredResample
 from uapfp_dist.reporting.report import make_report
 from uapfp_dist.reporting.report_tables import methods_table
 from uapfp_dist.reporting.sections.controls import controls
 from uapfp_dist.reporting.sections.pictures import claim_threshold, groups
-from uapfp_dist.reporting.sections.report_data import Evidence
+from uapfp_dist.reporting.sections.report_data import ReportData
 from uapfp_dist.reporting.summary import summary
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.statistics.conformal import CANNOT_DECIDE, conformal_p
@@ -41,32 +41,32 @@ INFO = {"uaps": UAPS, "fooling_target_reached": True, "mean_image_norm": 3.0, "n
 
 def scored_draw(
     plan: Plan, index: int, formats: tuple[str, ...] = ("prob", "hard"), n_calibrate: int = 19
-) -> ScoredDraw:
+) -> ScoredResample:
     """A draw of the digits zoo in which every method scores at random, four views a model."""
     members = plan.judged
-    draw = make_draw(members, index, 5, n_calibrate, "judging")
-    methods: dict[str, tuple[Scored, ...]] = {}
+    draw = make_resample(members, index, 5, n_calibrate, "judging")
+    methods: dict[str, tuple[ScoredCandidate, ...]] = {}
     for method in METHODS:
         for fmt in ("hard",) if method == "weighted_errors" else formats:
             block = "natural" if method == "weighted_errors" else "uap@0.5+uap@0.7"
             views = torch.rand(len(members), 4, generator=torch_rng(method, fmt, index))
-            found = Scored(Candidate(block, fmt), views, 0.9 if fmt == "prob" else 0.5, 1.0, 60)
+            found = ScoredCandidate(Candidate(block, fmt), views, 0.9 if fmt == "prob" else 0.5, 1.0, 60)
             methods[method] = (*methods.get(method, ()), found)
-    return ScoredDraw(draw, methods, {})
+    return ScoredResample(draw, methods, {})
 
 
-def panelists(plan: Plan) -> Panelists:
+def panelists(plan: Plan) -> JudgedModels:
     """The digits zoo, every model equally accurate."""
-    return Panelists(plan.judged, (0.9,) * len(plan.judged))
+    return JudgedModels(plan.judged, (0.9,) * len(plan.judged))
 
 
-def evidence(plan: Plan, config: VerdictConfig) -> Evidence:
+def evidence(plan: Plan, config: VerdictConfig) -> ReportData:
     """Two draws under `config` and the report made of them."""
     plan = replace(plan, config=replace(plan.config, verdict=config))
     who, draws = panelists(plan), [scored_draw(plan, i, config.formats) for i in range(2)]
     cards = {m.spec.id: {"accuracy": 0.9, "recovery": 1.0} for m in plan.judged}
     report = make_report(plan, who, draws, INFO)
-    return Evidence(plan, None, who, draws, None, cards, Store("memory://none"), report.body)  # type: ignore[arg-type]
+    return ReportData(plan, None, who, draws, None, cards, Store("memory://none"), report.body)  # type: ignore[arg-type]
 
 
 # --- the method that decides
@@ -135,7 +135,7 @@ def test_a_kind_left_out_of_calibration_meets_the_verdicts_own_decision(digits_p
 def test_homologous_models_decide_or_nobody_does() -> None:
     """Ten of them cannot at alpha .05, however many pirates of other victims calibrate, too (protocol 3.1)."""
     scores = [0.9, *[0.1] * 49]
-    few = Draw(0, None, tuple(range(1, 11)), (0,), tuple(range(11, 50)))  # type: ignore[arg-type]
+    few = Resample(0, None, tuple(range(1, 11)), (0,), tuple(range(11, 50)))  # type: ignore[arg-type]
     found = decision(scores, 0, few, 0.05)
     assert found.claim == CANNOT_DECIDE
     assert found.p_value == pytest.approx(1 / 11)

@@ -18,7 +18,7 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.verification.judge import judge
 from uapfp_dist.verification.kit import FEWEST_IMAGES, Kit
 from uapfp_dist.verification.kit_io import INDEX, TENSORS, load_kit, save_kit
-from uapfp_dist.verification.verdict import Answered
+from uapfp_dist.verification.verdict import SuspectAnswers
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_a_kit_comes_back_as_it_was(kit: Kit, folder: Path) -> None:
             assert all(torch.equal(mine[fmt], theirs[fmt]) for fmt in FORMATS)
         elif field.name != "encoders":
             assert mine == theirs
-    suspects = [Answered("a", kit.victim, "prob")]
+    suspects = [SuspectAnswers("a", kit.victim, "prob")]
     assert judge(kit, suspects) == judge(again, suspects)
 
 
@@ -302,6 +302,6 @@ def test_the_judge_follows_that_rule() -> None:
     kit = make_test_kit(method="uap", seed=3)
     asked = torch.full_like(kit.victim, torch.nan)
     asked[kit.natural] = kit.victim[kit.natural]
-    verdict = judge(kit, [Answered("a", asked, "prob")])[0]
+    verdict = judge(kit, [SuspectAnswers("a", asked, "prob")])[0]
     assert (verdict.decided_by, verdict.claim) == ("weighted_errors", "piracy")
-    assert judge(kit, [Answered("a", kit.victim, "prob")])[0].decided_by == "uap"
+    assert judge(kit, [SuspectAnswers("a", kit.victim, "prob")])[0].decided_by == "uap"

@@ -16,10 +16,10 @@ from uapfp_dist.fingerprints.methods.base import Candidate, Request
 from uapfp_dist.fingerprints.methods.encoder_method import EncoderMethod, transfer_scores
 from uapfp_dist.fingerprints.methods.registry import METHODS
 from uapfp_dist.fingerprints.probe import in_turn, one_view, per_point
-from uapfp_dist.fingerprints.probe_data import Answers, Block
-from uapfp_dist.fingerprints.resamples import Draw, TrainingSet
-from uapfp_dist.fingerprints.response_matrix import Panel
-from uapfp_dist.fingerprints.scoring import ScoredDraw, score_draw, within
+from uapfp_dist.fingerprints.probe_data import Block, Responses
+from uapfp_dist.fingerprints.resamples import Resample, TrainingSet
+from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
+from uapfp_dist.fingerprints.scoring import ScoredResample, score_resample, scores_within_budget
 from uapfp_dist.fingerprints.selection import unique_points
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.members import Member
@@ -71,7 +71,7 @@ def blocks_of_the_probe() -> dict[str, Block]:
 BLOCKS = blocks_of_the_probe()
 
 
-def made_up_answers(role: str, row: int) -> Answers:
+def made_up_answers(role: str, row: int) -> Responses:
     """Probabilities: pirates share most of the victim's logits, everybody shares the data's."""
     sizes = {"clean": N_UNIQUE, "natural": 20} | {name: len(block.point) for name, block in BLOCKS.items()}
     lineage = {"victim": 1.0, "piracy": 0.8, "soft_piracy": 0.8}.get(role, 0.0)
@@ -81,11 +81,11 @@ def made_up_answers(role: str, row: int) -> Answers:
             torch.randn(size, N_CLASSES, generator=torch_rng(name, part)) for part in ("data", "victim", row)
         )
         blocks[name] = (data + 2 * lineage * victims + 2 * (1 - lineage) * own).softmax(1)
-    return Answers(blocks)
+    return Responses(blocks)
 
 
 @pytest.fixture(scope="module")
-def panel(digits_plan: Plan) -> Panel:
+def panel(digits_plan: Plan) -> ResponseMatrix:
     """Fourteen models; the specs are the plan's, the answers made up."""
     by_role: dict[str, list[Member]] = {}
     for member in digits_plan.judged:
@@ -94,22 +94,22 @@ def panel(digits_plan: Plan) -> Panel:
     answers = tuple(made_up_answers(member.role, row) for row, member in enumerate(members))
     labels = answers[0].blocks["natural"].argmax(1)
     gather = {name: block.gather for name, block in BLOCKS.items()}
-    return Panel(members, answers, VIEWS, gather, N_TEST, labels, N_NATURAL, FRACTIONS, FORMATS)
+    return ResponseMatrix(members, answers, VIEWS, gather, N_TEST, labels, N_NATURAL, FRACTIONS, FORMATS)
 
 
-def scores_of(panel: Panel, method: str) -> dict[Candidate, Tensor]:
+def scores_of(panel: ResponseMatrix, method: str) -> dict[Candidate, Tensor]:
     """Candidate to (S, M, V) scores under `FOLDS`."""
     way = METHODS[method]
     return {c: way.score(Request(panel, c, FOLDS, ENCODER, "seed")) for c in way.candidates(panel)}
 
 
-def with_answers(panel: Panel, row: int, answers: Answers) -> Panel:
+def with_answers(panel: ResponseMatrix, row: int, answers: Responses) -> ResponseMatrix:
     """The panel with other answers in one row."""
     return replace(panel, answers=(*panel.answers[:row], answers, *panel.answers[row + 1 :]))
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
-def test_scores_have_their_shape_and_are_numbers(method: str, panel: Panel) -> None:
+def test_scores_have_their_shape_and_are_numbers(method: str, panel: ResponseMatrix) -> None:
     """One per training set, model and view (methods without views have one)."""
     found = scores_of(panel, method)
     assert found
@@ -121,14 +121,14 @@ def test_scores_have_their_shape_and_are_numbers(method: str, panel: Panel) -> N
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
-def test_scores_can_be_repeated(method: str, panel: Panel) -> None:
+def test_scores_can_be_repeated(method: str, panel: ResponseMatrix) -> None:
     """Bit by bit."""
     first, again = scores_of(panel, method), scores_of(panel, method)
     assert all(torch.equal(first[candidate], again[candidate]) for candidate in first)
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
-def test_the_score_of_a_suspect_is_its_own(method: str, panel: Panel) -> None:
+def test_the_score_of_a_suspect_is_its_own(method: str, panel: ResponseMatrix) -> None:
     """It depends neither on what other suspects answer nor on what role they (or it) are said to have."""
     before = scores_of(panel, method)
     other = with_answers(panel, TESTED[0], made_up_answers("homologous", 99))
@@ -144,10 +144,10 @@ def test_the_score_of_a_suspect_is_its_own(method: str, panel: Panel) -> None:
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
-def test_labels_know_no_confidence(method: str, panel: Panel) -> None:
+def test_labels_know_no_confidence(method: str, panel: ResponseMatrix) -> None:
     """Sharpening every probability changes no label: hard formats stay as they are, soft ones do not."""
     sharp = tuple(
-        Answers({name: p**4 / (p**4).sum(1, keepdim=True) for name, p in answers.blocks.items()})
+        Responses({name: p**4 / (p**4).sum(1, keepdim=True) for name, p in answers.blocks.items()})
         for answers in panel.answers
     )
     after = scores_of(replace(panel, answers=sharp), method)
@@ -155,13 +155,13 @@ def test_labels_know_no_confidence(method: str, panel: Panel) -> None:
         assert torch.equal(after[candidate], scores) == (candidate.format == "hard"), candidate
 
 
-def formats_of(method: str, panel: Panel) -> set[str]:
+def formats_of(method: str, panel: ResponseMatrix) -> set[str]:
     """The formats among a method's candidates."""
     return {candidate.format for candidate in METHODS[method].candidates(panel)}
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
-def test_methods_offer_the_formats_of_the_panel(method: str, panel: Panel) -> None:
+def test_methods_offer_the_formats_of_the_panel(method: str, panel: ResponseMatrix) -> None:
     """All of them where they make sense: a label has no confidence, and weights are about labels."""
     only_labels = method == "agreement" or "weighted" in method
     for formats in (FORMATS, ("prob", "hard"), ("top1", "hard")):
@@ -176,7 +176,7 @@ def lie(p: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
-def test_queries_are_the_images_that_the_score_looks_at(method: str, panel: Panel) -> None:
+def test_queries_are_the_images_that_the_score_looks_at(method: str, panel: ResponseMatrix) -> None:
     """Every unique image of every block whose answers matter, and no other: the rest can change unnoticed."""
     untouched = scores_of(panel, method)
     looked_at: dict[Candidate, int] = dict.fromkeys(untouched, 0)
@@ -198,24 +198,24 @@ def test_queries_are_the_images_that_the_score_looks_at(method: str, panel: Pane
     assert min(looked_at.values()) > 0
 
 
-def changed(answers: Answers, block: str, p: Tensor) -> Answers:
+def changed(answers: Responses, block: str, p: Tensor) -> Responses:
     """The same answers but for one block."""
-    return Answers({**answers.blocks, block: p})
+    return Responses({**answers.blocks, block: p})
 
 
-def only_test_part(panel: Panel, *rows: int) -> Panel:
+def only_test_part(panel: ResponseMatrix, *rows: int) -> ResponseMatrix:
     """The panel when some rows were asked the test views alone."""
     for row in rows:
         blocks = {
             name: p if name == "natural" else p[: int(panel.asked(name).max()) + 1]
             for name, p in panel.answers[row].blocks.items()
         }
-        panel = with_answers(panel, row, Answers(blocks))
+        panel = with_answers(panel, row, Responses(blocks))
     return panel
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
-def test_suspects_need_only_the_test_views(method: str, panel: Panel) -> None:
+def test_suspects_need_only_the_test_views(method: str, panel: ResponseMatrix) -> None:
     """Bit by bit the same scores for everybody."""
     partly = only_test_part(panel, *TESTED)
     assert len(partly.answers[TESTED[0]].blocks["clean"]) < N_UNIQUE
@@ -224,14 +224,14 @@ def test_suspects_need_only_the_test_views(method: str, panel: Panel) -> None:
 
 
 @pytest.mark.parametrize("method", ENCODERS)
-def test_who_trains_an_encoder_must_have_answered_all_views(method: str, panel: Panel) -> None:
+def test_who_trains_an_encoder_must_have_answered_all_views(method: str, panel: ResponseMatrix) -> None:
     """Said in words, not as an index out of range."""
     with pytest.raises(AssertionError, match="asked the test views only and cannot train"):
         scores_of(only_test_part(panel, 1), method)
 
 
 @pytest.mark.parametrize("method", sorted(set(METHODS) - {"confidence"}))
-def test_lineage_shows(method: str, panel: Panel) -> None:
+def test_lineage_shows(method: str, panel: ResponseMatrix) -> None:
     """Where answers carry it, tested pirates score higher than tested homologous models on average."""
     for candidate, scores in scores_of(panel, method).items():
         means = scores[0].mean(1)
@@ -239,7 +239,7 @@ def test_lineage_shows(method: str, panel: Panel) -> None:
 
 
 @pytest.mark.parametrize("method", [*ENCODERS, "agreement"])
-def test_nobody_is_more_like_the_victim_than_itself(method: str, panel: Panel) -> None:
+def test_nobody_is_more_like_the_victim_than_itself(method: str, panel: ResponseMatrix) -> None:
     """Its own similarity is 1 in every view."""
     for scores in scores_of(panel, method).values():
         torch.testing.assert_close(scores[:, 0], torch.ones(len(FOLDS), N_TEST))
@@ -247,7 +247,7 @@ def test_nobody_is_more_like_the_victim_than_itself(method: str, panel: Panel) -
         assert float(scores.min()) >= 0.0
 
 
-def test_confidence_never_looks_at_the_victim(panel: Panel) -> None:
+def test_confidence_never_looks_at_the_victim(panel: ResponseMatrix) -> None:
     """It is the reference that shows what a recipe alone gives away."""
     other = with_answers(panel, 0, made_up_answers("homologous", 99))
     before, after = scores_of(panel, "confidence"), scores_of(other, "confidence")
@@ -255,7 +255,7 @@ def test_confidence_never_looks_at_the_victim(panel: Panel) -> None:
         assert torch.equal(after[candidate][:, 1:], scores[:, 1:])
 
 
-def test_agreement_counts_equal_labels(panel: Panel) -> None:
+def test_agreement_counts_equal_labels(panel: ResponseMatrix) -> None:
     """Against a loop over models, views and points."""
     for candidate, scores in scores_of(panel, "agreement").items():
         labels = [answers.blocks[candidate.block].argmax(1).tolist() for answers in panel.answers]
@@ -266,7 +266,7 @@ def test_agreement_counts_equal_labels(panel: Panel) -> None:
 
 
 @pytest.mark.parametrize(("method", "n"), [("natural_errors", N_NATURAL), ("ipguard", N_POINTS)])
-def test_matching_rate_is_the_mean_probability_of_the_victims_label(method: str, n: int, panel: Panel) -> None:
+def test_matching_rate_is_the_mean_probability_of_the_victims_label(method: str, n: int, panel: ResponseMatrix) -> None:
     """Against a loop; for labels, the share of equal ones; top 2 gives nothing for the third."""
     for candidate, scores in scores_of(panel, method).items():
         victim = panel.answers[0].blocks[candidate.block].argmax(1).tolist()
@@ -280,7 +280,7 @@ def test_matching_rate_is_the_mean_probability_of_the_victims_label(method: str,
             assert float(scores[0, row, 0]) == pytest.approx(total / n, abs=1e-6)
 
 
-def test_sample_correlation_is_that_of_the_paper(panel: Panel) -> None:
+def test_sample_correlation_is_that_of_the_paper(panel: ResponseMatrix) -> None:
     """Against a double loop over images: cosine within a model, mean absolute difference between models."""
 
     def one_hot(p: Tensor) -> Tensor:
@@ -305,16 +305,16 @@ def test_sample_correlation_is_that_of_the_paper(panel: Panel) -> None:
         assert float(scores[0, 0, 0]) == 0.0
 
 
-def test_sample_correlation_does_not_know_the_names_of_the_classes(panel: Panel) -> None:
+def test_sample_correlation_does_not_know_the_names_of_the_classes(panel: ResponseMatrix) -> None:
     """A suspect whose classes are permuted scores the same: what resembles what is all that counts."""
     blocks = panel.answers[3].blocks
-    renamed = with_answers(panel, 3, Answers({**blocks, "natural": blocks["natural"].roll(1, dims=1)}))
+    renamed = with_answers(panel, 3, Responses({**blocks, "natural": blocks["natural"].roll(1, dims=1)}))
     before, after = scores_of(panel, "sac"), scores_of(renamed, "sac")
     for candidate, scores in before.items():
         torch.testing.assert_close(after[candidate], scores)
 
 
-def test_controls_learn_from_pirates_of_another_victim(panel: Panel) -> None:
+def test_controls_learn_from_pirates_of_another_victim(panel: ResponseMatrix) -> None:
     """The rows differ in nothing else."""
     without = replace(TRAINING, other_victim=())
     for method in ("uap", "weighted_errors"):
@@ -329,7 +329,7 @@ def test_controls_learn_from_pirates_of_another_victim(panel: Panel) -> None:
             assert torch.equal(same, plain)
 
 
-def test_an_encoder_at_every_radius_and_format_averaged(panel: Panel) -> None:
+def test_an_encoder_at_every_radius_and_format_averaged(panel: ResponseMatrix) -> None:
     """Every radius, the format and the poorer ones; of an ensemble, of all its rows."""
     block = "+".join(block_name("uap", fraction) for fraction in FRACTIONS)
     assert {c.block for c in METHODS["uap_ensemble"].candidates(panel)} >= {block}
@@ -345,21 +345,21 @@ def test_an_encoder_at_every_radius_and_format_averaged(panel: Panel) -> None:
         torch.testing.assert_close(METHODS["uap_ensemble"].score(request), torch.stack([*rows.values()]).mean(0))
 
 
-def test_rows_that_share_an_encoder_fit_it_once(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_share_an_encoder_fit_it_once(panel: ResponseMatrix, monkeypatch: pytest.MonkeyPatch) -> None:
     fitted = []
     fit = EncoderMethod.fit
     monkeypatch.setattr(EncoderMethod, "fit", lambda self, request: fitted.append(self) or fit(self, request))
-    draw = Draw(0, TrainingSet((1, 2), (5, 6), (11,)), (), TESTED)
-    scored = score_draw(panel, draw, ("uap", "uap_controls", "uap_ensemble"), ENCODER, "seed")
+    draw = Resample(0, TrainingSet((1, 2), (5, 6), (11,)), (), TESTED)
+    scored = score_resample(panel, draw, ("uap", "uap_controls", "uap_ensemble"), ENCODER, "seed")
     assert len(fitted) == 2 * len(METHODS["uap"].single(panel))
-    alone = score_draw(panel, draw, ("uap_ensemble",), ENCODER, "seed")
+    alone = score_resample(panel, draw, ("uap_ensemble",), ENCODER, "seed")
     pairs = zip(scored.methods["uap_ensemble"], alone.methods["uap_ensemble"], strict=True)
     assert all(torch.equal(a.scores, b.scores) for a, b in pairs)
 
 
 @pytest.mark.parametrize("n_models", [1, 3])
 def test_fingerprints_gathered_a_few_models_at_a_time(
-    n_models: int, panel: Panel, monkeypatch: pytest.MonkeyPatch
+    n_models: int, panel: ResponseMatrix, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The size of the portions is about memory, not about scores."""
     whole = scores_of(panel, "uap")
@@ -370,7 +370,7 @@ def test_fingerprints_gathered_a_few_models_at_a_time(
         torch.testing.assert_close(scores, whole[candidate], rtol=0, atol=1e-6)
 
 
-def test_an_encoder_scores_its_own_panel_as_its_method_does(panel: Panel) -> None:
+def test_an_encoder_scores_its_own_panel_as_its_method_does(panel: ResponseMatrix) -> None:
     """Transfer to where it came from is no transfer; other suspects elsewhere change nothing but their own scores."""
     for candidate, scores in scores_of(panel, "uap_paper").items():
         alone = transfer_scores(panel, TRAINING, panel, candidate, ENCODER, "seed")
@@ -382,27 +382,27 @@ def test_an_encoder_scores_its_own_panel_as_its_method_does(panel: Panel) -> Non
     assert float(moved[1].mean()) < float(scores[0, 1].mean())
 
 
-def test_transfer_between_fingerprints_of_unequal_length_is_refused(panel: Panel) -> None:
+def test_transfer_between_fingerprints_of_unequal_length_is_refused(panel: ResponseMatrix) -> None:
     """In one line with both lengths."""
     candidate = METHODS["uap_paper"].candidates(panel)[0]
     with pytest.raises(UserError, match=r"expected fingerprints of the 80 numbers .* got 64"):
         transfer_scores(panel, TRAINING, of_points(panel, 8), candidate, ENCODER, "seed")
 
 
-def of_points(panel: Panel, n: int) -> Panel:
+def of_points(panel: ResponseMatrix, n: int) -> ResponseMatrix:
     """Fingerprints of the first clusters only."""
     gather = {name: index[:, :n] for name, index in panel.gather.items()}
     return replace(panel, views=panel.views[:, :n], gather=gather)
 
 
-def test_images_of_smaller_fingerprints_are_counted_as_they_are(panel: Panel) -> None:
+def test_images_of_smaller_fingerprints_are_counted_as_they_are(panel: ResponseMatrix) -> None:
     """With fewer points what the views need is no longer the first images of a block without a gap."""
     fewer = of_points(panel, 4)
     for block in ("clean", "uap@0.5"):
         assert fewer.images(block) == len(panel.asked(block)[:, :4].unique())
 
 
-def test_weighted_labels_look_only_at_the_points_of_the_fingerprint(panel: Panel) -> None:
+def test_weighted_labels_look_only_at_the_points_of_the_fingerprint(panel: ResponseMatrix) -> None:
     """Answers of a block that smaller fingerprints leave out count for nothing."""
     fewer = of_points(panel, 4)
     for candidate, scores in scores_of(fewer, "uap_weighted").items():
@@ -414,18 +414,18 @@ def test_weighted_labels_look_only_at_the_points_of_the_fingerprint(panel: Panel
 
 
 @pytest.fixture(scope="module")
-def scored(panel: Panel) -> ScoredDraw:
+def scored(panel: ResponseMatrix) -> ScoredResample:
     """One draw by all methods."""
-    return score_draw(panel, Draw(0, TRAINING, (7,), tuple(set(TESTED) - {7})), tuple(METHODS), ENCODER, "seed")
+    return score_resample(panel, Resample(0, TRAINING, (7,), tuple(set(TESTED) - {7})), tuple(METHODS), ENCODER, "seed")
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
 @pytest.mark.parametrize("budget", [1, 7, 10, 20, 25, 30, 1000])
-def test_a_budget_buys_what_fits(method: str, budget: int, panel: Panel, scored: ScoredDraw) -> None:
+def test_a_budget_buys_what_fits(method: str, budget: int, panel: ResponseMatrix, scored: ScoredResample) -> None:
     """Views: the longest run of first views whose unique images are not more than the budget. Images: so many."""
     way = METHODS[method]
     for one in scored.methods[method]:
-        found = within(panel, scored.draw, method, one, budget)
+        found = scores_within_budget(panel, scored.draw, method, one, budget)
         blocks = way.sent(one.candidate)
         if set(blocks) <= {"natural", "ipguard"}:
             assert found is not None
@@ -440,55 +440,55 @@ def test_a_budget_buys_what_fits(method: str, budget: int, panel: Panel, scored:
                 torch.testing.assert_close(found[0], one.scores[:, : len(affordable)].mean(1))
 
 
-def test_a_budget_of_exactly_two_views_buys_two(panel: Panel, scored: ScoredDraw) -> None:
+def test_a_budget_of_exactly_two_views_buys_two(panel: ResponseMatrix, scored: ScoredResample) -> None:
     """One image less buys one view."""
     one = scored.methods["uap"][0]
     cost = replace(panel, n_test_views=2).images(*METHODS["uap"].sent(one.candidate))
     for budget, n_views in ((cost, 2), (cost - 1, 1)):
-        found = within(panel, scored.draw, "uap", one, budget)
+        found = scores_within_budget(panel, scored.draw, "uap", one, budget)
         assert found is not None
         torch.testing.assert_close(found[0], one.scores[:, :n_views].mean(1))
     assert found[1] < cost
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
-def test_a_budget_for_everything_changes_nothing(method: str, panel: Panel, scored: ScoredDraw) -> None:
+def test_a_budget_for_everything_changes_nothing(method: str, panel: ResponseMatrix, scored: ScoredResample) -> None:
     """Where suspects are sent all there is, unlimited and limited scores are the same."""
     everything = replace(panel, n_natural=20)
-    for one in score_draw(everything, scored.draw, (method,), ENCODER, "seed").methods[method]:
-        found = within(everything, scored.draw, method, one, 1000)
+    for one in score_resample(everything, scored.draw, (method,), ENCODER, "seed").methods[method]:
+        found = scores_within_budget(everything, scored.draw, method, one, 1000)
         assert found is not None
         assert found[1] == one.queries
         torch.testing.assert_close(found[0], one.scores.mean(1))
 
 
-def test_a_budget_takes_the_best_images(panel: Panel, scored: ScoredDraw) -> None:
+def test_a_budget_takes_the_best_images(panel: ResponseMatrix, scored: ScoredResample) -> None:
     """Weighted errors by the weights of this draw's training models, boundary points and AKH in their order."""
     agree = torch.stack([a.blocks["natural"].argmax(1) for a in panel.answers])
     agree = agree == agree[0]
     (errors,) = scored.methods["weighted_errors"]
-    found = within(panel, scored.draw, "weighted_errors", errors, 5)
+    found = scores_within_budget(panel, scored.draw, "weighted_errors", errors, 5)
     assert found is not None
     assert torch.equal(found[0], weighted_scores(agree, list(TRAINING.piracy), list(TRAINING.homologous), 5))
     for method, block in (("natural_errors", "natural"), ("ipguard", "ipguard")):
         hard = next(s for s in scored.methods[method] if s.candidate.format == "hard")
-        found = within(panel, scored.draw, method, hard, 5)
+        found = scores_within_budget(panel, scored.draw, method, hard, 5)
         labels = torch.stack([a.blocks[block][:5].argmax(1) for a in panel.answers])
         assert found is not None
         torch.testing.assert_close(found[0], (labels == labels[0]).float().mean(1))
 
 
-def test_no_budget_at_all_is_refused(panel: Panel, scored: ScoredDraw) -> None:
+def test_no_budget_at_all_is_refused(panel: ResponseMatrix, scored: ScoredResample) -> None:
     """In one line."""
     with pytest.raises(UserError, match="query budget: expected at least 1 image, got 0"):
-        within(panel, scored.draw, "sac", scored.methods["sac"][0], 0)
+        scores_within_budget(panel, scored.draw, "sac", scored.methods["sac"][0], 0)
 
 
-def test_labels_have_no_confidence_to_choose(panel: Panel) -> None:
+def test_labels_have_no_confidence_to_choose(panel: ResponseMatrix) -> None:
     """A method without a candidate in the formats offered is scored as nothing, not as an error."""
     hard = replace(panel, formats=("hard",))
-    draw = Draw(0, TRAINING, (7,), tuple(set(TESTED) - {7}))
-    found = score_draw(hard, draw, ("confidence", "sac"), ENCODER, "seed")
+    draw = Resample(0, TRAINING, (7,), tuple(set(TESTED) - {7}))
+    found = score_resample(hard, draw, ("confidence", "sac"), ENCODER, "seed")
     assert found.chosen("confidence") is None
     assert found.chosen("sac") is not None
 
@@ -526,9 +526,11 @@ class Memoriser(EncoderMethod):
         return scores
 
 
-def test_formats_are_chosen_by_models_that_no_scorer_has_seen(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_formats_are_chosen_by_models_that_no_scorer_has_seen(
+    panel: ResponseMatrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of the other victim, too: who knows them by heart is no better than chance."""
     monkeypatch.setitem(METHODS, "clean", Memoriser("by heart", "clean", True))
-    draw = Draw(0, replace(TRAINING, other_victim=(11, 12, 13)), (7,), (3, 4, 8))
-    scored = score_draw(panel, draw, ("clean",), ENCODER, "seed")
+    draw = Resample(0, replace(TRAINING, other_victim=(11, 12, 13)), (7,), (3, 4, 8))
+    scored = score_resample(panel, draw, ("clean",), ENCODER, "seed")
     assert {(one.training_auc, one.training_gap) for one in scored.methods["clean"]} == {(0.5, 0.0)}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from system import bench_on, tiny, tiny_plan
+from system import context_on, tiny, tiny_plan
 
 from uapfp_dist.attacks import DivergedError
 from uapfp_dist.data import Dataset, Splits
@@ -14,12 +14,12 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.evaluation.variants import modified
 from uapfp_dist.execution import make_model as models
-from uapfp_dist.execution.context import Workbench
+from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.make_model import GateError, NotReachedError, attack_pool, before_adversarial, watched_images
-from uapfp_dist.execution.steps import perform
+from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.modification_specs import AdversarialTraining, Distill, FineTune, Int8, Prune
-from uapfp_dist.tasks.scheduler import in_order
+from uapfp_dist.tasks.scheduler import dependency_order
 from uapfp_dist.tasks.specs import Checkpoint, Extracted, ModelSpec, Modified, Trained, TrajectorySpec
 
 
@@ -30,11 +30,11 @@ def plan() -> Plan:
 
 
 @pytest.fixture(scope="module")
-def bench(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+def context(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> TaskContext:
     """With the victim and one pirate made."""
-    bench = bench_on(Store(str(tmp_path_factory.mktemp("models"))))
-    make(bench, pirate_of(plan))
-    return bench
+    context = context_on(Store(str(tmp_path_factory.mktemp("models"))))
+    make(context, pirate_of(plan))
+    return context
 
 
 def pirate_of(plan: Plan) -> ModelSpec:
@@ -42,12 +42,12 @@ def pirate_of(plan: Plan) -> ModelSpec:
     return next(m.spec for m in plan.members if m.role == "piracy")
 
 
-def make(bench: Workbench, spec: ModelSpec) -> dict[str, object]:
+def make(context: TaskContext, spec: ModelSpec) -> dict[str, object]:
     """Make a model and what it needs; returns its card."""
-    for one in in_order([spec]):
-        if not bench.store.has(one.kind, one.id):
-            perform(bench, one)
-    return bench.store.get("model", spec.id).info
+    for one in dependency_order([spec]):
+        if not context.store.has(one.kind, one.id):
+            perform_task(context, one)
+    return context.store.get("model", spec.id).info
 
 
 CHANGES = [
@@ -63,24 +63,24 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=repr)
-def test_a_modified_model_is_an_artifact_like_any_other(change: object, bench: Workbench, plan: Plan) -> None:
+def test_a_modified_model_is_an_artifact_like_any_other(change: object, context: TaskContext, plan: Plan) -> None:
     """It has a card with the accuracy before and after, loads as what was stored, and leaves its base alone."""
     base = pirate_of(plan)
-    before = bench.store.get("model", base.id)
+    before = context.store.get("model", base.id)
     spec = modified(base, change)  # type: ignore[arg-type]
-    card = make(bench, spec)
+    card = make(context, spec)
     assert card["accuracy_before"] == before.info["accuracy"]
     assert len(card["changes"]) == 1  # type: ignore[arg-type]
     assert card["recovery"] is not None
-    again = bench.store.get("model", base.id)
+    again = context.store.get("model", base.id)
     assert all(torch.equal(tensor, again.tensors[name]) for name, tensor in before.tensors.items())
-    stored = bench.store.get("model", spec.id).tensors
-    loaded = bench.net(spec).state_dict()
+    stored = context.store.get("model", spec.id).tensors
+    loaded = context.net(spec).state_dict()
     assert stored.keys() == loaded.keys()
     assert all(torch.equal(tensor, loaded[name]) for name, tensor in stored.items())
 
 
-def test_modifications_compose_in_their_order(bench: Workbench, plan: Plan) -> None:
+def test_modifications_compose_in_their_order(context: TaskContext, plan: Plan) -> None:
     """A pruned, fine-tuned pirate is one spec that needs the pruned one; the other order is another model."""
     base = pirate_of(plan)
     pruned = modified(base, Prune(0.5))
@@ -89,25 +89,25 @@ def test_modifications_compose_in_their_order(bench: Workbench, plan: Plan) -> N
     assert spec.changes == (Prune(0.5), FineTune(1.0))
     assert spec.root == base
     assert spec.id != modified(modified(base, FineTune(1.0)), Prune(0.5)).id
-    card = make(bench, spec)
-    assert card["accuracy_before"] == bench.store.get("model", pruned.id).info["accuracy"]
+    card = make(context, spec)
+    assert card["accuracy_before"] == context.store.get("model", pruned.id).info["accuracy"]
     assert card["changes"] == ["prune .5", "fine-tune"]
 
 
-def test_an_integer_model_can_be_quantised_last_only(bench: Workbench, plan: Plan) -> None:
+def test_an_integer_model_can_be_quantised_last_only(context: TaskContext, plan: Plan) -> None:
     """It has nothing to train."""
     spec = modified(modified(pirate_of(plan), Int8(50)), FineTune(1.0))
     with pytest.raises(UserError, match="INT8") as caught:
-        make(bench, spec)
+        make(context, spec)
     assert "\n" not in str(caught.value)
 
 
-def test_a_student_has_an_architecture_of_its_own(bench: Workbench, plan: Plan) -> None:
+def test_a_student_has_an_architecture_of_its_own(context: TaskContext, plan: Plan) -> None:
     """And is still known as stolen from the victim."""
     base = pirate_of(plan)
     other = "C" if base.architecture != "C" else "E"
     spec = modified(base, Distill(), other)
-    assert make(bench, spec)["architecture"] == other
+    assert make(context, spec)["architecture"] == other
     assert spec.extraction == base.origin
 
 
@@ -138,40 +138,40 @@ def test_queries_overlap_with_the_victims_images_as_chosen(
     assert not torch.isin(alone, own).any()
 
 
-def test_checkpoints_of_one_extraction_stand_at_their_recovery(bench: Workbench, plan: Plan) -> None:
+def test_checkpoints_of_one_extraction_stand_at_their_recovery(context: TaskContext, plan: Plan) -> None:
     """One extraction, several models: in order of steps; a level that was never reached says which were."""
     base = replace(pirate_of(plan), gate=None, seed=5)
     trajectory = TrajectorySpec(base, (0.2, 0.4, 1.9))
-    cards = [make(bench, replace(base, origin=Checkpoint(trajectory, level))) for level in (0.2, 0.4)]
+    cards = [make(context, replace(base, origin=Checkpoint(trajectory, level))) for level in (0.2, 0.4)]
     assert cards[0]["steps"] <= cards[1]["steps"]  # type: ignore[operator]
     assert cards[0]["queries"] <= cards[1]["queries"]  # type: ignore[operator]
     with pytest.raises(NotReachedError, match=r"1\.9 was never reached.*0\.2.*0\.4"):
-        make(bench, replace(base, origin=Checkpoint(trajectory, 1.9)))
+        make(context, replace(base, origin=Checkpoint(trajectory, 1.9)))
 
 
 def test_a_diverged_attempt_is_tried_again_with_another_seed(
-    bench: Workbench, plan: Plan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    context: TaskContext, plan: Plan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """As one below the gate; when all diverge the reason says so."""
     make_one = models._make
     tried = []
 
     def diverges(first: int):  # type: ignore[no-untyped-def]
-        def attempt(bench: Workbench, spec: ModelSpec, number: int) -> models.Made:
+        def attempt(context: TaskContext, spec: ModelSpec, number: int) -> models.MadeModel:
             tried.append(number)
             if number < first:
                 raise DivergedError("not finite")
-            return make_one(bench, spec, number)
+            return make_one(context, spec, number)
 
         return attempt
 
     base = pirate_of(plan)
     monkeypatch.setattr(models, "_make", diverges(1))
-    assert make(bench, replace(base, seed=11))["attempt"] == 1
+    assert make(context, replace(base, seed=11))["attempt"] == 1
     assert tried == [0, 1]
     monkeypatch.setattr(models, "_make", diverges(99))
     with pytest.raises(GateError, match="diverged, diverged"):
-        make(bench, replace(base, seed=12))
+        make(context, replace(base, seed=12))
 
 
 def test_tiny_is_what_these_tests_think_it_is() -> None:

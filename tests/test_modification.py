@@ -16,19 +16,19 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.models import Net, build
 from uapfp_dist.models.blackbox import ask
 from uapfp_dist.models.training import fit
-from uapfp_dist.modifications import MODIFICATIONS, Material, adversarial, int8_structure, modify
-from uapfp_dist.modifications.distill import lessons
+from uapfp_dist.modifications import MODIFICATIONS, AttackerData, adversarial, int8_structure, modify
+from uapfp_dist.modifications.distill import distillation_targets
 from uapfp_dist.perturbations.deepfool import deepfool
 from uapfp_dist.rng import seeded, torch_rng
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.description import about
-from uapfp_dist.tasks.modification_specs import AdversarialTraining, Change, Distill, FineTune, Int8, Prune
+from uapfp_dist.tasks.description import describe_modification
+from uapfp_dist.tasks.modification_specs import AdversarialTraining, Distill, FineTune, Int8, ModificationSpec, Prune
 from uapfp_dist.tasks.specs import Recipe
 
 CPU = torch.device("cpu")
 RECIPE = Recipe("adam", 64, 6400)
 
-CHANGES: list[Change] = [
+CHANGES: list[ModificationSpec] = [
     FineTune(2.0),
     FineTune(2.0, "last"),
     FineTune(2.0, "new_last"),
@@ -64,10 +64,10 @@ class Normed(Net):
 
 
 @pytest.fixture(scope="session")
-def material(digits: Dataset, digits_splits: Splits) -> Material:
+def material(digits: Dataset, digits_splits: Splits) -> AttackerData:
     """Of D outside D_v: 150 labelled images (ATTACK itself has fewer than a batch), the others without labels."""
     outside = outside_of(digits_splits.d, digits_splits.d_v)
-    return Material(digits.pixels(outside[:150]), digits.labels[outside[:150]], digits.pixels(outside[150:]))
+    return AttackerData(digits.pixels(outside[:150]), digits.labels[outside[:150]], digits.pixels(outside[150:]))
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +85,9 @@ def student() -> Net:
     return build("C", (1, 8, 8), 10, 4, 5, CPU)
 
 
-def changed(net: Net, change: Change, material: Material, seed: int = 0, recipe: Recipe = RECIPE, **more: Any) -> Net:
+def changed(
+    net: Net, change: ModificationSpec, material: AttackerData, seed: int = 0, recipe: Recipe = RECIPE, **more: Any
+) -> Net:
     """`modify` with a student and chance by `seed`."""
     return modify(net, change, material, recipe, torch_rng(seed), student(), **more)
 
@@ -107,13 +109,18 @@ def accuracy(net: Net, images: Tensor, labels: Tensor) -> float:
 
 def test_every_change_has_a_function() -> None:
     assert {type(change) for change in CHANGES} == set(MODIFICATIONS)
-    assert set(MODIFICATIONS) == set(Change.__args__)
+    assert set(MODIFICATIONS) == set(ModificationSpec.__args__)
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=about)
+@pytest.mark.parametrize("change", CHANGES, ids=describe_modification)
 @pytest.mark.parametrize("which", ["victim", "normed"])
 def test_contract_of_every_change(
-    which: str, change: Change, material: Material, held_out: Tensor, tmp_path: Path, request: pytest.FixtureRequest
+    which: str,
+    change: ModificationSpec,
+    material: AttackerData,
+    held_out: Tensor,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
     """Another net of the same answers' shape, by rng alone, the given ones as they were, and it can be stored."""
     net: Net = request.getfixturevalue(which)
@@ -150,21 +157,21 @@ def test_contract_of_every_change(
 
 @pytest.mark.parametrize("epochs", [1.0, 10.0])
 @pytest.mark.parametrize("layers", ["last", "new_last"])
-def test_only_the_last_layer_moves(layers: Any, epochs: float, normed: Net, material: Material) -> None:
+def test_only_the_last_layer_moves(layers: Any, epochs: float, normed: Net, material: AttackerData) -> None:
     """Everything else bit for bit, BatchNorm statistics included; both its weight and its bias do move."""
     before, after = state(normed), state(changed(normed, FineTune(epochs, layers), material))
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved == {"last.weight", "last.bias"}
 
 
-def test_fine_tuning_all_moves_all(normed: Net, material: Material) -> None:
+def test_fine_tuning_all_moves_all(normed: Net, material: AttackerData) -> None:
     """Every weight and the statistics of BatchNorm; only the pixels' normalisation stays."""
     before, after = state(normed), state(changed(normed, FineTune(1.0), material))
     stayed = {name for name in before if torch.equal(before[name], after[name])}
     assert stayed == {"mean", "std"}
 
 
-def test_fine_tuning_learns_the_attackers_images(victim: Net, material: Material) -> None:
+def test_fine_tuning_learns_the_attackers_images(victim: Net, material: AttackerData) -> None:
     """With shuffled labels as with true ones, and faster with more epochs: it is the labels that are learnt."""
     shuffled = replace(material, labels=(material.labels + 1) % 10)
 
@@ -176,7 +183,7 @@ def test_fine_tuning_learns_the_attackers_images(victim: Net, material: Material
 
 
 def test_fine_tuning_keeps_what_was_learnt(
-    victim: Net, material: Material, held_out: Tensor, held_out_labels: Tensor
+    victim: Net, material: AttackerData, held_out: Tensor, held_out_labels: Tensor
 ) -> None:
     """The paper's ten epochs on true labels, on images that it has not seen: utility stays, and so do most answers."""
     tuned = changed(victim, FineTune(), replace(material, images=held_out, labels=held_out_labels))
@@ -185,7 +192,7 @@ def test_fine_tuning_keeps_what_was_learnt(
     assert accuracy(tuned, rest, ask(victim, rest).argmax(1)) > 0.9
 
 
-def test_a_new_last_layer_forgets_the_old_one(victim: Net, material: Material) -> None:
+def test_a_new_last_layer_forgets_the_old_one(victim: Net, material: AttackerData) -> None:
     """Whatever the old one was."""
     other = copy.deepcopy(victim)
     nn.init.normal_(other.last.weight)  # type: ignore[arg-type, union-attr]
@@ -201,7 +208,7 @@ def weights_of(net: Net) -> Tensor:
 
 
 @pytest.mark.parametrize("share", [0.2, 0.4, 0.6, 0.999])
-def test_pruning_zeroes_exactly_the_smallest_magnitudes(share: float, normed: Net, material: Material) -> None:
+def test_pruning_zeroes_exactly_the_smallest_magnitudes(share: float, normed: Net, material: AttackerData) -> None:
     """Over the whole net; what is left and all that is no such weight stays bit for bit."""
     pruned = changed(normed, Prune(share), material)
     old, new = weights_of(normed), weights_of(pruned)
@@ -216,7 +223,7 @@ def test_pruning_zeroes_exactly_the_smallest_magnitudes(share: float, normed: Ne
     assert same(*rest)
 
 
-def test_equal_magnitudes_are_pruned_to_the_exact_share(victim: Net, material: Material) -> None:
+def test_equal_magnitudes_are_pruned_to_the_exact_share(victim: Net, material: AttackerData) -> None:
     level = copy.deepcopy(victim)
     for module in level.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -226,7 +233,7 @@ def test_equal_magnitudes_are_pruned_to_the_exact_share(victim: Net, material: M
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop"])
-def test_recovery_holds_the_zeros_and_recovers(optimizer: str, normed: Net, material: Material) -> None:
+def test_recovery_holds_the_zeros_and_recovers(optimizer: str, normed: Net, material: AttackerData) -> None:
     """Momentum or not; all other weights move, and the loss on ATTACK falls."""
     bare = changed(normed, Prune(0.8), material)
     recovered = changed(normed, Prune(0.8, recovery_epochs=5.0), material, recipe=Recipe(optimizer, 64, 1))
@@ -237,7 +244,9 @@ def test_recovery_holds_the_zeros_and_recovers(optimizer: str, normed: Net, mate
     assert losses[1] < losses[0]
 
 
-def test_plain_sgd_goes_on_where_it_stopped(normed: Net, material: Material, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_sgd_goes_on_where_it_stopped(
+    normed: Net, material: AttackerData, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Five iterations and five more are ten, bit for bit, when the images drawn are the same."""
     draws = torch.randint(len(material.images), (10, 8), generator=torch_rng("draws"))
     still = copy.deepcopy(normed)
@@ -248,7 +257,7 @@ def test_plain_sgd_goes_on_where_it_stopped(normed: Net, material: Material, mon
     def run(change: AdversarialTraining, net: Net) -> Net:
         rows = iter(draws[change.start :])
         monkeypatch.setattr(adversarial.torch, "randint", lambda *_, **__: next(rows))
-        attacker = adversarial.Attacker(material, RECIPE, torch_rng(0), still, None)
+        attacker = adversarial.AttackerContext(material, RECIPE, torch_rng(0), still, None)
         return adversarial.adversarial_training(copy.deepcopy(net), change, attacker).eval()
 
     half = AdversarialTraining(5, batch_size=8)
@@ -257,7 +266,7 @@ def test_plain_sgd_goes_on_where_it_stopped(normed: Net, material: Material, mon
     assert same(state(whole), state(halves))
 
 
-def test_adversarial_training_moves_the_boundaries_away(victim: Net, material: Material, held_out: Tensor) -> None:
+def test_adversarial_training_moves_the_boundaries_away(victim: Net, material: AttackerData, held_out: Tensor) -> None:
     """The old adversarial examples lose their hold, and new ones have further to go."""
     trained = changed(victim, AdversarialTraining(30), material)
     own = ask(victim, held_out).argmax(1)
@@ -269,14 +278,14 @@ def test_adversarial_training_moves_the_boundaries_away(victim: Net, material: M
     assert norms[1] > 1.1 * norms[0]
 
 
-def test_examples_are_crafted_against_the_net_as_it_answers(normed: Net, material: Material) -> None:
+def test_examples_are_crafted_against_the_net_as_it_answers(normed: Net, material: AttackerData) -> None:
     """In evaluation mode: of all the forward passes of an iteration, BatchNorm learns from the step's alone."""
     trained = changed(normed, AdversarialTraining(3, batch_size=16), material)
     counts = [net.state_dict()["norm.num_batches_tracked"] for net in (normed, trained)]
     assert int(counts[1] - counts[0]) == 3
 
 
-def test_own_labels_are_the_teachers(victim: Net, material: Material) -> None:
+def test_own_labels_are_the_teachers(victim: Net, material: AttackerData) -> None:
     """Not the truth, not the current model's: with a teacher that calls everything class 3, so does the pupil."""
     teacher = copy.deepcopy(victim)
     nn.init.zeros_(teacher.last.weight)  # type: ignore[arg-type, union-attr]
@@ -290,7 +299,7 @@ def test_own_labels_are_the_teachers(victim: Net, material: Material) -> None:
         changed(victim, change, material)
 
 
-def test_true_labels_are_the_materials(victim: Net, material: Material) -> None:
+def test_true_labels_are_the_materials(victim: Net, material: AttackerData) -> None:
     """With true labels all replaced by class 3, true-label training follows them and own-label training does not."""
     threes = replace(material, labels=torch.full_like(material.labels, 3))
     share = {
@@ -304,7 +313,9 @@ def test_true_labels_are_the_materials(victim: Net, material: Material) -> None:
 
 
 @pytest.mark.parametrize("labels", ["soft", "hard", "top1", "top3"])
-def test_a_student_learns_the_models_answers(labels: str, victim: Net, material: Material, held_out: Tensor) -> None:
+def test_a_student_learns_the_models_answers(
+    labels: str, victim: Net, material: AttackerData, held_out: Tensor
+) -> None:
     """It agrees with its teacher on images that neither saw, far beyond chance, and never sees a true label."""
     blind = replace(material, labels=torch.zeros_like(material.labels))
     learnt = changed(victim, Distill(labels), blind, recipe=replace(RECIPE, samples_seen=15_000))
@@ -315,10 +326,10 @@ def test_a_student_learns_the_models_answers(labels: str, victim: Net, material:
 def test_lessons_hide_what_is_not_answered() -> None:
     """The k largest as they are, nothing renormalised, the others 0."""
     answers = torch.tensor([[0.1, 0.5, 0.15, 0.25]])
-    assert torch.equal(lessons(answers, "soft"), answers)
-    assert torch.equal(lessons(answers, "hard"), torch.tensor([1]))
-    assert torch.equal(lessons(answers, "top2"), torch.tensor([[0.0, 0.5, 0.0, 0.25]]))
-    assert torch.equal(lessons(answers, "top9"), answers)
+    assert torch.equal(distillation_targets(answers, "soft"), answers)
+    assert torch.equal(distillation_targets(answers, "hard"), torch.tensor([1]))
+    assert torch.equal(distillation_targets(answers, "top2"), torch.tensor([[0.0, 0.5, 0.0, 0.25]]))
+    assert torch.equal(distillation_targets(answers, "top9"), answers)
 
 
 @pytest.mark.parametrize(
@@ -336,21 +347,23 @@ def test_lessons_hide_what_is_not_answered() -> None:
         (Distill("top0"), "'top0'; known: hard"),
     ],
 )
-def test_nonsense_is_refused_in_one_line(change: Change, said: str, victim: Net, material: Material) -> None:
+def test_nonsense_is_refused_in_one_line(
+    change: ModificationSpec, said: str, victim: Net, material: AttackerData
+) -> None:
     with pytest.raises(UserError, match=said) as caught:
         changed(victim, change, material)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=about)
-def test_a_ruined_net_is_none_the_less_returned(change: Change, victim: Net, material: Material) -> None:
+@pytest.mark.parametrize("change", CHANGES, ids=describe_modification)
+def test_a_ruined_net_is_none_the_less_returned(change: ModificationSpec, victim: Net, material: AttackerData) -> None:
     """Its utility will tell."""
     ruined = copy.deepcopy(victim)
     nn.init.constant_(ruined.last.weight, float("nan"))  # type: ignore[arg-type, union-attr]
     assert ask(changed(ruined, change, material), material.images).shape == (len(material.images), 10)
 
 
-def test_changes_compose(victim: Net, material: Material, held_out: Tensor) -> None:
+def test_changes_compose(victim: Net, material: AttackerData, held_out: Tensor) -> None:
     """Prune, fine-tune, adversarial training, INT8, one after the other."""
     net = victim
     for change in (Prune(0.3), FineTune(1.0), AdversarialTraining(2, batch_size=16), Int8()):
@@ -373,5 +386,5 @@ def test_changes_compose(victim: Net, material: Material, held_out: Tensor) -> N
         (Distill("hard"), "distillation (hard labels)"),
     ],
 )
-def test_names_for_tables(change: Change, name: str) -> None:
-    assert about(change) == name
+def test_names_for_tables(change: ModificationSpec, name: str) -> None:
+    assert describe_modification(change) == name

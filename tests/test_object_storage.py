@@ -136,7 +136,7 @@ def test_a_busy_server_is_asked_again(times: int, store: Store, s3: S3, monkeypa
     again.put("model", "new", TENSORS, {})
     s3.failing = times
     assert again.get("model", "new").info == {}
-    assert again.whole([("model", "new"), ("model", "k")]) == {("model", "new"), ("model", "k")}
+    assert again.intact_among([("model", "new"), ("model", "k")]) == {("model", "new"), ("model", "k")}
 
 
 def fresh(store: Store) -> Store:
@@ -256,8 +256,8 @@ def test_two_writers_and_a_reader(store: Store) -> None:
 
 def test_only_the_same_storage_shows_the_mark(store: Store) -> None:
     mark = store.leave_mark()
-    assert Store(store.url).sees(mark)
-    assert not Store(f"{store.url}-other").sees(mark)
+    assert Store(store.url).has_marker(mark)
+    assert not Store(f"{store.url}-other").has_marker(mark)
 
 
 @pytest.mark.slow
@@ -268,7 +268,7 @@ def test_an_evaluation_resumes_from_a_bucket(url: str, tmp_path: Path) -> None:
     remote = Store(url)
     for kind in ("model", "probe", "answers"):
         bucket().put(f"{local.root}/{kind}/", f"{remote.root}/{kind}/", recursive=True)
-    torn = remote.path("model", plan.members[3].spec.id), remote.path("answers", plan.answer(plan.members[3]).id)
+    torn = remote.path("model", plan.members[3].spec.id), remote.path("answers", plan.response(plan.members[3]).id)
     for path in torn:
         bucket().pipe_file(path, bucket().cat_file(path)[:200])
     report = run_here(plan, remote)

@@ -13,9 +13,9 @@ def test_the_gaps_of_the_text_follow_from_the_tables(dataset: str) -> None:
     table = paper.table(dataset)
     assert table is not None
     largest, smallest = paper.gaps(table)
-    assert largest == pytest.approx(paper.claim("gap_largest", dataset).value, abs=0.0095)
-    assert smallest == pytest.approx(paper.claim("gap_smallest", dataset).value, abs=0.005)
-    assert paper.claim("gap_smallest", dataset).holds(smallest)
+    assert largest == pytest.approx(paper.paper_number("gap_largest", dataset).value, abs=0.0095)
+    assert smallest == pytest.approx(paper.paper_number("gap_smallest", dataset).value, abs=0.005)
+    assert paper.paper_number("gap_smallest", dataset).holds(smallest)
 
 
 @pytest.mark.parametrize(("dataset", "rows"), [("fashion_mnist", 12), ("cifar10", 4), ("tiny_imagenet", 4)])
@@ -50,39 +50,39 @@ def test_models_are_counted_as_the_zoo_is_built() -> None:
     for dataset in paper.DATASETS:
         table = paper.table(dataset)
         assert table is not None
-        assert paper.claim("n_models", dataset).value == 2 * 10 * len(table) + 1
+        assert paper.paper_number("n_models", dataset).value == 2 * 10 * len(table) + 1
 
 
 def test_auc() -> None:
     for dataset, ours, ipguard in (("fashion_mnist", 1.0, 0.83), ("cifar10", 1.0, 0.75), ("tiny_imagenet", 0.98, 0.61)):
-        assert paper.claim("auc_uap", dataset).value == ours
-        assert paper.claim("auc_ipguard", dataset).value == ipguard
+        assert paper.paper_number("auc_uap", dataset).value == ours
+        assert paper.paper_number("auc_ipguard", dataset).value == ipguard
 
 
 def test_the_paper_knows_nothing_of_other_data() -> None:
     assert paper.table("digits") is None
     with pytest.raises(UserError, match="fig2b_ratio on fashion_mnist"):
-        paper.claim("fig2b_ratio", "digits")
-    assert paper.claim("fooling", "digits").value == 0.8
+        paper.paper_number("fig2b_ratio", "digits")
+    assert paper.paper_number("fooling", "digits").value == 0.8
 
 
 def test_bounds() -> None:
-    fooling, share = paper.claim("fooling", "cifar10"), paper.claim("fig5_homologous_above_.4", "cifar10")
+    fooling, share = paper.paper_number("fooling", "cifar10"), paper.paper_number("fig5_homologous_above_.4", "cifar10")
     assert (fooling.holds(0.81), fooling.holds(0.8), fooling.holds(None), fooling.holds(float("nan"))) == (
         True, False, None, None
     )  # fmt: skip
     assert (share.holds(0.2), share.holds(0.21)) == (True, False)
-    assert paper.claim("fig2b_ratio", "fashion_mnist").holds(3.0) is None
+    assert paper.paper_number("fig2b_ratio", "fashion_mnist").holds(3.0) is None
 
 
 def test_claims_are_named_once() -> None:
-    keys = [(c.key, c.dataset) for c in paper.CLAIMS]
+    keys = [(c.key, c.dataset) for c in paper.PAPER_NUMBERS]
     assert len(set(keys)) == len(keys)
 
 
 def test_ours_beside_the_papers() -> None:
     ours = {"fooling": Measured(0.75), "auc_uap": Measured(0.97, 0.9, 1.0), "fig2b_ratio": Measured(2.0)}
-    table = paper.beside(ours, "tiny_imagenet").set_index("quantity")
+    table = paper.paper_comparison(ours, "tiny_imagenet").set_index("quantity")
     assert table.loc["fooling rate of the UAP on the victim", ["paper", "ours", "holds"]].to_list() == [
         "> 0.8",
         0.75,
@@ -94,4 +94,4 @@ def test_ours_beside_the_papers() -> None:
     assert table["ours_low"].notna().sum() == 1
     assert not table["where"].str.startswith("Fig.").any(), "figures are of other data"
     with pytest.raises(UserError, match="unknown claim"):
-        paper.beside({"fooling_rate": Measured(0.8)}, "cifar10")
+        paper.paper_comparison({"fooling_rate": Measured(0.8)}, "cifar10")

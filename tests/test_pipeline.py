@@ -14,22 +14,22 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from system import ROOT, bench_on, environment, run_here, tiny, tiny_plan
+from system import ROOT, context_on, environment, run_here, tiny, tiny_plan
 
 from uapfp_dist.central.evaluate import is_final
-from uapfp_dist.central.evaluator import Arbiter
+from uapfp_dist.central.evaluator import Evaluator
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import Plan
-from uapfp_dist.execution.steps import perform
+from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.fingerprints.methods.registry import METHODS
 from uapfp_dist.reporting.report import Report
 from uapfp_dist.reporting.summary import summary
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.description import in_words
-from uapfp_dist.tasks.executor import SerialPool, attempt
+from uapfp_dist.tasks.description import describe
+from uapfp_dist.tasks.executor import SerialPool, attempt_task
 from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.outcomes import Done, Failed, Outcome
-from uapfp_dist.tasks.specs import AnswerSpec, Gate, ModelSpec, ProbeSpec
+from uapfp_dist.tasks.specs import Gate, ModelSpec, ProbeSpec, ResponseSpec
 from uapfp_dist.tracking.publication import KIND, Publication
 from uapfp_dist.tracking.tracker import NullTracker
 
@@ -67,20 +67,20 @@ def verdicts(report: Report) -> list[dict[str, Any]]:
 
 def refusing(store: Store, why: Callable[[Spec], str | None]) -> SerialPool:
     """A pool in which some specs raise."""
-    bench = bench_on(store)
+    context = context_on(store)
 
     def struck_or_done(spec: Spec) -> None:
         cause = why(spec)
         if cause:
             raise RuntimeError(cause)
-        perform(bench, spec)
+        perform_task(context, spec)
 
     return SerialPool(struck_or_done)
 
 
 def no_training(store: Store) -> SerialPool:
     """A pool in which training a model or making a probe is an error."""
-    return refusing(store, lambda s: None if isinstance(s, AnswerSpec) else "should have been in the store")
+    return refusing(store, lambda s: None if isinstance(s, ResponseSpec) else "should have been in the store")
 
 
 class Backwards:
@@ -99,7 +99,7 @@ class Backwards:
     def wait(self, timeout: float) -> list[Outcome]:
         spec = self._stack.pop()
         self.order.append(spec.id)
-        return [attempt(spec, self._perform, "backwards")]
+        return [attempt_task(spec, self._perform, "backwards")]
 
     def close(self) -> None:
         pass
@@ -210,7 +210,7 @@ def test_other_torn_artifacts_are_made_again(kind: str, finished: Finished, tmp_
 def test_two_threads_from_a_fresh_store_backwards(finished: Finished, tmp_path: Path) -> None:
     """Neither the order of work, nor the threads of the arbiter, nor what was there before changes a bit."""
     store = Store(str(tmp_path / "s"))
-    pool = Backwards(partial(perform, bench_on(store)))
+    pool = Backwards(partial(perform_task, context_on(store)))
     report = run_here(finished.plan, store, pool, threads=2)
     planned = [spec.id for spec in finished.plan.specs]
     assert sorted(pool.order) == sorted(planned)
@@ -256,9 +256,9 @@ def test_a_failure_is_told_with_its_words_and_traceback(finished: Finished, tmp_
     store.discard("answers", finished.plan.answer(broken).id)
     report = run_here(finished.plan, store, refusing(store, lambda s: "struck" if s.id == broken.spec.id else None))
     failure, lost = report.body["failures"]
-    assert failure["words"] == in_words(broken.spec)
+    assert failure["words"] == describe(broken.spec)
     assert failure["details"].splitlines()[-1] == "RuntimeError: struck"
-    assert lost["words"] == f"answers of {in_words(broken.spec)}"
+    assert lost["words"] == f"answers of {describe(broken.spec)}"
     table = pd.read_csv(io.BytesIO(published(store, finished.plan)), keep_default_na=False)
     assert table.to_dict("records") == report.body["failures"]
     whole = Store(str(finished.folder))
@@ -267,7 +267,7 @@ def test_a_failure_is_told_with_its_words_and_traceback(finished: Finished, tmp_
 
 def published(store: Store, plan: Plan) -> bytes:
     """The table of failures that the tracker gets."""
-    return Publication.of(store.get(KIND, plan.id)).files["tables/failures.csv"]
+    return Publication.from_artifact(store.get(KIND, plan.id)).files["tables/failures.csv"]
 
 
 @pytest.mark.parametrize("kind", ["probe", "answers", "model"])
@@ -285,7 +285,7 @@ def test_what_is_torn_or_gone_at_judging_is_told_in_one_line(
         monkeypatch.setattr(store, "has", lambda kind, key: True)
         path.unlink()
     with pytest.raises(UserError, match="torn or gone") as error:
-        Arbiter(plan, store, NullTracker(), 1).panel()
+        Evaluator(plan, store, NullTracker(), 1).panel()
     assert "\n" not in str(error.value)
 
 
@@ -331,7 +331,7 @@ def breaking(error: Exception) -> bool:
     def perform(spec: Spec) -> None:
         raise error
 
-    outcome = attempt(tiny_plan().probe, perform, "here")
+    outcome = attempt_task(tiny_plan().probe, perform, "here")
     assert isinstance(outcome, Failed)
     return outcome.broken
 
@@ -360,7 +360,7 @@ def test_a_model_below_its_gate_fails_after_its_attempts(finished: Finished, tmp
     victim = finished.plan.members[0].spec
     member = next(m.spec for m in finished.plan.members if m.role == "homologous")
     hopeless = replace(member, gate=Gate(victim, margin=-1.0, attempts=3))
-    outcome = attempt(hopeless, partial(perform, bench_on(store)), "here")
+    outcome = attempt_task(hopeless, partial(perform_task, context_on(store)), "here")
     assert isinstance(outcome, Failed)
     assert "3 attempts" in outcome.error
     accuracies = outcome.error.split("accuracy ")[1].split(" in ")[0].split(", ")
@@ -368,7 +368,7 @@ def test_a_model_below_its_gate_fails_after_its_attempts(finished: Finished, tmp
     assert len(set(accuracies)) > 1, "every attempt has a seed of its own"
     assert not store.has("model", hopeless.id)
     passing = replace(hopeless, gate=Gate(victim, margin=1.0, attempts=3))
-    assert isinstance(attempt(passing, partial(perform, bench_on(store)), "here"), Done)
+    assert isinstance(attempt_task(passing, partial(perform_task, context_on(store)), "here"), Done)
     assert store.get("model", passing.id).info["attempt"] == 0
 
 

@@ -184,7 +184,7 @@ def test_what_a_spec_needs_is_in_the_plan_before_it(name: str, digits: Dataset) 
         assert spec.id not in done
         done.add(spec.id)
     probes = 2 if plan.second_probe else 1
-    second = sum(plan.second_answer(m) is not None for m in plan.judged)
+    second = sum(plan.second_response(m) is not None for m in plan.judged)
     trajectories = plan.config.studies.n_trajectories
     models, answers = len(plan.members), len(plan.judged)
     assert len(plan.specs) == models + probes + answers + second + trajectories + len(plan.subspaces)
@@ -251,7 +251,7 @@ def test_ids_follow_from_seed_data_and_configuration(digits: Dataset, digits_pla
 
 
 def test_a_larger_zoo_keeps_the_models_of_the_smaller(digits: Dataset, digits_plan: Plan) -> None:
-    """Asking for more models trains only those that are new."""
+    """QueryConfig for more models trains only those that are new."""
 
     def grown(config: Config) -> Config:
         zoo = replace(config.zoo, n_piracy=20, n_homologous=60, n_same_data=5, n_other_piracy=(5, 4))
@@ -324,7 +324,7 @@ def test_unknown_preset_lists_the_known_ones() -> None:
 def test_models_that_may_not_train_are_asked_the_test_views_alone(digits: Dataset) -> None:
     """A pool keeps the answers of a large zoo cheap."""
     plan = plan_of("fashion_mnist", digits)
-    parts = Counter((m.role, plan.answer(m).part) for m in plan.judged)
+    parts = Counter((m.role, plan.response(m).part) for m in plan.judged)
     assert parts["piracy", "all"] == parts["homologous", "all"] == plan.config.verdict.pool
     assert parts["victim", "all"] == 1
     assert parts["modified_piracy", "all"] == parts["same_data", "all"] == parts["checkpoint_piracy", "all"] == 0

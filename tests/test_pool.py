@@ -19,13 +19,12 @@ import pytest
 from system import ROOT, environment
 
 from uapfp_dist.cluster.resources import GPU_SHARES, LARGE_SECONDS, SMALL_SECONDS, fits, gpu_share, seconds_for, shares
-from uapfp_dist.cluster.session import Machine
+from uapfp_dist.cluster.session import ClusterResources
 from uapfp_dist.errors import MismatchError, UserError
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.modification_specs import Distill, Prune
 from uapfp_dist.tasks.specs import (
-    AnswerSpec,
     Checkpoint,
     DataSpec,
     Extracted,
@@ -33,15 +32,16 @@ from uapfp_dist.tasks.specs import (
     Modified,
     ProbeSpec,
     Recipe,
+    ResponseSpec,
     Trained,
     TrajectorySpec,
 )
 
 # --- packing, without Ray
 
-TWO_CPUS = Machine(2, 0.0, elastic=False)
-ONE_GPU = Machine(8, 1.0, elastic=False)
-THREE_GPUS = Machine(32, 3.0, elastic=False)
+TWO_CPUS = ClusterResources(2, 0.0, elastic=False)
+ONE_GPU = ClusterResources(8, 1.0, elastic=False)
+THREE_GPUS = ClusterResources(32, 3.0, elastic=False)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,9 @@ THREE_GPUS = Machine(32, 3.0, elastic=False)
         (THREE_GPUS, 7, 0.4, "at most 6 .*got 7"),
     ],
 )
-def test_a_machine_that_is_too_small(machine: Machine, workers: int | None, share: float | None, words: str) -> None:
+def test_a_machine_that_is_too_small(
+    machine: ClusterResources, workers: int | None, share: float | None, words: str
+) -> None:
     """Ray would wait for ever for what it cannot give; no GPU is cut in two (three of 0.4 do not fit on one)."""
     with pytest.raises(UserError, match=words):
         shares(machine, workers, share)
@@ -64,10 +66,10 @@ def test_a_machine_that_is_too_small(machine: Machine, workers: int | None, shar
 
 def test_a_cluster_that_grows_may_be_asked_for_what_it_does_not_have() -> None:
     """It has no GPU yet; its autoscaler sees what is asked for."""
-    share = shares(Machine(0, 0.0, elastic=True), 40, 0.25)
+    share = shares(ClusterResources(0, 0.0, elastic=True), 40, 0.25)
     assert share(model("A")) == 0.25
     with pytest.raises(UserError, match="gpus-per-worker"):
-        shares(Machine(0, 0.0, elastic=True), None, 1.5)
+        shares(ClusterResources(0, 0.0, elastic=True), None, 1.5)
 
 
 @pytest.mark.parametrize(
@@ -96,8 +98,8 @@ def test_large_nets_and_tiny_nets_get_the_right_share(digits_plan: Plan) -> None
     probe = next(spec for spec in digits_plan.specs if isinstance(spec, ProbeSpec))
     assert gpu_share(probe) == GPU_SHARES["A"]
     assert gpu_share(replace(probe, victim=large)) == 1.0
-    assert gpu_share(AnswerSpec(large, probe)) == 1.0
-    assert gpu_share(AnswerSpec(tiny, replace(probe, victim=large))) == GPU_SHARES["A"]
+    assert gpu_share(ResponseSpec(large, probe)) == 1.0
+    assert gpu_share(ResponseSpec(tiny, replace(probe, victim=large))) == GPU_SHARES["A"]
     assert shares(ONE_GPU, None, None)(tiny) == GPU_SHARES["A"], "where there are GPUs"
     assert shares(TWO_CPUS, None, None)(tiny) == 0.0
     assert shares(ONE_GPU, None, 0.5)(large) == 0.5, "what the user says goes first"
@@ -141,7 +143,7 @@ def test_shares_of_single_architectures() -> None:
     assert [share(model(name)) for name in ("A", "B", "resnet18", "vgg16")] == [0.1, 0.25, 0.5, 1.0]
     assert share(model("A", model("resnet18"))) == 0.5
     assert shares(ONE_GPU, 8, None, given)(model("A")) == 0.1, "eight CPUs; ten of them would share the GPU"
-    assert shares(Machine(0, 0.0, elastic=True), None, None, given)(model("B")) == 0.25, "GPUs are to come"
+    assert shares(ClusterResources(0, 0.0, elastic=True), None, None, given)(model("B")) == 0.25, "GPUs are to come"
 
 
 @pytest.mark.parametrize(
@@ -153,7 +155,9 @@ def test_shares_of_single_architectures() -> None:
         (ONE_GPU, 3, dict.fromkeys("ABCDE", 0.5), "at most 2 .*got 3"),
     ],
 )
-def test_shares_that_cannot_be_had(machine: Machine, workers: int | None, given: dict[str, float], words: str) -> None:
+def test_shares_that_cannot_be_had(
+    machine: ClusterResources, workers: int | None, given: dict[str, float], words: str
+) -> None:
     with pytest.raises(UserError, match=words):
         shares(machine, workers, None, given)
 
@@ -243,16 +247,16 @@ def outcomes(specs: list[Task], folder: str, limit: float = 5.0, **options: Any)
     from uapfp_dist.cluster.pool import RayPool
     from uapfp_dist.progress import Progress
     from uapfp_dist.tasks.outcomes import Failed
-    from uapfp_dist.tasks.scheduler import execute
+    from uapfp_dist.tasks.scheduler import run_tasks
 
     told = io.StringIO()
     options = {"opening": partial(acting, folder), "limit": lambda spec: limit, **options}
     pool = RayPool(share=lambda spec: getattr(spec, "share", 0.0), progress=Progress(0, told), **options)
     found: dict[str, Any] = {}
-    for outcome in execute(specs, pool, lambda spec: False):
+    for outcome in run_tasks(specs, pool, lambda spec: False):
         assert isinstance(outcome.spec, Task)
         if isinstance(outcome, Failed):
-            found[outcome.spec.name] = [outcome.error, outcome.details, outcome.lost]
+            found[outcome.spec.name] = [outcome.error, outcome.details, outcome.skipped]
         else:
             found[outcome.spec.name] = ["", outcome.worker, False]
     pool.close()
@@ -382,11 +386,11 @@ def watched(specs: list[Task], opening: Callable[[], Any], tick: Callable[[Any],
     """When each worker had its first outcome; `tick` sees every outcome."""
     from uapfp_dist.cluster.pool import RayPool
     from uapfp_dist.progress import Progress
-    from uapfp_dist.tasks.scheduler import execute
+    from uapfp_dist.tasks.scheduler import run_tasks
 
     pool = RayPool(opening, lambda spec: 0.0, lambda spec: 60.0, None, True, Progress(0, told := io.StringIO()))
     began, firsts = time.monotonic(), {}
-    for outcome in execute(specs, pool, lambda spec: False):
+    for outcome in run_tasks(specs, pool, lambda spec: False):
         firsts.setdefault(getattr(outcome, "worker", "none"), time.monotonic() - began)
         tick(outcome)
     pool.close()

@@ -9,7 +9,7 @@ from system import tiny_plan
 
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.progress import InWork, Progress
-from uapfp_dist.tasks.description import in_words
+from uapfp_dist.tasks.description import describe
 from uapfp_dist.tasks.method_configs import SubspaceConfig
 from uapfp_dist.tasks.modification_specs import FineTune, Prune
 from uapfp_dist.tasks.outcomes import Done, Failed
@@ -72,10 +72,10 @@ def test_stages_eta_and_who_is_at_what(clock: Clock, plan: Plan) -> None:
     assert "[00:20] zoo 2/14 ETA 02:00  probe 0/1  answers 0/12" in head
     assert "2 of 2 workers busy, 62% used, 23 specs wait" in head
     assert workers == [
-        f"    host:1: {in_words(models[1])}, for 7 s",
-        f"    host:2: {in_words(models[5])}, for 3 s",
+        f"    host:1: {describe(models[1])}, for 7 s",
+        f"    host:2: {describe(models[5])}, for 3 s",
     ]
-    assert after(clock, 1, out, progress.tick) == "", "every ten seconds is enough"
+    assert after(clock, 1, out, progress.refresh) == "", "every ten seconds is enough"
 
 
 def test_many_workers_are_summed_up(clock: Clock, plan: Plan) -> None:
@@ -83,7 +83,7 @@ def test_many_workers_are_summed_up(clock: Clock, plan: Plan) -> None:
     progress = Progress(workers=9, out=out)
     progress.expect(plan.specs)
     progress.watch(Watched([(f"w{i}", plan.members[0].spec, float(i)) for i in range(9)]))
-    lines = after(clock, 11, out, progress.tick).splitlines()
+    lines = after(clock, 11, out, progress.refresh).splitlines()
     assert [line.split(":")[0].strip() for line in lines[1:5]] == ["w8", "w7", "w6", "w5"], "the longest at it first"
     assert lines[5].strip() == "and 5 more, for a shorter time"
 
@@ -96,7 +96,7 @@ def test_a_failure_is_told_at_once_with_the_end_of_its_traceback(clock: Clock, p
     details = "\n".join(f"line {i}" for i in range(20))
     progress.observe(Failed(spec, "RuntimeError: struck (net.py:7)", details=details))
     first, *rest = out.getvalue().splitlines()[:5]
-    assert first == f"FAILED model {spec.id} ({in_words(spec)}): RuntimeError: struck (net.py:7)"
+    assert first == f"FAILED model {spec.id} ({describe(spec)}): RuntimeError: struck (net.py:7)"
     assert [line.strip() for line in rest] == ["line 16", "line 17", "line 18", "line 19"]
     before = out.getvalue()
     progress.observe(Failed(plan.answer(plan.members[1]), "needs a model", lost=True))
@@ -132,7 +132,7 @@ def test_a_listener_hears_twice_a_minute(clock: Clock, plan: Plan) -> None:
     progress.watch(object(), lambda numbers, seconds: heard.append(seconds))
     for _ in range(70):
         clock.now += 1
-        progress.tick()
+        progress.refresh()
     progress.note()
     assert heard == [30, 60, 70]
 
@@ -142,7 +142,7 @@ def test_a_pool_that_knows_nothing_is_no_trouble(clock: Clock, plan: Plan) -> No
     progress = Progress(workers=1, out=out)
     progress.expect(plan.specs)
     progress.watch(object())
-    assert after(clock, 11, out, progress.tick) == "[00:11] zoo 0/14  probe 0/1  answers 0/12\n"
+    assert after(clock, 11, out, progress.refresh) == "[00:11] zoo 0/14  probe 0/1  answers 0/12\n"
 
 
 def test_a_terminal_has_one_line(clock: Clock, plan: Plan) -> None:
@@ -154,7 +154,7 @@ def test_a_terminal_has_one_line(clock: Clock, plan: Plan) -> None:
     progress = Progress(workers=1, out=out)
     progress.expect(plan.specs)
     progress.watch(Watched([("w", plan.members[0].spec, 1.0)]))
-    said = after(clock, 11, out, progress.tick)
+    said = after(clock, 11, out, progress.refresh)
     assert "\n" not in said
     assert said.startswith("\r")
 
@@ -164,10 +164,10 @@ def test_specs_in_words(plan: Plan) -> None:
     pirate = by_role["piracy"]
     changed = replace(pirate, origin=Modified(pirate, Prune(0.4)), gate=None)
     twice = replace(changed, origin=Modified(changed, FineTune()))
-    assert in_words(by_role["same_data"]).endswith("trained on D_v")
-    assert in_words(by_role["homologous"]).endswith("trained on D_homo")
-    assert in_words(pirate).split(" ", 2)[2] == "stolen by cloudleak (hard labels)"
-    assert in_words(twice) == f"{in_words(pirate)}, prune .4, fine-tune"
-    assert in_words(plan.probe).startswith("probe of A ")
-    assert in_words(plan.answer(plan.members[1])) == f"answers of {in_words(plan.members[1].spec)}"
-    assert in_words(SubspaceSpec(pirate, SubspaceConfig(), 0)) == f"UAPs of {in_words(pirate)}"
+    assert describe(by_role["same_data"]).endswith("trained on D_v")
+    assert describe(by_role["homologous"]).endswith("trained on D_homo")
+    assert describe(pirate).split(" ", 2)[2] == "stolen by cloudleak (hard labels)"
+    assert describe(twice) == f"{describe(pirate)}, prune .4, fine-tune"
+    assert describe(plan.probe).startswith("probe of A ")
+    assert describe(plan.answer(plan.members[1])) == f"answers of {describe(plan.members[1].spec)}"
+    assert describe(SubspaceSpec(pirate, SubspaceConfig(), 0)) == f"UAPs of {describe(pirate)}"

@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from system import bench_on, run_here, tiny, tiny_plan
+from system import context_on, run_here, tiny, tiny_plan
 from tracking_server import Server, serving, shown
 
 from uapfp_dist.central.evaluate import is_final
-from uapfp_dist.config.runtime import Surroundings
+from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import Plan
-from uapfp_dist.execution.steps import perform
+from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.launch.evaluation import _finished, run
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.executor import SerialPool
 from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.specs import ModelSpec
-from uapfp_dist.tracking.live import Live
+from uapfp_dist.tracking.live import LiveTracker
 from uapfp_dist.tracking.mlflow_tracker import MlflowTracker
-from uapfp_dist.tracking.publication import KIND, Publication, Suspect, patience, publish
+from uapfp_dist.tracking.publication import KIND, NestedRun, Publication, patience, publish
 from uapfp_dist.tracking.tracker import NullTracker
 
 PUBLICATION = Publication(
@@ -33,7 +33,7 @@ PUBLICATION = Publication(
     {"preset": "digits", "victim": "v"},
     {"auc/uap": 0.1 + 0.2},
     [{"number": i, "accuracy": i / 7} for i in (1, 2, 3)],
-    [Suspect(f"piracy-{i}", {"model": str(i), "attack": "jacobian"}, {"similarity": 1 / (i + 3)}) for i in range(4)],
+    [NestedRun(f"piracy-{i}", {"model": str(i), "attack": "jacobian"}, {"similarity": 1 / (i + 3)}) for i in range(4)],
     {"report.json": b"{}", "empty.txt": b"", "tables/zoo.csv": b"a,b\n1,x\n2,y\n", "figures/f.png": bytes(range(256))},
 )
 
@@ -83,7 +83,7 @@ class Mortal(NullTracker):
 def test_a_publication_survives_the_store(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     store.put(KIND, "k", *PUBLICATION.to_artifact())
-    found = Publication.of(store.get(KIND, "k"))
+    found = Publication.from_artifact(store.get(KIND, "k"))
     assert found == PUBLICATION
     assert found.digest == PUBLICATION.digest
 
@@ -127,7 +127,7 @@ def test_while_the_work_goes_on_a_tracker_that_is_away_is_left_alone(monkeypatch
     """Its timeouts would add up over thousands of models."""
     monkeypatch.setattr("uapfp_dist.tracking.live.REST_SECONDS", 3600.0)
     tracker = Mortal(lambda call: True)
-    live = Live(tracker)
+    live = LiveTracker(tracker)
     assert live.begin("e", {}, {}) == "away"
     for _ in range(100):
         live.card({"accuracy": 0.5})
@@ -137,7 +137,7 @@ def test_while_the_work_goes_on_a_tracker_that_is_away_is_left_alone(monkeypatch
 
 def test_a_tracker_that_comes_back_is_opened_first() -> None:
     tracker = Mortal(lambda call: call <= 2)
-    live = Live(tracker)
+    live = LiveTracker(tracker)
     live.begin("e", {}, {})
     for _ in range(3):
         live.card({"accuracy": 0.5})
@@ -234,7 +234,7 @@ def half_done(of: Undisturbed, to: Path) -> Store:
 def test_a_server_killed_in_mid_run(undisturbed: Undisturbed, server: Server, tmp_path: Path) -> None:
     """It is away while the last models are trained and comes back before the end: nobody can tell afterwards."""
     store = half_done(undisturbed, tmp_path / "s")
-    bench, made = bench_on(store), 0
+    context, made = context_on(store), 0
 
     def strike(spec: Spec) -> None:
         nonlocal made
@@ -243,13 +243,13 @@ def test_a_server_killed_in_mid_run(undisturbed: Undisturbed, server: Server, tm
             server.kill()
         if made == 8:
             server.start()
-        perform(bench, spec)
+        perform_task(context, spec)
 
     run_here(undisturbed.plan, store, SerialPool(strike), tracker=MlflowTracker(server.uri, None))
     assert made > 8
     assert shown(server.uri, undisturbed.plan.id) == undisturbed.seen
     ours, theirs = (
-        Publication.of(s.get(KIND, undisturbed.plan.id)).files for s in (store, Store(str(undisturbed.store)))
+        Publication.from_artifact(s.get(KIND, undisturbed.plan.id)).files for s in (store, Store(str(undisturbed.store)))
     )
     assert all(data == ours[name] for name, data in theirs.items() if name.endswith(".csv")), "order included"
 
@@ -269,7 +269,7 @@ def test_what_one_filters_by(undisturbed: Undisturbed) -> None:
     )
     assert undisturbed.seen["parent"]["tags"]["victim"] == victim
     assert undisturbed.seen["parent"]["metrics"]["queries/to_victims"] > 0
-    metrics = Publication.of(Store(str(undisturbed.store)).get(KIND, undisturbed.plan.id)).metrics
+    metrics = Publication.from_artifact(Store(str(undisturbed.store)).get(KIND, undisturbed.plan.id)).metrics
     assert all(metrics[f"cpu_seconds/{stage}"] > 0 for stage in ("zoo", "probe", "answers", "judge"))
 
 
@@ -286,8 +286,8 @@ def test_a_server_that_refuses_keeps_no_report_back(
 ) -> None:
     """The evaluation is finished, and its report asked for as a file."""
     shutil.copytree(undisturbed.store, tmp_path / "s")
-    monkeypatch.setattr("uapfp_dist.launch.tracker.tracker_at", lambda places: Refusing())
-    around = Surroundings(storage=str(tmp_path / "s"), report=tmp_path / "report.json", workers=0)
+    monkeypatch.setattr("uapfp_dist.launch.tracker.open_tracker", lambda places: Refusing())
+    around = RuntimeConfig(storage=str(tmp_path / "s"), report=tmp_path / "report.json", workers=0)
     body = run(tiny(), "digits", 0, around)
     assert body["evaluation"] == undisturbed.plan.id
     assert json.loads((tmp_path / "report.json").read_text())["models"]["trained"] == 0

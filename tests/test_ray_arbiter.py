@@ -15,8 +15,8 @@ from uapfp_dist.cluster import central_actor as central
 from uapfp_dist.cluster import central_evaluator as module
 from uapfp_dist.cluster import central_recorder as recorder
 from uapfp_dist.cluster import tune_trials as sweep
-from uapfp_dist.cluster.central_evaluator import MOST_LIVES, RayArbiter, _Actor
-from uapfp_dist.cluster.central_recorder import RayRecorder
+from uapfp_dist.cluster.central_evaluator import MOST_LIVES, CentralEvaluator, _Actor
+from uapfp_dist.cluster.central_recorder import CentralRecorder
 from uapfp_dist.errors import MismatchError, UserError
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.progress import Progress
@@ -93,7 +93,7 @@ def judged(digits_plan: Plan, fakes: Callable[..., FakeRay]) -> Callable[..., tu
 
     def run(**faults: list[Exception]) -> tuple[FakeRay, str]:
         fake, told = fakes(**faults), io.StringIO()
-        arbiter = RayArbiter(digits_plan, "nowhere", "mark", NullTracker, Progress(0, told))
+        arbiter = CentralEvaluator(digits_plan, "nowhere", "mark", NullTracker, Progress(0, told))
         assert arbiter.begin({}) == ""
         for member in digits_plan.members[:2]:
             arbiter.observe(Done(member.spec, 1.0, "w"))
@@ -178,11 +178,11 @@ def test_lives_are_counted_over_all_of_an_evaluation(judged: Callable[..., tuple
 def test_the_end_outlives_a_dead_actor(error: Exception, digits_plan: Plan, fakes: Callable[..., FakeRay]) -> None:
     """What it was to show is in the store; the recorder of a grid does likewise."""
     fakes(publish=[error], close=[error])
-    arbiter = RayArbiter(digits_plan, "nowhere", "mark", NullTracker, Progress(0, io.StringIO()))
+    arbiter = CentralEvaluator(digits_plan, "nowhere", "mark", NullTracker, Progress(0, io.StringIO()))
     assert "the arbiter died while it showed the report" in arbiter.publish()
     arbiter.close("FINISHED")
     fake = fakes(finish=[error], publish=[error], close=[error])
-    recorder = RayRecorder([], "nowhere", "no mark", NullTracker)
+    recorder = CentralRecorder([], "nowhere", "no mark", NullTracker)
     recorder.begin({}, {})
     assert recorder.finish({}, {}) == {}
     assert fake.made == 2
@@ -193,11 +193,11 @@ def test_the_end_outlives_a_dead_actor(error: Exception, digits_plan: Plan, fake
 def test_central_actors_stand_beside_the_driver(digits_plan: Plan, fakes: Callable[..., FakeRay]) -> None:
     """A worker's node may go at any time, and be blind to the storage."""
     fake = fakes()
-    RayArbiter(digits_plan, "nowhere", "mark", NullTracker, Progress(0, io.StringIO()))
+    CentralEvaluator(digits_plan, "nowhere", "mark", NullTracker, Progress(0, io.StringIO()))
     place = fake.options.pop("scheduling_strategy")
     assert (place.node_id, place.soft) == (DRIVERS_NODE, True)
     assert fake.options["num_cpus"] == 0
-    RayRecorder([], "nowhere", "no mark", NullTracker)
+    CentralRecorder([], "nowhere", "no mark", NullTracker)
     assert fake.options["scheduling_strategy"].node_id == DRIVERS_NODE
 
 
@@ -230,5 +230,5 @@ def test_a_grids_processes_prove_it_too(tmp_path: Path, monkeypatch: pytest.Monk
 def test_judging_takes_the_cpus_of_its_own_node(digits_plan: Plan, tmp_path: Path) -> None:
     """A cluster may begin without any, and grow to thousands that one process does not have."""
     store = Store(str(tmp_path))
-    actor = _Actor(digits_plan, store.url, store.leave_mark(), NullTracker)
+    actor = _Actor(digits_plan, store.url, store.write_marker(), NullTracker)
     assert actor._make().threads == len(os.sched_getaffinity(0))

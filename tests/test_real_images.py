@@ -11,13 +11,13 @@ import pytest
 import torch
 from system import run_here
 
-from uapfp_dist.central.evaluator import Arbiter
+from uapfp_dist.central.evaluator import Evaluator
 from uapfp_dist.config.schema import Config, DataConfig, VerdictConfig
 from uapfp_dist.config.validation import check
 from uapfp_dist.data import load
 from uapfp_dist.evaluation.plan import Plan, make_plan
-from uapfp_dist.execution.context import Workbench
-from uapfp_dist.execution.steps import perform
+from uapfp_dist.execution.context import TaskContext
+from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.fingerprints.blocks import PAPER
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.executor import SerialPool
@@ -71,8 +71,8 @@ def evaluated(config: Config, root: Path, storage: Path) -> tuple[Plan, dict[str
     check(config)
     plan = make_plan(config, 0, load(config.data.name, root, config.data.n_classes))
     store = Store(str(storage))
-    bench = Workbench(store, root, torch.device("cpu"))
-    return plan, run_here(plan, store, SerialPool(lambda spec: perform(bench, spec))).body
+    context = TaskContext(store, root, torch.device("cpu"))
+    return plan, run_here(plan, store, SerialPool(lambda spec: perform_task(context, spec))).body
 
 
 @pytest.mark.slow
@@ -102,7 +102,7 @@ def test_twenty_classes_of_tinyimagenet(tmp_path: Path) -> None:
     plan, body = evaluated(smallest(data, width=4, epochs=1.0), images("tiny_imagenet"), tmp_path)
     assert body["failures"] == []
     assert all(math.isfinite(v["similarity"]) for v in body["verdicts"])
-    answers = Store(str(tmp_path)).get("answers", plan.answer(plan.members[0]).id)
+    answers = Store(str(tmp_path)).get("answers", plan.response(plan.members[0]).id)
     assert answers.tensors["clean"].shape[1] == 20
 
 
@@ -117,7 +117,7 @@ def test_fingerprints_of_two_hundred_classes_fit_into_memory(tmp_path: Path) -> 
     )
     plan, body = evaluated(config, images("tiny_imagenet"), tmp_path)
     assert body["failures"] == []
-    panel, *_ = Arbiter(plan, Store(str(tmp_path)), NullTracker()).panel()
+    panel, *_ = Evaluator(plan, Store(str(tmp_path)), NullTracker()).panel()
     assert panel.fingerprints([0, 1], PAPER, "prob").shape == (2, 20, 40_000)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     assert peak < 16, f"{peak:.1f} GiB"

@@ -13,7 +13,7 @@ from uapfp_dist.suspects.registry import OutputForm
 from uapfp_dist.verification.judge import judge
 from uapfp_dist.verification.kit import Kit
 from uapfp_dist.verification.sanity import Finding, examine
-from uapfp_dist.verification.verdict import Answered, SuspectVerdict
+from uapfp_dist.verification.verdict import SuspectAnswers, SuspectVerdict
 
 Rows = np.ndarray
 """(Q, C) probabilities."""
@@ -32,7 +32,7 @@ def case(
     form = OutputForm(output, kit.class_names)
     probabilities, found = examine(kit, form, answers)
     fatal = any(finding.fatal for finding in found)
-    answered = Answered("s", probabilities, form.format, tuple(f.text for f in found), fatal)
+    answered = SuspectAnswers("s", probabilities, form.format, tuple(f.text for f in found), fatal)
     return found, judge(kit, [answered])[0]
 
 
@@ -143,7 +143,7 @@ def test_an_honest_model_is_sane_and_not_accused(output: str) -> None:
     form = OutputForm(output, kit.class_names)
     probabilities, found = examine(kit, form, answers)
     assert found == []
-    assert judge(kit, [Answered("s", probabilities, form.format)])[0].claim == "inconclusive"
+    assert judge(kit, [SuspectAnswers("s", probabilities, form.format)])[0].claim == "inconclusive"
 
 
 def test_jitter_is_named_and_forgiven_flips_are_not() -> None:

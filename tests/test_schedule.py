@@ -13,7 +13,7 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.tasks.executor import SerialPool
 from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.outcomes import Done, Failed, Outcome
-from uapfp_dist.tasks.scheduler import execute
+from uapfp_dist.tasks.scheduler import run_tasks
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def nothing(spec: Spec) -> bool:
 def run(specs: list[Task], pool: FakePool, stored: Callable[[Spec], bool] = nothing) -> list[tuple[str, Outcome]]:
     """Names and outcomes, in order."""
     found = []
-    for outcome in execute(specs, pool, stored):
+    for outcome in run_tasks(specs, pool, stored):
         assert isinstance(outcome.spec, Task)
         found.append((outcome.spec.name, outcome))
     return found
@@ -195,7 +195,7 @@ def test_tick_is_called_while_a_slow_task_runs() -> None:
             return super().wait(timeout) if self.naps < 0 else []
 
     ticks: deque[int] = deque()
-    assert len(list(execute([Task("a")], Slow(1), nothing, lambda: ticks.append(1)))) == 1
+    assert len(list(run_tasks([Task("a")], Slow(1), nothing, lambda: ticks.append(1)))) == 1
     assert len(ticks) >= 3
 
 
@@ -203,7 +203,7 @@ def test_a_need_that_nobody_makes_is_said_at_once() -> None:
     """Rather than never being done, and nobody told."""
     orphan = Task("orphan", (Task("absent"),))
     with pytest.raises(ValueError, match="not among the specs"):
-        list(execute([orphan], FakePool(1), lambda spec: False))
+        list(run_tasks([orphan], FakePool(1), lambda spec: False))
 
 
 def test_nothing_to_do() -> None:
@@ -217,7 +217,7 @@ def test_a_users_error_stops_everything() -> None:
         raise UserError("no data here")
 
     with pytest.raises(UserError, match="no data here"):
-        list(execute([Task("a"), Task("b")], SerialPool(refuse), nothing))
+        list(run_tasks([Task("a"), Task("b")], SerialPool(refuse), nothing))
 
 
 def test_any_other_error_is_a_value() -> None:
@@ -226,7 +226,7 @@ def test_any_other_error_is_a_value() -> None:
             raise ZeroDivisionError("by nought")
 
     a = Task("a")
-    outcomes = list(execute([a, Task("b", (a,)), Task("c")], SerialPool(stumble), nothing))
+    outcomes = list(run_tasks([a, Task("b", (a,)), Task("c")], SerialPool(stumble), nothing))
     failed = [o for o in outcomes if isinstance(o, Failed)]
     assert [f.lost for f in failed] == [False, True]
     assert "ZeroDivisionError: by nought" in failed[0].error
@@ -241,7 +241,7 @@ def test_errors_that_may_pass_are_told_apart(error: Exception) -> None:
     def stumble(spec: Spec) -> None:
         raise error
 
-    (failed,) = execute([Task("a")], SerialPool(stumble), nothing)
+    (failed,) = run_tasks([Task("a")], SerialPool(stumble), nothing)
     assert isinstance(failed, Failed)
     assert failed.transient
 
@@ -250,6 +250,6 @@ def test_the_pool_has_its_next_work_before_the_outcome_is_looked_at() -> None:
     """Whoever looks at an outcome may take its time: a worker must not wait for that."""
     a = Task("a")
     pool = FakePool(1)
-    outcomes = execute([a, Task("b", (a,))], pool, nothing)
+    outcomes = run_tasks([a, Task("b", (a,))], pool, nothing)
     assert next(outcomes).spec == a
     assert [task.name for task in pool.queue] == ["b"]

@@ -15,7 +15,7 @@ from uapfp_dist.fingerprints.fingerprint import fingerprints
 from uapfp_dist.fingerprints.ipguard import K, boundary_points
 from uapfp_dist.fingerprints.probe import _select, make_probe
 from uapfp_dist.fingerprints.probe_data import Probe
-from uapfp_dist.fingerprints.querying import answer, n_images, perturbed, sent
+from uapfp_dist.fingerprints.querying import n_query_images, perturbed_images, query_images, query_model
 from uapfp_dist.fingerprints.selection import (
     SmallClusterError,
     centre_points,
@@ -40,7 +40,7 @@ def probe_spec(digits: Dataset) -> ProbeSpec:
     """A small one."""
     return ProbeSpec(
         make_plan(preset("digits"), 0, digits).members[0].spec,
-        UapConfig(xi_grid=(0.3, 0.6), n_images=400, passes=4, xi_fractions=(0.5,), n_uaps=2),
+        UapConfig(xi_grid=(0.3, 0.6), n_query_images=400, passes=4, xi_fractions=(0.5,), n_uaps=2),
         FingerprintConfig(n_points=6, n_views=5, n_test_views=3, n_natural=20),
         seed=0,
     )
@@ -162,12 +162,12 @@ def test_a_suspect_of_few_views_is_asked_less_and_answers_the_same(
     """
     monkeypatch.setattr("uapfp_dist.fingerprints.probe.ANSWER_BATCH", 4)
     few = replace(probe, info={**probe.info, "n_test_views": n_test_views})
-    part, whole = (answer(victim, few, CPU, which).blocks for which in ("test", "all"))
+    part, whole = (query_model(victim, few, CPU, which).blocks for which in ("test", "all"))
     assert len(part["natural"]) == len(probe.natural)
     for name, block in probe.blocks.items():
         used = block.gather[:n_test_views].unique()
-        assert len(part[name]) == len(used) == n_images(few, name, "test")
-        assert len(whole[name]) == len(block.point) == n_images(few, name, "all")
+        assert len(part[name]) == len(used) == n_query_images(few, name, "test")
+        assert len(whole[name]) == len(block.point) == n_query_images(few, name, "all")
     assert len(part["clean"]) == len(probe.views[:n_test_views].unique())
     assert len(whole["clean"]) == len(probe.points)
     for name, answers in part.items():
@@ -177,7 +177,7 @@ def test_a_suspect_of_few_views_is_asked_less_and_answers_the_same(
 def test_the_images_of_a_block_come_in_parts(probe: Probe) -> None:
     """A part of a block is that part of all its images."""
     for name in ("clean", "natural", *probe.blocks):
-        assert torch.equal(sent(probe, name, slice(1, 4)), sent(probe, name)[1:4])
+        assert torch.equal(query_images(probe, name, slice(1, 4)), query_images(probe, name)[1:4])
 
 
 def test_formats_are_what_an_api_gives_away() -> None:
@@ -229,7 +229,7 @@ def test_the_probe_keeps_boundary_points_at_the_boundary(victim: Net, probe: Pro
     block = probe.blocks["ipguard"]
     assert block.gather.tolist() == [list(range(6))]
     with torch.no_grad():
-        top = victim(perturbed(probe, "ipguard")).topk(2, dim=1).values
+        top = victim(perturbed_images(probe, "ipguard")).topk(2, dim=1).values
     assert probe.info["ipguard"]["reached"] == 1.0
     assert float((top[:, 0] - top[:, 1]).max()) <= K + 1e-3
 
@@ -244,7 +244,7 @@ def test_fingerprint_is_eq_6_and_gathering_is_asking(name: str, fmt: Format, vic
     View j has perturbation j mod K of K universal ones; a local perturbation belongs to its point.
     """
     block = probe.blocks[name]
-    gathered = fingerprints(answer(victim, probe, CPU), probe.views, block.gather, name, fmt)
+    gathered = fingerprints(query_model(victim, probe, CPU), probe.views, block.gather, name, fmt)
     for j, (view, found) in enumerate(zip(probe.views.tolist(), gathered, strict=True)):
         parts = []
         for i in view:
@@ -258,7 +258,7 @@ def test_fingerprint_is_eq_6_and_gathering_is_asking(name: str, fmt: Format, vic
 
 def test_without_perturbation_a_fingerprint_is_the_clean_answers(victim: Net, probe: Probe) -> None:
     """n C values a view."""
-    answers = answer(victim, probe, CPU)
+    answers = query_model(victim, probe, CPU)
     clean = fingerprints(answers, probe.views, None, "clean", "prob")
     assert torch.equal(clean.view(5, 6, 10), answers.blocks["clean"][probe.views])
 
@@ -276,7 +276,7 @@ def test_everything_sent_is_an_image(probe: Probe) -> None:
     """Clipped to [0, 1]; with rounding switched on, what an 8-bit API would see."""
     rounding = replace(probe, info={**probe.info, "round_to_8_bits": True})
     for name in probe.blocks:
-        images, rounded = perturbed(probe, name), perturbed(rounding, name)
+        images, rounded = perturbed_images(probe, name), perturbed_images(rounding, name)
         assert float(images.min()) >= 0.0
         assert float(images.max()) <= 1.0
         torch.testing.assert_close(rounded * 255, (rounded * 255).round(), rtol=0, atol=1e-3)

@@ -21,9 +21,9 @@ from uapfp_dist.storage.store import Store
 from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.verification.kit import Kit
 from uapfp_dist.verification.kit_io import load_kit
-from uapfp_dist.verification.query_config import Asking
+from uapfp_dist.verification.query_config import QueryConfig
 from uapfp_dist.verification.querying import N_REPEATS
-from uapfp_dist.verification.replay import Case
+from uapfp_dist.verification.replay import JudgedSuspect
 from uapfp_dist.verification.verify import verify
 
 sys.path.insert(0, str(ROOT / "jobs"))
@@ -70,10 +70,12 @@ def answering(command: list[str], port: int, log_path: Path) -> Iterator[str]:
         log.close()
 
 
-def over_http(kit: Kit, net: dict[str, Any], weights: dict[str, Any], output: str, folder: Path) -> Case:
+def over_http(kit: Kit, net: dict[str, Any], weights: dict[str, Any], output: str, folder: Path) -> JudgedSuspect:
     """The verdict on the net as it is served; the server's count of images is the ledger's."""
     with served(net, weights, output, folder / "served") as (url, counts):
-        (case,) = verify(kit, [SuspectConfig(at=url, name="s", output=output)], folder / "out", Asking(concurrency=2))
+        (case,) = verify(
+            kit, [SuspectConfig(at=url, name="s", output=output)], folder / "out", QueryConfig(concurrency=2)
+        )
         assert case.ledger.queries == sum(map(int, counts.read_text().split()))
     return case
 
@@ -160,7 +162,7 @@ def test_models_of_a_digits_kit(tmp_path: Path) -> None:
                 assert abs(case.verdict.weighted_errors - local.verdict.weighted_errors) < 1e-6
 
 
-def first_as_it_should_be(kit: Kit, store: Store, group: str, folder: Path) -> tuple[dict[str, Any], Case]:
+def first_as_it_should_be(kit: Kit, store: Store, group: str, folder: Path) -> tuple[dict[str, Any], JudgedSuspect]:
     """The first held-out model of a group on which the kit is right, asked as a file: rates are measured elsewhere."""
     wanted = "piracy" if group == "piracy" else "inconclusive"
     for index in range(len(kit.info["models"])):

@@ -14,7 +14,7 @@ from system import ROOT, tiny, tiny_plan
 from uapfp_dist.config.presets import PRESETS, preset
 from uapfp_dist.config.schema import Config
 from uapfp_dist.evaluation.plan import Plan
-from uapfp_dist.evaluation.state import config_flags, in_lines, keep_failure, keep_plan, states
+from uapfp_dist.evaluation.state import config_flags, evaluation_states, state_lines, store_failure, store_plan
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.outcomes import Failed
@@ -33,7 +33,7 @@ def plan() -> Plan:
 def store(tmp_path: Path, plan: Plan) -> Store:
     """A storage in which the tiny evaluation has begun."""
     store = Store(str(tmp_path / "s"))
-    keep_plan(store, plan, "digits")
+    store_plan(store, plan, "digits")
     return store
 
 
@@ -48,7 +48,7 @@ def struck(spec: Spec) -> Failed:
 
 
 def test_counts_grow_with_what_is_stored(store: Store, plan: Plan) -> None:
-    (state,) = states(store)
+    (state,) = evaluation_states(store)
     assert state.evaluation == plan.id
     assert (state.preset, state.seed, state.report) == ("digits", 0, False)
     assert state.stages == {"zoo": (0, 14), "probe": (0, 1), "answers": (0, 12)}
@@ -56,7 +56,7 @@ def test_counts_grow_with_what_is_stored(store: Store, plan: Plan) -> None:
     for spec in [*models[:3], plan.probe]:
         done(store, spec)
     done(store, replace(models[0], seed=123456))  # another evaluation's
-    (state,) = states(store)
+    (state,) = evaluation_states(store)
     assert state.stages == {"zoo": (3, 14), "probe": (1, 1), "answers": (0, 12)}
     assert state.missing == 11 + 12
     assert state.last is not None
@@ -65,38 +65,38 @@ def test_counts_grow_with_what_is_stored(store: Store, plan: Plan) -> None:
 
 def test_a_failure_counts_until_the_spec_is_done(store: Store, plan: Plan) -> None:
     broken, lost = plan.members[1].spec, plan.answer(plan.members[1])
-    keep_failure(store, struck(broken))
-    keep_failure(store, Failed(lost, "needs a model", lost=True))
-    (state,) = states(store)
+    store_failure(store, struck(broken))
+    store_failure(store, Failed(lost, "needs a model", lost=True))
+    (state,) = evaluation_states(store)
     assert [failure["id"] for failure in state.failures] == [broken.id], "what is lost follows from it"
-    text = "\n".join(in_lines(state, "/s", time.time()))
+    text = "\n".join(state_lines(state, "/s", time.time()))
     assert "stolen by" in text
     assert "RuntimeError: struck" in text
     assert "line 8" in text
     assert "line 1" not in text
     done(store, broken)
-    assert states(store)[0].failures == ()
+    assert evaluation_states(store)[0].failures == ()
 
 
 def test_how_to_go_on_is_said(store: Store, plan: Plan) -> None:
     """The arguments are those that make this very configuration."""
-    (state,) = states(store)
-    assert f"python jobs/full_eval.py {state.flags} --storage '/a b'" in "\n".join(in_lines(state, "/a b", 0.0))
-    *_, last = in_lines(state, "/s", time.time())
+    (state,) = evaluation_states(store)
+    assert f"python jobs/full_eval.py {state.flags} --storage '/a b'" in "\n".join(state_lines(state, "/a b", 0.0))
+    *_, last = state_lines(state, "/s", time.time())
     assert last.strip().startswith("python jobs/full_eval.py --preset digits --seed 0 --zoo.width 4")
     for spec in plan.specs:
         done(store, spec)
     store.put("report", plan.id, {}, {"failures": []})
-    (state,) = states(store)
+    (state,) = evaluation_states(store)
     assert (state.missing, state.report) == (0, True)
-    assert "finished" in "\n".join(in_lines(state, "/s", time.time()))
+    assert "finished" in "\n".join(state_lines(state, "/s", time.time()))
 
 
 def test_an_evaluation_that_gave_up_on_models_is_finished(store: Store, plan: Plan) -> None:
     for spec in plan.specs[:-2]:
         done(store, spec)
     store.put("report", plan.id, {}, {"failures": []})
-    assert "finished without 2 specs" in "\n".join(in_lines(states(store)[0], "/s", time.time()))
+    assert "finished without 2 specs" in "\n".join(state_lines(evaluation_states(store)[0], "/s", time.time()))
 
 
 def everything(config: Config) -> Config:
@@ -119,21 +119,23 @@ def test_flags_lead_back_to_the_configuration(name: str) -> None:
 
 def test_the_last_one_worked_on_stands_last(store: Store, plan: Plan) -> None:
     other = tiny_plan(replace(tiny(), verdict=replace(tiny().verdict, n_train=1)))
-    keep_plan(store, other, "digits")
-    assert {state.evaluation for state in states(store)} == {plan.id, other.id}
-    assert {json.dumps(state.stages) for state in states(store)} == {json.dumps(states(store)[0].stages)}
+    store_plan(store, other, "digits")
+    assert {state.evaluation for state in evaluation_states(store)} == {plan.id, other.id}
+    assert {json.dumps(state.stages) for state in evaluation_states(store)} == {
+        json.dumps(evaluation_states(store)[0].stages)
+    }
 
 
 def test_a_plan_is_kept_once(store: Store, plan: Plan, tmp_path: Path) -> None:
     (path,) = (tmp_path / "s" / "plan").iterdir()
     before = path.read_bytes()
-    keep_plan(store, plan, "digits")
+    store_plan(store, plan, "digits")
     assert path.read_bytes() == before
 
 
 def test_a_look_changes_nothing(store: Store, tmp_path: Path) -> None:
     before = sorted(path.name for path in (tmp_path / "s").rglob("*"))
-    states(store)
+    evaluation_states(store)
     assert sorted(path.name for path in (tmp_path / "s").rglob("*")) == before
 
 

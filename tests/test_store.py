@@ -240,13 +240,13 @@ def test_only_the_same_storage_shows_the_mark(store: Store, tmp_path: Path, monk
     monkeypatch.setattr("uapfp_dist.storage.store.SIGHT_SECONDS", 0.3)
     first, second = store.leave_mark(), store.leave_mark()
     assert first != second
-    assert Store(store.url).sees(first)
-    assert Store(store.url).sees(second)
+    assert Store(store.url).has_marker(first)
+    assert Store(store.url).has_marker(second)
     elsewhere = Store(str(tmp_path / "elsewhere"))
-    elsewhere.leave_mark()
-    assert not elsewhere.sees(first)
+    elsewhere.write_marker()
+    assert not elsewhere.has_marker(first)
     Path(elsewhere.root, "marks", first).write_text("another mark")
-    assert not elsewhere.sees(first), "its name can be guessed from a listing, its content is looked at"
+    assert not elsewhere.has_marker(first), "its name can be guessed from a listing, its content is looked at"
 
 
 def test_a_mark_that_shows_late_is_seen(store: Store, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from uapfp_dist.errors import UserError
 from uapfp_dist.models import Net
 from uapfp_dist.perturbations import subspace as module
-from uapfp_dist.perturbations.subspace import draws, energies, inconsist, principal_directions, uap_matrix
+from uapfp_dist.perturbations.subspace import energies, inconsist, principal_directions, uap_matrix, uap_starts
 from uapfp_dist.perturbations.uap import fooling_rate, uap_sgd
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.method_configs import SubspaceConfig
@@ -44,7 +44,7 @@ def test_many_at_once_are_what_uap_sgd_gives_one_by_one(
     monkeypatch.setattr(module, "IMAGES_AT_ONCE", 60)
     net, images = copy.deepcopy(victim).double(), own[:90].double()
     together = uap_matrix(net, images, config(5), XI, torch_rng("uaps"))
-    for row, draw in zip(together, draws(images, 5, torch_rng("uaps")), strict=True):
+    for row, draw in zip(together, uap_starts(images, 5, torch_rng("uaps")), strict=True):
         start = draw.start * XI
         alone = uap_sgd(net, images[draw.subset], XI, 2, draw.generator, start, batch_size=20).flatten()
         torch.testing.assert_close(row, alone / alone.norm())
@@ -60,8 +60,8 @@ def test_memory_bound_does_not_change_the_uaps(victim: Net, own: Tensor, monkeyp
 
 def test_draws_differ_in_start_images_and_order(own: Tensor) -> None:
     """Halves without repetition, unit starts in every direction, and nothing but the generator decides."""
-    several = list(draws(own[:41], 8, torch_rng("uaps")))
-    again = list(draws(own[:41], 8, torch_rng("uaps")))
+    several = list(uap_starts(own[:41], 8, torch_rng("uaps")))
+    again = list(uap_starts(own[:41], 8, torch_rng("uaps")))
     starts = torch.stack([draw.start.flatten() for draw in several])
     assert all(len(draw.subset) == 20 == len(set(draw.subset.tolist())) for draw in several)
     assert len({tuple(sorted(draw.subset.tolist())) for draw in several}) == 8
@@ -75,7 +75,7 @@ def test_draws_differ_in_start_images_and_order(own: Tensor) -> None:
 def test_rows_have_unit_norm_fool_and_are_distinct_directions(victim: Net, held_out: Tensor, uaps: Tensor) -> None:
     """Scaled back to their radius they move labels; starts alone do not; no two are the same direction."""
     shape = (-1, *held_out.shape[1:])
-    starts = torch.cat([draw.start for draw in draws(held_out, 40, torch_rng("uaps"))])
+    starts = torch.cat([draw.start for draw in uap_starts(held_out, 40, torch_rng("uaps"))])
     by_chance = sum(fooling_rate(victim, held_out, XI * v[None], clip=False) for v in starts) / 40
     fooling = sum(fooling_rate(victim, held_out, XI * v[None], clip=False) for v in uaps.view(shape)) / 40
     torch.testing.assert_close(uaps.norm(dim=1), torch.ones(40))

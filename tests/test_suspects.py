@@ -24,9 +24,9 @@ from safetensors.torch import save_file
 from toy_kit import WIDTH, answers_of, honest, serve, trained
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.models.custom import OwnNet
+from uapfp_dist.models.custom import CustomNet
 from uapfp_dist.suspects.callable import CallableSuspect
-from uapfp_dist.suspects.config import SuspectConfig, described
+from uapfp_dist.suspects.config import SuspectConfig, describe_suspect
 from uapfp_dist.suspects.endpoint import Endpoint
 from uapfp_dist.suspects.registry import (
     SUSPECTS,
@@ -270,7 +270,7 @@ def test_secrets_stay_out_of_files(monkeypatch: pytest.MonkeyPatch) -> None:
         config = SuspectConfig(at=f"{endpoint.url}/invocations?key=hush", headers={"Authorization": "env:MY_TOKEN"})
         ask(config)
     assert seen == ["hush"]
-    assert "hush" not in json.dumps(described(config)) + config.called
+    assert "hush" not in json.dumps(describe_suspect(config)) + config.called
     refused = serving(serve(trained(0)), lambda exchange: bool(exchange.send(401, b"no") or True))
     with refused as endpoint, pytest.raises(UserError, match="401") as caught:
         ask(SuspectConfig(at=f"{endpoint.url}/invocations?key=hush"))
@@ -382,10 +382,10 @@ def test_another_file_of_that_name_is_another_suspect(tmp_path: Path) -> None:
     told = []
     for content in (b"one", b"two"):
         path.write_bytes(content)
-        told.append(described(SuspectConfig(at=str(path))))
+        told.append(describe_suspect(SuspectConfig(at=str(path))))
     assert told[0] != told[1]
     assert "private" not in json.dumps(told) + SuspectConfig(at=str(path)).called
-    queries = [described(SuspectConfig(at=f"http://h/invocations?model={name}")) for name in "ab"]
+    queries = [describe_suspect(SuspectConfig(at=f"http://h/invocations?model={name}")) for name in "ab"]
     assert queries[0] != queries[1]
 
 
@@ -570,14 +570,14 @@ def test_weights_of_another_net_are_refused(tmp_path: Path) -> None:
 
 def test_weights_of_the_users_own_code(tmp_path: Path) -> None:
     """Named by import path, as an owner's model is: her module's state_dict, or one as a storage holds it."""
-    net = OwnNet("owners_net:make", SHAPE, 10).eval()
+    net = CustomNet("owners_net:make", SHAPE, 10).eval()
     local = answers_of(net, IMAGES)
     for name, module in (("hers", net.module), ("stored", net)):
         save_file({k: v.contiguous() for k, v in module.state_dict().items()}, tmp_path / f"{name}.safetensors")
         config = SuspectConfig(at=str(tmp_path / f"{name}.safetensors"), architecture="owners_net:make")
         assert config.protocol == "weights"
         assert torch.equal(ask(config), local)
-        assert described(config)["architecture"] == "owners_net:make"
+        assert describe_suspect(config)["architecture"] == "owners_net:make"
     for path, said in (
         ("nobody:make", "import path"),
         ("owners_net:nothing", "import path"),

@@ -14,13 +14,13 @@ import torch
 from system import ROOT, run_here, tiny, tiny_plan
 
 from uapfp_dist.config import presets as configuration
-from uapfp_dist.config.runtime import Surroundings
+from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import load
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import make_plan
-from uapfp_dist.execution.context import Workbench
-from uapfp_dist.execution.steps import perform
+from uapfp_dist.execution.context import TaskContext
+from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.executor import SerialPool
 
@@ -39,16 +39,16 @@ def several() -> Config:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surroundings]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeConfig]:
     """A finished tiny evaluation, called `tiny`."""
     plan, folder = tiny_plan(several()), tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patched:
         patched.setitem(configuration.PRESETS, "tiny", plan.config)
         run_here(plan, Store(str(folder)))
-        yield Surroundings(storage=str(folder))
+        yield RuntimeConfig(storage=str(folder))
 
 
-def test_transfer_onto_itself_is_no_transfer(finished: Surroundings, transfer: dict[str, Any]) -> None:
+def test_transfer_onto_itself_is_no_transfer(finished: RuntimeConfig, transfer: dict[str, Any]) -> None:
     """The same evaluation twice: both encoders are one."""
     chosen = transfer["Transfer"]("tiny", "tiny", surroundings=finished)
     side = transfer["side"]("tiny", 0, chosen)
@@ -58,7 +58,7 @@ def test_transfer_onto_itself_is_no_transfer(finished: Surroundings, transfer: d
 
 
 def test_an_encoder_judges_the_models_of_another_data_set(
-    finished: Surroundings,
+    finished: RuntimeConfig,
     transfer: dict[str, Any],
     colour_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -69,7 +69,7 @@ def test_an_encoder_judges_the_models_of_another_data_set(
     monkeypatch.setitem(configuration.PRESETS, "colours", config)
     store, images = Store(finished.storage or ""), load("imagefolder", colour_folder)
     plan = make_plan(config, 0, images)
-    run_here(plan, store, SerialPool(partial(perform, Workbench(store, colour_folder, torch.device("cpu")))))
+    run_here(plan, store, SerialPool(partial(perform_task, TaskContext(store, colour_folder, torch.device("cpu")))))
     report = Path(store.url, "transfer.json")
     places = ("--storage", store.url, "--data-root", str(colour_folder), "--report", str(report))
     monkeypatch.setattr(sys, "argv", ["transfer.py", "--source", "tiny", "--target", "colours", *places])
@@ -83,7 +83,7 @@ def test_an_encoder_judges_the_models_of_another_data_set(
     assert f"{found['transferred']['homologous']['mean']:.2f} [" in lines[-1]
 
 
-def test_an_unfinished_evaluation_is_named(finished: Surroundings, transfer: dict[str, Any]) -> None:
+def test_an_unfinished_evaluation_is_named(finished: RuntimeConfig, transfer: dict[str, Any]) -> None:
     """With the command that finishes it."""
     chosen = transfer["Transfer"]("tiny", "tiny", n_points=5, surroundings=finished)
     with pytest.raises(UserError, match=r"not answered; run full_eval.py --preset tiny") as caught:
@@ -91,7 +91,7 @@ def test_an_unfinished_evaluation_is_named(finished: Surroundings, transfer: dic
     assert "--fingerprint.n-points 5" in str(caught.value)
 
 
-def test_fingerprints_of_another_length_are_refused(finished: Surroundings, transfer: dict[str, Any]) -> None:
+def test_fingerprints_of_another_length_are_refused(finished: RuntimeConfig, transfer: dict[str, Any]) -> None:
     """An encoder of ten points cannot read five."""
     chosen = transfer["Transfer"]("tiny", "tiny", surroundings=finished)
     side = transfer["side"]("tiny", 0, chosen)

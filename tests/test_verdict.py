@@ -10,7 +10,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from uapfp_dist.rng import numpy_rng
-from uapfp_dist.statistics.auc import auc, auc_over_draws, gap_over_draws, tpr_at_fpr
+from uapfp_dist.statistics.auc import auc, auc_over_resamples, gap_over_resamples, tpr_at_fpr
 from uapfp_dist.statistics.conformal import conformal_p, decide, needed_for
 from uapfp_dist.statistics.t_test import T_TEST_FINGERPRINTS, T_TEST_REPEATS, paper_t_test
 
@@ -181,7 +181,7 @@ def test_auc_over_draws_is_the_mean_with_an_interval_over_models() -> None:
     widths = {}
     for n in (5, 80):
         draw = (scored_models("p", n, 1.0, rng), scored_models("n", n, 0.0, rng))
-        one, ten = (auc_over_draws([draw] * k, numpy_rng("resample")) for k in (1, 10))
+        one, ten = (auc_over_resamples([draw] * k, numpy_rng("resample")) for k in (1, 10))
         expected = auc(torch.tensor(list(draw[0].values())), torch.tensor(list(draw[1].values())))
         assert one.mean == pytest.approx(expected, abs=1e-6)
         assert one.low <= one.mean <= one.high
@@ -196,10 +196,10 @@ def test_auc_over_draws_is_the_mean_with_an_interval_over_models() -> None:
 def test_auc_over_draws_spreads_over_draws() -> None:
     """Mean, minimum and spread of the draws' areas; draws with an empty side are left out."""
     perfect, inverted = ({"a": 1.0}, {"b": 0.0}), ({"a": 0.0}, {"b": 1.0})
-    found = auc_over_draws([perfect, inverted, ({}, {"b": 1.0})], numpy_rng("x"))
+    found = auc_over_resamples([perfect, inverted, ({}, {"b": 1.0})], numpy_rng("x"))
     assert (found.mean, found.minimum, found.std) == (0.5, 0.0, 0.5)
     assert math.isnan(found.low), "one model has no interval"
-    nothing = auc_over_draws([({}, {})], numpy_rng("x"))
+    nothing = auc_over_resamples([({}, {})], numpy_rng("x"))
     assert math.isnan(nothing.mean)
     assert math.isnan(nothing.low)
 
@@ -208,7 +208,7 @@ def test_a_gap_has_the_interval_of_a_difference_of_means() -> None:
     """Against the standard error of independent groups; models, not their appearances in draws, are what counts."""
     rng = numpy_rng("gap")
     piracy, homologous = scored_models("p", 60, 1.0, rng), scored_models("n", 40, 0.0, rng)
-    found = gap_over_draws([(piracy, homologous)] * 3, numpy_rng("resample"), n_boot=4000)
+    found = gap_over_resamples([(piracy, homologous)] * 3, numpy_rng("resample"), n_boot=4000)
     sides = [np.array(list(side.values())) for side in (piracy, homologous)]
     error = math.sqrt(sum(side.var() / len(side) for side in sides))
     assert found.mean == pytest.approx(sides[0].mean() - sides[1].mean())
@@ -221,7 +221,7 @@ def test_a_model_weighs_as_much_as_it_is_tested() -> None:
     rng = numpy_rng("gap")
     models = scored_models("p", 9, 1.0, rng), scored_models("n", 7, 0.0, rng)
     draws = [tuple({m: s for i, (m, s) in enumerate(side.items()) if i % 4 != d} for side in models) for d in range(4)]
-    found = gap_over_draws([(p, n) for p, n in draws], numpy_rng("resample"), n_boot=4000)
+    found = gap_over_resamples([(p, n) for p, n in draws], numpy_rng("resample"), n_boot=4000)
     gaps = []
     for _ in range(4000):
         drawn = [rng.choice(list(side), len(side)).tolist() for side in models]

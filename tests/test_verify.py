@@ -30,13 +30,13 @@ from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.verification import querying as asking
 from uapfp_dist.verification import transcript
 from uapfp_dist.verification.kit_io import save_kit
-from uapfp_dist.verification.query_config import Asking
-from uapfp_dist.verification.replay import Case, made_elsewhere, replay
+from uapfp_dist.verification.query_config import QueryConfig
+from uapfp_dist.verification.replay import JudgedSuspect, made_elsewhere, replay
 from uapfp_dist.verification.suspect_list import load_suspects
 from uapfp_dist.verification.transcript_files import transcript_path
-from uapfp_dist.verification.verdict_page import as_json, as_text, metrics_of, write_verdict
+from uapfp_dist.verification.verdict_page import verdict_fields, verdict_json, verdict_text, write_verdict
 from uapfp_dist.verification.verdict_schema import SCHEMA
-from uapfp_dist.verification.verify import Stopped, verify
+from uapfp_dist.verification.verify import Interrupted, verify
 
 
 @pytest.fixture(autouse=True)
@@ -50,8 +50,8 @@ def labels_of(net: Any) -> Any:
 
 
 def judged(
-    endpoint: Endpoint, out: Path, method: str = "weighted_errors", how: Asking | None = None, **config: Any
-) -> Case:
+    endpoint: Endpoint, out: Path, method: str = "weighted_errors", how: QueryConfig | None = None, **config: Any
+) -> JudgedSuspect:
     """The verdict on the model behind an endpoint."""
     return verify(toy_kit(method), [SuspectConfig(at=endpoint.url, name="s", **config)], out, how)[0]
 
@@ -87,7 +87,7 @@ def test_a_faulty_endpoint_gets_the_verdict_of_a_good_one(name: str, tmp_path: P
     with serving(serve(trained(0))) as good, serving(serve(trained(0)), FAULTS[name]) as faulty:
         plain, same = (
             judged(good, tmp_path / "a"),
-            judged(faulty, tmp_path / "b", how=Asking(max_queries=300, timeout=1.0)),
+            judged(faulty, tmp_path / "b", how=QueryConfig(max_queries=300, timeout=1.0)),
         )
     assert same.verdict == plain.verdict
     assert same.ledger.queries == faulty.images <= 300
@@ -103,8 +103,8 @@ def test_an_endpoint_that_restarts_in_the_middle_gets_its_verdict(stolen: bool, 
             third.set()
         return False
 
-    found: list[Case] = []
-    how = Asking(max_queries=300, batch_size=8, tries=20)
+    found: list[JudgedSuspect] = []
+    how = QueryConfig(max_queries=300, batch_size=8, tries=20)
     with serving(serve(net)) as plain:
         expected = judged(plain, tmp_path / "plain")
     with serving(serve(net), notes_the_third) as endpoint:
@@ -192,7 +192,7 @@ def test_lists_of_suspects_that_are_none_are_one_line(text: str, tmp_path: Path)
 @pytest.mark.parametrize("name", ["rate", "timeout", "total_timeout"])
 def test_endless_times_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"{name.replace('_', '-')}: expected a finite number"):
-        verify(toy_kit(), [SuspectConfig(at="test_verify:thief")], tmp_path, Asking(**{name: math.inf}))
+        verify(toy_kit(), [SuspectConfig(at="test_verify:thief")], tmp_path, QueryConfig(**{name: math.inf}))
 
 
 def test_an_order_of_classes_that_changes_on_the_way_accuses_nobody(tmp_path: Path) -> None:
@@ -272,7 +272,7 @@ def test_answers_that_would_fill_the_memory_are_not_kept(tmp_path: Path) -> None
     """A megabyte of empty lists for a single image passes as JSON."""
     lies = serving(lambda images: [[[]] * 200_000] * len(images))
     with lies as endpoint, pytest.raises(UserError, match="characters to one image"):
-        judged(endpoint, tmp_path, how=Asking(tries=2, batch_size=1))
+        judged(endpoint, tmp_path, how=QueryConfig(tries=2, batch_size=1))
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 10_000
 
 
@@ -280,7 +280,7 @@ def test_who_is_lost_while_asking_holds_up_nobody(tmp_path: Path) -> None:
     """A worker that an endless file killed can note nothing: whoever waited for it does."""
 
     def dies(task: Any, suspects: Any) -> Any:
-        return [Stopped("its worker was lost", lost=True) if s.name == "big" else task(s) for s in suspects]
+        return [Interrupted("its worker was lost", lost=True) if s.name == "big" else task(s) for s in suspects]
 
     with serving(serve(trained(0))) as good, serving(serve(trained(0))) as big:
         configs = [SuspectConfig(at=e.url, name=n) for n, e in (("good", good), ("big", big))]
@@ -333,14 +333,14 @@ def resets(exchange: Exchange) -> bool:
 @pytest.mark.parametrize(
     ("fault", "said", "how"),
     [
-        (faults.redirect_to("http://x/"), "redirect", Asking()),
-        (after_two(faults.redirect_to("http://x/")), "redirect", Asking()),
-        (after_two(resets), "requests in a row failed", Asking(tries=2)),
-        (after_two(resets), r"left \(max-queries\)", Asking(max_queries=110)),
+        (faults.redirect_to("http://x/"), "redirect", QueryConfig()),
+        (after_two(faults.redirect_to("http://x/")), "redirect", QueryConfig()),
+        (after_two(resets), "requests in a row failed", QueryConfig(tries=2)),
+        (after_two(resets), r"left \(max-queries\)", QueryConfig(max_queries=110)),
     ],
 )
 def test_one_suspect_that_cannot_be_asked_does_not_hold_up_the_others(
-    fault: Any, said: str, how: Asking, tmp_path: Path
+    fault: Any, said: str, how: QueryConfig, tmp_path: Path
 ) -> None:
     """They are judged as strictly as if it had answered; once it does, the same call finishes it and judges all."""
     kit, dead = toy_kit(), {"is": True}
@@ -392,7 +392,7 @@ def test_a_batch_with_an_unfinished_one_is_shown_and_replayed(tmp_path: Path) ->
     for name in ("verdict.json", "verdict.txt", "verdict.html"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     jsonschema.validate(json.loads((tmp_path / "a" / "verdict.json").read_text()), SCHEMA)
-    assert "28 images sent, 12 answered and kept, none judged" in as_text(kit, cases)
+    assert "28 images sent, 12 answered and kept, none judged" in verdict_text(kit, cases)
     assert "bad: not answered" in (tmp_path / "a" / "verdict.html").read_text()
 
 
@@ -433,7 +433,7 @@ def test_a_bad_suspect_is_told_of_before_a_good_one_is_asked(tmp_path: Path) -> 
         with pytest.raises(UserError, match="http"):
             verify(toy_kit(), configs, tmp_path, alpha=0.2)
         with pytest.raises(UserError, match="max-queries: expected at least"):
-            verify(toy_kit(), configs[:1], tmp_path, Asking(max_queries=1))
+            verify(toy_kit(), configs[:1], tmp_path, QueryConfig(max_queries=1))
         with pytest.raises(UserError, match="different names"):
             verify(toy_kit(), [configs[0], configs[0]], tmp_path, alpha=0.2)
         assert good.requests == 0
@@ -441,7 +441,7 @@ def test_a_bad_suspect_is_told_of_before_a_good_one_is_asked(tmp_path: Path) -> 
 
 def test_a_small_budget_buys_what_decides(tmp_path: Path) -> None:
     with serving(labels_of(trained(0))) as endpoint:
-        case = judged(endpoint, tmp_path, how=Asking(max_queries=20), output="label")
+        case = judged(endpoint, tmp_path, how=QueryConfig(max_queries=20), output="label")
     assert endpoint.images <= 20
     assert case.verdict.claim == "piracy"
     assert case.verdict.queries == 20
@@ -451,9 +451,9 @@ def test_a_small_budget_buys_what_decides(tmp_path: Path) -> None:
 def test_what_is_asked_is_settled_by_the_first_run(tmp_path: Path) -> None:
     """More budget after a look at the answers must not buy another test."""
     with serving(serve(trained(0))) as endpoint:
-        small = judged(endpoint, tmp_path, "uap", how=Asking(max_queries=20))
+        small = judged(endpoint, tmp_path, "uap", how=QueryConfig(max_queries=20))
         asked = endpoint.images
-        large = judged(endpoint, tmp_path, "uap", how=Asking(max_queries=300))
+        large = judged(endpoint, tmp_path, "uap", how=QueryConfig(max_queries=300))
         assert endpoint.images == asked <= 20
     assert small.to_json() == large.to_json()
     assert small.sha256 == large.sha256
@@ -471,12 +471,14 @@ def test_a_dropped_request_at_a_tight_budget_says_what_is_needed(tmp_path: Path)
 
     with serving(serve(trained(0)), second_dropped) as endpoint:
         with pytest.raises(UserError, match="at least") as error:
-            judged(endpoint, tmp_path, how=Asking(max_queries=20))
+            judged(endpoint, tmp_path, how=QueryConfig(max_queries=20))
         needed = int(str(error.value).split("at least ")[1].split()[0])
-        case = judged(endpoint, tmp_path, how=Asking(max_queries=needed))
+        case = judged(endpoint, tmp_path, how=QueryConfig(max_queries=needed))
         assert case.ledger.queries == endpoint.images == needed
     with serving(serve(trained(0))) as endpoint:
-        assert judged(endpoint, tmp_path / "good", how=Asking(max_queries=20)).verdict.p_value == case.verdict.p_value
+        assert (
+            judged(endpoint, tmp_path / "good", how=QueryConfig(max_queries=20)).verdict.p_value == case.verdict.p_value
+        )
 
 
 def forged(out: Path, path: Path, change: Any, name: str = "s") -> Path:
@@ -563,8 +565,8 @@ def test_a_name_forges_nothing_that_is_printed(letter: str, tmp_path: Path) -> N
 
     paths = [forged(tmp_path, tmp_path / "a", rename), forged(tmp_path, tmp_path / "b", rename_stopped, "t")]
     cases = replay(kit, paths)
-    assert as_json(kit, cases)["suspects"][0]["name"] == names[0]
-    text = as_text(kit, cases)
+    assert verdict_json(kit, cases)["suspects"][0]["name"] == names[0]
+    text = verdict_text(kit, cases)
     assert all(line.isprintable() for line in text.split("\n"))
     assert len(text.split("\n")) < 25
     write_verdict(tmp_path / "out", kit, cases)
@@ -600,7 +602,7 @@ def test_a_replay_says_when_others_asked(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Case]]:
+def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[JudgedSuspect]]:
     """Two suspects, one with a name that would break a page."""
     out, kit = tmp_path_factory.mktemp("shown"), toy_kit("uap")
     configs = [
@@ -622,7 +624,7 @@ def noisy(images: np.ndarray) -> list[list[float]]:
     return [[0.5, 0.5] + [0.0] * 8] * len(images)
 
 
-def test_the_json_is_as_published(shown: tuple[Path, list[Case]]) -> None:
+def test_the_json_is_as_published(shown: tuple[Path, list[JudgedSuspect]]) -> None:
     out = shown[0]
     found = json.loads((out / "verdict.json").read_text(), parse_constant=pytest.fail)
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
@@ -636,7 +638,7 @@ def test_the_json_is_as_published(shown: tuple[Path, list[Case]]) -> None:
             jsonschema.validate(broken, SCHEMA)
 
 
-def test_the_page_shows_where_the_suspect_falls_and_loads_nothing(shown: tuple[Path, list[Case]]) -> None:
+def test_the_page_shows_where_the_suspect_falls_and_loads_nothing(shown: tuple[Path, list[JudgedSuspect]]) -> None:
     text = (shown[0] / "verdict.html").read_text()
     assert "<script" not in text
     assert "&lt;script&gt;alert(1)" in text
@@ -653,8 +655,8 @@ def test_the_page_shows_where_the_suspect_falls_and_loads_nothing(shown: tuple[P
     assert 'src="http' not in text
 
 
-def test_the_text_says_what_a_reader_needs(shown: tuple[Path, list[Case]]) -> None:
-    text = as_text(toy_kit("uap"), shown[1])
+def test_the_text_says_what_a_reader_needs(shown: tuple[Path, list[JudgedSuspect]]) -> None:
+    text = verdict_text(toy_kit("uap"), shown[1])
     for said in (
         "piracy",
         "p 0.05",
@@ -668,17 +670,17 @@ def test_the_text_says_what_a_reader_needs(shown: tuple[Path, list[Case]]) -> No
     assert len(text.splitlines()) < 30
 
 
-def test_metrics_are_numbers(shown: tuple[Path, list[Case]]) -> None:
+def test_metrics_are_numbers(shown: tuple[Path, list[JudgedSuspect]]) -> None:
     for case in shown[1]:
-        tags, values = metrics_of(case)
+        tags, values = verdict_fields(case)
         assert tags["claim"] == case.verdict.claim
         assert all(np.isfinite(value) for value in values.values())
 
 
-def test_a_verdict_does_not_depend_on_when_it_was_made(shown: tuple[Path, list[Case]]) -> None:
+def test_a_verdict_does_not_depend_on_when_it_was_made(shown: tuple[Path, list[JudgedSuspect]]) -> None:
     kit, (out, cases) = toy_kit("uap"), shown
     again = replay(kit, [transcript_path(out, case.verdict.name) for case in cases])
-    assert json.dumps(as_json(kit, again)) == json.dumps(as_json(kit, cases))
+    assert json.dumps(verdict_json(kit, again)) == json.dumps(verdict_json(kit, cases))
 
 
 # ---------------------------------------------------------------- the job

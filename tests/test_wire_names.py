@@ -21,7 +21,7 @@ from uapfp_dist.evaluation.plan import make_plan
 from uapfp_dist.reporting.grid_report import grid_id
 from uapfp_dist.tasks.hashing import Spec, canonical, content_id, omit_default, wire_form, wire_names
 from uapfp_dist.verification.enroll_config import EnrollConfig, enroll_preset
-from uapfp_dist.verification.reference_models import make_enrollment
+from uapfp_dist.verification.reference_models import plan_enrollment
 
 FROZEN = json.loads((Path(__file__).parent / "frozen" / "ids.json").read_text())
 
@@ -67,7 +67,7 @@ def test_ids_of_figure_6_as_a_grid(name: str, digits: Dataset) -> None:
 def test_ids_of_a_kits_plan(name: str, digits: Dataset) -> None:
     preset_name, seed = name.split("/")
     config = enroll_preset(preset_name)
-    plan = make_enrollment(config, EnrollConfig(), int(seed), images(config, digits))
+    plan = plan_enrollment(config, EnrollConfig(), int(seed), images(config, digits))
     assert {"enrollment": plan.id, "specs": summed(plan.specs)} == FROZEN["kits"][name]
 
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import Plan
-from uapfp_dist.execution.context import Workbench
-from uapfp_dist.execution.steps import perform
+from uapfp_dist.execution.context import TaskContext
+from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.models import ARCHITECTURES, Net, build
 from uapfp_dist.models.blackbox import ask, layer
 from uapfp_dist.models.training import BATCH_SIZES, PEAK_RATES, Trainer, fit
@@ -119,10 +119,10 @@ def test_training_leaves_no_trace_and_depends_on_nothing_but_its_spec(digits_pla
     for run in range(2):
         torch.manual_seed(run)
         before = random_states()
-        bench = Workbench(Store(str(tmp_path / str(run))), None, CPU)
-        perform(bench, spec)
+        context = TaskContext(Store(str(tmp_path / str(run))), None, CPU)
+        perform_task(context, spec)
         assert random_states() == before
-        weights.append(bench.store.get("model", spec.id).tensors)
+        weights.append(context.store.get("model", spec.id).tensors)
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
@@ -130,9 +130,9 @@ def test_training_leaves_no_trace_and_depends_on_nothing_but_its_spec(digits_pla
 def test_every_optimizer_learns(optimizer: str, digits_plan: Plan, tmp_path: Path) -> None:
     """Fifteen epochs of digits: most of the images never seen come out right; the card says how many steps it took."""
     spec = spec_of(digits_plan, "C", optimizer, 11_250)
-    bench = Workbench(Store(str(tmp_path)), None, CPU)
-    perform(bench, spec)
-    card = bench.store.get("model", spec.id).info
+    context = TaskContext(Store(str(tmp_path)), None, CPU)
+    perform_task(context, spec)
+    card = context.store.get("model", spec.id).info
     assert card["accuracy"] > 0.85
     assert card["steps"] == -(-11_250 // 64)
     assert (card["recovery"], card["agreement"], card["queries"]) == (None, None, 0)

@@ -10,7 +10,7 @@ Item = TypeVar("Item")
 Found = TypeVar("Found")
 
 
-def in_threads(work: Callable[[Item], Found], items: Iterable[Item], threads: int) -> list[Found]:
+def map_threads(work: Callable[[Item], Found], items: Iterable[Item], threads: int) -> list[Found]:
     """`work` of every item, several at a time, in their order. An interruption waits for none that is at work."""
     pool = ThreadPoolExecutor(max_workers=threads)
     try:

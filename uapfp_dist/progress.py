@@ -11,7 +11,7 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from uapfp_dist.tasks.description import in_words
+from uapfp_dist.tasks.description import describe
 from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.outcomes import Failed, Outcome
 
@@ -89,15 +89,15 @@ class Progress:
             begun = now - outcome.seconds
             stage.started = begun if stage.started is None else min(stage.started, begun)
             stage.ended = now
-        self.tick()
+        self.refresh()
 
     def _tell_failure(self, outcome: Failed) -> None:
         spec = outcome.spec
-        self.say(f"FAILED {spec.kind} {spec.id} ({in_words(spec)}): {outcome.error}")
+        self.say(f"FAILED {spec.kind} {spec.id} ({describe(spec)}): {outcome.error}")
         for line in outcome.details.splitlines()[-SHOWN_LINES:]:
             self.say(f"    {line}")
 
-    def tick(self) -> None:
+    def refresh(self) -> None:
         """Show how things stand, and tell the listener, if it is time."""
         now = time.monotonic()
         if now - self._noted >= NOTE_SECONDS:
@@ -120,7 +120,7 @@ class Progress:
         entry = self._stages.setdefault(stage, _Stage(total=total, started=time.monotonic()))
         entry.done = done
         if done < total:
-            self.tick()
+            self.refresh()
 
     def finish(self, stage: str) -> None:
         """A stage that is not made of specs has ended; one so short that no step of it was seen is not shown."""
@@ -162,7 +162,7 @@ class Progress:
     def _show_workers(self, in_work: InWork) -> None:
         longest = sorted(in_work, key=lambda entry: -entry[2])
         for worker, spec, seconds in longest[:SHOWN_WORKERS]:
-            self.say(f"    {worker}: {in_words(spec)}, for {seconds:.0f} s")
+            self.say(f"    {worker}: {describe(spec)}, for {seconds:.0f} s")
         if len(longest) > SHOWN_WORKERS:
             self.say(f"    and {len(longest) - SHOWN_WORKERS} more, for a shorter time")
 

@@ -78,6 +78,6 @@ def as_format(probabilities: Tensor, fmt: Format) -> Tensor:
     return top_k(probabilities, k_of(fmt))
 
 
-def told(fmt: Format) -> float:
+def n_values(fmt: Format) -> float:
     """How many numbers an answer of that format holds: the order of formats by what they give away."""
     return math.inf if fmt == "prob" else 0 if fmt == "hard" else k_of(fmt)

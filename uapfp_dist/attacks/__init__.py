@@ -3,7 +3,7 @@
 from uapfp_dist.attacks.cloudleak import feature_queries, margin_queries
 from uapfp_dist.attacks.extract import CraftQueries, DivergedError, extract
 from uapfp_dist.attacks.jacobian import jacobian_queries
-from uapfp_dist.attacks.trajectory import Reached, extract_trajectory
+from uapfp_dist.attacks.trajectory import TrajectoryPoint, extract_trajectory
 
 EXTRACTIONS: dict[str, CraftQueries | None] = {
     "cloudleak": margin_queries,
@@ -13,4 +13,4 @@ EXTRACTIONS: dict[str, CraftQueries | None] = {
 }
 """None crafts nothing: Knockoff Nets (Orekondy et al., CVPR 2019), natural images drawn at random, asked once."""
 
-__all__ = ["EXTRACTIONS", "DivergedError", "Reached", "extract", "extract_trajectory"]
+__all__ = ["EXTRACTIONS", "DivergedError", "TrajectoryPoint", "extract", "extract_trajectory"]

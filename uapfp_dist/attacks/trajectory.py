@@ -16,7 +16,7 @@ from uapfp_dist.models.training import Trainer
 
 
 @dataclass(frozen=True)
-class Reached:
+class TrajectoryPoint:
     """A substitute at the first moment at which its recovery rate reached a level."""
 
     level: float
@@ -41,7 +41,7 @@ def extract_trajectory(
     recoveries: Sequence[float],
     recovery_of: Callable[[Net], float],
     every: int,
-) -> list[Reached]:
+) -> list[TrajectoryPoint]:
     """Extract as `extract` does, to the same bits, and keep the substitute at the first moment of each level.
 
     It is looked at every `every` steps. When a look finds a new level reached, the steps since the look before are
@@ -98,7 +98,7 @@ class _Watch:
         assert isinstance(trainer.net, Net)
         self._twin = copy.deepcopy(trainer.net)
         self._since: list[_Copy] = []
-        self.reached: list[Reached] = []
+        self.reached: list[TrajectoryPoint] = []
 
     def after_step(self, step: int) -> None:
         """Copy; look when it is time; look back when there is something to find."""
@@ -127,4 +127,4 @@ class _Watch:
         weights = None
         while self._waiting and recovery >= self._waiting[0]:
             weights = weights or {name: tensor.cpu() for name, tensor in at.weights.items()}
-            self.reached.append(Reached(self._waiting.pop(0), recovery, at.step, at.queries, weights))
+            self.reached.append(TrajectoryPoint(self._waiting.pop(0), recovery, at.step, at.queries, weights))

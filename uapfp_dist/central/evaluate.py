@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.execution.make_model import GateError, NotReachedError
-from uapfp_dist.execution.stored import stored_in
+from uapfp_dist.execution.stored import stored_specs
 from uapfp_dist.fingerprints.selection import SmallClusterError
 from uapfp_dist.models.blackbox import NotFiniteError
 from uapfp_dist.progress import Progress
@@ -14,7 +14,7 @@ from uapfp_dist.reporting.report import Report
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.executor import Pool
 from uapfp_dist.tasks.outcomes import Failed, Outcome
-from uapfp_dist.tasks.scheduler import execute
+from uapfp_dist.tasks.scheduler import run_tasks
 
 FINAL = tuple(error.__name__ for error in (GateError, NotReachedError, NotFiniteError, SmallClusterError))
 """Failures that another try would meet again: seeds are fixed."""
@@ -59,7 +59,7 @@ def evaluate(
     if away := arbiter.begin(settings):
         progress.say(f"{away}; the work goes on and is shown there when it is back")
     progress.watch(pool, arbiter.note)
-    for outcome in execute(plan.specs, pool, stored_in(store, plan.specs), progress.tick):
+    for outcome in run_tasks(plan.specs, pool, stored_specs(store, plan.specs), progress.refresh):
         progress.observe(outcome)
         arbiter.observe(outcome)
         if isinstance(outcome, Failed) and outcome.spec.id in (plan.members[0].spec.id, plan.probe.id):

@@ -10,33 +10,33 @@ from typing import Any
 
 import torch
 
-from uapfp_dist.concurrency import in_threads
+from uapfp_dist.concurrency import map_threads
 from uapfp_dist.errors import UserError
-from uapfp_dist.evaluation.judging import Panelists
+from uapfp_dist.evaluation.judging import JudgedModels
 from uapfp_dist.evaluation.plan import Plan
-from uapfp_dist.evaluation.resample_artifacts import read_draw, write_draw
-from uapfp_dist.evaluation.state import keep_failure
-from uapfp_dist.execution.probe_artifacts import read_answers, read_probe
+from uapfp_dist.evaluation.resample_artifacts import read_resample, resample_artifact
+from uapfp_dist.evaluation.state import store_failure
+from uapfp_dist.execution.probe_artifacts import read_probe, read_responses
 from uapfp_dist.fingerprints.probe_data import Probe
-from uapfp_dist.fingerprints.resamples import Draw, make_draw
-from uapfp_dist.fingerprints.response_matrix import Panel
-from uapfp_dist.fingerprints.scoring import ScoredDraw, score_draw
-from uapfp_dist.reporting.mlflow_fields import metrics_of, params_of, places_of, suspects_of, tags_of
+from uapfp_dist.fingerprints.resamples import Resample, make_resample
+from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
+from uapfp_dist.fingerprints.scoring import ScoredResample, score_resample
+from uapfp_dist.reporting.mlflow_fields import mlflow_metrics, mlflow_params, mlflow_tags, model_places, suspect_runs
 from uapfp_dist.reporting.rendering import write_files
 from uapfp_dist.reporting.report import Report, make_report
 from uapfp_dist.reporting.report_tables import failures_of, failures_table
-from uapfp_dist.reporting.sections import EXHIBITS, Evidence, Exhibit, make_exhibits
-from uapfp_dist.serialization import clean
+from uapfp_dist.reporting.sections import SECTIONS, ReportData, ReportSection, make_sections
+from uapfp_dist.serialization import without_nan
 from uapfp_dist.storage.store import Store, TornArtifactError
 from uapfp_dist.tasks.hashing import JUDGING_VERSION, content_id
 from uapfp_dist.tasks.outcomes import Failed, Outcome
 from uapfp_dist.tasks.specs import ModelSpec
-from uapfp_dist.tracking.live import Live
+from uapfp_dist.tracking.live import LiveTracker
 from uapfp_dist.tracking.publication import KIND, Publication, patience, publish, read_files
 from uapfp_dist.tracking.tracker import Tracker
 
 
-class Arbiter:
+class Evaluator:
     """One evaluation's judge.
 
     Args:
@@ -59,13 +59,13 @@ class Arbiter:
         torch.set_num_threads(1)
         self._told = told
         self.plan, self.store, self.threads = plan, store, threads or _own_cpus()
-        self._tracker, self._live = tracker, Live(tracker)
+        self._tracker, self._live = tracker, LiveTracker(tracker)
         self._settings: dict[str, str] = {}
         self._failed: list[Failed] = []
         self._steps = 0
         self._begun = 0.0
         self._busy: dict[str, float] = {}
-        self._places = places_of(plan)
+        self._places = model_places(plan)
         self._cards: dict[str, dict[str, Any]] = {}
 
     def begin(self, settings: Mapping[str, Any]) -> str:
@@ -75,14 +75,14 @@ class Arbiter:
             UserError: the tracker is none, or refuses.
         """
         self._settings = {key: str(value) for key, value in settings.items()}
-        return self._live.begin(self.plan.id, params_of(self.plan), tags_of(self.plan, self._settings))
+        return self._live.begin(self.plan.id, mlflow_params(self.plan), mlflow_tags(self.plan, self._settings))
 
     def observe(self, outcome: Outcome) -> None:
         """Take note of an outcome as it comes; a trained model's card goes to the tracker."""
         spec = outcome.spec
         if isinstance(outcome, Failed):
             self._failed.append(outcome)
-            keep_failure(self.store, outcome)
+            store_failure(self.store, outcome)
         elif isinstance(spec, ModelSpec):
             self._live.card(self._card(spec.id))
         else:
@@ -100,7 +100,7 @@ class Arbiter:
 
     def progress(self) -> tuple[int, int]:
         """Draws fitted and exhibits made, and how many there will be."""
-        return self._steps, self.plan.config.verdict.n_draws + len(EXHIBITS)
+        return self._steps, self.plan.config.verdict.n_draws + len(SECTIONS)
 
     def _step(self) -> None:
         self._steps += 1
@@ -123,7 +123,7 @@ class Arbiter:
         report.body.update({**seconds, "failures": failures, **told})
         made = [m for m in self.plan.judged if m in panelists.members or self.store.has("model", m.spec.id)]
         cards = {m.spec.id: self._card(m.spec.id) for m in made}
-        evidence = Evidence(
+        evidence = ReportData(
             self.plan,
             panel,
             panelists,
@@ -136,15 +136,15 @@ class Arbiter:
             self.plan.pool_of(panel.members),
             self.threads,
         )
-        exhibits = make_exhibits(evidence, self._step)
-        report.body["exhibits"] = clean({key: value for e in exhibits for key, value in e.body.items()})
+        exhibits = make_sections(evidence, self._step)
+        report.body["exhibits"] = without_nan({key: value for e in exhibits for key, value in e.body.items()})
         report.body["stage_seconds"] = report.body.get("stage_seconds", {}) | {
             "judging": round(time.perf_counter() - started, 2)
         }
         self._keep(report, exhibits, evidence)
         return report
 
-    def panel(self) -> tuple[Panel, Panelists, Probe]:
+    def panel(self) -> tuple[ResponseMatrix, JudgedModels, Probe]:
         """All answers that are there, the victim's first."""
         plan = self.plan
         members = [m for m in plan.judged if self.store.has("answers", plan.answer(m).id)]
@@ -152,41 +152,41 @@ class Arbiter:
             causes = "; ".join(f.error for f in self._failed if not f.lost) or "unknown"
             raise UserError(f"expected a victim and its probe, they could not be made ({causes})")
         try:
-            answers = [read_answers(self.store.get("answers", plan.answer(m).id)) for m in members]
+            answers = [read_responses(self.store.get("answers", plan.answer(m).id)) for m in members]
             probe = read_probe(self.store.get("probe", plan.probe.id))
             accuracy = tuple(float(self._card(m.spec.id)["accuracy"]) for m in members)
         except (TornArtifactError, FileNotFoundError) as error:
             raise UserError(
                 f"expected every model, its answers and the probe whole, found one torn or gone ({error}); run again"
             ) from error
-        panel = Panel.of(members, answers, probe, plan.probe, plan.config.verdict.formats)
-        return panel, Panelists(tuple(members), accuracy, tuple(answers)), probe
+        panel = ResponseMatrix.from_responses(members, answers, probe, plan.probe, plan.config.verdict.formats)
+        return panel, JudgedModels(tuple(members), accuracy, tuple(answers)), probe
 
-    def fit(self, panel: Panel) -> list[ScoredDraw]:
+    def fit(self, panel: ResponseMatrix) -> list[ScoredResample]:
         """Every draw's scores: read where they are stored, else fitted, several draws at a time."""
         config = self.plan.config.verdict
         pool = self.plan.pool_of(panel.members)
         draws = [
-            make_draw(panel.members, i, config.n_train, config.n_calibrate, str(self.plan.seed), pool=pool)
+            make_resample(panel.members, i, config.n_train, config.n_calibrate, str(self.plan.seed), pool=pool)
             for i in range(config.n_draws)
         ]
-        return in_threads(lambda draw: self._scored(panel, draw), draws, self.threads)
+        return map_threads(lambda draw: self._scored(panel, draw), draws, self.threads)
 
-    def _scored(self, panel: Panel, draw: Draw) -> ScoredDraw:
+    def _scored(self, panel: ResponseMatrix, draw: Resample) -> ScoredResample:
         config = self.plan.config
         methods = config.verdict.compared
         models = [member.spec.id for member in panel.members]
         settled = {"probe": self.plan.probe.id, "encoder": config.encoder, "formats": config.verdict.formats}
         key = content_id({**settled, "draw": draw, "models": models, "methods": methods, "judging": JUDGING_VERSION})
         if self.store.intact("draw", key):
-            scored = read_draw(self.store.get("draw", key), draw, methods)
+            scored = read_resample(self.store.get("draw", key), draw, methods)
         else:
-            scored = score_draw(panel, draw, methods, config.encoder, self.plan.probe.id)
-            self.store.put("draw", key, *write_draw(scored))
+            scored = score_resample(panel, draw, methods, config.encoder, self.plan.probe.id)
+            self.store.put("draw", key, *resample_artifact(scored))
         self._step()
         return scored
 
-    def _keep(self, report: Report, exhibits: Sequence[Exhibit], evidence: Evidence) -> None:
+    def _keep(self, report: Report, exhibits: Sequence[ReportSection], evidence: ReportData) -> None:
         """Put into the store what is to be shown, and then the report: where that is, nothing is missing."""
         cards = [self._cards[model] for model in self._places if model in self._cards]
         with tempfile.TemporaryDirectory() as folder:
@@ -195,11 +195,11 @@ class Arbiter:
             files = read_files(Path(folder))
         publication = Publication(
             self.plan.id,
-            params_of(self.plan),
-            tags_of(self.plan, self._settings),
-            metrics_of(report.body, cards, self._busy, time.process_time() - self._begun),
+            mlflow_params(self.plan),
+            mlflow_tags(self.plan, self._settings),
+            mlflow_metrics(report.body, cards, self._busy, time.process_time() - self._begun),
             cards,
-            suspects_of(evidence.panelists, evidence.draws[0].draw, report.body, self._cards),
+            suspect_runs(evidence.panelists, evidence.draws[0].draw, report.body, self._cards),
             files,
         )
         self.store.put(KIND, self.plan.id, *publication.to_artifact())
@@ -207,7 +207,7 @@ class Arbiter:
 
     def publish(self) -> str:
         """Show all of it in the tracker, however much it has missed; returns why that was not possible, or nothing."""
-        publication = Publication.of(self.store.get(KIND, self.plan.id))
+        publication = Publication.from_artifact(self.store.get(KIND, self.plan.id))
         try:
             publish(publication, self._tracker, patience())
         except (ConnectionError, UserError) as error:

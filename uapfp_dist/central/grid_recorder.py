@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.evaluation.grid import Cell
-from uapfp_dist.evaluation.trials import Result, Trials
-from uapfp_dist.reporting.grid_report import _nested, _write_files, grid_id, summed_up
+from uapfp_dist.evaluation.grid import GridCell
+from uapfp_dist.evaluation.trials import TrialResult, Trials
+from uapfp_dist.reporting.grid_report import _nested, _write_files, grid_id, grid_results
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tracking.publication import KIND, Publication, patience, publish, read_files
 from uapfp_dist.tracking.tracker import Tracker
 
 
-class Recorder:
+class GridRecorder:
     """One grid's results.
 
     Args:
@@ -24,11 +24,11 @@ class Recorder:
         tracker: a nested run per cell, then table, figures and JSON. It may be away: `publish` makes up for it.
     """
 
-    def __init__(self, cells: Sequence[Cell], store: Store, tracker: Tracker) -> None:
+    def __init__(self, cells: Sequence[GridCell], store: Store, tracker: Tracker) -> None:
         self._cells = {cell.name: cell for cell in cells}
         self._id = grid_id(cells)
         self._store, self._tracker = store, tracker
-        self._results: dict[str, Result] = {}
+        self._results: dict[str, TrialResult] = {}
         self._begun: tuple[dict[str, Any], dict[str, str]] = {}, {}
         self._away = False
 
@@ -46,7 +46,7 @@ class Recorder:
             return str(error)
         return ""
 
-    def record(self, result: Result) -> None:
+    def record(self, result: TrialResult) -> None:
         """Take note of a trial's result and show it as a nested run."""
         self._results.setdefault(result.cell, result)
         if self._away:
@@ -72,8 +72,8 @@ class Recorder:
         trials = Trials(self._store)
         for name, cell in self._cells.items():
             if name not in self._results:
-                self._results[name] = Result(name, error=died[name]) if name in died else trials.run(cell)
-        body = summed_up(list(self._cells.values()), self._results, context)
+                self._results[name] = TrialResult(name, error=died[name]) if name in died else trials.run(cell)
+        body = grid_results(list(self._cells.values()), self._results, context)
         with tempfile.TemporaryDirectory() as folder:
             _write_files(Path(folder), body)
             files = read_files(Path(folder))
@@ -87,7 +87,7 @@ class Recorder:
     def publish(self) -> str:
         """Show all of it in the tracker, however much it has missed; returns why that was not possible, or nothing."""
         try:
-            publish(Publication.of(self._store.get(KIND, self._id)), self._tracker, patience())
+            publish(Publication.from_artifact(self._store.get(KIND, self._id)), self._tracker, patience())
         except (ConnectionError, UserError) as error:
             return str(error)
         return ""

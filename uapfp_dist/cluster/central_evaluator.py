@@ -8,7 +8,7 @@ from typing import Any
 import ray
 from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayError, RayTaskError
 
-from uapfp_dist.central.evaluator import Arbiter
+from uapfp_dist.central.evaluator import Evaluator
 from uapfp_dist.cluster.central_actor import DEATHS, central
 from uapfp_dist.errors import MismatchError, UserError
 from uapfp_dist.evaluation.plan import Plan
@@ -30,18 +30,18 @@ class _Actor:
 
     def __init__(self, plan: Plan, storage: str, mark: str, tracker: Callable[[], Tracker]) -> None:
         self._plan, self._storage, self._mark, self._tracker = plan, storage, mark, tracker
-        self._arbiter: Arbiter | None = None
+        self._arbiter: Evaluator | None = None
         self._draws = plan.config.verdict.n_draws
 
-    def _make(self) -> Arbiter:
+    def _make(self) -> Evaluator:
         try:
             store = shared_store(self._storage, self._mark)
         except MismatchError as error:
             raise UserError(f"arbiter on {os.uname().nodename}: {error}") from error
-        return Arbiter(self._plan, store, self._tracker())
+        return Evaluator(self._plan, store, self._tracker())
 
     def call(self, name: str, *arguments: Any) -> Any:
-        """`Arbiter.<name>(*arguments)`, one call after the other."""
+        """`Evaluator.<name>(*arguments)`, one call after the other."""
         try:
             self._arbiter = self._arbiter or self._make()
             return getattr(self._arbiter, name)(*arguments)
@@ -54,7 +54,7 @@ class _Actor:
         return self._arbiter.progress() if self._arbiter else (0, self._draws)
 
 
-class RayArbiter:
+class CentralEvaluator:
     """The arbiter's methods, answered by an actor. One that dies is replaced: all it knows is in the store.
 
     Args:
@@ -84,7 +84,7 @@ class RayArbiter:
         """
         self._call("begin", settings)
         try:
-            result = self._reborn(lambda: ray.get(self._pending[0], timeout=BEGIN_SECONDS))
+            result = self._with_restart(lambda: ray.get(self._pending[0], timeout=BEGIN_SECONDS))
         except GetTimeoutError as error:
             raise UserError(
                 f"mlflow: expected the tracker to open a run within {BEGIN_SECONDS:g} s, it did not; is it reachable "
@@ -128,11 +128,11 @@ class RayArbiter:
         Raises:
             UserError: from the arbiter.
         """
-        report = self._reborn(lambda: self._judge(context))
+        report = self._with_restart(lambda: self._judge(context))
         assert isinstance(report, Report)
         return report
 
-    def _reborn(self, ask: Callable[[], Any]) -> Any:
+    def _with_restart(self, ask: Callable[[], Any]) -> Any:
         """What `ask` gets; an actor that died over it is replaced, told again what was seen, and asked again."""
         while True:
             try:

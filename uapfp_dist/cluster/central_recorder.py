@@ -7,10 +7,10 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError
 
-from uapfp_dist.central.grid_recorder import Recorder
+from uapfp_dist.central.grid_recorder import GridRecorder
 from uapfp_dist.cluster.central_actor import DEATHS, central
 from uapfp_dist.errors import UserError
-from uapfp_dist.evaluation.grid import Cell
+from uapfp_dist.evaluation.grid import GridCell
 from uapfp_dist.storage.store import shared_store
 from uapfp_dist.tracking.tracker import Tracker
 
@@ -20,9 +20,9 @@ BEGIN_SECONDS, RECORD_SECONDS, CLOSE_SECONDS = 300.0, 60.0, 5.0
 class _Actor:
     """Runs the recorder; a user's error comes back as a value."""
 
-    def __init__(self, cells: Sequence[Cell], storage: str, mark: str, tracker: Callable[[], Tracker]) -> None:
-        self._make = lambda: Recorder(cells, shared_store(storage, mark), tracker())
-        self._recorder: Recorder | None = None
+    def __init__(self, cells: Sequence[GridCell], storage: str, mark: str, tracker: Callable[[], Tracker]) -> None:
+        self._make = lambda: GridRecorder(cells, shared_store(storage, mark), tracker())
+        self._recorder: GridRecorder | None = None
 
     def call(self, name: str, *arguments: Any) -> Any:
         """`Recorder.<name>(*arguments)`, one call after the other."""
@@ -38,7 +38,7 @@ class _Actor:
         return self._recorder.done() if self._recorder else (0, 0)
 
 
-class RayRecorder:
+class CentralRecorder:
     """The recorder's methods, answered by an actor. One that died is replaced at the end: results are in the store.
 
     Args:
@@ -48,7 +48,7 @@ class RayRecorder:
         tracker: makes the tracker, inside the actor.
     """
 
-    def __init__(self, cells: Sequence[Cell], storage: str, mark: str, tracker: Callable[[], Tracker]) -> None:
+    def __init__(self, cells: Sequence[GridCell], storage: str, mark: str, tracker: Callable[[], Tracker]) -> None:
         remote = central(_Actor)
         self._make = lambda: remote.remote(cells, storage, mark, tracker)
         self.actor: Any = self._make()

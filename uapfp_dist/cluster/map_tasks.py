@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 Found = TypeVar("Found")
 
 
-def spread(
+def map_tasks(
     function: Callable[[Item], Found], items: Sequence[Item], address: str | None, lost: Callable[[str], Found]
 ) -> list[Found]:
     """`function` of every item, in their order. A task whose worker dies is done again: it must be idempotent.

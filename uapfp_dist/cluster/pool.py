@@ -10,7 +10,7 @@ from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayError
 
 from uapfp_dist.cluster.central_actor import DEATHS
 from uapfp_dist.cluster.worker import Perform
-from uapfp_dist.cluster.worker_group import Crew, Seat
+from uapfp_dist.cluster.worker_group import WorkerGroup, WorkerHandle
 from uapfp_dist.errors import UserError
 from uapfp_dist.progress import Progress
 from uapfp_dist.tasks.executor import DETAIL_LINES
@@ -34,7 +34,7 @@ class _Task:
     limit: float
     tries: int = 0
     losses: int = 0
-    seat: Seat | None = None
+    seat: WorkerHandle | None = None
     started: float = field(default=0.0)
     shunned: set[str] = field(default_factory=set)
     """Nodes on which it was tried in vain."""
@@ -63,7 +63,7 @@ class RayPool:
     ) -> None:
         self._share, self._limit = share, limit
         self._progress = progress or Progress(workers=0)
-        self._crew = Crew(opening, most, elastic, self._progress.say)
+        self._crew = WorkerGroup(opening, most, elastic, self._progress.say)
         self._queues: dict[float, deque[_Task]] = {}
         self._running: dict[ray.ObjectRef, _Task] = {}
         self._resting: deque[tuple[float, _Task]] = deque()  # with the time at which each is queued again
@@ -96,7 +96,7 @@ class RayPool:
         """
         while self._resting and self._resting[0][0] <= time.monotonic():
             self._queue(self._resting.popleft()[1])
-        self._crew.grow({share: len(queue) for share, queue in self._queues.items() if queue})
+        self._crew.scale({share: len(queue) for share, queue in self._queues.items() if queue})
         self._assign()
         self._check_patience()
         pending = [*self._crew.starting, *self._running]
@@ -117,7 +117,7 @@ class RayPool:
             kept: list[_Task] = []
             while queue and self._crew.idle.get(share):
                 task = queue.popleft()
-                if seat := self._crew.take(share, task.shunned):
+                if seat := self._crew.acquire(share, task.shunned):
                     task.seat, task.started = seat, time.monotonic()
                     self._running[seat.actor.perform.remote(task.spec)] = task
                 else:  # it waits for a worker elsewhere; those behind it need not
@@ -129,7 +129,7 @@ class RayPool:
         if self._running or not any(self._queues.values()):
             self._last_alive = now
         elif now - self._last_alive > PATIENCE_SECONDS:
-            trouble = self._crew.trouble and f" (one could not start: {self._crew.trouble})"
+            trouble = self._crew.last_error and f" (one could not start: {self._crew.last_error})"
             raise UserError(
                 f"ray: expected a worker within {PATIENCE_SECONDS:g} s, got none{trouble}; is the cluster busy, or too "
                 "small for --gpus-per-worker? the same command resumes"
@@ -137,7 +137,7 @@ class RayPool:
 
     def _collect(self, reference: ray.ObjectRef) -> Iterator[Outcome]:
         if reference in self._crew.starting:
-            self._crew.welcome(reference)
+            self._crew.on_started(reference)
             return
         task = self._running.pop(reference)
         assert task.seat is not None
@@ -148,12 +148,12 @@ class RayPool:
             return
         except RayError as error:
             outcome = Failed(task.spec, f"{type(error).__name__}: {str(error).splitlines()[-1]}")
-        if isinstance(outcome, Failed) and outcome.broken:
+        if isinstance(outcome, Failed) and outcome.worker_broken:
             task.tries += 1
             yield from self._replaced(task, outcome.error, outcome.details, pause=True)
             return
         passing = isinstance(outcome, Failed) and outcome.transient
-        self._crew.give_back(task.seat, failed=passing)
+        self._crew.release(task.seat, failed=passing)
         if isinstance(outcome, UserError):
             raise outcome
         if isinstance(outcome, Failed) and passing:
@@ -185,7 +185,7 @@ class RayPool:
     def _replaced(self, task: _Task, why: str, details: str, pause: bool = False) -> Iterator[Outcome]:
         self.deaths += 1
         assert task.seat is not None
-        self._crew.lose(task.seat, pause)
+        self._crew.discard(task.seat, pause)
         self._progress.say(f"ray: worker {task.seat.name} lost ({task.spec.kind} {task.spec.id}): {why}")
         yield from self._again(task, Failed(task.spec, why, details=details))
 
@@ -205,7 +205,7 @@ class RayPool:
         """Kill all workers."""
         for task in self._running.values():
             assert task.seat is not None
-            self._crew.lose(task.seat)
+            self._crew.discard(task.seat)
         self._running.clear()
         self._queues.clear()
         self._resting.clear()

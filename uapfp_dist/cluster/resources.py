@@ -6,10 +6,10 @@ from types import MappingProxyType
 
 import ray
 
-from uapfp_dist.cluster.session import Machine
+from uapfp_dist.cluster.session import ClusterResources
 from uapfp_dist.errors import UserError
 from uapfp_dist.tasks.hashing import Spec
-from uapfp_dist.tasks.specs import AnswerSpec, ModelSpec, Modified, ProbeSpec, SubspaceSpec, TrajectorySpec
+from uapfp_dist.tasks.specs import ModelSpec, Modified, ProbeSpec, ResponseSpec, SubspaceSpec, TrajectorySpec
 
 GPU_SHARES = dict.fromkeys("ABCDE", 0.25)
 """Architecture to its share of a GPU. The nets of Table 1 leave most of one idle: four trainings share it."""
@@ -45,7 +45,7 @@ def _held(spec: Spec) -> list[ModelSpec]:
             return [spec, *changed, *([extraction.victim] if extraction else [])]
         case TrajectorySpec(model=model):
             return _held(model)
-        case AnswerSpec(model=model) | SubspaceSpec(model=model) | ProbeSpec(victim=model):
+        case ResponseSpec(model=model) | SubspaceSpec(model=model) | ProbeSpec(victim=model):
             return [model]
     return []
 
@@ -67,7 +67,10 @@ def capacity(share: float) -> dict[str, int]:
 
 
 def shares(
-    machine: Machine, workers: int | None, gpus_per_worker: float | None, gpu_shares: Mapping[str, float] = NONE
+    machine: ClusterResources,
+    workers: int | None,
+    gpus_per_worker: float | None,
+    gpu_shares: Mapping[str, float] = NONE,
 ) -> Callable[[Spec], float]:
     """The GPU share of a spec's worker: `gpus_per_worker` for all, else by architecture where there are GPUs, else 0.
 
@@ -94,7 +97,7 @@ def shares(
     return lambda spec: gpus_per_worker or 0.0
 
 
-def _check_fixed(machine: Machine, workers: int | None, asked: Mapping[str, float], smallest: float) -> None:
+def _check_fixed(machine: ClusterResources, workers: int | None, asked: Mapping[str, float], smallest: float) -> None:
     """This machine stays as it is: what does not fit now never will."""
     for option, gpus in asked.items():
         if gpus and not machine.gpus:

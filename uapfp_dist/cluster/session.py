@@ -19,7 +19,7 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_
 
 
 @dataclass(frozen=True)
-class Machine:
+class ClusterResources:
     """What the cluster has when the session begins."""
 
     cpus: int
@@ -29,7 +29,7 @@ class Machine:
 
 
 @contextlib.contextmanager
-def session(address: str | None) -> Iterator[Machine]:
+def session(address: str | None) -> Iterator[ClusterResources]:
     """A Ray session: the cluster at `address`, the one this job was submitted to, or a local one of our own.
 
     Raises:
@@ -58,7 +58,7 @@ def session(address: str | None) -> Iterator[Machine]:
     signal.signal(signal.SIGTERM, on_terminate)  # Ray puts its own in its place
     try:
         resources = ray.cluster_resources()
-        yield Machine(int(resources.get("CPU", 0)), float(resources.get("GPU", 0)), bool(address))
+        yield ClusterResources(int(resources.get("CPU", 0)), float(resources.get("GPU", 0)), bool(address))
     finally:
         ray.shutdown()
 

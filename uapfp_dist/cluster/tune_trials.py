@@ -14,9 +14,9 @@ from ray.exceptions import RayError
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
 from ray.tune.experiment import Trial
 
-from uapfp_dist.cluster.central_recorder import RECORD_SECONDS, RayRecorder
+from uapfp_dist.cluster.central_recorder import RECORD_SECONDS, CentralRecorder
 from uapfp_dist.errors import MismatchError, UserError
-from uapfp_dist.evaluation.grid import Cell
+from uapfp_dist.evaluation.grid import GridCell
 from uapfp_dist.evaluation.trials import Trials
 from uapfp_dist.progress import Progress
 from uapfp_dist.storage.store import shared_store
@@ -39,7 +39,7 @@ SETTINGS = {
 class _Trial(tune.Trainable):
     """One process with one thread that runs one cell after the other; the answers stay at hand."""
 
-    def setup(self, config: dict[str, Any], cells: dict[str, Cell], storage: str, mark: str, recorder: Any) -> None:  # type: ignore[override]
+    def setup(self, config: dict[str, Any], cells: dict[str, GridCell], storage: str, mark: str, recorder: Any) -> None:  # type: ignore[override]
         torch.set_num_threads(1)
         try:
             store = shared_store(storage, mark)
@@ -61,10 +61,10 @@ class _Trial(tune.Trainable):
 
 
 def tune_trials(
-    cells: Sequence[Cell],
+    cells: Sequence[GridCell],
     storage: str,
     mark: str,
-    recorder: RayRecorder,
+    recorder: CentralRecorder,
     experiment: str,
     workers: int | None,
     progress: Progress,
@@ -130,7 +130,7 @@ def _cause(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _watched(recorder: RayRecorder, progress: Progress) -> Iterator[None]:
+def _watched(recorder: CentralRecorder, progress: Progress) -> Iterator[None]:
     """Progress shows the trials while Tune has the main thread."""
     over = threading.Event()
 

@@ -9,10 +9,10 @@ import ray
 import torch
 
 from uapfp_dist.errors import MismatchError, UserError
-from uapfp_dist.execution.context import Workbench
-from uapfp_dist.execution.steps import perform
+from uapfp_dist.execution.context import TaskContext
+from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.storage.store import shared_store
-from uapfp_dist.tasks.executor import attempt
+from uapfp_dist.tasks.executor import attempt_task
 from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.outcomes import Outcome
 from uapfp_dist.tasks.specs import DataSpec
@@ -20,14 +20,14 @@ from uapfp_dist.tasks.specs import DataSpec
 Perform = Callable[[Spec], None]
 
 
-def own_device() -> torch.device:
+def assigned_device() -> torch.device:
     """The GPU that Ray pinned this actor to, else the CPU: a process without a GPU share still sees every GPU."""
     if ray.get_gpu_ids() and torch.cuda.is_available():
         return torch.device("cuda", 0)  # Ray has narrowed CUDA_VISIBLE_DEVICES to the one
     return torch.device("cpu")
 
 
-def open_bench(storage: str, data_root: Path | None, mark: str, data: DataSpec) -> Perform:
+def open_context(storage: str, data_root: Path | None, mark: str, data: DataSpec) -> Perform:
     """A place to perform specs, once it is proven that this node sees what the driver sees.
 
     Args:
@@ -40,12 +40,12 @@ def open_bench(storage: str, data_root: Path | None, mark: str, data: DataSpec) 
         MismatchError: another storage than the driver's, or not its images.
         UserError: the storage cannot be opened now.
     """
-    bench = Workbench(shared_store(storage, mark), data_root, own_device())
+    context = TaskContext(shared_store(storage, mark), data_root, assigned_device())
     try:
-        bench.data(data)
+        context.data(data)
     except UserError as error:  # the driver has read them whole: they are not there, or others
         raise MismatchError(str(error)) from error
-    return partial(perform, bench)
+    return partial(perform_task, context)
 
 
 class Worker:
@@ -72,7 +72,7 @@ class Worker:
     def perform(self, spec: Spec) -> Outcome | UserError:
         """Do `spec`."""
         try:
-            return attempt(spec, self._perform, self.name)
+            return attempt_task(spec, self._perform, self.name)
         except UserError as error:
             return self._here(error)
 

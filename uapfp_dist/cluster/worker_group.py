@@ -27,7 +27,7 @@ SPARE = 8
 
 
 @dataclass(eq=False)
-class Seat:
+class WorkerHandle:
     """A worker's place: asked for, idle or at work."""
 
     actor: Any
@@ -35,14 +35,14 @@ class Seat:
     """Of a GPU."""
     name: str = ""
     node: str = ""
-    placed: float = 0.0
+    placed_at: float = 0.0
     """When it had its place."""
     failures: int = 0
     """In a row, by errors that may pass."""
 
 
 @dataclass
-class Crew:
+class WorkerGroup:
     """Worker actors. Those that do not fit are pending: that is the demand which an autoscaler sees.
 
     Args:
@@ -56,14 +56,14 @@ class Crew:
     most: int | None
     elastic: bool
     say: Callable[[str], None]
-    starting: dict[ray.ObjectRef, Seat] = field(default_factory=dict)
+    starting: dict[ray.ObjectRef, WorkerHandle] = field(default_factory=dict)
     """Asked for; the reference is ready when the worker has a place, and then another one when it stands."""
-    idle: dict[float, list[Seat]] = field(default_factory=dict)
+    idle: dict[float, list[WorkerHandle]] = field(default_factory=dict)
     """By share."""
-    busy: set[Seat] = field(default_factory=set)
-    trouble: str = ""
+    busy: set[WorkerHandle] = field(default_factory=set)
+    last_error: str = ""
     """Why a worker could not start, until another one does."""
-    _refused: list[Seat] = field(default_factory=list)
+    _refused: list[WorkerHandle] = field(default_factory=list)
     # Kept alive: each holds its place on a node that does not see the storage, so that no other worker lands there.
     _room: dict[str, int] = field(default_factory=dict)
     _begun: float = field(default_factory=time.monotonic)
@@ -77,7 +77,7 @@ class Crew:
         """Workers that stand."""
         return len(self.busy) + sum(map(len, self.idle.values()))
 
-    def grow(self, waiting: Mapping[float, int]) -> None:
+    def scale(self, waiting: Mapping[float, int]) -> None:
         """Ask for workers as there is work for them, up to the limit; at the beginning, for all that fit.
 
         Args:
@@ -108,7 +108,7 @@ class Crew:
     def _ask(self, share: float, n: int) -> int:
         for _ in range(n):
             actor = self._actor.options(num_cpus=1, num_gpus=share, max_restarts=0)
-            seat = Seat(actor.remote(self.opening), share)
+            seat = WorkerHandle(actor.remote(self.opening), share)
             self.starting[seat.actor.place.remote()] = seat
         return max(0, n)
 
@@ -134,7 +134,7 @@ class Crew:
             self._open = late or not self.starting or here >= set(self._room)
         return self._open
 
-    def take(self, share: float, shunned: Collection[str] = ()) -> Seat | None:
+    def acquire(self, share: float, shunned: Collection[str] = ()) -> WorkerHandle | None:
         """An idle worker, which is busy from now on; on none of the nodes `shunned` unless there are no others."""
         seats = self.idle.get(share, [])
         fit = [seat for seat in seats if seat.node not in shunned] if shunned else seats
@@ -147,17 +147,17 @@ class Crew:
         self.busy.add(seat)
         return seat
 
-    def give_back(self, seat: Seat, failed: bool = False) -> None:
+    def release(self, seat: WorkerHandle, failed: bool = False) -> None:
         """A worker that `take` gave is idle again; one that fails spec after spec by what may pass has to leave."""
         seat.failures = seat.failures + 1 if failed else 0
         if seat.failures >= MOST_FAILURES:
             self.say(f"ray: worker {seat.name} has to leave: {seat.failures} specs in a row failed there")
-            self.lose(seat, pause=True)
+            self.discard(seat, pause=True)
             return
         self.busy.remove(seat)
         self.idle.setdefault(seat.share, []).append(seat)
 
-    def lose(self, seat: Seat, pause: bool = False) -> None:
+    def discard(self, seat: WorkerHandle, pause: bool = False) -> None:
         """A worker that `take` gave is of no more use; dead, hung, broken or out of reach.
 
         Args:
@@ -169,7 +169,7 @@ class Crew:
             self._pause()
         ray.kill(seat.actor)
 
-    def welcome(self, reference: ray.ObjectRef) -> None:
+    def on_started(self, reference: ray.ObjectRef) -> None:
         """A worker that was asked for has a place, stands, or says why not.
 
         Raises:
@@ -196,14 +196,14 @@ class Crew:
         else:
             self._stands(seat)
 
-    def _stands(self, seat: Seat) -> None:
-        self.trouble = ""
+    def _stands(self, seat: WorkerHandle) -> None:
+        self.last_error = ""
         self.idle.setdefault(seat.share, []).append(seat)
         if self._open:
             self.say(f"ray: worker {seat.name} has joined; {self.size} at work")
 
-    def _not_started(self, seat: Seat, cause: str) -> None:
-        self.trouble = cause
+    def _not_started(self, seat: WorkerHandle, cause: str) -> None:
+        self.last_error = cause
         if time.monotonic() >= self._paused_until:  # of many that fail together, one is told of
             self.say(f"ray: a worker could not start: {cause}")
         self._pause()
@@ -218,7 +218,7 @@ class Crew:
     def _pause(self) -> None:
         self._paused_until = time.monotonic() + PAUSE_SECONDS
 
-    def _refuse(self, seat: Seat, error: MismatchError) -> None:
+    def _refuse(self, seat: WorkerHandle, error: MismatchError) -> None:
         """A node that joins later is left out rather than the end of everything."""
         self._refused.append(seat)
         self.say(f"ray: left out: {error}")

@@ -12,7 +12,7 @@ from uapfp_dist.config.schema import (
     VerdictConfig,
     ZooConfig,
 )
-from uapfp_dist.errors import known
+from uapfp_dist.errors import unknown_name
 from uapfp_dist.tasks.method_configs import FingerprintConfig, SubspaceConfig
 
 _DIGITS_FINGERPRINT = FingerprintConfig(n_points=60, n_views=20, n_test_views=20)
@@ -194,5 +194,5 @@ def preset(name: str) -> Config:
         UserError: unknown; lists the known ones.
     """
     if name not in PRESETS:
-        raise known("preset", name, PRESETS)
+        raise unknown_name("preset", name, PRESETS)
     return PRESETS[name]

@@ -5,13 +5,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from uapfp_dist.errors import UserError, known
+from uapfp_dist.errors import UserError, unknown_name
 from uapfp_dist.models import ARCHITECTURES
 from uapfp_dist.models.custom import is_import_path
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class RuntimeConfig:
     """Everything that does not change a result."""
 
     storage: str | None = None
@@ -38,8 +38,8 @@ class Surroundings:
 
 
 @dataclass(frozen=True)
-class Places:
-    """Surroundings with every default filled in."""
+class ResolvedPaths:
+    """RuntimeConfig with every default filled in."""
 
     storage: str
     data_root: Path | None
@@ -48,7 +48,7 @@ class Places:
     report: Path | None
 
 
-def settle(s: Surroundings) -> Places:
+def resolve(s: RuntimeConfig) -> ResolvedPaths:
     """Fill in the defaults. A submitted job works in a copy that is deleted: there, relative paths begin at home."""
     base = Path.home() / "uapfp_dist" if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else Path.cwd()
     storage = (s.storage or os.environ.get("UAPFP_STORAGE") or "results").removeprefix("file://")
@@ -61,7 +61,7 @@ def settle(s: Surroundings) -> Places:
     uri = uri or f"sqlite:///{storage}/mlflow.db"
     # MLflow's own default for a database is ./mlruns of whoever writes: in a submitted job, a folder that is deleted.
     beside = uri.startswith("sqlite:") and "://" not in storage
-    return Places(
+    return ResolvedPaths(
         storage,
         root.expanduser().resolve() if root else None,
         uri,
@@ -70,7 +70,7 @@ def settle(s: Surroundings) -> Places:
     )
 
 
-def check_numbers(s: Surroundings) -> None:
+def check_runtime(s: RuntimeConfig) -> None:
     if s.workers is not None and s.workers < 0:
         raise UserError(f"workers: expected 0 (no Ray) or more, got {s.workers}; leave it out for one per CPU or GPU")
     if s.gpus_per_worker is not None and not s.gpus_per_worker >= 0:
@@ -81,7 +81,7 @@ def check_numbers(s: Surroundings) -> None:
         raise UserError(f"spec-timeout: expected seconds above 0, got {s.spec_timeout:g}")
 
 
-def gpu_shares(s: Surroundings) -> dict[str, float]:
+def gpu_shares(s: RuntimeConfig) -> dict[str, float]:
     """Architecture to its share of a GPU, of those that were given.
 
     Raises:
@@ -101,5 +101,5 @@ def gpu_shares(s: Surroundings) -> dict[str, float]:
         if not (name and 0 < found[name] < math.inf):
             raise UserError(f"gpu-shares: expected NAME=SHARE with a share above 0, got {text!r}; such as resnet18=0.5")
         if not (is_import_path(name) or name in ARCHITECTURES):
-            raise known("architecture in --gpu-shares", name, ARCHITECTURES)
+            raise unknown_name("architecture in --gpu-shares", name, ARCHITECTURES)
     return found

@@ -6,7 +6,7 @@ from itertools import pairwise
 from uapfp_dist.attacks import EXTRACTIONS
 from uapfp_dist.config.schema import Config, ModificationConfig, StudyConfig, ZooConfig
 from uapfp_dist.data import DATASETS
-from uapfp_dist.errors import UserError, known
+from uapfp_dist.errors import UserError, unknown_name
 from uapfp_dist.fingerprints.methods.registry import METHODS
 from uapfp_dist.models import ARCHITECTURES
 from uapfp_dist.models.training import PEAK_RATES
@@ -128,7 +128,7 @@ def _names(kind: str, names: tuple[str, ...], table: Mapping[str, object]) -> No
         raise UserError(f"expected at least one {kind}, got none; known: {', '.join(sorted(table))}")
     for name in names:
         if name not in table:
-            raise known(kind, name, table)
+            raise unknown_name(kind, name, table)
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:

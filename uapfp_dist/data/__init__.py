@@ -10,7 +10,7 @@ from uapfp_dist.data.fashion_mnist import load_fashion_mnist
 from uapfp_dist.data.imagefolder import load_imagefolder
 from uapfp_dist.data.splits import Splits, make_splits
 from uapfp_dist.data.tiny_imagenet import load_tiny_imagenet
-from uapfp_dist.errors import UserError, known
+from uapfp_dist.errors import UserError, unknown_name
 
 Loader = Callable[[Path | None, int | None], Dataset]
 """(data root, number of classes or None for all) to a data set."""
@@ -38,7 +38,7 @@ def load(name: str, data_root: Path | None, n_classes: int | None = None) -> Dat
         UserError: unknown name, missing or torn files, a class with too few images, too few or too many classes.
     """
     if name not in DATASETS:
-        raise known("data set", name, DATASETS)
+        raise unknown_name("data set", name, DATASETS)
     dataset = DATASETS[name](data_root, n_classes)
     counts = dataset.labels.bincount(minlength=dataset.n_classes)
     fewest = int(counts.argmin())

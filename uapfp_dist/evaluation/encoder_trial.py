@@ -11,12 +11,12 @@ from torch import Tensor
 from uapfp_dist.data.splits import index_digest
 from uapfp_dist.evaluation.judging import by_id
 from uapfp_dist.fingerprints.methods.base import Candidate, Request
-from uapfp_dist.fingerprints.methods.encoder_method import EncoderMethod, similarities
-from uapfp_dist.fingerprints.resamples import Draw
-from uapfp_dist.fingerprints.response_matrix import IPGUARD, Panel
+from uapfp_dist.fingerprints.methods.encoder_method import EncoderMethod, similarities_to_victim
+from uapfp_dist.fingerprints.resamples import Resample
+from uapfp_dist.fingerprints.response_matrix import IPGUARD, ResponseMatrix
 from uapfp_dist.response_format import Format
 from uapfp_dist.rng import numpy_rng
-from uapfp_dist.statistics.auc import auc, auc_over_draws, gap_over_draws
+from uapfp_dist.statistics.auc import auc, auc_over_resamples, gap_over_resamples
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.hashing import JUDGING_VERSION, content_id, wire_names
 from uapfp_dist.tasks.method_configs import EncoderConfig
@@ -37,17 +37,19 @@ class Setting:
     loss: Literal["supcon", "cross_entropy", "autoencoder"] = "supcon"
 
 
-def trial(panel: Panel, draw: Draw, setting: Setting, config: EncoderConfig, seed: str) -> Tensor:
+def trial(panel: ResponseMatrix, draw: Resample, setting: Setting, config: EncoderConfig, seed: str) -> Tensor:
     """(M,) similarity of every model to the victim, by an encoder trained on the draw's 5 + 5 under `setting`."""
     shown = fewer_points(panel, setting.n_points)
     candidate = Candidate(setting.block, setting.format)
     request = Request(
         fewer_views(shown, setting.n_views), candidate, [draw.training], replace(config, loss=setting.loss), seed
     )
-    return similarities(EncoderMethod("", setting.block).fit(request), shown, candidate)[0].mean(1)
+    return similarities_to_victim(EncoderMethod("", setting.block).fit(request), shown, candidate)[0].mean(1)
 
 
-def stored_trial(store: Store, panel: Panel, draw: Draw, setting: Setting, config: EncoderConfig, seed: str) -> Tensor:
+def stored_trial(
+    store: Store, panel: ResponseMatrix, draw: Resample, setting: Setting, config: EncoderConfig, seed: str
+) -> Tensor:
     """`trial`, done once in all runs: read where it is stored."""
     key = trial_id(panel, draw, setting, config, seed)
     if not store.intact("trial", key):
@@ -56,14 +58,16 @@ def stored_trial(store: Store, panel: Panel, draw: Draw, setting: Setting, confi
     return store.get("trial", key).tensors["scores"]
 
 
-def trial_id(panel: Panel, draw: Draw, setting: Setting, config: EncoderConfig, seed: str) -> str:
+def trial_id(panel: ResponseMatrix, draw: Resample, setting: Setting, config: EncoderConfig, seed: str) -> str:
     """The id of a stored trial: everything that its scores follow from."""
     models = [member.spec.id for member in panel.members]
     settled = {"trial": setting, "draw": draw, "encoder": config, "seed": seed, "models": models}
     return content_id({**settled, "views": index_digest(panel.views), "judging": JUDGING_VERSION})
 
 
-def outcome(panel: Panel, draw: Draw, scores: Tensor, piracy_rows: Sequence[int] | None = None) -> dict[str, Any]:
+def outcome(
+    panel: ResponseMatrix, draw: Resample, scores: Tensor, piracy_rows: Sequence[int] | None = None
+) -> dict[str, Any]:
     """Gap and AUC on the draw's test models; of `piracy_rows` where these are to be caught, not the test piracy."""
     piracy, homologous, other = (scores[rows] for rows in _tested(panel, draw, piracy_rows))
     return {
@@ -75,8 +79,8 @@ def outcome(panel: Panel, draw: Draw, scores: Tensor, piracy_rows: Sequence[int]
     }
 
 
-def over_draws(
-    panel: Panel, scored: Sequence[tuple[Draw, Tensor]], piracy_rows: Sequence[int] | None = None
+def over_resamples(
+    panel: ResponseMatrix, scored: Sequence[tuple[Resample, Tensor]], piracy_rows: Sequence[int] | None = None
 ) -> dict[str, float]:
     """`outcome` as means over draws; gap and AUC have 95 % bootstrap intervals over models, `<name>_low` and `_high`.
 
@@ -90,9 +94,9 @@ def over_draws(
     ]
     homologous, other = ([(piracy, group[i]) for piracy, *group in groups] for i in (0, 1))
     estimates = {
-        "gap": gap_over_draws(homologous, numpy_rng("bootstrap", "gap")),
-        "auc": auc_over_draws(homologous, numpy_rng("bootstrap", "auc")),
-        "auc_other_victim": auc_over_draws(other, numpy_rng("bootstrap", "auc_other_victim")),
+        "gap": gap_over_resamples(homologous, numpy_rng("bootstrap", "gap")),
+        "auc": auc_over_resamples(homologous, numpy_rng("bootstrap", "auc")),
+        "auc_other_victim": auc_over_resamples(other, numpy_rng("bootstrap", "auc_other_victim")),
     }
     found: dict[str, float] = {}
     for name, estimate in estimates.items():
@@ -102,29 +106,31 @@ def over_draws(
     return found
 
 
-def _tested(panel: Panel, draw: Draw, piracy_rows: Sequence[int] | None) -> tuple[list[int], list[int], list[int]]:
+def _tested(
+    panel: ResponseMatrix, draw: Resample, piracy_rows: Sequence[int] | None
+) -> tuple[list[int], list[int], list[int]]:
     """Rows of the draw's test models: those to be caught, homologous ones, those stolen from other victims."""
     piracy = draw.tested(panel.members, "piracy") if piracy_rows is None else list(piracy_rows)
     return piracy, draw.tested(panel.members, "homologous"), draw.tested(panel.members, "other_victim_piracy")
 
 
-def fewer_points(panel: Panel, n_points: int | None) -> Panel:
+def fewer_points(panel: ResponseMatrix, n_points: int | None) -> ResponseMatrix:
     """Fingerprints of the first `n_points` clusters."""
     return panel if n_points is None else _cut(panel, (slice(None), slice(n_points)))
 
 
-def fewer_views(panel: Panel, n_views: int | None) -> Panel:
+def fewer_views(panel: ResponseMatrix, n_views: int | None) -> ResponseMatrix:
     """The first `n_views` views alone."""
     return panel if n_views is None else _cut(panel, (slice(n_views), slice(None)))
 
 
-def _cut(panel: Panel, part: tuple[slice, slice]) -> Panel:
+def _cut(panel: ResponseMatrix, part: tuple[slice, slice]) -> ResponseMatrix:
     # A block without views has nothing to cut.
     gather = {name: index if name == IPGUARD else index[part] for name, index in panel.gather.items()}
     return replace(panel, views=panel.views[part], gather=gather)
 
 
-def mean_confidence(panel: Panel, k: int) -> float:
+def mean_confidence(panel: ResponseMatrix, k: int) -> float:
     """Mean sum of the k largest confidences of all models on the clean test points (the paper: .9996 at 3)."""
     sums = panel.per_model("clean", "prob", lambda p: p.sort(dim=1, descending=True).values[:, :k].sum(1).mean())
     return float(torch.as_tensor(sums).mean())

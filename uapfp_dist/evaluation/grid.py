@@ -1,6 +1,6 @@
 """Grids of an ablation: `name=value,value` from the command line, typed and checked, as cells that a trial is made of.
 
-A plain name (`n_points`, `top_k`, ...) is a field of `Knobs` and needs nothing but stored answers. A dotted name
+A plain name (`n_points`, `top_k`, ...) is a field of `GridOverrides` and needs nothing but stored answers. A dotted name
 (`encoder.tau`, `zoo.overlap`, ...) is a field of the configuration; where it changes models or the probe, those are
 made first, once for all cells that share them.
 """
@@ -17,14 +17,14 @@ import tyro
 from uapfp_dist.config.schema import Config, DataConfig
 from uapfp_dist.config.validation import check
 from uapfp_dist.data import Dataset
-from uapfp_dist.errors import UserError, known
+from uapfp_dist.errors import UserError, unknown_name
 from uapfp_dist.evaluation.encoder_trial import Setting
 from uapfp_dist.evaluation.plan import Plan, make_plan
 from uapfp_dist.fingerprints.blocks import block_name
 from uapfp_dist.response_format import Format
 from uapfp_dist.tasks.hashing import Spec, content_id, wire_names
 from uapfp_dist.tasks.members import Member
-from uapfp_dist.tasks.scheduler import in_order
+from uapfp_dist.tasks.scheduler import dependency_order
 
 ASKED = ("victim", "piracy", "homologous", "other_victim_piracy")
 """Roles that a cell trains its encoder on or measures."""
@@ -32,9 +32,9 @@ JOIN = "+"
 """Between the values of a field that holds several: zoo.architectures=B+C,D+E."""
 
 
-@wire_names("Knobs", "n_points top_k n_views xi loss architecture recovery")
+@wire_names("GridOverrides", "n_points top_k n_views xi loss architecture recovery")
 @dataclass(frozen=True)
-class Knobs:
+class GridOverrides:
     """What can be changed on stored answers; None leaves what the evaluation has."""
 
     n_points: int | None = None
@@ -54,7 +54,7 @@ class Knobs:
 
 
 @dataclass(frozen=True)
-class Axis:
+class GridAxis:
     """One thing that is varied."""
 
     name: str
@@ -62,13 +62,13 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class Cell:
+class GridCell:
     """One trial: an evaluation, and what is changed on its answers."""
 
     values: Mapping[str, Any]
     """Axis to value."""
     plan: Plan
-    knobs: Knobs
+    knobs: GridOverrides
 
     @property
     def name(self) -> str:
@@ -89,7 +89,7 @@ class Cell:
     @property
     def specs(self) -> list[Spec]:
         """Everything it reads, and all that goes before."""
-        return in_order(self.plan.answer(member) for member in self.members)
+        return dependency_order(self.plan.response(member) for member in self.members)
 
     @property
     def setting(self) -> Setting:
@@ -102,13 +102,13 @@ class Cell:
         return Setting(block_name("uap", fraction), fmt, knobs.n_points, knobs.n_views, loss)
 
 
-def parse_grid(texts: Sequence[str]) -> tuple[Axis, ...]:
+def parse_grid(texts: Sequence[str]) -> tuple[GridAxis, ...]:
     """Axes from `name=value,value`.
 
     Raises:
         UserError: no such name (the known ones are listed), or a value of another type.
     """
-    axes: dict[str, Axis] = {}
+    axes: dict[str, GridAxis] = {}
     for text in texts:
         name, _, values = text.replace(" ", "").partition("=")
         name = name.replace("-", "_")
@@ -117,20 +117,22 @@ def parse_grid(texts: Sequence[str]) -> tuple[Axis, ...]:
         if name in axes:
             raise UserError(f"grid {name}: expected one list of values, got two; join them by commas")
         typed = [_typed(name, value) for value in values.split(",") if value]
-        axes[name] = Axis(name, tuple(dict.fromkeys(typed)))
+        axes[name] = GridAxis(name, tuple(dict.fromkeys(typed)))
     return tuple(axes.values())
 
 
-def figure_6(config: Config, n_classes: int) -> tuple[Axis, ...]:
+def figure_6(config: Config, n_classes: int) -> tuple[GridAxis, ...]:
     """Figure 6 left as a grid: numbers of points by numbers of confidences, the evaluation's own included."""
     own, studies = config.fingerprint.n_points, config.studies
     return (
-        Axis("n_points", tuple(sorted({n for n in studies.n_points if n < own} | {own}))),
-        Axis("top_k", tuple(sorted({k for k in studies.top_k if k < n_classes} | {0, n_classes}))),
+        GridAxis("n_points", tuple(sorted({n for n in studies.n_points if n < own} | {own}))),
+        GridAxis("top_k", tuple(sorted({k for k in studies.top_k if k < n_classes} | {0, n_classes}))),
     )
 
 
-def make_cells(axes: Sequence[Axis], config: Config, seed: int, dataset: Callable[[DataConfig], Dataset]) -> list[Cell]:
+def make_cells(
+    axes: Sequence[GridAxis], config: Config, seed: int, dataset: Callable[[DataConfig], Dataset]
+) -> list[GridCell]:
     """Every combination of the axes' values, the last axis turning fastest.
 
     Args:
@@ -150,19 +152,19 @@ def make_cells(axes: Sequence[Axis], config: Config, seed: int, dataset: Callabl
         varied = config
         for name, value in named.items():
             varied = _override(varied, name.split("."), value) if "." in name else varied
-        knobs = Knobs(**{name: value for name, value in named.items() if "." not in name})
+        knobs = GridOverrides(**{name: value for name, value in named.items() if "." not in name})
         key = content_id(varied)
         if key not in plans:
             check(varied)
             plans[key] = make_plan(varied, seed, dataset(varied.data))
-        cells.append(Cell(named, plans[key], _checked(knobs, varied, dataset(varied.data).n_classes)))
+        cells.append(GridCell(named, plans[key], _checked(knobs, varied, dataset(varied.data).n_classes)))
     return cells
 
 
-def shared_specs(cells: Sequence[Cell]) -> list[Spec]:
+def shared_specs(cells: Sequence[GridCell]) -> list[Spec]:
     """What all cells need, each spec once, in an order in which it could be performed."""
     plans = {(cell.plan.id, cell.knobs.recovery is None): cell for cell in cells}
-    return in_order(spec for cell in plans.values() for spec in cell.specs)
+    return dependency_order(spec for cell in plans.values() for spec in cell.specs)
 
 
 def in_text(value: Any) -> str:
@@ -172,8 +174,8 @@ def in_text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _checked(knobs: Knobs, config: Config, n_classes: int) -> Knobs:
-    """Knobs that the stored answers can follow; all confidences are the same as none left out."""
+def _checked(knobs: GridOverrides, config: Config, n_classes: int) -> GridOverrides:
+    """GridOverrides that the stored answers can follow; all confidences are the same as none left out."""
     own = config.fingerprint
     for name, low, high in (
         ("n_points", 2, own.n_points),
@@ -219,7 +221,7 @@ def _typed(name: str, text: str) -> Any:
 
 def _type_of(name: str) -> Any:
     """The type of a knob or of a field of the configuration."""
-    kind: Any = Config if "." in name else Knobs
+    kind: Any = Config if "." in name else GridOverrides
     prefix = ""
     for part in name.split("."):
         hints = get_type_hints(kind)
@@ -237,4 +239,4 @@ def _type_of(name: str) -> Any:
 
 def _unknown(name: str, names: Iterable[str]) -> UserError:
     hint = "" if "." in name else "; or a field of the configuration, such as encoder.tau or zoo.overlap"
-    return UserError(f"{known('name in a grid', name, names)}{hint}")
+    return UserError(f"{unknown_name('name in a grid', name, names)}{hint}")

@@ -8,29 +8,29 @@ import numpy as np
 
 from uapfp_dist.config.schema import VerdictConfig
 from uapfp_dist.evaluation.verdicts import Verdict
-from uapfp_dist.fingerprints.probe_data import Answers
-from uapfp_dist.fingerprints.resamples import Draw
-from uapfp_dist.fingerprints.scoring import Scored, ScoredDraw
+from uapfp_dist.fingerprints.probe_data import Responses
+from uapfp_dist.fingerprints.resamples import Resample
+from uapfp_dist.fingerprints.scoring import ScoredCandidate, ScoredResample
 from uapfp_dist.rng import numpy_rng
-from uapfp_dist.statistics.auc import Estimate, auc_over_draws, tpr_at_fpr
+from uapfp_dist.statistics.auc import Estimate, auc_over_resamples, tpr_at_fpr
 from uapfp_dist.statistics.conformal import Decision, decide, needed_for
 from uapfp_dist.statistics.t_test import paper_t_test
-from uapfp_dist.tasks.members import PIRATES, Member
+from uapfp_dist.tasks.members import STOLEN_ROLES, Member
 
 GROUPS = {"homologous": "homologous", "other_victim": "other_victim_piracy", "same_data": "same_data"}
 """Column of the report to role of the innocents."""
 
 
 @dataclass(frozen=True)
-class Panelists:
+class JudgedModels:
     """The models in the order of the rows of scores, with their accuracy."""
 
     members: tuple[Member, ...]
     accuracy: tuple[float, ...]
-    answers: tuple[Answers, ...] = ()
+    answers: tuple[Responses, ...] = ()
 
 
-def model_scores(scored: Scored) -> list[float]:
+def model_scores(scored: ScoredCandidate) -> list[float]:
     """Score of every row: the mean over its views (protocol 2.11)."""
     return [float(value) for value in scored.scores.double().mean(1)]
 
@@ -46,7 +46,7 @@ def columns(formats: Sequence[str]) -> tuple[str, ...]:
 
 
 def auc_table(
-    draws: Sequence[ScoredDraw], members: Sequence[Member], formats: Sequence[str], positive: str = "piracy"
+    draws: Sequence[ScoredResample], members: Sequence[Member], formats: Sequence[str], positive: str = "piracy"
 ) -> dict[str, dict[str, dict[str, Estimate]]]:
     """Method to format to group of innocents to AUC over draws, test models only.
 
@@ -69,11 +69,11 @@ def auc_table(
                     for draw, scores in picked
                 ]
                 rng = numpy_rng("bootstrap", method, fmt, group)
-                table.setdefault(method, {}).setdefault(fmt, {})[group] = auc_over_draws(pairs, rng)
+                table.setdefault(method, {}).setdefault(fmt, {})[group] = auc_over_resamples(pairs, rng)
     return table
 
 
-def tpr(draws: Sequence[ScoredDraw], members: Sequence[Member], method: str, fpr: float) -> float:
+def tpr(draws: Sequence[ScoredResample], members: Sequence[Member], method: str, fpr: float) -> float:
     """Mean over draws of the share of piracy caught when `fpr` of the homologous test models are let through.
 
     NaN where there are fewer than 1 / fpr of them: it would be the share caught when none is let through.
@@ -91,7 +91,7 @@ def tpr(draws: Sequence[ScoredDraw], members: Sequence[Member], method: str, fpr
     return float(np.mean(rates)) if rates else math.nan
 
 
-def decision(scores: Sequence[float], row: int, draw: Draw, alpha: float) -> Decision:
+def decision(scores: Sequence[float], row: int, draw: Resample, alpha: float) -> Decision:
     """The conformal decision on one row, by the groups of innocents that the zoo calibrates against.
 
     Without enough homologous models nothing is decided, however many pirates of others there are (protocol 3.1).
@@ -99,18 +99,20 @@ def decision(scores: Sequence[float], row: int, draw: Draw, alpha: float) -> Dec
     return decide(scores[row], calibration_scores(scores, draw), alpha, required=("homologous",))
 
 
-def calibration_scores(scores: Sequence[float], draw: Draw) -> dict[str, list[float]]:
+def calibration_scores(scores: Sequence[float], draw: Resample) -> dict[str, list[float]]:
     """Group of innocents to the scores of its calibration models; pirates of other victims only if the zoo has them."""
     groups = {"homologous": draw.calibration, "other_victim": draw.calibration_piracy}
     return {group: [scores[i] for i in rows] for group, rows in groups.items() if rows or group == "homologous"}
 
 
-def t_test_p(scored: Scored, row: int, draw: Draw, *seed: object) -> float:
+def t_test_p(scored: ScoredCandidate, row: int, draw: Resample, *seed: object) -> float:
     """The paper's statistic for one row against the calibration models' fingerprints."""
     return paper_t_test(scored.scores[row], scored.scores[list(draw.calibration)].flatten(), numpy_rng("t", *seed))
 
 
-def claim_rates(draws: Sequence[ScoredDraw], members: Sequence[Member], method: str, alpha: float) -> dict[str, float]:
+def claim_rates(
+    draws: Sequence[ScoredResample], members: Sequence[Member], method: str, alpha: float
+) -> dict[str, float]:
     """Role to share accused by the conformal decision on the method's scores, over all draws' test models.
 
     Empty where calibration is too small to decide: "never accused" would be a merit it has not.
@@ -126,7 +128,9 @@ def claim_rates(draws: Sequence[ScoredDraw], members: Sequence[Member], method: 
     return {role: float(np.mean(claims)) for role, claims in accused.items()}
 
 
-def t_test_rates(draws: Sequence[ScoredDraw], members: Sequence[Member], method: str, alpha: float) -> dict[str, float]:
+def t_test_rates(
+    draws: Sequence[ScoredResample], members: Sequence[Member], method: str, alpha: float
+) -> dict[str, float]:
     """Role to share accused by the paper's t-test on the method's scores, which must stand by view."""
     accused: dict[str, list[bool]] = {}
     for d in draws:
@@ -139,7 +143,7 @@ def t_test_rates(draws: Sequence[ScoredDraw], members: Sequence[Member], method:
 
 
 def left_out_rates(
-    draws: Sequence[ScoredDraw],
+    draws: Sequence[ScoredResample],
     members: Sequence[Member],
     method: str,
     alpha: float,
@@ -170,7 +174,7 @@ def left_out_rates(
     return {kind: float(np.mean(accused[kind])) if accused.get(kind) else math.nan for kind in kinds}
 
 
-def attack_out_auc(draws: Sequence[ScoredDraw], members: Sequence[Member]) -> dict[str, dict[str, float]]:
+def attack_out_auc(draws: Sequence[ScoredResample], members: Sequence[Member]) -> dict[str, dict[str, float]]:
     """AUC of weighted errors learnt from one attack's piracy, tested on the piracy of the other attacks."""
     attacks = sorted({attack for d in draws for attack in d.attack_out})
     table: dict[str, dict[str, float]] = {}
@@ -184,7 +188,7 @@ def attack_out_auc(draws: Sequence[ScoredDraw], members: Sequence[Member]) -> di
                 unseen = [r for r in d.draw.tested(members, "piracy") if attack_of(members[r]) != attack]
                 innocent = d.draw.tested(members, role)
                 pairs.append((by_id(unseen, scores, members), by_id(innocent, scores, members)))
-            estimate = auc_over_draws(pairs, numpy_rng("bootstrap", attack, group))
+            estimate = auc_over_resamples(pairs, numpy_rng("bootstrap", attack, group))
             table.setdefault(f"learnt from {attack}", {})[group] = estimate.mean
     return table
 
@@ -194,7 +198,7 @@ def attack_of(member: Member) -> str:
     return member.spec.extraction.attack if member.spec.extraction else ""
 
 
-def verdicts(first: ScoredDraw, panelists: Panelists, config: VerdictConfig) -> list[Verdict]:
+def verdicts(first: ScoredResample, panelists: JudgedModels, config: VerdictConfig) -> list[Verdict]:
     """What is said of every test model of draw 0: `uap`, the method that decides, and weighted errors side by side."""
     members = panelists.members
     uap, errors = first.chosen("uap"), first.chosen("weighted_errors")
@@ -244,7 +248,7 @@ def rename_groups(rates: Mapping[str, float]) -> dict[str, float]:
 
 def power(rates: Mapping[str, float]) -> dict[str, float]:
     """Rates of the pirates."""
-    return {role: rates[role] for role in PIRATES if role in rates}
+    return {role: rates[role] for role in STOLEN_ROLES if role in rates}
 
 
 def as_json(verdict: Verdict) -> dict[str, object]:

@@ -15,15 +15,15 @@ from uapfp_dist.response_format import Labels
 from uapfp_dist.rng import numpy_rng
 from uapfp_dist.tasks.hashing import JUDGING_VERSION, REPORT_VERSION, Spec, content_id
 from uapfp_dist.tasks.members import Member, members_of
-from uapfp_dist.tasks.scheduler import in_order
+from uapfp_dist.tasks.scheduler import dependency_order
 from uapfp_dist.tasks.specs import (
-    AnswerSpec,
     DataSpec,
     Extracted,
     Gate,
     ModelSpec,
     ProbeSpec,
     Recipe,
+    ResponseSpec,
     SubspaceSpec,
     Trained,
 )
@@ -55,15 +55,15 @@ class Plan:
         """The victim and every suspect: those that are asked."""
         return tuple(m for m in self.members if m.role != "other_victim")
 
-    def answer(self, member: Member) -> AnswerSpec:
+    def response(self, member: Member) -> ResponseSpec:
         """The answers of `member`: of all views if an encoder may learn from it, else of those a suspect is asked."""
-        return AnswerSpec(member.spec, self.probe, "all" if member.spec.id in self._trainable else "test")
+        return ResponseSpec(member.spec, self.probe, "all" if member.spec.id in self._trainable else "test")
 
-    def second_answer(self, member: Member) -> AnswerSpec | None:
+    def second_response(self, member: Member) -> ResponseSpec | None:
         """Its answers to the second probe, where there is one; only the groups of the headline are asked."""
         if self.second_probe is None or member.role not in ("victim", "piracy", "homologous"):
             return None
-        return AnswerSpec(member.spec, self.second_probe)
+        return ResponseSpec(member.spec, self.second_probe)
 
     @cached_property
     def _trainable(self) -> frozenset[str]:
@@ -76,17 +76,17 @@ class Plan:
         """How many piracy and homologous models of `members` may train: those that were asked all views."""
         if self.config.verdict.pool is None:
             return None
-        asked = [m for m in members if self.answer(m).part == "all"]
+        asked = [m for m in members if self.response(m).part == "all"]
         return min(len(members_of(asked, role)) for role in ("piracy", "homologous"))
 
     @property
     def specs(self) -> list[Spec]:
         """Everything to perform, in an order in which it could be."""
         models = [m.spec for m in self.members]
-        seconds = [answer for m in self.judged if (answer := self.second_answer(m)) is not None]
+        seconds = [answer for m in self.judged if (answer := self.second_response(m)) is not None]
         probes = [self.probe, *([self.second_probe] if self.second_probe else [])]
-        answers = [self.answer(m) for m in self.judged]
-        return in_order([*models, *probes, *answers, *seconds, *self.subspaces])
+        answers = [self.response(m) for m in self.judged]
+        return dependency_order([*models, *probes, *answers, *seconds, *self.subspaces])
 
 
 def make_plan(config: Config, seed: int, dataset: Dataset) -> Plan:

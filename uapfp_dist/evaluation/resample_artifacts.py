@@ -7,12 +7,12 @@ from typing import Any
 import torch
 
 from uapfp_dist.fingerprints.methods.base import Candidate
-from uapfp_dist.fingerprints.resamples import Draw
-from uapfp_dist.fingerprints.scoring import Scored, ScoredDraw
+from uapfp_dist.fingerprints.resamples import Resample
+from uapfp_dist.fingerprints.scoring import ScoredCandidate, ScoredResample
 from uapfp_dist.storage.store import Artifact
 
 
-def write_draw(scored: ScoredDraw) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def resample_artifact(scored: ScoredResample) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """A scored draw as tensors and JSON."""
     tensors = {f"{m}/{i}": s.scores for m, found in scored.methods.items() for i, s in enumerate(found)}
     tensors |= {f"attack_out/{attack}": scores for attack, scores in scored.attack_out.items()}
@@ -27,12 +27,12 @@ def write_draw(scored: ScoredDraw) -> tuple[dict[str, torch.Tensor], dict[str, A
     return tensors, {"methods": info}
 
 
-def read_draw(artifact: Artifact, draw: Draw, order: Sequence[str]) -> ScoredDraw:
-    """The inverse of `write_draw`; JSON does not keep the order of the methods, by which tables and figures go."""
+def read_resample(artifact: Artifact, draw: Resample, order: Sequence[str]) -> ScoredResample:
+    """The inverse of `resample_artifact`; JSON does not keep the order of the methods, by which tables and figures go."""
     info = artifact.info["methods"]
     methods = {
         method: tuple(
-            Scored(
+            ScoredCandidate(
                 Candidate(entry["block"], entry["format"]),
                 artifact.tensors[f"{method}/{i}"],
                 entry["training_auc"],
@@ -46,4 +46,4 @@ def read_draw(artifact: Artifact, draw: Draw, order: Sequence[str]) -> ScoredDra
     }
     prefix = "attack_out/"
     out = {name.removeprefix(prefix): t for name, t in artifact.tensors.items() if name.startswith(prefix)}
-    return ScoredDraw(draw, methods, out)
+    return ScoredResample(draw, methods, out)

@@ -13,7 +13,7 @@ from uapfp_dist.config.presets import PRESETS
 from uapfp_dist.config.schema import Config
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.storage.store import Store, TornArtifactError
-from uapfp_dist.tasks.description import in_words
+from uapfp_dist.tasks.description import describe
 from uapfp_dist.tasks.outcomes import Failed
 
 SHOWN_FAILURES = 5
@@ -21,7 +21,7 @@ SHOWN_LINES = 2
 """Of each traceback."""
 
 
-def keep_plan(store: Store, plan: Plan, name: str) -> None:
+def store_plan(store: Store, plan: Plan, name: str) -> None:
     """Leave what an evaluation consists of, once, before its work begins: `states` counts against it.
 
     Args:
@@ -38,16 +38,16 @@ def keep_plan(store: Store, plan: Plan, name: str) -> None:
     store.put("plan", plan.id, {}, {**info, "begun": time.time()})
 
 
-def keep_failure(store: Store, failed: Failed) -> None:
+def store_failure(store: Store, failed: Failed) -> None:
     """Leave why a spec could not be done; it counts until the spec's artifact is there."""
     if not failed.lost:
         spec = failed.spec
-        info = {"error": failed.error, "details": failed.details, "words": in_words(spec), "kind": spec.kind}
+        info = {"error": failed.error, "details": failed.details, "words": describe(spec), "kind": spec.kind}
         store.put("failure", spec.id, {}, {**info, "when": time.time()})
 
 
 @dataclass(frozen=True)
-class State:
+class EvaluationState:
     """How one evaluation stands."""
 
     evaluation: str
@@ -69,7 +69,7 @@ class State:
         return sum(total - done for done, total in self.stages.values())
 
 
-def states(store: Store) -> list[State]:
+def evaluation_states(store: Store) -> list[EvaluationState]:
     """Every evaluation whose plan lies in `store`, the one last worked on last. Reads names and times, no models."""
     listed: dict[str, dict[str, float | None]] = {}
 
@@ -88,7 +88,7 @@ def states(store: Store) -> list[State]:
     return sorted(found, key=lambda state: state.last or 0.0)
 
 
-def _state(store: Store, key: str, info: Mapping[str, Any], files: Any) -> State:
+def _state(store: Store, key: str, info: Mapping[str, Any], files: Any) -> EvaluationState:
     stages: dict[str, tuple[int, int]] = {}
     times, failures = [], []
     for spec in info["specs"]:
@@ -101,7 +101,7 @@ def _state(store: Store, key: str, info: Mapping[str, Any], files: Any) -> State
             failures.append({"id": spec["id"], **store.get("failure", spec["id"]).info})
     last = max((t for t in [*times, files("report").get(key)] if t is not None), default=info["begun"])
     report = key in files("report")
-    return State(key, info["preset"], info["seed"], stages, tuple(failures), last, report, info["flags"])
+    return EvaluationState(key, info["preset"], info["seed"], stages, tuple(failures), last, report, info["flags"])
 
 
 def _files(store: Store, kind: str) -> dict[str, float | None]:
@@ -144,7 +144,7 @@ def config_flags(config: Any, base: Any, prefix: str = "") -> list[str]:
     return found
 
 
-def in_lines(state: State, storage: str, now: float) -> list[str]:
+def state_lines(state: EvaluationState, storage: str, now: float) -> list[str]:
     """A state as a person reads it."""
     stages = ", ".join(f"{stage} {done}/{total}" for stage, (done, total) in state.stages.items())
     age = "unknown" if state.last is None else f"{_duration(max(0.0, now - state.last))} ago"

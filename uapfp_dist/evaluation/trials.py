@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.evaluation.encoder_trial import Setting, outcome, over_draws, stored_trial, trial_id
-from uapfp_dist.evaluation.grid import Cell
-from uapfp_dist.execution.probe_artifacts import read_answers, read_probe
+from uapfp_dist.evaluation.encoder_trial import Setting, outcome, over_resamples, stored_trial, trial_id
+from uapfp_dist.evaluation.grid import GridCell
+from uapfp_dist.execution.probe_artifacts import read_probe, read_responses
 from uapfp_dist.fingerprints.blocks import CLEAN
-from uapfp_dist.fingerprints.probe_data import Answers
-from uapfp_dist.fingerprints.resamples import Draw, make_draw
-from uapfp_dist.fingerprints.response_matrix import Panel
+from uapfp_dist.fingerprints.probe_data import Responses
+from uapfp_dist.fingerprints.resamples import Resample, make_resample
+from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.hashing import content_id
 from uapfp_dist.tasks.members import Member
@@ -21,7 +21,7 @@ from uapfp_dist.tasks.specs import Checkpoint
 
 
 @dataclass(frozen=True)
-class Result:
+class TrialResult:
     """What came of one cell."""
 
     cell: str
@@ -46,18 +46,18 @@ class Trials:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._held: tuple[str, Panel] | None = None
+        self._held: tuple[str, ResponseMatrix] | None = None
 
-    def run(self, cell: Cell) -> Result:
+    def run(self, cell: GridCell) -> TrialResult:
         """The result of `cell`; what a user can mend becomes its error."""
         started = time.perf_counter()
         try:
             found = self._measured(cell)
         except UserError as error:
-            found = Result(cell.name, error=str(error))
+            found = TrialResult(cell.name, error=str(error))
         return replace(found, seconds=time.perf_counter() - started)
 
-    def settled(self, cell: Cell) -> bool:
+    def settled(self, cell: GridCell) -> bool:
         """Whether nothing is left to compute for `cell`."""
         try:
             panel = self._panel(cell)
@@ -66,7 +66,7 @@ class Trials:
             return True
         return all(self._store.has("trial", trial_id(panel, *fit)) for fit in fits)
 
-    def _measured(self, cell: Cell) -> Result:
+    def _measured(self, cell: GridCell) -> TrialResult:
         panel = self._panel(cell)
         caught = _to_be_caught(cell, panel)
         rows, scored, fitted = [], [], 0
@@ -75,9 +75,9 @@ class Trials:
             draw, scores = fit[0], stored_trial(self._store, panel, *fit)
             rows.append({**cell.values, "draw": draw.index, **outcome(panel, draw, scores, caught)})
             scored.append((draw, scores))
-        return Result(cell.name, tuple(rows), over_draws(panel, scored, caught), fitted)
+        return TrialResult(cell.name, tuple(rows), over_resamples(panel, scored, caught), fitted)
 
-    def _fits(self, cell: Cell, panel: Panel) -> list[tuple[Draw, Setting, EncoderConfig, str]]:
+    def _fits(self, cell: GridCell, panel: ResponseMatrix) -> list[tuple[Resample, Setting, EncoderConfig, str]]:
         """One encoder per draw, as in the evaluation's own tables: the same setting gives the same numbers."""
         plan, verdict, architecture = cell.plan, cell.plan.config.verdict, cell.knobs.architecture
         may_train = plan.pool_of(panel.members)
@@ -85,7 +85,7 @@ class Trials:
         sizes = (verdict.n_train, verdict.n_calibrate)
         return [
             (
-                make_draw(panel.members, i, *sizes, seed, architecture, may_train),
+                make_resample(panel.members, i, *sizes, seed, architecture, may_train),
                 cell.setting,
                 plan.config.encoder,
                 f"{plan.probe.id}/{i}",
@@ -93,7 +93,7 @@ class Trials:
             for i in range(plan.config.studies.n_draws)
         ]
 
-    def _panel(self, cell: Cell) -> Panel:
+    def _panel(self, cell: GridCell) -> ResponseMatrix:
         """Answers of the cell's members to the clean points and to its perturbation alone.
 
         Raises:
@@ -111,14 +111,14 @@ class Trials:
             probe = read_probe(self._store.get(plan.probe.kind, plan.probe.id))
             answers = []
             for _, spec in there:
-                blocks = read_answers(self._store.get(spec.kind, spec.id)).blocks
-                answers.append(Answers({name: blocks[name] for name in (CLEAN, block)}))
-            panel = Panel.of([m for m, _ in there], answers, probe, plan.probe)
+                blocks = read_responses(self._store.get(spec.kind, spec.id)).blocks
+                answers.append(Responses({name: blocks[name] for name in (CLEAN, block)}))
+            panel = ResponseMatrix.from_responses([m for m, _ in there], answers, probe, plan.probe)
             self._held = key, replace(panel, gather={block: panel.gather[block]})
         return self._held[1]
 
 
-def _to_be_caught(cell: Cell, panel: Panel) -> list[int] | None:
+def _to_be_caught(cell: GridCell, panel: ResponseMatrix) -> list[int] | None:
     """Rows of the checkpoints at the cell's recovery rate; None for the test piracy."""
     if cell.knobs.recovery is None:
         return None

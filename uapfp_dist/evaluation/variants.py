@@ -6,7 +6,7 @@ from dataclasses import replace
 from uapfp_dist.config.schema import ModificationConfig, StudyConfig
 from uapfp_dist.rng import numpy_rng
 from uapfp_dist.tasks.members import Member
-from uapfp_dist.tasks.modification_specs import AdversarialTraining, Change, Distill, FineTune, Int8, Prune
+from uapfp_dist.tasks.modification_specs import AdversarialTraining, Distill, FineTune, Int8, ModificationSpec, Prune
 from uapfp_dist.tasks.specs import Checkpoint, ModelSpec, Modified, Trained, TrajectorySpec
 
 MODIFIED_ROLES = {"victim": "modified_victim", "piracy": "modified_piracy", "homologous": "modified_homologous"}
@@ -35,7 +35,7 @@ def modified_members(
             yield from (Member(MODIFIED_ROLES[role], spec) for spec in specs)
 
 
-def modified(of: ModelSpec, change: Change, architecture: str | None = None) -> ModelSpec:
+def modified(of: ModelSpec, change: ModificationSpec, architecture: str | None = None) -> ModelSpec:
     """`of` after `change`; no gate: what a modification destroys is reported, not dropped."""
     return replace(of, origin=Modified(of, change), architecture=architecture or of.architecture, gate=None)
 

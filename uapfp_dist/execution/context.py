@@ -13,7 +13,7 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.execution.probe_artifacts import read_probe
 from uapfp_dist.fingerprints.probe_data import Probe
 from uapfp_dist.models import Net, build
-from uapfp_dist.models.custom import OwnNet, is_import_path
+from uapfp_dist.models.custom import CustomNet, is_import_path
 from uapfp_dist.modifications import int8_structure
 from uapfp_dist.rng import seeded
 from uapfp_dist.storage.store import Store
@@ -21,7 +21,7 @@ from uapfp_dist.tasks.modification_specs import Int8
 from uapfp_dist.tasks.specs import DataSpec, ModelSpec, ProbeSpec
 
 
-class Workbench:
+class TaskContext:
     """Where specs are performed: a store, the data, a device. Keeps the data set and recent nets at hand.
 
     Args:
@@ -64,7 +64,7 @@ class Workbench:
         dataset, _ = self.data(spec.data)
         if is_import_path(spec.architecture):
             with seeded(seed, torch.device("cpu")):
-                return OwnNet(spec.architecture, dataset.shape, dataset.n_classes).to(self.device)
+                return CustomNet(spec.architecture, dataset.shape, dataset.n_classes).to(self.device)
         net = build(spec.architecture, dataset.shape, dataset.n_classes, spec.width, seed, self.device)
         return int8_structure(net) if spec.changes and isinstance(spec.changes[-1], Int8) else net
 

@@ -11,14 +11,14 @@ from uapfp_dist.attacks import EXTRACTIONS, DivergedError, extract, extract_traj
 from uapfp_dist.data import Splits
 from uapfp_dist.data.splits import index_digest, outside_of, training_set
 from uapfp_dist.errors import UserError
-from uapfp_dist.execution.context import Workbench
+from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.owner_weights import take_weights
 from uapfp_dist.models import Net
 from uapfp_dist.models.blackbox import Blackbox, ask
 from uapfp_dist.models.training import Trainer, fit
-from uapfp_dist.modifications import Material, modify
+from uapfp_dist.modifications import AttackerData, modify
 from uapfp_dist.rng import seed_of, seeded, torch_rng
-from uapfp_dist.tasks.description import about
+from uapfp_dist.tasks.description import describe_modification
 from uapfp_dist.tasks.model_card import ModelCard
 from uapfp_dist.tasks.modification_specs import AdversarialTraining, Distill
 from uapfp_dist.tasks.specs import Checkpoint, Extracted, Imported, ModelSpec, Modified, Trained, TrajectorySpec
@@ -38,7 +38,7 @@ class NotReachedError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Made:
+class MadeModel:
     """A net and what its card says of its making."""
 
     net: Net
@@ -47,57 +47,57 @@ class Made:
     train_digest: str = ""
 
 
-def make_model(bench: Workbench, spec: ModelSpec) -> None:
+def make_model(context: TaskContext, spec: ModelSpec) -> None:
     """Make a model; try again with another seed while it stays below its gate.
 
     Raises:
         GateError: no attempt was good enough.
         NotReachedError: a checkpoint that its extraction never came to.
     """
-    if bench.store.intact("below_gate", spec.id):  # the seeds are fixed: trying again would end the same way
-        raise GateError(bench.store.get("below_gate", spec.id).info["why"])
+    if context.store.intact("below_gate", spec.id):  # the seeds are fixed: trying again would end the same way
+        raise GateError(context.store.get("below_gate", spec.id).info["why"])
     gate = spec.gate
-    least = bench.store.get("model", gate.reference.id).info["accuracy"] - gate.margin if gate else 0.0
+    least = context.store.get("model", gate.reference.id).info["accuracy"] - gate.margin if gate else 0.0
     reached = []
     for number in range(gate.attempts if gate else 1):
         started = time.perf_counter()
         try:
-            made = _make(bench, spec, number)
+            made = _make(context, spec, number)
         except DivergedError:
             reached.append("diverged")
             continue
-        card = _card(bench, spec, made)
+        card = _card(context, spec, made)
         if gate is None or card.accuracy >= least:
             card = replace(card, attempt=number, seconds=time.perf_counter() - started)
-            bench.store.put(spec.kind, spec.id, made.net.state_dict(), card.to_json())
+            context.store.put(spec.kind, spec.id, made.net.state_dict(), card.to_json())
             return
         reached.append(f"{card.accuracy:.3f}")
     why = f"accuracy {', '.join(reached)} in {len(reached)} attempts; the gate is {least:.3f}"
-    bench.store.put("below_gate", spec.id, {}, {"why": why})
+    context.store.put("below_gate", spec.id, {}, {"why": why})
     raise GateError(why)
 
 
-def _make(bench: Workbench, spec: ModelSpec, number: int) -> Made:
+def _make(context: TaskContext, spec: ModelSpec, number: int) -> MadeModel:
     """One attempt."""
     seed, origin = seed_of(spec.id, number), spec.origin
     rng = torch_rng(seed, "order")
-    with seeded(seed, bench.device):  # dropout
+    with seeded(seed, context.device):  # dropout
         if isinstance(origin, Trained):
-            return _train(bench, spec, origin, seed, rng)
+            return _train(context, spec, origin, seed, rng)
         if isinstance(origin, Extracted):
-            return _steal(bench, spec, origin, seed, rng)
+            return _steal(context, spec, origin, seed, rng)
         if isinstance(origin, Modified):
-            return _modify(bench, spec, origin, seed, rng)
+            return _modify(context, spec, origin, seed, rng)
         if isinstance(origin, Imported):
             raise UserError(f"victim: expected its weights in the store under {spec.id}, found none; enroll it again")
-        return _take(bench, spec, origin)
+        return _take(context, spec, origin)
 
 
-def import_model(bench: Workbench, spec: ModelSpec, weights: Mapping[str, Tensor]) -> ModelCard:
+def import_model(context: TaskContext, spec: ModelSpec, weights: Mapping[str, Tensor]) -> ModelCard:
     """Put a model into the store that its owner brought; returns its card.
 
     Args:
-        bench: where.
+        context: where.
         spec: of origin `Imported`.
         weights: of her own module, or of a known architecture; `mean` and `std` may be missing.
 
@@ -105,32 +105,32 @@ def import_model(bench: Workbench, spec: ModelSpec, weights: Mapping[str, Tensor
         UserError: weights of another architecture.
     """
     assert isinstance(spec.origin, Imported)
-    net = bench.empty(spec)
+    net = context.empty(spec)
     take_weights(net, weights, spec.origin.mean, spec.origin.std)
-    card = _card(bench, spec, Made(net.eval()))
-    bench.store.put(spec.kind, spec.id, net.state_dict(), card.to_json())
+    card = _card(context, spec, MadeModel(net.eval()))
+    context.store.put(spec.kind, spec.id, net.state_dict(), card.to_json())
     return card
 
 
-def _train(bench: Workbench, spec: ModelSpec, origin: Trained, seed: int, rng: torch.Generator) -> Made:
-    dataset, splits = bench.data(spec.data)
-    net = bench.empty(spec, seed)
+def _train(context: TaskContext, spec: ModelSpec, origin: Trained, seed: int, rng: torch.Generator) -> MadeModel:
+    dataset, splits = context.data(spec.data)
+    net = context.empty(spec, seed)
     index = training_set(splits, origin, spec.seed)
-    images = dataset.pixels(index, bench.device)
+    images = dataset.pixels(index, context.device)
     net.normalise_by(images)
-    steps = fit(net, images, dataset.labels[index].to(bench.device), spec.recipe, rng)
-    return Made(net, 0, steps, index_digest(index))
+    steps = fit(net, images, dataset.labels[index].to(context.device), spec.recipe, rng)
+    return MadeModel(net, 0, steps, index_digest(index))
 
 
-def _steal(bench: Workbench, spec: ModelSpec, origin: Extracted, seed: int, rng: torch.Generator) -> Made:
-    dataset, splits = bench.data(spec.data)
+def _steal(context: TaskContext, spec: ModelSpec, origin: Extracted, seed: int, rng: torch.Generator) -> MadeModel:
+    dataset, splits = context.data(spec.data)
     index = attack_pool(splits, origin, spec.seed)
-    trainer = Trainer(bench.empty(spec, seed), spec.recipe, rng)
-    victim = Blackbox(bench.net(origin.victim), origin.budget, origin.labels)
-    pool = dataset.pixels(index, bench.device)
+    trainer = Trainer(context.empty(spec, seed), spec.recipe, rng)
+    victim = Blackbox(context.net(origin.victim), origin.budget, origin.labels)
+    pool = dataset.pixels(index, context.device)
     extract(victim, pool, trainer, EXTRACTIONS[origin.attack], origin.rounds, origin.natural_share)
     assert isinstance(trainer.net, Net)
-    return Made(trainer.net, victim.queries, trainer.step, index_digest(index))
+    return MadeModel(trainer.net, victim.queries, trainer.step, index_digest(index))
 
 
 def attack_pool(splits: Splits, origin: Extracted, seed: int = 0) -> Tensor:
@@ -152,19 +152,19 @@ def attack_pool(splits: Splits, origin: Extracted, seed: int = 0) -> Tensor:
     return torch.cat([kept, own[torch.randperm(len(own), generator=rng)[:n_own]]]).sort().values
 
 
-def _modify(bench: Workbench, spec: ModelSpec, origin: Modified, seed: int, rng: torch.Generator) -> Made:
-    dataset, splits = bench.data(spec.data)
+def _modify(context: TaskContext, spec: ModelSpec, origin: Modified, seed: int, rng: torch.Generator) -> MadeModel:
+    dataset, splits = context.data(spec.data)
     distilled = isinstance(origin.change, Distill)
     unlabelled = outside_of(splits.d, splits.d_v) if distilled else splits.attack[:0]
-    material = Material(
-        dataset.pixels(splits.attack, bench.device),
-        dataset.labels[splits.attack].to(bench.device),
-        dataset.pixels(unlabelled, bench.device),
+    material = AttackerData(
+        dataset.pixels(splits.attack, context.device),
+        dataset.labels[splits.attack].to(context.device),
+        dataset.pixels(unlabelled, context.device),
     )
-    student = bench.empty(spec, seed) if distilled else None
-    teacher = bench.net(before_adversarial(origin))
-    net = modify(bench.net(origin.of), origin.change, material, spec.recipe, rng, student=student, teacher=teacher)
-    return Made(net, train_digest=index_digest(splits.attack))
+    student = context.empty(spec, seed) if distilled else None
+    teacher = context.net(before_adversarial(origin))
+    net = modify(context.net(origin.of), origin.change, material, spec.recipe, rng, student=student, teacher=teacher)
+    return MadeModel(net, train_digest=index_digest(splits.attack))
 
 
 def before_adversarial(origin: Modified) -> ModelSpec:
@@ -175,28 +175,28 @@ def before_adversarial(origin: Modified) -> ModelSpec:
     return of
 
 
-def _take(bench: Workbench, spec: ModelSpec, origin: Checkpoint) -> Made:
-    stored = bench.store.get(origin.trajectory.kind, origin.trajectory.id)
+def _take(context: TaskContext, spec: ModelSpec, origin: Checkpoint) -> MadeModel:
+    stored = context.store.get(origin.trajectory.kind, origin.trajectory.id)
     level = f"{origin.recovery:g}"
     if level not in stored.info["reached"]:
         raise NotReachedError(f"recovery {level} was never reached; the levels reached: {list(stored.info['reached'])}")
-    net = bench.empty(spec)
+    net = context.empty(spec)
     prefix = f"{level}/"
     weights = {name.removeprefix(prefix): t for name, t in stored.tensors.items() if name.startswith(prefix)}
     net.load_state_dict(weights)
     reached = stored.info["reached"][level]
-    return Made(net.eval(), reached["queries"], reached["step"], stored.info["train_digest"])
+    return MadeModel(net.eval(), reached["queries"], reached["step"], stored.info["train_digest"])
 
 
-def make_trajectory(bench: Workbench, spec: TrajectorySpec) -> None:
+def make_trajectory(context: TaskContext, spec: TrajectorySpec) -> None:
     """Extract once, keeping the substitute at the first moment of every recovery rate."""
     model = spec.model
     origin = model.origin
     assert isinstance(origin, Extracted)
-    dataset, splits = bench.data(model.data)
+    dataset, splits = context.data(model.data)
     watched = watched_images(splits, spec.id)
     images, labels = dataset.pixels(watched), dataset.labels[watched]
-    victim_net = bench.net(origin.victim)
+    victim_net = context.net(origin.victim)
 
     def accuracy(net: torch.nn.Module) -> float:
         return float((ask(net, images).argmax(1) == labels).float().mean())
@@ -204,11 +204,11 @@ def make_trajectory(bench: Workbench, spec: TrajectorySpec) -> None:
     whole = max(accuracy(victim_net), 1e-9)
     seed = seed_of(spec.id, 0)
     index = attack_pool(splits, origin, model.seed)
-    trainer = Trainer(bench.empty(model, seed), model.recipe, torch_rng(seed, "order"))
-    with seeded(seed, bench.device):
+    trainer = Trainer(context.empty(model, seed), model.recipe, torch_rng(seed, "order"))
+    with seeded(seed, context.device):
         found = extract_trajectory(
             Blackbox(victim_net, origin.budget, origin.labels),
-            dataset.pixels(index, bench.device),
+            dataset.pixels(index, context.device),
             trainer,
             EXTRACTIONS[origin.attack],
             origin.rounds,
@@ -219,7 +219,7 @@ def make_trajectory(bench: Workbench, spec: TrajectorySpec) -> None:
         )
     tensors = {f"{r.level:g}/{name}": tensor for r in found for name, tensor in r.weights.items()}
     reached = {f"{r.level:g}": {"recovery": r.recovery, "step": r.step, "queries": r.queries} for r in found}
-    bench.store.put(spec.kind, spec.id, tensors, {"reached": reached, "train_digest": index_digest(index)})
+    context.store.put(spec.kind, spec.id, tensors, {"reached": reached, "train_digest": index_digest(index)})
 
 
 def watched_images(splits: Splits, seed: str) -> Tensor:
@@ -228,17 +228,19 @@ def watched_images(splits: Splits, seed: str) -> Tensor:
     return splits.eval[drawn]
 
 
-def _card(bench: Workbench, spec: ModelSpec, made: Made) -> ModelCard:
+def _card(context: TaskContext, spec: ModelSpec, made: MadeModel) -> ModelCard:
     """What EVAL says of a model."""
-    dataset, splits = bench.data(spec.data)
-    images, labels = dataset.pixels(splits.eval, bench.device), dataset.labels[splits.eval]
+    dataset, splits = context.data(spec.data)
+    images, labels = dataset.pixels(splits.eval, context.device), dataset.labels[splits.eval]
     predicted = ask(made.net, images).argmax(1)
     accuracy = _share(predicted, labels)
     recovery, agreement, stolen = None, None, spec.extraction
     if stolen is not None:
-        by_victim = ask(bench.net(stolen.victim), images).argmax(1)
+        by_victim = ask(context.net(stolen.victim), images).argmax(1)
         recovery, agreement = accuracy / max(_share(by_victim, labels), 1e-9), _share(predicted, by_victim)
-    before = bench.store.get("model", spec.origin.of.id).info["accuracy"] if isinstance(spec.origin, Modified) else None
+    before = (
+        context.store.get("model", spec.origin.of.id).info["accuracy"] if isinstance(spec.origin, Modified) else None
+    )
     return ModelCard(
         id=spec.id,
         architecture=spec.architecture,
@@ -254,8 +256,8 @@ def _card(bench: Workbench, spec: ModelSpec, made: Made) -> ModelCard:
         steps=made.steps,
         train_digest=made.train_digest,
         seconds=0.0,
-        device=_named(bench.device),
-        changes=tuple(about(change) for change in spec.changes),
+        device=_named(context.device),
+        changes=tuple(describe_modification(change) for change in spec.changes),
         accuracy_before=before,
     )
 

@@ -10,7 +10,7 @@ from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.models.custom import OwnNet
+from uapfp_dist.models.custom import CustomNet
 from uapfp_dist.models.net import Net
 
 MOST_BYTES = 4 * 2**30
@@ -52,10 +52,10 @@ def take_weights(
     Raises:
         UserError: names, shapes or channels that do not fit; numbers that are not finite.
     """
-    target: nn.Module = net.module if isinstance(net, OwnNet) else net
+    target: nn.Module = net.module if isinstance(net, CustomNet) else net
     own = target.state_dict()
     given = dict(weights)
-    if not isinstance(net, OwnNet):  # without preprocessing of their own: images in [0, 1] as they are
+    if not isinstance(net, CustomNet):  # without preprocessing of their own: images in [0, 1] as they are
         given = {name: own[name] for name in ("mean", "std") if name not in given} | given
     odd = sorted(own.keys() ^ given.keys()) or sorted(n for n in own if own[n].shape != given[n].shape)
     if odd:

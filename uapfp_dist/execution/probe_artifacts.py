@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from uapfp_dist.fingerprints.probe_data import Answers, Block, Probe
+from uapfp_dist.fingerprints.probe_data import Block, Probe, Responses
 from uapfp_dist.storage.store import Artifact
 
 
@@ -18,6 +18,6 @@ def read_probe(artifact: Artifact) -> Probe:
     return Probe(t["points"], t["views"], blocks, t["natural"], t["natural_labels"], artifact.info)
 
 
-def read_answers(artifact: Artifact) -> Answers:
+def read_responses(artifact: Artifact) -> Responses:
     """Stored answers."""
-    return Answers(artifact.tensors)
+    return Responses(artifact.tensors)

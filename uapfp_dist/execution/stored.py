@@ -6,7 +6,7 @@ from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.hashing import Spec
 
 
-def stored_in(store: Store, specs: Iterable[Spec] = ()) -> Callable[[Spec], bool]:
+def stored_specs(store: Store, specs: Iterable[Spec] = ()) -> Callable[[Spec], bool]:
     """Whether a spec's artifact is there and whole; a torn one is removed, so that it is made again.
 
     `specs` are looked at now, many at a time; others one by one when they are asked for.

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from uapfp_dist.errors import known
+from uapfp_dist.errors import unknown_name
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.method_configs import EncoderConfig
 
@@ -154,7 +154,7 @@ def fit_encoders(fingerprints: Tensor, labels: Tensor, keep: Tensor, config: Enc
         UserError: an unknown loss.
     """
     if config.loss not in LOSSES:
-        raise known("encoder loss", config.loss, LOSSES)
+        raise unknown_name("encoder loss", config.loss, LOSSES)
     rng = torch_rng(seed, "encoder")
     flat = fingerprints.flatten(0, 1)
     basis = span_of(flat, config.span)

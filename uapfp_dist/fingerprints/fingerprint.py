@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 
 from uapfp_dist.fingerprints.blocks import CLEAN
-from uapfp_dist.fingerprints.probe_data import Answers
+from uapfp_dist.fingerprints.probe_data import Responses
 from uapfp_dist.response_format import Format, as_format
 
 
-def fingerprints(answers: Answers, views: Tensor, gather: Tensor | None, name: str, fmt: Format) -> Tensor:
+def fingerprints(answers: Responses, views: Tensor, gather: Tensor | None, name: str, fmt: Format) -> Tensor:
     """(V, D) fingerprints in the order of Eq. 6: f(x1), f(x1 + v), ..., f(xn), f(xn + v).
 
     Args:

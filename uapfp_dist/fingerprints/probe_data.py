@@ -44,7 +44,7 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class Answers:
+class Responses:
     """Probabilities only. Past this point no code can look at a suspect's weights: the threat model as a type."""
 
     blocks: dict[str, Tensor]

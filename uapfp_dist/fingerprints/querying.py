@@ -7,21 +7,21 @@ import torch
 from torch import Tensor, nn
 
 from uapfp_dist.fingerprints.blocks import CLEAN, NATURAL
-from uapfp_dist.fingerprints.probe_data import Answers, Probe
+from uapfp_dist.fingerprints.probe_data import Probe, Responses
 from uapfp_dist.models.blackbox import ANSWER_BATCH, ask, check_finite
 
 
-def perturbed(probe: Probe, name: str, part: slice = slice(None)) -> Tensor:
+def perturbed_images(probe: Probe, name: str, part: slice = slice(None)) -> Tensor:
     """The images (S, c, h, w) of one block, or a part of them: points plus perturbation, clipped to [0, 1]."""
     block = probe.blocks[name]
     return _as_taken(probe, (probe.points[block.point[part]] + block.perturbations[block.which[part]]).clamp(0.0, 1.0))
 
 
-def sent(probe: Probe, name: str, part: slice = slice(None)) -> Tensor:
+def query_images(probe: Probe, name: str, part: slice = slice(None)) -> Tensor:
     """The images (S, c, h, w) of any block, or a part of them, as a suspect is sent them."""
     if name in (CLEAN, NATURAL):
         return _as_taken(probe, (probe.points if name == CLEAN else probe.natural)[part])
-    return perturbed(probe, name, part)
+    return perturbed_images(probe, name, part)
 
 
 def _as_taken(probe: Probe, images: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ def from_8_bits(images: Tensor) -> Tensor:
     return images.cpu().float().div_(255.0)
 
 
-def n_images(probe: Probe, name: str, part: Literal["all", "test"]) -> int:
+def n_query_images(probe: Probe, name: str, part: Literal["all", "test"]) -> int:
     """How many images of a block are sent: all, or the first ones, which the test views need."""
     if name == NATURAL:
         return len(probe.natural)
@@ -47,21 +47,23 @@ def n_images(probe: Probe, name: str, part: Literal["all", "test"]) -> int:
     return int(gather[: probe.info["n_test_views"] if part == "test" else None].max()) + 1
 
 
-def answer(model: nn.Module, probe: Probe, device: torch.device, part: Literal["all", "test"] = "all") -> Answers:
+def query_model(
+    model: nn.Module, probe: Probe, device: torch.device, part: Literal["all", "test"] = "all"
+) -> Responses:
     """Ask `model` every unique image of `probe` once; for `test` those of the test views only.
 
     Those come first and in batches of their own, so that their answers are the same bits for either part.
     """
 
     def asked(name: str) -> Tensor:
-        ends = (0, n_images(probe, name, "test"), n_images(probe, name, part))
+        ends = (0, n_query_images(probe, name, "test"), n_query_images(probe, name, part))
         batches = [
             slice(start, min(start + ANSWER_BATCH, end))
             for begin, end in pairwise(ends)
             for start in range(begin, end, ANSWER_BATCH)
         ]
-        found = torch.cat([ask(model, sent(probe, name, batch).to(device)) for batch in batches])
+        found = torch.cat([ask(model, query_images(probe, name, batch).to(device)) for batch in batches])
         check_finite(found, "answers")
         return found
 
-    return Answers({name: asked(name) for name in (CLEAN, NATURAL, *probe.blocks)})
+    return Responses({name: asked(name) for name in (CLEAN, NATURAL, *probe.blocks)})

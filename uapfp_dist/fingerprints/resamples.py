@@ -8,7 +8,7 @@ import numpy as np
 from uapfp_dist.errors import UserError
 from uapfp_dist.rng import numpy_rng
 from uapfp_dist.tasks.hashing import wire_names
-from uapfp_dist.tasks.members import INNOCENTS, PIRATES, Member
+from uapfp_dist.tasks.members import NEGATIVE_ROLES, STOLEN_ROLES, Member
 
 MODIFIED = ("modified_victim", "modified_piracy", "modified_homologous")
 
@@ -39,7 +39,7 @@ class TrainingSet:
 
 @wire_names("Draw", "index training calibration test calibration_piracy")
 @dataclass(frozen=True)
-class Draw:
+class Resample:
     """One partition of the zoo, in rows of a panel."""
 
     index: int
@@ -55,7 +55,7 @@ class Draw:
         return [row for row in self.test if members[row].role in roles]
 
 
-def make_draw(
+def make_resample(
     members: Sequence[Member],
     index: int,
     n_train: int,
@@ -63,7 +63,7 @@ def make_draw(
     seed: str,
     only_architecture: str | None = None,
     pool: int | None = None,
-) -> Draw:
+) -> Resample:
     """Partition `members` at random, stratified by architecture and optimizer.
 
     All piracy of one other victim, drawn at random, goes to training; that of the others is tested: negatives from one
@@ -104,12 +104,12 @@ def make_draw(
     seen = others[rng.integers(len(others))] if len(others) > 1 else None
     train_other = [row for row in pirates_of_others if members[row].group_of_victim == seen]
     used = {*train_piracy, *train_homologous, *calibration, *train_other}
-    suspects = [row for row in _rows(members, *PIRATES, *INNOCENTS) if row not in used]
+    suspects = [row for row in _rows(members, *STOLEN_ROLES, *NEGATIVE_ROLES) if row not in used]
     bases = {members[row].spec.id for row in (0, *suspects)}
     suspects += [row for row in _rows(members, *MODIFIED) if members[row].spec.root.id in bases]
     training = TrainingSet(tuple(train_piracy), tuple(train_homologous), tuple(train_other))
     strangers = _rows(members, "calibration_piracy")
-    return Draw(index, training, tuple(calibration), tuple(sorted(suspects)), tuple(strangers))
+    return Resample(index, training, tuple(calibration), tuple(sorted(suspects)), tuple(strangers))
 
 
 def _rows(members: Sequence[Member], *roles: str) -> list[int]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from uapfp_dist.errors import UserError
 from uapfp_dist.fingerprints.blocks import CLEAN, IPGUARD, NATURAL
 from uapfp_dist.fingerprints.fingerprint import fingerprints
-from uapfp_dist.fingerprints.probe_data import Answers, Probe
+from uapfp_dist.fingerprints.probe_data import Probe, Responses
 from uapfp_dist.response_format import Format, as_format
 from uapfp_dist.tasks.members import Member
 from uapfp_dist.tasks.specs import ProbeSpec
@@ -18,7 +18,7 @@ FORMATS: tuple[Format, ...] = ("prob", "hard")
 
 
 @dataclass(frozen=True)
-class Panel:
+class ResponseMatrix:
     """Row 0 is the victim; `members[i]` stands in row i.
 
     Rows that train an encoder hold answers to all views; of the others the first answers of every block, which the
@@ -26,7 +26,7 @@ class Panel:
     """
 
     members: tuple[Member, ...]
-    answers: tuple[Answers, ...]
+    answers: tuple[Responses, ...]
     views: Tensor
     """(V, n) int64 into the points, which stand in order of first appearance."""
     gather: dict[str, Tensor]
@@ -42,16 +42,16 @@ class Panel:
     """Formats that a method may choose from: `prob`, `top<k>`, `hard`."""
 
     @staticmethod
-    def of(
+    def from_responses(
         members: Sequence[Member],
-        answers: Sequence[Answers],
+        answers: Sequence[Responses],
         probe: Probe,
         spec: ProbeSpec,
         formats: tuple[Format, ...] = FORMATS,
-    ) -> "Panel":
+    ) -> "ResponseMatrix":
         """Gather a panel; the victim must be the first member."""
         assert members[0].role == "victim"
-        return Panel(
+        return ResponseMatrix(
             members=tuple(members),
             answers=tuple(answers),
             views=probe.views,
@@ -77,24 +77,24 @@ class Panel:
 
     def per_model(self, block: str, fmt: Format, of: Callable[[Tensor], Tensor]) -> Tensor:
         """(M, ...) what `of` makes of each model's answers (S, C) to the images of `block` that suspects are sent."""
-        end = len(self.natural_labels) if block == NATURAL else int(self.asked(block).max()) + 1
+        end = len(self.natural_labels) if block == NATURAL else int(self.query_index(block).max()) + 1
         return torch.stack([of(as_format(answers.blocks[block][:end], fmt)) for answers in self.answers])
 
     def labels(self, block: str) -> Tensor:
         """(M, S) int64 labels of every model on the images of `block` that suspects are sent."""
         return self.per_model(block, "prob", lambda p: p.argmax(1))
 
-    def asked(self, block: str) -> Tensor:
+    def query_index(self, block: str) -> Tensor:
         """(V, n) rows of block `block` that the test views use; (1, n) for a block that has no views."""
         if block == NATURAL:
             return torch.arange(min(self.n_natural, len(self.natural_labels)))[None]
         return (self.views if block == CLEAN else self.gather[block])[: self.n_test_views]
 
-    def images(self, *blocks: str) -> int:
+    def n_query_images(self, *blocks: str) -> int:
         """Unique images a suspect is sent for the test views of `blocks`."""
-        return sum(len(self.asked(block).unique()) for block in blocks)
+        return sum(len(self.query_index(block).unique()) for block in blocks)
 
-    def within(self, budget: int, *blocks: str) -> "Panel":
+    def within_budget(self, budget: int, *blocks: str) -> "ResponseMatrix":
         """The panel of a suspect who may be sent `budget` images in all, of `blocks`.
 
         Of blocks with views as many first views as fit, possibly none; of the others as many images as there are.

@@ -8,14 +8,14 @@ from torch import Tensor
 
 from uapfp_dist.fingerprints.methods.base import Candidate, Request
 from uapfp_dist.fingerprints.methods.registry import METHODS
-from uapfp_dist.fingerprints.resamples import Draw, TrainingSet, leave_some_out
-from uapfp_dist.fingerprints.response_matrix import Panel
+from uapfp_dist.fingerprints.resamples import Resample, TrainingSet, leave_some_out
+from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.statistics.auc import auc
 from uapfp_dist.tasks.method_configs import EncoderConfig
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredCandidate:
     """One candidate of one method in one draw."""
 
     candidate: Candidate
@@ -29,25 +29,27 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class ScoredDraw:
+class ScoredResample:
     """All methods in one draw."""
 
-    draw: Draw
-    methods: dict[str, tuple[Scored, ...]]
+    draw: Resample
+    methods: dict[str, tuple[ScoredCandidate, ...]]
     attack_out: dict[str, Tensor]
     """Attack to (M,) weighted-error scores learnt from that attack's piracy alone."""
 
-    def chosen(self, method: str, fmt: str = "chosen") -> Scored | None:
+    def chosen(self, method: str, fmt: str = "chosen") -> ScoredCandidate | None:
         """The first of `ranked`, overall or within a format; None if there is none."""
         return next(iter(self.ranked(method, fmt)), None)
 
-    def ranked(self, method: str, fmt: str = "chosen") -> list[Scored]:
+    def ranked(self, method: str, fmt: str = "chosen") -> list[ScoredCandidate]:
         """Candidates, the best first: encoders of more blocks together before fewer, then by the training models."""
         pool = [s for s in self.methods[method] if fmt in ("chosen", s.candidate.format)]
         return sorted(pool, key=lambda s: (len(s.candidate.blocks), s.training_auc, s.training_gap), reverse=True)
 
 
-def score_draw(panel: Panel, draw: Draw, methods: Sequence[str], config: EncoderConfig, seed: str) -> ScoredDraw:
+def score_resample(
+    panel: ResponseMatrix, draw: Resample, methods: Sequence[str], config: EncoderConfig, seed: str
+) -> ScoredResample:
     """Fit and score `methods` on `draw`; nothing here looks at a calibration or test model's role."""
     name = f"{seed}/{draw.index}"
     folds = [draw.training, *(fold for fold, _ in leave_some_out(draw.training))]
@@ -56,10 +58,10 @@ def score_draw(panel: Panel, draw: Draw, methods: Sequence[str], config: Encoder
         method: tuple(_score(replace(asked, candidate=c), draw, method) for c in METHODS[method].candidates(panel))
         for method in methods
     }
-    return ScoredDraw(draw, scored, _attack_out(panel, draw))
+    return ScoredResample(draw, scored, _attack_out(panel, draw))
 
 
-def _score(request: Request, draw: Draw, method: str) -> Scored:
+def _score(request: Request, draw: Resample, method: str) -> ScoredCandidate:
     panel, candidate = request.panel, request.candidate
     way = METHODS[method]
     scores = way.score(request)
@@ -75,10 +77,14 @@ def _score(request: Request, draw: Draw, method: str) -> Scored:
     areas = [auc(piracy, group) for group in innocent]
     everyone = torch.cat(innocent)
     gap = float((piracy.mean() - everyone.mean()) / (torch.cat([piracy, everyone]).std() + 1e-9))
-    return Scored(candidate, scores[0].clone(), sum(areas) / len(areas), gap, panel.images(*way.sent(candidate)))
+    return ScoredCandidate(
+        candidate, scores[0].clone(), sum(areas) / len(areas), gap, panel.images(*way.sent(candidate))
+    )
 
 
-def within(panel: Panel, draw: Draw, method: str, scored: Scored, budget: int) -> tuple[Tensor, int] | None:
+def scores_within_budget(
+    panel: ResponseMatrix, draw: Resample, method: str, scored: ScoredCandidate, budget: int
+) -> tuple[Tensor, int] | None:
     """Scores when a suspect may be sent at most `budget` images; no encoder is fitted again.
 
     By views: the mean over as many first views as fit. By images: the best so many images of the training models'
@@ -109,7 +115,7 @@ def within(panel: Panel, draw: Draw, method: str, scored: Scored, budget: int) -
     return scores.mean(1), smaller.images(*blocks)
 
 
-def _attack_out(panel: Panel, draw: Draw) -> dict[str, Tensor]:
+def _attack_out(panel: ResponseMatrix, draw: Resample) -> dict[str, Tensor]:
     by_attack: dict[str, list[int]] = {}
     for row in draw.training.piracy:
         by_attack.setdefault(getattr(panel.members[row].spec.origin, "attack", ""), []).append(row)

@@ -9,30 +9,30 @@ from typing import Any
 
 import torch
 
-from uapfp_dist.central.grid_recorder import Recorder
-from uapfp_dist.config.runtime import Places, Surroundings, check_numbers, settle
+from uapfp_dist.central.grid_recorder import GridRecorder
+from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, check_runtime, resolve
 from uapfp_dist.config.schema import Config, DataConfig
 from uapfp_dist.config.validation import check
 from uapfp_dist.data import Dataset, load
-from uapfp_dist.evaluation.grid import Cell, figure_6, make_cells, parse_grid, shared_specs
+from uapfp_dist.evaluation.grid import GridCell, figure_6, make_cells, parse_grid, shared_specs
 from uapfp_dist.evaluation.plan import make_plan
 from uapfp_dist.evaluation.trials import Trials
-from uapfp_dist.execution.context import Workbench
-from uapfp_dist.execution.steps import perform
+from uapfp_dist.execution.context import TaskContext
+from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.launch.environment import environment
 from uapfp_dist.launch.report_file import check_report, write_report
-from uapfp_dist.launch.tracker import closing, tracker_at
-from uapfp_dist.launch.workers import ray_pool, settle_token
+from uapfp_dist.launch.tracker import closing_run, open_tracker
+from uapfp_dist.launch.workers import default_auth_mode, ray_pool
 from uapfp_dist.progress import Progress
-from uapfp_dist.reporting.grid_report import grid_id, in_words
+from uapfp_dist.reporting.grid_report import grid_id, grid_text
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.executor import Pool, SerialPool
 from uapfp_dist.tasks.outcomes import Failed
-from uapfp_dist.tasks.scheduler import execute
+from uapfp_dist.tasks.scheduler import run_tasks
 from uapfp_dist.tracking.tracker import Tracker
 
 
-def run_grid(config: Config, name: str, seed: int, surroundings: Surroundings, grid: Sequence[str]) -> dict[str, Any]:
+def run_grid(config: Config, name: str, seed: int, surroundings: RuntimeConfig, grid: Sequence[str]) -> dict[str, Any]:
     """A grid over an evaluation; returns its JSON (`recorder.summed_up`), which is also kept in the store.
 
     Args:
@@ -47,9 +47,9 @@ def run_grid(config: Config, name: str, seed: int, surroundings: Surroundings, g
     """
     started = time.perf_counter()
     check(config)
-    check_numbers(surroundings)
+    check_runtime(surroundings)
     axes = parse_grid(grid)
-    places = settle(surroundings)
+    places = resolve(surroundings)
     check_report(places.report)
 
     @lru_cache(maxsize=2)
@@ -62,7 +62,7 @@ def run_grid(config: Config, name: str, seed: int, surroundings: Surroundings, g
     progress.say(f"{name}, seed {seed}: a grid of {len(cells)} cells, storage {places.storage}")
     params = {"seed": seed, "grid": {axis.name: str(axis.values) for axis in axes}}
     tags = {"preset": f"{name}-ablation", "evaluation_of": make_plan(config, seed, images).id, **environment()}
-    sweep = Sweep(cells, store, places, surroundings, progress, params, tags)
+    sweep = GridRun(cells, store, places, surroundings, progress, params, tags)
     body = sweep.here() if surroundings.workers == 0 or sweep.settled else sweep.on_ray()
     body |= {"preset": name, "seed": seed, "wall_seconds": round(time.perf_counter() - started, 2)}
     write_report(places.report, body)
@@ -70,15 +70,15 @@ def run_grid(config: Config, name: str, seed: int, surroundings: Surroundings, g
     return body
 
 
-class Sweep:
+class GridRun:
     """One grid and where it runs."""
 
     def __init__(
         self,
-        cells: Sequence[Cell],
+        cells: Sequence[GridCell],
         store: Store,
-        places: Places,
-        surroundings: Surroundings,
+        places: ResolvedPaths,
+        surroundings: RuntimeConfig,
         progress: Progress,
         params: dict[str, Any],
         tags: dict[str, str],
@@ -104,11 +104,11 @@ class Sweep:
         """All of it in this process."""
         torch.set_num_threads(1)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        bench = Workbench(self._store, self._places.data_root, device)
-        context = self._prepare(lambda: nullcontext(SerialPool(partial(perform, bench))))
-        recorder = Recorder(self._cells, self._store, tracker_at(self._places))
+        task_context = TaskContext(self._store, self._places.data_root, device)
+        context = self._prepare(lambda: nullcontext(SerialPool(partial(perform_task, task_context))))
+        recorder = GridRecorder(self._cells, self._store, open_tracker(self._places))
         trials = Trials(self._store)
-        with closing(recorder.close):
+        with closing_run(recorder.close):
             self._tell(recorder.begin(*self._begun))
             for cell in self._cells:
                 recorder.record(trials.run(cell))
@@ -119,17 +119,17 @@ class Sweep:
 
     def on_ray(self) -> dict[str, Any]:
         """Missing specs on the pool, trials on Tune."""
-        settle_token(self._surroundings.address)
-        from uapfp_dist.cluster.central_recorder import RayRecorder
+        default_auth_mode(self._surroundings.address)
+        from uapfp_dist.cluster.central_recorder import CentralRecorder
         from uapfp_dist.cluster.session import session  # Ray takes seconds to import
         from uapfp_dist.cluster.tune_trials import tune_trials
 
-        make_tracker: Callable[[], Tracker] = partial(tracker_at, self._places)
+        make_tracker: Callable[[], Tracker] = partial(open_tracker, self._places)
         with session(self._surroundings.address) as machine:
             context = self._prepare(lambda: self._pool(machine))
             storage, mark = self._places.storage, self._store.leave_mark()
-            recorder = RayRecorder(self._cells, storage, mark, make_tracker)
-            with closing(recorder.close):
+            recorder = CentralRecorder(self._cells, storage, mark, make_tracker)
+            with closing_run(recorder.close):
                 self._tell(recorder.begin(*self._begun))
                 experiment = self._experiment()
                 workers = self._surroundings.workers
@@ -154,7 +154,7 @@ class Sweep:
             progress.expect(self._specs)
             with make_pool() as pool:
                 progress.watch(pool)
-                for outcome in execute(
+                for outcome in run_tasks(
                     self._specs, pool, lambda spec: (spec.kind, spec.id) in self._stored, progress.tick
                 ):
                     progress.observe(outcome)
@@ -175,8 +175,8 @@ def failed_in(store: Store, evaluation: str) -> set[str]:
     return {failure["id"] for failure in store.get("report", evaluation).info["failures"]}
 
 
-def _tell(body: dict[str, Any], places: Places) -> None:
-    print(f"\n{in_words(body)}\n")
+def _tell(body: dict[str, Any], places: ResolvedPaths) -> None:
+    print(f"\n{grid_text(body)}\n")
     print(
         f"{body['cells']} cells, {body['trials']['run']} run and {body['trials']['reused']} reused, "
         f"{body['encoders_trained']} encoders trained, "

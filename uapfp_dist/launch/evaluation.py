@@ -9,22 +9,22 @@ from typing import Any
 import torch
 
 from uapfp_dist.central.evaluate import evaluate, is_final
-from uapfp_dist.central.evaluator import Arbiter
-from uapfp_dist.config.runtime import Places, Surroundings, check_numbers, settle
+from uapfp_dist.central.evaluator import Evaluator
+from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, check_runtime, resolve
 from uapfp_dist.config.schema import Config
 from uapfp_dist.config.validation import check
 from uapfp_dist.data import Dataset, load
 from uapfp_dist.data.splits import make_splits
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import Plan, make_plan
-from uapfp_dist.evaluation.state import keep_plan
-from uapfp_dist.execution.context import Workbench
-from uapfp_dist.execution.steps import perform
-from uapfp_dist.execution.stored import stored_in
+from uapfp_dist.evaluation.state import store_plan
+from uapfp_dist.execution.context import TaskContext
+from uapfp_dist.execution.steps import perform_task
+from uapfp_dist.execution.stored import stored_specs
 from uapfp_dist.launch.environment import environment
 from uapfp_dist.launch.report_file import check_report, write_report
-from uapfp_dist.launch.tracker import closing, tracker_at
-from uapfp_dist.launch.workers import ray_pool, settle_token
+from uapfp_dist.launch.tracker import closing_run, open_tracker
+from uapfp_dist.launch.workers import default_auth_mode, ray_pool
 from uapfp_dist.progress import Progress
 from uapfp_dist.reporting.report import Report
 from uapfp_dist.reporting.summary import summary
@@ -35,7 +35,7 @@ from uapfp_dist.tracking.publication import KIND, Publication, patience, publish
 from uapfp_dist.tracking.tracker import Tracker
 
 
-def run(config: Config, name: str, seed: int, surroundings: Surroundings) -> dict[str, Any]:
+def run(config: Config, name: str, seed: int, surroundings: RuntimeConfig) -> dict[str, Any]:
     """One evaluation from data to report; returns the report's JSON.
 
     Raises:
@@ -43,17 +43,17 @@ def run(config: Config, name: str, seed: int, surroundings: Surroundings) -> dic
     """
     started = time.perf_counter()
     check(config)
-    check_numbers(surroundings)
+    check_runtime(surroundings)
     if not config.uap.references:
         raise UserError("references: expected with an evaluation, whose tables compare the UAPs with them; leave it on")
-    places = settle(surroundings)
+    places = resolve(surroundings)
     check_report(places.report)
     dataset = load(config.data.name, places.data_root, config.data.n_classes)
     plan = make_plan(config, seed, dataset)
     store = Store(places.storage)
-    store.collect()
+    store.remove_leftovers()
     _keep_splits(store, plan, dataset)
-    keep_plan(store, plan, name)
+    store_plan(store, plan, name)
     progress = Progress(workers=1)
     body = _finished(plan, store)
     if body is None:
@@ -79,14 +79,14 @@ def _finished(plan: Plan, store: Store) -> dict[str, Any] | None:
     body = store.get("report", plan.id).info
     failed = {failure["id"] for failure in body["failures"]}
     wanted = [spec for spec in plan.specs if spec.id not in failed]
-    stored = stored_in(store, wanted)
+    stored = stored_specs(store, wanted)
     return body if is_final(body) and all(stored(spec) for spec in wanted) else None
 
 
-def _show(plan: Plan, store: Store, places: Places, progress: Progress) -> None:
+def _show(plan: Plan, store: Store, places: ResolvedPaths, progress: Progress) -> None:
     """Bring MLflow up to the stored report."""
-    publication = Publication.of(store.get(KIND, plan.id))
-    tracker = tracker_at(places)
+    publication = Publication.from_artifact(store.get(KIND, plan.id))
+    tracker = open_tracker(places)
     try:
         if tracker.find(plan.id, publication.digest) is None:
             publish(publication, tracker, patience())
@@ -95,35 +95,35 @@ def _show(plan: Plan, store: Store, places: Places, progress: Progress) -> None:
 
 
 def _evaluate(
-    plan: Plan, store: Store, places: Places, s: Surroundings, progress: Progress, settings: dict[str, Any]
+    plan: Plan, store: Store, places: ResolvedPaths, s: RuntimeConfig, progress: Progress, settings: dict[str, Any]
 ) -> Report:
     """Here where there is nothing to train or no Ray is wanted, else on Ray."""
-    stored = stored_in(store, plan.specs)
+    stored = stored_specs(store, plan.specs)
     if s.workers == 0 or all(stored(spec) for spec in plan.specs):
         return _serial(plan, store, places, progress, settings)
     return _on_ray(plan, store, places, s, progress, settings)
 
 
-def _serial(plan: Plan, store: Store, places: Places, progress: Progress, settings: dict[str, Any]) -> Report:
+def _serial(plan: Plan, store: Store, places: ResolvedPaths, progress: Progress, settings: dict[str, Any]) -> Report:
     torch.set_num_threads(1)
-    bench = Workbench(store, places.data_root, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    arbiter = Arbiter(plan, store, tracker_at(places), told=partial(progress.step, "judge"))
-    with closing(arbiter.close):
-        return evaluate(plan, store, SerialPool(partial(perform, bench)), arbiter, progress, settings)
+    context = TaskContext(store, places.data_root, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    arbiter = Evaluator(plan, store, open_tracker(places), told=partial(progress.step, "judge"))
+    with closing_run(arbiter.close):
+        return evaluate(plan, store, SerialPool(partial(perform_task, context)), arbiter, progress, settings)
 
 
 def _on_ray(
-    plan: Plan, store: Store, places: Places, s: Surroundings, progress: Progress, settings: dict[str, Any]
+    plan: Plan, store: Store, places: ResolvedPaths, s: RuntimeConfig, progress: Progress, settings: dict[str, Any]
 ) -> Report:
-    settle_token(s.address)
-    from uapfp_dist.cluster.central_evaluator import RayArbiter  # Ray takes seconds to import
+    default_auth_mode(s.address)
+    from uapfp_dist.cluster.central_evaluator import CentralEvaluator  # Ray takes seconds to import
     from uapfp_dist.cluster.session import session
 
     with session(s.address) as machine:
         progress.say(f"ray: {machine.cpus} CPUs and {machine.gpus:g} GPUs" + ", and what joins" * machine.elastic)
-        make_tracker: Callable[[], Tracker] = partial(tracker_at, places)
-        arbiter = RayArbiter(plan, places.storage, store.leave_mark(), make_tracker, progress)
-        with ray_pool(machine, s, places, store, plan.data, progress) as pool, closing(arbiter.close):
+        make_tracker: Callable[[], Tracker] = partial(open_tracker, places)
+        arbiter = CentralEvaluator(plan, places.storage, store.leave_mark(), make_tracker, progress)
+        with ray_pool(machine, s, places, store, plan.data, progress) as pool, closing_run(arbiter.close):
             settings = {**settings, "cluster": f"{machine.cpus} CPUs, {machine.gpus:g} GPUs"}
             return evaluate(plan, store, pool, arbiter, progress, settings)
 
@@ -136,7 +136,7 @@ def _keep_splits(store: Store, plan: Plan, dataset: Dataset) -> None:
         store.put("splits", key, vars(splits), {"digests": splits.digests(), "data": vars(plan.data)})
 
 
-def _tell(body: dict[str, Any], places: Places) -> None:
+def _tell(body: dict[str, Any], places: ResolvedPaths) -> None:
     """The end of the job: a short table, where the report lies, how to open the page."""
     print(f"\n{summary(body)}\n")
     models, seconds = body["models"], body["wall_seconds"]

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from uapfp_dist.config.runtime import Places
+from uapfp_dist.config.runtime import ResolvedPaths
 from uapfp_dist.tracking.tracker import Tracker
 
 
-def tracker_at(places: Places) -> Tracker:
+def open_tracker(places: ResolvedPaths) -> Tracker:
     """MLflow at its place; nothing is sent yet."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
@@ -25,7 +25,7 @@ def tracker_at(places: Places) -> Tracker:
 
 
 @contextmanager
-def closing(close: Callable[[str], Any]) -> Iterator[None]:
+def closing_run(close: Callable[[str], Any]) -> Iterator[None]:
     """Close the run as what it came to."""
     try:
         yield

@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from uapfp_dist.config.runtime import Places, Surroundings, gpu_shares
+from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, gpu_shares
 from uapfp_dist.progress import Progress
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.executor import Pool
 from uapfp_dist.tasks.specs import DataSpec
 
 
-def settle_token(address: str | None) -> None:
+def default_auth_mode(address: str | None) -> None:
     """Before Ray is imported: a local session of our own needs no token; where there is a cluster, it decides."""
     if not (address or os.environ.get("RAY_ADDRESS")):
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
@@ -21,14 +21,14 @@ def settle_token(address: str | None) -> None:
 
 @contextmanager
 def ray_pool(
-    machine: Any, s: Surroundings, places: Places, store: Store, data: DataSpec, progress: Progress
+    machine: Any, s: RuntimeConfig, places: ResolvedPaths, store: Store, data: DataSpec, progress: Progress
 ) -> Iterator[Pool]:
     """Workers on a Ray session's `machine`, each of which proves that it sees the storage and these images."""
     from uapfp_dist.cluster.pool import RayPool
     from uapfp_dist.cluster.resources import seconds_for, shares  # Ray takes seconds to import
-    from uapfp_dist.cluster.worker import open_bench
+    from uapfp_dist.cluster.worker import open_context
 
-    opening = partial(open_bench, places.storage, places.data_root, store.leave_mark(), data)
+    opening = partial(open_context, places.storage, places.data_root, store.leave_mark(), data)
     share = shares(machine, s.workers, s.gpus_per_worker, gpu_shares(s))
     limit = s.spec_timeout
     limits = seconds_for if limit is None else lambda spec: limit

@@ -14,7 +14,7 @@ def is_import_path(architecture: str) -> bool:
     return ":" in architecture
 
 
-class OwnNet(Net):
+class CustomNet(Net):
     """The owner's module as it is: its logits stand for the features, because only she knows its last layer.
 
     Args:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from uapfp_dist.errors import UserError, known
+from uapfp_dist.errors import UserError, unknown_name
 from uapfp_dist.models.augment import shift_and_mirror
 from uapfp_dist.models.net import Net
 from uapfp_dist.tasks.specs import Recipe
@@ -117,7 +117,7 @@ def make_optimizer(net: nn.Module, name: str) -> torch.optim.Optimizer:
         return torch.optim.Adam(parameters, lr=1.0, fused=True)
     if name == "rmsprop":
         return torch.optim.RMSprop(parameters, lr=1.0, foreach=True)
-    raise known("optimizer", name, PEAK_RATES)
+    raise unknown_name("optimizer", name, PEAK_RATES)
 
 
 def fit(net: nn.Module, images: Tensor, targets: Tensor, recipe: Recipe, rng: torch.Generator) -> int:

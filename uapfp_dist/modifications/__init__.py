@@ -9,21 +9,21 @@ import torch
 from uapfp_dist.errors import UserError
 from uapfp_dist.models.net import Net
 from uapfp_dist.modifications.adversarial import adversarial_training
-from uapfp_dist.modifications.attacker import Attacker, Material
+from uapfp_dist.modifications.attacker import AttackerContext, AttackerData
 from uapfp_dist.modifications.distill import distill
 from uapfp_dist.modifications.finetune import finetune
 from uapfp_dist.modifications.int8 import int8_structure, is_int8, quantise
 from uapfp_dist.modifications.prune import prune
 from uapfp_dist.rng import seeded
-from uapfp_dist.tasks.description import about
-from uapfp_dist.tasks.modification_specs import AdversarialTraining, Change, Distill, FineTune, Int8, Prune
+from uapfp_dist.tasks.description import describe_modification
+from uapfp_dist.tasks.modification_specs import AdversarialTraining, Distill, FineTune, Int8, ModificationSpec, Prune
 from uapfp_dist.tasks.specs import Recipe
 
-Modification = Callable[[Net, Any, Attacker], Net]
+Modification = Callable[[Net, Any, AttackerContext], Net]
 """(net, which it may move in place; its change; the attacker) to the modified net."""
 
 
-MODIFICATIONS: dict[type[Change], Modification] = {
+MODIFICATIONS: dict[type[ModificationSpec], Modification] = {
     FineTune: finetune,
     Prune: prune,
     Int8: quantise,
@@ -32,13 +32,13 @@ MODIFICATIONS: dict[type[Change], Modification] = {
 }
 
 
-__all__ = ["MODIFICATIONS", "Material", "about", "int8_structure", "is_int8", "modify"]
+__all__ = ["MODIFICATIONS", "AttackerData", "about", "int8_structure", "is_int8", "modify"]
 
 
 def modify(
     net: Net,
-    change: Change,
-    material: Material,
+    change: ModificationSpec,
+    material: AttackerData,
     recipe: Recipe,
     rng: torch.Generator,
     student: Net | None = None,
@@ -59,10 +59,12 @@ def modify(
         UserError: a change that makes no sense, or a net in INT8, which can only be distilled.
     """
     if is_int8(net) and not isinstance(change, Distill):
-        raise UserError(f"{about(change)}: expected a net in float, got one in INT8; let INT8 be the last change")
+        raise UserError(
+            f"{describe_modification(change)}: expected a net in float, got one in INT8; let INT8 be the last change"
+        )
     if isinstance(change, AdversarialTraining) and change.labels == "own" and change.start and teacher is None:
         raise ValueError("adversarial training that goes on with own labels needs the model before it as teacher")
-    attacker = Attacker(material, recipe, rng, net if teacher is None else teacher, student)
+    attacker = AttackerContext(material, recipe, rng, net if teacher is None else teacher, student)
     seed = int(torch.randint(2**62, (1,), generator=rng))
     with seeded(seed, material.images.device):  # dropout
         return MODIFICATIONS[type(change)](copy.deepcopy(net).eval(), change, attacker).eval()

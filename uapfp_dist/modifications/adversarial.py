@@ -4,11 +4,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from uapfp_dist.errors import UserError, known
+from uapfp_dist.errors import UserError, unknown_name
 from uapfp_dist.models.blackbox import ask
 from uapfp_dist.models.net import Net
 from uapfp_dist.models.training import CLIP
-from uapfp_dist.modifications.attacker import Attacker
+from uapfp_dist.modifications.attacker import AttackerContext
 from uapfp_dist.perturbations.deepfool import deepfool
 from uapfp_dist.tasks.modification_specs import AdversarialTraining
 
@@ -19,7 +19,7 @@ CANDIDATES = 5
 """Classes whose boundaries DeepFool looks at: on ten classes the same mean l2 as with all, in half the time."""
 
 
-def adversarial_training(net: Net, change: AdversarialTraining, attacker: Attacker) -> Net:
+def adversarial_training(net: Net, change: AdversarialTraining, attacker: AttackerContext) -> Net:
     """`change.iterations` steps of `net`, in place, after the `change.start` that it has had.
 
     Each crafts DeepFool examples of images of ATTACK against the net as it is now and takes one step of plain SGD on
@@ -35,7 +35,7 @@ def adversarial_training(net: Net, change: AdversarialTraining, attacker: Attack
             f"{change.iterations} iterations of {change.batch_size} images after {change.start}"
         )
     if change.labels not in ("own", "true"):
-        raise known("labels for adversarial training", change.labels, ("own", "true"))
+        raise unknown_name("labels for adversarial training", change.labels, ("own", "true"))
     images, labels = attacker.material.images, attacker.material.labels
     if change.labels == "own":
         labels = ask(attacker.teacher, images).argmax(1).to(images.device)

@@ -10,7 +10,7 @@ from uapfp_dist.tasks.specs import Recipe
 
 
 @dataclass(frozen=True)
-class Material:
+class AttackerData:
     """The attacker's images, on the net's device."""
 
     images: Tensor
@@ -22,10 +22,10 @@ class Material:
 
 
 @dataclass(frozen=True)
-class Attacker:
+class AttackerContext:
     """Images, a way to train, chance, and the nets that take part beside the one that is changed."""
 
-    material: Material
+    material: AttackerData
     recipe: Recipe
     rng: torch.Generator
     """CPU generator."""

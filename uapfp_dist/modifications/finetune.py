@@ -5,11 +5,11 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from uapfp_dist.errors import UserError, known
+from uapfp_dist.errors import UserError, unknown_name
 from uapfp_dist.models.blackbox import layer
 from uapfp_dist.models.net import Net
 from uapfp_dist.models.training import Trainer
-from uapfp_dist.modifications.attacker import Attacker
+from uapfp_dist.modifications.attacker import AttackerContext
 from uapfp_dist.rng import seeded
 from uapfp_dist.tasks.modification_specs import FineTune
 from uapfp_dist.tasks.specs import Recipe
@@ -19,7 +19,7 @@ GENTLE = 0.1
 LAYERS = ("all", "last", "new_last")
 
 
-def finetune(net: Net, change: FineTune, attacker: Attacker) -> Net:
+def finetune(net: Net, change: FineTune, attacker: AttackerContext) -> Net:
     """Train `net` in place on ATTACK.
 
     The last layer alone learns on features computed once, in evaluation mode: nothing else of the net can move, its
@@ -31,7 +31,7 @@ def finetune(net: Net, change: FineTune, attacker: Attacker) -> Net:
     if not change.epochs > 0:
         raise UserError(f"fine-tuning: expected more than 0 epochs, got {change.epochs}; choose e.g. 10")
     if change.layers not in LAYERS:
-        raise known("layers to fine-tune", change.layers, LAYERS)
+        raise unknown_name("layers to fine-tune", change.layers, LAYERS)
     images, labels = attacker.material.images, attacker.material.labels
     if change.layers == "all":
         tuner(net, attacker, change.epochs).run(images, labels)
@@ -46,7 +46,7 @@ def finetune(net: Net, change: FineTune, attacker: Attacker) -> Net:
     return net
 
 
-def tuner(module: nn.Module, attacker: Attacker, epochs: float, share: float = GENTLE) -> Trainer:
+def tuner(module: nn.Module, attacker: AttackerContext, epochs: float, share: float = GENTLE) -> Trainer:
     """A trainer of `module` for so many epochs over ATTACK, at `share` of the recipe's peak learning rate."""
     samples = max(1, round(epochs * len(attacker.material.images)))
     recipe: Recipe = replace(attacker.recipe, samples_seen=samples)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.models.net import Net
-from uapfp_dist.modifications.attacker import Attacker
+from uapfp_dist.modifications.attacker import AttackerContext
 from uapfp_dist.tasks.modification_specs import Int8
 
 WEIGHT_MAX = 127
@@ -31,7 +31,7 @@ Range = tuple[float, float]
 """(least, largest)."""
 
 
-def quantise(net: Net, change: Int8, attacker: Attacker) -> Net:
+def quantise(net: Net, change: Int8, attacker: AttackerContext) -> Net:
     """`net` in INT8, with ranges measured on `change.n_images` of ATTACK (all, if there are fewer).
 
     Raises:

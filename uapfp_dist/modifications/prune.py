@@ -5,13 +5,13 @@ from torch import Tensor, nn
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.models.net import Net
-from uapfp_dist.modifications.attacker import Attacker
+from uapfp_dist.modifications.attacker import AttackerContext
 from uapfp_dist.modifications.finetune import tuner
 from uapfp_dist.tasks.modification_specs import Prune
 
 
 @torch.no_grad()
-def prune(net: Net, change: Prune, attacker: Attacker) -> Net:
+def prune(net: Net, change: Prune, attacker: AttackerContext) -> Net:
     """Set the smallest weights of `net` to zero, in place; then train on ATTACK with the zeros held, if wanted.
 
     One threshold for all convolutions and linear layers together; biases and BatchNorm are kept. Of equal magnitudes

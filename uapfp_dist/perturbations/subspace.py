@@ -17,7 +17,7 @@ IMAGES_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
-class Draw:
+class UapStart:
     """What makes one UAP another than the next; `generator` goes on with the orders, as `uap_sgd` draws them."""
 
     subset: Tensor
@@ -27,13 +27,13 @@ class Draw:
     generator: torch.Generator
 
 
-def draws(images: Tensor, n_uaps: int, rng: torch.Generator) -> Iterator[Draw]:
+def uap_starts(images: Tensor, n_uaps: int, rng: torch.Generator) -> Iterator[UapStart]:
     """A draw per UAP, each from a seed of its own: the first UAPs are the same however many there are."""
     for seed in torch.randint(2**62, (n_uaps,), generator=rng).tolist():
         generator = torch.Generator().manual_seed(seed)
         subset = torch.randperm(len(images), generator=generator)[: len(images) // 2]
         start = torch.randn(images[:1].shape, generator=generator, dtype=torch.float64)
-        yield Draw(subset, (start / start.norm()).to(images), generator)
+        yield UapStart(subset, (start / start.norm()).to(images), generator)
 
 
 def uap_matrix(model: nn.Module, images: Tensor, config: SubspaceConfig, xi: float, rng: torch.Generator) -> Tensor:
@@ -57,7 +57,7 @@ def uap_matrix(model: nn.Module, images: Tensor, config: SubspaceConfig, xi: flo
     if len(images) < 2:
         raise UserError(f"UAP subspace: expected at least 2 images to take halves of, got {len(images)}; give more")
     labels = predict(model, images)
-    drawn = list(draws(images, config.n_uaps, rng))
+    drawn = list(uap_starts(images, config.n_uaps, rng))
     found = []
     for part in _split(drawn, max(1, IMAGES_AT_ONCE // BATCH)):
         starts = torch.cat([draw.start * xi for draw in part])
@@ -67,11 +67,11 @@ def uap_matrix(model: nn.Module, images: Tensor, config: SubspaceConfig, xi: flo
     return v / v.norm(dim=1, keepdim=True).clamp_min(1e-12)
 
 
-def _split(drawn: list[Draw], size: int) -> list[list[Draw]]:
+def _split(drawn: list[UapStart], size: int) -> list[list[UapStart]]:
     return [drawn[i : i + size] for i in range(0, len(drawn), size)]
 
 
-def _orders(draw: Draw, passes: int) -> Tensor:
+def _orders(draw: UapStart, passes: int) -> Tensor:
     """(passes, n) int64 into all images."""
     n = len(draw.subset)
     return torch.stack([draw.subset[torch.randperm(n, generator=draw.generator)] for _ in range(passes)])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from uapfp_dist.errors import known
+from uapfp_dist.errors import unknown_name
 from uapfp_dist.perturbations.deepfool import deepfool
 
 SGD_BATCH = 100
@@ -182,6 +182,6 @@ def make_uap(
 ) -> Uap:
     """One UAP of radius `xi`, measured on `held_out` (B, c, h, w)."""
     if algorithm not in ALGORITHMS:
-        raise known("UAP algorithm", algorithm, ALGORITHMS)
+        raise unknown_name("UAP algorithm", algorithm, ALGORITHMS)
     v = ALGORITHMS[algorithm](model, images, xi, passes, rng, start)
     return Uap(v, xi, fooling_rate(model, held_out, v, False), fooling_rate(model, held_out, v, True))

@@ -9,40 +9,42 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from uapfp_dist.evaluation.grid import Cell, in_text
-from uapfp_dist.evaluation.trials import Result
+from uapfp_dist.evaluation.grid import GridCell, in_text
+from uapfp_dist.evaluation.trials import TrialResult
 from uapfp_dist.reporting import figures
 from uapfp_dist.reporting.figures.grids import grid_maps
 from uapfp_dist.reporting.number_format import with_intervals
-from uapfp_dist.serialization import clean
+from uapfp_dist.serialization import without_nan
 from uapfp_dist.tasks.hashing import content_id
-from uapfp_dist.tracking.publication import Suspect
+from uapfp_dist.tracking.publication import NestedRun
 
 MOST_LINES = 8
 """In a figure; beyond that a map has to do."""
 
 
-def grid_id(cells: Sequence[Cell]) -> str:
+def grid_id(cells: Sequence[GridCell]) -> str:
     """The id of a grid: the same cells are the same grid."""
     return content_id({"grid": [cell.id for cell in cells], "names": [cell.name for cell in cells]})
 
 
-def _nested(cell: Cell, result: Result) -> Suspect:
+def _nested(cell: GridCell, result: TrialResult) -> NestedRun:
     """A cell as a nested run; what a trial cost is only known where it was run."""
     tags = {axis: in_text(value) for axis, value in cell.values.items()}
     metrics = {name: value for name, value in result.means.items() if not math.isnan(value)}
     if result.fitted:
         metrics |= {"seconds": result.seconds, "encoders_trained": float(result.fitted)}
-    return Suspect(cell.name, tags | {"role": "trial", "error": result.error[:500]}, metrics)
+    return NestedRun(cell.name, tags | {"role": "trial", "error": result.error[:500]}, metrics)
 
 
-def summed_up(cells: Sequence[Cell], results: Mapping[str, Result], context: Mapping[str, Any]) -> dict[str, Any]:
+def grid_results(
+    cells: Sequence[GridCell], results: Mapping[str, TrialResult], context: Mapping[str, Any]
+) -> dict[str, Any]:
     """A grid as JSON: `table` has a row per cell (means, intervals over models), `draws` a row per cell and draw."""
     grid = {axis: list(dict.fromkeys(in_text(cell.values[axis]) for cell in cells)) for axis in cells[0].values}
     found = [results[cell.name] for cell in cells]
     run = sum(bool(r.fitted) for r in found)
     table = [{**_plain(cell.values), **result.means} for cell, result in zip(cells, found, strict=True) if result.means]
-    return clean(
+    return without_nan(
         {
             "sweep": grid_id(cells),
             "grid": grid,
@@ -93,13 +95,13 @@ def _write_files(folder: Path, body: Mapping[str, Any]) -> None:
     for name in ("tables", "figures"):
         (folder / name).mkdir()
     (folder / "ablation.json").write_text(json.dumps(body, indent=1))
-    (folder / "summary.txt").write_text(in_words(body) + "\n")
+    (folder / "summary.txt").write_text(grid_text(body) + "\n")
     pd.DataFrame(body["table"]).to_csv(folder / "tables" / "ablation.csv", index=False)
     for name, figure in grid_figures(body).items():
         figure.savefig(folder / "figures" / f"ablation_{name}.png")
 
 
-def in_words(body: Mapping[str, Any]) -> str:
+def grid_text(body: Mapping[str, Any]) -> str:
     """The table of the terminal."""
     table = pd.DataFrame(body["table"])
     lines = []

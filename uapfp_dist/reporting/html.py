@@ -79,7 +79,7 @@ figure img { display: block; background: #fff; max-width: none; height: auto; wi
 
 
 @dataclass(frozen=True)
-class Section:
+class HtmlSection:
     """A part of the page: what it says, and what it shows."""
 
     title: str
@@ -94,7 +94,7 @@ class Section:
 
 
 def html_report(
-    title: str, facts: Mapping[str, str], sections: Sequence[Section], *, headlines: Sequence[str] = ()
+    title: str, facts: Mapping[str, str], sections: Sequence[HtmlSection], *, headlines: Sequence[str] = ()
 ) -> str:
     """One self-contained page.
 
@@ -136,7 +136,7 @@ def _fact(value: str) -> str:
     return f"<details><summary>show</summary>{text}</details>" if len(value) > LONG_FACT and "\n" not in value else text
 
 
-def _section(name: str, section: Section) -> str:
+def _section(name: str, section: HtmlSection) -> str:
     paragraphs = [p.strip() for p in re.split(r"\n\s*\n", section.text) if p.strip()]
     remarks = "".join(f"<li>{escape(remark)}</li>" for remark in section.remarks)
     parts = [

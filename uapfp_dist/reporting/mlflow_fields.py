@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from uapfp_dist.evaluation.judging import Panelists, attack_of
+from uapfp_dist.evaluation.judging import JudgedModels, attack_of
 from uapfp_dist.evaluation.plan import Plan
-from uapfp_dist.fingerprints.resamples import Draw
-from uapfp_dist.tasks.description import about
+from uapfp_dist.fingerprints.resamples import Resample
+from uapfp_dist.tasks.description import describe_modification
 from uapfp_dist.tasks.members import Member
 from uapfp_dist.tasks.specs import ModelSpec
-from uapfp_dist.tracking.publication import Suspect
+from uapfp_dist.tracking.publication import NestedRun
 
 SECTIONS = (
     "auc", "false_accusation", "power", "uap", "victim", "models", "stage_seconds", "workers_busy", "exhibits",
@@ -20,7 +20,7 @@ SECTIONS = (
 SCORES = ("similarity", "similarity_std", "score", "p_value", "p_value_t_test", "weighted_errors", "weighted_errors_p")
 
 
-def places_of(plan: Plan) -> dict[str, dict[str, Any]]:
+def model_places(plan: Plan) -> dict[str, dict[str, Any]]:
     """Model id to its number in the plan (from 1), its role (empty: only others are made from it) and its stage."""
     roles = {member.spec.id: member.role for member in plan.members}
     models = {spec.id: spec for spec in plan.specs if isinstance(spec, ModelSpec)}
@@ -30,20 +30,20 @@ def places_of(plan: Plan) -> dict[str, dict[str, Any]]:
     }
 
 
-def params_of(plan: Plan) -> dict[str, Any]:
+def mlflow_params(plan: Plan) -> dict[str, Any]:
     """The configuration as it comes back from JSON: a stored one must read like a fresh one."""
     found: dict[str, Any] = json.loads(json.dumps(asdict(plan.config) | {"seed": plan.seed}))
     return found
 
 
-def tags_of(plan: Plan, settings: Mapping[str, str]) -> dict[str, str]:
+def mlflow_tags(plan: Plan, settings: Mapping[str, str]) -> dict[str, str]:
     """Environment and lineage of the whole evaluation."""
     victim = plan.members[0].spec
     lineage = {"data": plan.data.name, "victim": victim.id, "victim_architecture": victim.architecture}
     return {key: value for key, value in {**settings, **lineage, "seed": str(plan.seed)}.items() if value}
 
 
-def metrics_of(
+def mlflow_metrics(
     body: Mapping[str, Any], cards: Sequence[Mapping[str, Any]], busy: Mapping[str, float], judge: float
 ) -> dict[str, float]:
     """Numbers of the whole evaluation: scores, costs, queries.
@@ -71,20 +71,20 @@ def unit(card: Mapping[str, Any]) -> str:
     return "gpu_seconds" if str(card["device"]).startswith("cuda") else "cpu_seconds"
 
 
-def suspects_of(
-    panelists: Panelists, draw: Draw, body: Mapping[str, Any], cards: Mapping[str, Mapping[str, Any]]
-) -> list[Suspect]:
+def suspect_runs(
+    panelists: JudgedModels, draw: Resample, body: Mapping[str, Any], cards: Mapping[str, Mapping[str, Any]]
+) -> list[NestedRun]:
     """Every judged model but the victim, in the order of the panel."""
     parts = dict.fromkeys(draw.test, "test")
     parts |= dict.fromkeys((*draw.calibration, *draw.calibration_piracy), "calibration")
     verdicts = {verdict["model"]: verdict for verdict in body["verdicts"]}
     return [
-        suspect_of(member, parts.get(row, "training"), verdicts.get(member.spec.id), cards[member.spec.id])
+        suspect_run(member, parts.get(row, "training"), verdicts.get(member.spec.id), cards[member.spec.id])
         for row, member in enumerate(panelists.members[1:], start=1)
     ]
 
 
-def suspect_of(member: Member, part: str, verdict: Mapping[str, Any] | None, card: Mapping[str, Any]) -> Suspect:
+def suspect_run(member: Member, part: str, verdict: Mapping[str, Any] | None, card: Mapping[str, Any]) -> NestedRun:
     """Lineage and verdict as tags, numbers as metrics: what one wants to filter by."""
     spec = member.spec
     tags = {
@@ -96,7 +96,7 @@ def suspect_of(member: Member, part: str, verdict: Mapping[str, Any] | None, car
         "origin": card["origin"],
         "attack": attack_of(member),
         "labels": spec.extraction.labels if spec.extraction else "",
-        "modification": " + ".join(about(change) for change in spec.changes),
+        "modification": " + ".join(describe_modification(change) for change in spec.changes),
         "architecture": spec.architecture,
         "optimizer": spec.recipe.optimizer,
         "batch_size": str(spec.recipe.batch_size),
@@ -110,7 +110,7 @@ def suspect_of(member: Member, part: str, verdict: Mapping[str, Any] | None, car
         metrics |= {name: verdict[name] for name in SCORES} | {"queries": verdict["queries"]}
     name = f"{member.role}-{spec.architecture}-{spec.id[:6]}"
     filled = {key: value for key, value in tags.items() if value}
-    return Suspect(name, filled, {key: float(value) for key, value in metrics.items() if value is not None})
+    return NestedRun(name, filled, {key: float(value) for key, value in metrics.items() if value is not None})
 
 
 def flatten(body: Mapping[str, Any], keys: Sequence[str]) -> dict[str, float]:

@@ -12,7 +12,7 @@ from typing import Literal
 
 import pandas as pd
 
-from uapfp_dist.errors import known
+from uapfp_dist.errors import unknown_name
 
 FMNIST, CIFAR10, TINY = "fashion_mnist", "cifar10", "tiny_imagenet"
 DATASETS = (FMNIST, CIFAR10, TINY)
@@ -67,7 +67,7 @@ def table(dataset: str) -> pd.DataFrame | None:
 
 
 @dataclass(frozen=True)
-class Claim:
+class PaperNumber:
     """One number of the paper's text."""
 
     key: str
@@ -90,47 +90,57 @@ class Claim:
 
 def _per_dataset(
     key: str, where: str, quantity: str, values: tuple[float, float, float], relation: Literal["=", ">"] = "="
-) -> tuple[Claim, ...]:
-    return tuple(Claim(key, where, d, quantity, relation, v) for d, v in zip(DATASETS, values, strict=True))
+) -> tuple[PaperNumber, ...]:
+    return tuple(PaperNumber(key, where, d, quantity, relation, v) for d, v in zip(DATASETS, values, strict=True))
 
 
-CLAIMS: tuple[Claim, ...] = (
-    Claim("confidence", "Abstract", "all", "confidence of a detection by at most 20 fingerprints", ">", 0.9999),
-    Claim("fig2b_ratio", "Fig. 2b", FMNIST, "mean Inconsist of homologous over that of piracy models", "=", 3.0),
+PAPER_NUMBERS: tuple[PaperNumber, ...] = (
+    PaperNumber("confidence", "Abstract", "all", "confidence of a detection by at most 20 fingerprints", ">", 0.9999),
+    PaperNumber("fig2b_ratio", "Fig. 2b", FMNIST, "mean Inconsist of homologous over that of piracy models", "=", 3.0),
     *_per_dataset("recovery", "Section 5.1", "piracy model's accuracy over the victim's", (0.85, 0.83, 0.40)),
     *_per_dataset("n_models", "Section 5.1", "models trained, the victim included", (241, 81, 81)),
-    Claim("fooling", "Section 5.1", "all", "fooling rate of the UAP on the victim", ">", 0.80),
-    Claim("fig5_piracy_above_.8", "Fig. 5", CIFAR10, "share of piracy fingerprints with similarity > .8", "=", 1.0),
-    Claim("fig5_homologous_above_.4", "Fig. 5", CIFAR10, "share of homologous ones with similarity > .4", "<=", 0.20),
+    PaperNumber("fooling", "Section 5.1", "all", "fooling rate of the UAP on the victim", ">", 0.80),
+    PaperNumber(
+        "fig5_piracy_above_.8", "Fig. 5", CIFAR10, "share of piracy fingerprints with similarity > .8", "=", 1.0
+    ),
+    PaperNumber(
+        "fig5_homologous_above_.4", "Fig. 5", CIFAR10, "share of homologous ones with similarity > .4", "<=", 0.20
+    ),
     *_per_dataset("gap_largest", "Section 5.2", "largest gap between mean similarities", (0.99, 0.95, 0.58)),
     *_per_dataset("gap_smallest", "Section 5.2", "smallest gap between mean similarities", (0.77, 0.69, 0.43), ">"),
-    Claim("detected", "Section 5.2", "all", "share of piracy models detected at alpha .05 (t-test)", "=", 1.0),
+    PaperNumber("detected", "Section 5.2", "all", "share of piracy models detected at alpha .05 (t-test)", "=", 1.0),
     *_per_dataset("auc_uap", "Section 5.2", "AUC of UAP fingerprints", (1.0, 1.0, 0.98)),
     *_per_dataset("auc_ipguard", "Section 5.2", "AUC of IPGuard", (0.83, 0.75, 0.61)),
-    Claim("fig6_plateau", "Fig. 6 left", FMNIST, "points from which the gap grows no more", "=", 70),
-    Claim("fig6_stable_top_k", "Fig. 6 left", FMNIST, "top k from which the gap is stable", "=", 3),
-    Claim("fig6_gap_top_1", "Fig. 6 left", FMNIST, "similarity gap at top_k 1", ">", 0.0),
-    Claim("fig6_sum_of_top_3", "Section 5.3", FMNIST, "mean sum of the three largest confidences", "=", 0.9996),
-    Claim("fig6_similarity_at_.78", "Fig. 6 right", FMNIST, "mean similarity at a recovery of .78", "=", 0.88),
-    Claim("fig8_least_similarity", "Fig. 8 left", FMNIST, "least similarity, fine-tuned, pruned or INT8", ">", 0.88),
-    Claim("fig8_similarity_120", "Fig. 8 right", FMNIST, "similarity after 120 adversarial iterations", "=", 0.99),
-    Claim("fig8_similarity_end", "Fig. 8 right", FMNIST, "similarity at the end of the drop that follows", "=", 0.89),
-    Claim("fig8_utility_270", "Fig. 8 right", FMNIST, "utility lost after 270 adversarial iterations", "=", 0.17),
+    PaperNumber("fig6_plateau", "Fig. 6 left", FMNIST, "points from which the gap grows no more", "=", 70),
+    PaperNumber("fig6_stable_top_k", "Fig. 6 left", FMNIST, "top k from which the gap is stable", "=", 3),
+    PaperNumber("fig6_gap_top_1", "Fig. 6 left", FMNIST, "similarity gap at top_k 1", ">", 0.0),
+    PaperNumber("fig6_sum_of_top_3", "Section 5.3", FMNIST, "mean sum of the three largest confidences", "=", 0.9996),
+    PaperNumber("fig6_similarity_at_.78", "Fig. 6 right", FMNIST, "mean similarity at a recovery of .78", "=", 0.88),
+    PaperNumber(
+        "fig8_least_similarity", "Fig. 8 left", FMNIST, "least similarity, fine-tuned, pruned or INT8", ">", 0.88
+    ),
+    PaperNumber(
+        "fig8_similarity_120", "Fig. 8 right", FMNIST, "similarity after 120 adversarial iterations", "=", 0.99
+    ),
+    PaperNumber(
+        "fig8_similarity_end", "Fig. 8 right", FMNIST, "similarity at the end of the drop that follows", "=", 0.89
+    ),
+    PaperNumber("fig8_utility_270", "Fig. 8 right", FMNIST, "utility lost after 270 adversarial iterations", "=", 0.17),
 )
 """In the order of the paper. It does not say on which data Figure 6 was measured: taken for Fashion-MNIST, as Figures 7
 and 8 are, and as its recovery rates, [.78, .94], suggest."""
 
 
-def claim(key: str, dataset: str) -> Claim:
+def paper_number(key: str, dataset: str) -> PaperNumber:
     """The paper's claim `key` about a data set, or about all of them.
 
     Raises:
         UserError: no such claim, or none about this data set.
     """
-    for found in CLAIMS:
+    for found in PAPER_NUMBERS:
         if found.key == key and found.dataset in (dataset, "all"):
             return found
-    raise known("claim of the paper", f"{key} on {dataset}", [f"{c.key} on {c.dataset}" for c in CLAIMS])
+    raise unknown_name("claim of the paper", f"{key} on {dataset}", [f"{c.key} on {c.dataset}" for c in PAPER_NUMBERS])
 
 
 def gaps(similarity: pd.DataFrame) -> tuple[float, float]:
@@ -153,7 +163,7 @@ class Measured:
     high: float | None = None
 
 
-def beside(ours: Mapping[str, Measured], dataset: str) -> pd.DataFrame:
+def paper_comparison(ours: Mapping[str, Measured], dataset: str) -> pd.DataFrame:
     """The paper's claims about a data set with our numbers beside them.
 
     Args:
@@ -167,12 +177,12 @@ def beside(ours: Mapping[str, Measured], dataset: str) -> pd.DataFrame:
     Raises:
         UserError: a key that is no claim of the paper.
     """
-    keys = {found.key for found in CLAIMS}
+    keys = {found.key for found in PAPER_NUMBERS}
     for key in ours:
         if key not in keys:
-            raise known("claim of the paper", key, keys)
+            raise unknown_name("claim of the paper", key, keys)
     rows = []
-    for found in CLAIMS:
+    for found in PAPER_NUMBERS:
         if found.dataset in (dataset, "all"):
             mine = ours.get(found.key, Measured(None))
             verdict = {True: "yes", False: "no", None: ""}[found.holds(mine.value)]

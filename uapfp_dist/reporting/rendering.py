@@ -8,9 +8,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from uapfp_dist.reporting.html import Section, html_report
+from uapfp_dist.reporting.html import HtmlSection, html_report
 from uapfp_dist.reporting.report import Report
-from uapfp_dist.reporting.sections import Evidence, Exhibit
+from uapfp_dist.reporting.sections import ReportData, ReportSection
 from uapfp_dist.reporting.summary import summary
 
 CAPTIONS = {
@@ -22,7 +22,7 @@ CAPTIONS = {
 """Of figures that share an exhibit."""
 
 
-def write_files(folder: Path, report: Report, exhibits: Sequence[Exhibit], evidence: Evidence) -> None:
+def write_files(folder: Path, report: Report, exhibits: Sequence[ReportSection], evidence: ReportData) -> None:
     """Lay report.json, report.html, summary.txt, tables/*.csv and figures/*.png under `folder`."""
     (folder / "tables").mkdir()
     (folder / "figures").mkdir()
@@ -36,21 +36,21 @@ def write_files(folder: Path, report: Report, exhibits: Sequence[Exhibit], evide
     (folder / "report.html").write_text(page(report, exhibits, evidence), encoding="utf-8")
 
 
-def tables(report: Report, exhibits: Sequence[Exhibit]) -> dict[str, Any]:
+def tables(report: Report, exhibits: Sequence[ReportSection]) -> dict[str, Any]:
     """All tables by file name."""
     return {**report.tables, **{name: table for e in exhibits for name, table in e.tables.items()}}
 
 
-def page(report: Report, exhibits: Sequence[Exhibit], evidence: Evidence) -> str:
+def page(report: Report, exhibits: Sequence[ReportSection], evidence: ReportData) -> str:
     """The report as one self-contained page."""
-    sections = [Section(e.title, e.text, e.tables, captioned(e), e.remarks) for e in exhibits]
+    sections = [HtmlSection(e.title, e.text, e.tables, captioned(e), e.remarks) for e in exhibits]
     lists = {name: report.tables[name] for name in ("verdicts", "zoo")}
-    sections.append(Section("Every verdict and every model", "Draw 0; EVAL accuracy.", lists, {}, ()))
+    sections.append(HtmlSection("Every verdict and every model", "Draw 0; EVAL accuracy.", lists, {}, ()))
     title = f"UAP fingerprinting on {evidence.plan.data.name}, seed {evidence.plan.seed}"
     return html_report(title, facts(report, evidence), sections, headlines=headlines(report.body))
 
 
-def captioned(exhibit: Exhibit) -> dict[str, Figure]:
+def captioned(exhibit: ReportSection) -> dict[str, Figure]:
     """Its figures under a sentence each: the title, where there is only one."""
     only = len(exhibit.figures) == 1
     return {exhibit.title if only else CAPTIONS[name]: figure for name, figure in exhibit.figures.items()}
@@ -70,7 +70,7 @@ def headlines(body: Mapping[str, Any]) -> list[str]:
     return lines + [remark[0].upper() + remark[1:] + "." for remark in body["remarks"]]
 
 
-def facts(report: Report, evidence: Evidence) -> dict[str, str]:
+def facts(report: Report, evidence: ReportData) -> dict[str, str]:
     """What was run, where, at what cost."""
     body = report.body
     models = body.get("models", {})

@@ -9,7 +9,7 @@ import pandas as pd
 
 from uapfp_dist.evaluation.judging import (
     GROUPS,
-    Panelists,
+    JudgedModels,
     attack_out_auc,
     auc_table,
     claim_rates,
@@ -21,9 +21,9 @@ from uapfp_dist.evaluation.judging import (
     verdicts,
 )
 from uapfp_dist.evaluation.plan import Plan
-from uapfp_dist.fingerprints.scoring import ScoredDraw
+from uapfp_dist.fingerprints.scoring import ScoredResample
 from uapfp_dist.reporting.report_tables import verdicts_table, zoo_table
-from uapfp_dist.serialization import clean
+from uapfp_dist.serialization import without_nan
 from uapfp_dist.statistics.auc import Estimate
 from uapfp_dist.statistics.conformal import needed_for
 
@@ -39,7 +39,9 @@ class Report:
     tables: dict[str, pd.DataFrame]
 
 
-def make_report(plan: Plan, panelists: Panelists, draws: Sequence[ScoredDraw], probe_info: Mapping[str, Any]) -> Report:
+def make_report(
+    plan: Plan, panelists: JudgedModels, draws: Sequence[ScoredResample], probe_info: Mapping[str, Any]
+) -> Report:
     """Everything that follows from the scored draws."""
     members, alpha = panelists.members, plan.config.verdict.alpha
     formats, decided_by = plan.config.verdict.formats, plan.config.verdict.decided_by
@@ -108,14 +110,14 @@ def make_report(plan: Plan, panelists: Panelists, draws: Sequence[ScoredDraw], p
         "verdicts": verdicts_table(judged),
         "zoo": zoo_table(panelists),
     }
-    return Report(clean(body), tables)
+    return Report(without_nan(body), tables)
 
 
 def _map(value: Any, leaf: Any) -> Any:
     return leaf(value) if isinstance(value, Estimate) else {key: _map(item, leaf) for key, item in value.items()}
 
 
-def _choices(draws: Sequence[ScoredDraw], method: str) -> dict[str, int]:
+def _choices(draws: Sequence[ScoredResample], method: str) -> dict[str, int]:
     counts: dict[str, int] = {}
     for d in draws:
         scored = d.chosen(method)

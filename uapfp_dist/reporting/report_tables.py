@@ -6,15 +6,15 @@ from typing import Any
 
 import pandas as pd
 
-from uapfp_dist.evaluation.judging import Panelists, attack_of, model_scores
+from uapfp_dist.evaluation.judging import JudgedModels, attack_of, model_scores
 from uapfp_dist.evaluation.verdicts import Verdict
 from uapfp_dist.fingerprints.methods.registry import METHODS
-from uapfp_dist.fingerprints.scoring import ScoredDraw
-from uapfp_dist.tasks.description import in_words
+from uapfp_dist.fingerprints.scoring import ScoredResample
+from uapfp_dist.tasks.description import describe
 from uapfp_dist.tasks.outcomes import Failed
 
 
-def methods_table(draws: Sequence[ScoredDraw], body: Mapping[str, Any]) -> pd.DataFrame:
+def methods_table(draws: Sequence[ScoredResample], body: Mapping[str, Any]) -> pd.DataFrame:
     """A row per method and format: queries, AUC per group with its interval, TPR where there are models enough."""
     rows = []
     for method, formats in body["auc_detail"].items():
@@ -39,7 +39,7 @@ def verdicts_table(judged: Sequence[Verdict]) -> pd.DataFrame:
     return pd.DataFrame([asdict(v) for v in judged]).rename(columns=names)
 
 
-def zoo_table(panelists: Panelists) -> pd.DataFrame:
+def zoo_table(panelists: JudgedModels) -> pd.DataFrame:
     """Every judged model with its accuracy."""
     return pd.DataFrame(
         [
@@ -63,7 +63,7 @@ def failures_of(failed: Iterable[Failed]) -> list[dict[str, Any]]:
         {
             "id": f.spec.id,
             "kind": f.spec.kind,
-            "words": in_words(f.spec),
+            "words": describe(f.spec),
             "error": f.error,
             "details": f.details,
             "lost": f.lost,
@@ -77,7 +77,7 @@ def failures_table(failures: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(failures, columns=["id", "kind", "words", "error", "details", "lost"])
 
 
-def group_scores(d: ScoredDraw, panelists: Panelists, method: str) -> dict[str, list[float]]:
+def group_scores(d: ScoredResample, panelists: JudgedModels, method: str) -> dict[str, list[float]]:
     """Role to the scores of its test models in one draw, and those of the calibration models."""
     scored = d.chosen(method)
     assert scored is not None

@@ -42,17 +42,17 @@ Sides = tuple[Mapping[str, float], Mapping[str, float]]
 """One draw: scores by model id of the positives and of the negatives."""
 
 
-def auc_over_draws(draws: Sequence[Sides], rng: np.random.Generator, n_boot: int = 1000) -> Estimate:
+def auc_over_resamples(draws: Sequence[Sides], rng: np.random.Generator, n_boot: int = 1000) -> Estimate:
     """Mean AUC over draws with a bootstrap interval that resamples models, not fingerprints."""
-    return _over_draws(draws, _higher, rng, n_boot)
+    return _over_resamples(draws, _higher, rng, n_boot)
 
 
-def gap_over_draws(draws: Sequence[Sides], rng: np.random.Generator, n_boot: int = 1000) -> Estimate:
+def gap_over_resamples(draws: Sequence[Sides], rng: np.random.Generator, n_boot: int = 1000) -> Estimate:
     """The same of the gap: mean score of the positives minus that of the negatives."""
-    return _over_draws(draws, lambda difference: difference, rng, n_boot)
+    return _over_resamples(draws, lambda difference: difference, rng, n_boot)
 
 
-def _over_draws(
+def _over_resamples(
     draws: Sequence[Sides], compared: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator, n_boot: int
 ) -> Estimate:
     """The mean over all pairs of a positive and a negative, over draws.

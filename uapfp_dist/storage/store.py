@@ -118,7 +118,7 @@ class Store:
 
     def has(self, kind: str, key: str) -> bool:
         """True if a file of that name was published (its content is checked when it is read)."""
-        return bool(self._patiently(lambda: self._fs.exists(self.path(kind, key))))
+        return bool(self._retry(lambda: self._fs.exists(self.path(kind, key))))
 
     def put(self, kind: str, key: str, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
         """Publish an artifact atomically; writing the same one twice is harmless."""
@@ -158,7 +158,7 @@ class Store:
             return False
         return True
 
-    def whole(self, wanted: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    def intact_among(self, wanted: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
         """Those of `wanted`, as (kind, id), that are there and whole; torn ones are removed.
 
         One request for every thousand files of a kind, and one for each artifact that is there, several at a time;
@@ -178,7 +178,7 @@ class Store:
     def _list(self, folder: str) -> dict[str, tuple[str, ...]]:
         """Files of a folder, with what tells one version from the next; nothing where there is no folder."""
         try:
-            entries = self._patiently(lambda: self._fs.ls(folder, detail=True))
+            entries = self._retry(lambda: self._fs.ls(folder, detail=True))
         except FileNotFoundError:
             return {}
         keys = ("size", "ino", "mtime", "ETag", "etag", "md5Hash", "updated", "LastModified", "created")
@@ -188,7 +188,7 @@ class Store:
         """Remove an artifact if it is there."""
         self._remove(self.path(kind, key))
 
-    def leave_mark(self) -> str:
+    def write_marker(self) -> str:
         """Write something that only those who see this very storage can know; returns its name, for `sees`."""
         today = int(time.time() // 86400)
         for path in self._list(f"{self.root}/marks"):
@@ -199,7 +199,7 @@ class Store:
         self._publish(self._mark(mark), mark.encode())
         return mark
 
-    def sees(self, mark: str) -> bool:
+    def has_marker(self, mark: str) -> bool:
         """Whether this is the storage in which `mark` was left, as far as this host sees it."""
         until = time.monotonic() + SIGHT_SECONDS
         while True:
@@ -213,7 +213,7 @@ class Store:
     def _mark(self, mark: str) -> str:
         return f"{self.root}/marks/{mark}"
 
-    def collect(self) -> int:
+    def remove_leftovers(self) -> int:
         """Remove what killed writers left half-written on a disk; returns how many files."""
         if not self._local:  # an object store shows nothing of an upload that was not finished
             return 0
@@ -229,12 +229,12 @@ class Store:
 
     def _remove(self, path: str) -> None:
         try:
-            self._patiently(lambda: self._fs.rm_file(path))
+            self._retry(lambda: self._fs.rm_file(path))
         except FileNotFoundError:
             return
 
     def _read(self, path: str) -> bytes:
-        raw: bytes = self._patiently(lambda: self._fs.cat_file(path, **self._how_to_read))
+        raw: bytes = self._retry(lambda: self._fs.cat_file(path, **self._how_to_read))
         return raw
 
     def _publish(self, path: str, data: bytes) -> None:
@@ -251,7 +251,7 @@ class Store:
     def _write(self, path: str, data: bytes) -> None:
         self._folder_of(path)
         if not self._local:
-            self._patiently(lambda: self._fs.pipe_file(path, data))
+            self._retry(lambda: self._fs.pipe_file(path, data))
             return
         temporary = f"{path}.{uuid.uuid4().hex}.tmp"
         try:
@@ -267,10 +267,10 @@ class Store:
     def _folder_of(self, path: str) -> None:
         folder = path.rsplit("/", 1)[0]
         if self._local or not (self._folderless or folder in self._made):
-            self._patiently(lambda: self._fs.makedirs(folder, exist_ok=True))
+            self._retry(lambda: self._fs.makedirs(folder, exist_ok=True))
             self._made.add(folder)
 
-    def _patiently(self, call: Callable[[], T]) -> T:
+    def _retry(self, call: Callable[[], T]) -> T:
         """`call`, tried again for a while where a remote storage did not answer.
 
         Raises:
@@ -300,7 +300,7 @@ def shared_store(url: str, mark: str) -> Store:
         UserError: as `Store`.
     """
     store = Store(url)
-    if not store.sees(mark):
+    if not store.has_marker(mark):
         raise MismatchError(
             f"storage {url}: expected the driver's files here, found another place of that name; "
             "mount the same storage on every node or use a URL"

@@ -87,7 +87,7 @@ LOCAL = ("onnx", "weights")
 """Protocols whose address is a file."""
 
 
-def described(config: SuspectConfig) -> dict[str, Any]:
+def describe_suspect(config: SuspectConfig) -> dict[str, Any]:
     """What decides the answers, as JSON for the transcript: no header's value, no query string, no local path.
 
     A file is known by its digest; of a query string, which may hold a key, a few digits of its digest are

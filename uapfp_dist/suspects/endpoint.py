@@ -17,7 +17,7 @@ from urllib.parse import unquote_plus, urlsplit
 
 from uapfp_dist.errors import UserError, one_line
 from uapfp_dist.suspects.deadline import _Watch
-from uapfp_dist.suspects.secrets import _blotted, _long, _secret, _unescaped
+from uapfp_dist.suspects.secrets import _long_secrets, _secret, _unescaped, redact
 from uapfp_dist.suspects.suspect import TooLargeError, TransientError
 
 AGAIN = (408, 425, 429)
@@ -66,9 +66,9 @@ class Endpoint:
         self._query = f"?{parts.query}" if parts.query else ""
         self._headers = {name: _secret(name, value) for name, value in headers.items()}
         secrets = [self._headers[name] for name, value in headers.items() if value.startswith("env:")]
-        self._secrets = _long([part for text in secrets for part in text.split()])
+        self._secrets = _long_secrets([part for text in secrets for part in text.split()])
         values = [pair.partition("=")[2] or pair for pair in parts.query.split("&")]
-        self._private = _long([*self._secrets, *values, *map(unquote_plus, values)])
+        self._private = _long_secrets([*self._secrets, *values, *map(unquote_plus, values)])
 
     def post(self, body: object, path: str, n_images: int, timeout: float) -> Any:
         """The JSON value that comes back.
@@ -110,19 +110,19 @@ class Endpoint:
             raise TransientError(why) from error
         if _deep(found):
             raise TransientError(f"an answer nested more than {DEEPEST} deep")
-        return self._hidden(found)
+        return self._redacted(found)
 
-    def _hidden(self, found: Any) -> Any:
+    def _redacted(self, found: Any) -> Any:
         """A JSON value without what is private, should the endpoint say it back: answers go into files.
 
         What stands in the query may be an ordinary word: names of fields lose the headers' secrets alone.
         """
         if isinstance(found, str):
-            return _blotted(found, self._private)
+            return redact(found, self._private)
         if isinstance(found, list):
-            return [self._hidden(item) for item in found] if self._private else found
+            return [self._redacted(item) for item in found] if self._private else found
         if isinstance(found, dict):
-            return {_blotted(key, self._secrets): self._hidden(item) for key, item in found.items()}
+            return {redact(key, self._secrets): self._redacted(item) for key, item in found.items()}
         return found
 
     def _connect(self, watch: "_Watch") -> http.client.HTTPConnection:
@@ -169,7 +169,7 @@ class Endpoint:
 
     def _check(self, response: http.client.HTTPResponse, text: bytes, n_images: int) -> None:
         status = response.status
-        said = one_line(_blotted(_unescaped(text.decode(errors="replace")), self._private))
+        said = one_line(redact(_unescaped(text.decode(errors="replace")), self._private))
         if status == 200:
             return
         if status == 413:
@@ -178,7 +178,7 @@ class Endpoint:
             raise TransientError(f"HTTP {status}", after=_seconds(response.getheader("Retry-After")))
         if 300 <= status < 400:
             to = (response.getheader("Location") or "nowhere").partition("?")[0]
-            to = one_line(_blotted(to, self._private))
+            to = one_line(redact(to, self._private))
             raise UserError(
                 f"suspect {self.url}: expected answers, got a redirect to {to}; it is not followed: check that "
                 "host and name it yourself"

@@ -19,7 +19,7 @@ Classes = Sequence[str] | Mapping[str, str] | None
 
 
 @dataclass(frozen=True)
-class Read:
+class ParsedAnswers:
     """Answers that were read."""
 
     probabilities: Tensor
@@ -64,7 +64,7 @@ class OutputForm:
         """What the kit calls it: `prob`, `top<k>` or `hard`."""
         return {"probabilities": "prob", "logits": "prob", "label": "hard"}.get(self.output, self.output)
 
-    def read(self, answers: Sequence[Any]) -> Read:
+    def read(self, answers: Sequence[Any]) -> ParsedAnswers:
         """Read B answers; one that cannot be read is named, and never guessed."""
         raw = np.full((len(answers), len(self.class_names)), np.nan)
         problems: dict[int, str] = {}
@@ -78,7 +78,7 @@ class OutputForm:
                 problems[i] = "a confidence is not a finite number"
         values = torch.from_numpy(raw)
         probabilities = values.softmax(1) if self.output == "logits" else values
-        return Read(
+        return ParsedAnswers(
             torch.where(values.isfinite().all(1, keepdim=True), probabilities, torch.nan).float(), values, problems
         )
 

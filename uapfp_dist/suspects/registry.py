@@ -3,14 +3,14 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from uapfp_dist.errors import UserError, known
+from uapfp_dist.errors import UserError, unknown_name
 from uapfp_dist.suspects.callable import CallableSuspect, function_at
-from uapfp_dist.suspects.config import SuspectConfig, described
+from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.suspects.input_form import InputForm
 from uapfp_dist.suspects.mlflow_scoring import MlflowSuspect
 from uapfp_dist.suspects.onnx import OnnxSuspect
 from uapfp_dist.suspects.open_inference import OipSuspect
-from uapfp_dist.suspects.output_form import Classes, OutputForm, Read, load_classes
+from uapfp_dist.suspects.output_form import Classes, OutputForm, load_classes
 from uapfp_dist.suspects.suspect import Suspect, TooLargeError, TransientError
 from uapfp_dist.suspects.weights import WeightsSuspect
 
@@ -19,12 +19,12 @@ __all__ = [
     "Classes",
     "InputForm",
     "OutputForm",
-    "Read",
+    "ParsedAnswers",
     "Suspect",
     "SuspectConfig",
     "TooLargeError",
     "TransientError",
-    "described",
+    "describe_suspect",
     "load_classes",
     "open_suspect",
 ]
@@ -62,5 +62,5 @@ def open_suspect(config: SuspectConfig, shape: tuple[int, int, int], n_classes: 
     if not config.at:
         raise UserError("suspect: expected an address, a file or module:function, got nothing; name one")
     if config.protocol not in SUSPECTS:
-        raise known("kind of suspect", config.protocol, SUSPECTS)
+        raise unknown_name("kind of suspect", config.protocol, SUSPECTS)
     return SUSPECTS[config.protocol](config, shape, n_classes)

@@ -10,12 +10,12 @@ SHORTEST_SECRET = 8
 """Characters: what is shorter may be part of an honest answer."""
 
 
-def _long(texts: Sequence[str]) -> list[str]:
+def _long_secrets(texts: Sequence[str]) -> list[str]:
     """Those that are no part of an honest answer, the longest first: one may hold another."""
     return sorted({text for text in texts if len(text) >= SHORTEST_SECRET}, key=len, reverse=True)
 
 
-def _blotted(text: str, private: Sequence[str]) -> str:
+def redact(text: str, private: Sequence[str]) -> str:
     for part in private:
         text = text.replace(part, "***")
     return text

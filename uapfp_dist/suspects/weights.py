@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from uapfp_dist.errors import UserError, one_line
 from uapfp_dist.models import build
 from uapfp_dist.models.blackbox import ask
-from uapfp_dist.models.custom import OwnNet, is_import_path
+from uapfp_dist.models.custom import CustomNet, is_import_path
 from uapfp_dist.suspects.input_form import InputForm
 
 
@@ -24,7 +24,7 @@ class WeightsSuspect:
 
     Args:
         path: the file.
-        architecture: its name, or `package.module:factory` of the user's own code (see `OwnNet`); such weights are the
+        architecture: its name, or `package.module:factory` of the user's own code (see `CustomNet`); such weights are the
             state_dict of her module, or of one that a storage holds.
         width: of the nets of Table 1.
         shape: (c, h, w) of the images as the net gets them.
@@ -54,7 +54,7 @@ class WeightsSuspect:
             _own(architecture, shape, n_classes) if own else build(architecture, shape, n_classes, width, 0, _device())
         )
         target: nn.Module = self._net
-        if isinstance(self._net, OwnNet) and weights.keys() != self._net.state_dict().keys():
+        if isinstance(self._net, CustomNet) and weights.keys() != self._net.state_dict().keys():
             target = self._net.module
         try:
             target.load_state_dict(weights)
@@ -81,14 +81,14 @@ class WeightsSuspect:
             ) from error
 
 
-def _own(path: str, shape: tuple[int, int, int], n_classes: int) -> OwnNet:
+def _own(path: str, shape: tuple[int, int, int], n_classes: int) -> CustomNet:
     """The user's own net, with random weights.
 
     Raises:
         UserError: nothing there, not a module, or whatever her factory raised.
     """
     try:
-        return OwnNet(path, shape, n_classes).to(_device()).eval()
+        return CustomNet(path, shape, n_classes).to(_device()).eval()
     except UserError:
         raise
     except Exception as error:

@@ -1,33 +1,33 @@
 """Specs in words, for progress, failures and tables."""
 
 from uapfp_dist.tasks.hashing import Spec
-from uapfp_dist.tasks.modification_specs import AdversarialTraining, Change, Distill, FineTune, Int8, Prune
+from uapfp_dist.tasks.modification_specs import AdversarialTraining, Distill, FineTune, Int8, ModificationSpec, Prune
 from uapfp_dist.tasks.specs import (
-    AnswerSpec,
     Checkpoint,
     Extracted,
     ModelSpec,
     Modified,
     ProbeSpec,
+    ResponseSpec,
     SubspaceSpec,
     Trained,
     TrajectorySpec,
 )
 
 
-def in_words(spec: Spec) -> str:
+def describe(spec: Spec) -> str:
     """A short description such as `C sgd stolen by cloudleak (hard labels), prune .4`."""
     match spec:
         case ModelSpec():
-            return ", ".join([_root(spec.root), *map(about, spec.changes)])
+            return ", ".join([_root(spec.root), *map(describe_modification, spec.changes)])
         case TrajectorySpec(model=model):
-            return f"{in_words(model)}, kept at {len(spec.recoveries)} recovery rates"
+            return f"{describe(model)}, kept at {len(spec.recoveries)} recovery rates"
         case ProbeSpec(victim=victim):
-            return f"probe of {in_words(victim)}"
-        case AnswerSpec(model=model):
-            return f"answers of {in_words(model)}"
+            return f"probe of {describe(victim)}"
+        case ResponseSpec(model=model):
+            return f"answers of {describe(model)}"
         case SubspaceSpec(model=model):
-            return f"UAPs of {in_words(model)}"
+            return f"UAPs of {describe(model)}"
     return spec.kind
 
 
@@ -47,7 +47,7 @@ def _root(spec: ModelSpec) -> str:
     return f"{net} {type(spec.origin).__name__.lower()}"
 
 
-def about(change: Change) -> str:
+def describe_modification(change: ModificationSpec) -> str:
     """A short name for tables, such as `prune .4 + recovery`."""
     match change:
         case FineTune(layers=layers):

@@ -38,7 +38,7 @@ class Pool(Protocol):
         """End all work and give back what was held."""
 
 
-def attempt(spec: Spec, perform: Callable[[Spec], None], worker: str) -> Outcome:
+def attempt_task(spec: Spec, perform: Callable[[Spec], None], worker: str) -> Outcome:
     """Perform `spec`; whatever it raises becomes a value. A user's error is not a model's failure: it goes on up."""
     started = time.perf_counter()
     try:
@@ -75,7 +75,7 @@ class SerialPool:
 
     def wait(self, timeout: float) -> list[Outcome]:
         """Perform the first of what was submitted."""
-        return [attempt(self._queue.popleft(), self._perform, "serial")] if self._queue else []
+        return [attempt_task(self._queue.popleft(), self._perform, "serial")] if self._queue else []
 
     def close(self) -> None:
         """Nothing is held."""

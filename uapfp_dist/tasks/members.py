@@ -18,7 +18,7 @@ class Member:
     spec: ModelSpec
 
     @property
-    def group_of_victim(self) -> str:
+    def stolen_from(self) -> str:
         """For extracted models, modified or not, the id of whom they were stolen from, else an empty string."""
         extraction = self.spec.extraction
         return extraction.victim.id if extraction else ""
@@ -41,10 +41,10 @@ ROLES = {
 }
 
 
-PIRATES = ("piracy", "soft_piracy")
+STOLEN_ROLES = ("piracy", "soft_piracy")
 
 
-INNOCENTS = ("homologous", "same_data", "other_victim_piracy")
+NEGATIVE_ROLES = ("homologous", "same_data", "other_victim_piracy")
 
 
 def members_of(members: Iterable[Member], role: str) -> list[Member]:

@@ -63,4 +63,4 @@ class Distill:
     labels: Labels = "soft"
 
 
-Change = FineTune | Prune | Int8 | AdversarialTraining | Distill
+ModificationSpec = FineTune | Prune | Int8 | AdversarialTraining | Distill

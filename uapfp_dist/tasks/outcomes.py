@@ -23,13 +23,13 @@ class Failed:
 
     spec: Spec
     error: str
-    lost: bool = False
+    skipped: bool = False
     """True when it was never tried because something it needs failed."""
     details: str = ""
     """The last lines of the traceback, where there is one."""
     transient: bool = False
     """True where another try may do: storage that did not answer, memory that others held."""
-    broken: bool = False
+    worker_broken: bool = False
     """True where the worker is of no more use: after an error of CUDA, every later call to the GPU fails there."""
 
 

@@ -7,7 +7,7 @@ from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.outcomes import Done, Failed, Outcome
 
 
-def in_order(specs: Iterable[Spec]) -> list[Spec]:
+def dependency_order(specs: Iterable[Spec]) -> list[Spec]:
     """Each spec once, after what it needs; needs that are not listed (trajectories) are put in."""
     found: dict[str, Spec] = {}
 
@@ -25,7 +25,7 @@ def in_order(specs: Iterable[Spec]) -> list[Spec]:
 POLL_SECONDS = 1.0
 
 
-def execute(
+def run_tasks(
     specs: Iterable[Spec], pool: Pool, stored: Callable[[Spec], bool], tick: Callable[[], None] = lambda: None
 ) -> Iterator[Outcome]:
     """Yield the outcome of every spec in `specs`, each once.

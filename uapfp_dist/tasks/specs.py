@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from uapfp_dist.response_format import Labels
 from uapfp_dist.tasks.hashing import Spec, omit_default, wire_names
 from uapfp_dist.tasks.method_configs import FingerprintConfig, SubspaceConfig, UapConfig
-from uapfp_dist.tasks.modification_specs import Change
+from uapfp_dist.tasks.modification_specs import ModificationSpec
 
 
 @wire_names("DataSpec", "name digest seed train_share outside_shares n_classes victim_set")
@@ -77,7 +77,7 @@ class Modified:
     """Another model, changed after the fact to shake the fingerprint off (paper Section 5.4). Changes compose."""
 
     of: ModelSpec
-    change: Change
+    change: ModificationSpec
 
 
 @wire_names("Checkpoint", "trajectory recovery")
@@ -93,7 +93,7 @@ class Checkpoint:
 @wire_names("Imported", "weights mean std")
 @dataclass(frozen=True)
 class Imported:
-    """Brought by its owner, weights and all; its artifact is put into the store before anything else is done."""
+    """OwnerModel by its owner, weights and all; its artifact is put into the store before anything else is done."""
 
     weights: str
     """SHA-256 of the file of the weights."""
@@ -148,7 +148,7 @@ class ModelSpec(Spec):
         return "modifications" if isinstance(self.origin, Modified) else "zoo"
 
     @property
-    def changes(self) -> tuple[Change, ...]:
+    def changes(self) -> tuple[ModificationSpec, ...]:
         """Modifications since it was trained or extracted, the first one first."""
         return (*self.origin.of.changes, self.origin.change) if isinstance(self.origin, Modified) else ()
 
@@ -221,7 +221,7 @@ class ProbeSpec(Spec):
 
 @wire_names("answers", "model probe part")
 @dataclass(frozen=True)
-class AnswerSpec(Spec):
+class ResponseSpec(Spec):
     """What one model answers to one probe."""
 
     stage: ClassVar[str] = "answers"

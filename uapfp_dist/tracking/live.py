@@ -11,7 +11,7 @@ REST_SECONDS = 60.0
 """Between two tries while models are still being trained."""
 
 
-class Live:
+class LiveTracker:
     """A tracker while the work goes on: one that is away costs next to nothing, the publication makes up for it.
 
     Args:

@@ -30,7 +30,7 @@ PAUSE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Suspect:
+class NestedRun:
     """A nested run."""
 
     name: str
@@ -48,7 +48,7 @@ class Publication:
     metrics: Mapping[str, float]
     cards: Sequence[Mapping[str, Any]]
     """Of the models; `number` is a model's place in the plan."""
-    suspects: Sequence[Suspect]
+    suspects: Sequence[NestedRun]
     files: Mapping[str, bytes]
     """Relative path to content."""
 
@@ -59,9 +59,9 @@ class Publication:
         return files, {**vars(self), "files": sorted(files), "suspects": suspects}
 
     @classmethod
-    def of(cls, artifact: Artifact) -> "Publication":
+    def from_artifact(cls, artifact: Artifact) -> "Publication":
         """The inverse of `to_artifact`."""
-        suspects = [Suspect(**entry) for entry in artifact.info["suspects"]]
+        suspects = [NestedRun(**entry) for entry in artifact.info["suspects"]]
         files = {name: tensor.numpy().tobytes() for name, tensor in artifact.tensors.items()}
         return cls(**{**artifact.info, "suspects": suspects, "files": files})
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import torch
 
-from uapfp_dist.execution.context import Workbench
+from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.models.training import Trainer
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.specs import Extracted, Imported, ModelSpec, Recipe
-from uapfp_dist.verification.reference_models import Enrollment
+from uapfp_dist.verification.reference_models import EnrollmentPlan
 
 TRIED_STEPS = 3
 BATCH = 64
@@ -34,7 +34,7 @@ class Cost:
     measured_on: str
     """Where the seconds come from."""
 
-    def told(self, workers: int) -> str:
+    def summary(self, workers: int) -> str:
         """One line for a person."""
         minutes = math.ceil(self.seconds / max(workers, 1) / 60)
         return (
@@ -43,13 +43,13 @@ class Cost:
         )
 
 
-def estimate(plan: Enrollment, bench: Workbench) -> Cost:
+def estimate(plan: EnrollmentPlan, context: TaskContext) -> Cost:
     """By the cards of models of the same architecture that are made already, else by a few steps of training here."""
-    stored = [spec for spec in plan.models if bench.store.has("model", spec.id)]
-    todo = [spec for spec in plan.models if not bench.store.has("model", spec.id)]
-    known = _by_cards(stored, bench.store)
+    stored = [spec for spec in plan.models if context.store.has("model", spec.id)]
+    todo = [spec for spec in plan.models if not context.store.has("model", spec.id)]
+    known = _by_cards(stored, context.store)
     guessed = {spec.architecture for spec in todo} - known.keys()
-    tried = {spec.architecture: _seconds_per_image(spec, bench) for spec in todo if spec.architecture in guessed}
+    tried = {spec.architecture: _seconds_per_image(spec, context) for spec in todo if spec.architecture in guessed}
     total = sum(_work(spec) * (known | tried)[spec.architecture] for spec in todo)
     source = "a few steps of training on this CPU" if guessed else "the models made before"
     return Cost(len(todo), len(stored), total * REST, source)
@@ -70,13 +70,15 @@ def _by_cards(stored: list[ModelSpec], store: Store) -> dict[str, float]:
     return {architecture: sum(found) / len(found) for architecture, found in seconds.items()}
 
 
-def _seconds_per_image(spec: ModelSpec, bench: Workbench) -> float:
+def _seconds_per_image(spec: ModelSpec, context: TaskContext) -> float:
     """A few steps on random images; the first is not counted."""
-    dataset, _ = bench.data(spec.data)
+    dataset, _ = context.data(spec.data)
     rng = torch_rng("cost")
-    images = torch.rand(BATCH, *dataset.shape, generator=rng).to(bench.device)
-    labels = torch.arange(BATCH, device=bench.device) % dataset.n_classes
+    images = torch.rand(BATCH, *dataset.shape, generator=rng).to(context.device)
+    labels = torch.arange(BATCH, device=context.device) % dataset.n_classes
     recipe = Recipe(spec.recipe.optimizer, BATCH, BATCH * (TRIED_STEPS + 1))
     times: list[float] = []
-    Trainer(bench.empty(spec), recipe, rng).run(images, labels, after_step=lambda _: times.append(time.perf_counter()))
+    Trainer(context.empty(spec), recipe, rng).run(
+        images, labels, after_step=lambda _: times.append(time.perf_counter())
+    )
     return (times[-1] - times[0]) / TRIED_STEPS / BATCH

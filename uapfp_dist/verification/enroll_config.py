@@ -8,7 +8,7 @@ from typing import Any
 from uapfp_dist.attacks import EXTRACTIONS
 from uapfp_dist.config.presets import preset
 from uapfp_dist.config.schema import Config, ExtractionConfig, VerdictConfig
-from uapfp_dist.errors import UserError, known
+from uapfp_dist.errors import UserError, unknown_name
 from uapfp_dist.response_format import check_labels, k_of
 from uapfp_dist.statistics.conformal import needed_for
 from uapfp_dist.tasks.hashing import wire_names
@@ -55,7 +55,7 @@ class EnrollConfig:
         return needed_for(self.alpha / self.max_suspects)
 
     @property
-    def ways(self) -> tuple[tuple[str, str], ...]:
+    def extraction_variants(self) -> tuple[tuple[str, str], ...]:
         """(attack, labels) of stolen models."""
         return tuple(product(self.attacks, self.labels))
 
@@ -82,7 +82,7 @@ def configuration(config: Config, wanted: EnrollConfig) -> dict[str, Any]:
     return asdict(config) | {"enroll": asdict(wanted)}
 
 
-def sized(config: Config, wanted: EnrollConfig, share: float = 1.0) -> Config:
+def with_model_counts(config: Config, wanted: EnrollConfig, share: float = 1.0) -> Config:
     """`config` with the numbers of models that `wanted` takes, and images in 8 bits.
 
     Args:
@@ -126,7 +126,7 @@ def _check(wanted: EnrollConfig) -> None:
             )
         for name in names:
             if name not in table:
-                raise known(kind, name, table)
+                raise unknown_name(kind, name, table)
     if not wanted.labels or len(set(wanted.labels)) < len(wanted.labels):
         raise UserError(f"labels: expected at least one kind, each once, got {wanted.labels}")
     for labels in wanted.labels:

@@ -7,25 +7,25 @@ import torch
 
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import Dataset, load
-from uapfp_dist.execution.context import Workbench
-from uapfp_dist.execution.steps import perform
-from uapfp_dist.execution.stored import stored_in
+from uapfp_dist.execution.context import TaskContext
+from uapfp_dist.execution.steps import perform_task
+from uapfp_dist.execution.stored import stored_specs
 from uapfp_dist.progress import Progress
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.executor import Pool, SerialPool
 from uapfp_dist.tasks.outcomes import Failed
-from uapfp_dist.tasks.scheduler import execute
+from uapfp_dist.tasks.scheduler import run_tasks
 from uapfp_dist.tasks.specs import ModelSpec
-from uapfp_dist.tracking.live import Live
+from uapfp_dist.tracking.live import LiveTracker
 from uapfp_dist.tracking.tracker import NullTracker
 from uapfp_dist.verification.enroll_config import EnrollConfig, enroll_preset
 from uapfp_dist.verification.kit import Kit
 from uapfp_dist.verification.kit_builder import make_kit
-from uapfp_dist.verification.owner import Brought, take_in
-from uapfp_dist.verification.reference_models import Enrollment, make_enrollment
+from uapfp_dist.verification.owner import OwnerModel, import_owner_model
+from uapfp_dist.verification.reference_models import EnrollmentPlan, plan_enrollment
 
 
-def enroll_here(
+def enroll_locally(
     config: Config | str = "digits",
     wanted: EnrollConfig | None = None,
     seed: int = 0,
@@ -33,7 +33,7 @@ def enroll_here(
     store: Path | str = "results",
     data_root: Path | None = None,
     dataset: Dataset | None = None,
-    own: Brought | None = None,
+    own: OwnerModel | None = None,
     progress: Progress | None = None,
 ) -> Kit:
     """Enroll in this process, one model after the other, without Ray and MLflow; calling again resumes.
@@ -53,21 +53,28 @@ def enroll_here(
     """
     config = enroll_preset(config) if isinstance(config, str) else config
     dataset = dataset or load(config.data.name, data_root, config.data.n_classes)
-    plan = make_enrollment(config, wanted or EnrollConfig(), seed, dataset, own.victim if own else None)
+    plan = plan_enrollment(config, wanted or EnrollConfig(), seed, dataset, own.victim if own else None)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    bench = Workbench(Store(str(store)), data_root, device, dataset)
+    context = TaskContext(Store(str(store)), data_root, device, dataset)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the order of a parallel sum must not change a kit
     try:
         if own is not None:
-            take_in(own, bench, plan.victim, dataset)
-        return enroll(plan, dataset, bench.store, SerialPool(partial(perform, bench)), progress or Progress(workers=1))
+            import_owner_model(own, context, plan.victim, dataset)
+        return enroll(
+            plan, dataset, context.store, SerialPool(partial(perform_task, context)), progress or Progress(workers=1)
+        )
     finally:
         torch.set_num_threads(threads)
 
 
 def enroll(
-    plan: Enrollment, dataset: Dataset, store: Store, pool: Pool, progress: Progress, tracker: Live | None = None
+    plan: EnrollmentPlan,
+    dataset: Dataset,
+    store: Store,
+    pool: Pool,
+    progress: Progress,
+    tracker: LiveTracker | None = None,
 ) -> Kit:
     """Make every model of `plan`, ask it, and put the kit together; what is in the store is not done again.
 
@@ -82,11 +89,11 @@ def enroll(
     Raises:
         UserError: too few models could be made; the causes are named.
     """
-    tracker = tracker or Live(NullTracker())
+    tracker = tracker or LiveTracker(NullTracker())
     progress.expect(plan.specs)
     progress.watch(pool)
     failures: list[str] = []
-    for outcome in execute(plan.specs, pool, stored_in(store, plan.specs), progress.tick):
+    for outcome in run_tasks(plan.specs, pool, stored_specs(store, plan.specs), progress.refresh):
         progress.observe(outcome)
         if isinstance(outcome, Failed):
             failures += [] if outcome.lost else [outcome.error]

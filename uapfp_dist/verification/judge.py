@@ -12,12 +12,20 @@ from uapfp_dist.rng import numpy_rng
 from uapfp_dist.statistics.conformal import Decision, needed_for
 from uapfp_dist.statistics.t_test import paper_t_test
 from uapfp_dist.verification.kit import Kit
-from uapfp_dist.verification.kit_rates import _calibrates, decide_by, group_sizes, most_suspects, rates
-from uapfp_dist.verification.scoring import Scored, model_scores, score
-from uapfp_dist.verification.verdict import GROUPS, INCONCLUSIVE, METHODS, PIRACY, UNDECIDABLE, Answered, SuspectVerdict
+from uapfp_dist.verification.kit_rates import _calibrates, accusation_counts, decide_by, group_sizes, most_suspects
+from uapfp_dist.verification.scoring import SuspectScores, model_scores, score
+from uapfp_dist.verification.verdict import (
+    GROUPS,
+    INCONCLUSIVE,
+    METHODS,
+    PIRACY,
+    UNDECIDABLE,
+    SuspectAnswers,
+    SuspectVerdict,
+)
 
 
-def judge(kit: Kit, suspects: Sequence[Answered], alpha: float | None = None) -> list[SuspectVerdict]:
+def judge(kit: Kit, suspects: Sequence[SuspectAnswers], alpha: float | None = None) -> list[SuspectVerdict]:
     """One verdict per suspect, in their order; the chance of any false accusation among them is at most `alpha`.
 
     Args:
@@ -37,7 +45,7 @@ def judge(kit: Kit, suspects: Sequence[Answered], alpha: float | None = None) ->
             f"suspects: this kit can decide at most {most} at once at alpha {alpha:g}, got {len(suspects)}; enroll "
             f"with --max-suspects {len(suspects)}, or judge fewer"
         )
-    cases = [_Case.of(kit, suspect, alpha) for suspect in suspects]
+    cases = [_Judgement.of(kit, suspect, alpha) for suspect in suspects]
     adjusted = holm([case.decision.p_value for case in cases])
     return [case.verdict(p, alpha, len(suspects)) for case, p in zip(cases, adjusted, strict=True)]
 
@@ -53,13 +61,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 @dataclass(frozen=True)
-class _Case:
+class _Judgement:
     """One suspect with all that Holm's correction does not touch."""
 
     kit: Kit
-    suspect: Answered
+    suspect: SuspectAnswers
     format: Format
-    scored: Scored
+    scored: SuspectScores
     own: dict[str, float]
     """Method to the suspect's score."""
     others: dict[str, Tensor]
@@ -68,7 +76,7 @@ class _Case:
     method: str
 
     @staticmethod
-    def of(kit: Kit, suspect: Answered, alpha: float) -> "_Case":
+    def of(kit: Kit, suspect: SuspectAnswers, alpha: float) -> "_Judgement":
         """Score the suspect, and the kit's models on the images that it answered."""
         expected = (len(kit.images), kit.n_classes)
         if tuple(suspect.probabilities.shape) != expected:
@@ -84,7 +92,7 @@ class _Case:
         own = {method: float(mine[method]) for method in METHODS}
         decisions = {method: decide_by(kit, others[method], own[method], alpha) for method in METHODS}
         method = kit.decided_by(fmt, int(scored.views.sum()))
-        return _Case(kit, suspect, fmt, scored, own, others, decisions, method)
+        return _Judgement(kit, suspect, fmt, scored, own, others, decisions, method)
 
     @property
     def decision(self) -> Decision:
@@ -97,7 +105,7 @@ class _Case:
         answered = self.suspect.probabilities.isfinite().all(1)
         clean = self.kit.clean[answered[self.kit.clean]]
         same = self.suspect.probabilities[clean].argmax(1) == self.kit.victim_labels[clean]
-        power = rates(self.kit, self.others[self.method], alpha)["power"]
+        power = accusation_counts(self.kit, self.others[self.method], alpha)["power"]
         sizes = group_sizes(self.kit)
         missing = tuple(g for g in GROUPS if g not in sizes or g in self.decision.not_calibrated_against)
         scores: dict[str, list[float]] = {}

@@ -40,9 +40,9 @@ class Kit:
     """(Q, C) float32: the victim's probabilities."""
     natural: Tensor
     """(N,) int64 indices of its natural errors and lowest margins, the most telling first."""
-    gain: Tensor
+    log_odds_agree: Tensor
     """(N,) float64: log odds of piracy where a suspect agrees with the victim (protocol 3.3)."""
-    loss: Tensor
+    log_odds_disagree: Tensor
     """(N,) float64: the same where it does not."""
     agrees: Tensor
     """(M, N) bool: which models agree there."""

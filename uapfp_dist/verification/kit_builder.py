@@ -11,11 +11,11 @@ from torch import Tensor
 
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
-from uapfp_dist.execution.probe_artifacts import read_answers, read_probe
+from uapfp_dist.execution.probe_artifacts import read_probe, read_responses
 from uapfp_dist.fingerprints.blocks import CLEAN, NATURAL
 from uapfp_dist.fingerprints.probe_data import Probe
-from uapfp_dist.fingerprints.querying import n_images
-from uapfp_dist.fingerprints.response_matrix import Panel
+from uapfp_dist.fingerprints.querying import n_query_images
+from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.response_format import Format
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.members import Member
@@ -24,14 +24,14 @@ from uapfp_dist.verification.enroll_config import configuration
 from uapfp_dist.verification.kit import Kit
 from uapfp_dist.verification.kit_images import _Images
 from uapfp_dist.verification.kit_io import with_digest
-from uapfp_dist.verification.learning import PIRACY, Learnt, Trainers, learn_errors, learn_uap
+from uapfp_dist.verification.learning import PIRACY, FittedScorer, TrainingRows, learn_errors, learn_uap
 from uapfp_dist.verification.power import measured
-from uapfp_dist.verification.reference_models import Enrollment, Supporter
+from uapfp_dist.verification.reference_models import EnrollmentPlan, ReferenceModel
 from uapfp_dist.verification.scoring import encoder_of, score
 from uapfp_dist.verification.verdict import GROUPS, METHODS
 
 
-def make_kit(plan: Enrollment, dataset: Dataset, store: Store, failures: Sequence[str] = ()) -> Kit:
+def make_kit(plan: EnrollmentPlan, dataset: Dataset, store: Store, failures: Sequence[str] = ()) -> Kit:
     """The kit of a plan whose artifacts lie in the store. The same artifacts give the same kit, bit for bit.
 
     Raises:
@@ -44,8 +44,8 @@ def make_kit(plan: Enrollment, dataset: Dataset, store: Store, failures: Sequenc
     probe = read_probe(store.get("probe", plan.probe.id))
     members = [Member("victim", plan.victim), *(row.supporter.member for row in rows)]
     specs = [plan.victim_answer, *(plan.answer(row.supporter) for row in rows)]
-    answers = [read_answers(store.get("answers", spec.id)) for spec in specs]
-    panel = Panel.of(members, answers, probe, plan.probe, plan.wanted.formats)
+    answers = [read_responses(store.get("answers", spec.id)) for spec in specs]
+    panel = ResponseMatrix.from_responses(members, answers, probe, plan.probe, plan.wanted.formats)
     images, kit = _scorers(plan, panel, probe, rows)
     info = kit.info | {
         "alpha": plan.wanted.alpha,
@@ -70,19 +70,19 @@ def make_kit(plan: Enrollment, dataset: Dataset, store: Store, failures: Sequenc
 class _Row:
     """A model beside the victim, and what it is for."""
 
-    supporter: Supporter
+    supporter: ReferenceModel
     part: str
     """`training`, `calibration` or `test`."""
 
     def to_json(self) -> dict[str, str]:
         """What the kit says of it."""
-        attack, labels = self.supporter.way
+        attack, labels = self.supporter.extraction
         spec = self.supporter.member.spec
         about = {"architecture": spec.architecture, "optimizer": spec.recipe.optimizer, "model": spec.id}
         return {"group": self.supporter.group, "part": self.part, "attack": attack, "labels": labels, **about}
 
 
-def _in_parts(plan: Enrollment, made: Sequence[Supporter], failures: Sequence[str]) -> list[_Row]:
+def _in_parts(plan: EnrollmentPlan, made: Sequence[ReferenceModel], failures: Sequence[str]) -> list[_Row]:
     """Of each group's models held out, the first so many calibrate and the others test; stolen ones only test."""
     found, seen = [], Counter[str]()
     for supporter in made:
@@ -110,18 +110,18 @@ def _causes(failures: Sequence[str]) -> str:
     return "; ".join(dict.fromkeys(failures))[:300] or "no cause is known"
 
 
-def _scorers(plan: Enrollment, panel: Panel, probe: Probe, rows: Sequence[_Row]) -> tuple[_Images, Kit]:
+def _scorers(plan: EnrollmentPlan, panel: ResponseMatrix, probe: Probe, rows: Sequence[_Row]) -> tuple[_Images, Kit]:
     """A kit with images, victim and scorers; its `info` tells how those came about. No other models yet."""
     training: dict[str, list[int]] = {}
     for i, row in enumerate(rows, start=1):
         if row.part == "training":
             training.setdefault(row.supporter.group, []).append(i)
-    trainers = Trainers(training)
+    trainers = TrainingRows(training)
     by_errors, weights = learn_errors(panel, trainers, plan.wanted.n_errors)
     formats: tuple[Format, ...] = plan.wanted.formats
     uap = {fmt: learn_uap(panel, trainers, fmt, plan.config.encoder, plan.probe.id) for fmt in formats}
     blocks = sorted({learnt.way for learnt, _ in uap.values()})
-    asked = {name: torch.arange(n_images(probe, name, "test")) for name in (CLEAN, *blocks)}
+    asked = {name: torch.arange(n_query_images(probe, name, "test")) for name in (CLEAN, *blocks)}
     images = _Images.of(probe, asked | {NATURAL: weights.index})
     n = panel.n_test_views
 
@@ -150,7 +150,7 @@ def _scorers(plan: Enrollment, panel: Panel, probe: Probe, rows: Sequence[_Row])
     )
 
 
-def _decided(uap: Learnt, errors: Learnt) -> dict[str, Any]:
+def _decided(uap: FittedScorer, errors: FittedScorer) -> dict[str, Any]:
     """The method that tells training models apart better when they are left out; the uap where they tie."""
     found = {"uap": uap, "weighted_errors": errors}
     shares = ", ".join(f"{name} ({_in_words(learnt)}) {learnt.separation.caught:.0%}" for name, learnt in found.items())
@@ -163,13 +163,13 @@ def _decided(uap: Learnt, errors: Learnt) -> dict[str, Any]:
     }
 
 
-def _in_words(learnt: Learnt) -> str:
+def _in_words(learnt: FittedScorer) -> str:
     """What cross-validation chose inside a method."""
     name, _, fraction = learnt.way.partition("@")
     return f"perturbations of {fraction} times the paper's norm" if fraction else f"weighed by {name.replace('_', ' ')}"
 
 
-def _with_models(kit: Kit, images: _Images, panel: Panel, rows: Sequence[_Row]) -> Kit:
+def _with_models(kit: Kit, images: _Images, panel: ResponseMatrix, rows: Sequence[_Row]) -> Kit:
     """The kit with the scores of all models that do not train, by the very arithmetic that suspects meet."""
     held_out = [images.gather(panel.answers[i]) for i, row in enumerate(rows, start=1) if row.part != "training"]
     scored = {fmt: [score(kit, fmt, probabilities) for probabilities in held_out] for fmt in kit.views}
@@ -190,20 +190,20 @@ def _measured(kit: Kit) -> dict[str, Any]:
     return found | {"queries": {fmt: found["queries"] for fmt, found in by_format.items()}}
 
 
-def _about_victim(plan: Enrollment, store: Store) -> dict[str, Any]:
+def _about_victim(plan: EnrollmentPlan, store: Store) -> dict[str, Any]:
     """What her card says that a kit may tell."""
     card = store.get("model", plan.victim.id).info
     imported = isinstance(plan.victim.origin, Imported)
     return {"architecture": plan.victim.architecture, "imported": imported, "accuracy": card["accuracy"]}
 
 
-def _costs(plan: Enrollment, store: Store, n_failed: int) -> dict[str, Any]:
+def _costs(plan: EnrollmentPlan, store: Store, n_failed: int) -> dict[str, Any]:
     """Models and the seconds of training them, wherever and whenever that was."""
     cards = [store.get("model", spec.id).info for spec in plan.models if store.has("model", spec.id)]
     return {"models": len(cards), "failed": n_failed, "model_seconds": round(sum(card["seconds"] for card in cards), 1)}
 
 
-def _limits(plan: Enrollment, kit: Kit) -> list[str]:
+def _limits(plan: EnrollmentPlan, kit: Kit) -> list[str]:
     """What the kit does not cover, in plain sentences."""
     wanted = plan.wanted
     said = [

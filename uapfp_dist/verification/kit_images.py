@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from uapfp_dist.fingerprints.probe_data import Answers, Probe
-from uapfp_dist.fingerprints.querying import sent, to_8_bits
+from uapfp_dist.fingerprints.probe_data import Probe, Responses
+from uapfp_dist.fingerprints.querying import query_images, to_8_bits
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class _Images:
         known: dict[bytes, int] = {}
         places, first, found = {}, {}, []
         for name, rows in index.items():
-            images = to_8_bits(sent(probe, name, slice(int(rows.max()) + 1)))[rows]
+            images = to_8_bits(query_images(probe, name, slice(int(rows.max()) + 1)))[rows]
             keys = [image.numpy().tobytes() for image in images]
             before = len(known)
             places[name] = torch.tensor([known.setdefault(key, len(known)) for key in keys])
@@ -39,6 +39,6 @@ class _Images:
             found.append(images[first[name]])
         return _Images(torch.cat(found), index, places, first)
 
-    def gather(self, answers: Answers) -> Tensor:
+    def gather(self, answers: Responses) -> Tensor:
         """(Q, C) one model's probabilities on these images."""
         return torch.cat([answers.blocks[name][rows][self.new[name]] for name, rows in self.index.items()])

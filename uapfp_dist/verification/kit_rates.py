@@ -31,7 +31,7 @@ def decide_by(kit: Kit, scores: Tensor, suspect: float, alpha: float) -> Decisio
     return decide(suspect, groups, alpha)
 
 
-def rates(kit: Kit, scores: Tensor, alpha: float) -> dict[str, dict[str, list[int]]]:
+def accusation_counts(kit: Kit, scores: Tensor, alpha: float) -> dict[str, dict[str, list[int]]]:
     """Held-out models accused at `alpha`, each judged alone: `power` and `false_accusations`.
 
     Returns:

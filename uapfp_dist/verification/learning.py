@@ -14,7 +14,7 @@ from uapfp_dist.fingerprints.encoder import EncoderStack
 from uapfp_dist.fingerprints.methods.base import Candidate, Request
 from uapfp_dist.fingerprints.methods.encoder_method import EncoderMethod
 from uapfp_dist.fingerprints.resamples import TrainingSet
-from uapfp_dist.fingerprints.response_matrix import Panel
+from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.response_format import Format
 from uapfp_dist.statistics.auc import auc
 from uapfp_dist.tasks.method_configs import EncoderConfig
@@ -29,7 +29,7 @@ UAP = EncoderMethod("UAPs in turn over the views", "uap", other_victims_too=True
 
 
 @dataclass(frozen=True)
-class Trainers:
+class TrainingRows:
     """Rows of a panel that may be learnt from, by group."""
 
     rows: Mapping[str, Sequence[int]]
@@ -75,20 +75,20 @@ class Separation:
 
 
 @dataclass(frozen=True)
-class Learnt:
+class FittedScorer:
     """A method that has learnt in one format, and how it did on training models left out."""
 
     separation: Separation
-    way: str
+    variant: str
     """What cross-validation chose inside the method: the radius of the UAPs, or how errors are weighed."""
 
 
 def learn_uap(
-    panel: Panel, trainers: Trainers, fmt: Format, config: EncoderConfig, seed: str
-) -> tuple[Learnt, EncoderStack]:
+    panel: ResponseMatrix, trainers: TrainingRows, fmt: Format, config: EncoderConfig, seed: str
+) -> tuple[FittedScorer, EncoderStack]:
     """The encoder for one format, at the radius that does best on training models left out."""
     folds = trainers.folds()
-    best: tuple[Learnt, EncoderStack] | None = None
+    best: tuple[FittedScorer, EncoderStack] | None = None
     for candidate in UAP.single(panel):
         if candidate.format != fmt:
             continue
@@ -96,13 +96,16 @@ def learn_uap(
         stack = UAP.fit(Request(panel, candidate, sets, config, seed))
         separation = Separation.of(_left_out_similarity(panel, candidate, stack, folds))
         if best is None or separation > best[0].separation:
-            best = Learnt(separation, candidate.block), stack
+            best = FittedScorer(separation, candidate.block), stack
     assert best is not None
     return best
 
 
 def _left_out_similarity(
-    panel: Panel, candidate: Candidate, stack: EncoderStack, folds: Sequence[tuple[TrainingSet, dict[str, list[int]]]]
+    panel: ResponseMatrix,
+    candidate: Candidate,
+    stack: EncoderStack,
+    folds: Sequence[tuple[TrainingSet, dict[str, list[int]]]],
 ) -> dict[str, Tensor]:
     """Group to the scores of its models, each by the encoder that did not see it."""
     n = panel.n_test_views
@@ -121,14 +124,14 @@ class ErrorWeights:
 
     index: Tensor
     """(N,) int64 into the probe's natural errors."""
-    gain: Tensor
+    log_odds_agree: Tensor
     """(N,) float64 log odds of piracy where a model agrees."""
-    loss: Tensor
+    log_odds_disagree: Tensor
     """(N,) float64 log odds where it does not."""
 
     def score(self, agree: Tensor) -> Tensor:
         """(M,) float64 log odds of piracy; `agree` (M, E) over all natural errors."""
-        return torch.where(agree[:, self.index], self.gain, self.loss).sum(1)
+        return torch.where(agree[:, self.index], self.log_odds_agree, self.log_odds_disagree).sum(1)
 
 
 def naive_bayes(agree: Tensor, training: TrainingSet, n_images: int) -> ErrorWeights:
@@ -166,14 +169,14 @@ WEIGHINGS: dict[str, Callable[[Tensor, TrainingSet, int], ErrorWeights]] = {
 }
 
 
-def learn_errors(panel: Panel, trainers: Trainers, n_images: int) -> tuple[Learnt, ErrorWeights]:
+def learn_errors(panel: ResponseMatrix, trainers: TrainingRows, n_images: int) -> tuple[FittedScorer, ErrorWeights]:
     """Weighted natural errors, weighed in the way that does best on training models left out.
 
     Labels only, so the same for every format.
     """
     labels = panel.labels(NATURAL)
     agree = labels == labels[:1]
-    best: Learnt | None = None
+    best: FittedScorer | None = None
     for way, weigh in WEIGHINGS.items():
         scores: dict[str, list[Tensor]] = {}
         for training, left in trainers.folds():
@@ -182,6 +185,6 @@ def learn_errors(panel: Panel, trainers: Trainers, n_images: int) -> tuple[Learn
                 scores.setdefault(group, []).append(found[rows])
         separation = Separation.of({group: torch.cat(parts) for group, parts in scores.items()})
         if best is None or separation > best.separation:
-            best = Learnt(separation, way)
+            best = FittedScorer(separation, way)
     assert best is not None
-    return best, WEIGHINGS[best.way](agree, trainers.training(), n_images)
+    return best, WEIGHINGS[best.variant](agree, trainers.training(), n_images)

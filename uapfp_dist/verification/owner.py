@@ -11,36 +11,36 @@ from torch import Tensor, nn
 from uapfp_dist.data import Dataset
 from uapfp_dist.data.splits import index_digest
 from uapfp_dist.errors import UserError
-from uapfp_dist.execution.context import Workbench
+from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.make_model import import_model
 from uapfp_dist.execution.owner_weights import read_weights
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.specs import Imported, ModelSpec
-from uapfp_dist.verification.reference_models import OwnVictim
+from uapfp_dist.verification.reference_models import OwnerVictim
 
 FEWEST_IMAGES = 20
 """Of D_v, and of the images in D that she did not train on: an attacker has only those."""
 
 
 @dataclass(frozen=True)
-class Brought:
+class OwnerModel:
     """A model read from its file, not yet in a store."""
 
-    victim: OwnVictim
+    victim: OwnerVictim
     weights: dict[str, Tensor]
     trained_on: Tensor | None = None
     """(N,) int64 into the data set."""
 
-    def put(self, bench: Workbench, spec: ModelSpec) -> float:
+    def put(self, context: TaskContext, spec: ModelSpec) -> float:
         """Put her model into the store as `spec`; returns its accuracy on images it was not trained on.
 
         Raises:
             UserError: weights of another architecture; a model that knows no more than chance.
         """
-        card = import_model(bench, spec, self.weights)
-        chance = 1.0 / bench.data(spec.data)[0].n_classes
+        card = import_model(context, spec, self.weights)
+        chance = 1.0 / context.data(spec.data)[0].n_classes
         if card.accuracy < 2 * chance and card.accuracy < 0.9:
-            bench.store.discard(spec.kind, spec.id)
+            context.store.discard(spec.kind, spec.id)
             raise UserError(
                 f"victim: expected a model of these classes, its accuracy on unseen images is {card.accuracy:.3f} "
                 f"(chance {chance:.3f}); check --mean and --std, the order of classes, and the weights"
@@ -48,14 +48,14 @@ class Brought:
         return card.accuracy
 
 
-def read_owner(
+def read_owner_model(
     weights: Path,
     architecture: str,
     width: int,
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
     trained_on: Tensor | None = None,
-) -> Brought:
+) -> OwnerModel:
     """Read an owner's model from a safetensors file.
 
     Args:
@@ -73,7 +73,7 @@ def read_owner(
     return _brought(tensors, architecture, width, Imported(digest, mean, std), trained_on)
 
 
-def owner_of(module: nn.Module, architecture: str, trained_on: Tensor | None = None) -> Brought:
+def owner_model_of(module: nn.Module, architecture: str, trained_on: Tensor | None = None) -> OwnerModel:
     """An owner's model as it stands in memory.
 
     Args:
@@ -87,22 +87,22 @@ def owner_of(module: nn.Module, architecture: str, trained_on: Tensor | None = N
 
 def _brought(
     weights: dict[str, Tensor], architecture: str, width: int, origin: Imported, trained_on: Tensor | None
-) -> Brought:
+) -> OwnerModel:
     named = None if trained_on is None else index_digest(trained_on)
     n_images = None if trained_on is None else len(trained_on)
-    return Brought(OwnVictim(architecture, width, origin, named, n_images), weights, trained_on)
+    return OwnerModel(OwnerVictim(architecture, width, origin, named, n_images), weights, trained_on)
 
 
-def take_in(brought: Brought, bench: Workbench, spec: ModelSpec, dataset: Dataset) -> float:
+def import_owner_model(brought: OwnerModel, context: TaskContext, spec: ModelSpec, dataset: Dataset) -> float:
     """Put her model, and which images she trained on, into the store; returns its accuracy on others.
 
     Raises:
-        UserError: nothing is left to anybody else; see `Brought.put`.
+        UserError: nothing is left to anybody else; see `OwnerModel.put`.
     """
     if brought.trained_on is not None:
-        keep_index(bench.store, brought.trained_on, dataset)
-        check_cut(bench, spec)
-    return brought.put(bench, spec)
+        keep_index(context.store, brought.trained_on, dataset)
+        check_cut(context, spec)
+    return brought.put(context, spec)
 
 
 def read_index(path: Path, dataset: Dataset) -> Tensor:
@@ -131,13 +131,13 @@ def keep_index(store: Store, index: Tensor, dataset: Dataset) -> None:
     store.put("index", index_digest(index), {"index": index}, {"data": dataset.digest})
 
 
-def check_cut(bench: Workbench, spec: ModelSpec) -> None:
+def check_cut(context: TaskContext, spec: ModelSpec) -> None:
     """Refuse data that leave nothing to anybody but the victim.
 
     Raises:
         UserError: too few images of D outside D_v, or of PROBE, ATTACK or EVAL.
     """
-    _, splits = bench.data(spec.data)
+    _, splits = context.data(spec.data)
     rest = len(splits.d) - len(splits.d_v)
     held_out = {name: len(getattr(splits, name)) for name in ("probe", "attack", "eval")}
     if rest < FEWEST_IMAGES or min(held_out.values()) < FEWEST_IMAGES:

@@ -6,7 +6,7 @@ import torch
 
 from uapfp_dist.response_format import Format
 from uapfp_dist.verification.kit import Kit
-from uapfp_dist.verification.kit_rates import rates
+from uapfp_dist.verification.kit_rates import accusation_counts
 from uapfp_dist.verification.scoring import model_scores
 from uapfp_dist.verification.verdict import METHODS
 
@@ -28,6 +28,6 @@ def measured(kit: Kit, max_queries: int | None = None) -> dict[Format, dict[str,
         found[fmt] = {
             "decided_by": kit.decided_by(fmt, int(whole.sum())),
             "queries": int(sent.sum()),
-            **{method: rates(kit, scores[method], kit.alpha) for method in METHODS},
+            **{method: accusation_counts(kit, scores[method], kit.alpha) for method in METHODS},
         }
     return found

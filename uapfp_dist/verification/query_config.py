@@ -7,7 +7,7 @@ from uapfp_dist.errors import UserError
 
 
 @dataclass(frozen=True)
-class Asking:
+class QueryConfig:
     """How a suspect is asked."""
 
     max_queries: int | None = None
@@ -29,7 +29,7 @@ class Asking:
     """Of the order in which images are sent."""
 
 
-def check_asking(how: Asking) -> None:
+def check_query_config(how: QueryConfig) -> None:
     """Accept what makes sense.
 
     Raises:

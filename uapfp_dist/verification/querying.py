@@ -15,7 +15,7 @@ from torch import Tensor
 from uapfp_dist.errors import UserError
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.suspects.registry import Suspect, TooLargeError, TransientError
-from uapfp_dist.verification.query_config import Asking
+from uapfp_dist.verification.query_config import QueryConfig
 from uapfp_dist.verification.transcript import Ledger, Transcript
 
 FIRST_BATCH = 4
@@ -41,12 +41,12 @@ def questions(wanted: Tensor, seed: int) -> tuple[list[int], list[int]]:
     return order, order[:: max(1, len(order) // N_REPEATS)][:N_REPEATS]
 
 
-def ask_all(
+def query_all(
     suspect: Suspect,
     images: Tensor,
     wanted: Tensor,
     transcript: Transcript,
-    how: Asking,
+    how: QueryConfig,
     longest: int = 1 << 16,
     unreadable: Callable[[Sequence[Any]], str] = lambda answers: "",
 ) -> None:
@@ -69,7 +69,7 @@ def ask_all(
             that was named; the transcript keeps what came.
     """
     if not transcript.finished:
-        _Errand(suspect, images, wanted, transcript, how, longest, unreadable).run()
+        QuerySession(suspect, images, wanted, transcript, how, longest, unreadable).run()
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class _Request:
     """Where its images came from."""
 
 
-class _Errand:
+class QuerySession:
     """One thread decides, writes and counts; the others only wait for answers."""
 
     def __init__(
@@ -89,7 +89,7 @@ class _Errand:
         images: Tensor,
         wanted: Tensor,
         transcript: Transcript,
-        how: Asking,
+        how: QueryConfig,
         longest: int,
         unreadable: Callable[[Sequence[Any]], str],
     ) -> None:
@@ -254,7 +254,7 @@ def _in_background(suspect: Suspect, images: Tensor, timeout: float, longest: in
 
     def run() -> None:
         try:
-            future.set_result(_storable(suspect.ask(images, timeout), longest))
+            future.set_result(_checked_answers(suspect.ask(images, timeout), longest))
         except BaseException as error:
             future.set_exception(error)
 
@@ -262,7 +262,7 @@ def _in_background(suspect: Suspect, images: Tensor, timeout: float, longest: in
     return future
 
 
-def _storable(answers: list[Any], longest: int) -> list[Any]:
+def _checked_answers(answers: list[Any], longest: int) -> list[Any]:
     """The answers, if a transcript can hold them.
 
     Raises:

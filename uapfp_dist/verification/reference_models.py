@@ -14,13 +14,13 @@ from uapfp_dist.evaluation.plan import make_plan
 from uapfp_dist.rng import numpy_rng
 from uapfp_dist.tasks.hashing import Spec, content_id
 from uapfp_dist.tasks.members import Member, members_of
-from uapfp_dist.tasks.scheduler import in_order
-from uapfp_dist.tasks.specs import AnswerSpec, Extracted, Imported, ModelSpec, ProbeSpec, Recipe
-from uapfp_dist.verification.enroll_config import ROLES, EnrollConfig, _check, sized
+from uapfp_dist.tasks.scheduler import dependency_order
+from uapfp_dist.tasks.specs import Extracted, Imported, ModelSpec, ProbeSpec, Recipe, ResponseSpec
+from uapfp_dist.verification.enroll_config import ROLES, EnrollConfig, _check, with_model_counts
 
 
 @dataclass(frozen=True)
-class OwnVictim:
+class OwnerVictim:
     """A model that its owner brings."""
 
     architecture: str
@@ -41,7 +41,7 @@ class OwnVictim:
 
 
 @dataclass(frozen=True)
-class Supporter:
+class ReferenceModel:
     """A model beside the victim."""
 
     member: Member
@@ -51,42 +51,42 @@ class Supporter:
     """Held-out models calibrate or measure; none of them trains."""
 
     @property
-    def way(self) -> tuple[str, str]:
+    def extraction(self) -> tuple[str, str]:
         """(attack, labels) of a stolen model, empty for others."""
         origin = self.member.spec.origin
         return (origin.attack, origin.labels) if isinstance(origin, Extracted) else ("", "")
 
 
 @dataclass(frozen=True)
-class Enrollment:
+class EnrollmentPlan:
     """All that is to be made for one kit."""
 
     config: Config
-    wanted: EnrollConfig
+    requirements: EnrollConfig
     seed: int
     victim: ModelSpec
-    supporters: tuple[Supporter, ...]
+    reference_models: tuple[ReferenceModel, ...]
     """Those held out of each group in a random order: the first so many calibrate."""
     probe: ProbeSpec
 
     @property
     def id(self) -> str:
         """Content address."""
-        return content_id({"wanted": self.wanted, "config": self.config, "seed": self.seed, "victim": self.victim})
+        return content_id({"wanted": self.requirements, "config": self.config, "seed": self.seed, "victim": self.victim})
 
-    def answer(self, supporter: Supporter) -> AnswerSpec:
+    def response(self, supporter: ReferenceModel) -> ResponseSpec:
         """Training models answer every view, the others what a suspect is asked."""
-        return AnswerSpec(supporter.member.spec, self.probe, "all" if supporter.part == "training" else "test")
+        return ResponseSpec(supporter.member.spec, self.probe, "all" if supporter.part == "training" else "test")
 
     @property
-    def victim_answer(self) -> AnswerSpec:
+    def victim_response(self) -> ResponseSpec:
         """The victim's answers to every view."""
-        return AnswerSpec(self.victim, self.probe)
+        return ResponseSpec(self.victim, self.probe)
 
     @cached_property
     def specs(self) -> list[Spec]:
         """Everything to perform, in an order in which it could be."""
-        return in_order([self.victim_answer, *(self.answer(supporter) for supporter in self.supporters)])
+        return dependency_order([self.victim_response, *(self.response(supporter) for supporter in self.reference_models)])
 
     @property
     def models(self) -> list[ModelSpec]:
@@ -94,9 +94,9 @@ class Enrollment:
         return [spec for spec in self.specs if isinstance(spec, ModelSpec)]
 
 
-def make_enrollment(
-    config: Config, wanted: EnrollConfig, seed: int, dataset: Dataset, own: OwnVictim | None = None
-) -> Enrollment:
+def plan_enrollment(
+    config: Config, wanted: EnrollConfig, seed: int, dataset: Dataset, own: OwnerVictim | None = None
+) -> EnrollmentPlan:
     """The models, probe and answers for one kit; every random choice follows from the seed.
 
     Args:
@@ -114,7 +114,7 @@ def make_enrollment(
         raise UserError(f"data: expected names of classes that can be printed, got {ascii(odd[0])[:60]}; rename it")
     n_d = dataset.n_train if dataset.n_train is not None else int(len(dataset.labels) * config.data.train_share)
     # Epochs and budget are multiples of half of D there, of what she trained on here.
-    config = sized(config, wanted, own.n_images / (n_d // 2) if own and own.n_images else 1.0)
+    config = with_model_counts(config, wanted, own.n_images / (n_d // 2) if own and own.n_images else 1.0)
     check(config)
     plan = make_plan(config, seed, dataset)
     planned = plan.members[0].spec
@@ -134,11 +134,11 @@ def make_enrollment(
         if group == "other_victim":
             members = _in_ways(members, config, wanted, seed)
         supporters += [
-            Supporter(members[row], group, "training" if i < wanted.n_train else "held_out")
+            ReferenceModel(members[row], group, "training" if i < wanted.n_train else "held_out")
             for i, row in enumerate(order)
         ]
     probe = ProbeSpec(victim, config.uap, config.fingerprint, seed)
-    return Enrollment(config, wanted, seed, victim, tuple(supporters), probe)
+    return EnrollmentPlan(config, wanted, seed, victim, tuple(supporters), probe)
 
 
 def _owned(spec: ModelSpec, planned: ModelSpec, victim: ModelSpec) -> ModelSpec:
@@ -170,10 +170,10 @@ def _in_ways(members: list[Member], config: Config, wanted: EnrollConfig, seed: 
     return [stolen(member, *way) for member, way in zip(members, dealt, strict=True)]
 
 
-def _dealt_piracy(members: list[Member], wanted: EnrollConfig, seed: int) -> Iterator[Supporter]:
+def _dealt_piracy(members: list[Member], wanted: EnrollConfig, seed: int) -> Iterator[ReferenceModel]:
     """Of every way the first few, at random, train."""
     taken: dict[tuple[str, str], int] = {}
     for row in numpy_rng("enroll", seed, "piracy").permutation(len(members)):
-        supporter = Supporter(members[row], "piracy", "training")
-        number = taken[supporter.way] = taken.get(supporter.way, 0) + 1
+        supporter = ReferenceModel(members[row], "piracy", "training")
+        number = taken[supporter.extraction] = taken.get(supporter.extraction, 0) + 1
         yield supporter if number <= wanted.n_train_piracy else replace(supporter, part="held_out")

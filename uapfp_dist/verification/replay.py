@@ -15,11 +15,11 @@ from uapfp_dist.verification.judge import judge
 from uapfp_dist.verification.kit import Kit
 from uapfp_dist.verification.sanity import examine
 from uapfp_dist.verification.transcript import MADE_BY, Ledger, read_transcript, why_stopped
-from uapfp_dist.verification.verdict import Answered, SuspectVerdict
+from uapfp_dist.verification.verdict import SuspectAnswers, SuspectVerdict
 
 
 @dataclass(frozen=True)
-class Case:
+class JudgedSuspect:
     """One suspect with its evidence and the verdict on it."""
 
     verdict: SuspectVerdict
@@ -44,7 +44,7 @@ class Case:
         }
 
 
-def replay(kit: Kit, transcripts: Sequence[Path]) -> list[Case]:
+def replay(kit: Kit, transcripts: Sequence[Path]) -> list[JudgedSuspect]:
     """Judge by transcripts alone; nothing is sent.
 
     Args:
@@ -78,14 +78,14 @@ def replay(kit: Kit, transcripts: Sequence[Path]) -> list[Case]:
     verdicts = judge(kit, answered, judged["alpha"])
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
     return [
-        Case(verdict, given.probabilities, records[path][0], ledger, digest, why)
+        JudgedSuspect(verdict, given.probabilities, records[path][0], ledger, digest, why)
         for verdict, given, path, ledger, digest, why in zip(
             verdicts, answered, paths, ledgers, digests, stopped, strict=True
         )
     ]
 
 
-def made_elsewhere(cases: Sequence[Case]) -> str:
+def made_elsewhere(cases: Sequence[JudgedSuspect]) -> str:
     """A line where a suspect was asked by another version than this one, which judges; else empty.
 
     Older transcripts do not say who made them.
@@ -98,7 +98,7 @@ def made_elsewhere(cases: Sequence[Case]) -> str:
     return ""
 
 
-def _answered(kit: Kit, begin: dict[str, Any], ledger: Ledger) -> Answered:
+def _answered(kit: Kit, begin: dict[str, Any], ledger: Ledger) -> SuspectAnswers:
     suspect, form = begin["suspect"], _form(kit, begin)
     if ledger.answers.keys() != set(_wanted(kit, begin).tolist()):
         raise UserError(
@@ -107,13 +107,13 @@ def _answered(kit: Kit, begin: dict[str, Any], ledger: Ledger) -> Answered:
         )
     probabilities, findings = examine(kit, form, ledger.answers)
     fatal = any(finding.fatal for finding in findings)
-    return Answered(suspect["name"], probabilities, form.format, tuple(f.text for f in findings), fatal)
+    return SuspectAnswers(suspect["name"], probabilities, form.format, tuple(f.text for f in findings), fatal)
 
 
-def _not_answered(kit: Kit, begin: dict[str, Any], why: str) -> Answered:
+def _not_answered(kit: Kit, begin: dict[str, Any], why: str) -> SuspectAnswers:
     """Half of the answers would be another test than the kit's: there are none until there are all, so p is 1."""
     nothing = torch.full((len(kit.images), kit.n_classes), torch.nan)
-    return Answered(begin["suspect"]["name"], nothing, _form(kit, begin).format, (f"not answered: {why}",))
+    return SuspectAnswers(begin["suspect"]["name"], nothing, _form(kit, begin).format, (f"not answered: {why}",))
 
 
 def _makes_sense(begin: dict[str, Any]) -> bool:

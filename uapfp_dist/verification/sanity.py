@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from uapfp_dist.response_format import k_of
-from uapfp_dist.suspects.output_form import Read
+from uapfp_dist.suspects.output_form import ParsedAnswers
 from uapfp_dist.suspects.registry import OutputForm
 from uapfp_dist.verification.kit import Kit
 
@@ -63,7 +63,7 @@ def examine(kit: Kit, form: OutputForm, answers: Mapping[int, Sequence[Any]]) ->
     return probabilities, found
 
 
-def _unreadable(read: Read) -> list[Finding]:
+def _unreadable(read: ParsedAnswers) -> list[Finding]:
     """Wrong class counts, unknown classes, NaN: one kind per line, the most frequent first."""
     kinds = Counter(read.problems.values()).most_common()
     lines = [Finding(f"{n} of {len(read.raw)} answers cannot be used: {why}", True) for why, n in kinds[:3]]
@@ -93,7 +93,7 @@ def _changing(form: OutputForm, answers: Mapping[int, Sequence[Any]]) -> list[Fi
     return []
 
 
-def _confidences(form: OutputForm, read: Read) -> list[Finding]:
+def _confidences(form: OutputForm, read: ParsedAnswers) -> list[Finding]:
     """Negative, unnormalised or rounded; logits for probabilities and the other way round."""
     if form.format == "hard":
         return []

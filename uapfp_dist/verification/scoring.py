@@ -44,7 +44,7 @@ def fingerprints(probabilities: Tensor, views: Tensor, fmt: Format) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Scored:
+class SuspectScores:
     """One model's scores, on the images that it answered."""
 
     views: Tensor
@@ -57,13 +57,13 @@ class Scored:
     """(N,) bool: where it says what the victim says."""
 
 
-def score(kit: Kit, fmt: Format, probabilities: Tensor) -> Scored:
+def score(kit: Kit, fmt: Format, probabilities: Tensor) -> SuspectScores:
     """Score answers (Q, C) in one of the kit's formats; a row that is not all finite was not answered."""
     answered = probabilities.isfinite().all(1)
     known = torch.where(answered[:, None], probabilities, torch.zeros_like(probabilities))
     views = kit.views[fmt]
     prints, victim = (fingerprints(p, views, fmt) for p in (known, kit.victim))
-    return Scored(
+    return SuspectScores(
         views=answered[views].all(2).all(0),
         similarity=similarities(kit.encoders[fmt], prints, victim),
         errors=answered[kit.natural],

@@ -19,7 +19,7 @@ GROUPS = ("homologous", "same_data", "other_victim")
 
 
 @dataclass(frozen=True)
-class Answered:
+class SuspectAnswers:
     """What a suspect answered."""
 
     name: str

@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 from uapfp_dist.errors import printable
 from uapfp_dist.reporting.figures.marks import named_rows, reference, strip
 from uapfp_dist.reporting.figures.pictures import captioned_images, perturbed_images
-from uapfp_dist.reporting.figures.style import PAGE, canvas, describe, nothing, plain
+from uapfp_dist.reporting.figures.style import PAGE, describe_axes, no_data, plain, subplots
 from uapfp_dist.reporting.number_format import number
 from uapfp_dist.verification.kit import Kit
-from uapfp_dist.verification.replay import Case
+from uapfp_dist.verification.replay import JudgedSuspect
 
 N_PICTURES = 6
 """Images shown with their perturbation."""
@@ -34,24 +34,24 @@ SCORE_WORDS = {
 }
 
 
-def placed(case: Case) -> Figure:
+def placed(case: JudgedSuspect) -> Figure:
     """The suspect's score among those of the calibration models and of held-out stolen ones."""
     v = case.verdict
     own = v.similarity if v.decided_by == "uap" else v.weighted_errors
     groups = [group for group in ROLES if v.scores.get(group)]
-    figure, (axis,) = canvas(PAGE, 1.1 + 0.5 * max(len(groups), 1))
+    figure, (axis,) = subplots(PAGE, 1.1 + 0.5 * max(len(groups), 1))
     for y, group in enumerate(groups):
         strip(axis, v.scores[group], y, ROLES[group])
     if not groups:
-        nothing(axis)
+        no_data(axis)
     if np.isfinite(own):
         reference(axis, own, f"{plain(printable(v.name))[:40]}: {number(own)}", vertical=True)
     named_rows(axis, [GROUP_WORDS[group] for group in groups])
-    describe(axis, SCORE_WORDS.get(v.decided_by, v.decided_by))
+    describe_axes(axis, SCORE_WORDS.get(v.decided_by, v.decided_by))
     return figure
 
 
-def moved(kit: Kit, case: Case) -> Figure | None:
+def moved(kit: Kit, case: JudgedSuspect) -> Figure | None:
     """Some images with their perturbation, those whose answer moved the most; None where none was asked."""
     views = kit.views[case.verdict.format]
     clean, perturbed = views[0].flatten(), views[1].flatten()
@@ -73,7 +73,7 @@ def moved(kit: Kit, case: Case) -> Figure | None:
     return perturbed_images((after - before)[0].numpy(), before.numpy(), after.numpy(), captions)
 
 
-def errors_shown(kit: Kit, case: Case) -> Figure | None:
+def errors_shown(kit: Kit, case: JudgedSuspect) -> Figure | None:
     """The victim's errors whose repetition weighs most; None where none was asked."""
     answers = case.probabilities[kit.natural]
     known = answers.isfinite().all(1).nonzero()[:, 0]

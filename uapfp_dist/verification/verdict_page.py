@@ -9,34 +9,34 @@ import numpy as np
 import pandas as pd
 
 from uapfp_dist.errors import UserError, printable
-from uapfp_dist.reporting.html import Section, html_report
+from uapfp_dist.reporting.html import HtmlSection, html_report
 from uapfp_dist.reporting.number_format import number
 from uapfp_dist.verification.kit import Kit
-from uapfp_dist.verification.replay import Case
+from uapfp_dist.verification.replay import JudgedSuspect
 from uapfp_dist.verification.verdict_figures import GROUP_WORDS, errors_shown, moved, placed
 from uapfp_dist.verification.verdict_schema import SCHEMA, SCHEMA_VERSION
 
 
-def as_json(kit: Kit, cases: Sequence[Case]) -> dict[str, Any]:
+def verdict_json(kit: Kit, cases: Sequence[JudgedSuspect]) -> dict[str, Any]:
     """What verdict.json holds; SCHEMA describes it. Nothing in it depends on when or where it was made."""
     return {"schema": SCHEMA_VERSION, "kit": kit.digest, "suspects": [case.to_json() for case in cases]}
 
 
-def as_text(kit: Kit, cases: Sequence[Case]) -> str:
+def verdict_text(kit: Kit, cases: Sequence[JudgedSuspect]) -> str:
     """A few lines per suspect."""
     return "\n\n".join("\n".join(_lines(case)) for case in cases) + f"\n\nkit {kit.digest}"
 
 
-def write_verdict(out: Path, kit: Kit, cases: Sequence[Case]) -> None:
+def write_verdict(out: Path, kit: Kit, cases: Sequence[JudgedSuspect]) -> None:
     """Lay verdict.json, its schema, verdict.txt and verdict.html into `out`."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"out: expected a folder that can be written at {out} ({error.strerror})") from error
     for name, text in {
-        "verdict.json": json.dumps(as_json(kit, cases), indent=1, allow_nan=False) + "\n",
+        "verdict.json": json.dumps(verdict_json(kit, cases), indent=1, allow_nan=False) + "\n",
         "verdict.schema.json": json.dumps(SCHEMA, indent=1) + "\n",
-        "verdict.txt": as_text(kit, cases) + "\n",
+        "verdict.txt": verdict_text(kit, cases) + "\n",
         "verdict.html": page(kit, cases),
     }.items():
         temporary = out / f".{name}.tmp"
@@ -44,7 +44,7 @@ def write_verdict(out: Path, kit: Kit, cases: Sequence[Case]) -> None:
         temporary.replace(out / name)
 
 
-def page(kit: Kit, cases: Sequence[Case]) -> str:
+def page(kit: Kit, cases: Sequence[JudgedSuspect]) -> str:
     """One self-contained page of HTML."""
     told = ", ".join(f"{printable(case.verdict.name)}: {case.verdict.claim}" for case in cases)
     v = cases[0].verdict
@@ -58,18 +58,18 @@ def page(kit: Kit, cases: Sequence[Case]) -> str:
     return html_report(f"Verification: {told}", facts, sections, headlines=[_headline(case) for case in cases])
 
 
-def _headline(case: Case) -> str:
+def _headline(case: JudgedSuspect) -> str:
     v = case.verdict
     together = "" if v.p_adjusted == v.p_value else f" (p {number(v.p_adjusted)} among all suspects)"
     return f"{printable(v.name)}: {v.claim}. p {number(v.p_value)}{together} by {v.decided_by}, alpha {v.alpha:g}."
 
 
-def _findings(case: Case) -> list[str]:
+def _findings(case: JudgedSuspect) -> list[str]:
     """They quote a suspect."""
     return [printable(finding) for finding in case.verdict.findings]
 
 
-def _lines(case: Case) -> list[str]:
+def _lines(case: JudgedSuspect) -> list[str]:
     v = case.verdict
     remarks = [f"  ! {finding}" for finding in _findings(case)]
     if case.stopped:
@@ -94,13 +94,13 @@ def _lines(case: Case) -> list[str]:
     return rows + remarks
 
 
-def _asked(case: Case) -> str:
+def _asked(case: JudgedSuspect) -> str:
     if case.stopped:
         return f"{case.ledger.queries} images sent, {len(case.ledger.answers)} answered and kept, none judged"
     return f"{case.ledger.queries} images sent, {case.verdict.queries} answered"
 
 
-def _section(kit: Kit, case: Case) -> Section:
+def _section(kit: Kit, case: JudgedSuspect) -> HtmlSection:
     v = case.verdict
     name = printable(v.name)
     asked = ", ".join(f"{key} {value}" for key, value in case.begin["suspect"].items() if value and key != "classes")
@@ -109,7 +109,7 @@ def _section(kit: Kit, case: Case) -> Section:
         f"SHA-256 of the transcript: {case.sha256}.\n\n{' '.join(v.limits)}"
     )
     if case.stopped:
-        return Section(f"{name}: not answered", text, remarks=_findings(case))
+        return HtmlSection(f"{name}: not answered", text, remarks=_findings(case))
     figures = {f"Where {name} falls among the kit's models, by {v.decided_by}": placed(case)}
     if (pictures := moved(kit, case)) is not None:
         figures["Images without and with the perturbation, and how its answer moved"] = pictures
@@ -129,10 +129,10 @@ def _section(kit: Kit, case: Case) -> Section:
     tables = {"Both methods; which one decides was fixed at enrolment": both}
     if len(power):
         tables["Power of the kit with the images answered"] = power
-    return Section(f"{name}: {v.claim}", text, tables, figures, _findings(case))
+    return HtmlSection(f"{name}: {v.claim}", text, tables, figures, _findings(case))
 
 
-def metrics_of(case: Case) -> tuple[dict[str, str], dict[str, float]]:
+def verdict_fields(case: JudgedSuspect) -> tuple[dict[str, str], dict[str, float]]:
     """(tags, metrics) of a suspect for a tracker; what is no number is left out."""
     v = case.verdict
     tags = {"claim": v.claim, "decided_by": v.decided_by, "format": v.format, "findings": "; ".join(v.findings)[:4000]}

@@ -12,13 +12,13 @@ from threading import Thread
 from typing import Any
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.suspects.config import SuspectConfig, described
+from uapfp_dist.suspects.config import SuspectConfig, describe_suspect
 from uapfp_dist.suspects.registry import OutputForm, Suspect, load_classes, open_suspect
 from uapfp_dist.verification.kit import Kit
 from uapfp_dist.verification.kit_rates import most_suspects
-from uapfp_dist.verification.query_config import Asking, check_asking
-from uapfp_dist.verification.querying import ask_all
-from uapfp_dist.verification.replay import Case, _form, _wanted, replay
+from uapfp_dist.verification.query_config import QueryConfig, check_query_config
+from uapfp_dist.verification.querying import query_all
+from uapfp_dist.verification.replay import JudgedSuspect, _form, _wanted, replay
 from uapfp_dist.verification.transcript import Transcript
 from uapfp_dist.verification.transcript_files import _mark, _settle_in, _slug, transcript_path
 
@@ -28,7 +28,7 @@ confidence fits several times. Transcripts are kept in memory, and liars may ans
 
 
 @dataclass(frozen=True)
-class Stopped:
+class Interrupted:
     """A suspect was not asked to the end."""
 
     why: str
@@ -39,11 +39,11 @@ class Stopped:
     """Whoever asked it is gone, and could note nothing."""
 
 
-Task = Callable[[SuspectConfig], Stopped | None]
+Task = Callable[[SuspectConfig], Interrupted | None]
 """Asks one suspect; says what stopped it."""
 
 
-Spread = Callable[[Task, Sequence[SuspectConfig]], list[Stopped | None]]
+MapTasks = Callable[[Task, Sequence[SuspectConfig]], list[Interrupted | None]]
 """Performs a task for every suspect, somewhere."""
 
 
@@ -54,11 +54,11 @@ def verify(
     kit: Kit,
     suspects: Sequence[SuspectConfig],
     out: Path,
-    asking: Asking | None = None,
+    asking: QueryConfig | None = None,
     alpha: float | None = None,
-    spread: Spread | None = None,
+    spread: MapTasks | None = None,
     opener: Opener = open_suspect,
-) -> list[Case]:
+) -> list[JudgedSuspect]:
     """Ask every suspect and judge them together.
 
     Of several, those that were asked to the end get their verdict though another one was not: that one enters Holm's
@@ -78,8 +78,8 @@ def verify(
         UserError: bad input, more suspects than the kit can decide (before anything is sent), or none that could be
             asked to the end; what was answered is kept.
     """
-    asking = asking or Asking()
-    check_asking(asking)
+    asking = asking or QueryConfig()
+    check_query_config(asking)
     names = [config.called for config in suspects]
     if not suspects or len({_slug(name) for name in names}) < len(names):
         raise UserError(
@@ -116,11 +116,11 @@ def verify(
 def _ask(
     kit: Kit,
     mark: Path,
-    asking: Asking,
+    asking: QueryConfig,
     judged: dict[str, Any],
     opener: Opener,
     config: SuspectConfig,
-) -> Stopped | None:
+) -> Interrupted | None:
     """Ask one suspect to the end. An error is a value here: the others are asked all the same."""
     shape, out = (kit.images.shape[1], kit.images.shape[2], kit.images.shape[3]), mark.parent
     try:
@@ -131,22 +131,24 @@ def _ask(
             suspect = opener(config, shape, kit.n_classes)
             longest = LONGEST_ANSWER + LONGEST_PER_CLASS * kit.n_classes
             begin = transcript.begin
-            ask_all(suspect, kit.images, _wanted(kit, begin), transcript, asking, longest, _form(kit, begin).unreadable)
+            query_all(
+                suspect, kit.images, _wanted(kit, begin), transcript, asking, longest, _form(kit, begin).unreadable
+            )
         except Exception as error:
             why = _cause(error, config)
             transcript.stopped(why)
-            return Stopped(why, noted=True)
+            return Interrupted(why, noted=True)
         finally:
             transcript.close()
     except Exception as error:
-        return Stopped(_cause(error, config))
+        return Interrupted(_cause(error, config))
     return None
 
 
-def _transcript(kit: Kit, out: Path, asking: Asking, judged: dict[str, Any], config: SuspectConfig) -> Transcript:
+def _transcript(kit: Kit, out: Path, asking: QueryConfig, judged: dict[str, Any], config: SuspectConfig) -> Transcript:
     begin = {
         "kit": kit.digest,
-        "suspect": {"name": config.called, **described(config), "classes": load_classes(config.classes)},
+        "suspect": {"name": config.called, **describe_suspect(config), "classes": load_classes(config.classes)},
         "judged": judged,
         "seed": asking.seed,
         "max_queries": asking.max_queries,
@@ -155,18 +157,18 @@ def _transcript(kit: Kit, out: Path, asking: Asking, judged: dict[str, Any], con
 
 
 def _note(
-    kit: Kit, out: Path, asking: Asking, judged: dict[str, Any], config: SuspectConfig, stopped: Stopped
-) -> Stopped:
+    kit: Kit, out: Path, asking: QueryConfig, judged: dict[str, Any], config: SuspectConfig, stopped: Interrupted
+) -> Interrupted:
     """In its transcript, for who was lost while asking it."""
     try:
         transcript = _transcript(kit, out, asking, judged, config)
     except UserError as error:
-        return Stopped(str(error))
+        return Interrupted(str(error))
     try:
         transcript.stopped(stopped.why)
     finally:
         transcript.close()
-    return Stopped(stopped.why, noted=True)
+    return Interrupted(stopped.why, noted=True)
 
 
 def _cause(error: Exception, config: SuspectConfig) -> str:
@@ -177,11 +179,11 @@ def _cause(error: Exception, config: SuspectConfig) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _threads(task: Task, suspects: Sequence[SuspectConfig]) -> list[Stopped | None]:
+def _threads(task: Task, suspects: Sequence[SuspectConfig]) -> list[Interrupted | None]:
     """A thread each; they die with the process, so that Ctrl-C ends it: transcripts are whole at any moment."""
     if len(suspects) == 1:
         return [task(suspects[0])]
-    found: list[Stopped | None] = [Stopped("given up")] * len(suspects)
+    found: list[Interrupted | None] = [Interrupted("given up")] * len(suspects)
 
     def one(i: int) -> None:
         found[i] = task(suspects[i])

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from uapfp_dist.fingerprints.blocks import NATURAL
 from uapfp_dist.fingerprints.methods.base import Candidate, Request, _blocks
-from uapfp_dist.fingerprints.response_matrix import Panel
+from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class MatchingRate:
     by_view: bool = False
     only_labels: bool = False
 
-    def candidates(self, panel: Panel) -> tuple[Candidate, ...]:
+    def candidates(self, panel: ResponseMatrix) -> tuple[Candidate, ...]:
         """Every radius offered, in every format offered or in labels alone."""
         formats = ("hard",) if self.only_labels else panel.formats
         return tuple(Candidate(block, fmt) for block in _blocks(panel, self.images) for fmt in formats)
@@ -55,7 +55,7 @@ class WeightedLabels:
     other_victims_too: bool = False
     by_view: bool = False
 
-    def candidates(self, panel: Panel) -> tuple[Candidate, ...]:
+    def candidates(self, panel: ResponseMatrix) -> tuple[Candidate, ...]:
         """Labels only."""
         return tuple(Candidate(block, "hard") for block in _blocks(panel, self.images))
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from uapfp_dist.fingerprints.blocks import block_name
 from uapfp_dist.fingerprints.resamples import TrainingSet
-from uapfp_dist.fingerprints.response_matrix import Panel
+from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.response_format import Format
 from uapfp_dist.tasks.method_configs import EncoderConfig
 
@@ -31,7 +31,7 @@ class Candidate:
 class Request:
     """What is to be scored, and what may be learnt from."""
 
-    panel: Panel
+    panel: ResponseMatrix
     candidate: Candidate
     folds: Sequence[TrainingSet]
     """S training sets; a scorer each."""
@@ -53,7 +53,7 @@ class Method(Protocol):
     def by_view(self) -> bool:
         """Whether scores stand per test view, or once per model."""
 
-    def candidates(self, panel: Panel) -> tuple[Candidate, ...]:
+    def candidates(self, panel: ResponseMatrix) -> tuple[Candidate, ...]:
         """What the choice on the training models may choose from."""
 
     def sent(self, candidate: Candidate) -> tuple[str, ...]:
@@ -63,7 +63,7 @@ class Method(Protocol):
         """(S, M, V) scores of all M models of the panel by S scorers, over V views (or 1)."""
 
 
-def _blocks(panel: Panel, images: str) -> list[str]:
+def _blocks(panel: ResponseMatrix, images: str) -> list[str]:
     """The blocks of a kind of perturbation that comes in several radii, or the one of that name."""
     if images in ("uap", "random", "lap"):
         return [block_name(images, fraction) for fraction in panel.fractions]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from uapfp_dist.fingerprints.blocks import CLEAN, NATURAL
 from uapfp_dist.fingerprints.methods.base import Candidate, Request
-from uapfp_dist.fingerprints.response_matrix import Panel
+from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Confidence:
     about: str = "mean maximum confidence, the victim is not looked at"
     by_view: bool = True
 
-    def candidates(self, panel: Panel) -> tuple[Candidate, ...]:
+    def candidates(self, panel: ResponseMatrix) -> tuple[Candidate, ...]:
         """Every format but labels, which have no confidence."""
         return tuple(Candidate(CLEAN, fmt) for fmt in panel.formats if fmt != "hard")
 
@@ -42,7 +42,7 @@ class SampleCorrelation:
     about: str = "cosines between the answers to the victim's natural errors, compared with the victim's (SAC-w)"
     by_view: bool = False
 
-    def candidates(self, panel: Panel) -> tuple[Candidate, ...]:
+    def candidates(self, panel: ResponseMatrix) -> tuple[Candidate, ...]:
         """Every format offered."""
         return tuple(Candidate(NATURAL, fmt) for fmt in panel.formats)
 

@@ -11,8 +11,8 @@ from uapfp_dist.fingerprints.blocks import CLEAN
 from uapfp_dist.fingerprints.encoder import EncoderStack, fit_encoders
 from uapfp_dist.fingerprints.methods.base import Candidate, Request, _blocks
 from uapfp_dist.fingerprints.resamples import TrainingSet
-from uapfp_dist.fingerprints.response_matrix import Panel
-from uapfp_dist.response_format import told
+from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
+from uapfp_dist.response_format import n_values
 from uapfp_dist.tasks.method_configs import EncoderConfig
 
 CHUNK = 2**25
@@ -35,13 +35,13 @@ class EncoderMethod:
     """Piracy of the training other victim counts as innocent when the encoder learns."""
     by_view: bool = True
 
-    def candidates(self, panel: Panel) -> tuple[Candidate, ...]:
+    def candidates(self, panel: ResponseMatrix) -> tuple[Candidate, ...]:
         """All radii together, and each alone for small budgets, in every format offered."""
         blocks = _blocks(panel, self.perturbation)
         joint = tuple(Candidate("+".join(blocks), fmt) for fmt in panel.formats)
         return joint if len(blocks) == 1 else (*joint, *self.single(panel))
 
-    def single(self, panel: Panel) -> tuple[Candidate, ...]:
+    def single(self, panel: ResponseMatrix) -> tuple[Candidate, ...]:
         """One encoder each: every radius, in every format."""
         return tuple(Candidate(block, fmt) for block in _blocks(panel, self.perturbation) for fmt in panel.formats)
 
@@ -51,16 +51,16 @@ class EncoderMethod:
 
     def score(self, request: Request) -> Tensor:
         """(S, M, V) cosines to the victim's fingerprint of the same view, the mean over encoders."""
-        blocks, told_most = request.candidate.blocks, told(request.candidate.format)
+        blocks, told_most = request.candidate.blocks, n_values(request.candidate.format)
         if len(blocks) == 1:
             return self._cosines(request)
-        parts = [Candidate(b, fmt) for b in blocks for fmt in request.panel.formats if told(fmt) <= told_most]
+        parts = [Candidate(b, fmt) for b in blocks for fmt in request.panel.formats if n_values(fmt) <= told_most]
         return torch.stack([self._cosines(replace(request, candidate=part)) for part in parts]).mean(0)
 
     def _cosines(self, request: Request) -> Tensor:
         key = (f"{self.perturbation}/{self.other_victims_too}", request.candidate)
         if key not in request.memo:
-            request.memo[key] = similarities(self.fit(request), request.panel, request.candidate)
+            request.memo[key] = similarities_to_victim(self.fit(request), request.panel, request.candidate)
         return request.memo[key]
 
     def fit(self, request: Request) -> EncoderStack:
@@ -79,7 +79,7 @@ class EncoderMethod:
         )
 
 
-def similarities(encoders: EncoderStack, panel: Panel, candidate: Candidate) -> Tensor:
+def similarities_to_victim(encoders: EncoderStack, panel: ResponseMatrix, candidate: Candidate) -> Tensor:
     """(S, M, V) cosines of every model's test fingerprints to the victim's, a few models at a time.
 
     Raises:
@@ -102,7 +102,12 @@ def similarities(encoders: EncoderStack, panel: Panel, candidate: Candidate) -> 
 
 
 def transfer_scores(
-    source: Panel, training: TrainingSet, target: Panel, candidate: Candidate, config: EncoderConfig, seed: str
+    source: ResponseMatrix,
+    training: TrainingSet,
+    target: ResponseMatrix,
+    candidate: Candidate,
+    config: EncoderConfig,
+    seed: str,
 ) -> Tensor:
     """(M, V) scores of another panel's models by an encoder trained on `training` of the source panel.
 
@@ -113,7 +118,7 @@ def transfer_scores(
         UserError: fingerprints of different lengths.
     """
     encoders = EncoderMethod("", candidate.block).fit(Request(source, candidate, [training], config, seed))
-    return similarities(encoders, target, candidate)[0]
+    return similarities_to_victim(encoders, target, candidate)[0]
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,7 @@ class Ensemble:
     rows: tuple[EncoderMethod, ...]
     by_view: bool = True
 
-    def candidates(self, panel: Panel) -> tuple[Candidate, ...]:
+    def candidates(self, panel: ResponseMatrix) -> tuple[Candidate, ...]:
         """All radii together, and each alone, in every format offered."""
         return self.rows[0].candidates(panel)
 

@@ -6,28 +6,28 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from uapfp_dist.reporting.figures.columns import by_value, need
+from uapfp_dist.reporting.figures.columns import by_value, require_columns
 from uapfp_dist.reporting.figures.marks import named_rows, series
-from uapfp_dist.reporting.figures.style import COLUMN, PAGE, canvas, describe, legend, nothing, words
-from uapfp_dist.reporting.figures.sweeps import over_draws
+from uapfp_dist.reporting.figures.style import COLUMN, PAGE, describe_axes, label, legend, no_data, subplots
+from uapfp_dist.reporting.figures.sweeps import over_resamples
 
 
 def ablation_lines(
-    table: pd.DataFrame, x: str, ys: Sequence[str] = ("auc", "gap"), by: str | None = None, label: str | None = None
+    table: pd.DataFrame, x: str, ys: Sequence[str] = ("auc", "gap"), by: str | None = None, x_label: str | None = None
 ) -> Figure:
     """Results against a numeric setting, a panel per result and a line per `by`.
 
     Args:
         table: one row per value of `x` (and `by` if given), columns `x`, each of `ys` with its interval `<y>_low` and
             `<y>_high`; without intervals one row per draw, of which mean and range are drawn.
-        label: of the x axis; default: the column's name.
+        x_label: of the x axis; default: the column's name.
     """
-    table = need(table, x, *ys, *([by] if by else []))
+    table = require_columns(table, x, *ys, *([by] if by else []))
     shown = [y for y in ys if table[y].notna().any()] or list(ys[:1])
-    figure, axes = canvas(COLUMN if len(shown) == 1 else PAGE, 2.5, 1, len(shown))
+    figure, axes = subplots(COLUMN if len(shown) == 1 else PAGE, 2.5, 1, len(shown))
     for axis, y in zip(axes, shown, strict=True):
-        over_draws(axis, table, x, y, by)
-        describe(axis, label or words(x), _result(y))
+        over_resamples(axis, table, x, y, by)
+        describe_axes(axis, x_label or label(x), _result(y))
     legend(figure)
     return figure
 
@@ -40,26 +40,26 @@ def ablation_bars(
     Args:
         table: as for `ablation_lines`, with the column `category` for `x`; `by` has a mark each.
     """
-    table = need(table, category, *ys, *([by] if by else []))
+    table = require_columns(table, category, *ys, *([by] if by else []))
     names = list(dict.fromkeys(table[category]))
     shown = [y for y in ys if table[y].notna().any()] or list(ys[:1])
     parts = list(table.groupby(by, sort=False)) if by else [("", table)]
     height = (0.16 + 0.12 * len(parts)) * max(3, len(names)) + 0.9
-    figure, axes = canvas(PAGE if len(shown) > 1 else PAGE * 0.7, height, 1, len(shown), sharey=True)
+    figure, axes = subplots(PAGE if len(shown) > 1 else PAGE * 0.7, height, 1, len(shown), sharey=True)
     for axis, y in zip(axes, shown, strict=True):
         for j, (part, rows) in enumerate(parts):
             found = by_value(rows, category, y)
             at = np.array([names.index(name) for name in found[category]]) + (j - (len(parts) - 1) / 2) * 0.24
             style = series(part, j) | {"ls": ""}
             axis.hlines(at, found["low"], found["high"], color=style["color"], lw=1.4)
-            axis.plot(found["mean"], at, ms=4.5, label=words(part) if by else None, **style)
+            axis.plot(found["mean"], at, ms=4.5, label=label(part) if by else None, **style)
         if table[y].isna().all():
-            nothing(axis)
-        describe(axis, _result(y))
+            no_data(axis)
+        describe_axes(axis, _result(y))
     named_rows(axes[0], names)
     legend(figure)
     return figure
 
 
 def _result(y: str) -> str:
-    return {"auc": "AUC", "gap": "similarity gap", "p_value": "p-value"}.get(y, words(y))
+    return {"auc": "AUC", "gap": "similarity gap", "p_value": "p-value"}.get(y, label(y))

@@ -4,9 +4,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from uapfp_dist.reporting.figures.columns import need
-from uapfp_dist.reporting.figures.marks import beside, named_rows, reference
-from uapfp_dist.reporting.figures.style import COLUMN, CYCLE, LINES, canvas, describe, legend, nothing, words
+from uapfp_dist.reporting.figures.columns import require_columns
+from uapfp_dist.reporting.figures.marks import annotate_right, named_rows, reference
+from uapfp_dist.reporting.figures.style import COLUMN, CYCLE, LINES, describe_axes, label, legend, no_data, subplots
 
 
 def false_accusations(table: pd.DataFrame, alpha: float) -> Figure:
@@ -18,10 +18,10 @@ def false_accusations(table: pd.DataFrame, alpha: float) -> Figure:
             Clopper-Pearson, 95 %.
         alpha: the rate that was promised.
     """
-    table = need(table, "group", "test", "accused", "n").dropna(subset=["accused", "n"])
+    table = require_columns(table, "group", "test", "accused", "n").dropna(subset=["accused", "n"])
     table = table[table["n"] > 0]
     groups, tests = (list(dict.fromkeys(table[c])) for c in ("group", "test"))
-    figure, (axis,) = canvas(COLUMN * 1.35, 0.44 * max(2, len(groups)) + 1.1)
+    figure, (axis,) = subplots(COLUMN * 1.35, 0.44 * max(2, len(groups)) + 1.1)
     for _, row in table.iterrows():
         j = tests.index(row["test"])
         y = groups.index(row["group"]) + (j - (len(tests) - 1) / 2) * 0.36
@@ -35,15 +35,15 @@ def false_accusations(table: pd.DataFrame, alpha: float) -> Figure:
             mfc=CYCLE[j] if j == 0 else "white",
             ms=5,
             clip_on=False,
-            label={"conformal": "conformal", "t_test": "paper's t-test"}.get(row["test"], words(row["test"])),
+            label={"conformal": "conformal", "t_test": "paper's t-test"}.get(row["test"], label(row["test"])),
         )
-        beside(axis, f"{row['accused']:.3g} of {int(row['n'])}", y)
+        annotate_right(axis, f"{row['accused']:.3g} of {int(row['n'])}", y)
     named_rows(axis, groups)
     if table.empty:
-        nothing(axis)
+        no_data(axis)
     reference(axis, alpha, f"alpha = {alpha:g}", vertical=True)
     axis.set_xlim(-0.02, 1.02)
-    describe(axis, "innocent models accused (95 % interval)")
+    describe_axes(axis, "innocent models accused (95 % interval)")
     legend(figure)
     return figure
 

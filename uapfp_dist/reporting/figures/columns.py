@@ -14,7 +14,7 @@ def finite(values: Iterable[float | None]) -> np.ndarray:
     return found[np.isfinite(found)]
 
 
-def need(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
+def require_columns(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
     """The table; an empty one may lack columns.
 
     Raises:

@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from uapfp_dist.reporting.figures.columns import need
-from uapfp_dist.reporting.figures.style import PAGE, SMALL, canvas, describe, nothing, plain, words
+from uapfp_dist.reporting.figures.columns import require_columns
+from uapfp_dist.reporting.figures.style import PAGE, SMALL, describe_axes, label, no_data, plain, subplots
 
 SIDE_BY_SIDE = 8
 """Columns up to which maps stand beside each other."""
@@ -29,23 +29,23 @@ def grid_maps(table: pd.DataFrame, x: str, y: str, values: Sequence[str] = ("auc
         y: column of the setting along the y axis, its first value on top.
         values: columns of the results, e.g. `auc` in [0, 1], `gap` in [-2, 2].
     """
-    table = need(table, x, y, *values)
+    table = require_columns(table, x, y, *values)
     columns, rows = (list(dict.fromkeys(table[name])) for name in (x, y))
     beside = len(columns) <= SIDE_BY_SIDE
     shape = (1, len(values)) if beside else (len(values), 1)
-    figure, axes = canvas(PAGE, (0.24 * max(3, len(rows)) + 0.9) * shape[0], *shape)
+    figure, axes = subplots(PAGE, (0.24 * max(3, len(rows)) + 0.9) * shape[0], *shape)
     for axis, value in zip(axes, values, strict=True):
         fields = table.groupby([y, x], sort=False)[value].mean().unstack()
         body = fields.reindex(index=rows, columns=columns).to_numpy(float)
         _map(axis, body, RANGES.get(value))
         _ticks(axis, [_text(c) for c in columns], [_text(r) for r in rows])
-        describe(axis, words(x), words(y), NAMES.get(value, words(value)))
+        describe_axes(axis, label(x), label(y), NAMES.get(value, label(value)))
     return figure
 
 
 def _map(axis: Axes, body: np.ndarray, limits: tuple[float, float] | None) -> None:
     if not np.isfinite(body).any():
-        nothing(axis)
+        no_data(axis)
         return
     low, high = limits or (float(np.nanmin(body)), float(np.nanmax(body)))
     axis.imshow(body, cmap="cividis", vmin=low, vmax=high, aspect="auto")

@@ -18,7 +18,7 @@ from uapfp_dist.reporting.figures.style import (
     SHAPES,
     SMALL,
     TEXT,
-    words,
+    label,
 )
 
 
@@ -35,16 +35,16 @@ def reference(axis: Axes, value: float, text: str = "", *, vertical: bool = Fals
         }
         axis.annotate(text, xytext=(0, 1), textcoords="offset points", fontsize=SMALL, color="#555555", **where)
     elif text:
-        beside(axis, text, value)
+        annotate_right(axis, text, value)
 
 
-def beside(axis: Axes, text: str, y: float) -> None:
+def annotate_right(axis: Axes, text: str, y: float) -> None:
     """A note right of the axes, on height `y`."""
     where = ("axes fraction", "data")
     axis.annotate(text, (1.04, y), xycoords=where, va="center", fontsize=SMALL, annotation_clip=False)
 
 
-def face(role: str) -> str:
+def marker_fill(role: str) -> str:
     """What a marker of this role is filled with."""
     return COLOURS.get(role, CYCLE[-1]) if role in FILLED else "white"
 
@@ -53,7 +53,7 @@ def series(name: object, i: int) -> dict[str, Any]:
     """Colour, marker and line of the i-th series: a role keeps its own."""
     role = str(name)
     if role in COLOURS:
-        return {"color": COLOURS[role], "marker": MARKERS[role], "mfc": face(role), "ls": LINES[i % len(LINES)]}
+        return {"color": COLOURS[role], "marker": MARKERS[role], "mfc": marker_fill(role), "ls": LINES[i % len(LINES)]}
     colour = CYCLE[i % len(CYCLE)]
     fill = colour if i % 2 == 0 else "white"
     return {"color": colour, "marker": SHAPES[i % len(SHAPES)], "mfc": fill, "ls": LINES[i % len(LINES)]}
@@ -74,7 +74,7 @@ def strip(axis: Axes, values: Iterable[float | None], y: float, role: str, *, sp
         y + scatter_offsets(len(found), spread),
         s=16,
         marker=MARKERS.get(role, "o"),
-        facecolors=face(role),
+        facecolors=marker_fill(role),
         edgecolors=COLOURS.get(role, CYCLE[-1]),
         linewidths=0.9,
         alpha=0.85,
@@ -86,5 +86,5 @@ def strip(axis: Axes, values: Iterable[float | None], y: float, role: str, *, sp
 
 def named_rows(axis: Axes, names: Sequence[object]) -> None:
     """Names on the y axis, the first one on top."""
-    axis.set_yticks(range(len(names)), [words(name) for name in names], fontsize=TEXT)
+    axis.set_yticks(range(len(names)), [label(name) for name in names], fontsize=TEXT)
     axis.set_ylim(max(len(names), 1) - 0.4, -0.6)

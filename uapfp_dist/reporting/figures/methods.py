@@ -6,17 +6,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from uapfp_dist.reporting.figures.columns import need
-from uapfp_dist.reporting.figures.marks import beside, named_rows, reference
+from uapfp_dist.reporting.figures.columns import require_columns
+from uapfp_dist.reporting.figures.marks import annotate_right, named_rows, reference
 from uapfp_dist.reporting.figures.style import (
     CYCLE,
     PAGE,
     SMALL,
-    canvas,
-    describe,
+    describe_axes,
+    label,
     legend,
-    nothing,
-    words,
+    no_data,
+    subplots,
 )
 
 OURS = "uap"
@@ -41,13 +41,13 @@ def methods_auc(table: pd.DataFrame) -> Figure:
             `queries` (images sent to a suspect, printed at the right) and `budget` (a name: "own", "equal", ...; rows
             of the second and later budgets are drawn hollow, below). Rows with NaN are left out.
     """
-    table = need(table, "method", "group", "mean", "low", "high")
+    table = require_columns(table, "method", "group", "mean", "low", "high")
     if "budget" not in table.columns:
         table = table.assign(budget="")
     methods, groups = (list(dict.fromkeys(table[c])) for c in ("method", "group"))
     budgets = list(dict.fromkeys(table["budget"]))
     height = (0.19 if len(budgets) < 2 else 0.27) * max(3, len(methods)) + 1.0
-    figure, axes = canvas(PAGE, height, 1, max(1, len(groups)), sharey=True)
+    figure, axes = subplots(PAGE, height, 1, max(1, len(groups)), sharey=True)
     for axis, group in zip(axes, groups, strict=False):
         for i in range(1, len(methods), 2):
             axis.axhspan(i - 0.5, i + 0.5, color="#f3f3f3", lw=0, zorder=-1)
@@ -60,16 +60,16 @@ def methods_auc(table: pd.DataFrame) -> Figure:
         reference(axis, 0.5, "chance", vertical=True)
         axis.set_xlim(-0.03, 1.03)
         axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
-        describe(axis, f"AUC against\n{words(group)}")
+        describe_axes(axis, f"AUC against\n{label(group)}")
     named_rows(axes[0], methods)
     if not methods:
-        nothing(axes[0])
+        no_data(axes[0])
     _queries(axes[-1], table, methods)
     axes[0].plot([], [], "o", color=CYCLE[1], ms=4.5, label="UAP fingerprints")
     axes[0].plot([], [], "s", color=CYCLE[0], ms=4.5, label="other methods")
     for j, budget in enumerate(budgets if len(budgets) > 1 else ()):
         axes[0].plot(
-            [], [], "D", mfc="black" if j == 0 else "white", color="black", ms=4, label=f"{words(budget)} budget"
+            [], [], "D", mfc="black" if j == 0 else "white", color="black", ms=4, label=f"{label(budget)} budget"
         )
     legend(figure)
     return figure
@@ -88,5 +88,5 @@ def _queries(axis: Axes, table: pd.DataFrame, methods: Sequence[str]) -> None:
     sent = table.dropna(subset=["queries"]).groupby("method", sort=False)["queries"].max()
     for y, method in enumerate(methods):
         if method in sent.index:
-            beside(axis, f"{int(sent[method]):,}", y)
+            annotate_right(axis, f"{int(sent[method]):,}", y)
     axis.annotate("images", (1.04, 1), xycoords="axes fraction", va="bottom", fontsize=SMALL, color="#555555")

@@ -4,18 +4,18 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from uapfp_dist.reporting.figures.columns import need
+from uapfp_dist.reporting.figures.columns import require_columns
 from uapfp_dist.reporting.figures.style import (
     COLOURS,
     LABELS,
     MARKERS,
     PAGE,
     SMALL,
-    canvas,
-    describe,
+    describe_axes,
     legend,
-    nothing,
+    no_data,
     plain,
+    subplots,
 )
 
 
@@ -29,11 +29,11 @@ def table_vs_paper(ours: pd.DataFrame, published: pd.DataFrame) -> Figure:
     """
     key = ["architecture", "optimizer"]
     columns = [*key, *(f"{role}_{what}" for role in ("piracy", "homologous") for what in ("mean", "std"))]
-    sides = [need(side, *columns) for side in (published, ours)]
+    sides = [require_columns(side, *columns) for side in (published, ours)]
     both = pd.concat(sides)
     order = list(dict.fromkeys(both["architecture"]))
     names = sorted(dict.fromkeys(both.apply(_row_name, axis=1)), key=lambda name: order.index(name.split(", ")[0]))
-    figure, (axis,) = canvas(PAGE * 0.8, 0.27 * max(2, len(names)) + 1.0)
+    figure, (axis,) = subplots(PAGE * 0.8, 0.27 * max(2, len(names)) + 1.0)
     for i in range(1, len(names), 2):
         axis.axhspan(i - 0.5, i + 0.5, color="#f3f3f3", lw=0, zorder=-1)
     for side, whose, shift in ((sides[1], "ours", -0.17), (sides[0], "paper", 0.17)):
@@ -43,9 +43,9 @@ def table_vs_paper(ours: pd.DataFrame, published: pd.DataFrame) -> Figure:
     axis.set_yticks(range(len(names)), [plain(name) for name in names], fontsize=SMALL)
     axis.set_ylim(max(len(names), 1) - 0.4, -0.6)
     if not names:
-        nothing(axis)
+        no_data(axis)
     axis.set_xlim(-0.03, 1.03)
-    describe(axis, "similarity to the victim, mean ± std")
+    describe_axes(axis, "similarity to the victim, mean ± std")
     legend(figure, 2)
     return figure
 

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from uapfp_dist.reporting.figures.marks import face
+from uapfp_dist.reporting.figures.marks import marker_fill
 from uapfp_dist.reporting.figures.style import (
     COLOURS,
     GREY,
@@ -14,10 +14,10 @@ from uapfp_dist.reporting.figures.style import (
     MARKERS,
     PAGE,
     SMALL,
-    canvas,
-    describe,
+    describe_axes,
     legend,
     plain,
+    subplots,
 )
 
 
@@ -28,7 +28,7 @@ def tsne(embeddings: Mapping[str, tuple[np.ndarray, Sequence[str]]]) -> Figure:
         embeddings: title to ((N, 2) coordinates, role of each fingerprint).
     """
     n = max(1, len(embeddings))
-    figure, axes = canvas(min(PAGE, 3.4 * n), 3.4, 1, n)
+    figure, axes = subplots(min(PAGE, 3.4 * n), 3.4, 1, n)
     for axis, (title, (points, roles)) in zip(axes, embeddings.items(), strict=False):
         for role in ("homologous", "piracy", "victim"):
             chosen = np.array([r == role for r in roles], dtype=bool)
@@ -38,12 +38,12 @@ def tsne(embeddings: Mapping[str, tuple[np.ndarray, Sequence[str]]]) -> Figure:
                     points[chosen, 1],
                     s=70 if role == "victim" else 13,
                     marker=MARKERS[role],
-                    facecolors=face(role),
+                    facecolors=marker_fill(role),
                     edgecolors="white" if role == "victim" else COLOURS[role],
                     linewidths=0.7,
                     label=LABELS[role],
                 )
-        describe(axis, title=plain(title))
+        describe_axes(axis, title=plain(title))
         axis.set_xticks([])
         axis.set_yticks([])
         axis.spines[:].set_visible(True)
@@ -63,7 +63,7 @@ def perturbed_images(v: np.ndarray, images: np.ndarray, moved: np.ndarray, capti
     """
     n = len(images) + 1
     each = min(1.25, PAGE / n)
-    figure, axes = canvas(each * n, 2 * each + 0.6, 2, n)
+    figure, axes = subplots(each * n, 2 * each + 0.6, 2, n)
     scale = float(np.abs(v).max()) or 1.0
     grid = axes[0].get_gridspec()
     assert grid is not None
@@ -85,7 +85,7 @@ def captioned_images(images: np.ndarray, captions: Sequence[str]) -> Figure:
         captions: K lines; a colon ends the first of two.
     """
     each = min(1.25, PAGE / len(images))
-    figure, axes = canvas(each * len(images), each + 0.32, 1, len(images))
+    figure, axes = subplots(each * len(images), each + 0.32, 1, len(images))
     for axis, image, caption in zip(axes, images, captions, strict=True):
         _picture(axis, image, _wrapped(caption))
     return figure

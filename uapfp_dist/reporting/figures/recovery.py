@@ -6,9 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from uapfp_dist.reporting.figures.columns import finite, need
+from uapfp_dist.reporting.figures.columns import finite, require_columns
 from uapfp_dist.reporting.figures.marks import reference
-from uapfp_dist.reporting.figures.style import COLOURS, COLUMN, TEXT, canvas, describe, legend, nothing
+from uapfp_dist.reporting.figures.style import COLOURS, COLUMN, TEXT, describe_axes, legend, no_data, subplots
 
 RECOVERY_EDGES = np.round(np.arange(0.78, 0.941, 0.02), 2)
 """Figure 6 right: eight bins."""
@@ -22,21 +22,21 @@ def fig6_recovery(table: pd.DataFrame, alpha: float = 0.05) -> Figure:
             optionally `p_value`, which adds a panel.
         alpha: the level drawn beside the p-values.
     """
-    table = need(table, "role", "recovery", "similarity")
+    table = require_columns(table, "role", "recovery", "similarity")
     stolen = table[table["role"] == "piracy"].dropna(subset=["recovery", "similarity"])
     with_p = "p_value" in stolen.columns and bool(stolen["p_value"].notna().any())
     rows, height = (2, 3.9) if with_p else (1, 2.6)
-    figure, axes = canvas(COLUMN, height, rows, 1, sharex=True, height_ratios=(2, 1)[:rows])
+    figure, axes = subplots(COLUMN, height, rows, 1, sharex=True, height_ratios=(2, 1)[:rows])
     _level(axes[0], finite(table.loc[table["role"] == "homologous", "similarity"]))
     recovery = stolen["recovery"].to_numpy(float)
     _binned(axes[0], recovery, stolen["similarity"].to_numpy(float))
-    describe(axes[0], y="similarity to the victim")
+    describe_axes(axes[0], y="similarity to the victim")
     if stolen.empty:
-        nothing(axes[0], "no piracy model measured")
+        no_data(axes[0], "no piracy model measured")
     if with_p:
         _p_values(axes[1], recovery, stolen["p_value"].to_numpy(float))
         reference(axes[1], alpha)
-        describe(axes[1], y=f"p-value\n(line: {alpha:g})")
+        describe_axes(axes[1], y=f"p-value\n(line: {alpha:g})")
     axes[0].set_xlim(min([0.77, *recovery - 0.01]), max([0.95, *recovery + 0.01]))
     axes[0].set_xticks([0.78, 0.82, 0.86, 0.9, 0.94])
     axes[-1].set_xlabel("recovery: accuracy / victim's accuracy", fontsize=TEXT)

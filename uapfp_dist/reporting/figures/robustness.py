@@ -5,8 +5,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from uapfp_dist.reporting.figures.columns import finite, need
-from uapfp_dist.reporting.figures.marks import face, named_rows, reference, scatter_offsets
+from uapfp_dist.reporting.figures.columns import finite, require_columns
+from uapfp_dist.reporting.figures.marks import marker_fill, named_rows, reference, scatter_offsets
 from uapfp_dist.reporting.figures.style import (
     COLOURS,
     CYCLE,
@@ -16,11 +16,11 @@ from uapfp_dist.reporting.figures.style import (
     PAGE,
     SHAPES,
     TEXT,
-    canvas,
-    describe,
+    describe_axes,
+    label,
     legend,
-    nothing,
-    words,
+    no_data,
+    subplots,
 )
 
 UNMODIFIED = "unmodified"
@@ -34,10 +34,10 @@ def fig8_modifications(table: pd.DataFrame, threshold: float | None = None) -> F
             `similarity`. Rows named "unmodified" come first, the others in their order of appearance.
         threshold: the similarity above which a claim is made.
     """
-    table = need(table, "modification", "role", "similarity").dropna(subset=["similarity"])
+    table = require_columns(table, "modification", "role", "similarity").dropna(subset=["similarity"])
     names = _unmodified_first(table)
     roles = [role for role in LABELS if role in set(table["role"])]
-    figure, (axis,) = canvas(PAGE, 0.18 * max(1, len(roles)) * max(2, len(names)) + 1.1)
+    figure, (axis,) = subplots(PAGE, 0.18 * max(1, len(roles)) * max(2, len(names)) + 1.1)
     step = 0.8 / max(1, len(roles))
     for i, name in enumerate(names):
         if i % 2:
@@ -52,7 +52,7 @@ def fig8_modifications(table: pd.DataFrame, threshold: float | None = None) -> F
                 y + scatter_offsets(len(values), step * 0.5),
                 s=14,
                 marker=MARKERS[role],
-                facecolors=face(role),
+                facecolors=marker_fill(role),
                 edgecolors=COLOURS[role],
                 linewidths=0.8,
                 label=LABELS[role],
@@ -60,10 +60,10 @@ def fig8_modifications(table: pd.DataFrame, threshold: float | None = None) -> F
             axis.plot([values.mean()] * 2, [y - step * 0.42, y + step * 0.42], color="black", lw=1.6, zorder=4)
     named_rows(axis, names)
     if not names:
-        nothing(axis)
+        no_data(axis)
     if threshold is not None and np.isfinite(threshold):
         reference(axis, threshold, "claim above", vertical=True)
-    describe(axis, "similarity to the victim; one mark per model, bar: mean")
+    describe_axes(axis, "similarity to the victim; one mark per model, bar: mean")
     legend(figure)
     return figure
 
@@ -80,12 +80,12 @@ def fig8_adversarial(table: pd.DataFrame) -> Figure:
         table: one row per model and stop, columns `iterations`, `role` (piracy, homologous), `similarity`, `accuracy`
             (in [0, 1], or NaN), and optionally `labels` (own, true: a column of panels each).
     """
-    table = need(table, "iterations", "role", "similarity", "accuracy")
+    table = require_columns(table, "iterations", "role", "similarity", "accuracy")
     if "labels" not in table.columns:
         table = table.assign(labels="own")
     kinds = [k for k in ("own", "true") if k in set(table["labels"])] or ["own"]
     n = len(kinds)
-    figure, axes = canvas(PAGE * (0.55 if n == 1 else 1), 3.9, 2, n, sharex=True, sharey="row", height_ratios=(3, 2))  # type: ignore[arg-type]
+    figure, axes = subplots(PAGE * (0.55 if n == 1 else 1), 3.9, 2, n, sharex=True, sharey="row", height_ratios=(3, 2))  # type: ignore[arg-type]
     for i, kind in enumerate(kinds):
         mine = table[table["labels"] == kind]
         for row, y in enumerate(("similarity", "accuracy")):
@@ -93,8 +93,8 @@ def fig8_adversarial(table: pd.DataFrame) -> Figure:
             for role in ("piracy", "homologous"):
                 _progress(axis, mine[mine["role"] == role], y, role)
             if mine[y].isna().all():
-                nothing(axis)
-        describe(axes[i], title=f"adversarial training, {'own' if kind == 'own' else 'true'} labels")
+                no_data(axis)
+        describe_axes(axes[i], title=f"adversarial training, {'own' if kind == 'own' else 'true'} labels")
         axes[n + i].set_xlabel("iterations", fontsize=TEXT)
     axes[0].set_ylabel("similarity to the victim", fontsize=TEXT)
     axes[n].set_ylabel("accuracy", fontsize=TEXT)
@@ -113,7 +113,7 @@ def _progress(axis: Axes, rows: pd.DataFrame, y: str, role: str) -> None:
         mean,
         "-" if role == "piracy" else "--",
         marker=MARKERS[role],
-        mfc=face(role),
+        mfc=marker_fill(role),
         color=COLOURS[role],
         ms=4.5,
         lw=1.4,
@@ -128,9 +128,11 @@ def utility_similarity(table: pd.DataFrame) -> Figure:
         table: one row per model and modification, columns `modification`, `role` (piracy, homologous), `accuracy` (in
             [0, 1]), `similarity`. Drawn: means over models, and every model as a dot.
     """
-    table = need(table, "modification", "role", "accuracy", "similarity").dropna(subset=["accuracy", "similarity"])
+    table = require_columns(table, "modification", "role", "accuracy", "similarity").dropna(
+        subset=["accuracy", "similarity"]
+    )
     names = _unmodified_first(table)
-    figure, (axis,) = canvas(PAGE, 3.6)
+    figure, (axis,) = subplots(PAGE, 3.6)
     means = table.groupby(["role", "modification"])[["accuracy", "similarity"]].mean()
     for i, name in enumerate(names):
         for role in ("piracy", "homologous"):
@@ -152,10 +154,10 @@ def utility_similarity(table: pd.DataFrame) -> Figure:
                 edgecolors=colour,
                 linewidths=1.1,
                 zorder=3,
-                label=words(name) if role == "piracy" or ("piracy", name) not in means.index else None,
+                label=label(name) if role == "piracy" or ("piracy", name) not in means.index else None,
             )
     if not names:
-        nothing(axis)
-    describe(axis, "accuracy after the modification", "similarity to the victim after it")
+        no_data(axis)
+    describe_axes(axis, "accuracy after the modification", "similarity to the victim after it")
     legend(figure, where="outside right center", title="filled: piracy, hollow: homologous")
     return figure

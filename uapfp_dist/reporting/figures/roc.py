@@ -14,11 +14,11 @@ from uapfp_dist.reporting.figures.style import (
     LABELS,
     LINES,
     PAGE,
-    canvas,
-    describe,
+    describe_axes,
+    label,
     legend,
-    nothing,
-    words,
+    no_data,
+    subplots,
 )
 
 
@@ -31,7 +31,7 @@ def roc_curves(
         curves: method to (positive scores, negative scores) of every draw; draws without a side are left out.
         areas: method to mean AUC.
     """
-    figure, (axis,) = canvas(PAGE * 0.85, 3.6)
+    figure, (axis,) = subplots(PAGE * 0.85, 3.6)
     axis.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls=(0, (4, 2)))
     area = {m: np.nan if areas.get(m) is None else float(areas[m]) for m in curves}  # type: ignore[arg-type]
     drawn = sorted(curves, key=lambda m: -np.nan_to_num(area[m], nan=-1.0))
@@ -45,12 +45,12 @@ def roc_curves(
                 LINES[(i // len(CYCLE) * 2 + i % 2) % len(LINES)],
                 color=CYCLE[i % len(CYCLE)],
                 lw=2.2 if method.startswith(OURS) else 1.1,
-                label=f"{words(method)} ({area[method]:.2f})",
+                label=f"{label(method)} ({area[method]:.2f})",
             )
     axis.set_aspect("equal")
     axis.set_xlim(-0.01, 1.01)
     axis.set_ylim(-0.01, 1.01)
-    describe(axis, "homologous models accused", "piracy models caught")
+    describe_axes(axis, "homologous models accused", "piracy models caught")
     legend(figure, where="outside right center", title="method (mean AUC)")
     return figure
 
@@ -72,15 +72,15 @@ def group_strips(groups: Mapping[str, Mapping[str, Sequence[float]]], thresholds
     """
     order = [role for role in LABELS if any(role in roles for roles in groups.values())]
     n = max(1, len(groups))
-    figure, axes = canvas(min(PAGE, 2.6 * n + 1.7), 0.36 * max(2, len(order)) + 1.0, 1, n, sharey=True)
+    figure, axes = subplots(min(PAGE, 2.6 * n + 1.7), 0.36 * max(2, len(order)) + 1.0, 1, n, sharey=True)
     for axis, (method, roles) in zip(axes, groups.items(), strict=False):
         for y, role in enumerate(order):
             strip(axis, roles.get(role, ()), y, role)
         threshold = thresholds.get(method)
         if threshold is not None and np.isfinite(threshold):
             reference(axis, threshold, "claim above", vertical=True)
-        describe(axis, f"score by {words(method)}")
+        describe_axes(axis, f"score by {label(method)}")
     named_rows(axes[0], order)
     if not order:
-        nothing(axes[0])
+        no_data(axes[0])
     return figure

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from uapfp_dist.reporting.figures.columns import finite
-from uapfp_dist.reporting.figures.marks import face
+from uapfp_dist.reporting.figures.marks import marker_fill
 from uapfp_dist.reporting.figures.style import (
     COLOURS,
     COLUMN,
@@ -18,12 +18,12 @@ from uapfp_dist.reporting.figures.style import (
     PAGE,
     SHAPES,
     TEXT,
-    canvas,
-    describe,
+    describe_axes,
+    label,
     legend,
-    nothing,
+    no_data,
     plain,
-    words,
+    subplots,
 )
 
 
@@ -36,16 +36,24 @@ def similarity_cdf(similarities: Mapping[str, Mapping[str, np.ndarray]], title: 
     n = max(1, len(similarities))
     columns = min(n, 4)
     rows = -(-n // columns)
-    figure, axes = canvas(max(COLUMN, PAGE * columns / 4), 2.1 * rows + 0.5, rows, columns, sharex=True, sharey=True)
+    figure, axes = subplots(max(COLUMN, PAGE * columns / 4), 2.1 * rows + 0.5, rows, columns, sharex=True, sharey=True)
     for axis, (architecture, roles) in zip(axes, sorted(similarities.items()), strict=False):
         for role, values in roles.items():
-            _cdf(axis, values, COLOURS[role], "-" if role == "piracy" else "--", MARKERS[role], face(role), words(role))
+            _cdf(
+                axis,
+                values,
+                COLOURS[role],
+                "-" if role == "piracy" else "--",
+                MARKERS[role],
+                marker_fill(role),
+                label(role),
+            )
         axis.set_title(plain(architecture), fontsize=TEXT)
     for i in range(n, len(axes)):
         axes[i].set_visible(False)
         axes[i - columns].tick_params(labelbottom=True)
     if not similarities:
-        nothing(axes[0])
+        no_data(axes[0])
     _cdf_axes(axes)
     figure.supxlabel("similarity", fontsize=TEXT)
     figure.supylabel("share of fingerprints at or below", fontsize=TEXT)
@@ -60,7 +68,7 @@ def fig7_uap_vs_lap(similarities: Mapping[str, Mapping[str, np.ndarray]]) -> Fig
         similarities: name of the perturbation, with its norm ("UAP at xi", "LAP, minimal", ...), to role (piracy,
             homologous) to the similarities of all fingerprints.
     """
-    figure, axes = canvas(PAGE, 2.6, 1, 2, sharex=True, sharey=True)
+    figure, axes = subplots(PAGE, 2.6, 1, 2, sharex=True, sharey=True)
     for axis, role in zip(axes, ("piracy", "homologous"), strict=True):
         for i, (name, roles) in enumerate(similarities.items()):
             colour = CYCLE[(1, 0, 2, 3, 4)[i % 5]]
@@ -71,11 +79,11 @@ def fig7_uap_vs_lap(similarities: Mapping[str, Mapping[str, np.ndarray]]) -> Fig
                 LINES[i % 4],
                 SHAPES[i % len(SHAPES)],
                 "white" if i else colour,
-                words(name),
+                label(name),
             )
         if not axis.lines:
-            nothing(axis)
-        describe(axis, "similarity to the victim", title=f"{LABELS[role]} models")
+            no_data(axis)
+        describe_axes(axis, "similarity to the victim", title=f"{LABELS[role]} models")
     _cdf_axes(axes)
     axes[0].set_ylabel("share of fingerprints at or below", fontsize=TEXT)
     legend(figure)

@@ -82,7 +82,7 @@ SHAPES = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "d")
 LINES = ("-", "--", "-.", ":")
 
 
-def canvas(
+def subplots(
     width: float,
     height: float,
     rows: int = 1,
@@ -116,12 +116,12 @@ def plain(name: object) -> str:
     return f"\u200a{text}" if text.startswith("_") else text
 
 
-def words(name: object) -> str:
+def label(name: object) -> str:
     """A role's label, or a name with blanks for underscores."""
     return LABELS.get(str(name), plain(str(name).strip("_").replace("_", " ")))
 
 
-def describe(axis: Axes, x: str = "", y: str = "", title: str = "") -> None:
+def describe_axes(axis: Axes, x: str = "", y: str = "", title: str = "") -> None:
     """Axis labels and a title, in the family's sizes."""
     axis.set_xlabel(x, fontsize=TEXT)
     axis.set_ylabel(y, fontsize=TEXT)
@@ -153,6 +153,6 @@ def legend(
     )
 
 
-def nothing(axis: Axes, why: str = "nothing measured") -> None:
+def no_data(axis: Axes, why: str = "nothing measured") -> None:
     """Says that a panel is empty on purpose."""
     axis.text(0.5, 0.5, why, transform=axis.transAxes, ha="center", va="center", fontsize=TEXT, color=GREY)

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from uapfp_dist.reporting.figures.columns import finite
-from uapfp_dist.reporting.figures.marks import face, named_rows, strip
+from uapfp_dist.reporting.figures.marks import marker_fill, named_rows, strip
 from uapfp_dist.reporting.figures.style import (
     COLOURS,
     COLUMN,
@@ -14,11 +14,11 @@ from uapfp_dist.reporting.figures.style import (
     LINES,
     MARKERS,
     TITLE,
-    canvas,
-    describe,
+    describe_axes,
+    label,
     legend,
-    nothing,
-    words,
+    no_data,
+    subplots,
 )
 
 
@@ -29,7 +29,7 @@ def fig2a_projections(energies: Mapping[str, np.ndarray]) -> Figure:
         energies: role (victim, piracy, homologous) to (models, K) values in [0, 1] on K >= 1 directions, of which the
             first 5 are drawn: mean and standard deviation over models.
     """
-    figure, (axis,) = canvas(COLUMN, 2.6)
+    figure, (axis,) = subplots(COLUMN, 2.6)
     usable = {r: np.atleast_2d(np.asarray(e, dtype=float))[:, :5] for r, e in energies.items()}
     usable = {role: rows[np.isfinite(rows).all(1)] for role, rows in usable.items()}
     usable = {role: rows for role, rows in usable.items() if rows.size}
@@ -43,19 +43,19 @@ def fig2a_projections(energies: Mapping[str, np.ndarray]) -> Figure:
             fmt=LINES[i % len(LINES)],
             marker=MARKERS.get(role, "o"),
             ms=7 if role == "victim" else 4,
-            mfc=face(role),
+            mfc=marker_fill(role),
             color=COLOURS.get(role, CYCLE[-1]),
             lw=1.1,
             elinewidth=1.1,
             capsize=2,
-            label=f"{words(role)} ({len(rows)})",
+            label=f"{label(role)} ({len(rows)})",
         )
     if not usable:
-        nothing(axis)
+        no_data(axis)
     axis.set_xticks(range(1, 6))
     axis.set_xlim(0.5, 5.5)
     axis.set_ylim(bottom=0)
-    describe(axis, "principal direction of the victim's UAPs", "mean squared projection")
+    describe_axes(axis, "principal direction of the victim's UAPs", "mean squared projection")
     legend(figure)
     return figure
 
@@ -67,7 +67,7 @@ def fig2b_inconsist(inconsist: Mapping[str, Iterable[float]]) -> Figure:
         inconsist: role to one value per model, >= 0.
     """
     found = {role: values for role, v in inconsist.items() if len(values := finite(v))}
-    figure, (axis,) = canvas(COLUMN, 0.42 * max(2, len(found)) + 0.9)
+    figure, (axis,) = subplots(COLUMN, 0.42 * max(2, len(found)) + 0.9)
     for y, (role, values) in enumerate(found.items()):
         strip(axis, values, y, role)
     named_rows(axis, list(found))
@@ -75,7 +75,7 @@ def fig2b_inconsist(inconsist: Mapping[str, Iterable[float]]) -> Figure:
         ratio = found["homologous"].mean() / found["piracy"].mean()
         figure.suptitle(f"homologous / piracy: {ratio:.2g} (paper: about 3)", fontsize=TITLE)
     if not found:
-        nothing(axis)
+        no_data(axis)
     axis.set_xlim(left=0)
-    describe(axis, "Inconsist (Eq. 5), bar: mean")
+    describe_axes(axis, "Inconsist (Eq. 5), bar: mean")
     return figure

@@ -8,33 +8,35 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from uapfp_dist.reporting.figures.columns import by_value, finite, need
+from uapfp_dist.reporting.figures.columns import by_value, finite, require_columns
 from uapfp_dist.reporting.figures.marks import reference, series
 from uapfp_dist.reporting.figures.style import (
     PAGE,
     SMALL,
     TEXT,
-    canvas,
-    describe,
+    describe_axes,
+    label,
     legend,
-    nothing,
-    words,
+    no_data,
+    subplots,
 )
 
 BARE_LABEL = 0
 """The value of `top_k` that stands for an answer without any confidence."""
 
 
-def over_draws(axis: Axes, table: pd.DataFrame, x: str, y: str, by: str | None, prefix: str = "") -> None:
+def over_resamples(axis: Axes, table: pd.DataFrame, x: str, y: str, by: str | None, prefix: str = "") -> None:
     """Means with the intervals of `by_value`, a line for each value of `by`, labelled with it."""
     parts = list(table.groupby(by, sort=False)) if by else [("", table)]
     # Beside each other by a hundredth of the axis, so that intervals stay apart.
     step = 0.012 * float(np.ptp(finite(table[x]))) if len(finite(table[x])) else 0.0
     for i, (name, rows) in enumerate(parts):
-        label = prefix + words(name) if by else None
-        _line(axis, by_value(rows, x, y).sort_values(x), x, (i - (len(parts) - 1) / 2) * step, series(name, i), label)
+        line_label = prefix + label(name) if by else None
+        _line(
+            axis, by_value(rows, x, y).sort_values(x), x, (i - (len(parts) - 1) / 2) * step, series(name, i), line_label
+        )
     if table[y].isna().all():
-        nothing(axis)
+        no_data(axis)
 
 
 def _line(axis: Axes, rows: pd.DataFrame, x: str, shift: float, style: dict[str, Any], label: str | None) -> None:
@@ -49,9 +51,9 @@ def _line(axis: Axes, rows: pd.DataFrame, x: str, shift: float, style: dict[str,
 def _gap_and_auc(axes: list[Axes], table: pd.DataFrame, x: str) -> None:
     """Gap in the first axis, AUC in the second, a line per group of innocents where the table has a column `group`."""
     for axis, y in zip(axes, ("gap", "auc"), strict=True):
-        over_draws(axis, table, x, y, "group" if "group" in table.columns else None, "against ")
-    describe(axes[0], y="similarity gap")
-    describe(axes[1], y="AUC")
+        over_resamples(axis, table, x, y, "group" if "group" in table.columns else None, "against ")
+    describe_axes(axes[0], y="similarity gap")
+    describe_axes(axes[1], y="AUC")
 
 
 def fig6_n_points(table: pd.DataFrame) -> Figure:
@@ -62,8 +64,8 @@ def fig6_n_points(table: pd.DataFrame) -> Figure:
             in [-2, 2]), `auc`, and their intervals `gap_low`, `gap_high`, `auc_low`, `auc_high`; without these one row
             per draw, of which mean and range are drawn. Optional: `group` (of innocents: a line each).
     """
-    table = need(table, "n_points", "gap", "auc")
-    figure, axes = canvas(PAGE, 2.4, 1, 2, sharex=True)
+    table = require_columns(table, "n_points", "gap", "auc")
+    figure, axes = subplots(PAGE, 2.4, 1, 2, sharex=True)
     _gap_and_auc(axes, table, "n_points")
     for axis in axes:
         reference(axis, 70, "paper: plateau", vertical=True)
@@ -80,10 +82,10 @@ def fig6_top_k(table: pd.DataFrame, confidence: Mapping[int, float] | None = Non
         table: as for `fig6_n_points`, with `top_k` from 1 to the number of classes; 0 is the bare label.
         confidence: top_k to the mean sum of the k largest confidences.
     """
-    table = need(table, "top_k", "gap", "auc")
+    table = require_columns(table, "top_k", "gap", "auc")
     confidence = {k: v for k, v in (confidence or {}).items() if k != BARE_LABEL and np.isfinite(v)}
     n = 3 if confidence else 2
-    figure, axes = canvas(PAGE, 2.3, 1, n)
+    figure, axes = subplots(PAGE, 2.3, 1, n)
     values = sorted({int(k) for k in table["top_k"].dropna()} | set(confidence))
     # The bare label stands a little apart: its name is wide.
     place = {k: i - 0.8 * (k == BARE_LABEL) for i, k in enumerate(values)}
@@ -91,7 +93,7 @@ def fig6_top_k(table: pd.DataFrame, confidence: Mapping[int, float] | None = Non
     if confidence:
         ks = sorted(confidence)
         axes[2].plot([place[k] for k in ks], [confidence[k] for k in ks], "-o", ms=4, lw=1.3, color="black")
-        describe(axes[2], y="mean sum of the top k")
+        describe_axes(axes[2], y="mean sum of the top k")
         if 3 in confidence:
             axes[2].annotate(
                 f"top 3: {confidence[3]:.4f}\n(paper: .9996)",

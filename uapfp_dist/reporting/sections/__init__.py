@@ -1,4 +1,4 @@
-"""Every table and figure. To add one: a function from Evidence to an Exhibit, a line in EXHIBITS."""
+"""Every table and figure. To add one: a function from ReportData to an ReportSection, a line in SECTIONS."""
 
 from collections.abc import Callable
 
@@ -12,11 +12,11 @@ from uapfp_dist.reporting.sections import (
     subspace,
     sweeps,
 )
-from uapfp_dist.reporting.sections.claims import claims
-from uapfp_dist.reporting.sections.paper_comparison import beside
-from uapfp_dist.reporting.sections.report_data import Evidence, Exhibit
+from uapfp_dist.reporting.sections.claims import check_claims
+from uapfp_dist.reporting.sections.paper_comparison import paper_comparison
+from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 
-EXHIBITS: tuple[Callable[[Evidence], Exhibit | None], ...] = (
+SECTIONS: tuple[Callable[[ReportData], ReportSection | None], ...] = (
     pictures.groups,
     methods.methods,
     controls.controls,
@@ -41,18 +41,18 @@ EXHIBITS: tuple[Callable[[Evidence], Exhibit | None], ...] = (
 )
 """In the order of the report; one that has nothing to show gives None."""
 
-__all__ = ["EXHIBITS", "Evidence", "Exhibit", "make_exhibits"]
+__all__ = ["SECTIONS", "ReportData", "ReportSection", "make_sections"]
 
 
-def make_exhibits(evidence: Evidence, made: Callable[[], None] = lambda: None) -> list[Exhibit]:
+def make_sections(evidence: ReportData, made: Callable[[], None] = lambda: None) -> list[ReportSection]:
     """All that there is something to show for; the paper's claims and numbers, which sum them up, come first.
 
     `made` is called after each.
     """
     found = []
-    for make in EXHIBITS:
+    for make in SECTIONS:
         exhibit = make(evidence)
         found += [exhibit] if exhibit is not None else []
         made()
     bodies = {key: value for exhibit in found for key, value in exhibit.body.items()}
-    return [claims(evidence, bodies), beside(evidence, bodies), *found]
+    return [check_claims(evidence, bodies), paper_comparison(evidence, bodies), *found]

@@ -8,7 +8,7 @@ import pandas as pd
 
 from uapfp_dist.reporting import figures
 from uapfp_dist.reporting.sections.intervals import said
-from uapfp_dist.reporting.sections.report_data import Evidence, Exhibit
+from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 from uapfp_dist.reporting.sections.robustness import of_the_paper
 from uapfp_dist.reporting.sections.similarity import place_of
 
@@ -16,7 +16,7 @@ Outcome = Literal["reproduced", "partly", "not reproduced", "not measured"]
 
 
 @dataclass(frozen=True)
-class Claim:
+class ClaimCheck:
     """One claim and its fate."""
 
     claim: str
@@ -26,10 +26,10 @@ class Claim:
     outcome: Outcome
 
 
-def claims(evidence: Evidence, bodies: Mapping[str, Any]) -> Exhibit:
+def check_claims(evidence: ReportData, bodies: Mapping[str, Any]) -> ReportSection:
     """All claims, from the numbers of the exhibits before this one."""
     found = [check(evidence, bodies) for check in CHECKS]
-    return Exhibit(
+    return ReportSection(
         "claims",
         "The paper's claims",
         f"Each by a rule whose thresholds were fixed before the numbers were seen. {evidence.setting}.",
@@ -43,7 +43,7 @@ def _graded(whole: bool, part: bool) -> Outcome:
     return "reproduced" if whole else "partly" if part else "not reproduced"
 
 
-def _detection(evidence: Evidence, bodies: Mapping[str, Any]) -> Claim:
+def _detection(evidence: ReportData, bodies: Mapping[str, Any]) -> ClaimCheck:
     table = evidence.report["auc"]
     ours = table.get("uap_paper", table["uap"]).get("prob", {}).get("homologous")
     references = ("clean", "random", "confidence")  # in the same format: another may be the one that suits them
@@ -51,7 +51,7 @@ def _detection(evidence: Evidence, bodies: Mapping[str, Any]) -> Claim:
     measured = "not measured" if ours is None else f"{ours:.3f}"
     if as_good:
         measured += f"; as good without any UAP: {', '.join(as_good)}"
-    return Claim(
+    return ClaimCheck(
         "fingerprints by UAP tell piracy from homologous models",
         "AUC 1.0 / 1.0 / .98",
         measured,
@@ -66,7 +66,7 @@ def _auc(table: Mapping[str, Any], method: str, fmt: str) -> float:
     return -1.0 if value is None else float(value)
 
 
-def _local(evidence: Evidence, bodies: Mapping[str, Any]) -> Claim:
+def _local(evidence: ReportData, bodies: Mapping[str, Any]) -> ClaimCheck:
     table = evidence.report["auc"]
     ours, rescaled = _auc(table, "uap_paper", "prob"), _auc(table, "lap_paper", "prob")
     known = min(ours, rescaled) >= 0
@@ -79,7 +79,7 @@ def _local(evidence: Evidence, bodies: Mapping[str, Any]) -> Claim:
         f"LAP {where}": _auc(table, "lap", "prob"),
     }
     words += [f"{name}: {area:.3f}" for name, area in others.items() if area >= 0]
-    return Claim(
+    return ClaimCheck(
         "UAP fingerprints separate better than local perturbations (Fig. 7)",
         "nearly disjoint CDFs against overlapping ones",
         "; ".join(words) if known else "not measured",
@@ -88,10 +88,10 @@ def _local(evidence: Evidence, bodies: Mapping[str, Any]) -> Claim:
     )
 
 
-def _inconsist(evidence: Evidence, bodies: Mapping[str, Any]) -> Claim:
+def _inconsist(evidence: ReportData, bodies: Mapping[str, Any]) -> ClaimCheck:
     name = "ratio_homologous_over_piracy"
     ratio = bodies.get("subspace", {}).get(name)
-    return Claim(
+    return ClaimCheck(
         "Inconsist of homologous models is 3 times that of piracy (Fig. 2b)",
         "about 3",
         "not measured" if ratio is None else said(bodies["subspace"], name),
@@ -100,13 +100,13 @@ def _inconsist(evidence: Evidence, bodies: Mapping[str, Any]) -> Claim:
     )
 
 
-def _plateau(evidence: Evidence, bodies: Mapping[str, Any]) -> Claim:
+def _plateau(evidence: ReportData, bodies: Mapping[str, Any]) -> ClaimCheck:
     cells = {int(n): cell for n, cell in bodies.get("n_points", {}).items()}
     gaps = {n: cell["gap"] for n, cell in cells.items()}
     largest = max(gaps, default=0)
     at = min((n for n in gaps if n >= 0.7 * largest), default=0)
     known = len(gaps) > 1 and at < largest
-    return Claim(
+    return ClaimCheck(
         "the similarity gap has its plateau at 70 of 100 points (Fig. 6 left)",
         "70",
         f"gap {said(cells[at], 'gap')} at {at}, {said(cells[largest], 'gap')} at {largest} points"
@@ -117,13 +117,13 @@ def _plateau(evidence: Evidence, bodies: Mapping[str, Any]) -> Claim:
     )
 
 
-def _top_k(evidence: Evidence, bodies: Mapping[str, Any]) -> Claim:
+def _top_k(evidence: ReportData, bodies: Mapping[str, Any]) -> ClaimCheck:
     cells = {int(k): cell for k, cell in bodies.get("top_k", {}).items()}
     gaps = {k: cell["gap"] for k, cell in cells.items()}
     largest = max(gaps, default=0)
     known = 3 in gaps and largest > 3
     apart = abs(gaps[3] - gaps[largest]) if known else 0.0
-    return Claim(
+    return ClaimCheck(
         "three confidences are as good as all (Fig. 6 left)",
         "stable from 3",
         f"gap {said(cells[3], 'gap')} with 3, {said(cells[largest], 'gap')} with all {largest}"
@@ -134,7 +134,7 @@ def _top_k(evidence: Evidence, bodies: Mapping[str, Any]) -> Claim:
     )
 
 
-def _robust(evidence: Evidence, bodies: Mapping[str, Any]) -> Claim:
+def _robust(evidence: ReportData, bodies: Mapping[str, Any]) -> ClaimCheck:
     rows = [
         r for r in bodies.get("modifications", [])
         if r["role"] == "piracy" and of_the_paper(r["modification"])
@@ -143,7 +143,7 @@ def _robust(evidence: Evidence, bodies: Mapping[str, Any]) -> Claim:
     known = bool(rows and start)
     least, which = min(((float(r["similarity"]), r["modification"]) for r in rows), default=(0.0, ""))
     before = start[0]["similarity"] if start else 0.0
-    return Claim(
+    return ClaimCheck(
         "fine-tuning, pruning and INT8 leave the similarity high (Fig. 8 left)",
         "all above .88",
         f"lowest mean {least:.3f} ({which}; unmodified {before:.3f})" if known else "not measured",
@@ -153,14 +153,14 @@ def _robust(evidence: Evidence, bodies: Mapping[str, Any]) -> Claim:
     )
 
 
-def _adversarial(evidence: Evidence, bodies: Mapping[str, Any]) -> Claim:
+def _adversarial(evidence: ReportData, bodies: Mapping[str, Any]) -> ClaimCheck:
     rows = [r for r in bodies.get("adversarial", []) if r["role"] == "piracy"]
     at_120 = [r for r in rows if r["iterations"] == 120]
     known = bool(at_120)
     words = ", ".join(f"{r['similarity']:.3f} ({r['labels']} labels, accuracy {r['accuracy']:.3f})" for r in at_120)
     least = min((r["similarity"] for r in at_120), default=0.0)
     most = max((r["similarity"] for r in at_120), default=0.0)
-    return Claim(
+    return ClaimCheck(
         "120 iterations of adversarial training leave the similarity high (Fig. 8 right)",
         ".99 up to 120 iterations, .89 after",
         words if known else "not measured",
@@ -169,12 +169,12 @@ def _adversarial(evidence: Evidence, bodies: Mapping[str, Any]) -> Claim:
     )
 
 
-def _ipguard(evidence: Evidence, bodies: Mapping[str, Any]) -> Claim:
+def _ipguard(evidence: ReportData, bodies: Mapping[str, Any]) -> ClaimCheck:
     table = evidence.report["auc"]
     ours, labels = _auc(table, "uap_paper", "prob"), _auc(table, "ipguard", "hard")
     probabilities = _auc(table, "ipguard", "prob")
     known, theirs = min(ours, labels) >= 0, max(labels, probabilities)
-    return Claim(
+    return ClaimCheck(
         "UAP fingerprints beat IPGuard",
         "AUC 1.0 / 1.0 / .98 against .83 / .75 / .61",
         f"{ours:.3f} on probabilities against {labels:.3f} of its matching labels, {probabilities:.3f} of probabilities"
@@ -185,11 +185,11 @@ def _ipguard(evidence: Evidence, bodies: Mapping[str, Any]) -> Claim:
     )
 
 
-def _recovery(evidence: Evidence, bodies: Mapping[str, Any]) -> Claim:
+def _recovery(evidence: ReportData, bodies: Mapping[str, Any]) -> ClaimCheck:
     row = first_bin(bodies)
     known = row is not None
     value = row["similarity"] if row is not None else 0.0
-    return Claim(
+    return ClaimCheck(
         "a substitute with 78 % of the victim's accuracy is already similar (Fig. 6 right)",
         ".88 at .78",
         "not measured" if row is None else f"{said(row, 'similarity')} from .78 to below .80, models: {row['models']}",
@@ -198,12 +198,12 @@ def _recovery(evidence: Evidence, bodies: Mapping[str, Any]) -> Claim:
     )
 
 
-def _abstract(evidence: Evidence, bodies: Mapping[str, Any]) -> Claim:
+def _abstract(evidence: ReportData, bodies: Mapping[str, Any]) -> ClaimCheck:
     m = evidence.report["calibration"]["models"]
     power = evidence.report["power"]["conformal"]
     caught = "not known" if power is None else f"{power:.2f}"
     t_test = bodies.get("paper_t_test", {})
-    return Claim(
+    return ClaimCheck(
         "confidence above 99.99 % within 20 fingerprints (abstract)",
         "99.99 %",
         f"with {m} calibration models at most {1 - 1 / (m + 1):.2%}; power at alpha {evidence.alpha:g}: {caught}; the "
@@ -223,7 +223,7 @@ def _percent(rate: float | None) -> str:
     return "an unknown share" if rate is None else f"{rate:.1%}"
 
 
-CHECKS: tuple[Callable[[Evidence, Mapping[str, Any]], Claim], ...] = (
+CHECKS: tuple[Callable[[ReportData, Mapping[str, Any]], ClaimCheck], ...] = (
     _detection,
     _local,
     _inconsist,

@@ -4,7 +4,7 @@ import pandas as pd
 
 from uapfp_dist.evaluation.judging import GROUPS
 from uapfp_dist.reporting import figures
-from uapfp_dist.reporting.sections.report_data import Evidence, Exhibit
+from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 from uapfp_dist.tasks.members import ROLES
 
 SHOULD = {
@@ -17,7 +17,7 @@ SHOULD = {
 }
 
 
-def controls(evidence: Evidence) -> Exhibit:
+def controls(evidence: ReportData) -> ReportSection:
     """Every group: what should happen to it, its score, and how often it is accused."""
     accusation, power = evidence.report["false_accusation"], evidence.report["power"]
     rates = {
@@ -49,7 +49,7 @@ def controls(evidence: Evidence) -> Exhibit:
     table = pd.DataFrame(rows)
     rated = _rates(table)
     shown = {"false_accusations": figures.false_accusations(rated, evidence.alpha)} if len(rated) else {}
-    return Exhibit(
+    return ReportSection(
         "controls",
         "Controls: who is accused",
         f"Share accused at alpha {evidence.alpha:g} over the test models of all draws. Scores and conformal decisions "

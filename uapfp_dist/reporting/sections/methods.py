@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 
 from uapfp_dist.evaluation.judging import GROUPS, by_id, model_scores
-from uapfp_dist.fingerprints.scoring import within
+from uapfp_dist.fingerprints.scoring import scores_within_budget
 from uapfp_dist.reporting import figures
 from uapfp_dist.reporting.report_tables import methods_table
-from uapfp_dist.reporting.sections.report_data import Evidence, Exhibit
+from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 from uapfp_dist.rng import numpy_rng
-from uapfp_dist.statistics.auc import auc_over_draws
+from uapfp_dist.statistics.auc import auc_over_resamples
 
 
-def methods(evidence: Evidence) -> Exhibit:
+def methods(evidence: ReportData) -> ReportSection:
     """AUC against every group of innocents, at each method's own cost and at equal cost."""
     own, equal = _own(evidence), _equal(evidence)
     # The figure prints each method's own cost.
@@ -29,7 +29,7 @@ def methods(evidence: Evidence) -> Exhibit:
         if short
         else ""
     )
-    return Exhibit(
+    return ReportSection(
         "methods",
         "All methods compared",
         "AUC over draws with a 95 % bootstrap interval over models. `chosen`: the format is chosen on each draw's "
@@ -47,7 +47,7 @@ def methods(evidence: Evidence) -> Exhibit:
     )
 
 
-def _own(evidence: Evidence) -> pd.DataFrame:
+def _own(evidence: ReportData) -> pd.DataFrame:
     rows = []
     for method, formats in evidence.report["auc_detail"].items():
         scored = evidence.draws[0].chosen(method)
@@ -57,14 +57,14 @@ def _own(evidence: Evidence) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _equal(evidence: Evidence) -> pd.DataFrame:
+def _equal(evidence: ReportData) -> pd.DataFrame:
     budget, members = evidence.plan.config.verdict.query_budget, evidence.panelists.members
     rows = []
     for method in evidence.draws[0].methods:
         pairs: dict[str, list[Any]] = {group: [] for group in GROUPS}
         queries = 0
         for d in evidence.draws:
-            ways = (within(evidence.panel, d.draw, method, scored, budget) for scored in d.ranked(method))
+            ways = (scores_within_budget(evidence.panel, d.draw, method, scored, budget) for scored in d.ranked(method))
             found = next((way for way in ways if way is not None), None)  # the best that the budget can pay for
             if found is None:
                 continue
@@ -75,7 +75,7 @@ def _equal(evidence: Evidence) -> pd.DataFrame:
             for group, role in GROUPS.items():
                 pairs[group].append((positive, by_id(d.draw.tested(members, role), scores, members)))
         for group, scores_of in pairs.items():
-            e = auc_over_draws(scores_of, numpy_rng("bootstrap", "equal", method, group))
+            e = auc_over_resamples(scores_of, numpy_rng("bootstrap", "equal", method, group))
             rows.append(
                 {"method": method, "group": group, "mean": e.mean, "low": e.low, "high": e.high, "queries": queries}
             )
@@ -89,7 +89,7 @@ def _nested(table: pd.DataFrame) -> dict[str, dict[str, float]]:
     return found
 
 
-def roc(evidence: Evidence) -> Exhibit:
+def roc(evidence: ReportData) -> ReportSection:
     """ROC of every method, and the score of every model of draw 0 by group."""
     members = evidence.panelists.members
     curves: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
@@ -101,7 +101,7 @@ def roc(evidence: Evidence) -> Exhibit:
                 sides = [scores[d.draw.tested(members, role)] for role in ("piracy", "homologous")]
                 curves.setdefault(method, []).append((sides[0], sides[1]))
     areas = {method: evidence.report["auc"][method]["chosen"]["homologous"] for method in curves}
-    return Exhibit(
+    return ReportSection(
         "roc",
         "ROC of every method",
         f"Piracy against homologous test models, mean over draws. {evidence.setting}.",

@@ -6,17 +6,17 @@ from typing import Any
 from uapfp_dist.reporting import paper
 from uapfp_dist.reporting.paper import Measured
 from uapfp_dist.reporting.sections.claims import first_bin
-from uapfp_dist.reporting.sections.report_data import Evidence, Exhibit
+from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 from uapfp_dist.reporting.sections.robustness import of_the_paper
 
 PLATEAU, STABLE = 0.97, 0.03
 """What `claims` asks of the gap at 70 points and at 3 confidences: so much of the last one; so near to it."""
 
 
-def beside(evidence: Evidence, bodies: Mapping[str, Any]) -> Exhibit:
+def paper_comparison(evidence: ReportData, bodies: Mapping[str, Any]) -> ReportSection:
     """The paper's numbers about these data, from the numbers of the other exhibits."""
-    table = paper.beside(_ours(evidence, bodies), evidence.plan.data.name)
-    return Exhibit(
+    table = paper.paper_comparison(_ours(evidence, bodies), evidence.plan.data.name)
+    return ReportSection(
         "beside_paper",
         "The paper's numbers beside ours",
         "Similarities, gaps, shares, AUC and t-test are those of one UAP of the paper's norm on probabilities, over "
@@ -32,7 +32,7 @@ def beside(evidence: Evidence, bodies: Mapping[str, Any]) -> Exhibit:
     )
 
 
-def _ours(evidence: Evidence, bodies: Mapping[str, Any]) -> dict[str, Measured]:
+def _ours(evidence: ReportData, bodies: Mapping[str, Any]) -> dict[str, Measured]:
     """Key of the paper's claim to our number."""
     report, alone = evidence.report, ("victim", "piracy", "homologous")
     detail = report["auc_detail"]

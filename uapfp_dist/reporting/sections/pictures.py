@@ -5,27 +5,27 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from uapfp_dist.fingerprints.blocks import CLEAN, PAPER
-from uapfp_dist.fingerprints.querying import perturbed
+from uapfp_dist.fingerprints.querying import perturbed_images
 from uapfp_dist.reporting import figures
 from uapfp_dist.reporting.report_tables import group_scores
 from uapfp_dist.reporting.sections.intervals import over_models
-from uapfp_dist.reporting.sections.report_data import Evidence, Exhibit
+from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 from uapfp_dist.statistics.conformal import needed_for
 
 SHOWN_IMAGES = 6
 
 
-def uap(evidence: Evidence) -> Exhibit:
+def uap(evidence: ReportData) -> ReportSection:
     """v and the first points, with the victim's labels before and after."""
     panel, probe = evidence.panel, evidence.probe
     index, sent = panel.views[0, :SHOWN_IMAGES], panel.gather[PAPER][0, :SHOWN_IMAGES]
     before = panel.answers[0].blocks["clean"][index].argmax(1).tolist()
     after = panel.answers[0].blocks[PAPER][sent].argmax(1).tolist()
     captions = [f"x + v: {a} to {b}" if a != b else f"x + v: stays {a}" for a, b in zip(before, after, strict=True)]
-    moved = perturbed(probe, PAPER)[sent].numpy()
+    moved = perturbed_images(probe, PAPER)[sent].numpy()
     v = probe.blocks[PAPER].perturbations[0].numpy()
     found, rates = evidence.report["uap"], fooling(evidence)
-    return Exhibit(
+    return ReportSection(
         "uap",
         "The universal perturbation",
         f"xi {found['xi']:.2f} (l2 in pixels of [0, 1]; an image's mean norm is {found['mean_image_norm']:.2f}): fools "
@@ -39,7 +39,7 @@ def uap(evidence: Evidence) -> Exhibit:
     )
 
 
-def fooling(evidence: Evidence) -> pd.DataFrame:
+def fooling(evidence: ReportData) -> pd.DataFrame:
     """How often the paper's UAP moves the label of a model of each role (protocol 2.5)."""
     panel = evidence.panel
     sent = panel.asked(PAPER).unique()
@@ -49,13 +49,13 @@ def fooling(evidence: Evidence) -> pd.DataFrame:
     return over_models(table, ["role"], ["fooling_rate"], ["fooling_rate"])
 
 
-def groups(evidence: Evidence) -> Exhibit:
+def groups(evidence: ReportData) -> ReportSection:
     """The score of every test and calibration model of draw 0, with the score above which a claim is made."""
     methods = tuple(dict.fromkeys((evidence.plan.config.verdict.decided_by, "weighted_errors")))
     scores = {m: group_scores(evidence.draws[0], evidence.panelists, m) for m in methods}
     thresholds = {m: claim_threshold(found, evidence.alpha) for m, found in scores.items()}
     shown = {m: {role: v for role, v in found.items() if role in figures.LABELS} for m, found in scores.items()}
-    return Exhibit(
+    return ReportSection(
         "groups",
         "Every model's score, by group",
         f"Draw 0, the verdict's: `{methods[0]}`, which decides"

@@ -6,11 +6,11 @@ import pandas as pd
 
 from uapfp_dist.reporting import figures
 from uapfp_dist.reporting.sections.intervals import over_models
-from uapfp_dist.reporting.sections.report_data import Evidence, Exhibit
+from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 from uapfp_dist.tasks.specs import Trained
 
 
-def recovery(evidence: Evidence) -> Exhibit | None:
+def recovery(evidence: ReportData) -> ReportSection | None:
     """Figure 6 right: models in the middle of their extraction."""
     models = evidence.per_model(evidence.paper)
     if "checkpoint_piracy" not in set(models["role"]):
@@ -20,7 +20,7 @@ def recovery(evidence: Evidence) -> Exhibit | None:
     table = shown.merge(chosen, on="model", suffixes=("", "_chosen"))
     table = table.assign(role=table["role"].replace("checkpoint_piracy", "piracy"))
     summary = binned(table[table["role"] == "piracy"])
-    return Exhibit(
+    return ReportSection(
         "fig6_recovery",
         "Figure 6 right: similarity against recovery rate",
         "Substitutes at the first moment of each recovery rate in an extraction of the victim, in the paper's bins: "
@@ -49,7 +49,7 @@ def binned(models: pd.DataFrame) -> pd.DataFrame:
     return summary
 
 
-def overlap(evidence: Evidence) -> Exhibit | None:
+def overlap(evidence: ReportData) -> ReportSection | None:
     """The supplement's ablation: how similar are homologous models that share more of D_v."""
     members = {m.spec.id: m for m in evidence.panelists.members}
     rows = []
@@ -73,7 +73,7 @@ def overlap(evidence: Evidence) -> Exhibit | None:
     table = pd.DataFrame(rows).sort_values(["method", "overlap"], kind="stable")
     numbers = ["similarity", "accused", "auc"]
     summary = over_models(table, ["method", "overlap"], numbers, ["similarity", "auc"])
-    return Exhibit(
+    return ReportSection(
         "overlap",
         "Overlap of D_homo and D_v (supplement)",
         "Homologous models whose training set shares a chosen part of the victim's. `auc` is the share of piracy "

@@ -9,12 +9,12 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from uapfp_dist.evaluation.judging import Panelists, attack_of, decision, model_scores, t_test_p
+from uapfp_dist.evaluation.judging import JudgedModels, attack_of, decision, model_scores, t_test_p
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.fingerprints.probe_data import Probe
-from uapfp_dist.fingerprints.resamples import Draw
-from uapfp_dist.fingerprints.response_matrix import Panel
-from uapfp_dist.fingerprints.scoring import ScoredDraw
+from uapfp_dist.fingerprints.resamples import Resample
+from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
+from uapfp_dist.fingerprints.scoring import ScoredResample
 from uapfp_dist.statistics.conformal import CANNOT_DECIDE
 from uapfp_dist.storage.store import Store
 
@@ -23,7 +23,7 @@ NEVER_TRAIN = ("checkpoint_piracy", "overlap_homologous")
 
 
 @dataclass(frozen=True)
-class Exhibit:
+class ReportSection:
     """One table or figure of the paper, or one that it lacks, as people and programs read it."""
 
     name: str
@@ -40,13 +40,13 @@ class Exhibit:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ReportData:
     """Everything an exhibit may look at."""
 
     plan: Plan
-    panel: Panel
-    panelists: Panelists
-    draws: Sequence[ScoredDraw]
+    panel: ResponseMatrix
+    panelists: JudgedModels
+    draws: Sequence[ScoredResample]
     probe: Probe
     cards: Mapping[str, Mapping[str, Any]]
     """Model id to card, also of models that were made but gave no answers."""
@@ -65,7 +65,7 @@ class Evidence:
         """Tolerated rate of false accusation."""
         return self.plan.config.verdict.alpha
 
-    def testable(self, draw: Draw) -> list[int]:
+    def testable(self, draw: Resample) -> list[int]:
         """Rows that may be judged in a draw: its test models and those that no draw trains on."""
         never = [i for i, m in enumerate(self.panelists.members) if m.role in NEVER_TRAIN]
         return [*draw.test, *never]

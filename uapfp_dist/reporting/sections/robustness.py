@@ -6,8 +6,8 @@ import pandas as pd
 
 from uapfp_dist.reporting import figures
 from uapfp_dist.reporting.sections.intervals import over_models
-from uapfp_dist.reporting.sections.report_data import Evidence, Exhibit
-from uapfp_dist.tasks.description import about
+from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
+from uapfp_dist.tasks.description import describe_modification
 from uapfp_dist.tasks.members import Member
 from uapfp_dist.tasks.modification_specs import AdversarialTraining
 from uapfp_dist.tasks.specs import Modified
@@ -15,7 +15,7 @@ from uapfp_dist.tasks.specs import Modified
 UNMODIFIED = "unmodified"
 
 
-def modifications(evidence: Evidence) -> Exhibit | None:
+def modifications(evidence: ReportData) -> ReportSection | None:
     """Figure 8 left, for piracy, homologous and victim models, with the utility before and after."""
     table = _ways(evidence, evidence.per_model(evidence.paper))
     if table.empty:
@@ -27,7 +27,7 @@ def modifications(evidence: Evidence) -> Exhibit | None:
     summary = summary.merge(lowest, on=keys).merge(_of_chosen(chosen, keys), on=keys, how="left")
     destroyed = destroyed_models(evidence)
     left = table[~table["modification"].str.startswith("adversarial training")]
-    return Exhibit(
+    return ReportSection(
         "fig8_modifications",
         "Figure 8 left: fine-tuned, pruned, INT8 and distilled models",
         "Similarity of a model before and after each modification. The paper's one UAP on probabilities, and `uap`, "
@@ -47,7 +47,7 @@ def modifications(evidence: Evidence) -> Exhibit | None:
     )
 
 
-def adversarial(evidence: Evidence) -> Exhibit | None:
+def adversarial(evidence: ReportData) -> ReportSection | None:
     """Figure 8 right: similarity along adversarial training, piracy and homologous under the same attack."""
     table = _stops(evidence, evidence.per_model(evidence.paper))
     if table.empty:
@@ -57,7 +57,7 @@ def adversarial(evidence: Evidence) -> Exhibit | None:
     numbers = ["similarity", "accused", "accuracy"]
     summary = over_models(table.sort_values(keys, kind="stable"), keys, numbers, ["similarity"])
     summary = summary.merge(_of_chosen(chosen, keys), on=keys, how="left")
-    return Exhibit(
+    return ReportSection(
         "fig8_adversarial",
         "Figure 8 right: adversarial training",
         "Each iteration trains on 128 DeepFool examples of the current model and 128 clean images, labelled by the "
@@ -70,7 +70,7 @@ def adversarial(evidence: Evidence) -> Exhibit | None:
     )
 
 
-def destroyed_models(evidence: Evidence) -> pd.DataFrame:
+def destroyed_models(evidence: ReportData) -> pd.DataFrame:
     """Modified models that answer no numbers any more, so that nothing can be similar: what their utility is now."""
     asked = {member.spec.id for member in evidence.panelists.members}
     lost = [m for m in evidence.plan.judged if m.role.startswith("modified_") and m.spec.id not in asked]
@@ -97,7 +97,7 @@ def of_the_paper(modification: str) -> bool:
     return modification in ("fine-tune", "INT8") or (modification.startswith("prune ") and "+" not in modification)
 
 
-def _ways(evidence: Evidence, models: pd.DataFrame) -> pd.DataFrame:
+def _ways(evidence: ReportData, models: pd.DataFrame) -> pd.DataFrame:
     """Models before and after every modification; of adversarial training the last look at each kind of labels."""
     table = _before_and_after(evidence, models, lambda member: not _is_adversarial(member))
     stops = _stops(evidence, models)
@@ -106,14 +106,14 @@ def _ways(evidence: Evidence, models: pd.DataFrame) -> pd.DataFrame:
     before = stops[(stops["iterations"] == 0) & ~stops["model"].isin(table["model"])].drop_duplicates("model")
     last = stops[stops["iterations"] > 0].sort_values("iterations", kind="stable").groupby(["base", "labels"]).tail(1)
     names = [
-        about(AdversarialTraining(n, labels=labels))
+        describe_modification(AdversarialTraining(n, labels=labels))
         for n, labels in zip(last["iterations"], last["labels"], strict=True)
     ]
     whole = pd.concat([table, before, last.assign(modification=names)]).drop(columns=["iterations", "labels"])
     return _with_utility(evidence, whole)
 
 
-def _with_utility(evidence: Evidence, table: pd.DataFrame) -> pd.DataFrame:
+def _with_utility(evidence: ReportData, table: pd.DataFrame) -> pd.DataFrame:
     """The accuracy of what was modified, the victim's too, as `accuracy_before`; of others their own."""
     known = {m.spec.id: a for m, a in zip(evidence.panelists.members, evidence.panelists.accuracy, strict=True)}
     base = table["base"].where(table["modification"] != UNMODIFIED, table["model"])
@@ -127,7 +127,7 @@ def _of_chosen(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return found.drop(columns="models")
 
 
-def _before_and_after(evidence: Evidence, models: pd.DataFrame, wanted: Callable[[Member], bool]) -> pd.DataFrame:
+def _before_and_after(evidence: ReportData, models: pd.DataFrame, wanted: Callable[[Member], bool]) -> pd.DataFrame:
     """Modified models, and the models they were made from as `unmodified`; one row per model."""
     members = {m.spec.id: m for m in evidence.panelists.members}
     modified = models[models["role"].str.startswith("modified_")]
@@ -142,7 +142,7 @@ def _is_adversarial(member: Member) -> bool:
     return any(isinstance(change, AdversarialTraining) for change in member.spec.changes)
 
 
-def _stops(evidence: Evidence, models: pd.DataFrame) -> pd.DataFrame:
+def _stops(evidence: ReportData, models: pd.DataFrame) -> pd.DataFrame:
     """A row per model and stop of its adversarial training; the start counts for every kind of labels."""
     members = {m.spec.id: m for m in evidence.panelists.members}
     table = _before_and_after(evidence, models, _is_adversarial)

@@ -12,13 +12,13 @@ from uapfp_dist.fingerprints.blocks import LAP_PAPER, PAPER
 from uapfp_dist.models.cnn import TABLE_1
 from uapfp_dist.reporting import figures, paper
 from uapfp_dist.reporting.sections.intervals import interval, with_interval
-from uapfp_dist.reporting.sections.report_data import Evidence, Exhibit
+from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 
 TSNE_MODELS = 4
 """Models of each type in the t-SNE."""
 
 
-def zoo(evidence: Evidence) -> Exhibit:
+def zoo(evidence: ReportData) -> ReportSection:
     """Table 1: architectures and what became of them."""
     rows = []
     members = [m for m in evidence.panelists.members if m.role in ("victim", "piracy", "homologous")]
@@ -48,10 +48,10 @@ def zoo(evidence: Evidence) -> Exhibit:
     text = (
         f"The zoo. Accuracy on EVAL; recovery is the accuracy of a piracy model over the victim's. {evidence.setting}."
     )
-    return Exhibit("table1_zoo", "Table 1: the zoo", text, {"table1_zoo": pd.DataFrame(rows)}, {}, {"zoo": body})
+    return ReportSection("table1_zoo", "Table 1: the zoo", text, {"table1_zoo": pd.DataFrame(rows)}, {}, {"zoo": body})
 
 
-def tables_2_3(evidence: Evidence) -> Exhibit:
+def tables_2_3(evidence: ReportData) -> ReportSection:
     """Similarity by architecture (and optimizer), the paper's beside ours, ours with an interval over models."""
     ours = _by_cell(evidence)
     published = paper.table(evidence.plan.data.name)
@@ -68,7 +68,7 @@ def tables_2_3(evidence: Evidence) -> Exhibit:
         columns = [*keys, *(c for c in published.columns if c.startswith(("piracy_", "homologous_")))]
         shown["table_similarity"] = ours.merge(published[columns], on=keys, how="left", suffixes=("", "_paper"))
         drawn = {"table_vs_paper": figures.table_vs_paper(ours, published)}
-    return Exhibit(
+    return ReportSection(
         "table2_similarity",
         f"Table {number}: similarity of fingerprints" if published is not None else "Similarity of fingerprints",
         "Mean and standard deviation over all fingerprints of all test models, and the paper's t-test p, for one UAP "
@@ -85,7 +85,7 @@ def tables_2_3(evidence: Evidence) -> Exhibit:
     )
 
 
-def _by_cell(evidence: Evidence) -> pd.DataFrame:
+def _by_cell(evidence: ReportData) -> pd.DataFrame:
     rows: dict[tuple[str, str], dict[str, object]] = {}
     for key, cell in evidence.fingerprints.groupby(["architecture", "optimizer", "role"]):
         architecture, optimizer, role = map(str, key)
@@ -125,7 +125,7 @@ def _gaps(table: pd.DataFrame, fingerprints: pd.DataFrame) -> dict[str, float | 
     return with_interval("largest", largest, most) | with_interval("smallest", smallest, least)
 
 
-def _t_test(evidence: Evidence) -> dict[str, float | None]:
+def _t_test(evidence: ReportData) -> dict[str, float | None]:
     """Share of (model, draw) pairs that the paper's t-test rejects at alpha, by role, with an interval over models."""
     found: dict[str, float | None] = {}
     for role, rows in evidence.fingerprints.groupby("role"):
@@ -135,7 +135,7 @@ def _t_test(evidence: Evidence) -> dict[str, float | None]:
     return found
 
 
-def _exactly_zero(evidence: Evidence) -> dict[str, float]:
+def _exactly_zero(evidence: ReportData) -> dict[str, float]:
     """Share of test fingerprints of similarity 0, by role.
 
     Their embedding shares no unit with the victim's, or is all zero: that has no cosine and is scored 0 (protocol 2.1).
@@ -146,7 +146,7 @@ def _exactly_zero(evidence: Evidence) -> dict[str, float]:
     }
 
 
-def _fingerprints_by(evidence: Evidence, method: str, fmt: str) -> dict[str, dict[str, np.ndarray]]:
+def _fingerprints_by(evidence: ReportData, method: str, fmt: str) -> dict[str, dict[str, np.ndarray]]:
     """Architecture to role to similarities of all test fingerprints of all draws."""
     found: dict[str, dict[str, list[np.ndarray]]] = {}
     members = evidence.panelists.members
@@ -160,7 +160,7 @@ def _fingerprints_by(evidence: Evidence, method: str, fmt: str) -> dict[str, dic
     return {a: {role: np.concatenate(v) for role, v in sorted(roles.items())} for a, roles in found.items()}
 
 
-def cdfs(evidence: Evidence) -> Exhibit:
+def cdfs(evidence: ReportData) -> ReportSection:
     """Figure 5."""
     method = "uap_paper" if "uap_paper" in evidence.draws[0].methods else "uap"
     data = _fingerprints_by(evidence, method, "prob")
@@ -178,7 +178,7 @@ def cdfs(evidence: Evidence) -> Exhibit:
             above = [float((views > level).mean()) for views in models]
             share = float((np.concatenate(models) > level).mean())
             shares |= with_interval(f"{role}_above_{level:g}".replace("0.", "."), share, interval(above))
-    return Exhibit(
+    return ReportSection(
         "fig5_similarity_cdf",
         "Figure 5: distribution of fingerprint similarity",
         "Cumulative share of the test fingerprints of all draws, in bins of .1, by architecture. The paper, on "
@@ -189,7 +189,7 @@ def cdfs(evidence: Evidence) -> Exhibit:
     )
 
 
-def perturbations(evidence: Evidence) -> Exhibit | None:
+def perturbations(evidence: ReportData) -> ReportSection | None:
     """Figure 7: universal beside local perturbations."""
     names = {
         "uap_paper": "UAP at xi",
@@ -212,7 +212,7 @@ def perturbations(evidence: Evidence) -> Exhibit | None:
             }
     if not any(name.startswith("LAP") for name in data):
         return None
-    return Exhibit(
+    return ReportSection(
         "fig7_uap_vs_lap",
         "Figure 7: universal against local perturbations",
         "LAP is DeepFool on the victim for each point, rescaled to the norm of the UAP, xi, or as it comes. One "
@@ -229,7 +229,7 @@ def place_of(fractions: Sequence[float]) -> str:
     return f"at {norms} xi" + (", averaged" if len(fractions) > 1 else "")
 
 
-def embedding(evidence: Evidence) -> Exhibit:
+def embedding(evidence: ReportData) -> ReportSection:
     """Figure 3: t-SNE of the test fingerprints (probabilities) of the victim and a few models of each type."""
     panel, draw = evidence.panel, evidence.draws[0].draw
     piracy = draw.tested(panel.members, "piracy")[:TSNE_MODELS]
@@ -244,7 +244,7 @@ def embedding(evidence: Evidence) -> Exhibit:
             # PCA as a start draws no random numbers
             points = TSNE(perplexity=min(30.0, len(flat) / 4), init="pca", random_state=0).fit_transform(flat)
         found[title] = (points, roles)
-    return Exhibit(
+    return ReportSection(
         "fig3_tsne",
         "Figure 3: t-SNE of fingerprints",
         f"Test fingerprints of the victim and of {len(piracy)} piracy and {len(homologous)} homologous test models of "

@@ -7,12 +7,12 @@ from torch import Tensor
 from uapfp_dist.perturbations.subspace import energies, inconsist, principal_directions
 from uapfp_dist.reporting import figures
 from uapfp_dist.reporting.sections.intervals import interval, said, with_interval
-from uapfp_dist.reporting.sections.report_data import Evidence, Exhibit
+from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 
 SHOWN_DIRECTIONS = 5
 
 
-def subspaces(evidence: Evidence) -> Exhibit | None:
+def subspaces(evidence: ReportData) -> ReportSection | None:
     """Figures 2a and 2b."""
     matrices = _matrices(evidence)
     if "victim" not in matrices or len(matrices) < 2:
@@ -46,7 +46,7 @@ def subspaces(evidence: Evidence) -> Exhibit | None:
         ]
     )
     body = {"n_uaps": config.n_uaps, "mean": means, **bounded, "rank": len(directions)}
-    return Exhibit(
+    return ReportSection(
         "fig2_subspace",
         "Figure 2: UAP subspaces and Inconsist (Eq. 5)",
         f"{config.n_uaps} UAPs of unit norm per model, fitted on {config.n_images} images. (a) mean squared projection "
@@ -62,7 +62,7 @@ def subspaces(evidence: Evidence) -> Exhibit | None:
     )
 
 
-def _matrices(evidence: Evidence) -> dict[str, dict[str, Tensor]]:
+def _matrices(evidence: ReportData) -> dict[str, dict[str, Tensor]]:
     """Role to model to its UAPs, as far as they were made."""
     roles = {m.spec.id: m.role for m in evidence.plan.members}
     found: dict[str, dict[str, Tensor]] = {}
