@@ -52,6 +52,7 @@ from uapfp_dist.models.blackbox import ask, layer
 from uapfp_dist.models.training import fit
 from uapfp_dist.perturbations.deepfool import deepfool
 from uapfp_dist.perturbations.uap import DEEPFOOL_STEPS, fooling_rate, project, search_xi, uap_sgd
+from uapfp_dist.response_format import PROBABILITIES
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.method_configs import UapConfig
 from uapfp_dist.tasks.specs import DataSpec, Recipe
@@ -218,7 +219,7 @@ def probe_of(trained: TrainedVictim) -> Probe:
 def gathered(trained: TrainedVictim, probe: Probe) -> tuple[Tensor, int]:
     """Fingerprints (V, D) from the answers to unique images, and how many those are."""
     answers = query_model(trained.net, probe, CPU)
-    prints = fingerprints(answers, probe.views, probe.blocks["uap"].gather, "uap", "prob")
+    prints = fingerprints(answers, probe.views, probe.blocks["uap"].gather, "uap", PROBABILITIES)
     return prints, sum(len(block) for block in answers.blocks.values())
 
 

@@ -80,7 +80,7 @@ def rows(found: Sequence[dict[str, Any]], what: str) -> list[str]:
 
 def write_up(chosen: FalseAccusations, kits: Sequence[Kit]) -> str:
     """Markdown for a README."""
-    found = [measured(kit, chosen.max_queries) for kit in kits]
+    found = [by_wire(kit, chosen.max_queries) for kit in kits]
     minutes = sum(kit.info["costs"]["model_seconds"] for kit in kits) / 60
     lines = [
         f"`{chosen.preset}`, {len(kits)} zoos of {kits[0].info['costs']['models']} models ({minutes:.0f} minutes of "
@@ -93,6 +93,11 @@ def write_up(chosen: FalseAccusations, kits: Sequence[Kit]) -> str:
         *rows(found, "power"),
     ]
     return "\n".join(lines) + "\n"
+
+
+def by_wire(kit: Kit, max_queries: int | None) -> dict[str, Any]:
+    """What was measured, by the wire names of the formats."""
+    return {fmt.wire: found for fmt, found in measured(kit, max_queries).items()}
 
 
 def check_same(kit: Kit, config: Config, wanted: EnrollConfig, seed: int, out: Path) -> None:
@@ -137,7 +142,7 @@ def job() -> None:
     kits = [load_kit(out) for out in folders.values()]
     text = write_up(chosen, kits)
     (chosen.out / f"{chosen.preset}.md").write_text(text)
-    (chosen.out / f"{chosen.preset}.json").write_text(json.dumps([measured(kit, chosen.max_queries) for kit in kits]))
+    (chosen.out / f"{chosen.preset}.json").write_text(json.dumps([by_wire(kit, chosen.max_queries) for kit in kits]))
     print(text)
 
 

@@ -31,6 +31,7 @@ from uapfp_dist.fingerprints.resamples import make_resample
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.launch.report_file import check_report, write_report
 from uapfp_dist.reporting.number_format import interval
+from uapfp_dist.response_format import PROBABILITIES
 from uapfp_dist.rng import numpy_rng
 from uapfp_dist.serialization import without_nan
 from uapfp_dist.statistics.auc import Estimate, auc_over_resamples
@@ -93,7 +94,7 @@ def side(name: str, seed: int, chosen: Transfer) -> Side:
 def areas(source: Side, target: Side) -> dict[str, dict[str, Estimate]]:
     """AUC over draws on the target's models: by its own encoders, and by the source's, which saw none of them."""
     verdict, encoder = source.plan.config.verdict, source.plan.config.encoder
-    candidate, members = Candidate(PAPER, "prob"), target.panel.members
+    candidate, members = Candidate(PAPER, PROBABILITIES), target.panel.members
     tested: dict[str, dict[str, list[tuple[dict[str, float], dict[str, float]]]]] = {}
     for i in range(verdict.n_draws):
         sizes = (verdict.n_train, verdict.n_calibrate)

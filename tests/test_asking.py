@@ -15,7 +15,9 @@ from torch import Tensor
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.config import SuspectConfig
-from uapfp_dist.suspects.registry import OutputForm, Suspect, TooLargeError, TransientError, open_suspect
+from uapfp_dist.suspects.output_form import OutputForm
+from uapfp_dist.suspects.registry import open_suspect
+from uapfp_dist.suspects.suspect import Suspect, TooLargeError, TransientError
 from uapfp_dist.verification import querying as asking
 from uapfp_dist.verification.query_config import QueryConfig, check_query_config
 from uapfp_dist.verification.querying import N_REPEATS, query_all, questions

@@ -154,7 +154,9 @@ def test_every_way_of_stealing_trains_and_tests_alike(digits: Dataset) -> None:
     pirates = [s for s in plan.reference_models if s.group == "piracy"]
     counts = Counter((s.way, s.part) for s in pirates)
     assert set(counts) == set(product(plan.requirements.extraction_variants, ("training", "held_out")))
-    assert {counts[way, "training"] for way in plan.requirements.extraction_variants} == {plan.requirements.n_train_piracy}
+    assert {counts[way, "training"] for way in plan.requirements.extraction_variants} == {
+        plan.requirements.n_train_piracy
+    }
     assert len({(s.way, s.member.spec.architecture) for s in pirates}) > 15
     natural = {s.member.spec.origin.natural_share for s in pirates if s.way[0] == "knockoff"}  # type: ignore[union-attr]
     assert natural == {1.0}
@@ -164,7 +166,9 @@ def test_groups_left_out_are_not_made(digits: Dataset) -> None:
     """Other victims are still trained where somebody steals from them."""
     plan = small_plan(digits, groups=("other_victim",))
     assert {s.group for s in plan.reference_models} == {"piracy", "other_victim"}
-    assert len(plan.models) == 1 + len(plan.reference_models) + sum(s.group == "other_victim" for s in plan.reference_models)
+    assert len(plan.models) == 1 + len(plan.reference_models) + sum(
+        s.group == "other_victim" for s in plan.reference_models
+    )
     without = small_plan(digits, groups=("homologous", "same_data"))
     assert len(without.models) == 1 + len(without.reference_models)
 

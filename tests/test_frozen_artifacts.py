@@ -74,7 +74,7 @@ def frozen_config() -> Config:
             n_draws=2,
             whole_clusters=True,
         ),
-        verdict=replace(base.verdict, formats=("prob", "top3", "hard"), pool=3),
+        verdict=replace(base.verdict, formats=(PROBABILITIES, ResponseFormat(3), LABEL), pool=3),
     )
 
 

@@ -249,7 +249,8 @@ def test_a_server_killed_in_mid_run(undisturbed: Undisturbed, server: Server, tm
     assert made > 8
     assert shown(server.uri, undisturbed.plan.id) == undisturbed.seen
     ours, theirs = (
-        Publication.from_artifact(s.get(KIND, undisturbed.plan.id)).files for s in (store, Store(str(undisturbed.store)))
+        Publication.from_artifact(s.get(KIND, undisturbed.plan.id)).files
+        for s in (store, Store(str(undisturbed.store)))
     )
     assert all(data == ours[name] for name, data in theirs.items() if name.endswith(".csv")), "order included"
 

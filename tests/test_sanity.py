@@ -9,7 +9,7 @@ import pytest
 import torch
 from toy_kit import answers_of, honest, toy_kit, trained
 
-from uapfp_dist.suspects.registry import OutputForm
+from uapfp_dist.suspects.output_form import OutputForm
 from uapfp_dist.verification.judge import judge
 from uapfp_dist.verification.kit import Kit
 from uapfp_dist.verification.sanity import Finding, examine

@@ -28,16 +28,10 @@ from uapfp_dist.models.custom import CustomNet
 from uapfp_dist.suspects.callable import CallableSuspect
 from uapfp_dist.suspects.config import SuspectConfig, describe_suspect
 from uapfp_dist.suspects.endpoint import Endpoint
-from uapfp_dist.suspects.registry import (
-    SUSPECTS,
-    InputForm,
-    OutputForm,
-    Suspect,
-    TooLargeError,
-    TransientError,
-    load_classes,
-    open_suspect,
-)
+from uapfp_dist.suspects.input_form import InputForm
+from uapfp_dist.suspects.output_form import OutputForm, load_classes
+from uapfp_dist.suspects.registry import SUSPECTS, open_suspect
+from uapfp_dist.suspects.suspect import Suspect, TooLargeError, TransientError
 
 NAMES = tuple("abcde")
 SHAPE = (1, 8, 8)

@@ -79,7 +79,7 @@ class Progress:
         stage, now = self._stages[outcome.spec.stage], time.monotonic()
         if isinstance(outcome, Failed):
             stage.failed += 1
-            if not outcome.lost:
+            if not outcome.skipped:
                 self._tell_failure(outcome)
         elif outcome.reused:
             stage.reused += 1

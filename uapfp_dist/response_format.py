@@ -1,9 +1,10 @@
-"""What a model gives away in its responses: probabilities, the k largest of them, or a label."""
+"""What a model gives away in a response: all probabilities, the k largest of them, or a bare label."""
 
 from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -11,41 +12,74 @@ from torch import Tensor
 
 from uapfp_dist.errors import UserError
 
-Labels = str
-"""What a victim's API gives away: `soft` (probabilities), `top3` (the three largest, any number), `hard` (a label)."""
+KNOWN = "probabilities, label, or top<k> such as top3 (the k largest probabilities)"
+_ALIASES = {"prob": None, "soft": None, "hard": 0}
+"""Wire names; also what earlier versions took on the command line."""
 
 
-Format = str
-"""The same of a suspect: `prob`, `top3`, `hard`. A value outside the top k counts as 0, nothing is renormalised."""
+@dataclass(frozen=True)
+class ResponseFormat:
+    """`probabilities`, `top<k>` or `label` (protocol 2.16): the same for victims, whom thieves query, and for suspects."""
+
+    k: int | None
+    """Confidences in a response: None all of them, 0 none (the label), else the k largest."""
+
+    @staticmethod
+    def parse(text: str) -> ResponseFormat:
+        """The format of that name or wire name.
+
+        Raises:
+            UserError: another name; lists the known ones.
+        """
+        names = {"probabilities": None, "label": 0, **_ALIASES}
+        if text in names:
+            return ResponseFormat(names[text])
+        match = re.fullmatch(r"top([1-9][0-9]{0,8})", text)
+        if match is None:
+            raise UserError(f"unknown response format {text!r:.60}; known: {KNOWN}")
+        return ResponseFormat(int(match[1]))
+
+    @staticmethod
+    def is_alias(text: str) -> bool:
+        """Whether it is a name that only earlier versions took."""
+        return text in _ALIASES
+
+    def __str__(self) -> str:
+        return {None: "probabilities", 0: "label"}.get(self.k, f"top{self.k}")
+
+    @property
+    def wire(self) -> str:
+        """As files, reports and ids of suspects' responses name it: `prob`, `top<k>`, `hard`."""
+        return {None: "prob", 0: "hard"}.get(self.k, f"top{self.k}")
+
+    @property
+    def extraction_wire(self) -> str:
+        """As ids and cards of extracted models name what their victim gave away: `soft`, `top<k>`, `hard`."""
+        return "soft" if self.k is None else self.wire
+
+    @property
+    def n_values(self) -> float:
+        """Confidences in a response: the order of formats by what they give away."""
+        return math.inf if self.k is None else self.k
+
+    def apply(self, probabilities: Tensor) -> Tensor:
+        """(Q, C) probabilities as a response in this format tells them: (Q, C), 0 outside the k largest, labels one-hot.
+
+        Nothing is renormalised (protocol 2.16).
+        """
+        if self.k is None:
+            return probabilities
+        if self.k == 0:
+            return F.one_hot(probabilities.argmax(1), probabilities.shape[1]).float()
+        return top_k(probabilities, self.k)
+
+    def respond(self, probabilities: Tensor) -> Tensor:
+        """The same with (Q,) int64 labels instead of one-hot ones: what an API sends."""
+        return probabilities.argmax(1) if self.k == 0 else self.apply(probabilities)
 
 
-def k_of(name: str) -> int:
-    """The k of a name such as `top3`: how many of its largest probabilities a model tells.
-
-    Raises:
-        UserError: `name` is not `top` and a whole number from 1.
-    """
-    match = re.fullmatch(r"top([1-9][0-9]{0,8})", name)
-    if match is None:
-        raise UserError(f"expected `top` and a whole number from 1, such as top3, got {name!r:.60}")
-    return int(match[1])
-
-
-def check_labels(labels: Labels) -> None:
-    """Accept what a victim's API can give away: `soft`, `hard` or `top<k>`.
-
-    Raises:
-        UserError: any other name; lists the known forms.
-    """
-    if labels in ("soft", "hard"):
-        return
-    try:
-        k_of(labels)
-    except UserError:
-        raise UserError(
-            f"unknown labels {labels!r}; known: hard (a label), soft (probabilities), "
-            "top<k> such as top3 (the k largest probabilities)"
-        ) from None
+PROBABILITIES = ResponseFormat(None)
+LABEL = ResponseFormat(0)
 
 
 def top_k(probabilities: Tensor, k: int) -> Tensor:
@@ -61,23 +95,3 @@ def top_k(probabilities: Tensor, k: int) -> Tensor:
     # torch.topk promises nothing about ties; a stable sort does, on every device.
     largest = probabilities.sort(dim=-1, descending=True, stable=True).indices[..., :k]
     return torch.zeros_like(probabilities).scatter(-1, largest, probabilities.gather(-1, largest))
-
-
-def as_format(probabilities: Tensor, fmt: Format) -> Tensor:
-    """(Q, C) probabilities as an API of that kind gives them away.
-
-    `prob`: as they are; `top<k>`: 0 outside the k largest, not renormalised (protocol 2.16); `hard`: one-hot labels.
-
-    Raises:
-        UserError: any other format.
-    """
-    if fmt == "prob":
-        return probabilities
-    if fmt == "hard":
-        return F.one_hot(probabilities.argmax(1), probabilities.shape[1]).float()
-    return top_k(probabilities, k_of(fmt))
-
-
-def n_values(fmt: Format) -> float:
-    """How many numbers an answer of that format holds: the order of formats by what they give away."""
-    return math.inf if fmt == "prob" else 0 if fmt == "hard" else k_of(fmt)

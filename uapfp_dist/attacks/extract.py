@@ -9,7 +9,7 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.models.blackbox import Blackbox
 from uapfp_dist.models.net import Net
 from uapfp_dist.models.training import AfterStep, Trainer
-from uapfp_dist.response_format import Labels, k_of
+from uapfp_dist.response_format import ResponseFormat
 
 
 class DivergedError(RuntimeError):
@@ -60,7 +60,7 @@ def extract(
     sizes = [] if craft is None else _per_round(victim.budget - n_natural, rounds)
     order = torch.randperm(len(pool), generator=rng).to(pool.device)
     images = pool[order[:n_natural]]
-    targets = _distribution(victim(images), victim.labels)
+    targets = _distribution(victim(images), victim.response)
     net.normalise_by(images)
     weights = torch.tensor([float(n_natural + sum(sizes[:i])) for i in range(len(sizes) + 1)])
     until = (weights.cumsum(0) / weights.sum()).tolist()
@@ -71,7 +71,7 @@ def extract(
         queries = craft(net, pool, images, size, rng)
         _check_finite("queries", trainer, queries)
         images = torch.cat([images, queries])
-        targets = torch.cat([targets, _distribution(victim(queries), victim.labels)])
+        targets = torch.cat([targets, _distribution(victim(queries), victim.response)])
     trainer.run(images, targets, after_step=after_step)
     _check_finite("weights", trainer, *net.parameters())
 
@@ -91,11 +91,11 @@ def _per_round(n_synthetic: int, rounds: int) -> list[int]:
     return [size for i in range(rounds) if (size := base + (i < extra)) > 0]
 
 
-def _distribution(answers: Tensor, labels: Labels) -> Tensor:
+def _distribution(answers: Tensor, response: ResponseFormat) -> Tensor:
     """What the attacker trains on: he knows that the largest probabilities are part of a distribution."""
-    if labels in ("soft", "hard") or k_of(labels) >= answers.shape[1]:
-        return answers
-    return answers / answers.sum(1, keepdim=True)
+    if response.k and response.k < answers.shape[1]:
+        return answers / answers.sum(1, keepdim=True)
+    return answers
 
 
 def _check_finite(what: str, trainer: Trainer, *tensors: Tensor) -> None:

@@ -147,12 +147,12 @@ class Evaluator:
     def panel(self) -> tuple[ResponseMatrix, JudgedModels, Probe]:
         """All answers that are there, the victim's first."""
         plan = self.plan
-        members = [m for m in plan.judged if self.store.has("answers", plan.answer(m).id)]
+        members = [m for m in plan.judged if self.store.has("answers", plan.response(m).id)]
         if not members or members[0].role != "victim":
-            causes = "; ".join(f.error for f in self._failed if not f.lost) or "unknown"
+            causes = "; ".join(f.error for f in self._failed if not f.skipped) or "unknown"
             raise UserError(f"expected a victim and its probe, they could not be made ({causes})")
         try:
-            answers = [read_responses(self.store.get("answers", plan.answer(m).id)) for m in members]
+            answers = [read_responses(self.store.get("answers", plan.response(m).id)) for m in members]
             probe = read_probe(self.store.get("probe", plan.probe.id))
             accuracy = tuple(float(self._card(m.spec.id)["accuracy"]) for m in members)
         except (TornArtifactError, FileNotFoundError) as error:
@@ -176,7 +176,11 @@ class Evaluator:
         config = self.plan.config
         methods = config.verdict.compared
         models = [member.spec.id for member in panel.members]
-        settled = {"probe": self.plan.probe.id, "encoder": config.encoder, "formats": config.verdict.formats}
+        settled = {
+            "probe": self.plan.probe.id,
+            "encoder": config.encoder,
+            "formats": [fmt.wire for fmt in config.verdict.formats],
+        }
         key = content_id({**settled, "draw": draw, "models": models, "methods": methods, "judging": JUDGING_VERSION})
         if self.store.intact("draw", key):
             scored = read_resample(self.store.get("draw", key), draw, methods)

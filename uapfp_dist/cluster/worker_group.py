@@ -191,7 +191,7 @@ class WorkerGroup:
             self._not_started(seat, str(found))
         elif not seat.node:
             seat.name, seat.node = found
-            seat.placed = time.monotonic()
+            seat.placed_at = time.monotonic()
             self.starting[seat.actor.start.remote()] = seat
         else:
             self._stands(seat)
@@ -211,7 +211,7 @@ class WorkerGroup:
 
     def _end_hung(self, now: float) -> None:
         """Those that are still pending may take as long as machines take to come."""
-        hung = [r for r, seat in self.starting.items() if seat.node and now - seat.placed > START_SECONDS]
+        hung = [r for r, seat in self.starting.items() if seat.node and now - seat.placed_at > START_SECONDS]
         for seat in map(self.starting.pop, hung):
             self._not_started(seat, f"{seat.name} took longer than {START_SECONDS:g} s")
 

@@ -13,6 +13,7 @@ from uapfp_dist.config.schema import (
     ZooConfig,
 )
 from uapfp_dist.errors import unknown_name
+from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.tasks.method_configs import FingerprintConfig, SubspaceConfig
 
 _DIGITS_FINGERPRINT = FingerprintConfig(n_points=60, n_views=20, n_test_views=20)
@@ -53,7 +54,7 @@ def _torchvision_zoo(epochs: float, homologous_margin: float, piracy_margin: flo
     )
 
 
-ALL_FORMATS = ("prob", "top3", "hard")
+ALL_FORMATS = (PROBABILITIES, ResponseFormat(3), LABEL)
 """What suspects are asked for on the paper's data sets."""
 
 

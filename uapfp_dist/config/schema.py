@@ -1,10 +1,26 @@
 """The configuration of an evaluation: typed, documented field by field, and through tyro the command line."""
 
 from dataclasses import dataclass, field
+from typing import Annotated
+
+import tyro
 
 from uapfp_dist.fingerprints.methods.registry import METHODS
+from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.tasks.hashing import wire_names
 from uapfp_dist.tasks.method_configs import EncoderConfig, FingerprintConfig, SubspaceConfig, UapConfig
+
+FormatOption = Annotated[
+    ResponseFormat,
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="probabilities|top<k>|label",
+        instance_from_str=lambda args: ResponseFormat.parse(args[0]),
+        is_instance=lambda value: isinstance(value, ResponseFormat),
+        str_from_instance=lambda value: [str(value)],
+    ),
+]
+"""A response format as an option of the command line."""
 
 
 @wire_names("DataConfig", "name train_share outside_shares n_classes")
@@ -67,7 +83,11 @@ class ZooConfig:
     """Seeds tried before a model below the gate is reported as failed."""
 
 
-@wire_names("ExtractionConfig", "attacks budget natural_share rounds overlap soft_labels")
+@wire_names(
+    "ExtractionConfig",
+    "attacks budget natural_share rounds overlap soft_labels",
+    soft_labels=lambda labels: labels.extraction_wire,
+)
 @dataclass(frozen=True)
 class ExtractionConfig:
     """How models are stolen."""
@@ -82,11 +102,15 @@ class ExtractionConfig:
     """Rounds of synthetic queries after that."""
     overlap: float = 0.0
     """Share of the natural queries that are images of D_v."""
-    soft_labels: str = "soft"
-    """What the victim answers those who steal with soft labels: soft, or top3 (any number)."""
+    soft_labels: FormatOption = PROBABILITIES
+    """What the victim gives away to extractions with soft labels: probabilities, or top3 (any number)."""
 
 
-@wire_names("VerdictConfig", "alpha n_train n_calibrate formats pool query_budget n_draws methods decided_by")
+@wire_names(
+    "VerdictConfig",
+    "alpha n_train n_calibrate formats pool query_budget n_draws methods decided_by",
+    formats=lambda formats: [fmt.wire for fmt in formats],
+)
 @dataclass(frozen=True)
 class VerdictConfig:
     """How suspects are judged."""
@@ -97,8 +121,8 @@ class VerdictConfig:
     """Piracy and homologous models that train the encoder (the paper's 5 + 5)."""
     n_calibrate: int = 19
     """Homologous models that calibrate; at least 1 / alpha - 1, or nothing can be decided."""
-    formats: tuple[str, ...] = ("prob", "hard")
-    """What suspects may be asked for: prob, hard (a label), top3 (any number); methods choose on training models."""
+    formats: tuple[FormatOption, ...] = (PROBABILITIES, LABEL)
+    """What suspects may be queried for: probabilities, top3 (any number), label; methods choose on training models."""
     pool: int | None = None
     """Only the first so many piracy and homologous models may train an encoder; the others are asked the test views
     alone, which is cheaper. None: any may."""

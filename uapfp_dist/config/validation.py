@@ -10,7 +10,6 @@ from uapfp_dist.errors import UserError, unknown_name
 from uapfp_dist.fingerprints.methods.registry import METHODS
 from uapfp_dist.models import ARCHITECTURES
 from uapfp_dist.models.training import PEAK_RATES
-from uapfp_dist.response_format import check_labels, k_of
 
 
 def check(config: Config) -> None:
@@ -71,11 +70,7 @@ def check(config: Config) -> None:
 def _check_verdict(config: Config) -> None:
     verdict = config.verdict
     if not verdict.formats:
-        raise UserError("formats: expected at least one of prob, hard, top3 (any number), got none")
-    for fmt in verdict.formats:
-        if fmt not in ("prob", "hard"):
-            k_of(fmt)
-    check_labels(config.extraction.soft_labels)
+        raise UserError("formats: expected at least one of probabilities, top3 (any number), label, got none")
     _within("overlap", config.extraction.overlap, 0.0, 1.0)
     _within("query_budget", verdict.query_budget, 1, 10**6)
     if verdict.pool is not None:

@@ -1,7 +1,7 @@
 """One trial of an ablation as a plain function: an encoder retrained under one setting, on stored answers."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any, Literal
 
@@ -14,22 +14,22 @@ from uapfp_dist.fingerprints.methods.base import Candidate, Request
 from uapfp_dist.fingerprints.methods.encoder_method import EncoderMethod, similarities_to_victim
 from uapfp_dist.fingerprints.resamples import Resample
 from uapfp_dist.fingerprints.response_matrix import IPGUARD, ResponseMatrix
-from uapfp_dist.response_format import Format
+from uapfp_dist.response_format import PROBABILITIES, ResponseFormat
 from uapfp_dist.rng import numpy_rng
 from uapfp_dist.statistics.auc import auc, auc_over_resamples, gap_over_resamples
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.hashing import JUDGING_VERSION, content_id, wire_names
+from uapfp_dist.tasks.hashing import JUDGING_VERSION, content_id, wire_form, wire_names
 from uapfp_dist.tasks.method_configs import EncoderConfig
 
 
-@wire_names("Setting", "block format n_points n_views loss")
+@wire_names("Setting", "block format n_points n_views loss", format=lambda fmt: fmt.wire)
 @dataclass(frozen=True)
 class Setting:
     """What a trial changes; None leaves what the evaluation has."""
 
     block: str
     """The perturbation's block of answers."""
-    format: Format = "prob"
+    format: ResponseFormat = PROBABILITIES
     n_points: int | None = None
     """Only the first so many clusters."""
     n_views: int | None = None
@@ -54,7 +54,7 @@ def stored_trial(
     key = trial_id(panel, draw, setting, config, seed)
     if not store.intact("trial", key):
         scores = trial(panel, draw, setting, config, seed)
-        store.put("trial", key, {"scores": scores}, {"setting": asdict(setting), "draw": draw.index})
+        store.put("trial", key, {"scores": scores}, {"setting": wire_form(setting), "draw": draw.index})
     return store.get("trial", key).tensors["scores"]
 
 
@@ -132,5 +132,5 @@ def _cut(panel: ResponseMatrix, part: tuple[slice, slice]) -> ResponseMatrix:
 
 def mean_confidence(panel: ResponseMatrix, k: int) -> float:
     """Mean sum of the k largest confidences of all models on the clean test points (the paper: .9996 at 3)."""
-    sums = panel.per_model("clean", "prob", lambda p: p.sort(dim=1, descending=True).values[:, :k].sum(1).mean())
+    sums = panel.per_model("clean", PROBABILITIES, lambda p: p.sort(dim=1, descending=True).values[:, :k].sum(1).mean())
     return float(torch.as_tensor(sums).mean())

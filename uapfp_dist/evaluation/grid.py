@@ -8,7 +8,7 @@ made first, once for all cells that share them.
 import contextlib
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from typing import Any, Literal, get_type_hints
 
@@ -21,8 +21,8 @@ from uapfp_dist.errors import UserError, unknown_name
 from uapfp_dist.evaluation.encoder_trial import Setting
 from uapfp_dist.evaluation.plan import Plan, make_plan
 from uapfp_dist.fingerprints.blocks import block_name
-from uapfp_dist.response_format import Format
-from uapfp_dist.tasks.hashing import Spec, content_id, wire_names
+from uapfp_dist.response_format import ResponseFormat
+from uapfp_dist.tasks.hashing import Spec, content_id, has_wire_names, wire_names
 from uapfp_dist.tasks.members import Member
 from uapfp_dist.tasks.scheduler import dependency_order
 
@@ -32,7 +32,7 @@ JOIN = "+"
 """Between the values of a field that holds several: zoo.architectures=B+C,D+E."""
 
 
-@wire_names("GridOverrides", "n_points top_k n_views xi loss architecture recovery")
+@wire_names("Knobs", "n_points top_k n_views xi loss architecture recovery")
 @dataclass(frozen=True)
 class GridOverrides:
     """What can be changed on stored answers; None leaves what the evaluation has."""
@@ -96,8 +96,7 @@ class GridCell:
         """The encoder's part of it."""
         config, knobs = self.plan.config, self.knobs
         fraction = knobs.xi if knobs.xi is not None else max(config.uap.xi_fractions)
-        k = knobs.top_k
-        fmt: Format = "prob" if k is None else f"top{k}" if k else "hard"
+        fmt = ResponseFormat(knobs.top_k)
         loss = knobs.loss or config.encoder.loss
         return Setting(block_name("uap", fraction), fmt, knobs.n_points, knobs.n_views, loss)
 
@@ -224,15 +223,15 @@ def _type_of(name: str) -> Any:
     kind: Any = Config if "." in name else GridOverrides
     prefix = ""
     for part in name.split("."):
-        hints = get_type_hints(kind)
+        hints = get_type_hints(kind, include_extras=True)
         if part not in hints:
             raise _unknown(name, (f"{prefix}{field}" for field in hints))
         kind, prefix = hints[part], f"{prefix}{part}."
-        if not is_dataclass(kind):
+        if not has_wire_names(kind):
             break
-    if is_dataclass(kind) or prefix != f"{name}.":
+    if has_wire_names(kind) or prefix != f"{name}.":
         raise _unknown(
-            name, [f"{prefix}{field.name}" for field in fields(kind)] if is_dataclass(kind) else [prefix[:-1]]
+            name, [f"{prefix}{field.name}" for field in fields(kind)] if has_wire_names(kind) else [prefix[:-1]]
         )
     return kind
 

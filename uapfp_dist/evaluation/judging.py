@@ -11,6 +11,7 @@ from uapfp_dist.evaluation.verdicts import Verdict
 from uapfp_dist.fingerprints.probe_data import Responses
 from uapfp_dist.fingerprints.resamples import Resample
 from uapfp_dist.fingerprints.scoring import ScoredCandidate, ScoredResample
+from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.rng import numpy_rng
 from uapfp_dist.statistics.auc import Estimate, auc_over_resamples, tpr_at_fpr
 from uapfp_dist.statistics.conformal import Decision, decide, needed_for
@@ -40,13 +41,22 @@ def by_id(rows: Sequence[int], scores: Sequence[float], members: Sequence[Member
     return {members[row].spec.id: scores[row] for row in rows}
 
 
-def columns(formats: Sequence[str]) -> tuple[str, ...]:
-    """Formats as the report's AUC goes by them: probabilities and labels first, `chosen` last."""
-    return (*sorted(dict.fromkeys(formats), key=lambda fmt: {"prob": 0, "hard": 1}.get(fmt, 2)), "chosen")
+CHOSEN = "chosen"
+"""In reports: the format that was chosen on the training models."""
+
+
+def format_columns(formats: Sequence[ResponseFormat]) -> dict[str, ResponseFormat | None]:
+    """Columns of the report's AUC: probabilities and labels first, the chosen format (None) last."""
+    first = [fmt for fmt in (PROBABILITIES, LABEL) if fmt in formats]
+    named = {fmt.wire: fmt for fmt in dict.fromkeys((*first, *formats))}
+    return {**named, CHOSEN: None}
 
 
 def auc_table(
-    draws: Sequence[ScoredResample], members: Sequence[Member], formats: Sequence[str], positive: str = "piracy"
+    draws: Sequence[ScoredResample],
+    members: Sequence[Member],
+    formats: Sequence[ResponseFormat],
+    positive: str = "piracy",
 ) -> dict[str, dict[str, dict[str, Estimate]]]:
     """Method to format to group of innocents to AUC over draws, test models only.
 
@@ -56,7 +66,7 @@ def auc_table(
     """
     table: dict[str, dict[str, dict[str, Estimate]]] = {}
     for method in draws[0].methods:
-        for fmt in columns(formats):
+        for column, fmt in format_columns(formats).items():
             picked = [(d.draw, model_scores(s)) for d in draws if (s := d.chosen(method, fmt)) is not None]
             if not picked:
                 continue
@@ -68,8 +78,8 @@ def auc_table(
                     )
                     for draw, scores in picked
                 ]
-                rng = numpy_rng("bootstrap", method, fmt, group)
-                table.setdefault(method, {}).setdefault(fmt, {})[group] = auc_over_resamples(pairs, rng)
+                rng = numpy_rng("bootstrap", method, column, group)
+                table.setdefault(method, {}).setdefault(column, {})[group] = auc_over_resamples(pairs, rng)
     return table
 
 

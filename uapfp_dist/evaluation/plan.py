@@ -11,7 +11,7 @@ from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.variants import checkpoint_members, modified_members, overlap_members
 from uapfp_dist.models.training import BATCH_SIZES
-from uapfp_dist.response_format import Labels
+from uapfp_dist.response_format import LABEL, ResponseFormat
 from uapfp_dist.rng import numpy_rng
 from uapfp_dist.tasks.hashing import JUDGING_VERSION, REPORT_VERSION, Spec, content_id
 from uapfp_dist.tasks.members import Member, members_of
@@ -155,7 +155,7 @@ class _Builder:
         recipe = Recipe(optimizer, batch_size, math.ceil(zoo.epochs * self.n_own), zoo.augment)
         return ModelSpec(self.data, architecture, zoo.width, recipe, origin, seed, gate)
 
-    def theft(self, victim: ModelSpec, attack: str, labels: Labels) -> Extracted:
+    def theft(self, victim: ModelSpec, attack: str, labels: ResponseFormat) -> Extracted:
         extraction = self.config.extraction
         budget = math.ceil(extraction.budget * self.n_own)
         natural = 1.0 if attack == "knockoff" else extraction.natural_share
@@ -184,13 +184,13 @@ def _members(config: Config, seed: int, data: DataSpec, n_own: int) -> Iterable[
         for i, architecture, optimizer in build.cells(n):
             yield Member(role, build.model(origin, architecture, optimizer, _model_seed(seed, role, i), learnt))
 
-    def pirates(role: str, of: ModelSpec, labels: Labels, n: int) -> Iterator[Member]:
+    def pirates(role: str, of: ModelSpec, labels: ResponseFormat, n: int) -> Iterator[Member]:
         for i, architecture, optimizer in build.cells(n):
             origin = build.theft(of, attack_in_turn(config, i), labels)
             number = _model_seed(seed, f"{role}/{of.seed}", i)
             yield Member(role, build.model(origin, architecture, optimizer, number, stolen))
 
-    yield from pirates("piracy", victim, "hard", zoo.n_piracy)
+    yield from pirates("piracy", victim, LABEL, zoo.n_piracy)
     yield from trained("homologous", homologous, zoo.n_homologous)
     yield from trained("same_data", Trained("victim_set"), zoo.n_same_data)
     yield from pirates("soft_piracy", victim, config.extraction.soft_labels, zoo.n_soft_piracy)
@@ -198,14 +198,14 @@ def _members(config: Config, seed: int, data: DataSpec, n_own: int) -> Iterable[
         number = _model_seed(seed, "other_victim", i)
         other = build.model(homologous, zoo.victim_architecture, None, number, learnt)
         yield Member("other_victim", other)
-        yield from pirates("other_victim_piracy", other, "hard", n)
+        yield from pirates("other_victim_piracy", other, LABEL, n)
     # One pirate per victim: many of one victim would be the same model many times over (protocol 3.1).
     for i, architecture, optimizer in build.cells(zoo.n_calibration_piracy):
         number = _model_seed(seed, "calibration_victim", i)
         robbed = build.model(homologous, zoo.victim_architecture, None, number, learnt)
         yield Member("other_victim", robbed)
         number = _model_seed(seed, "calibration_piracy", i)
-        origin = build.theft(robbed, attack_in_turn(config, i), "hard")
+        origin = build.theft(robbed, attack_in_turn(config, i), LABEL)
         yield Member("calibration_piracy", build.model(origin, architecture, optimizer, number, stolen))
 
 

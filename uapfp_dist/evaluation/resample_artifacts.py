@@ -1,6 +1,5 @@
 """A scored resample as an artifact."""
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ import torch
 from uapfp_dist.fingerprints.methods.base import Candidate
 from uapfp_dist.fingerprints.resamples import Resample
 from uapfp_dist.fingerprints.scoring import ScoredCandidate, ScoredResample
+from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.storage.store import Artifact
 
 
@@ -18,7 +18,7 @@ def resample_artifact(scored: ScoredResample) -> tuple[dict[str, torch.Tensor], 
     tensors |= {f"attack_out/{attack}": scores for attack, scores in scored.attack_out.items()}
     info = {
         method: [
-            dataclasses.asdict(s.candidate)
+            {"block": s.candidate.block, "format": s.candidate.format.wire}
             | {"training_auc": s.training_auc, "training_gap": s.training_gap, "queries": s.queries}
             for s in found
         ]
@@ -33,7 +33,7 @@ def read_resample(artifact: Artifact, draw: Resample, order: Sequence[str]) -> S
     methods = {
         method: tuple(
             ScoredCandidate(
-                Candidate(entry["block"], entry["format"]),
+                Candidate(entry["block"], ResponseFormat.parse(entry["format"])),
                 artifact.tensors[f"{method}/{i}"],
                 entry["training_auc"],
                 entry["training_gap"],

@@ -3,7 +3,7 @@
 import shlex
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from uapfp_dist.config.schema import Config
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.storage.store import Store, TornArtifactError
 from uapfp_dist.tasks.description import describe
+from uapfp_dist.tasks.hashing import has_wire_names
 from uapfp_dist.tasks.outcomes import Failed
 
 SHOWN_FAILURES = 5
@@ -40,7 +41,7 @@ def store_plan(store: Store, plan: Plan, name: str) -> None:
 
 def store_failure(store: Store, failed: Failed) -> None:
     """Leave why a spec could not be done; it counts until the spec's artifact is there."""
-    if not failed.lost:
+    if not failed.skipped:
         spec = failed.spec
         info = {"error": failed.error, "details": failed.details, "words": describe(spec), "kind": spec.kind}
         store.put("failure", spec.id, {}, {**info, "when": time.time()})
@@ -135,7 +136,7 @@ def config_flags(config: Any, base: Any, prefix: str = "") -> list[str]:
     for item in fields(base):
         ours, theirs = getattr(config, item.name), getattr(base, item.name)
         name = item.name.replace("_", "-")
-        if is_dataclass(theirs):
+        if has_wire_names(type(theirs)):
             found += config_flags(ours, theirs, f"{prefix}{name}.")
         elif isinstance(theirs, bool) and ours != theirs:
             found.append(f"--{prefix}{'' if ours else 'no-'}{name}")

@@ -100,7 +100,7 @@ class Trials:
             UserError: the victim's answers are missing.
         """
         plan, block = cell.plan, cell.setting.block
-        specs = [plan.answer(member) for member in cell.members]
+        specs = [plan.response(member) for member in cell.members]
         key = content_id({"answers": [spec.id for spec in specs], "block": block})
         if self._held is None or self._held[0] != key:
             there = [

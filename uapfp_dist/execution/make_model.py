@@ -269,7 +269,7 @@ def _share(a: Tensor, b: Tensor) -> float:
 def origin_name(spec: ModelSpec) -> str:
     """`trained:<set>`, or `<attack>:<labels>`, of the model before any modification."""
     if spec.extraction is not None:
-        return f"{spec.extraction.attack}:{spec.extraction.labels}"
+        return f"{spec.extraction.attack}:{spec.extraction.labels.extraction_wire}"
     return f"trained:{getattr(spec.root.origin, 'on', 'by its owner')}"
 
 

@@ -12,7 +12,7 @@ def stored_specs(store: Store, specs: Iterable[Spec] = ()) -> Callable[[Spec], b
     `specs` are looked at now, many at a time; others one by one when they are asked for.
     """
     asked = {(spec.kind, spec.id) for spec in specs}
-    whole = store.whole(asked)
+    whole = store.intact_among(asked)
 
     def stored(spec: Spec) -> bool:
         pair = (spec.kind, spec.id)

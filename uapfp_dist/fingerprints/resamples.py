@@ -100,9 +100,9 @@ def make_resample(
     rest = [row for row in homologous if row not in train_homologous]
     calibration = stratified(rest, members, n_calibrate, rng)
     pirates_of_others = _rows(members, "other_victim_piracy")
-    others = sorted({members[row].group_of_victim for row in pirates_of_others})
+    others = sorted({members[row].stolen_from for row in pirates_of_others})
     seen = others[rng.integers(len(others))] if len(others) > 1 else None
-    train_other = [row for row in pirates_of_others if members[row].group_of_victim == seen]
+    train_other = [row for row in pirates_of_others if members[row].stolen_from == seen]
     used = {*train_piracy, *train_homologous, *calibration, *train_other}
     suspects = [row for row in _rows(members, *STOLEN_ROLES, *NEGATIVE_ROLES) if row not in used]
     bases = {members[row].spec.id for row in (0, *suspects)}

@@ -10,11 +10,11 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.fingerprints.blocks import CLEAN, IPGUARD, NATURAL
 from uapfp_dist.fingerprints.fingerprint import fingerprints
 from uapfp_dist.fingerprints.probe_data import Probe, Responses
-from uapfp_dist.response_format import Format, as_format
+from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.tasks.members import Member
 from uapfp_dist.tasks.specs import ProbeSpec
 
-FORMATS: tuple[Format, ...] = ("prob", "hard")
+FORMATS = (PROBABILITIES, LABEL)
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class ResponseMatrix:
     """How many of those a suspect is asked."""
     fractions: tuple[float, ...]
     """Fractions of the paper's xi that a method may choose from."""
-    formats: tuple[Format, ...] = FORMATS
-    """Formats that a method may choose from: `prob`, `top<k>`, `hard`."""
+    formats: tuple[ResponseFormat, ...] = FORMATS
+    """Formats that a method may choose from."""
 
     @staticmethod
     def from_responses(
@@ -47,7 +47,7 @@ class ResponseMatrix:
         answers: Sequence[Responses],
         probe: Probe,
         spec: ProbeSpec,
-        formats: tuple[Format, ...] = FORMATS,
+        formats: tuple[ResponseFormat, ...] = FORMATS,
     ) -> "ResponseMatrix":
         """Gather a panel; the victim must be the first member."""
         assert members[0].role == "victim"
@@ -63,7 +63,7 @@ class ResponseMatrix:
             formats=formats,
         )
 
-    def fingerprints(self, rows: Sequence[int], block: str, fmt: Format, n_views: int | None = None) -> Tensor:
+    def fingerprints(self, rows: Sequence[int], block: str, fmt: ResponseFormat, n_views: int | None = None) -> Tensor:
         """(len(rows), V, D) fingerprints of Eq. 6, of the first `n_views` views or all."""
         views = self.views[:n_views]
         gather = None if block == CLEAN else self.gather[block][:n_views]
@@ -75,14 +75,14 @@ class ResponseMatrix:
             found[i] = fingerprints(self.answers[row], views, gather, block, fmt)
         return found
 
-    def per_model(self, block: str, fmt: Format, of: Callable[[Tensor], Tensor]) -> Tensor:
+    def per_model(self, block: str, fmt: ResponseFormat, of: Callable[[Tensor], Tensor]) -> Tensor:
         """(M, ...) what `of` makes of each model's answers (S, C) to the images of `block` that suspects are sent."""
         end = len(self.natural_labels) if block == NATURAL else int(self.query_index(block).max()) + 1
-        return torch.stack([of(as_format(answers.blocks[block][:end], fmt)) for answers in self.answers])
+        return torch.stack([of(fmt.apply(answers.blocks[block][:end])) for answers in self.answers])
 
     def labels(self, block: str) -> Tensor:
         """(M, S) int64 labels of every model on the images of `block` that suspects are sent."""
-        return self.per_model(block, "prob", lambda p: p.argmax(1))
+        return self.per_model(block, PROBABILITIES, lambda p: p.argmax(1))
 
     def query_index(self, block: str) -> Tensor:
         """(V, n) rows of block `block` that the test views use; (1, n) for a block that has no views."""
@@ -105,7 +105,7 @@ class ResponseMatrix:
         if budget < 1:
             raise UserError(f"query budget: expected at least 1 image, got {budget}; raise it")
         viewed = [block for block in blocks if block not in (NATURAL, IPGUARD)]
-        sizes = (replace(self, n_test_views=n).images(*viewed) for n in range(1, self.n_test_views + 1))
+        sizes = (replace(self, n_test_views=n).n_query_images(*viewed) for n in range(1, self.n_test_views + 1))
         return replace(
             self,
             n_test_views=sum(size <= budget for size in sizes),

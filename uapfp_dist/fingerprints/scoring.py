@@ -10,6 +10,7 @@ from uapfp_dist.fingerprints.methods.base import Candidate, Request
 from uapfp_dist.fingerprints.methods.registry import METHODS
 from uapfp_dist.fingerprints.resamples import Resample, TrainingSet, leave_some_out
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
+from uapfp_dist.response_format import PROBABILITIES, ResponseFormat
 from uapfp_dist.statistics.auc import auc
 from uapfp_dist.tasks.method_configs import EncoderConfig
 
@@ -37,13 +38,13 @@ class ScoredResample:
     attack_out: dict[str, Tensor]
     """Attack to (M,) weighted-error scores learnt from that attack's piracy alone."""
 
-    def chosen(self, method: str, fmt: str = "chosen") -> ScoredCandidate | None:
+    def chosen(self, method: str, fmt: ResponseFormat | None = None) -> ScoredCandidate | None:
         """The first of `ranked`, overall or within a format; None if there is none."""
         return next(iter(self.ranked(method, fmt)), None)
 
-    def ranked(self, method: str, fmt: str = "chosen") -> list[ScoredCandidate]:
+    def ranked(self, method: str, fmt: ResponseFormat | None = None) -> list[ScoredCandidate]:
         """Candidates, the best first: encoders of more blocks together before fewer, then by the training models."""
-        pool = [s for s in self.methods[method] if fmt in ("chosen", s.candidate.format)]
+        pool = [s for s in self.methods[method] if fmt in (None, s.candidate.format)]
         return sorted(pool, key=lambda s: (len(s.candidate.blocks), s.training_auc, s.training_gap), reverse=True)
 
 
@@ -53,7 +54,7 @@ def score_resample(
     """Fit and score `methods` on `draw`; nothing here looks at a calibration or test model's role."""
     name = f"{seed}/{draw.index}"
     folds = [draw.training, *(fold for fold, _ in leave_some_out(draw.training))]
-    asked = Request(panel, Candidate("", "prob"), folds, config, name)
+    asked = Request(panel, Candidate("", PROBABILITIES), folds, config, name)
     scored = {
         method: tuple(_score(replace(asked, candidate=c), draw, method) for c in METHODS[method].candidates(panel))
         for method in methods
@@ -78,7 +79,7 @@ def _score(request: Request, draw: Resample, method: str) -> ScoredCandidate:
     everyone = torch.cat(innocent)
     gap = float((piracy.mean() - everyone.mean()) / (torch.cat([piracy, everyone]).std() + 1e-9))
     return ScoredCandidate(
-        candidate, scores[0].clone(), sum(areas) / len(areas), gap, panel.images(*way.sent(candidate))
+        candidate, scores[0].clone(), sum(areas) / len(areas), gap, panel.n_query_images(*way.sent(candidate))
     )
 
 
@@ -105,14 +106,14 @@ def scores_within_budget(
     """
     way = METHODS[method]
     blocks = way.sent(scored.candidate)
-    smaller = panel.within(budget, *blocks)
+    smaller = panel.within_budget(budget, *blocks)
     if smaller.n_test_views == 0:
         return None
     if way.by_view:
         scores = scored.scores[:, : smaller.n_test_views]
     else:
         scores = way.score(Request(smaller, scored.candidate, [draw.training]))[0]
-    return scores.mean(1), smaller.images(*blocks)
+    return scores.mean(1), smaller.n_query_images(*blocks)
 
 
 def _attack_out(panel: ResponseMatrix, draw: Resample) -> dict[str, Tensor]:

@@ -88,7 +88,7 @@ class GridRun:
         self._begun = params, tags
         given_up = {key for plan in {cell.plan.id for cell in cells} for key in failed_in(store, plan)}
         self._specs = [spec for spec in shared_specs(cells) if spec.id not in given_up]
-        self._stored = store.whole((spec.kind, spec.id) for spec in self._specs)
+        self._stored = store.intact_among((spec.kind, spec.id) for spec in self._specs)
 
     @property
     def settled(self) -> bool:
@@ -127,7 +127,7 @@ class GridRun:
         make_tracker: Callable[[], Tracker] = partial(open_tracker, self._places)
         with session(self._surroundings.address) as machine:
             context = self._prepare(lambda: self._pool(machine))
-            storage, mark = self._places.storage, self._store.leave_mark()
+            storage, mark = self._places.storage, self._store.write_marker()
             recorder = CentralRecorder(self._cells, storage, mark, make_tracker)
             with closing_run(recorder.close):
                 self._tell(recorder.begin(*self._begun))
@@ -155,10 +155,10 @@ class GridRun:
             with make_pool() as pool:
                 progress.watch(pool)
                 for outcome in run_tasks(
-                    self._specs, pool, lambda spec: (spec.kind, spec.id) in self._stored, progress.tick
+                    self._specs, pool, lambda spec: (spec.kind, spec.id) in self._stored, progress.refresh
                 ):
                     progress.observe(outcome)
-                    if isinstance(outcome, Failed) and not outcome.lost:
+                    if isinstance(outcome, Failed) and not outcome.skipped:
                         failures.append({"id": outcome.spec.id, "kind": outcome.spec.kind, "error": outcome.error})
         return {"models": progress.counts(), "failed_specs": failures}
 

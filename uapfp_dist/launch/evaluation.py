@@ -122,7 +122,7 @@ def _on_ray(
     with session(s.address) as machine:
         progress.say(f"ray: {machine.cpus} CPUs and {machine.gpus:g} GPUs" + ", and what joins" * machine.elastic)
         make_tracker: Callable[[], Tracker] = partial(open_tracker, places)
-        arbiter = CentralEvaluator(plan, places.storage, store.leave_mark(), make_tracker, progress)
+        arbiter = CentralEvaluator(plan, places.storage, store.write_marker(), make_tracker, progress)
         with ray_pool(machine, s, places, store, plan.data, progress) as pool, closing_run(arbiter.close):
             settings = {**settings, "cluster": f"{machine.cpus} CPUs, {machine.gpus:g} GPUs"}
             return evaluate(plan, store, pool, arbiter, progress, settings)

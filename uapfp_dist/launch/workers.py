@@ -28,7 +28,7 @@ def ray_pool(
     from uapfp_dist.cluster.resources import seconds_for, shares  # Ray takes seconds to import
     from uapfp_dist.cluster.worker import open_context
 
-    opening = partial(open_context, places.storage, places.data_root, store.leave_mark(), data)
+    opening = partial(open_context, places.storage, places.data_root, store.write_marker(), data)
     share = shares(machine, s.workers, s.gpus_per_worker, gpu_shares(s))
     limit = s.spec_timeout
     limits = seconds_for if limit is None else lambda spec: limit

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.response_format import Labels, check_labels, k_of, top_k
+from uapfp_dist.response_format import ResponseFormat
 
 ANSWER_BATCH = 500
 """Fixed, so that answers are the same bits in every run."""
@@ -52,19 +52,18 @@ class Blackbox:
     Args:
         model: the victim.
         budget: images it will answer in all (one query = one image), at least 1.
-        labels: `soft` gives probabilities, `top<k>` the k largest of them and 0 for the others, `hard` int64 labels.
+        response: what it gives away of its probabilities.
 
     Raises:
-        UserError: a budget below 1, unknown labels.
+        UserError: a budget below 1.
     """
 
-    def __init__(self, model: nn.Module, budget: int, labels: Labels) -> None:
+    def __init__(self, model: nn.Module, budget: int, response: ResponseFormat) -> None:
         if budget < 1:
             raise UserError(f"budget: expected at least 1 query, got {budget}")
-        check_labels(labels)
         self._model = model
         self.budget = budget
-        self.labels = labels
+        self.response = response
         self.queries = 0
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -84,7 +83,4 @@ class Blackbox:
             raise UserError(
                 f"victim: expected finite probabilities, got NaN for {n_bad} of {len(images)} images; check its weights"
             )
-        answers = answers.to(images.device)
-        if self.labels == "soft":
-            return answers
-        return answers.argmax(1) if self.labels == "hard" else top_k(answers, k_of(self.labels))
+        return self.response.respond(answers.to(images.device))

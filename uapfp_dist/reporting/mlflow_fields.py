@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from uapfp_dist.evaluation.judging import JudgedModels, attack_of
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.fingerprints.resamples import Resample
 from uapfp_dist.tasks.description import describe_modification
+from uapfp_dist.tasks.hashing import wire_form
 from uapfp_dist.tasks.members import Member
 from uapfp_dist.tasks.specs import ModelSpec
 from uapfp_dist.tracking.publication import NestedRun
@@ -32,7 +32,7 @@ def model_places(plan: Plan) -> dict[str, dict[str, Any]]:
 
 def mlflow_params(plan: Plan) -> dict[str, Any]:
     """The configuration as it comes back from JSON: a stored one must read like a fresh one."""
-    found: dict[str, Any] = json.loads(json.dumps(asdict(plan.config) | {"seed": plan.seed}))
+    found: dict[str, Any] = json.loads(json.dumps(wire_form(plan.config) | {"seed": plan.seed}))
     return found
 
 
@@ -91,11 +91,11 @@ def suspect_run(member: Member, part: str, verdict: Mapping[str, Any] | None, ca
         "role": member.role,
         "part": part,
         "model": spec.id,
-        "victim": member.group_of_victim,
+        "victim": member.stolen_from,
         "base": spec.root.id if spec.changes else "",
         "origin": card["origin"],
         "attack": attack_of(member),
-        "labels": spec.extraction.labels if spec.extraction else "",
+        "labels": spec.extraction.labels.extraction_wire if spec.extraction else "",
         "modification": " + ".join(describe_modification(change) for change in spec.changes),
         "architecture": spec.architecture,
         "optimizer": spec.recipe.optimizer,

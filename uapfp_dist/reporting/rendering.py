@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from uapfp_dist.reporting.html import HtmlSection, html_report
 from uapfp_dist.reporting.report import Report
 from uapfp_dist.reporting.sections import ReportData, ReportSection
 from uapfp_dist.reporting.summary import summary
+from uapfp_dist.tasks.hashing import wire_form
 
 CAPTIONS = {
     "fig2a_projections": "Figure 2a: projections of UAPs on the victim's first principal directions",
@@ -88,6 +88,6 @@ def facts(report: Report, evidence: ReportData) -> dict[str, str]:
         "Queries": f"{body['unique_queries_per_suspect']:,} images sent to each suspect; "
         f"{stolen:,} to victims by those who steal, all together",
         "Hardware and versions": hardware,
-        "Configuration": json.dumps(asdict(evidence.plan.config)),
+        "Configuration": json.dumps(wire_form(evidence.plan.config)),
         "Evaluation": body["evaluation"],
     }

@@ -26,6 +26,7 @@ from uapfp_dist.reporting.report_tables import verdicts_table, zoo_table
 from uapfp_dist.serialization import without_nan
 from uapfp_dist.statistics.auc import Estimate
 from uapfp_dist.statistics.conformal import needed_for
+from uapfp_dist.tasks.hashing import wire_form
 
 RATES = (0.01, 0.05)
 """False positive rates at which the share of piracy caught is told."""
@@ -57,7 +58,7 @@ def make_report(
     body: dict[str, Any] = {
         "evaluation": plan.id,
         "seed": plan.seed,
-        "data": asdict(plan.data),
+        "data": wire_form(plan.data),
         "victim": {"accuracy": panelists.accuracy[0], "architecture": members[0].spec.architecture},
         "uap": {
             "algorithm": plan.config.uap.algorithm,
@@ -66,7 +67,7 @@ def make_report(
             "fooling_rate_clipped": paper["fooling_rate_clipped"],
             "target_reached": probe_info["fooling_target_reached"],
             "mean_image_norm": probe_info["mean_image_norm"],
-            "chosen": {"xi": radii, "format": first.candidate.format},
+            "chosen": {"xi": radii, "format": first.candidate.format.wire},
             "all": probe_info["uaps"],
         },
         "natural": {"errors": probe_info["natural_errors"], "topped_up": probe_info["topped_up"]},
@@ -122,7 +123,7 @@ def _choices(draws: Sequence[ScoredResample], method: str) -> dict[str, int]:
     for d in draws:
         scored = d.chosen(method)
         if scored is not None:
-            name = f"{scored.candidate.block}/{scored.candidate.format}"
+            name = f"{scored.candidate.block}/{scored.candidate.format.wire}"
             counts[name] = counts.get(name, 0) + 1
     return counts
 

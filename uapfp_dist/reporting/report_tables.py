@@ -66,7 +66,7 @@ def failures_of(failed: Iterable[Failed]) -> list[dict[str, Any]]:
             "words": describe(f.spec),
             "error": f.error,
             "details": f.details,
-            "lost": f.lost,
+            "lost": f.skipped,
         }
         for f in failed
     ]

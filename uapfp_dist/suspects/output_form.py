@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.response_format import PROBABILITIES, ResponseFormat
 from uapfp_dist.suspects.answer_parsing import UnreadableError, _number, _only, _paired, _pairs, _shown
 
 Classes = Sequence[str] | Mapping[str, str] | None
@@ -60,9 +61,9 @@ class OutputForm:
             )
 
     @property
-    def format(self) -> str:
-        """What the kit calls it: `prob`, `top<k>` or `hard`."""
-        return {"probabilities": "prob", "logits": "prob", "label": "hard"}.get(self.output, self.output)
+    def format(self) -> ResponseFormat:
+        """What it gives away: logits are probabilities before the softmax."""
+        return PROBABILITIES if self.output == "logits" else ResponseFormat.parse(self.output)
 
     def read(self, answers: Sequence[Any]) -> ParsedAnswers:
         """Read B answers; one that cannot be read is named, and never guessed."""

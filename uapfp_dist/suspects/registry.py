@@ -6,29 +6,11 @@ from pathlib import Path
 from uapfp_dist.errors import UserError, unknown_name
 from uapfp_dist.suspects.callable import CallableSuspect, function_at
 from uapfp_dist.suspects.config import SuspectConfig
-from uapfp_dist.suspects.input_form import InputForm
 from uapfp_dist.suspects.mlflow_scoring import MlflowSuspect
 from uapfp_dist.suspects.onnx import OnnxSuspect
 from uapfp_dist.suspects.open_inference import OipSuspect
-from uapfp_dist.suspects.output_form import Classes, OutputForm, load_classes
-from uapfp_dist.suspects.suspect import Suspect, TooLargeError, TransientError
+from uapfp_dist.suspects.suspect import Suspect
 from uapfp_dist.suspects.weights import WeightsSuspect
-
-__all__ = [
-    "SUSPECTS",
-    "Classes",
-    "InputForm",
-    "OutputForm",
-    "ParsedAnswers",
-    "Suspect",
-    "SuspectConfig",
-    "TooLargeError",
-    "TransientError",
-    "describe_suspect",
-    "load_classes",
-    "open_suspect",
-]
-
 
 Opener = Callable[[SuspectConfig, tuple[int, int, int], int], Suspect]
 """(config, shape of the kit's images, number of classes) to a suspect."""

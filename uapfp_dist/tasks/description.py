@@ -1,5 +1,6 @@
 """Specs in words, for progress, failures and tables."""
 
+from uapfp_dist.response_format import PROBABILITIES
 from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.modification_specs import AdversarialTraining, Distill, FineTune, Int8, ModificationSpec, Prune
 from uapfp_dist.tasks.specs import (
@@ -39,7 +40,7 @@ def _root(spec: ModelSpec) -> str:
         case Trained(overlap=overlap):
             return f"{net} trained on D_homo" + ("" if overlap is None else f" (overlap {overlap:g})")
         case Extracted(attack=attack, labels=labels):
-            return f"{net} stolen by {attack} ({labels} labels)"
+            return f"{net} extracted by {attack} ({labels})"
         case Checkpoint(trajectory=trajectory, recovery=recovery):
             return f"{_root(trajectory.model)} at recovery {recovery:g}"
         case Modified():
@@ -59,4 +60,4 @@ def describe_modification(change: ModificationSpec) -> str:
         case AdversarialTraining(iterations=iterations, start=start, labels=labels):
             return f"adversarial training {start + iterations} ({labels} labels)"
         case Distill(labels=labels):
-            return "distillation" if labels == "soft" else f"distillation ({labels} labels)"
+            return "distillation" if labels == PROBABILITIES else f"distillation ({labels})"

@@ -51,7 +51,7 @@ def attempt_task(spec: Spec, perform: Callable[[Spec], None], worker: str) -> Ou
         details = "\n".join(traceback.format_exc().splitlines()[-DETAIL_LINES:])
         cause = f"{type(error).__name__}: {error} ({where})"
         transient, broken = isinstance(error, TRANSIENT), _breaks_the_worker(error)
-        return Failed(spec, cause, details=details, transient=transient, broken=broken)
+        return Failed(spec, cause, details=details, transient=transient, worker_broken=broken)
     return Done(spec, time.perf_counter() - started, worker)
 
 

@@ -111,6 +111,11 @@ def _wire_items(value: Any) -> Iterator[tuple[Field[Any], str, Any]]:
         yield item, wire.fields[item.name], wire.encoders.get(item.name, lambda same: same)(x)
 
 
+def has_wire_names(kind: Any) -> bool:
+    """Whether a type's fields are hashed one by one, as those of specs and of sections of a configuration are."""
+    return isinstance(kind, type) and isinstance(kind.__dict__.get("_wire_names"), _WireNames)
+
+
 def _wire_of(value: Any) -> _WireNames:
     found = type(value).__dict__.get("_wire_names")
     if not isinstance(found, _WireNames):

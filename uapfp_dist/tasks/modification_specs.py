@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from uapfp_dist.response_format import Labels
+from uapfp_dist.response_format import PROBABILITIES, ResponseFormat
 from uapfp_dist.tasks.hashing import wire_names
 
 
@@ -55,12 +55,13 @@ class AdversarialTraining:
     batch_size: int = 128
 
 
-@wire_names("Distill", "labels")
+@wire_names("Distill", "labels", labels=lambda labels: labels.extraction_wire)
 @dataclass(frozen=True)
 class Distill:
     """A net of another architecture learns what the model answers on the attacker's unlabelled images."""
 
-    labels: Labels = "soft"
+    labels: ResponseFormat = PROBABILITIES
+    """What the student sees of the model's responses."""
 
 
 ModificationSpec = FineTune | Prune | Int8 | AdversarialTraining | Distill

@@ -96,6 +96,6 @@ def _lose(outcome: Outcome, waiting: dict[str, set[str]], dependants: dict[str, 
         return
     for spec in dependants.pop(outcome.spec.id, ()):
         if waiting.pop(spec.id, None) is not None:
-            lost = Failed(spec, f"needs {outcome.spec.kind} {outcome.spec.id}, which failed", lost=True)
+            lost = Failed(spec, f"needs {outcome.spec.kind} {outcome.spec.id}, which failed", skipped=True)
             yield lost
             yield from _lose(lost, waiting, dependants)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from uapfp_dist.response_format import Labels
+from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.tasks.hashing import Spec, omit_default, wire_names
 from uapfp_dist.tasks.method_configs import FingerprintConfig, SubspaceConfig, UapConfig
 from uapfp_dist.tasks.modification_specs import ModificationSpec
@@ -53,14 +53,19 @@ class Trained:
     """Share of D_homo that comes from D_v; None: whatever a uniform draw from D gives (about one half)."""
 
 
-@wire_names("Extracted", "victim attack labels budget rounds natural_share overlap")
+@wire_names(
+    "Extracted",
+    "victim attack labels budget rounds natural_share overlap",
+    labels=lambda labels: labels.extraction_wire,
+)
 @dataclass(frozen=True)
 class Extracted:
     """Trained on the answers of a victim (Definition 2 of the paper)."""
 
     victim: ModelSpec
     attack: str
-    labels: Labels
+    labels: ResponseFormat
+    """What the victim gives away."""
     budget: int
     """Images that may be sent to the victim."""
     rounds: int

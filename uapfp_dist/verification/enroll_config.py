@@ -1,17 +1,17 @@
 """What a kit must decide, and the configuration that follows from it."""
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
 from uapfp_dist.attacks import EXTRACTIONS
 from uapfp_dist.config.presets import preset
-from uapfp_dist.config.schema import Config, ExtractionConfig, VerdictConfig
+from uapfp_dist.config.schema import Config, ExtractionConfig, FormatOption, VerdictConfig
 from uapfp_dist.errors import UserError, unknown_name
-from uapfp_dist.response_format import check_labels, k_of
+from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.statistics.conformal import needed_for
-from uapfp_dist.tasks.hashing import wire_names
+from uapfp_dist.tasks.hashing import wire_form, wire_names
 
 ROLES = {"homologous": "homologous", "same_data": "same_data", "other_victim": "calibration_piracy"}
 """Group of innocents to its role in a plan."""
@@ -20,6 +20,8 @@ ROLES = {"homologous": "homologous", "same_data": "same_data", "other_victim": "
 @wire_names(
     "EnrollConfig",
     "alpha max_suspects groups attacks labels formats n_errors n_train n_train_piracy n_test n_test_piracy",
+    labels=lambda labels: [fmt.extraction_wire for fmt in labels],
+    formats=lambda formats: [fmt.wire for fmt in formats],
 )
 @dataclass(frozen=True)
 class EnrollConfig:
@@ -34,10 +36,10 @@ class EnrollConfig:
     (stolen from another victim each). What is left out is not covered, and the kit says so."""
     attacks: tuple[str, ...] = ("cloudleak", "jacobian", "knockoff")
     """Extraction attacks that stolen models come from."""
-    labels: tuple[str, ...] = ("hard", "soft")
-    """What victims answer those who steal: hard, soft, top3 (any number)."""
-    formats: tuple[str, ...] = ("prob", "top3", "hard")
-    """What suspects may be judged by: prob, top3 (any number), hard; labels always."""
+    labels: tuple[FormatOption, ...] = (LABEL, PROBABILITIES)
+    """What victims give away to extractions: label, probabilities, top3 (any number)."""
+    formats: tuple[FormatOption, ...] = (PROBABILITIES, ResponseFormat(3), LABEL)
+    """What suspects may be judged by: probabilities, top3 (any number), label; labels always."""
     n_errors: int = 100
     """Natural errors and lowest margins that a suspect is asked, chosen among fingerprint.max_natural."""
     n_train: int = 8
@@ -55,7 +57,7 @@ class EnrollConfig:
         return needed_for(self.alpha / self.max_suspects)
 
     @property
-    def extraction_variants(self) -> tuple[tuple[str, str], ...]:
+    def extraction_variants(self) -> tuple[tuple[str, ResponseFormat], ...]:
         """(attack, labels) of stolen models."""
         return tuple(product(self.attacks, self.labels))
 
@@ -79,7 +81,7 @@ def enroll_preset(name: str) -> Config:
 
 def configuration(config: Config, wanted: EnrollConfig) -> dict[str, Any]:
     """What a kit says that it was made with; `config` as `sized` gives it."""
-    return asdict(config) | {"enroll": asdict(wanted)}
+    return wire_form(config) | {"enroll": wire_form(wanted)}
 
 
 def with_model_counts(config: Config, wanted: EnrollConfig, share: float = 1.0) -> Config:
@@ -98,7 +100,7 @@ def with_model_counts(config: Config, wanted: EnrollConfig, share: float = 1.0) 
             zoo,
             architectures=tuple(dict.fromkeys((zoo.victim_architecture, *zoo.architectures))),
             epochs=zoo.epochs * share,
-            n_piracy=len(wanted.ways) * (wanted.n_train_piracy + wanted.n_test_piracy),
+            n_piracy=len(wanted.extraction_variants) * (wanted.n_train_piracy + wanted.n_test_piracy),
             n_soft_piracy=0,
             n_homologous=n_group,
             n_same_data=n_group if "same_data" in wanted.groups else 0,
@@ -128,16 +130,12 @@ def _check(wanted: EnrollConfig) -> None:
             if name not in table:
                 raise unknown_name(kind, name, table)
     if not wanted.labels or len(set(wanted.labels)) < len(wanted.labels):
-        raise UserError(f"labels: expected at least one kind, each once, got {wanted.labels}")
-    for labels in wanted.labels:
-        check_labels(labels)
-    for fmt in wanted.formats:
-        if fmt not in ("prob", "hard"):
-            k_of(fmt)
-    if "hard" not in wanted.formats:
-        raise UserError(f"formats: expected hard among them, the least that any API tells, got {wanted.formats}")
+        raise UserError(f"labels: expected at least one kind, each once, got {', '.join(map(str, wanted.labels))}")
+    if LABEL not in wanted.formats:
+        got = ", ".join(map(str, wanted.formats))
+        raise UserError(f"formats: expected label among them, the least that any API gives away, got {got}")
     for name, least in (("n_errors", 1), ("n_train", 2), ("n_train_piracy", 1), ("n_test", 0), ("n_test_piracy", 0)):
         if not least <= (value := getattr(wanted, name)) <= 10_000:
             raise UserError(f"{name}: expected {least} to 10000, got {value}")
-    if math.prod((wanted.n_train_piracy, len(wanted.ways))) < 2:
+    if math.prod((wanted.n_train_piracy, len(wanted.extraction_variants))) < 2:
         raise UserError("n_train_piracy: expected at least two stolen models to learn from, got one; raise it")

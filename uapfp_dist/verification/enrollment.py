@@ -96,7 +96,7 @@ def enroll(
     for outcome in run_tasks(plan.specs, pool, stored_specs(store, plan.specs), progress.refresh):
         progress.observe(outcome)
         if isinstance(outcome, Failed):
-            failures += [] if outcome.lost else [outcome.error]
+            failures += [] if outcome.skipped else [outcome.error]
         elif isinstance(outcome.spec, ModelSpec):
             tracker.card(store.get("model", outcome.spec.id).info)
     pool.close()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.response_format import Format
+from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.rng import numpy_rng
 from uapfp_dist.statistics.conformal import Decision, needed_for
 from uapfp_dist.statistics.t_test import paper_t_test
@@ -66,7 +66,7 @@ class _Judgement:
 
     kit: Kit
     suspect: SuspectAnswers
-    format: Format
+    format: ResponseFormat
     scored: SuspectScores
     own: dict[str, float]
     """Method to the suspect's score."""
@@ -134,7 +134,7 @@ class _Judgement:
             findings=self.suspect.findings,
             limits=self._limits(missing, power, alpha, n_suspects),
             scores=scores,
-            format=self.format,
+            format=self.format.wire,
         )
 
     def _claim(self, p_adjusted: float, alpha: float, n_suspects: int) -> str:

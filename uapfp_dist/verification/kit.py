@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.response_format import Format, k_of
+from uapfp_dist.response_format import LABEL, ResponseFormat
 
 FEWEST_IMAGES = 10
 """Natural errors below which asking is no use: hardly a pirate would stand out."""
@@ -46,11 +46,11 @@ class Kit:
     """(N,) float64: the same where it does not."""
     agrees: Tensor
     """(M, N) bool: which models agree there."""
-    views: dict[Format, Tensor] = field(default_factory=dict)
+    views: dict[ResponseFormat, Tensor] = field(default_factory=dict)
     """Format to (2, V, n) int64: the images of each view, clean and perturbed."""
-    encoders: dict[Format, dict[str, Tensor]] = field(default_factory=dict)
+    encoders: dict[ResponseFormat, dict[str, Tensor]] = field(default_factory=dict)
     """Format to the encoder's float32 `w1` (D, H), `b1` (H,), `w2` (H, E), `b2` (E,)."""
-    similarity: dict[Format, Tensor] = field(default_factory=dict)
+    similarity: dict[ResponseFormat, Tensor] = field(default_factory=dict)
     """Format to (M, V) float64: every model's similarity to the victim, view by view."""
 
     @property
@@ -58,36 +58,32 @@ class Kit:
         """Tolerated rate of false accusation that its groups are large enough for."""
         return float(self.info["alpha"])
 
-    def scored_as(self, fmt: Format) -> Format:
-        """The kit's format by which answers in `fmt` are judged: the same, or the next that gives away less.
-
-        Raises:
-            UserError: not `prob`, `hard` or `top<k>`.
-        """
+    def scored_as(self, fmt: ResponseFormat) -> ResponseFormat:
+        """The kit's format by which answers in `fmt` are judged: the same, or the next that gives away less."""
         if fmt in self.encoders:
             return fmt
-        least = self.n_classes if fmt == "prob" else 0 if fmt == "hard" else k_of(fmt)
-        tops = [f for f in self.encoders if f.startswith("top") and k_of(f) <= least]
-        return max(tops, key=k_of) if tops else "hard"
+        most = self.n_classes if fmt.k is None else fmt.k
+        tops = [f for f in self.encoders if f.k and f.k <= most]
+        return max(tops, key=lambda f: f.n_values) if tops else LABEL
 
-    def decided_by(self, fmt: Format, n_whole: int) -> str:
+    def decided_by(self, fmt: ResponseFormat, n_whole: int) -> str:
         """`uap` or `weighted_errors`, as fixed at enrolment; on fewer than half of its views `uap` decides nothing.
 
         Args:
             fmt: one of the kit's formats.
             n_whole: views that are sent, or answered, whole.
         """
-        chosen: str = self.info["decided_by"][fmt]["method"]
+        chosen: str = self.info["decided_by"][fmt.wire]["method"]
         return chosen if 2 * n_whole >= self.views[fmt].shape[1] else "weighted_errors"
 
-    def decided_because(self, fmt: Format, n_whole: int) -> str:
+    def decided_because(self, fmt: ResponseFormat, n_whole: int) -> str:
         """Why that method decides, in words; arguments as of `decided_by`."""
         if 2 * n_whole < self.views[fmt].shape[1]:
             return "fewer than half of the views are asked, or were answered, whole"
-        why: str = self.info["decided_by"][fmt]["why"]
+        why: str = self.info["decided_by"][fmt.wire]["why"]
         return why
 
-    def wanted(self, fmt: Format, max_queries: int | None) -> Tensor:
+    def wanted(self, fmt: ResponseFormat, max_queries: int | None) -> Tensor:
         """(W,) int64: the images to send to a suspect that answers `fmt`, W at most `max_queries`.
 
         Images of the method that decides come first, then as much of the other as fits; None sends all of both. Where

@@ -16,7 +16,7 @@ from uapfp_dist.fingerprints.blocks import CLEAN, NATURAL
 from uapfp_dist.fingerprints.probe_data import Probe
 from uapfp_dist.fingerprints.querying import n_query_images
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
-from uapfp_dist.response_format import Format
+from uapfp_dist.response_format import LABEL
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.members import Member
 from uapfp_dist.tasks.specs import Imported
@@ -37,26 +37,26 @@ def make_kit(plan: EnrollmentPlan, dataset: Dataset, store: Store, failures: Seq
     Raises:
         UserError: too few models.
     """
-    made = [s for s in plan.supporters if store.intact("answers", plan.answer(s).id)]
-    if not store.intact("answers", plan.victim_answer.id):
+    made = [s for s in plan.reference_models if store.intact("answers", plan.response(s).id)]
+    if not store.intact("answers", plan.victim_response.id):
         raise UserError(f"enroll: expected a victim and its probe, they could not be made ({_causes(failures)})")
     rows = _in_parts(plan, made, failures)
     probe = read_probe(store.get("probe", plan.probe.id))
     members = [Member("victim", plan.victim), *(row.supporter.member for row in rows)]
-    specs = [plan.victim_answer, *(plan.answer(row.supporter) for row in rows)]
+    specs = [plan.victim_response, *(plan.response(row.supporter) for row in rows)]
     answers = [read_responses(store.get("answers", spec.id)) for spec in specs]
-    panel = ResponseMatrix.from_responses(members, answers, probe, plan.probe, plan.wanted.formats)
+    panel = ResponseMatrix.from_responses(members, answers, probe, plan.probe, plan.requirements.formats)
     images, kit = _scorers(plan, panel, probe, rows)
     info = kit.info | {
-        "alpha": plan.wanted.alpha,
-        "max_suspects": plan.wanted.max_suspects,
+        "alpha": plan.requirements.alpha,
+        "max_suspects": plan.requirements.max_suspects,
         "models": [row.to_json() for row in rows if row.part != "training"],
         "training": dict(Counter(row.supporter.group for row in rows if row.part == "training")),
         "uap": probe.info["uaps"],
         "data": {"name": dataset.name, "digest": dataset.digest, "note": dataset.note},
         "victim": _about_victim(plan, store),
         "costs": _costs(plan, store, len(failures)),
-        "configuration": configuration(plan.config, plan.wanted),
+        "configuration": configuration(plan.config, plan.requirements),
         "seed": plan.seed,
         "enrollment": plan.id,
         "torch": torch.__version__,
@@ -76,7 +76,8 @@ class _Row:
 
     def to_json(self) -> dict[str, str]:
         """What the kit says of it."""
-        attack, labels = self.supporter.extraction
+        stolen = self.supporter.extraction
+        attack, labels = (stolen.attack, stolen.labels.extraction_wire) if stolen else ("", "")
         spec = self.supporter.member.spec
         about = {"architecture": spec.architecture, "optimizer": spec.recipe.optimizer, "model": spec.id}
         return {"group": self.supporter.group, "part": self.part, "attack": attack, "labels": labels, **about}
@@ -89,16 +90,16 @@ def _in_parts(plan: EnrollmentPlan, made: Sequence[ReferenceModel], failures: Se
         part = "training"
         if supporter.part == "held_out":
             seen[supporter.group] += 1
-            spare = supporter.group == PIRACY or seen[supporter.group] > plan.wanted.n_calibrate
+            spare = supporter.group == PIRACY or seen[supporter.group] > plan.requirements.n_calibrate
             part = "test" if spare else "calibration"
         found.append(_Row(supporter, part))
-    for group in plan.wanted.groups:
-        if seen[group] < plan.wanted.n_calibrate:
+    for group in plan.requirements.groups:
+        if seen[group] < plan.requirements.n_calibrate:
             raise UserError(
-                f"enroll: expected {plan.wanted.n_calibrate} {group} models to calibrate with, {seen[group]} could be "
+                f"enroll: expected {plan.requirements.n_calibrate} {group} models to calibrate with, {seen[group]} could be "
                 f"made ({_causes(failures)}); raise --n-test, which holds the spare ones, or a margin of the gate"
             )
-    for group in (PIRACY, *plan.wanted.groups):
+    for group in (PIRACY, *plan.requirements.groups):
         if sum(row.supporter.group == group and row.part == "training" for row in found) < 2:
             raise UserError(
                 f"enroll: expected two {group} models to learn from, too few were made ({_causes(failures)})"
@@ -117,10 +118,10 @@ def _scorers(plan: EnrollmentPlan, panel: ResponseMatrix, probe: Probe, rows: Se
         if row.part == "training":
             training.setdefault(row.supporter.group, []).append(i)
     trainers = TrainingRows(training)
-    by_errors, weights = learn_errors(panel, trainers, plan.wanted.n_errors)
-    formats: tuple[Format, ...] = plan.wanted.formats
+    by_errors, weights = learn_errors(panel, trainers, plan.requirements.n_errors)
+    formats = plan.requirements.formats
     uap = {fmt: learn_uap(panel, trainers, fmt, plan.config.encoder, plan.probe.id) for fmt in formats}
-    blocks = sorted({learnt.way for learnt, _ in uap.values()})
+    blocks = sorted({learnt.variant for learnt, _ in uap.values()})
     asked = {name: torch.arange(n_query_images(probe, name, "test")) for name in (CLEAN, *blocks)}
     images = _Images.of(probe, asked | {NATURAL: weights.index})
     n = panel.n_test_views
@@ -137,15 +138,15 @@ def _scorers(plan: EnrollmentPlan, panel: ResponseMatrix, probe: Probe, rows: Se
         victim_labels=victim.argmax(1),
         clean=images.places[CLEAN].unique(),
         info={
-            "decided_by": {fmt: _decided(learnt, by_errors) for fmt, (learnt, _) in uap.items()},
+            "decided_by": {fmt.wire: _decided(learnt, by_errors) for fmt, (learnt, _) in uap.items()},
             "natural_errors": int((weights.index < probe.info["natural_errors"]).sum()),
         },
         victim=victim,
         natural=images.places[NATURAL],
-        gain=weights.gain,
-        loss=weights.loss,
+        log_odds_agree=weights.log_odds_agree,
+        log_odds_disagree=weights.log_odds_disagree,
         agrees=torch.zeros(0, len(weights.index), dtype=torch.bool),
-        views={fmt: views(learnt.way) for fmt, (learnt, _) in uap.items()},
+        views={fmt: views(learnt.variant) for fmt, (learnt, _) in uap.items()},
         encoders={fmt: encoder_of(stack) for fmt, (_, stack) in uap.items()},
     )
 
@@ -159,13 +160,13 @@ def _decided(uap: FittedScorer, errors: FittedScorer) -> dict[str, Any]:
         "why": "of the stolen training models, each left out when it was judged, it put more above every innocent one "
         f"({shares}; where they tie, the larger AUC, then the wider gap)",
         "training": {name: dataclasses.asdict(learnt.separation) for name, learnt in found.items()},
-        "ways": {name: learnt.way for name, learnt in found.items()},
+        "ways": {name: learnt.variant for name, learnt in found.items()},
     }
 
 
 def _in_words(learnt: FittedScorer) -> str:
     """What cross-validation chose inside a method."""
-    name, _, fraction = learnt.way.partition("@")
+    name, _, fraction = learnt.variant.partition("@")
     return f"perturbations of {fraction} times the paper's norm" if fraction else f"weighed by {name.replace('_', ' ')}"
 
 
@@ -175,7 +176,7 @@ def _with_models(kit: Kit, images: _Images, panel: ResponseMatrix, rows: Sequenc
     scored = {fmt: [score(kit, fmt, probabilities) for probabilities in held_out] for fmt in kit.views}
     return dataclasses.replace(
         kit,
-        agrees=torch.stack([one.agrees for one in scored["hard"]]),
+        agrees=torch.stack([one.agrees for one in scored[LABEL]]),
         similarity={fmt: torch.stack([one.similarity for one in found]) for fmt, found in scored.items()},
     )
 
@@ -184,10 +185,10 @@ def _measured(kit: Kit) -> dict[str, Any]:
     """Power and false accusations on models that neither trained nor calibrated, and the queries it takes."""
     by_format = measured(kit)
     found: dict[str, Any] = {
-        what: {fmt: {method: found[method][what] for method in METHODS} for fmt, found in by_format.items()}
+        what: {fmt.wire: {method: found[method][what] for method in METHODS} for fmt, found in by_format.items()}
         for what in ("power", "false_accusations")
     }
-    return found | {"queries": {fmt: found["queries"] for fmt, found in by_format.items()}}
+    return found | {"queries": {fmt.wire: found["queries"] for fmt, found in by_format.items()}}
 
 
 def _about_victim(plan: EnrollmentPlan, store: Store) -> dict[str, Any]:
@@ -205,11 +206,11 @@ def _costs(plan: EnrollmentPlan, store: Store, n_failed: int) -> dict[str, Any]:
 
 def _limits(plan: EnrollmentPlan, kit: Kit) -> list[str]:
     """What the kit does not cover, in plain sentences."""
-    wanted = plan.wanted
+    wanted = plan.requirements
     said = [
-        f"Stolen models were made by {', '.join(wanted.attacks)} with {', '.join(wanted.labels)} labels: "
+        f"Stolen models were made by {', '.join(wanted.attacks)} with {', '.join(fmt.extraction_wire for fmt in wanted.labels)} labels: "
         "other attacks, and models changed after the theft, may escape.",
-        f"Architectures seen: {', '.join(sorted({s.member.spec.architecture for s in plan.supporters}))}.",
+        f"Architectures seen: {', '.join(sorted({s.member.spec.architecture for s in plan.reference_models}))}.",
     ]
     if missing := [group for group in GROUPS if group not in wanted.groups]:
         said.append(f"Innocents left out at enrolment: {', '.join(missing)}.")

@@ -1,18 +1,13 @@
 """Whether the parts of a kit fit together."""
 
-import re
-
 import torch
 from torch import Tensor
 
+from uapfp_dist.response_format import LABEL
 from uapfp_dist.verification.kit import Kit
 
 ROW = ("group", "part", "attack", "labels")
 """What `info` says of each model that calibrates or tests."""
-
-
-FORMAT = r"prob|hard|top[1-9][0-9]{0,8}"
-"""What a format of answers is called."""
 
 
 def _problem(kit: Kit) -> str:
@@ -24,8 +19,8 @@ def _problem(kit: Kit) -> str:
         ("victim", kit.victim, (q, c), torch.float32),
         ("clean", kit.clean, (len(kit.clean),), torch.int64),
         ("natural", kit.natural, (n,), torch.int64),
-        ("gain", kit.gain, (n,), torch.float64),
-        ("loss", kit.loss, (n,), torch.float64),
+        ("gain", kit.log_odds_agree, (n,), torch.float64),
+        ("loss", kit.log_odds_disagree, (n,), torch.float64),
         ("agrees", kit.agrees, (m, n), torch.bool),
     ]
     for fmt, views in kit.views.items():
@@ -44,11 +39,11 @@ def _problem(kit: Kit) -> str:
         return problem
     if not (type(c) is int and c == len(kit.class_names) >= 2 and kit.images.dim() == 4 and kit.images.numel() and n):
         return "classes or images"
-    if not kit.views.keys() == kit.encoders.keys() == kit.similarity.keys() == kit.info["decided_by"].keys() > set():
+    if not kit.views.keys() == kit.encoders.keys() == kit.similarity.keys() > set():
         return "formats"
-    if not all(re.fullmatch(FORMAT, fmt) for fmt in kit.views):
-        return "an unknown format"
-    if "hard" not in kit.views:
+    if {fmt.wire for fmt in kit.views} != kit.info["decided_by"].keys():
+        return "formats"
+    if LABEL not in kit.views:
         return "no scorer for labels"
     for name, tensor, shape, kind in shapes:
         if tuple(tensor.shape) != shape or tensor.dtype != kind:

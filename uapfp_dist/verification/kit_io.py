@@ -15,6 +15,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from uapfp_dist.errors import UserError, one_line
+from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.verification.kit import Kit
 from uapfp_dist.verification.kit_check import _problem
 
@@ -24,6 +25,12 @@ VERSION = 1
 INDEX, TENSORS = "kit.json", "kit.safetensors"
 
 
+TENSOR_NAMES = {
+    **{name: name for name in ("images", "victim_labels", "clean", "victim", "natural", "agrees")},
+    "log_odds_agree": "gain",
+    "log_odds_disagree": "loss",
+}
+"""Field of a kit to the name of its tensor in the file; those by format have names of their own."""
 MOST_INDEX_BYTES = 16 * 2**20
 
 
@@ -145,17 +152,17 @@ def _read(path: Path, most: int) -> bytes:
 
 
 def _flat(kit: Kit) -> dict[str, Tensor]:
-    plain = ("images", "victim_labels", "clean", "victim", "natural", "gain", "loss", "agrees")
-    tensors = {name: getattr(kit, name) for name in plain}
-    tensors |= {f"views/{fmt}": t for fmt, t in kit.views.items()}
-    tensors |= {f"similarity/{fmt}": t for fmt, t in kit.similarity.items()}
-    return tensors | {f"encoder/{fmt}/{name}": t for fmt, e in kit.encoders.items() for name, t in e.items()}
+    tensors = {wire: getattr(kit, name) for name, wire in TENSOR_NAMES.items()}
+    tensors |= {f"views/{fmt.wire}": t for fmt, t in kit.views.items()}
+    tensors |= {f"similarity/{fmt.wire}": t for fmt, t in kit.similarity.items()}
+    return tensors | {f"encoder/{fmt.wire}/{name}": t for fmt, e in kit.encoders.items() for name, t in e.items()}
 
 
 def _unflat(tensors: dict[str, Tensor], digest: str, body: dict[str, Any]) -> Kit:
-    nested: dict[str, dict[str, Any]] = {"views": {}, "similarity": {}, "encoder": {}}
+    nested: dict[str, dict[ResponseFormat, Any]] = {"views": {}, "similarity": {}, "encoder": {}}
     for name in [name for name in tensors if "/" in name]:
-        kind, fmt, *part = name.split("/")
+        kind, text, *part = name.split("/")
+        fmt = ResponseFormat.parse(text)
         if part:
             nested[kind].setdefault(fmt, {})[part[0]] = tensors.pop(name)
         else:
@@ -168,5 +175,5 @@ def _unflat(tensors: dict[str, Tensor], digest: str, body: dict[str, Any]) -> Ki
         views=nested["views"],
         similarity=nested["similarity"],
         encoders=nested["encoder"],
-        **tensors,
+        **{name: tensors[wire] for name, wire in TENSOR_NAMES.items()},
     )

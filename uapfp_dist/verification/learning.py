@@ -15,7 +15,7 @@ from uapfp_dist.fingerprints.methods.base import Candidate, Request
 from uapfp_dist.fingerprints.methods.encoder_method import EncoderMethod
 from uapfp_dist.fingerprints.resamples import TrainingSet
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
-from uapfp_dist.response_format import Format
+from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.statistics.auc import auc
 from uapfp_dist.tasks.method_configs import EncoderConfig
 
@@ -84,7 +84,7 @@ class FittedScorer:
 
 
 def learn_uap(
-    panel: ResponseMatrix, trainers: TrainingRows, fmt: Format, config: EncoderConfig, seed: str
+    panel: ResponseMatrix, trainers: TrainingRows, fmt: ResponseFormat, config: EncoderConfig, seed: str
 ) -> tuple[FittedScorer, EncoderStack]:
     """The encoder for one format, at the radius that does best on training models left out."""
     folds = trainers.folds()

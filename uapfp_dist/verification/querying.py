@@ -14,7 +14,7 @@ from torch import Tensor
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.rng import torch_rng
-from uapfp_dist.suspects.registry import Suspect, TooLargeError, TransientError
+from uapfp_dist.suspects.suspect import Suspect, TooLargeError, TransientError
 from uapfp_dist.verification.query_config import QueryConfig
 from uapfp_dist.verification.transcript import Ledger, Transcript
 

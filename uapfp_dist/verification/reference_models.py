@@ -11,6 +11,7 @@ from uapfp_dist.config.validation import check
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import make_plan
+from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.rng import numpy_rng
 from uapfp_dist.tasks.hashing import Spec, content_id
 from uapfp_dist.tasks.members import Member, members_of
@@ -51,10 +52,15 @@ class ReferenceModel:
     """Held-out models calibrate or measure; none of them trains."""
 
     @property
-    def extraction(self) -> tuple[str, str]:
-        """(attack, labels) of a stolen model, empty for others."""
+    def extraction(self) -> Extracted | None:
+        """How it was stolen; None if it was not."""
         origin = self.member.spec.origin
-        return (origin.attack, origin.labels) if isinstance(origin, Extracted) else ("", "")
+        return origin if isinstance(origin, Extracted) else None
+
+    @property
+    def extraction_variant(self) -> tuple[str, ResponseFormat] | None:
+        """(attack, what the victim gave away) of a stolen model."""
+        return (self.extraction.attack, self.extraction.labels) if self.extraction else None
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,9 @@ class EnrollmentPlan:
     @property
     def id(self) -> str:
         """Content address."""
-        return content_id({"wanted": self.requirements, "config": self.config, "seed": self.seed, "victim": self.victim})
+        return content_id(
+            {"wanted": self.requirements, "config": self.config, "seed": self.seed, "victim": self.victim}
+        )
 
     def response(self, supporter: ReferenceModel) -> ResponseSpec:
         """Training models answer every view, the others what a suspect is asked."""
@@ -86,7 +94,9 @@ class EnrollmentPlan:
     @cached_property
     def specs(self) -> list[Spec]:
         """Everything to perform, in an order in which it could be."""
-        return dependency_order([self.victim_response, *(self.response(supporter) for supporter in self.reference_models)])
+        return dependency_order(
+            [self.victim_response, *(self.response(supporter) for supporter in self.reference_models)]
+        )
 
     @property
     def models(self) -> list[ModelSpec]:
@@ -157,10 +167,10 @@ def _owned(spec: ModelSpec, planned: ModelSpec, victim: ModelSpec) -> ModelSpec:
 
 def _in_ways(members: list[Member], config: Config, wanted: EnrollConfig, seed: int) -> list[Member]:
     """Stolen models with attacks and labels dealt evenly and at random, so that no architecture stands for a way."""
-    ways = [wanted.ways[i % len(wanted.ways)] for i in range(len(members))]
+    ways = [wanted.extraction_variants[i % len(wanted.extraction_variants)] for i in range(len(members))]
     dealt = [ways[i] for i in numpy_rng("enroll", seed, "ways", members[0].role).permutation(len(ways))]
 
-    def stolen(member: Member, attack: str, labels: str) -> Member:
+    def stolen(member: Member, attack: str, labels: ResponseFormat) -> Member:
         origin = member.spec.origin
         assert isinstance(origin, Extracted)
         share = 1.0 if EXTRACTIONS[attack] is None else config.extraction.natural_share
@@ -172,8 +182,8 @@ def _in_ways(members: list[Member], config: Config, wanted: EnrollConfig, seed: 
 
 def _dealt_piracy(members: list[Member], wanted: EnrollConfig, seed: int) -> Iterator[ReferenceModel]:
     """Of every way the first few, at random, train."""
-    taken: dict[tuple[str, str], int] = {}
+    taken: dict[tuple[str, ResponseFormat] | None, int] = {}
     for row in numpy_rng("enroll", seed, "piracy").permutation(len(members)):
         supporter = ReferenceModel(members[row], "piracy", "training")
-        number = taken[supporter.extraction] = taken.get(supporter.extraction, 0) + 1
+        number = taken[supporter.extraction_variant] = taken.get(supporter.extraction_variant, 0) + 1
         yield supporter if number <= wanted.n_train_piracy else replace(supporter, part="held_out")

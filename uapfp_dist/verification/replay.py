@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.suspects.registry import OutputForm
+from uapfp_dist.suspects.output_form import OutputForm
 from uapfp_dist.verification.judge import judge
 from uapfp_dist.verification.kit import Kit
 from uapfp_dist.verification.sanity import examine

@@ -13,9 +13,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from uapfp_dist.response_format import k_of
-from uapfp_dist.suspects.output_form import ParsedAnswers
-from uapfp_dist.suspects.registry import OutputForm
+from uapfp_dist.response_format import LABEL
+from uapfp_dist.suspects.output_form import OutputForm, ParsedAnswers
 from uapfp_dist.verification.kit import Kit
 
 SUM_TOLERANCE = 0.01
@@ -95,7 +94,7 @@ def _changing(form: OutputForm, answers: Mapping[int, Sequence[Any]]) -> list[Fi
 
 def _confidences(form: OutputForm, read: ParsedAnswers) -> list[Finding]:
     """Negative, unnormalised or rounded; logits for probabilities and the other way round."""
-    if form.format == "hard":
+    if form.format == LABEL:
         return []
     values, sums = read.raw, read.raw.sum(1)
     if form.output == "logits":
@@ -113,9 +112,9 @@ def _confidences(form: OutputForm, read: ParsedAnswers) -> list[Finding]:
     n_classes = values.shape[1]
     tolerance = _tolerance(n_classes, decimals)
     wrong = (sums - 1).abs() > tolerance
-    if form.format.startswith("top"):
+    if form.format.k:
         # The k largest of C that sum to 1 have at least k / C.
-        k = min(k_of(form.format), n_classes)
+        k = min(form.format.k, n_classes)
         wrong = (sums > 1 + tolerance) | (sums < k / n_classes - _tolerance(k, decimals))
     if bool(wrong.any()):
         found.append(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from uapfp_dist.fingerprints.encoder import EncoderStack
-from uapfp_dist.response_format import Format, as_format
+from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.verification.kit import Kit
 
 DIGITS = 9
@@ -38,9 +38,9 @@ def _encode(encoder: Mapping[str, Tensor], prints: Tensor) -> Tensor:
     return torch.relu(torch.relu(prints.double() @ w1 + b1) @ w2 + b2)
 
 
-def fingerprints(probabilities: Tensor, views: Tensor, fmt: Format) -> Tensor:
+def fingerprints(probabilities: Tensor, views: Tensor, fmt: ResponseFormat) -> Tensor:
     """(V, D) of Eq. 6 from answers (Q, C) and a kit's views (2, V, n)."""
-    return as_format(probabilities, fmt)[views].movedim(0, 2).flatten(1)
+    return fmt.apply(probabilities)[views].movedim(0, 2).flatten(1)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class SuspectScores:
     """(N,) bool: where it says what the victim says."""
 
 
-def score(kit: Kit, fmt: Format, probabilities: Tensor) -> SuspectScores:
+def score(kit: Kit, fmt: ResponseFormat, probabilities: Tensor) -> SuspectScores:
     """Score answers (Q, C) in one of the kit's formats; a row that is not all finite was not answered."""
     answered = probabilities.isfinite().all(1)
     known = torch.where(answered[:, None], probabilities, torch.zeros_like(probabilities))
@@ -83,7 +83,7 @@ def model_scores(
         views: (V,) bool: those that count, all by default.
         errors: (N,) bool: natural errors that count, all by default.
     """
-    odds = torch.where(agrees, kit.gain, kit.loss)
+    odds = torch.where(agrees, kit.log_odds_agree, kit.log_odds_disagree)
     odds = odds if errors is None else odds[:, errors]
     counted = similarity if views is None else similarity[:, views]
     total = odds.sum(1) if odds.shape[1] else torch.full((len(odds),), torch.nan, dtype=torch.float64)

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from uapfp_dist.response_format import Format
+from uapfp_dist.response_format import ResponseFormat
 
 METHODS = ("uap", "weighted_errors")
 
@@ -24,9 +24,8 @@ class SuspectAnswers:
 
     name: str
     probabilities: Tensor
-    """(Q, C) float32 in the kit's order; rows never asked are NaN; for `hard` one-hot."""
-    format: Format
-    """`prob`, `top<k>` or `hard`."""
+    """(Q, C) float32 in the kit's order; rows never asked are NaN; labels are one-hot."""
+    format: ResponseFormat
     findings: tuple[str, ...] = ()
     """Why these answers are not sane."""
     fatal: bool = False

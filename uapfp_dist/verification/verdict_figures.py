@@ -9,6 +9,7 @@ from uapfp_dist.reporting.figures.marks import named_rows, reference, strip
 from uapfp_dist.reporting.figures.pictures import captioned_images, perturbed_images
 from uapfp_dist.reporting.figures.style import PAGE, describe_axes, no_data, plain, subplots
 from uapfp_dist.reporting.number_format import number
+from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.verification.kit import Kit
 from uapfp_dist.verification.replay import JudgedSuspect
 
@@ -53,7 +54,7 @@ def placed(case: JudgedSuspect) -> Figure:
 
 def moved(kit: Kit, case: JudgedSuspect) -> Figure | None:
     """Some images with their perturbation, those whose answer moved the most; None where none was asked."""
-    views = kit.views[case.verdict.format]
+    views = kit.views[ResponseFormat.parse(case.verdict.format)]
     clean, perturbed = views[0].flatten(), views[1].flatten()
     answers = case.probabilities
     known = answers[clean].isfinite().all(1) & answers[perturbed].isfinite().all(1)
@@ -79,7 +80,7 @@ def errors_shown(kit: Kit, case: JudgedSuspect) -> Figure | None:
     known = answers.isfinite().all(1).nonzero()[:, 0]
     if not len(known):
         return None
-    chosen = known[kit.gain[known].argsort(descending=True, stable=True)][:N_PICTURES]
+    chosen = known[kit.log_odds_agree[known].argsort(descending=True, stable=True)][:N_PICTURES]
     at = kit.natural[chosen]
     pairs = zip(kit.victim_labels[at].tolist(), answers[chosen].argmax(1).tolist(), strict=True)
     names = [name.replace(":", " ")[:11] for name in kit.class_names]

@@ -13,7 +13,9 @@ from typing import Any
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.config import SuspectConfig, describe_suspect
-from uapfp_dist.suspects.registry import OutputForm, Suspect, load_classes, open_suspect
+from uapfp_dist.suspects.output_form import OutputForm, load_classes
+from uapfp_dist.suspects.registry import open_suspect
+from uapfp_dist.suspects.suspect import Suspect
 from uapfp_dist.verification.kit import Kit
 from uapfp_dist.verification.kit_rates import most_suspects
 from uapfp_dist.verification.query_config import QueryConfig, check_query_config

@@ -8,6 +8,7 @@ from torch import Tensor
 from uapfp_dist.fingerprints.blocks import NATURAL
 from uapfp_dist.fingerprints.methods.base import Candidate, Request, _blocks
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
+from uapfp_dist.response_format import LABEL
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class MatchingRate:
 
     def candidates(self, panel: ResponseMatrix) -> tuple[Candidate, ...]:
         """Every radius offered, in every format offered or in labels alone."""
-        formats = ("hard",) if self.only_labels else panel.formats
+        formats = (LABEL,) if self.only_labels else panel.formats
         return tuple(Candidate(block, fmt) for block in _blocks(panel, self.images) for fmt in formats)
 
     def sent(self, candidate: Candidate) -> tuple[str, ...]:
@@ -37,7 +38,7 @@ class MatchingRate:
         panel, block = request.panel, request.candidate.block
         victims = panel.labels(block)[0]
         matching = panel.per_model(block, request.candidate.format, lambda p: p.gather(1, victims[:, None])[:, 0])
-        return matching[:, panel.asked(block)].mean(2).expand(len(request.folds), -1, -1)
+        return matching[:, panel.query_index(block)].mean(2).expand(len(request.folds), -1, -1)
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class WeightedLabels:
 
     def candidates(self, panel: ResponseMatrix) -> tuple[Candidate, ...]:
         """Labels only."""
-        return tuple(Candidate(block, "hard") for block in _blocks(panel, self.images))
+        return tuple(Candidate(block, LABEL) for block in _blocks(panel, self.images))
 
     def sent(self, candidate: Candidate) -> tuple[str, ...]:
         """No clean points."""
@@ -68,8 +69,8 @@ class WeightedLabels:
         panel, block = request.panel, request.candidate.block
         labels = panel.labels(block)
         if block != NATURAL:
-            labels = labels[:, panel.asked(block).unique()]
-        agree, n = labels == labels[:1], panel.images(block)
+            labels = labels[:, panel.query_index(block).unique()]
+        agree, n = labels == labels[:1], panel.n_query_images(block)
         scores = [
             weighted_scores(agree, list(fold.piracy), list(fold.innocent(self.other_victims_too)), n)
             for fold in request.folds

@@ -9,7 +9,7 @@ from torch import Tensor
 from uapfp_dist.fingerprints.blocks import block_name
 from uapfp_dist.fingerprints.resamples import TrainingSet
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
-from uapfp_dist.response_format import Format
+from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.tasks.method_configs import EncoderConfig
 
 
@@ -19,7 +19,7 @@ class Candidate:
 
     block: str
     """Or several, joined by `+`: encoders of every block, in the format and the poorer ones, averaged."""
-    format: Format
+    format: ResponseFormat
 
     @property
     def blocks(self) -> tuple[str, ...]:

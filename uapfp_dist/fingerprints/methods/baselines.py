@@ -8,6 +8,7 @@ from torch import Tensor
 from uapfp_dist.fingerprints.blocks import CLEAN, NATURAL
 from uapfp_dist.fingerprints.methods.base import Candidate, Request
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
+from uapfp_dist.response_format import LABEL
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Confidence:
 
     def candidates(self, panel: ResponseMatrix) -> tuple[Candidate, ...]:
         """Every format but labels, which have no confidence."""
-        return tuple(Candidate(CLEAN, fmt) for fmt in panel.formats if fmt != "hard")
+        return tuple(Candidate(CLEAN, fmt) for fmt in panel.formats if fmt != LABEL)
 
     def sent(self, candidate: Candidate) -> tuple[str, ...]:
         """The clean points."""
@@ -28,7 +29,7 @@ class Confidence:
     def score(self, request: Request) -> Tensor:
         """(S, M, V) means per view; the same for every fold."""
         confidence = request.panel.per_model(CLEAN, request.candidate.format, lambda p: p.max(1).values)
-        return confidence[:, request.panel.asked(CLEAN)].mean(2).expand(len(request.folds), -1, -1)
+        return confidence[:, request.panel.query_index(CLEAN)].mean(2).expand(len(request.folds), -1, -1)
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class SampleCorrelation:
 
     def score(self, request: Request) -> Tensor:
         """(S, M, 1) minus the distance to the victim, at most 0; the same for every fold."""
-        index = request.panel.asked(NATURAL)[0]
+        index = request.panel.query_index(NATURAL)[0]
 
         def correlation(answers: Tensor) -> Tensor:
             unit = F.normalize(answers[index], dim=1)

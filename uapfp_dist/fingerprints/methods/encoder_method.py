@@ -12,7 +12,6 @@ from uapfp_dist.fingerprints.encoder import EncoderStack, fit_encoders
 from uapfp_dist.fingerprints.methods.base import Candidate, Request, _blocks
 from uapfp_dist.fingerprints.resamples import TrainingSet
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
-from uapfp_dist.response_format import n_values
 from uapfp_dist.tasks.method_configs import EncoderConfig
 
 CHUNK = 2**25
@@ -51,10 +50,10 @@ class EncoderMethod:
 
     def score(self, request: Request) -> Tensor:
         """(S, M, V) cosines to the victim's fingerprint of the same view, the mean over encoders."""
-        blocks, told_most = request.candidate.blocks, n_values(request.candidate.format)
+        blocks, most = request.candidate.blocks, request.candidate.format.n_values
         if len(blocks) == 1:
             return self._cosines(request)
-        parts = [Candidate(b, fmt) for b in blocks for fmt in request.panel.formats if n_values(fmt) <= told_most]
+        parts = [Candidate(b, fmt) for b in blocks for fmt in request.panel.formats if fmt.n_values <= most]
         return torch.stack([self._cosines(replace(request, candidate=part)) for part in parts]).mean(0)
 
     def _cosines(self, request: Request) -> Tensor:
@@ -75,7 +74,7 @@ class EncoderMethod:
             torch.tensor([label[row] for row in learners]),
             torch.tensor([[row in p or row in i for row in learners] for p, i in zip(pirates, innocents, strict=True)]),
             request.encoder,
-            f"{request.seed}/{block}/{fmt}",
+            f"{request.seed}/{block}/{fmt.wire}",
         )
 
 

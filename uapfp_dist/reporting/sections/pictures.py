@@ -42,7 +42,7 @@ def uap(evidence: ReportData) -> ReportSection:
 def fooling(evidence: ReportData) -> pd.DataFrame:
     """How often the paper's UAP moves the label of a model of each role (protocol 2.5)."""
     panel = evidence.panel
-    sent = panel.asked(PAPER).unique()
+    sent = panel.query_index(PAPER).unique()
     points = evidence.probe.blocks[PAPER].point[sent]
     rates = (panel.labels(PAPER)[:, sent] != panel.labels(CLEAN)[:, points]).double().mean(1)
     table = pd.DataFrame({"role": [m.role for m in panel.members], "fooling_rate": rates.numpy()})

@@ -15,6 +15,7 @@ from uapfp_dist.fingerprints.probe_data import Probe
 from uapfp_dist.fingerprints.resamples import Resample
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.fingerprints.scoring import ScoredResample
+from uapfp_dist.response_format import PROBABILITIES, ResponseFormat
 from uapfp_dist.statistics.conformal import CANNOT_DECIDE
 from uapfp_dist.storage.store import Store
 
@@ -70,7 +71,7 @@ class ReportData:
         never = [i for i, m in enumerate(self.panelists.members) if m.role in NEVER_TRAIN]
         return [*draw.test, *never]
 
-    def scores(self, method: str, fmt: str = "chosen") -> pd.DataFrame:
+    def scores(self, method: str, fmt: ResponseFormat | None = None) -> pd.DataFrame:
         """A row per draw and model tested in it: who it is, how similar, with what conformal p-value.
 
         `accused` is NaN where calibration is too small to decide: "never accused" would be a merit it has not.
@@ -108,7 +109,7 @@ class ReportData:
     @cached_property
     def paper(self) -> pd.DataFrame:
         """`scores` of the paper's way: one UAP, probabilities; of `uap` where that row was left out."""
-        return self.scores("uap_paper", "prob") if "uap_paper" in self.draws[0].methods else self.scores("uap")
+        return self.scores("uap_paper", PROBABILITIES) if "uap_paper" in self.draws[0].methods else self.scores("uap")
 
     @cached_property
     def chosen(self) -> pd.DataFrame:
@@ -126,7 +127,7 @@ class ReportData:
         of its fingerprints (`views`) and the paper's t-test (`p`)."""
         members, rows = self.panelists.members, []
         for d in self.draws:
-            scored = d.chosen("uap_paper", "prob") if "uap_paper" in d.methods else d.chosen("uap")
+            scored = d.chosen("uap_paper", PROBABILITIES) if "uap_paper" in d.methods else d.chosen("uap")
             if scored is None:
                 continue
             for row in d.draw.tested(members, "piracy", "homologous"):

@@ -13,6 +13,7 @@ from uapfp_dist.models.cnn import TABLE_1
 from uapfp_dist.reporting import figures, paper
 from uapfp_dist.reporting.sections.intervals import interval, with_interval
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
+from uapfp_dist.response_format import PROBABILITIES, ResponseFormat
 
 TSNE_MODELS = 4
 """Models of each type in the t-SNE."""
@@ -146,7 +147,7 @@ def _exactly_zero(evidence: ReportData) -> dict[str, float]:
     }
 
 
-def _fingerprints_by(evidence: ReportData, method: str, fmt: str) -> dict[str, dict[str, np.ndarray]]:
+def _fingerprints_by(evidence: ReportData, method: str, fmt: ResponseFormat) -> dict[str, dict[str, np.ndarray]]:
     """Architecture to role to similarities of all test fingerprints of all draws."""
     found: dict[str, dict[str, list[np.ndarray]]] = {}
     members = evidence.panelists.members
@@ -163,7 +164,7 @@ def _fingerprints_by(evidence: ReportData, method: str, fmt: str) -> dict[str, d
 def cdfs(evidence: ReportData) -> ReportSection:
     """Figure 5."""
     method = "uap_paper" if "uap_paper" in evidence.draws[0].methods else "uap"
-    data = _fingerprints_by(evidence, method, "prob")
+    data = _fingerprints_by(evidence, method, PROBABILITIES)
     body = {
         a: {
             "piracy_above_.8": float((roles["piracy"] > 0.8).mean()) if "piracy" in roles else None,
@@ -200,7 +201,7 @@ def perturbations(evidence: ReportData) -> ReportSection | None:
     data, rows = {}, []
     for method, name in names.items():
         if method in evidence.draws[0].methods:
-            by_architecture = _fingerprints_by(evidence, method, "prob")
+            by_architecture = _fingerprints_by(evidence, method, PROBABILITIES)
             area = evidence.report["auc_detail"].get(method, {}).get("prob", {}).get("homologous")
             if area is not None:
                 bounds = (area["low"], area["high"])
@@ -238,7 +239,7 @@ def embedding(evidence: ReportData) -> ReportSection:
     roles = [panel.members[row].role for row in rows for _ in range(panel.n_test_views)]
     found = {}
     for title, block in (("UAP fingerprints", PAPER), ("local perturbation fingerprints", LAP_PAPER)):
-        prints = panel.fingerprints(rows, block, "prob", panel.n_test_views)
+        prints = panel.fingerprints(rows, block, PROBABILITIES, panel.n_test_views)
         flat = prints.flatten(0, 1).numpy()
         with threadpool_limits(1):
             # PCA as a start draws no random numbers

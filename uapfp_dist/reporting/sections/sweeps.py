@@ -15,6 +15,7 @@ from uapfp_dist.fingerprints.resamples import Resample, TrainingSet, make_resamp
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.reporting import figures
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
+from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 
 
 def n_points(evidence: ReportData) -> ReportSection | None:
@@ -39,9 +40,9 @@ def top_k(evidence: ReportData) -> ReportSection | None:
     """Figure 6 left: the gap against the number of confidences a suspect returns; 0 is the bare label."""
     n_classes = evidence.panel.answers[0].blocks["clean"].shape[1]
     ks = [k for k in evidence.plan.config.studies.top_k if k < n_classes]
-    settings = {0: Setting(_block(evidence), "hard")}
-    settings |= {k: Setting(_block(evidence), f"top{k}") for k in ks}
-    settings[n_classes] = Setting(_block(evidence), "prob")
+    settings = {0: Setting(_block(evidence), LABEL)}
+    settings |= {k: Setting(_block(evidence), ResponseFormat(k)) for k in ks}
+    settings[n_classes] = Setting(_block(evidence), PROBABILITIES)
     table = _sweep(evidence, "top_k", settings)
     if table is None:
         return None
@@ -197,12 +198,14 @@ def _second_panel(evidence: ReportData) -> tuple[ResponseMatrix, list[int]]:
     if not store.has(plan.second_probe.kind, plan.second_probe.id):
         raise UserError("its probe could not be made (see failures: most likely a cluster with too few points)")
     probe = read_probe(store.get(plan.second_probe.kind, plan.second_probe.id))
-    specs = [plan.second_answer(member) for member in evidence.panel.members]
+    specs = [plan.second_response(member) for member in evidence.panel.members]
     rows = [i for i, spec in enumerate(specs) if spec is not None and store.has(spec.kind, spec.id)]
     if rows[:1] != [0]:
         raise UserError("the victim's answers to its probe are missing (see failures)")
     answers = [read_responses(store.get(spec.kind, spec.id)) for i in rows if (spec := specs[i]) is not None]
-    return ResponseMatrix.from_responses([evidence.panel.members[i] for i in rows], answers, probe, plan.second_probe), rows
+    return ResponseMatrix.from_responses(
+        [evidence.panel.members[i] for i in rows], answers, probe, plan.second_probe
+    ), rows
 
 
 def _within(draw: Resample, rows: Sequence[int]) -> Resample:
