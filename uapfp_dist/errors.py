@@ -4,7 +4,16 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Bad input. Jobs print its single line and leave with exit code 2, without a traceback."""
+    """Bad input. Commands print its single line and leave with exit code 2, without a traceback.
+
+    Args:
+        message: what was expected, what came and what to do.
+        argument: the argument to change, such as `storage` or `zoo.width`; a command names it as its option.
+    """
+
+    def __init__(self, message: str, *, argument: str = "") -> None:
+        super().__init__(message)
+        self.argument = argument
 
 
 class MismatchError(UserError):
