@@ -1,16 +1,57 @@
-"""Results to JSON."""
+"""Dataclasses to JSON and back, and the JSON schema of them, by pydantic.
+
+A number that was not measured is NaN in Python and null in JSON; a field that is None is left out of the JSON.
+"""
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
-from typing import Any
+from functools import cache
+from typing import Annotated, Any, TypeAlias, TypeVar
+
+from pydantic import BeforeValidator, TypeAdapter, ValidationError, WithJsonSchema
+
+T = TypeVar("T")
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+"""Any JSON value."""
+Number = Annotated[
+    float,
+    BeforeValidator(lambda value: math.nan if value is None else value),
+    WithJsonSchema({"type": ["number", "null"]}),
+]
+"""A measured number; NaN, in JSON null, where nothing was measured."""
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def to_json(value: object) -> Any:
+    """The JSON value of a dataclass (fields under their aliases), or of mappings and sequences of such."""
+    return without_nan(_adapter(type(value)).dump_python(value, mode="json", by_alias=True, exclude_none=True))
+
+
+def from_json(kind: type[T], value: object) -> T:
+    """The inverse of `to_json`; keys that `kind` does not know are passed over.
+
+    Raises:
+        ValueError: it does not fit, in one line.
+    """
+    try:
+        return _adapter(kind).validate_python(value)  # type: ignore[no-any-return, arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        at = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{at or kind.__name__}: {first['msg']}") from error
+
+
+def json_schema(kind: type) -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of what `to_json` gives for `kind`."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_adapter(kind).json_schema(mode="validation")}
 
 
 def without_nan(value: Any) -> Any:
-    """JSON without NaN: what was not measured is null."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return without_nan(asdict(value))
-    if isinstance(value, Mapping):
+    """The same JSON value with null for NaN and infinities, and lists for tuples."""
+    if isinstance(value, dict):
         return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [without_nan(item) for item in value]
