@@ -7,10 +7,10 @@ import math
 from functools import cache
 from typing import Annotated, Any, TypeAlias, TypeVar
 
-from pydantic import BeforeValidator, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic import BeforeValidator, JsonValue, TypeAdapter, ValidationError, WithJsonSchema
 
 T = TypeVar("T")
-Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+Json: TypeAlias = JsonValue
 """Any JSON value."""
 Number = Annotated[
     float,
@@ -36,8 +36,9 @@ def from_json(kind: type[T], value: object) -> T:
     Raises:
         ValueError: it does not fit, in one line.
     """
+    fitted: TypeAdapter[T] = _adapter(kind)  # type: ignore[arg-type]
     try:
-        return _adapter(kind).validate_python(value)  # type: ignore[no-any-return, arg-type]
+        return fitted.validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
         at = ".".join(map(str, first["loc"]))
