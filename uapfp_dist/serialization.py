@@ -4,6 +4,7 @@ A number that was not measured is NaN in Python and null in JSON; a field that i
 """
 
 import math
+from collections.abc import Hashable
 from functools import cache
 from typing import Annotated, Any, TypeAlias, TypeVar
 
@@ -21,13 +22,14 @@ Number = Annotated[
 
 
 @cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
+def _adapter(kind: Hashable) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
 def to_json(value: object) -> Any:
-    """The JSON value of a dataclass (fields under their aliases), or of mappings and sequences of such."""
-    return without_nan(_adapter(type(value)).dump_python(value, mode="json", by_alias=True, exclude_none=True))
+    """The JSON value of a dataclass, nested ones in it too, fields under their aliases."""
+    kind: Any = type(value)
+    return without_nan(_adapter(kind).dump_python(value, mode="json", by_alias=True, exclude_none=True))
 
 
 def from_json(kind: type[T], value: object) -> T:
@@ -36,9 +38,9 @@ def from_json(kind: type[T], value: object) -> T:
     Raises:
         ValueError: it does not fit, in one line.
     """
-    fitted: TypeAdapter[T] = _adapter(kind)  # type: ignore[arg-type]
+    hashable: Any = kind
     try:
-        return fitted.validate_python(value)
+        return _adapter(hashable).validate_python(value)  # type: ignore[no-any-return]
     except ValidationError as error:
         first = error.errors()[0]
         at = ".".join(map(str, first["loc"]))
@@ -47,7 +49,11 @@ def from_json(kind: type[T], value: object) -> T:
 
 def json_schema(kind: type) -> dict[str, Any]:
     """The JSON schema (draft 2020-12) of what `to_json` gives for `kind`."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_adapter(kind).json_schema(mode="validation")}
+    hashable: Any = kind
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **_adapter(hashable).json_schema(mode="validation"),
+    }
 
 
 def without_nan(value: Any) -> Any:
