@@ -23,7 +23,7 @@ Number = Annotated[
 
 @cache
 def _adapter(kind: Hashable) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+    return TypeAdapter(kind)  # type: ignore[arg-type]
 
 
 def to_json(value: object) -> Any:
