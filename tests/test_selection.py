@@ -305,7 +305,7 @@ def test_points_come_from_the_victims_own_images(probe: Probe, own: Tensor, held
     assert all(bool((held_out == image).flatten(1).all(1).any()) for image in probe.natural)
 
 
-PROBABILITIES = torch.tensor(
+VICTIM_PROBABILITIES = torch.tensor(
     [
         [0.90, 0.10],  # right, sure
         [0.20, 0.80],  # wrong, sure
@@ -331,7 +331,7 @@ def test_natural_errors_come_first_then_lowest_margins(
     at_least: int, at_most: int, expected: list[int], n_errors: int
 ) -> None:
     """The truth is class 0 throughout."""
-    index, found = natural_errors(PROBABILITIES, torch.zeros(6, dtype=torch.long), at_least, at_most)
+    index, found = natural_errors(VICTIM_PROBABILITIES, torch.zeros(6, dtype=torch.long), at_least, at_most)
     assert index.tolist() == expected
     assert found == n_errors
 
