@@ -14,7 +14,7 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.owner_weights import take_weights
 from uapfp_dist.models import Net
-from uapfp_dist.models.blackbox import Blackbox, ask
+from uapfp_dist.models.blackbox import Blackbox, predict_probabilities
 from uapfp_dist.models.training import Trainer, fit
 from uapfp_dist.modifications import AttackerData, modify
 from uapfp_dist.rng import seed_of, seeded, torch_rng
@@ -200,7 +200,7 @@ def make_trajectory(context: TaskContext, spec: TrajectorySpec) -> None:
     victim_net = context.net(origin.victim)
 
     def accuracy(net: torch.nn.Module) -> float:
-        return float((ask(net, images).argmax(1) == labels).float().mean())
+        return float((predict_probabilities(net, images).argmax(1) == labels).float().mean())
 
     whole = max(accuracy(victim_net), 1e-9)
     seed = seed_of(spec.id, 0)
@@ -233,11 +233,11 @@ def _card(context: TaskContext, spec: ModelSpec, made: MadeModel) -> ModelCard:
     """What EVAL says of a model."""
     dataset, splits = context.data(spec.data)
     images, labels = dataset.pixels(splits.eval, context.device), dataset.labels[splits.eval]
-    predicted = ask(made.net, images).argmax(1)
+    predicted = predict_probabilities(made.net, images).argmax(1)
     accuracy = _share(predicted, labels)
     recovery, agreement, stolen = None, None, spec.extraction
     if stolen is not None:
-        by_victim = ask(context.net(stolen.victim), images).argmax(1)
+        by_victim = predict_probabilities(context.net(stolen.victim), images).argmax(1)
         recovery, agreement = accuracy / max(_share(by_victim, labels), 1e-9), _share(predicted, by_victim)
     before = (
         context.store.get("model", spec.origin.of.id).info["accuracy"] if isinstance(spec.origin, Modified) else None

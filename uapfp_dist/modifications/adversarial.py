@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from uapfp_dist.errors import UserError, unknown_name
-from uapfp_dist.models.blackbox import ask
+from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.models.net import Net
 from uapfp_dist.models.training import CLIP
 from uapfp_dist.modifications.attacker import AttackerContext
@@ -38,7 +38,7 @@ def adversarial_training(net: Net, spec: AdversarialTraining, attacker: Attacker
         raise unknown_name("labels for adversarial training", spec.labels, ("own", "true"))
     images, labels = attacker.data.images, attacker.data.labels
     if spec.labels == "own":
-        labels = ask(attacker.teacher, images).argmax(1).to(images.device)
+        labels = predict_probabilities(attacker.teacher, images).argmax(1).to(images.device)
     optimizer = torch.optim.SGD(net.parameters(), lr=RATE)
     for _ in range(spec.iterations):
         batch = torch.randint(len(images), (spec.batch_size,), generator=attacker.rng).to(images.device)

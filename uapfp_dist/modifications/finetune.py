@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from uapfp_dist.errors import UserError, unknown_name
-from uapfp_dist.models.blackbox import layer
+from uapfp_dist.models.blackbox import batched_outputs
 from uapfp_dist.models.net import Net
 from uapfp_dist.models.training import Trainer
 from uapfp_dist.modifications.attacker import AttackerContext
@@ -40,7 +40,7 @@ def finetune(net: Net, spec: FineTune, attacker: AttackerContext) -> Net:
     assert isinstance(last, nn.Linear)
     if spec.layers == "new_last":
         _reinitialise(last, attacker.rng)
-    features = layer(net, images, "features").to(images.device)
+    features = batched_outputs(net, images, "features").to(images.device)
     share = 1.0 if spec.layers == "new_last" else FINE_TUNING_RATE
     fine_tuning_trainer(last, attacker, spec.epochs, share).run(features, labels)
     return net
