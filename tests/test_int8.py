@@ -14,7 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.models import Net, build
-from uapfp_dist.models.blackbox import ask, layer
+from uapfp_dist.models.blackbox import batched_outputs, predict_probabilities
 from uapfp_dist.models.training import fit
 from uapfp_dist.modifications import AttackerData, int8_structure, is_int8, modify
 from uapfp_dist.modifications.int8 import Int8Conv2d, Int8Layer, Int8Linear, affine
@@ -49,7 +49,7 @@ def simulated(net: nn.Module, images: Tensor) -> Tensor:
     """Answers in the arithmetic of other devices."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-        return ask(net, images)
+        return predict_probabilities(net, images)
 
 
 def taken(float_layer: nn.Conv2d | nn.Linear, x: Tensor) -> Int8Layer:
@@ -155,7 +155,7 @@ def test_integer_kernels_run(victim: Net, quantised: Net, held_out: Tensor) -> N
 
     def seen(net: Net) -> dict[str, int]:
         with profile(activities=[ProfilerActivity.CPU]) as run:
-            ask(net, held_out)
+            predict_probabilities(net, held_out)
         return {event.key: event.count for event in run.key_averages()}
 
     n_layers = {kind: sum(type(m) is kind for m in victim.modules()) for kind in (nn.Conv2d, nn.Linear)}
@@ -170,7 +170,7 @@ def test_integer_kernels_run(victim: Net, quantised: Net, held_out: Tensor) -> N
 def test_simulation_runs_without_kernels(quantised: Net, held_out: Tensor, without_kernels: None) -> None:
     """The check above can fail."""
     with profile(activities=[ProfilerActivity.CPU]) as run:
-        ask(quantised, held_out)
+        predict_probabilities(quantised, held_out)
     assert not any(event.key.startswith("onednn::") for event in run.key_averages())
 
 
@@ -183,16 +183,19 @@ def test_both_arithmetics_answer_alike(name: str, material: AttackerData, held_o
     fit(net, material.images, targets, Recipe("adam", 64, 6000), torch_rng("order"))
     int8 = modify(net, Int8(), material, RECIPE, torch_rng(0))
     everything = torch.cat([material.images, held_out])
-    labels = [answers.argmax(1) for answers in (ask(int8, everything), simulated(int8, everything))]
+    labels = [answers.argmax(1) for answers in (predict_probabilities(int8, everything), simulated(int8, everything))]
     assert float((labels[0] == labels[1]).double().mean()) >= 0.99
-    assert float((labels[0] == ask(net, everything).argmax(1)).double().mean()) >= 0.95
+    assert float((labels[0] == predict_probabilities(net, everything).argmax(1)).double().mean()) >= 0.95
 
 
 def test_accuracy_falls_little(victim: Net, quantised: Net, held_out: Tensor, held_out_labels: Tensor) -> None:
     """At most two points; and the answers are not those of the float net."""
-    right = [(ask(net, held_out).argmax(1) == held_out_labels).double().mean() for net in (victim, quantised)]
+    right = [
+        (predict_probabilities(net, held_out).argmax(1) == held_out_labels).double().mean()
+        for net in (victim, quantised)
+    ]
     assert right[1] > right[0] - 0.02
-    assert not torch.equal(ask(victim, held_out), ask(quantised, held_out))
+    assert not torch.equal(predict_probabilities(victim, held_out), predict_probabilities(quantised, held_out))
 
 
 @pytest.mark.parametrize("name", ["resnet18", "densenet121", "vgg16", "googlenet", "mobilenet_v2"])
@@ -224,13 +227,13 @@ def test_every_architecture_can_be_quantised(name: str) -> None:
     for path, module in int8.named_modules():
         if isinstance(module, Int8Layer):
             module.register_forward_hook(compare(path))
-    ask(int8, images)
+    predict_probabilities(int8, images)
     assert len(errors) == counts[1]
     assert max(errors) < 0.2
     assert sum(errors) / len(errors) < 0.05
     rebuilt = int8_structure(build(name, shape, 10, 4, 1, CPU))
     rebuilt.load_state_dict(int8.state_dict())
-    assert torch.equal(ask(rebuilt, images), ask(int8, images))
+    assert torch.equal(predict_probabilities(rebuilt, images), predict_probabilities(int8, images))
 
 
 def test_the_file_holds_int8(quantised: Net, victim: Net, held_out: Tensor, tmp_path: Path) -> None:
@@ -247,19 +250,21 @@ def test_the_file_holds_int8(quantised: Net, victim: Net, held_out: Tensor, tmp_
             begin, end = header[f"{name}.weight"]["data_offsets"]
             assert end - begin == math.prod(module.weight.shape)
     fresh = int8_structure(build("A", (1, 8, 8), 10, 8, 3, CPU))
-    before = ask(fresh, held_out)
+    before = predict_probabilities(fresh, held_out)
     fresh.load_state_dict(store.get("model", "int8").tensors)
-    assert torch.equal(ask(fresh, held_out), ask(quantised, held_out))
-    assert not torch.equal(ask(fresh, held_out), before)
-    assert torch.equal(ask(copy.deepcopy(fresh), held_out), ask(quantised, held_out))
+    assert torch.equal(predict_probabilities(fresh, held_out), predict_probabilities(quantised, held_out))
+    assert not torch.equal(predict_probabilities(fresh, held_out), before)
+    assert torch.equal(
+        predict_probabilities(copy.deepcopy(fresh), held_out), predict_probabilities(quantised, held_out)
+    )
 
 
 def test_answers_are_the_same_bits(quantised: Net, held_out: Tensor) -> None:
     """In every batch size and order: sums of integers know no rounding."""
-    answers = ask(quantised, held_out)
-    assert torch.equal(ask(quantised, held_out, batch_size=7), answers)
-    assert torch.equal(ask(quantised, held_out.flip(0)).flip(0), answers)
-    assert torch.equal(quantised.head(layer(quantised, held_out, "features")).softmax(1), answers)
+    answers = predict_probabilities(quantised, held_out)
+    assert torch.equal(predict_probabilities(quantised, held_out, batch_size=7), answers)
+    assert torch.equal(predict_probabilities(quantised, held_out.flip(0)).flip(0), answers)
+    assert torch.equal(quantised.head(batched_outputs(quantised, held_out, "features")).softmax(1), answers)
 
 
 def test_ranges_come_from_so_many_images_by_chance(victim: Net, material: AttackerData) -> None:

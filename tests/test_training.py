@@ -14,7 +14,7 @@ from uapfp_dist.data import load
 from uapfp_dist.errors import UserError
 from uapfp_dist.models import Net, build
 from uapfp_dist.models.augment import shift_and_mirror
-from uapfp_dist.models.blackbox import ask
+from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.models.training import CLIP, PEAK_RATES, WARM_UP, Trainer, fit, make_optimizer
 from uapfp_dist.rng import seeded, torch_rng
 from uapfp_dist.tasks.specs import Recipe
@@ -200,4 +200,4 @@ def test_nets_of_torchvision_learn(name: str, small_cifar: tuple[Tensor, Tensor,
         net = build(name, (3, 16, 16), 2, 0, 0, CPU)
         net.normalise_by(images)
         fit(net, images, labels, Recipe("adam", 64, 40 * 64, augment=True), torch_rng("order"))
-    assert float((ask(net, held_out).argmax(1) == truth).float().mean()) > 0.7
+    assert float((predict_probabilities(net, held_out).argmax(1) == truth).float().mean()) > 0.7

@@ -14,7 +14,7 @@ from uapfp_dist.data import Dataset, Splits
 from uapfp_dist.data.splits import outside_of
 from uapfp_dist.errors import UserError
 from uapfp_dist.models import Net, build
-from uapfp_dist.models.blackbox import ask
+from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.models.training import fit
 from uapfp_dist.modifications import MODIFICATIONS, AttackerData, adversarial, int8_structure, modify
 from uapfp_dist.perturbations.deepfool import deepfool
@@ -104,7 +104,7 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 def accuracy(net: Net, images: Tensor, labels: Tensor) -> float:
     """Share of right answers."""
-    return float((ask(net, images).argmax(1) == labels).double().mean())
+    return float((predict_probabilities(net, images).argmax(1) == labels).double().mean())
 
 
 def test_every_change_has_a_function() -> None:
@@ -134,16 +134,16 @@ def test_contract_of_every_change(
     assert torch.equal(torch.get_rng_state(), global_state)
     assert not result.training
 
-    answers = ask(result, held_out)
+    answers = predict_probabilities(result, held_out)
     assert answers.shape == (len(held_out), 10)
     assert bool(answers.isfinite().all())
-    assert not torch.equal(answers, ask(net, held_out))
+    assert not torch.equal(answers, predict_probabilities(net, held_out))
     assert result.features(held_out[:3]).shape[0] == 3
 
     torch.manual_seed(1)
     again = changed(net, change, material, seed=1)
     assert same(state(result), state(again))
-    assert torch.equal(ask(again, held_out), answers)
+    assert torch.equal(predict_probabilities(again, held_out), answers)
     if not (isinstance(change, Prune) and not change.recovery_epochs):  # which is no matter of chance
         assert not same(state(changed(net, change, material, seed=2)), state(result))
 
@@ -152,7 +152,7 @@ def test_contract_of_every_change(
     kind = novice if isinstance(change, Distill) else net
     fresh = int8_structure(kind) if isinstance(change, Int8) else copy.deepcopy(kind)
     fresh.load_state_dict(store.get("model", "x").tensors)
-    assert torch.equal(ask(fresh, held_out), answers)
+    assert torch.equal(predict_probabilities(fresh, held_out), answers)
 
 
 @pytest.mark.parametrize("epochs", [1.0, 10.0])
@@ -176,7 +176,7 @@ def test_fine_tuning_learns_the_attackers_images(victim: Net, material: Attacker
     shuffled = replace(material, labels=(material.labels + 1) % 10)
 
     def loss(net: Net) -> float:
-        return float(F.nll_loss(ask(net, shuffled.images).log(), shuffled.labels))
+        return float(F.nll_loss(predict_probabilities(net, shuffled.images).log(), shuffled.labels))
 
     losses = [loss(changed(victim, FineTune(epochs), shuffled)) for epochs in (2.0, 10.0, 30.0)]
     assert loss(victim) > losses[0] > losses[1] > losses[2]
@@ -189,7 +189,7 @@ def test_fine_tuning_keeps_what_was_learnt(
     tuned = changed(victim, FineTune(), replace(material, images=held_out, labels=held_out_labels))
     rest, labels = material.images, material.labels
     assert accuracy(tuned, rest, labels) > accuracy(victim, rest, labels) - 0.03
-    assert accuracy(tuned, rest, ask(victim, rest).argmax(1)) > 0.9
+    assert accuracy(tuned, rest, predict_probabilities(victim, rest).argmax(1)) > 0.9
 
 
 def test_a_new_last_layer_forgets_the_old_one(victim: Net, material: AttackerData) -> None:
@@ -240,7 +240,10 @@ def test_recovery_holds_the_zeros_and_recovers(optimizer: str, normed: Net, mate
     zeros, after = weights_of(bare) == 0.0, weights_of(recovered)
     assert bool((after[zeros] == 0.0).all())
     assert float((after[~zeros] != weights_of(bare)[~zeros]).double().mean()) > 0.8
-    losses = [float(F.nll_loss(ask(net, material.images).log(), material.labels)) for net in (bare, recovered)]
+    losses = [
+        float(F.nll_loss(predict_probabilities(net, material.images).log(), material.labels))
+        for net in (bare, recovered)
+    ]
     assert losses[1] < losses[0]
 
 
@@ -269,9 +272,9 @@ def test_plain_sgd_goes_on_where_it_stopped(
 def test_adversarial_training_moves_the_boundaries_away(victim: Net, material: AttackerData, held_out: Tensor) -> None:
     """The old adversarial examples lose their hold, and new ones have further to go."""
     trained = changed(victim, AdversarialTraining(30), material)
-    own = ask(victim, held_out).argmax(1)
+    own = predict_probabilities(victim, held_out).argmax(1)
     old = held_out + deepfool(victim, held_out).delta
-    kept = [float((ask(net, old).argmax(1) == own).double().mean()) for net in (victim, trained)]
+    kept = [float((predict_probabilities(net, old).argmax(1) == own).double().mean()) for net in (victim, trained)]
     assert kept[0] < 0.2
     assert kept[1] > 0.6
     norms = [deepfool(net, held_out).delta.flatten(1).norm(dim=1).median() for net in (victim, trained)]
@@ -319,7 +322,7 @@ def test_a_student_learns_the_models_answers(
     """It agrees with its teacher on images that neither saw, far beyond chance, and never sees a true label."""
     blind = replace(material, labels=torch.zeros_like(material.labels))
     learnt = changed(victim, Distill(labels), blind, recipe=replace(RECIPE, samples_seen=15_000))
-    assert accuracy(learnt, held_out, ask(victim, held_out).argmax(1)) > 0.7
+    assert accuracy(learnt, held_out, predict_probabilities(victim, held_out).argmax(1)) > 0.7
     assert [p.shape for p in learnt.parameters()] == [p.shape for p in student().parameters()]
 
 
@@ -350,7 +353,7 @@ def test_a_ruined_net_is_none_the_less_returned(change: ModificationSpec, victim
     """Its utility will tell."""
     ruined = copy.deepcopy(victim)
     nn.init.constant_(ruined.last.weight, float("nan"))  # type: ignore[arg-type, union-attr]
-    assert ask(changed(ruined, change, material), material.images).shape == (len(material.images), 10)
+    assert predict_probabilities(changed(ruined, change, material), material.images).shape == (len(material.images), 10)
 
 
 def test_changes_compose(victim: Net, material: AttackerData, held_out: Tensor) -> None:
@@ -358,7 +361,7 @@ def test_changes_compose(victim: Net, material: AttackerData, held_out: Tensor) 
     net = victim
     for change in (Prune(0.3), FineTune(1.0), AdversarialTraining(2, batch_size=16), Int8()):
         net = changed(net, change, material)
-    assert accuracy(net, held_out, ask(victim, held_out).argmax(1)) > 0.8
+    assert accuracy(net, held_out, predict_probabilities(victim, held_out).argmax(1)) > 0.8
 
 
 @pytest.mark.parametrize(
