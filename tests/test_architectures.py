@@ -75,7 +75,7 @@ def test_contract_of_every_architecture(name: str, shape: tuple[int, int, int]) 
 
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))
 def test_normalisation_lives_inside_the_net(name: str) -> None:
-    """Scaling pixels and taking the statistics anew gives the same answers: suspects are sent plain pixels."""
+    """Scaling pixels and taking the statistics anew gives the same responses: suspects get plain pixels."""
     net = build(name, (3, 8, 8), 4, 4, 0, CPU).eval()
     images = torch.rand(6, 3, 8, 8, generator=torch_rng("images"))
     net.normalise_by(images)

@@ -156,7 +156,7 @@ def test_who_asks_is_told_of_every_step(own: Tensor) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("name", ["A", "resnet18"])
 def test_mixed_precision_on_cuda_ends_at_the_net(name: str) -> None:
-    """Weights, answers and gradients stay float32; the loss falls; convolutions run channels last."""
+    """Weights, responses and gradients stay float32; the loss falls; convolutions run channels last."""
     device = torch.device("cuda")
     images = torch.rand(256, 3, 16, 16, generator=torch_rng("images")).to(device)
     labels = (torch.arange(256) % 2).to(device)
@@ -194,7 +194,7 @@ def small_cifar() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "vgg16"])
 def test_nets_of_torchvision_learn(name: str, small_cifar: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
-    """Forty steps of Adam: two classes told apart far better than by chance (standard deviation .025)."""
+    """Forty steps of Adam: two classes separated far better than by chance (standard deviation .025)."""
     images, labels, held_out, truth = small_cifar
     with seeded(0, CPU):
         net = build(name, (3, 16, 16), 2, 0, 0, CPU)
