@@ -40,7 +40,7 @@ def probe_spec(digits: Dataset) -> ProbeSpec:
     """A small one."""
     return ProbeSpec(
         make_plan(preset("digits"), 0, digits).members[0].spec,
-        UapConfig(xi_grid=(0.3, 0.6), n_query_images=400, passes=4, xi_fractions=(0.5,), n_uaps=2),
+        UapConfig(xi_grid=(0.3, 0.6), n_images=400, passes=4, xi_fractions=(0.5,), n_uaps=2),
         FingerprintConfig(n_points=6, n_views=5, n_test_views=3, n_natural=20),
         seed=0,
     )
