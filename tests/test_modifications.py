@@ -373,7 +373,7 @@ def test_modifications_compose(victim: Net, data: AttackerData, held_out: Tensor
         (AdversarialTraining(120), "adversarial training 120 (own labels)"),
         (AdversarialTraining(30, 90, "true"), "adversarial training 120 (true labels)"),
         (Distill(), "distillation"),
-        (Distill(LABEL), "distillation (label)"),
+        (Distill(LABEL), "distillation (hard labels)"),
     ],
 )
 def test_names_for_tables(modification: ModificationSpec, name: str) -> None:
