@@ -20,7 +20,7 @@ class Attack(ABC):
     """False: natural images only, each sent once at most."""
 
     def natural_share(self, share: float) -> float:
-        """The share of the budget for natural images where `share` is wanted: all of it if nothing is crafted."""
+        """The share of the budget that is spent on natural images: all of it if nothing is crafted, else `share`."""
         return share if self.crafts_queries else 1.0
 
     @abstractmethod

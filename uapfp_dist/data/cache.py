@@ -76,7 +76,7 @@ def _listing_digest(name: str, files: Sequence[Path]) -> str:
 
 
 def _mapped(path: Path, n_images: int) -> Tensor | None:
-    """The array at `path`, copy on write (torch wants writable memory), or None if it is missing or incomplete."""
+    """The array at `path`, copy on write (torch needs writable memory), or None if it is missing or incomplete."""
     try:
         array = np.load(path, mmap_mode="c")
     except (OSError, ValueError, EOFError):

@@ -23,8 +23,8 @@ def load_fashion_mnist(data_root: Path | None, n_classes: int | None = None) -> 
             argument="data_root",
         )
     where = data_root / "FashionMNIST" / "raw"
-    wanted, remedy = f"the four IDX files in {where}", "put the files there or allow the download"
-    parts = official_parts("fashion_mnist", FashionMNIST, data_root, wanted, remedy)
+    expected, remedy = f"the four IDX files in {where}", "put the files there or allow the download"
+    parts = official_parts("fashion_mnist", FashionMNIST, data_root, expected, remedy)
     images = torch.cat([part.data for part in parts])[:, None].contiguous()
     labels = torch.cat([part.targets for part in parts]).long()
     if images.shape != (70_000, 1, 28, 28) or labels.shape != (70_000,):

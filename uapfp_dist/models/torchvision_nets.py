@@ -28,7 +28,7 @@ INCEPTIONS = ("googlenet", "inception_v3")
 
 @cache
 def names() -> frozenset[str]:
-    """All classification nets that this torchvision knows."""
+    """All classification nets of the installed torchvision."""
     return frozenset(torchvision.models.list_models(module=torchvision.models))
 
 

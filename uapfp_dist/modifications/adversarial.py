@@ -42,13 +42,13 @@ def adversarial_training(net: Net, spec: AdversarialTraining, attacker: Attacker
     optimizer = torch.optim.SGD(net.parameters(), lr=RATE)
     for _ in range(spec.iterations):
         batch = torch.randint(len(images), (spec.batch_size,), generator=attacker.rng).to(images.device)
-        clean, wanted = images[batch], labels[batch]
+        clean, targets = images[batch], labels[batch]
         net.eval()
-        adversarial = clean + deepfool(net, clean, wanted, n_candidates=CANDIDATES).delta
+        adversarial = clean + deepfool(net, clean, targets, n_candidates=CANDIDATES).delta
         if spec.clip:
             adversarial = adversarial.clamp(0.0, 1.0)
         net.train()
-        loss = F.cross_entropy(net(torch.cat([adversarial, clean])), torch.cat([wanted, wanted]))
+        loss = F.cross_entropy(net(torch.cat([adversarial, clean])), torch.cat([targets, targets]))
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), CLIP)

@@ -217,11 +217,11 @@ def _unpack(layer: nn.Module, _: object = None) -> None:
 @torch.no_grad()
 def _measure(net: Net, images: Tensor) -> dict[nn.Module, tuple[Range, Range]]:
     """Each convolution and linear layer that `images` pass through to the ranges of its inputs and outputs."""
-    seen: dict[nn.Module, list[Tensor]] = {}
+    observed: dict[nn.Module, list[Tensor]] = {}
 
     def record(layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
         limits = torch.stack([*args[0].aminmax(), *output.aminmax()])
-        seen.setdefault(layer, []).append(torch.nan_to_num(limits))
+        observed.setdefault(layer, []).append(torch.nan_to_num(limits))
 
     layers = [module for module in net.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     hooks = [layer.register_forward_hook(record) for layer in layers]
@@ -232,7 +232,7 @@ def _measure(net: Net, images: Tensor) -> dict[nn.Module, tuple[Range, Range]]:
         for hook in hooks:
             hook.remove()
     ranges = {}
-    for layer, batches in seen.items():
+    for layer, batches in observed.items():
         limits = torch.stack(batches)
         least, largest = limits.amin(0).tolist(), limits.amax(0).tolist()
         ranges[layer] = (least[0], largest[1]), (least[2], largest[3])

@@ -86,7 +86,7 @@ class HtmlSection:
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     """Caption to table; underscores in a caption are read as blanks."""
     figures: Mapping[str, Figure] = field(default_factory=dict)
-    """Caption to figure; the caption is also what a screen reader says."""
+    """Caption to figure; the caption is also the alternative text."""
     remarks: Sequence[str] = ()
     """Highlighted lines."""
 
