@@ -48,7 +48,7 @@ from uapfp_dist.fingerprints.selection import centre_points, neighbour_views, un
 from uapfp_dist.launch.evaluation import run
 from uapfp_dist.launch.workers import default_auth_mode
 from uapfp_dist.models import Net, build
-from uapfp_dist.models.blackbox import ask, layer
+from uapfp_dist.models.blackbox import batched_outputs, predict_probabilities
 from uapfp_dist.models.training import fit
 from uapfp_dist.perturbations.deepfool import deepfool
 from uapfp_dist.perturbations.uap import DEEPFOOL_STEPS, fooling_rate, project, search_xi, uap_sgd
@@ -134,7 +134,7 @@ def one_by_one(trained: TrainedVictim, images: Tensor, xi: float, order: int) ->
     """Moosavi-Dezfooli's loop: DeepFool on every image that v does not fool yet, added to v, projected."""
     rng, watch = torch_rng("loop", order), Stopwatch()
     with watch:
-        labels = layer(trained.net, images, "forward").argmax(1)
+        labels = batched_outputs(trained.net, images, "forward").argmax(1)
         v = torch.zeros_like(images[:1])
     for _ in range(LOOP_PASSES):
         for n, i in enumerate(torch.randperm(len(images), generator=rng).tolist(), start=1):
@@ -201,8 +201,8 @@ WAYS: dict[str, Callable[[TrainedVictim, Tensor, float, int], Iterator[Point]]] 
 
 def probe_of(trained: TrainedVictim) -> Probe:
     """200 views of 100 points of D_v with one universal perturbation."""
-    centres = centre_points(layer(trained.net, trained.own, "features"), N_POINTS, 0)
-    views = neighbour_views(layer(trained.net, trained.own, "forward"), centres, N_VIEWS, torch_rng("views"))
+    centres = centre_points(batched_outputs(trained.net, trained.own, "features"), N_POINTS, 0)
+    views = neighbour_views(batched_outputs(trained.net, trained.own, "forward"), centres, N_VIEWS, torch_rng("views"))
     index, views = unique_points(views)
     v = uap_sgd(trained.net, trained.own[:UAP_IMAGES], 1.0, 2, torch_rng("sgd"))
     nothing = trained.own[:1]
@@ -229,7 +229,7 @@ def view_by_view(trained: TrainedVictim, probe: Probe) -> tuple[Tensor, int]:
     prints = []
     for view in probe.views:
         clean = probe.points[view]
-        pair = [ask(trained.net, images) for images in (clean, (clean + v).clamp(0.0, 1.0))]
+        pair = [predict_probabilities(trained.net, images) for images in (clean, (clean + v).clamp(0.0, 1.0))]
         prints.append(torch.stack(pair, dim=1).flatten())
     return torch.stack(prints), 2 * probe.views.numel()
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from uapfp_dist.models import build
-from uapfp_dist.models.blackbox import ask
+from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.models.custom import CustomNet, is_import_path
 
 
@@ -38,7 +38,7 @@ class Served(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc]
         images = torch.from_numpy(np.asarray(model_input, dtype=np.float32))
         with Path(self._config["counts"]).open("a") as file:
             file.write(f"{len(images)}\n")
-        found = ask(self._net, images)
+        found = predict_probabilities(self._net, images)
         rows: list[Any] = (found.argmax(1) if self._config["output"] == "label" else found).tolist()
         return rows
 

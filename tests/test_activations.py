@@ -39,7 +39,7 @@ def test_gradients_are_those_of_the_values(ours: Callable[[], nn.Module], torchs
 
 @pytest.mark.parametrize(("ours", "torchs"), PAIRS)
 def test_many_gradients_at_once(ours: Callable[[], nn.Module], torchs: Callable[[], nn.Module]) -> None:
-    """As DeepFool asks for them, one per class."""
+    """As DeepFool computes them, one per class."""
     module = ours()
     x = inputs()[0, 0].requires_grad_()
     y = module(x)

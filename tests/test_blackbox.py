@@ -1,4 +1,4 @@
-"""What an API gives away, and the ledger of what it was asked."""
+"""Responses of a victim, and the count of its queries."""
 
 import pytest
 import torch
@@ -14,8 +14,8 @@ FORMATS = [LABEL, PROBABILITIES, ResponseFormat(1), ResponseFormat(3)]
 
 
 @pytest.mark.parametrize("fmt", FORMATS, ids=str)
-def test_ledger_counts_images_and_refuses_without_spending(fmt: ResponseFormat, victim: Net, held_out: Tensor) -> None:
-    """One query is one image. A batch beyond the budget costs nothing and tells nothing; what is left can be spent."""
+def test_queries_are_counted_and_refused_without_spending(fmt: ResponseFormat, victim: Net, held_out: Tensor) -> None:
+    """One query is one image. A batch beyond the budget costs nothing and gets no response; the rest can be spent."""
     box = Blackbox(victim, 10, fmt)
     box(held_out[:4])
     box(held_out[4:7])
@@ -57,14 +57,14 @@ def test_what_each_format_gives_away(victim: Net, held_out: Tensor) -> None:
 
 @pytest.mark.parametrize("budget", [0, -3])
 def test_a_budget_of_nothing_is_refused(budget: int, victim: Net) -> None:
-    """Said before anything is trained."""
+    """Before anything is trained."""
     with pytest.raises(UserError, match=rf"budget: .*at least 1 query, got {budget}$"):
         Blackbox(victim, budget, LABEL)
 
 
 @pytest.mark.parametrize("fmt", FORMATS, ids=str)
-def test_a_victim_that_answers_nan_is_told_of(fmt: ResponseFormat, held_out: Tensor) -> None:
-    """As labels its answers would look like any others."""
+def test_a_victim_that_responds_with_nan_is_reported(fmt: ResponseFormat, held_out: Tensor) -> None:
+    """As labels its responses would look like any others."""
     broken = build("C", (1, 8, 8), 10, 2, 0, CPU)
     with torch.no_grad():
         broken.last.bias[3] = float("nan")  # type: ignore[union-attr, operator, index]

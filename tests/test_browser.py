@@ -1,4 +1,4 @@
-"""What a person sees: the pages of `mlflow ui`, opened in a real browser. Screenshots are kept where asked.
+"""The pages of `mlflow ui` in a headless browser, with screenshots.
 
 UAPFP_RESULTS: a storage folder with an mlflow.db to look at, instead of a tiny evaluation made here.
 UAPFP_SCREENSHOTS: where screenshots go (default: a temporary folder).
@@ -76,7 +76,7 @@ def site(storage: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
     address = f"http://127.0.0.1:{port}"
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
-    def answers() -> bool:
+    def responds() -> bool:
         server.look()
         assert server.process.poll() is None, (shots / "mlflow-ui.log").read_text()[-2000:]
         try:
@@ -86,7 +86,7 @@ def site(storage: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
             return False
 
     try:
-        wait_until(answers, 120.0, "mlflow ui to answer")
+        wait_until(responds, 120.0, "mlflow ui to respond")
         yield Site(address, experiment.experiment_id, parent, children, figures, shots)
     finally:
         server.end()

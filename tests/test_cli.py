@@ -15,7 +15,7 @@ from PIL import Image
 from ray.exceptions import AuthenticationError
 from system import JOB, NO_DATABASE, ROOT, environment, flags, free_ports, job, tiny
 
-from uapfp_dist.attacks import EXTRACTIONS
+from uapfp_dist.attacks import ATTACKS
 from uapfp_dist.cluster.session import session
 from uapfp_dist.config.presets import PRESETS
 from uapfp_dist.data import DATASETS
@@ -82,7 +82,7 @@ def nothing_half_written(folder: Path) -> None:
         ("--zoo.architectures", "architecture", ARCHITECTURES),
         ("--zoo.victim-architecture", "architecture", ARCHITECTURES),
         ("--zoo.optimizers", "optimizer", PEAK_RATES),
-        ("--extraction.attacks", "attack", EXTRACTIONS),
+        ("--extraction.attacks", "attack", ATTACKS),
         ("--verdict.methods", "method", METHODS),
     ],
 )

@@ -18,8 +18,9 @@ from PIL import Image
 from torch import Tensor
 from torchvision.datasets import CIFAR10, FashionMNIST
 
-from uapfp_dist.data import DATASETS, FEWEST_PER_CLASS, Dataset, Splits, cache, load, make_splits
+from uapfp_dist.data import DATASETS, Dataset, Splits, cache, load, make_splits
 from uapfp_dist.data import cifar10 as cifar
+from uapfp_dist.data.registry import FEWEST_PER_CLASS
 from uapfp_dist.data.splits import index_digest, training_set
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import Plan
@@ -108,7 +109,7 @@ def test_shares_that_leave_a_part_without_images_are_refused() -> None:
 
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 1.0])
 def test_chosen_overlap_is_exact(digits_splits: Splits, overlap: float) -> None:
-    """As many images of D_homo as asked for lie in D_v; all lie in D, none twice."""
+    """As many images of D_homo as requested lie in D_v; all lie in D, none twice."""
     index = training_set(digits_splits, Trained("homologous_set", overlap), 5)
     shared = int(torch.isin(index, digits_splits.d_v).sum())
     assert shared == round(overlap * len(digits_splits.d_v))
@@ -117,7 +118,7 @@ def test_chosen_overlap_is_exact(digits_splits: Splits, overlap: float) -> None:
 
 
 def test_natural_overlap_is_about_half(digits_splits: Splits) -> None:
-    """A uniform draw from D: D_v is half of D, so half of D_homo lies in it."""
+    """A uniform sample of D: D_v is half of D, so half of D_homo lies in it."""
     size = len(digits_splits.d_v)
     sets = [training_set(digits_splits, Trained("homologous_set"), seed) for seed in range(20)]
     shares = [float(torch.isin(index, digits_splits.d_v).double().mean()) for index in sets]
@@ -149,12 +150,12 @@ def test_attackers_never_send_images_that_their_victim_was_trained_on(digits_pla
     assert len(victims) == 3
 
 
-def test_loot_cannot_be_looted(digits_plan: Plan, digits_splits: Splits) -> None:
-    """The training set of an extracted model is the victim's answers: there is no pool outside of it."""
-    pirate = next(m.spec for m in digits_plan.members if m.role == "piracy")
-    assert isinstance(pirate.origin, Extracted)
+def test_extracted_models_are_no_victims(digits_plan: Plan, digits_splits: Splits) -> None:
+    """The training set of an extracted model is the victim's responses: there is no pool outside of it."""
+    stolen = next(m.spec for m in digits_plan.members if m.role == "piracy")
+    assert isinstance(stolen.origin, Extracted)
     with pytest.raises(UserError, match="got an extracted"):
-        attack_pool(digits_splits, replace(pirate.origin, victim=pirate))
+        attack_pool(digits_splits, replace(stolen.origin, victim=stolen))
 
 
 def test_pixels_are_in_the_unit_interval(digits: Dataset) -> None:
@@ -203,7 +204,7 @@ def test_first_classes_keep_the_official_split() -> None:
 @pytest.mark.parametrize("n_classes", [-1, 0, 1, 11])
 @pytest.mark.parametrize("name", ["digits", "cifar10"])
 def test_number_of_classes_out_of_range(name: str, n_classes: int, tmp_path: Path) -> None:
-    """One class cannot be told apart, eleven there are not."""
+    """One class is no classification, eleven there are not."""
     (tmp_path / "cifar10").mkdir()
     with pytest.raises(UserError, match=f"n_classes: expected 2 to 10 .* of {name}, got {n_classes}"):
         load(name, tmp_path, n_classes)
@@ -276,10 +277,17 @@ def test_imagefolder_names_the_torn_image(tmp_path: Path) -> None:
         load("imagefolder", tmp_path)
 
 
+def without_data_root(name: str) -> None:
+    """An error names the argument; the command line makes an option of it."""
+    with pytest.raises(UserError, match=rf"^{name}: expected .*$") as caught:
+        load(name, None)
+    assert caught.value.argument == "data_root"
+    assert "--" not in str(caught.value)
+
+
 def test_imagefolder_names_the_folder_that_is_missing_or_empty(tmp_path: Path) -> None:
     """No root, no such folder, no classes, a class without images."""
-    with pytest.raises(UserError, match="--data-root"):
-        load("imagefolder", None)
+    without_data_root("imagefolder")
     with pytest.raises(UserError, match="nowhere"):
         load("imagefolder", tmp_path / "nowhere")
     empty = tmp_path / "empty"
@@ -342,17 +350,16 @@ def write_fashion(root: Path, n_train: int = 60_000, n_test: int = 10_000) -> Pa
 
 
 @pytest.mark.usefixtures("offline")
-def test_fashion_mnist_missing_is_told_in_one_line(tmp_path: Path) -> None:
+def test_fashion_mnist_missing_is_reported_in_one_line(tmp_path: Path) -> None:
     """Where the files should be, and how to get them there."""
-    with pytest.raises(UserError, match="--data-root"):
-        load("fashion_mnist", None)
+    without_data_root("fashion_mnist")
     with pytest.raises(UserError, match=r"FashionMNIST.raw.*download") as caught:
         load("fashion_mnist", tmp_path)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.usefixtures("offline")
-def test_fashion_mnist_torn_is_told_in_one_line(tmp_path: Path) -> None:
+def test_fashion_mnist_torn_is_reported_in_one_line(tmp_path: Path) -> None:
     """Archives cut short, IDX files cut short, files of the wrong number of images."""
     raw = tmp_path / "archives" / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
@@ -405,7 +412,7 @@ def write_cifar(root: Path, suffix: str = ".jpg") -> Path:
 
 
 def write_batches(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same images as `write_cifar` in the format of the official batches, whose checksums are not asked for."""
+    """The same images as `write_cifar` in the format of the official batches, whose checksums are not verified."""
     monkeypatch.setattr(CIFAR10, "train_list", [["data_batch_1", None]])
     monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", None]])
     monkeypatch.setattr(CIFAR10, "meta", {"filename": "batches.meta", "key": "label_names", "md5": None})
@@ -449,10 +456,9 @@ def test_cifar10_decodes_jpegs(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("offline")
-def test_cifar10_missing_is_told_in_one_line(tmp_path: Path) -> None:
+def test_cifar10_missing_is_reported_in_one_line(tmp_path: Path) -> None:
     """Where it was looked for and the two ways to get it; a mistyped path does not become a folder."""
-    with pytest.raises(UserError, match="--data-root"):
-        load("cifar10", None)
+    without_data_root("cifar10")
     for root in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(UserError, match=r"cifar-10-batches-py.*download.*cifar10/\{train,test\}") as caught:
             load("cifar10", root)
@@ -462,7 +468,7 @@ def test_cifar10_missing_is_told_in_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("offline")
-def test_cifar10_torn_batches_are_told_in_one_line(tmp_path: Path) -> None:
+def test_cifar10_torn_batches_are_reported_in_one_line(tmp_path: Path) -> None:
     """They do not fall back to a folder of JPEGs in silence."""
     write_cifar(tmp_path)
     (tmp_path / CIFAR10.base_folder).mkdir()
@@ -474,7 +480,7 @@ def test_cifar10_torn_batches_are_told_in_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_cifar10_names_the_class_that_is_missing_or_empty(part: str, tmp_path: Path) -> None:
-    """In either part; but not when it was not asked for."""
+    """In either part; but not when it was not requested."""
     deer = write_cifar(tmp_path) / part / "deer"
     for path in deer.iterdir():
         path.unlink()
@@ -493,7 +499,7 @@ def test_cifar10_names_the_image_that_is_torn_or_of_another_size(tmp_path: Path)
     with pytest.raises(UserError, match=r"32x32, .*ship.0003\.jpg is 33x32"):
         load("cifar10", tmp_path)
     odd.write_bytes(odd.read_bytes()[:700])
-    with pytest.raises(UserError, match=r"ship.0003\.jpg is torn"):
+    with pytest.raises(UserError, match=r"ship.0003\.jpg is corrupt"):
         load("cifar10", tmp_path)
     odd.write_text("not an image")
     with pytest.raises(UserError, match=r"cannot read.*ship.0003\.jpg"):
@@ -548,16 +554,15 @@ def test_tiny_imagenet_says_when_it_is_half(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("part", ["wnids.txt", "words.txt", "train", "val/val_annotations.txt", "val/images", ""])
-def test_tiny_imagenet_missing_is_told_in_one_line(part: str, tmp_path: Path) -> None:
+def test_tiny_imagenet_missing_is_reported_in_one_line(part: str, tmp_path: Path) -> None:
     """Which part, in which folder, and the two ways to get it."""
     missing = write_tiny(tmp_path) / part
     shutil.rmtree(missing) if missing.is_dir() else missing.unlink()
-    with pytest.raises(UserError, match=rf"{part or 'wnids.txt'}; unpack .* or pass --data-root") as caught:
+    with pytest.raises(UserError, match=rf"{part or 'wnids.txt'}; unpack .* or give the folder") as caught:
         load("tiny_imagenet", tmp_path)
     assert "\n" not in str(caught.value)
     assert str(tmp_path) in str(caught.value)
-    with pytest.raises(UserError, match="--data-root"):
-        load("tiny_imagenet", None)
+    without_data_root("tiny_imagenet")
 
 
 def test_tiny_imagenet_names_what_is_incomplete(tmp_path: Path) -> None:
@@ -590,7 +595,7 @@ def files_of(folder: Path, n: int = 3) -> list[Path]:
 
 
 class Decoder:
-    """Counts how often it is asked."""
+    """Counts its calls."""
 
     def __init__(self, files: list[Path], seconds: float = 0.0) -> None:
         self.files, self.seconds, self.calls = files, seconds, 0
@@ -605,7 +610,7 @@ class Decoder:
 @pytest.fixture
 def cached(monkeypatch: pytest.MonkeyPatch) -> Callable[[Decoder], Tensor]:
     """`cache.decoded` for few files."""
-    monkeypatch.setattr(cache, "WORTH_IT", 1)
+    monkeypatch.setattr(cache, "MIN_FILES", 1)
     return lambda decoder: cache.decoded("name", decoder.files, decoder)
 
 
@@ -705,7 +710,7 @@ def test_failed_decoding_leaves_no_cache(cached: Callable[[Decoder], Tensor], ow
 
 
 def test_the_cache_lies_where_the_user_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """$UAPFP_CACHE, else $XDG_CACHE_HOME/uapfp_dist, else ~/.cache/uapfp_dist; few files are not worth one."""
+    """$UAPFP_CACHE, else $XDG_CACHE_HOME/uapfp_dist, else ~/.cache/uapfp_dist; few files are not cached."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     monkeypatch.setenv("UAPFP_CACHE", str(tmp_path / "own"))
@@ -721,7 +726,7 @@ def test_the_cache_lies_where_the_user_says(tmp_path: Path, monkeypatch: pytest.
 
 def test_loaders_use_the_cache(own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All three that read image files; a part of the classes has a cache of its own."""
-    monkeypatch.setattr(cache, "WORTH_IT", 1)
+    monkeypatch.setattr(cache, "MIN_FILES", 1)
     write_cifar(tmp_path)
     write_tiny(tmp_path)
     write_folder(tmp_path / "mine")

@@ -32,7 +32,7 @@ from uapfp_dist.fingerprints.blocks import CLEAN, NATURAL
 from uapfp_dist.fingerprints.methods.agreement import weighted_scores
 from uapfp_dist.fingerprints.querying import from_8_bits, query_images, to_8_bits
 from uapfp_dist.models import Net
-from uapfp_dist.models.blackbox import ask
+from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.models.custom import CustomNet
 from uapfp_dist.progress import Progress
 from uapfp_dist.response_format import PROBABILITIES
@@ -217,7 +217,7 @@ def test_every_model_answered_the_very_images_of_the_kit(plan: EnrollmentPlan, k
     assert torch.equal(to_8_bits(images), kit.images)
     by_id = {s.member.spec.id: s.member.spec for s in plan.reference_models}
     for row, model in enumerate(kit.info["models"]):
-        answers = ask(context.net(by_id[model["model"]]), images)
+        answers = predict_probabilities(context.net(by_id[model["model"]]), images)
         verdict = judge(kit, [SuspectAnswers("again", answers, PROBABILITIES)])[0]
         assert verdict.similarity == pytest.approx(float(kit.similarity[PROBABILITIES][row].mean()), abs=1e-5)
         agrees = answers.argmax(1)[kit.natural] == kit.victim_labels[kit.natural]
@@ -226,7 +226,7 @@ def test_every_model_answered_the_very_images_of_the_kit(plan: EnrollmentPlan, k
 
 def test_the_victim_is_found_and_the_kit_is_whole(plan: EnrollmentPlan, kit: Kit, store: Store) -> None:
     """Images once each; the victim's answers; parts disjoint; power and false accusation on models of neither part."""
-    answers = ask(context_on(store).net(plan.victim), from_8_bits(kit.images))
+    answers = predict_probabilities(context_on(store).net(plan.victim), from_8_bits(kit.images))
     assert torch.allclose(answers, kit.victim, atol=1e-6)
     assert len(kit.images.unique(dim=0)) == len(kit.images)
     assert judge(kit, [SuspectAnswers("victim", answers, PROBABILITIES)])[0].similarity == pytest.approx(1.0, abs=1e-6)
@@ -466,7 +466,9 @@ def test_a_known_architecture_with_her_preprocessing(victim: Net, digits: Datase
     plan = small_plan(digits, brought.victim)
     context = context_on(Store(str(tmp_path / "s")))
     brought.put(context, plan.victim)
-    assert torch.allclose(ask(context.net(plan.victim), own), ask(victim, own), atol=1e-6)
+    assert torch.allclose(
+        predict_probabilities(context.net(plan.victim), own), predict_probabilities(victim, own), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("name", ["her.onnx", "her.pt", "her.pth", "her.pkl", "her.safetensors"])

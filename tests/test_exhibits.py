@@ -286,7 +286,7 @@ def test_no_model_is_judged_by_an_encoder_that_learnt_from_its_original(shown: S
     """A modified model is tested where the model it was made from is."""
     table = pd.read_csv(shown.folder / "tables" / "modified_models.csv")
     tested = {v["model"] for v in shown.report.body["verdicts"]}
-    modified = [m for m in shown.plan.members if m.spec.changes and m.spec.id in tested]
+    modified = [m for m in shown.plan.members if m.spec.modifications and m.spec.id in tested]
     assert modified
     victim = shown.plan.members[0].spec.id
     assert all(m.spec.root.id in tested or m.spec.root.id == victim for m in modified)

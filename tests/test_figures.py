@@ -36,8 +36,8 @@ def some(mean: float, n: int, std: float = 0.1) -> np.ndarray:
     return np.clip(mean + std * noise(n, seed=n), 0, 1)
 
 
-def draws(name: str, values: tuple[object, ...], groups: tuple[str, ...] = GROUPS) -> pd.DataFrame:
-    """Ten draws for each value of a setting and each group."""
+def resampled(name: str, values: tuple[object, ...], groups: tuple[str, ...] = GROUPS) -> pd.DataFrame:
+    """Ten resamples for each value of a setting and each group."""
     rows = [
         {name: value, "group": group, "gap": 0.5 + 0.04 * i - 0.1 * j, "auc": 0.7 + 0.02 * i - 0.08 * j}
         for i, value in enumerate(values)
@@ -148,9 +148,9 @@ FULL: dict[str, Callable[[], Figure]] = {
         "fingerprint similarity to the victim (uap_paper, probabilities)",
     ),
     "fig5, five": lambda: figures.similarity_cdf({a: {"piracy": some(0.9, 90)} for a in "ABCDE"}, "five"),
-    "fig6 n": lambda: figures.fig6_n_points(draws("n_points", (10, 30, 50, 70, 100))),
-    "fig6 k": lambda: figures.fig6_top_k(draws("top_k", tuple(range(11))), {k: 1 - 0.1**k for k in range(1, 11)}),
-    "fig6 k, 200 classes": lambda: figures.fig6_top_k(draws("top_k", (0, *range(1, 201, 10), 200))),
+    "fig6 n": lambda: figures.fig6_n_points(resampled("n_points", (10, 30, 50, 70, 100))),
+    "fig6 k": lambda: figures.fig6_top_k(resampled("top_k", tuple(range(11))), {k: 1 - 0.1**k for k in range(1, 11)}),
+    "fig6 k, 200 classes": lambda: figures.fig6_top_k(resampled("top_k", (0, *range(1, 201, 10), 200))),
     "fig6 recovery": lambda: figures.fig6_recovery(stolen()),
     "fig6 recovery, no p": lambda: figures.fig6_recovery(stolen().drop(columns="p_value")),
     "fig7": lambda: figures.fig7_uap_vs_lap(
@@ -166,9 +166,9 @@ FULL: dict[str, Callable[[], Figure]] = {
     "methods, two budgets": lambda: figures.methods_auc(methods(("own", "equal"))),
     "auc bars": lambda: figures.auc_bars({m: dict.fromkeys(GROUPS, (0.9, 0.8, 1.0)) for m in ("uap", "clean", "lap")}),
     "false accusations": lambda: figures.false_accusations(accused(), 0.05),
-    "ablation lines": lambda: figures.ablation_lines(draws("overlap", (0.0, 0.5, 1.0)), "overlap", by="group"),
-    "ablation line": lambda: figures.ablation_lines(draws("n_views", (5, 20, 200), ("a",)), "n_views", ("auc",)),
-    "ablation bars": lambda: figures.ablation_bars(draws("loss", ("Eq. 7", "autoencoder")), "loss", by="group"),
+    "ablation lines": lambda: figures.ablation_lines(resampled("overlap", (0.0, 0.5, 1.0)), "overlap", by="group"),
+    "ablation line": lambda: figures.ablation_lines(resampled("n_views", (5, 20, 200), ("a",)), "n_views", ("auc",)),
+    "ablation bars": lambda: figures.ablation_bars(resampled("loss", ("Eq. 7", "autoencoder")), "loss", by="group"),
     "table vs paper": lambda: figures.table_vs_paper(table_2(), table_2()),
     "groups": lambda: figures.group_strips(
         {m: {r: list(some(0.1 * i, 10)) for i, r in enumerate(ROLES)} for m in ("uap", "weighted_errors")}, {"uap": 0.6}
@@ -221,7 +221,7 @@ POOR: dict[str, Callable[[], Figure]] = {
     "false accusations, none": lambda: figures.false_accusations(pd.DataFrame(), 0.05),
     "false accusations, n 0": lambda: figures.false_accusations(accused().assign(n=0), 0.05),
     "lines, none": lambda: figures.ablation_lines(pd.DataFrame(), "overlap"),
-    "lines, NaN": lambda: figures.ablation_lines(draws("x", (1,)).assign(gap=NAN), "x", ("gap",), by="group"),
+    "lines, NaN": lambda: figures.ablation_lines(resampled("x", (1,)).assign(gap=NAN), "x", ("gap",), by="group"),
     "bars, none": lambda: figures.ablation_bars(pd.DataFrame(), "loss"),
     "table, none": lambda: figures.table_vs_paper(pd.DataFrame(), pd.DataFrame()),
     "table, not measured": lambda: figures.table_vs_paper(table_2().assign(piracy_mean=NAN, piracy_std=NAN), table_2()),
@@ -315,7 +315,7 @@ def test_the_checks_can_fail() -> None:
 def test_names_are_not_read_as_formulas() -> None:
     """A dollar sign or a leading underscore in a name must neither raise nor vanish."""
     name = r"_$\frac{$_<b>"
-    table = draws("loss", (name, "b"), (name, "other"))
+    table = resampled("loss", (name, "b"), (name, "other"))
     figure = drawn(lambda: figures.ablation_bars(table, "loss", by="group"))
     assert sum("frac" in t.get_text() for t in texts(figure)) == 2
     drawn(lambda: figures.similarity_cdf({name: {"piracy": some(0.5, 9)}}, name))
@@ -425,7 +425,7 @@ def test_distributions_count_from_below() -> None:
 
 
 def test_the_bare_label_stands_left_of_one_confidence() -> None:
-    figure = drawn(lambda: figures.fig6_top_k(draws("top_k", (3, 1, 0, 10))))
+    figure = drawn(lambda: figures.fig6_top_k(resampled("top_k", (3, 1, 0, 10))))
     ticks = dict(
         zip([t.get_text() for t in figure.axes[0].get_xticklabels()], figure.axes[0].get_xticks(), strict=True)
     )

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from uapfp_dist.reporting.html import LONG, MAX_SVG, HtmlSection, html_report
+from uapfp_dist.reporting.html import LONG, MAX_SVG, STYLE, HtmlSection, html_report
 from uapfp_dist.reporting.number_format import NOT_MEASURED, cell, interval, with_intervals
 
 HOSTILE = "</td><script>alert('x')</script><img src=http://evil.example/p.png onerror=\"go()\"> & $\\frac{$"
@@ -124,8 +124,23 @@ def test_the_verdict_comes_first() -> None:
 
 def test_facts_keep_their_lines_and_fold_when_long() -> None:
     text = html_report("t", {"table": "a  b\n1  2", "long": "x" * 999, "short": "y"}, [])
-    assert '<pre tabindex="0">a  b\n1  2</pre>' in text
-    assert len(Page(text).all("details")) == 1
+    assert "<pre><span>a  b\n</span><span>1  2</span></pre>" in text
+    page = Page(text)
+    assert "a  b\n1  2" in page.text
+    assert len(page.all("details")) == 1
+
+
+def test_preformatted_lines_wrap() -> None:
+    """On a narrow screen and in print nothing is cut and nothing scrolls sideways; continued lines are indented."""
+    pre = re.search(r"^pre \{(.*?)\}", STYLE, re.M)
+    line = re.search(r"^pre span \{(.*?)\}", STYLE, re.M)
+    assert pre
+    assert line
+    assert "white-space: pre-wrap" in pre[1]
+    assert "overflow" not in pre[1], "inherits `overflow-wrap: anywhere` of the body and shows what it holds"
+    assert {"display: block", "padding-left: 2ch", "text-indent: -2ch"} <= set(line[1].strip(" ;").split("; "))
+    assert re.search(r"body \{[^}]*overflow-wrap: anywhere", STYLE)
+    assert "nowrap" not in pre[1]
 
 
 def test_tables_can_be_read_aloud() -> None:

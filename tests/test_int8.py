@@ -1,4 +1,4 @@
-"""INT8: integers where it says integers, the same answers in both arithmetics, a file that holds what it should."""
+"""INT8: integer arithmetic, the same responses in both implementations, a complete state dict."""
 
 import copy
 import json
@@ -14,7 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.models import Net, build
-from uapfp_dist.models.blackbox import ask, layer
+from uapfp_dist.models.blackbox import batched_outputs, predict_probabilities
 from uapfp_dist.models.training import fit
 from uapfp_dist.modifications import AttackerData, int8_structure, is_int8, modify
 from uapfp_dist.modifications.int8 import Int8Conv2d, Int8Layer, Int8Linear, affine
@@ -28,15 +28,15 @@ RECIPE = Recipe("adam", 64, 640)
 
 
 @pytest.fixture(scope="session")
-def material(own: Tensor) -> AttackerData:
+def data(own: Tensor) -> AttackerData:
     """Images alone: labels are no matter here."""
     return AttackerData(own, torch.zeros(len(own), dtype=torch.int64), own)
 
 
 @pytest.fixture(scope="session")
-def quantised(victim: Net, material: AttackerData) -> Net:
+def quantised(victim: Net, data: AttackerData) -> Net:
     """The victim in INT8."""
-    return modify(victim, Int8(), material, RECIPE, torch_rng(0))
+    return modify(victim, Int8(), data, RECIPE, torch_rng(0))
 
 
 @pytest.fixture
@@ -46,17 +46,17 @@ def without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def simulated(net: nn.Module, images: Tensor) -> Tensor:
-    """Answers in the arithmetic of other devices."""
+    """Responses in the arithmetic of other devices."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-        return ask(net, images)
+        return predict_probabilities(net, images)
 
 
 def taken(float_layer: nn.Conv2d | nn.Linear, x: Tensor) -> Int8Layer:
     """`float_layer` in INT8 with the ranges of `x`."""
     y = float_layer(x)
     int8 = Int8Conv2d(float_layer) if isinstance(float_layer, nn.Conv2d) else Int8Linear(float_layer)
-    int8.take(float_layer, (float(x.min()), float(x.max())), (float(y.min()), float(y.max())))
+    int8.quantise_from(float_layer, (float(x.min()), float(x.max())), (float(y.min()), float(y.max())))
     return int8
 
 
@@ -155,7 +155,7 @@ def test_integer_kernels_run(victim: Net, quantised: Net, held_out: Tensor) -> N
 
     def seen(net: Net) -> dict[str, int]:
         with profile(activities=[ProfilerActivity.CPU]) as run:
-            ask(net, held_out)
+            predict_probabilities(net, held_out)
         return {event.key: event.count for event in run.key_averages()}
 
     n_layers = {kind: sum(type(m) is kind for m in victim.modules()) for kind in (nn.Conv2d, nn.Linear)}
@@ -170,29 +170,34 @@ def test_integer_kernels_run(victim: Net, quantised: Net, held_out: Tensor) -> N
 def test_simulation_runs_without_kernels(quantised: Net, held_out: Tensor, without_kernels: None) -> None:
     """The check above can fail."""
     with profile(activities=[ProfilerActivity.CPU]) as run:
-        ask(quantised, held_out)
+        predict_probabilities(quantised, held_out)
     assert not any(event.key.startswith("onednn::") for event in run.key_averages())
 
 
 @pytest.mark.parametrize("name", sorted("ABCDE"))
-def test_both_arithmetics_answer_alike(name: str, material: AttackerData, held_out: Tensor) -> None:
+def test_both_arithmetics_answer_alike(name: str, data: AttackerData, held_out: Tensor) -> None:
     """In label on 99 % of the images; and INT8 agrees with float on nearly as many."""
     net = build(name, (1, 8, 8), 10, 8, 1, CPU)
-    net.normalise_by(material.images)
-    targets = (material.images.flatten(1) @ torch.randn(64, 10, generator=torch_rng("clusters"))).argmax(1)
-    fit(net, material.images, targets, Recipe("adam", 64, 6000), torch_rng("order"))
-    int8 = modify(net, Int8(), material, RECIPE, torch_rng(0))
-    everything = torch.cat([material.images, held_out])
-    labels = [answers.argmax(1) for answers in (ask(int8, everything), simulated(int8, everything))]
+    net.normalise_by(data.images)
+    targets = (data.images.flatten(1) @ torch.randn(64, 10, generator=torch_rng("clusters"))).argmax(1)
+    fit(net, data.images, targets, Recipe("adam", 64, 6000), torch_rng("order"))
+    int8 = modify(net, Int8(), data, RECIPE, torch_rng(0))
+    everything = torch.cat([data.images, held_out])
+    labels = [
+        responses.argmax(1) for responses in (predict_probabilities(int8, everything), simulated(int8, everything))
+    ]
     assert float((labels[0] == labels[1]).double().mean()) >= 0.99
-    assert float((labels[0] == ask(net, everything).argmax(1)).double().mean()) >= 0.95
+    assert float((labels[0] == predict_probabilities(net, everything).argmax(1)).double().mean()) >= 0.95
 
 
 def test_accuracy_falls_little(victim: Net, quantised: Net, held_out: Tensor, held_out_labels: Tensor) -> None:
-    """At most two points; and the answers are not those of the float net."""
-    right = [(ask(net, held_out).argmax(1) == held_out_labels).double().mean() for net in (victim, quantised)]
+    """At most two points; and the responses are not those of the float net."""
+    right = [
+        (predict_probabilities(net, held_out).argmax(1) == held_out_labels).double().mean()
+        for net in (victim, quantised)
+    ]
     assert right[1] > right[0] - 0.02
-    assert not torch.equal(ask(victim, held_out), ask(quantised, held_out))
+    assert not torch.equal(predict_probabilities(victim, held_out), predict_probabilities(quantised, held_out))
 
 
 @pytest.mark.parametrize("name", ["resnet18", "densenet121", "vgg16", "googlenet", "mobilenet_v2"])
@@ -224,17 +229,17 @@ def test_every_architecture_can_be_quantised(name: str) -> None:
     for path, module in int8.named_modules():
         if isinstance(module, Int8Layer):
             module.register_forward_hook(compare(path))
-    ask(int8, images)
+    predict_probabilities(int8, images)
     assert len(errors) == counts[1]
     assert max(errors) < 0.2
     assert sum(errors) / len(errors) < 0.05
     rebuilt = int8_structure(build(name, shape, 10, 4, 1, CPU))
     rebuilt.load_state_dict(int8.state_dict())
-    assert torch.equal(ask(rebuilt, images), ask(int8, images))
+    assert torch.equal(predict_probabilities(rebuilt, images), predict_probabilities(int8, images))
 
 
 def test_the_file_holds_int8(quantised: Net, victim: Net, held_out: Tensor, tmp_path: Path) -> None:
-    """Weights of one byte on disk, a quarter of the float file; a net that was asked before takes the new weights."""
+    """Weights of one byte on disk, a quarter of the float file; a net that was queried before takes the new weights."""
     store = Store(str(tmp_path))
     store.put("model", "int8", quantised.state_dict(), {})
     store.put("model", "float", victim.state_dict(), {})
@@ -247,57 +252,59 @@ def test_the_file_holds_int8(quantised: Net, victim: Net, held_out: Tensor, tmp_
             begin, end = header[f"{name}.weight"]["data_offsets"]
             assert end - begin == math.prod(module.weight.shape)
     fresh = int8_structure(build("A", (1, 8, 8), 10, 8, 3, CPU))
-    before = ask(fresh, held_out)
+    before = predict_probabilities(fresh, held_out)
     fresh.load_state_dict(store.get("model", "int8").tensors)
-    assert torch.equal(ask(fresh, held_out), ask(quantised, held_out))
-    assert not torch.equal(ask(fresh, held_out), before)
-    assert torch.equal(ask(copy.deepcopy(fresh), held_out), ask(quantised, held_out))
+    assert torch.equal(predict_probabilities(fresh, held_out), predict_probabilities(quantised, held_out))
+    assert not torch.equal(predict_probabilities(fresh, held_out), before)
+    assert torch.equal(
+        predict_probabilities(copy.deepcopy(fresh), held_out), predict_probabilities(quantised, held_out)
+    )
 
 
 def test_answers_are_the_same_bits(quantised: Net, held_out: Tensor) -> None:
     """In every batch size and order: sums of integers know no rounding."""
-    answers = ask(quantised, held_out)
-    assert torch.equal(ask(quantised, held_out, batch_size=7), answers)
-    assert torch.equal(ask(quantised, held_out.flip(0)).flip(0), answers)
-    assert torch.equal(quantised.head(layer(quantised, held_out, "features")).softmax(1), answers)
+    responses = predict_probabilities(quantised, held_out)
+    assert torch.equal(predict_probabilities(quantised, held_out, batch_size=7), responses)
+    assert torch.equal(predict_probabilities(quantised, held_out.flip(0)).flip(0), responses)
+    assert torch.equal(quantised.head(batched_outputs(quantised, held_out, "features")).softmax(1), responses)
 
 
-def test_ranges_come_from_so_many_images_by_chance(victim: Net, material: AttackerData) -> None:
+def test_ranges_come_from_so_many_images_by_chance(victim: Net, data: AttackerData) -> None:
     """Of the images that the attacker has; more images can only widen them."""
 
     def spans(n_images: int, seed: int) -> Tensor:
-        net = modify(victim, Int8(n_images), material, RECIPE, torch_rng(seed))
+        net = modify(victim, Int8(n_images), data, RECIPE, torch_rng(seed))
         return torch.stack([m.input_scale for m in net.modules() if isinstance(m, Int8Layer)])
 
     assert not torch.equal(spans(5, 0), spans(5, 1))
     assert bool((spans(5, 0) <= spans(10**6, 0)).all())
-    assert torch.equal(spans(10**6, 0), spans(len(material.images), 1))
+    assert torch.equal(spans(10**6, 0), spans(len(data.images), 1))
 
 
 @pytest.mark.parametrize(
-    "change", [FineTune(), FineTune(layers="last"), Prune(0.4), Int8(), AdversarialTraining(1)], ids=str
+    "modification", [FineTune(), FineTune(layers="last"), Prune(0.4), Int8(), AdversarialTraining(1)], ids=str
 )
-def test_int8_is_the_last_change(change: ModificationSpec, quantised: Net, material: AttackerData) -> None:
+def test_int8_is_the_last_modification(modification: ModificationSpec, quantised: Net, data: AttackerData) -> None:
     assert is_int8(quantised)
     assert not any(parameter.requires_grad for parameter in quantised.parameters())
-    with pytest.raises(UserError, match=r"expected a net in float, got one in INT8; let INT8 be the last change$"):
-        modify(quantised, change, material, RECIPE, torch_rng(0))
+    with pytest.raises(
+        UserError, match=r"expected a net in float, got one in INT8; let INT8 be the last modification$"
+    ):
+        modify(quantised, modification, data, RECIPE, torch_rng(0))
 
 
-def test_int8_can_still_teach(quantised: Net, material: AttackerData) -> None:
-    """Distillation needs answers alone, and gives a float net."""
-    assert not is_int8(
-        modify(quantised, Distill(), material, RECIPE, torch_rng(0), build("C", (1, 8, 8), 10, 4, 0, CPU))
-    )
+def test_int8_can_still_teach(quantised: Net, data: AttackerData) -> None:
+    """Distillation needs responses alone, and gives a float net."""
+    assert not is_int8(modify(quantised, Distill(), data, RECIPE, torch_rng(0), build("C", (1, 8, 8), 10, 4, 0, CPU)))
 
 
-def test_what_cannot_be_integer_is_refused(victim: Net, material: AttackerData) -> None:
+def test_what_cannot_be_integer_is_refused(victim: Net, data: AttackerData) -> None:
     """In one line, before anything is answered wrongly."""
     mirrored = copy.deepcopy(victim)
     mirrored.convolutions[0].padding_mode = "reflect"  # type: ignore[index, union-attr]
     with pytest.raises(UserError, match=r"pad with a number of zeros, got padding .* of 'reflect'"):
-        modify(mirrored, Int8(), material, RECIPE, torch_rng(0))
+        modify(mirrored, Int8(), data, RECIPE, torch_rng(0))
     unused = copy.deepcopy(victim)
     unused.spare = nn.Linear(2, 2)
     with pytest.raises(UserError, match="every layer to be called by the net, spare of Cnn is not"):
-        modify(unused, Int8(), material, RECIPE, torch_rng(0))
+        modify(unused, Int8(), data, RECIPE, torch_rng(0))

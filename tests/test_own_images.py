@@ -13,7 +13,7 @@ from system import flags, tiny
 from torch import nn
 
 from uapfp_dist.data import load
-from uapfp_dist.models.blackbox import ask
+from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.verification.kit import Kit
 from uapfp_dist.verification.kit_io import load_kit
@@ -56,7 +56,7 @@ def test_her_colour_images_are_enrolled(kit: Kit, colour_folder: Path, hers: tup
     """The kit asks about images of her size and colours, names her classes, and holds what her module says."""
     assert tuple(kit.images.shape[1:]) == (3, 8, 8)
     assert kit.class_names == tuple(sorted(path.name for path in colour_folder.iterdir()))
-    assert torch.allclose(ask(hers[0], kit.images.float() / 255), kit.victim, atol=1e-5)
+    assert torch.allclose(predict_probabilities(hers[0], kit.images.float() / 255), kit.victim, atol=1e-5)
     assert any("owners_net:make" in limit for limit in kit.info["limits"]), "some copies are of her architecture"
     assert {row["group"] for row in kit.info["models"]} == {"piracy", "homologous", "same_data", "other_victim"}
 
@@ -72,7 +72,7 @@ def test_a_copy_that_wants_other_colours_first(
         assert images.shape[1:] == (8, 8, 3)
         assert images.max() > 1
         rgb = torch.from_numpy(images[..., ::-1].astype(np.float32) / 255).permute(0, 3, 1, 2)
-        return ask(hers[0], rgb).tolist()
+        return predict_probabilities(hers[0], rgb).tolist()
 
     with serving(served) as endpoint:
         asked = SuspectConfig(at=endpoint.url, name="s", layout="NHWC", scale="0-255", channels=channels)

@@ -19,7 +19,7 @@ from uapfp_dist.evaluation.plan import Plan, make_plan
 from uapfp_dist.response_format import LABEL, PROBABILITIES
 from uapfp_dist.statistics.conformal import needed_for
 from uapfp_dist.tasks.hashing import canonical
-from uapfp_dist.tasks.modification_specs import Distill
+from uapfp_dist.tasks.modification_specs import AdversarialTraining, Distill
 from uapfp_dist.tasks.specs import Checkpoint, DataSpec, Extracted, ModelSpec, Modified, Recipe, Trained
 
 SIZES = {
@@ -122,7 +122,7 @@ def test_victims_keep_their_architecture_to_themselves(name: str, digits: Datase
     assert own not in others
     architectures: dict[str, Counter[str]] = {}
     for member in plan.members:
-        if member.spec.changes or member.role in ("checkpoint_piracy", "overlap_homologous"):
+        if member.spec.modifications or member.role in ("checkpoint_piracy", "overlap_homologous"):
             continue
         architectures.setdefault(member.role, Counter())[member.spec.architecture] += 1
     for role, counts in architectures.items():
@@ -148,7 +148,7 @@ def test_origins_are_what_the_roles_say(name: str, digits: Dataset) -> None:
         origin = member.spec.origin
         if isinstance(origin, Modified):
             assert member.role == f"modified_{roles[origin.of.root.id]}"
-            assert member.spec.changes[-1] == origin.change
+            assert member.spec.modifications[-1] == origin.modification
         elif isinstance(origin, Checkpoint):
             assert member.spec.extraction is not None
             assert member.spec.extraction.victim == victim
@@ -333,20 +333,21 @@ def test_models_that_may_not_train_are_asked_the_test_views_alone(digits: Datase
 def test_adversarial_training_goes_on_from_look_to_look(digits: Dataset) -> None:
     """A chain: no iteration is done twice, and every look names the iterations done before it."""
     plan = plan_of("fashion_mnist-small", digits)
-    chains = [m.spec for m in plan.members if any(type(c).__name__ == "AdversarialTraining" for c in m.spec.changes)]
+    chains = [m.spec for m in plan.members if any(isinstance(x, AdversarialTraining) for x in m.spec.modifications)]
     assert chains
     for spec in chains:
         done = 0
-        for change in spec.changes:
-            assert change.start == done  # type: ignore[union-attr]
-            done += change.iterations  # type: ignore[union-attr]
-        assert done == 30 * len(spec.changes)
+        for change in spec.modifications:
+            assert isinstance(change, AdversarialTraining)
+            assert change.start == done
+            done += change.iterations
+        assert done == 30 * len(spec.modifications)
 
 
 def test_nobody_is_distilled_into_the_own_architecture(digits: Dataset) -> None:
     """The default student is one of the zoo's architectures."""
     for name in ("fashion_mnist-small", "cifar10"):
-        students = [m.spec for m in plan_of(name, digits).members if Distill() in m.spec.changes]
+        students = [m.spec for m in plan_of(name, digits).members if Distill() in m.spec.modifications]
         of = [spec.origin.of for spec in students if isinstance(spec.origin, Modified)]
         assert len(of) == len(students) > 0
         assert all(spec.architecture != model.architecture for spec, model in zip(students, of, strict=True))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.models import Net
-from uapfp_dist.models.blackbox import ask
+from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat, top_k
 from uapfp_dist.rng import torch_rng
 
@@ -119,7 +119,7 @@ def test_exactly_k_of_equal_probabilities_stay() -> None:
 
 def test_top_k_neither_renormalises_nor_writes_to_its_input(victim: Net, held_out: Tensor) -> None:
     """What stays is the model's own probability, and no k of C or more changes a bit."""
-    responses = ask(victim, held_out)
+    responses = predict_probabilities(victim, held_out)
     before = responses.clone()
     masked = top_k(responses, 3)
     assert torch.equal(responses, before)

@@ -26,7 +26,7 @@ from uapfp_dist.fingerprints.selection import (
     unique_points,
 )
 from uapfp_dist.models import Net
-from uapfp_dist.models.blackbox import ask, layer
+from uapfp_dist.models.blackbox import batched_outputs, predict_probabilities
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.method_configs import FingerprintConfig, UapConfig
@@ -54,7 +54,7 @@ def probe(probe_spec: ProbeSpec, victim: Net, own: Tensor, held_out: Tensor, hel
 
 def test_centres_are_the_members_nearest_to_the_centres_of_k_means(victim: Net, own: Tensor) -> None:
     """Against scikit-learn at the same seed, cluster by cluster; no image stands for two clusters."""
-    features, seed = layer(victim, own, "features"), 7
+    features, seed = batched_outputs(victim, own, "features"), 7
     chosen = centre_points(features, 12, seed)
     kmeans = KMeans(12, n_init=1, random_state=seed).fit(features.double().numpy())
     labels, centres = torch.from_numpy(kmeans.labels_), torch.from_numpy(kmeans.cluster_centers_)
@@ -67,8 +67,8 @@ def test_centres_are_the_members_nearest_to_the_centres_of_k_means(victim: Net, 
 
 def test_views_hold_the_nearest_neighbours_without_replacement(victim: Net, own: Tensor) -> None:
     """View 0 is the centres; each column is a permutation of its centre's n_views nearest outputs."""
-    outputs = layer(victim, own, "forward")
-    centres = centre_points(layer(victim, own, "features"), 8, 1)
+    outputs = batched_outputs(victim, own, "forward")
+    centres = centre_points(batched_outputs(victim, own, "features"), 8, 1)
     views = neighbour_views(outputs, centres, 20, torch_rng("views"))
     assert views.shape == (20, 8)
     assert torch.equal(views[0], centres)
@@ -82,7 +82,7 @@ def test_views_hold_the_nearest_neighbours_without_replacement(victim: Net, own:
 
 def test_neighbours_come_in_random_order(victim: Net, own: Tensor) -> None:
     """Else the last views would be made of the farthest neighbours only."""
-    outputs = layer(victim, own, "forward")
+    outputs = batched_outputs(victim, own, "forward")
     centres = torch.arange(10)
     views = neighbour_views(outputs, centres, 20, torch_rng("views"))
     distance = torch.stack([(outputs[column] - outputs[c]).norm(dim=1) for c, column in enumerate(views.T)])
@@ -102,7 +102,7 @@ def test_the_victims_twin_images_leave_view_zero_alone() -> None:
 
 def test_whole_clusters_give_each_view_one_point_of_each_cluster(victim: Net, own: Tensor) -> None:
     """Algorithm 1: view 0 is the centres, no image stands twice, the others come at random from the whole cluster."""
-    features = layer(victim, own, "features")
+    features = batched_outputs(victim, own, "features")
     cluster, centres = clusters(features, 8, 1)
     n_views = int(cluster.bincount().min())
     views = cluster_views(cluster, centres, n_views, torch_rng("views"))
@@ -119,7 +119,7 @@ def test_whole_clusters_give_each_view_one_point_of_each_cluster(victim: Net, ow
 
 def test_clusters_too_small_for_the_views_are_refused(victim: Net, own: Tensor) -> None:
     """In one line that says how many the smallest has; one view more than that is one too many."""
-    cluster, centres = clusters(layer(victim, own, "features"), 8, 1)
+    cluster, centres = clusters(batched_outputs(victim, own, "features"), 8, 1)
     smallest = int(cluster.bincount().min())
     with pytest.raises(SmallClusterError, match=rf"n_views.*the {smallest} images.*whole_clusters.*got {smallest + 1}"):
         cluster_views(cluster, centres, smallest + 1, torch_rng("views"))
@@ -160,7 +160,7 @@ def test_a_suspect_of_few_views_is_asked_less_and_answers_the_same(
 
     Batches of four, so that the last batch of the prefix would be another one if all were asked in one go.
     """
-    monkeypatch.setattr("uapfp_dist.fingerprints.probe.ANSWER_BATCH", 4)
+    monkeypatch.setattr("uapfp_dist.fingerprints.probe.QUERY_BATCH", 4)
     few = replace(probe, info={**probe.info, "n_test_views": n_test_views})
     part, whole = (query_model(victim, few, CPU, which).blocks for which in ("test", "all"))
     assert len(part["natural"]) == len(probe.natural)
@@ -238,7 +238,7 @@ def test_fingerprint_is_eq_6_and_gathering_is_asking(name: str, fmt: ResponseFor
         for i in view:
             v = block.perturbations[i if name.startswith("lap") else j % len(block.perturbations)]
             for image in (probe.points[i], (probe.points[i] + v).clamp(0, 1)):
-                p = ask(victim, image[None])[0]
+                p = predict_probabilities(victim, image[None])[0]
                 at_least = {None: 0.0, 3: float(p.topk(3).values[-1]), 0: float(p.max())}[fmt.k]
                 parts.append((p >= at_least) * (p if fmt != LABEL else 1.0))
         torch.testing.assert_close(found, torch.cat(parts), rtol=1e-4, atol=1e-5)

@@ -44,9 +44,9 @@ def test_many_at_once_are_what_uap_sgd_gives_one_by_one(
     monkeypatch.setattr(module, "IMAGES_AT_ONCE", 60)
     net, images = copy.deepcopy(victim).double(), own[:90].double()
     together = uap_matrix(net, images, config(5), XI, torch_rng("uaps"))
-    for row, draw in zip(together, uap_starts(images, 5, torch_rng("uaps")), strict=True):
-        start = draw.start * XI
-        alone = uap_sgd(net, images[draw.subset], XI, 2, draw.generator, start, batch_size=20).flatten()
+    for row, one in zip(together, uap_starts(images, 5, torch_rng("uaps")), strict=True):
+        start = one.start * XI
+        alone = uap_sgd(net, images[one.subset], XI, 2, one.generator, start, batch_size=20).flatten()
         torch.testing.assert_close(row, alone / alone.norm())
 
 
@@ -62,9 +62,9 @@ def test_draws_differ_in_start_images_and_order(own: Tensor) -> None:
     """Halves without repetition, unit starts in every direction, and nothing but the generator decides."""
     several = list(uap_starts(own[:41], 8, torch_rng("uaps")))
     again = list(uap_starts(own[:41], 8, torch_rng("uaps")))
-    starts = torch.stack([draw.start.flatten() for draw in several])
-    assert all(len(draw.subset) == 20 == len(set(draw.subset.tolist())) for draw in several)
-    assert len({tuple(sorted(draw.subset.tolist())) for draw in several}) == 8
+    starts = torch.stack([one.start.flatten() for one in several])
+    assert all(len(one.subset) == 20 == len(set(one.subset.tolist())) for one in several)
+    assert len({tuple(sorted(one.subset.tolist())) for one in several}) == 8
     torch.testing.assert_close(starts.norm(dim=1), torch.ones(8))
     assert float((starts @ starts.T - torch.eye(8)).abs().max()) < 0.6
     for one, other in zip(several, again, strict=True):
@@ -75,7 +75,7 @@ def test_draws_differ_in_start_images_and_order(own: Tensor) -> None:
 def test_rows_have_unit_norm_fool_and_are_distinct_directions(victim: Net, held_out: Tensor, uaps: Tensor) -> None:
     """Scaled back to their radius they move labels; starts alone do not; no two are the same direction."""
     shape = (-1, *held_out.shape[1:])
-    starts = torch.cat([draw.start for draw in uap_starts(held_out, 40, torch_rng("uaps"))])
+    starts = torch.cat([one.start for one in uap_starts(held_out, 40, torch_rng("uaps"))])
     by_chance = sum(fooling_rate(victim, held_out, XI * v[None], clip=False) for v in starts) / 40
     fooling = sum(fooling_rate(victim, held_out, XI * v[None], clip=False) for v in uaps.view(shape)) / 40
     torch.testing.assert_close(uaps.norm(dim=1), torch.ones(40))
@@ -157,7 +157,7 @@ def test_inconsist_grows_with_the_distance_of_the_subspaces() -> None:
 
 
 def test_uaps_of_a_net_are_nearer_to_themselves_than_random_directions(uaps: Tensor, victim: Net, own: Tensor) -> None:
-    """A second matrix of the same net on other draws, against directions that know nothing of it."""
+    """A second matrix of the same net on other random choices, against directions that know nothing of it."""
     again = uap_matrix(victim, own[:100], config(40), XI, torch_rng("again"))
     anything = torch.randn(uaps.shape, generator=torch_rng("anything"))
     anything = anything / anything.norm(dim=1, keepdim=True)

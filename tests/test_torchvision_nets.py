@@ -107,7 +107,7 @@ def test_any_net_of_torchvision_is_cut_before_its_logits(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", "squeezenet1_1", "vgg11_bn", "regnet_y_400mf"])
 def test_other_nets_work(name: str) -> None:
-    """Training reaches every weight; answers differ from image to image."""
+    """Training reaches every weight; responses differ from image to image."""
     net = build(name, (3, 32, 32), 4, 0, 0, CPU)
     images = torch.rand(4, 3, 32, 32, generator=torch_rng("images"))
     net.normalise_by(images)
@@ -120,7 +120,7 @@ def test_other_nets_work(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["resnet18", "googlenet"])
 def test_grey_images_are_three_equal_channels(name: str) -> None:
-    """The same net answers the same, told once or three times."""
+    """One grey channel or three equal ones: the same responses."""
     grey, coloured = (build(name, (c, 16, 16), 5, 0, 0, CPU).eval() for c in (1, 3))
     images = torch.rand(4, 1, 16, 16, generator=torch_rng("images"))
     grey.normalise_by(images)
@@ -130,7 +130,7 @@ def test_grey_images_are_three_equal_channels(name: str) -> None:
 
 
 def test_a_trained_net_survives_the_store(tmp_path: Path) -> None:
-    """BatchNorm's statistics and counters included: the same answers, bit by bit."""
+    """BatchNorm's statistics and counters included: the same responses, bit for bit."""
     net = build("resnet18", (3, 8, 8), 4, 0, 0, CPU)
     images = torch.rand(16, 3, 8, 8, generator=torch_rng("images"))
     net.normalise_by(images)

@@ -14,7 +14,7 @@ from uapfp_dist.data import load
 from uapfp_dist.errors import UserError
 from uapfp_dist.models import Net, build
 from uapfp_dist.models.augment import shift_and_mirror
-from uapfp_dist.models.blackbox import ask
+from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.models.training import CLIP, PEAK_RATES, WARM_UP, Trainer, fit, make_optimizer
 from uapfp_dist.rng import seeded, torch_rng
 from uapfp_dist.tasks.specs import Recipe
@@ -156,7 +156,7 @@ def test_who_asks_is_told_of_every_step(own: Tensor) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("name", ["A", "resnet18"])
 def test_mixed_precision_on_cuda_ends_at_the_net(name: str) -> None:
-    """Weights, answers and gradients stay float32; the loss falls; convolutions run channels last."""
+    """Weights, responses and gradients stay float32; the loss falls; convolutions run channels last."""
     device = torch.device("cuda")
     images = torch.rand(256, 3, 16, 16, generator=torch_rng("images")).to(device)
     labels = (torch.arange(256) % 2).to(device)
@@ -194,10 +194,10 @@ def small_cifar() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "vgg16"])
 def test_nets_of_torchvision_learn(name: str, small_cifar: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
-    """Forty steps of Adam: two classes told apart far better than by chance (standard deviation .025)."""
+    """Forty steps of Adam: two classes separated far better than by chance (standard deviation .025)."""
     images, labels, held_out, truth = small_cifar
     with seeded(0, CPU):
         net = build(name, (3, 16, 16), 2, 0, 0, CPU)
         net.normalise_by(images)
         fit(net, images, labels, Recipe("adam", 64, 40 * 64, augment=True), torch_rng("order"))
-    assert float((ask(net, held_out).argmax(1) == truth).float().mean()) > 0.7
+    assert float((predict_probabilities(net, held_out).argmax(1) == truth).float().mean()) > 0.7

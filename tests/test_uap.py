@@ -189,6 +189,6 @@ def test_search_on_a_net_reaches_its_target_and_no_smaller_radius_does(
 
 
 def test_unknown_algorithm_lists_the_known_ones(victim: Net, own: Tensor) -> None:
-    """One line that names what was asked for and what there is."""
+    """One line that names what was expected and what there is."""
     with pytest.raises(UserError, match=r"gan.*deepfool, sgd"):
         make_uap(victim, own, own, 1.0, "gan", 1, torch_rng(0))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from uapfp_dist.data import load
 from uapfp_dist.models import Net, build
-from uapfp_dist.models.blackbox import ask
+from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.models.training import fit
 from uapfp_dist.response_format import LABEL, PROBABILITIES
 from uapfp_dist.rng import torch_rng
@@ -40,12 +40,12 @@ def honest() -> Net:
 
 def serve(net: nn.Module) -> Callable[[np.ndarray], list[list[float]]]:
     """The net as an endpoint computes it: float32, one list of probabilities per image."""
-    return lambda images: ask(net, torch.from_numpy(np.asarray(images, dtype=np.float32))).tolist()
+    return lambda images: predict_probabilities(net, torch.from_numpy(np.asarray(images, dtype=np.float32))).tolist()
 
 
 def answers_of(net: nn.Module, images: Tensor) -> Tensor:
     """(Q, C) probabilities of the net for (Q, c, h, w) uint8 images."""
-    return ask(net, images.float() / 255)
+    return predict_probabilities(net, images.float() / 255)
 
 
 @cache

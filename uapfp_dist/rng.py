@@ -1,4 +1,4 @@
-"""Randomness that belongs to a task and leaves the global state as it found it."""
+"""Random generators seeded by the task; the global random state stays as it is."""
 
 import hashlib
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ def seed_of(*parts: object) -> int:
 
 
 def torch_rng(*parts: object) -> torch.Generator:
-    """A CPU generator for `parts`: index draws are made on the CPU so that they are equal on every device."""
+    """A CPU generator for `parts`: on the CPU, so that random indices are equal on every device."""
     return torch.Generator().manual_seed(seed_of(*parts))
 
 
@@ -26,7 +26,7 @@ def numpy_rng(*parts: object) -> np.random.Generator:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """For what torch offers no generator for (layer initialisation, dropout): a private global state."""
+    """A global state of its own, for operations that take no generator (layer initialisation, dropout)."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)

@@ -1,16 +1,8 @@
-"""Extraction attacks by name. To add one: a function that crafts queries, a line in EXTRACTIONS."""
+"""Model extraction attacks (paper Section 2)."""
 
-from uapfp_dist.attacks.cloudleak import feature_queries, margin_queries
-from uapfp_dist.attacks.extract import CraftQueries, DivergedError, extract
-from uapfp_dist.attacks.jacobian import jacobian_queries
+from uapfp_dist.attacks.attack import Attack
+from uapfp_dist.attacks.extract import DivergedError, extract
+from uapfp_dist.attacks.registry import ATTACKS
 from uapfp_dist.attacks.trajectory import TrajectoryPoint, extract_trajectory
 
-EXTRACTIONS: dict[str, CraftQueries | None] = {
-    "cloudleak": margin_queries,
-    "cloudleak_features": feature_queries,
-    "jacobian": jacobian_queries,
-    "knockoff": None,
-}
-"""None crafts nothing: Knockoff Nets (Orekondy et al., CVPR 2019), natural images drawn at random, asked once."""
-
-__all__ = ["EXTRACTIONS", "DivergedError", "TrajectoryPoint", "extract", "extract_trajectory"]
+__all__ = ["ATTACKS", "Attack", "DivergedError", "TrajectoryPoint", "extract", "extract_trajectory"]

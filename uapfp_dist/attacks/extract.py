@@ -1,10 +1,9 @@
 """Model extraction in rounds: natural queries, then synthetic ones crafted on the substitute (paper Section 2)."""
 
-from typing import Protocol
-
 import torch
 from torch import Tensor
 
+from uapfp_dist.attacks.attack import Attack
 from uapfp_dist.errors import UserError
 from uapfp_dist.models.blackbox import Blackbox
 from uapfp_dist.models.net import Net
@@ -16,48 +15,39 @@ class DivergedError(RuntimeError):
     """A substitute whose weights or queries are no longer finite: another seed may do better."""
 
 
-class CraftQueries(Protocol):
-    """Crafts `n` synthetic images on the substitute.
-
-    `pool` holds the attacker's natural images and `asked` all images the victim has answered so far, natural and
-    synthetic, both (B, c, h, w) on the net's device; returns (n, c, h, w) in [0, 1].
-    """
-
-    def __call__(self, substitute: Net, pool: Tensor, asked: Tensor, n: int, rng: torch.Generator) -> Tensor: ...
-
-
 def extract(
     victim: Blackbox,
     pool: Tensor,
     trainer: Trainer,
-    craft: CraftQueries | None,
+    attack: Attack,
+    *,
     rounds: int,
     natural_share: float,
     after_step: AfterStep | None = None,
 ) -> None:
-    """Train `trainer.net` on the victim's answers until budget and recipe are used up.
+    """Train `trainer.net` on the victim's responses until budget and recipe are used up.
 
     The substitute keeps learning from round to round under one schedule; the steps are shared between the rounds in
     proportion to the labelled images at hand, so that a late query is seen about as often as an early one.
 
     Args:
-        victim: answers and counts; an attack that crafts spends its whole budget.
+        victim: responds and counts; an attack that crafts queries spends its whole budget.
         pool: (N, c, h, w) unlabelled natural images, none of them the victim's own; at least one.
         trainer: a substitute with random weights, its recipe and generator.
-        craft: the attack; None asks natural images only, each at most once, whatever `rounds` and `natural_share` say:
-            what is left of a budget beyond N stays unspent, as `victim.queries` tells.
+        attack: one that crafts no queries sends natural images only, each at most once, whatever `rounds` and
+            `natural_share` are: what is left of a budget beyond N stays unspent, as `victim.queries` shows.
         rounds: rounds of synthetic queries.
         natural_share: share of the budget, in [0, 1], spent on natural images first; at least one image is.
         after_step: as for `Trainer.run`.
 
     Raises:
-        UserError: an empty pool, a share outside [0, 1], a victim that answers NaN.
+        UserError: an empty pool, a share outside [0, 1], a victim that responds with NaN.
         DivergedError: the substitute is not finite after a round, or crafts such images.
     """
     net, rng = trainer.net, trainer.rng
     assert isinstance(net, Net)
-    n_natural = _n_natural(len(pool), victim.budget, 1.0 if craft is None else natural_share)
-    sizes = [] if craft is None else _per_round(victim.budget - n_natural, rounds)
+    n_natural = _n_natural(len(pool), victim.budget, attack.natural_share(natural_share))
+    sizes = _per_round(victim.budget - n_natural, rounds) if attack.crafts_queries else []
     order = torch.randperm(len(pool), generator=rng).to(pool.device)
     images = pool[order[:n_natural]]
     targets = _distribution(victim(images), victim.response)
@@ -65,10 +55,9 @@ def extract(
     weights = torch.tensor([float(n_natural + sum(sizes[:i])) for i in range(len(sizes) + 1)])
     until = (weights.cumsum(0) / weights.sum()).tolist()
     for size, share in zip(sizes, until, strict=False):
-        assert craft is not None
         trainer.run(images, targets, share, after_step)
         _check_finite("weights", trainer, *net.parameters())
-        queries = craft(net, pool, images, size, rng)
+        queries = attack.craft(net, pool, images, size, rng)
         _check_finite("queries", trainer, queries)
         images = torch.cat([images, queries])
         targets = torch.cat([targets, _distribution(victim(queries), victim.response)])
@@ -91,11 +80,11 @@ def _per_round(n_synthetic: int, rounds: int) -> list[int]:
     return [size for i in range(rounds) if (size := base + (i < extra)) > 0]
 
 
-def _distribution(answers: Tensor, response: ResponseFormat) -> Tensor:
-    """What the attacker trains on: he knows that the largest probabilities are part of a distribution."""
-    if response.k and response.k < answers.shape[1]:
-        return answers / answers.sum(1, keepdim=True)
-    return answers
+def _distribution(responses: Tensor, response: ResponseFormat) -> Tensor:
+    """What the substitute is trained on: the k largest probabilities are rescaled to a distribution."""
+    if response.k and response.k < responses.shape[1]:
+        return responses / responses.sum(1, keepdim=True)
+    return responses
 
 
 def _check_finite(what: str, trainer: Trainer, *tensors: Tensor) -> None:

@@ -1,30 +1,38 @@
 """Jacobian-based augmentation (Papernot et al., 2017)."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
+from uapfp_dist.attacks.attack import Attack
 from uapfp_dist.models.net import Net
 
-STEP = 0.1
-"""Signed step in pixel units (the original's lambda)."""
 
-
-def jacobian_queries(substitute: Net, pool: Tensor, asked: Tensor, n: int, rng: torch.Generator) -> Tensor:
+@dataclass(frozen=True, kw_only=True)
+class Jacobian(Attack):
     """x + step * sign(d logit_y / d x), y the substitute's label: explores where its decision changes.
 
-    It starts from what was asked before, synthetic images included, so that round by round it gets further away from
-    the natural images. Arguments and result as for `CraftQueries`.
+    It starts from images queried before, synthetic ones included: round by round it gets further away from the natural
+    images.
     """
-    draws = [torch.randperm(len(asked), generator=rng) for _ in range(-(-n // len(asked)))]
-    chosen = torch.cat(draws)[:n].to(asked.device)
-    return torch.cat([_augment(substitute, part) for part in asked[chosen].split(500)])
 
+    name: ClassVar[str] = "jacobian"
+    step: float = 0.1
+    """Signed step in pixel units (the original's lambda)."""
 
-def _augment(substitute: Net, images: Tensor) -> Tensor:
-    images = images.detach().requires_grad_()
-    logits = substitute(images)
-    (gradient,) = torch.autograd.grad(logits.max(1).values.sum(), images)
-    # Ascending the label's own logit moves inwards, descending it outwards: half of the images each.
-    sign = torch.ones(len(images), 1, 1, 1, device=images.device)
-    sign[::2] = -1.0
-    return (images.detach() + STEP * sign * gradient.sign()).clamp(0.0, 1.0)
+    def craft(self, substitute: Net, pool: Tensor, queried: Tensor, n: int, rng: torch.Generator) -> Tensor:
+        """An image is used again when `n` exceeds those queried."""
+        permutations = [torch.randperm(len(queried), generator=rng) for _ in range(-(-n // len(queried)))]
+        chosen = torch.cat(permutations)[:n].to(queried.device)
+        return torch.cat([self._augment(substitute, part) for part in queried[chosen].split(500)])
+
+    def _augment(self, substitute: Net, images: Tensor) -> Tensor:
+        images = images.detach().requires_grad_()
+        logits = substitute(images)
+        (gradient,) = torch.autograd.grad(logits.max(1).values.sum(), images)
+        # Ascending the label's own logit moves inwards, descending it outwards: half of the images each.
+        sign = torch.ones(len(images), 1, 1, 1, device=images.device)
+        sign[::2] = -1.0
+        return (images.detach() + self.step * sign * gradient.sign()).clamp(0.0, 1.0)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from itertools import pairwise
 
-from uapfp_dist.attacks import EXTRACTIONS
+from uapfp_dist.attacks import ATTACKS
 from uapfp_dist.config.schema import Config, ModificationConfig, StudyConfig, ZooConfig
 from uapfp_dist.data import DATASETS
 from uapfp_dist.errors import UserError, unknown_name
@@ -23,7 +23,7 @@ def check(config: Config) -> None:
     _names("architecture", zoo.architectures, ARCHITECTURES)
     _names("architecture", (zoo.victim_architecture,), ARCHITECTURES)
     _names("optimizer", zoo.optimizers, PEAK_RATES)
-    _names("attack", config.extraction.attacks, EXTRACTIONS)
+    _names("attack", config.extraction.attacks, ATTACKS)
     _names("method", (*verdict.methods, verdict.decided_by), METHODS)
     _within("alpha", verdict.alpha, 1e-6, 0.5)
     _within("n_draws", verdict.n_draws, 1, 10_000)

@@ -1,50 +1,7 @@
-"""Data sets by name. To add one: a file with a loader, a line in DATASETS."""
+"""Data sets and who may see which image."""
 
-from collections.abc import Callable
-from pathlib import Path
-
-from uapfp_dist.data.cifar10 import load_cifar10
 from uapfp_dist.data.dataset import Dataset
-from uapfp_dist.data.digits import load_digits
-from uapfp_dist.data.fashion_mnist import load_fashion_mnist
-from uapfp_dist.data.imagefolder import load_imagefolder
+from uapfp_dist.data.registry import DATASETS, load
 from uapfp_dist.data.splits import Splits, make_splits
-from uapfp_dist.data.tiny_imagenet import load_tiny_imagenet
-from uapfp_dist.errors import UserError, unknown_name
-
-Loader = Callable[[Path | None, int | None], Dataset]
-"""(data root, number of classes or None for all) to a data set."""
-
-DATASETS: dict[str, Loader] = {
-    "digits": load_digits,
-    "fashion_mnist": load_fashion_mnist,
-    "cifar10": load_cifar10,
-    "tiny_imagenet": load_tiny_imagenet,
-    "imagefolder": load_imagefolder,
-}
-
-FEWEST_PER_CLASS = 10
-"""A class with fewer images would all but surely be missing from D_v, PROBE, ATTACK or EVAL."""
 
 __all__ = ["DATASETS", "Dataset", "Splits", "load", "make_splits"]
-
-
-def load(name: str, data_root: Path | None, n_classes: int | None = None) -> Dataset:
-    """The data set `name` from `data_root`, checked; only its first `n_classes` classes unless that is None.
-
-    Classes are counted in the order of their labels, which for folders is that of the sorted names.
-
-    Raises:
-        UserError: unknown name, missing or torn files, a class with too few images, too few or too many classes.
-    """
-    if name not in DATASETS:
-        raise unknown_name("data set", name, DATASETS)
-    dataset = DATASETS[name](data_root, n_classes)
-    counts = dataset.labels.bincount(minlength=dataset.n_classes)
-    fewest = int(counts.argmin())
-    if counts[fewest] < FEWEST_PER_CLASS:
-        raise UserError(
-            f"data set {name!r}: expected at least {FEWEST_PER_CLASS} images of every class, class "
-            f"{dataset.class_names[fewest]!r} has {int(counts[fewest])}; add images or remove the class"
-        )
-    return dataset

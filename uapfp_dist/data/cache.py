@@ -1,4 +1,4 @@
-"""Decoded images kept in a file per user: many processes start often, and a hundred thousand JPEGs take a minute.
+"""A cache of decoded images per user: decoding a hundred thousand JPEGs at every start of a process takes a minute.
 
 The folder is `$UAPFP_CACHE`, else `$XDG_CACHE_HOME/uapfp_dist`, else `~/.cache/uapfp_dist`. It may be removed at any
 time; where it cannot be written, images are decoded at every start.
@@ -17,30 +17,30 @@ from torch import Tensor
 
 from uapfp_dist.errors import UserError
 
-WORTH_IT = 1000
-"""Fewer files are decoded faster than a cache would be looked after."""
+MIN_FILES = 1000
+"""Fewer files are not cached: decoding them is fast enough."""
 
 
 def cache_folder() -> Path:
     """Where decoded images are kept."""
-    own = os.environ.get("UAPFP_CACHE")
-    return Path(own or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "uapfp_dist").expanduser()
+    chosen = os.environ.get("UAPFP_CACHE")
+    return Path(chosen or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "uapfp_dist").expanduser()
 
 
 def decoded(name: str, files: Sequence[Path], decode: Callable[[], Tensor]) -> Tensor:
-    """What `decode()` gives for `files`, from the cache if it was there before: mapped into memory, shared.
+    """What `decode()` returns for `files`, from the cache if it is there: mapped into memory, shared.
 
-    The cache is keyed by the paths, sizes and times of the files. Whoever comes first decodes; others wait for it.
+    The cache is keyed by the paths, sizes and times of the files. The first process decodes; others wait for it.
 
     Args:
-        name: of the data set, and of the way it is decoded.
+        name: of the data set, and of how it is decoded.
         files: the images, in order.
-        decode: gives (len(files), c, h, w) uint8.
+        decode: returns (len(files), c, h, w) uint8.
 
     Raises:
-        UserError: a file that is not there; whatever `decode` raises (nothing is kept then).
+        UserError: a missing file; whatever `decode` raises (nothing is cached then).
     """
-    if len(files) < WORTH_IT:
+    if len(files) < MIN_FILES:
         return decode()
     path = cache_folder() / f"{name}-{_listing_digest(name, files)}.npy"
     if (found := _mapped(path, len(files))) is not None:
@@ -51,7 +51,7 @@ def decoded(name: str, files: Sequence[Path], decode: Callable[[], Tensor]) -> T
     except OSError:
         return decode()
     with lock:
-        # Windows and some network file systems know no such locks: then several may decode, none is hurt.
+        # Windows and some network file systems have no such locks: then several processes decode the same.
         with suppress(OSError, ImportError):
             import fcntl
 
@@ -76,7 +76,7 @@ def _listing_digest(name: str, files: Sequence[Path]) -> str:
 
 
 def _mapped(path: Path, n_images: int) -> Tensor | None:
-    """The array at `path`, copy on write (torch wants writable memory), or None if it is not there whole."""
+    """The array at `path`, copy on write (torch needs writable memory), or None if it is missing or incomplete."""
     try:
         array = np.load(path, mmap_mode="c")
     except (OSError, ValueError, EOFError):
@@ -85,7 +85,7 @@ def _mapped(path: Path, n_images: int) -> Tensor | None:
 
 
 def _publish(path: Path, images: Tensor) -> None:
-    """Write under another name, then rename; a full disk is no error, there is just no cache then."""
+    """Write under another name, then rename; a full disk is no error: then nothing is cached."""
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("wb") as file:

@@ -1,4 +1,4 @@
-"""CIFAR-10 (Krizhevsky 2009): the official batches, or JPEG copies in a folder per class."""
+"""CIFAR-10 (Krizhevsky, 2009): the official batches, or JPEG copies in a folder per class."""
 
 from pathlib import Path
 
@@ -22,15 +22,16 @@ def load_cifar10(data_root: Path | None, n_classes: int | None = None) -> Datase
     """50,000 + 10,000 images of 32x32 from `data_root`.
 
     They are read from `cifar-10-batches-py` (torchvision's layout), else from `cifar10/{train,test}/<class>/*.jpg`;
-    where there is neither, the official batches are downloaded.
+    if both are missing, the official batches are downloaded.
 
     Raises:
-        UserError: no data root, images missing and not to be had, a torn file, a class without images.
+        UserError: no data root, images missing and not downloadable, a corrupt file, a class without images.
     """
     if data_root is None:
         raise UserError(
-            "cifar10: expected a data folder, none was given; pass --data-root PATH or set UAPFP_DATA "
-            "(missing files are downloaded there where the network allows)"
+            "cifar10: expected a data folder, got none; give one or set UAPFP_DATA "
+            "(missing files are downloaded there where the network allows)",
+            argument="data_root",
         )
     folder = data_root / "cifar10"
     if folder.is_dir() and not (data_root / CIFAR10.base_folder).is_dir():
@@ -40,7 +41,7 @@ def load_cifar10(data_root: Path | None, n_classes: int | None = None) -> Datase
 
 def _from_batches(data_root: Path) -> Dataset:
     where = data_root / CIFAR10.base_folder
-    remedy = f"put them there, allow the download, or lay JPEGs out as {data_root}/cifar10/{{train,test}}/<class>/*.jpg"
+    remedy = f"put them there, allow the download, or put JPEGs into {data_root}/cifar10/{{train,test}}/<class>/*.jpg"
     parts = official_parts(NAME, CIFAR10, data_root, f"the six official batches in {where}", remedy)
     images = torch.from_numpy(np.concatenate([part.data for part in parts])).permute(0, 3, 1, 2).contiguous()
     labels = torch.tensor([label for part in parts for label in part.targets])

@@ -1,4 +1,4 @@
-"""A labelled set of images, whole, in memory."""
+"""A labelled set of images in memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Dataset:
     n_train: int | None
     """How many come from the official training set; None where there is no official test set."""
     note: str = ""
-    """What must stand beside numbers made with these images, e.g. that they are not all of the published ones."""
+    """A caveat for results on these images, e.g. that they are not all of the published ones."""
 
     @property
     def n_classes(self) -> int:
@@ -41,7 +41,7 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over shape, pixels, labels and the place of the official split."""
+        """SHA-256 over shape, pixels, labels, class names and the position of the official split."""
         sha = hashlib.sha256(f"{tuple(self.images.shape)} {self.n_train} {self.class_names}".encode())
         sha.update(np.ascontiguousarray(self.images.numpy()).data)
         sha.update(np.ascontiguousarray(self.labels.numpy()).data)

@@ -1,4 +1,4 @@
-"""scikit-learn's embedded digits: 1,797 images of 8x8. No download, no files: the first look at everything."""
+"""scikit-learn's embedded digits: 1,797 images of 8x8. They need no download and no files."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from uapfp_dist.data.dataset import Dataset
 
 
 def load_digits(data_root: Path | None = None, n_classes: int | None = None) -> Dataset:
-    """Digits, the 17 grey levels spread over 8 bits. `data_root` is not used."""
+    """Digits, the 17 grey levels scaled to 8 bits. `data_root` is not used."""
     raw = sklearn_digits()
     pixels = np.rint(raw.images * (255.0 / 16.0)).astype(np.uint8)
     return Dataset(

@@ -14,16 +14,17 @@ def load_fashion_mnist(data_root: Path | None, n_classes: int | None = None) -> 
     """60,000 + 10,000 images of 28x28 from `data_root/FashionMNIST/raw`, downloaded there if they are missing.
 
     Raises:
-        UserError: no data root, files missing and not to be had, or torn.
+        UserError: no data root, files missing and not downloadable, or corrupt.
     """
     if data_root is None:
         raise UserError(
-            "fashion_mnist: expected a data folder, none was given; pass --data-root PATH or set UAPFP_DATA "
-            "(missing files are downloaded there where the network allows)"
+            "fashion_mnist: expected a data folder, got none; give one or set UAPFP_DATA "
+            "(missing files are downloaded there where the network allows)",
+            argument="data_root",
         )
     where = data_root / "FashionMNIST" / "raw"
-    wanted, remedy = f"the four IDX files in {where}", "put the files there or allow the download"
-    parts = official_parts("fashion_mnist", FashionMNIST, data_root, wanted, remedy)
+    expected, remedy = f"the four IDX files in {where}", "put the files there or allow the download"
+    parts = official_parts("fashion_mnist", FashionMNIST, data_root, expected, remedy)
     images = torch.cat([part.data for part in parts])[:, None].contiguous()
     labels = torch.cat([part.targets for part in parts]).long()
     if images.shape != (70_000, 1, 28, 28) or labels.shape != (70_000,):

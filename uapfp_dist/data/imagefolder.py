@@ -1,4 +1,4 @@
-"""A folder of one's own: one sub-folder per class, optionally under train/ and test/."""
+"""A folder of images of the user: one sub-folder per class, optionally under train/ and test/."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,13 +23,15 @@ def load_imagefolder(data_root: Path | None, n_classes: int | None = None) -> Da
         UserError: missing or empty folder, a corrupt image, train/ and test/ with different classes.
     """
     if data_root is None or not data_root.is_dir():
-        raise UserError(f"{NAME}: {LAYOUT}, found no folder {data_root}; pass --data-root FOLDER")
+        raise UserError(f"{NAME}: {LAYOUT}, found no folder {data_root}; give the folder", argument="data_root")
     parts = [data_root / "train", data_root / "test"]
     split = all(part.is_dir() for part in parts)
     folders = [_scan(part) for part in (parts if split else [data_root])]
     if split and folders[0].classes != folders[1].classes:
         odd = sorted(set(folders[0].classes) ^ set(folders[1].classes))
-        raise UserError(f"{NAME}: expected the same classes under train/ and test/, differ in: {', '.join(odd)}")
+        raise UserError(
+            f"{NAME}: expected the same classes under train/ and test/, got different ones: {', '.join(odd)}"
+        )
     classes, note = first_classes(NAME, tuple(folders[0].classes), n_classes)
     samples = [[(Path(p), label) for p, label in f.samples if label < len(classes)] for f in folders]
     files, labels = zip(*(sample for part in samples for sample in part), strict=True)
@@ -43,7 +45,9 @@ def _scan(folder: Path) -> ImageFolder:
         return ImageFolder(str(folder))
     except OSError as error:
         cause = str(error).splitlines()[0]
-        raise UserError(f"{NAME}: {LAYOUT}, in {folder} found none ({cause}); pass --data-root FOLDER") from error
+        raise UserError(
+            f"{NAME}: {LAYOUT}, in {folder} found none ({cause}); choose another folder", argument="data_root"
+        ) from error
 
 
 def _decode(files: Sequence[Path]) -> Tensor:

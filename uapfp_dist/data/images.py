@@ -1,4 +1,4 @@
-"""Image files to 8-bit pixels. Nothing is skipped: an image that cannot be read ends the loading, by its name."""
+"""Image files to 8-bit pixels. No file is skipped: one that cannot be read is an error that names it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +29,7 @@ def class_files(name: str, folders: Sequence[Path]) -> list[list[Path]]:
 
 
 def labels_of(groups: Sequence[Sequence[object]]) -> Tensor:
-    """(N,) int64: the number of its group for every member, group after group."""
+    """(N,) int64: for every member, group after group, the number of its group."""
     return torch.arange(len(groups)).repeat_interleave(torch.tensor([len(group) for group in groups]))
 
 
@@ -37,7 +37,7 @@ def decode_rgb(name: str, files: Sequence[Path], side: int) -> Tensor:
     """(N, 3, side, side) uint8; grey images get three equal channels.
 
     Raises:
-        UserError: an image that is torn or of another size, by its path.
+        UserError: an image that is corrupt or of another size; names its path.
     """
     images = torch.empty(len(files), 3, side, side, dtype=torch.uint8)
     for i, file in enumerate(files):
@@ -65,13 +65,13 @@ def read_image(name: str, path: Path, mode: str, size: tuple[int, int] | None) -
     """(c, h, w) uint8 in PIL's `mode` ("L" or "RGB"), resampled to `size` (w, h) unless that is None.
 
     Raises:
-        UserError: no image there, or a torn one.
+        UserError: no image there, or a corrupt one.
     """
     with open_image(name, path) as image:
         try:
             picture = image.convert(mode)
         except (OSError, SyntaxError, ValueError) as error:
-            raise UserError(f"{name}: the image {path} is torn ({error}); repair or remove it") from error
+            raise UserError(f"{name}: the image {path} is corrupt ({error}); repair or remove it") from error
     if size is not None:
         picture = picture.resize(size, Image.Resampling.BILINEAR)
     tensor = torch.from_numpy(np.array(picture))

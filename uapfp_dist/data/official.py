@@ -1,4 +1,4 @@
-"""Data sets that torchvision reads and downloads."""
+"""Data sets read and downloaded by torchvision."""
 
 from pathlib import Path
 from typing import Any
@@ -8,24 +8,24 @@ from torchvision.datasets import VisionDataset
 from uapfp_dist.errors import UserError
 
 
-def official_parts(name: str, dataset: type[VisionDataset], data_root: Path, wanted: str, remedy: str) -> list[Any]:
-    """Training and test part in torchvision's layout under `data_root`, downloaded there if they are missing.
+def official_parts(name: str, dataset: type[VisionDataset], data_root: Path, expected: str, remedy: str) -> list[Any]:
+    """Training and test part in torchvision's layout under `data_root`, downloaded there if missing.
 
     Args:
         name: of the data set.
         dataset: torchvision's class.
         data_root: the folder that torchvision calls its root.
-        wanted: which files belong where, for the error.
+        expected: which files are expected where, for the error.
         remedy: what to do, for the error.
 
     Raises:
-        UserError: missing and not to be had, or torn.
+        UserError: missing and not downloadable, or corrupt.
     """
     try:
         return [_part(dataset, data_root, train) for train in (True, False)]
     except Exception as error:  # torchvision raises anything from EOFError to URLError here
         cause = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"{name}: expected {wanted}, could not read or download them ({cause}); {remedy}") from error
+        raise UserError(f"{name}: expected {expected}, could not read or download them ({cause}); {remedy}") from error
 
 
 def _part(dataset: Any, data_root: Path, train: bool) -> Any:

@@ -16,8 +16,8 @@ from uapfp_dist.tasks.specs import DataSpec, Trained
 class Splits:
     """Index sets into a data set, each sorted.
 
-    D is what models train on; half of it is D_v. What lies outside D is the owner's alone (PROBE), the attacker's
-    labelled data (ATTACK), or measures everybody (EVAL).
+    D is what models train on; half of it is D_v. The images outside D are the owner's alone (PROBE), the
+    attacker's labelled data (ATTACK), or the test set of all models (EVAL).
     """
 
     d: Tensor
@@ -37,7 +37,7 @@ def index_digest(index: Tensor) -> str:
 
 
 def make_splits(dataset: Dataset, spec: DataSpec) -> Splits:
-    """Cut `dataset` as `spec` says. Every cut is a random draw: order on disk carries no meaning."""
+    """Split `dataset` as `spec` says. Every split is random: the order on disk has no influence."""
     rng = torch_rng("splits", spec.seed)
     everything = torch.arange(len(dataset.labels))
     if dataset.n_train is None:

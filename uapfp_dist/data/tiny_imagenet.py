@@ -19,7 +19,7 @@ def load_tiny_imagenet(data_root: Path | None, n_classes: int | None = None) -> 
     """Up to 100,000 + 10,000 images of 64x64 from `data_root/tiny-imagenet-200`, classes in the order of their wnids.
 
     Raises:
-        UserError: no data root, a missing or torn file, a class without images.
+        UserError: no data root, a missing or corrupt file, a class without images.
     """
     root = _root(data_root)
     wnids, part_note = first_classes(NAME, tuple(sorted((root / "wnids.txt").read_text().split())), n_classes)
@@ -34,16 +34,15 @@ def load_tiny_imagenet(data_root: Path | None, n_classes: int | None = None) -> 
 
 
 def _root(data_root: Path | None) -> Path:
-    remedy = (
-        f"unpack the official {FOLDER}.zip there, or pass --data-root PATH (or set UAPFP_DATA) with the folder "
-        f"that holds {FOLDER}"
-    )
+    remedy = f"unpack the official {FOLDER}.zip there, or give the folder (or set UAPFP_DATA) that holds {FOLDER}"
     if data_root is None:
-        raise UserError(f"{NAME}: expected a data folder with {FOLDER} in it, none was given; {remedy}")
+        raise UserError(f"{NAME}: expected a data folder with {FOLDER} in it, got none; {remedy}", argument="data_root")
     root = data_root / FOLDER
     for part in ("wnids.txt", "words.txt", "train", "val/val_annotations.txt", "val/images"):
         if not (root / part).exists():
-            raise UserError(f"{NAME}: expected {FOLDER} in {data_root}, found no {FOLDER}/{part}; {remedy}")
+            raise UserError(
+                f"{NAME}: expected {FOLDER} in {data_root}, found no {FOLDER}/{part}; {remedy}", argument="data_root"
+            )
     return root
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import cycle, islice, product
 
+from uapfp_dist.attacks import ATTACKS
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
@@ -158,7 +159,7 @@ class _Builder:
     def theft(self, victim: ModelSpec, attack: str, labels: ResponseFormat) -> Extracted:
         extraction = self.config.extraction
         budget = math.ceil(extraction.budget * self.n_own)
-        natural = 1.0 if attack == "knockoff" else extraction.natural_share
+        natural = ATTACKS[attack].natural_share(extraction.natural_share)
         return Extracted(victim, attack, labels, budget, extraction.rounds, natural, extraction.overlap)
 
     def cells(self, n: int) -> Iterator[tuple[int, str, str]]:

@@ -66,7 +66,7 @@ class TaskContext:
             with seeded(seed, torch.device("cpu")):
                 return CustomNet(spec.architecture, dataset.shape, dataset.n_classes).to(self.device)
         net = build(spec.architecture, dataset.shape, dataset.n_classes, spec.width, seed, self.device)
-        return int8_structure(net) if spec.changes and isinstance(spec.changes[-1], Int8) else net
+        return int8_structure(net) if spec.modifications and isinstance(spec.modifications[-1], Int8) else net
 
     def _probe(self, spec: ProbeSpec) -> Probe:
         return read_probe(self.store.get(spec.kind, spec.id))

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from uapfp_dist.attacks import EXTRACTIONS, DivergedError, extract, extract_trajectory
+from uapfp_dist.attacks import ATTACKS, DivergedError, extract, extract_trajectory
 from uapfp_dist.data import Splits
 from uapfp_dist.data.splits import index_digest, outside_of, training_set
 from uapfp_dist.errors import UserError
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.owner_weights import take_weights
 from uapfp_dist.models import Net
-from uapfp_dist.models.blackbox import Blackbox, ask
+from uapfp_dist.models.blackbox import Blackbox, predict_probabilities
 from uapfp_dist.models.training import Trainer, fit
 from uapfp_dist.modifications import AttackerData, modify
 from uapfp_dist.rng import seed_of, seeded, torch_rng
@@ -128,7 +128,8 @@ def _steal(context: TaskContext, spec: ModelSpec, origin: Extracted, seed: int, 
     trainer = Trainer(context.empty(spec, seed), spec.recipe, rng)
     victim = Blackbox(context.net(origin.victim), origin.budget, origin.labels)
     pool = dataset.pixels(index, context.device)
-    extract(victim, pool, trainer, EXTRACTIONS[origin.attack], origin.rounds, origin.natural_share)
+    attack = ATTACKS[origin.attack]
+    extract(victim, pool, trainer, attack, rounds=origin.rounds, natural_share=origin.natural_share)
     assert isinstance(trainer.net, Net)
     return MadeModel(trainer.net, victim.queries, trainer.step, index_digest(index))
 
@@ -154,23 +155,23 @@ def attack_pool(splits: Splits, origin: Extracted, seed: int = 0) -> Tensor:
 
 def _modify(context: TaskContext, spec: ModelSpec, origin: Modified, seed: int, rng: torch.Generator) -> MadeModel:
     dataset, splits = context.data(spec.data)
-    distilled = isinstance(origin.change, Distill)
+    distilled = isinstance(origin.modification, Distill)
     unlabelled = outside_of(splits.d, splits.d_v) if distilled else splits.attack[:0]
-    material = AttackerData(
+    data = AttackerData(
         dataset.pixels(splits.attack, context.device),
         dataset.labels[splits.attack].to(context.device),
         dataset.pixels(unlabelled, context.device),
     )
     student = context.empty(spec, seed) if distilled else None
     teacher = context.net(before_adversarial(origin))
-    net = modify(context.net(origin.of), origin.change, material, spec.recipe, rng, student=student, teacher=teacher)
+    net = modify(context.net(origin.of), origin.modification, data, spec.recipe, rng, student=student, teacher=teacher)
     return MadeModel(net, train_digest=index_digest(splits.attack))
 
 
 def before_adversarial(origin: Modified) -> ModelSpec:
     """The model as it was before a chain of adversarial training: its labels are the attacker's own."""
     of = origin.of
-    while isinstance(of.origin, Modified) and isinstance(of.origin.change, AdversarialTraining):
+    while isinstance(of.origin, Modified) and isinstance(of.origin.modification, AdversarialTraining):
         of = of.origin.of
     return of
 
@@ -199,7 +200,7 @@ def make_trajectory(context: TaskContext, spec: TrajectorySpec) -> None:
     victim_net = context.net(origin.victim)
 
     def accuracy(net: torch.nn.Module) -> float:
-        return float((ask(net, images).argmax(1) == labels).float().mean())
+        return float((predict_probabilities(net, images).argmax(1) == labels).float().mean())
 
     whole = max(accuracy(victim_net), 1e-9)
     seed = seed_of(spec.id, 0)
@@ -210,12 +211,12 @@ def make_trajectory(context: TaskContext, spec: TrajectorySpec) -> None:
             Blackbox(victim_net, origin.budget, origin.labels),
             dataset.pixels(index, context.device),
             trainer,
-            EXTRACTIONS[origin.attack],
-            origin.rounds,
-            origin.natural_share,
-            spec.recoveries,
-            lambda net: accuracy(net) / whole,
-            WATCH_EVERY,
+            ATTACKS[origin.attack],
+            rounds=origin.rounds,
+            natural_share=origin.natural_share,
+            recoveries=spec.recoveries,
+            recovery_of=lambda net: accuracy(net) / whole,
+            every=WATCH_EVERY,
         )
     tensors = {f"{r.level:g}/{name}": tensor for r in found for name, tensor in r.weights.items()}
     reached = {f"{r.level:g}": {"recovery": r.recovery, "step": r.step, "queries": r.queries} for r in found}
@@ -232,11 +233,11 @@ def _card(context: TaskContext, spec: ModelSpec, made: MadeModel) -> ModelCard:
     """What EVAL says of a model."""
     dataset, splits = context.data(spec.data)
     images, labels = dataset.pixels(splits.eval, context.device), dataset.labels[splits.eval]
-    predicted = ask(made.net, images).argmax(1)
+    predicted = predict_probabilities(made.net, images).argmax(1)
     accuracy = _share(predicted, labels)
     recovery, agreement, stolen = None, None, spec.extraction
     if stolen is not None:
-        by_victim = ask(context.net(stolen.victim), images).argmax(1)
+        by_victim = predict_probabilities(context.net(stolen.victim), images).argmax(1)
         recovery, agreement = accuracy / max(_share(by_victim, labels), 1e-9), _share(predicted, by_victim)
     before = (
         context.store.get("model", spec.origin.of.id).info["accuracy"] if isinstance(spec.origin, Modified) else None
@@ -257,7 +258,7 @@ def _card(context: TaskContext, spec: ModelSpec, made: MadeModel) -> ModelCard:
         train_digest=made.train_digest,
         seconds=0.0,
         device=_named(context.device),
-        changes=tuple(describe_modification(change) for change in spec.changes),
+        changes=tuple(map(describe_modification, spec.modifications)),
         accuracy_before=before,
     )
 

@@ -7,7 +7,7 @@ from uapfp_dist.fingerprints.blocks import DEEPFOOL, IPGUARD, LAP_MINIMAL, PAPER
 from uapfp_dist.fingerprints.ipguard import boundary_points
 from uapfp_dist.fingerprints.probe_data import Block, Probe
 from uapfp_dist.fingerprints.selection import cluster_views, clusters, natural_errors, neighbour_views, unique_points
-from uapfp_dist.models.blackbox import ANSWER_BATCH, ask, check_finite, layer
+from uapfp_dist.models.blackbox import QUERY_BATCH, batched_outputs, check_finite, predict_probabilities
 from uapfp_dist.models.net import Net
 from uapfp_dist.perturbations.deepfool import deepfool
 from uapfp_dist.perturbations.uap import Uap, make_uap, search_xi
@@ -46,7 +46,7 @@ def make_probe(net: Net, spec: ProbeSpec, own: Tensor, held_out: Tensor, held_ou
         more, compared = _references(net, spec, points, views, images, held_out, paper.xi)
         blocks |= more
     natural, n_errors = natural_errors(
-        ask(net, held_out), held_out_labels, spec.fingerprint.n_natural, spec.fingerprint.max_natural
+        predict_probabilities(net, held_out), held_out_labels, spec.fingerprint.n_natural, spec.fingerprint.max_natural
     )
     info = {
         "uaps": described,
@@ -62,7 +62,7 @@ def make_probe(net: Net, spec: ProbeSpec, own: Tensor, held_out: Tensor, held_ou
         "round_to_8_bits": config.round_to_8_bits,
     }
     wrong = held_out[natural].cpu()
-    return Probe(points.cpu(), views, blocks, wrong, ask(net, wrong).argmax(1), info)
+    return Probe(points.cpu(), views, blocks, wrong, predict_probabilities(net, wrong).argmax(1), info)
 
 
 def _references(
@@ -71,7 +71,7 @@ def _references(
     """Perturbations that the UAPs are compared with, and what describes them. `xi` is the paper's."""
     config = spec.uap
     classic = make_uap(net, images, held_out, xi, "deepfool", DEEPFOOL_PASSES, torch_rng(spec.id, DEEPFOOL))
-    minimal = torch.cat([deepfool(net, batch).delta for batch in points.split(ANSWER_BATCH)]).cpu()
+    minimal = torch.cat([deepfool(net, batch).delta for batch in points.split(QUERY_BATCH)]).cpu()
     boundary, reached = boundary_points(net, points[views[0]], torch_rng(spec.id, IPGUARD))
     blocks = {
         DEEPFOOL: in_turn(classic.v.cpu(), views),
@@ -133,8 +133,8 @@ def _select(net: Net, own: Tensor, config: FingerprintConfig, seed: str) -> tupl
     if config.n_candidates is not None and config.n_candidates < len(own):
         chosen = torch.randperm(len(own), generator=torch_rng(seed, "candidates"))[: config.n_candidates]
         own = own[chosen.to(own.device)]
-    features = layer(net, own, "features")
-    logits = layer(net, features, "head")
+    features = batched_outputs(net, own, "features")
+    logits = batched_outputs(net, features, "head")
     check_finite(logits, "victim")
     if config.representation == "logits":
         features = logits

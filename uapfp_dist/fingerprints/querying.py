@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from uapfp_dist.fingerprints.blocks import CLEAN, NATURAL
 from uapfp_dist.fingerprints.probe_data import Probe, Responses
-from uapfp_dist.models.blackbox import ANSWER_BATCH, ask, check_finite
+from uapfp_dist.models.blackbox import QUERY_BATCH, check_finite, predict_probabilities
 
 
 def perturbed_images(probe: Probe, name: str, part: slice = slice(None)) -> Tensor:
@@ -58,11 +58,13 @@ def query_model(
     def asked(name: str) -> Tensor:
         ends = (0, n_query_images(probe, name, "test"), n_query_images(probe, name, part))
         batches = [
-            slice(start, min(start + ANSWER_BATCH, end))
+            slice(start, min(start + QUERY_BATCH, end))
             for begin, end in pairwise(ends)
-            for start in range(begin, end, ANSWER_BATCH)
+            for start in range(begin, end, QUERY_BATCH)
         ]
-        found = torch.cat([ask(model, query_images(probe, name, batch).to(device)) for batch in batches])
+        found = torch.cat(
+            [predict_probabilities(model, query_images(probe, name, batch).to(device)) for batch in batches]
+        )
         check_finite(found, "answers")
         return found
 

@@ -1,67 +1,6 @@
-"""Architectures by name. To add one: a builder, a line in ARCHITECTURES."""
+"""Classifiers of images: architectures, training, queries."""
 
-from collections.abc import Callable, Iterator, Mapping
-
-import torch
-
-from uapfp_dist.errors import UserError
-from uapfp_dist.models.cnn import TABLE_1, Cnn
 from uapfp_dist.models.net import Net
-from uapfp_dist.models.torchvision_nets import PAPER_NETS, TorchvisionNet, names
-from uapfp_dist.rng import seeded
-
-Builder = Callable[[tuple[int, int, int], int, int], Net]
-"""(image shape, number of classes, width) to a net with random weights. torchvision's nets have no width."""
-
-
-def _table_1(name: str) -> Builder:
-    return lambda shape, n_classes, width: Cnn(TABLE_1[name], shape, n_classes, width)
-
-
-def _torchvision(name: str) -> Builder:
-    return lambda shape, n_classes, width: TorchvisionNet(name, shape, n_classes)
-
-
-class Architectures(Mapping[str, Builder]):
-    """Those of the paper, which it lists, and every other classification net of torchvision, which it only knows."""
-
-    others = "or any torchvision classification net"
-    """Ends the list of the known ones in an error."""
-    _listed: Mapping[str, Builder] = {
-        **{name: _table_1(name) for name in TABLE_1},
-        **{name: _torchvision(name) for name in PAPER_NETS},
-    }
-
-    def __getitem__(self, name: str) -> Builder:
-        if name in self._listed:
-            return self._listed[name]
-        if name in names():
-            return _torchvision(name)
-        raise KeyError(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._listed)
-
-    def __len__(self) -> int:
-        return len(self._listed)
-
-
-ARCHITECTURES = Architectures()
+from uapfp_dist.models.registry import ARCHITECTURES, build
 
 __all__ = ["ARCHITECTURES", "Net", "build"]
-
-
-def build(name: str, shape: tuple[int, int, int], n_classes: int, width: int, seed: int, device: torch.device) -> Net:
-    """A new net with the random weights of `seed` (the same on every device).
-
-    `width` is that of the nets of Table 1; torchvision's have their published one.
-
-    Raises:
-        UserError: unknown architecture.
-    """
-    if name not in ARCHITECTURES:
-        listed = ", ".join(sorted(ARCHITECTURES))
-        raise UserError(f"unknown architecture {name!r}; known: {listed}, {ARCHITECTURES.others}")
-    with seeded(seed, torch.device("cpu")):
-        net = ARCHITECTURES[name](shape, n_classes, width)
-    return net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

@@ -1,7 +1,7 @@
 """ELU and PReLU as torch defines them, several times faster on a CPU.
 
-A quarter of a small net's step went into the two: torch's ELU takes `expm1` of every number, also of positive ones,
-and its PReLU gathers its weight's gradient number by number. On other devices these are torch's own.
+torch's ELU computes `expm1` of every element, also of positive ones, and its PReLU sums its weight's gradient element
+by element: together a quarter of a training step of a small net. On other devices these are torch's own.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ class Elu(nn.ELU):
 
 
 class PRelu(nn.PReLU):
-    """x above 0, below it x times one weight that is learnt."""
+    """x above 0, below it x times one trainable weight."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Same shape."""

@@ -1,4 +1,4 @@
-"""Random changes of a batch that leave its labels true."""
+"""Random augmentation of a batch; labels stay valid."""
 
 import torch
 from torch import Tensor
@@ -8,13 +8,13 @@ LARGEST_SHIFT = 1 / 8
 
 
 def shift_and_mirror(images: Tensor, rng: torch.Generator) -> Tensor:
-    """Each image moved by up to an eighth of its sides and, half of the time, mirrored left to right.
+    """Each image shifted by up to an eighth of its sides and, half of the time, mirrored left to right.
 
-    What moves in at an edge is the image reflected there. One gather for the whole batch, on its device.
+    Pixels beyond an edge are reflected there. One gather for the whole batch, on its device.
 
     Args:
         images: (B, c, h, w).
-        rng: CPU generator, so that a batch is changed alike on every device.
+        rng: CPU generator, so that the augmentation is the same on every device.
     """
     n, channels, height, width = images.shape
     rows = _positions(n, height, rng)
@@ -27,7 +27,7 @@ def shift_and_mirror(images: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def _positions(n: int, side: int, rng: torch.Generator) -> Tensor:
-    """(n, side): where in the image each row comes from; beyond an edge, the row as far inside of it."""
+    """(n, side): the row of the image that each row is taken from; beyond an edge, the row as far inside of it."""
     largest = int(side * LARGEST_SHIFT)
     shift = torch.randint(-largest, largest + 1, (n, 1), generator=rng)
     position = torch.arange(side) + shift

@@ -6,20 +6,20 @@ from torch import Tensor, nn
 from uapfp_dist.errors import UserError
 from uapfp_dist.response_format import ResponseFormat
 
-ANSWER_BATCH = 500
-"""Fixed, so that answers are the same bits in every run."""
+QUERY_BATCH = 500
+"""Fixed, so that responses are the same bits in every run."""
 
 
 class NotFiniteError(RuntimeError):
-    """A net answers what is no number."""
+    """A net's outputs are NaN or infinite."""
 
 
 class BudgetExceededError(RuntimeError):
-    """More images than the budget would have been sent; none of the batch was."""
+    """A batch exceeds what is left of the budget; none of it was sent."""
 
 
 @torch.no_grad()
-def ask(model: nn.Module, images: Tensor, batch_size: int = ANSWER_BATCH) -> Tensor:
+def predict_probabilities(model: nn.Module, images: Tensor, batch_size: int = QUERY_BATCH) -> Tensor:
     """Probabilities (Q, C), on the CPU, for `images` (Q, c, h, w) in [0, 1]."""
     model.eval()
     device = next(model.parameters()).device
@@ -27,8 +27,8 @@ def ask(model: nn.Module, images: Tensor, batch_size: int = ANSWER_BATCH) -> Ten
 
 
 @torch.no_grad()
-def layer(model: nn.Module, images: Tensor, method: str, batch_size: int = ANSWER_BATCH) -> Tensor:
-    """What `model.<method>` gives for `images`, batch by batch, on the CPU: white-box, for the owner's own model."""
+def batched_outputs(model: nn.Module, images: Tensor, method: str, batch_size: int = QUERY_BATCH) -> Tensor:
+    """What `model.<method>` returns for `images`, batch by batch, on the CPU: white-box, for the owner's own model."""
     model.eval()
     device = next(model.parameters()).device
     call = getattr(model, method)
@@ -36,10 +36,10 @@ def layer(model: nn.Module, images: Tensor, method: str, batch_size: int = ANSWE
 
 
 def check_finite(outputs: Tensor, whose: str) -> None:
-    """Accept (Q, C) outputs that are numbers.
+    """Accept finite (Q, C) outputs.
 
     Raises:
-        NotFiniteError: NaN or infinite ones, which would be read as an answer: class 0, or no similarity.
+        NotFiniteError: NaN or infinite ones, which would count as a response: class 0, or no similarity.
     """
     broken = int((~outputs.isfinite().all(1)).sum())
     if broken:
@@ -47,12 +47,12 @@ def check_finite(outputs: Tensor, whose: str) -> None:
 
 
 class Blackbox:
-    """The victim as an attacker meets it: answers, counted in a ledger that cannot be exceeded.
+    """The victim as an attacker meets it: responses only, counted against a budget that cannot be exceeded.
 
     Args:
         model: the victim.
-        budget: images it will answer in all (one query = one image), at least 1.
-        response: what it gives away of its probabilities.
+        budget: images it responds to in all (one query = one image), at least 1.
+        response: the format of its responses.
 
     Raises:
         UserError: a budget below 1.
@@ -67,20 +67,20 @@ class Blackbox:
         self.queries = 0
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Answers for (Q, c, h, w): (Q, C) probabilities or (Q,) labels, on the images' device.
+        """Responses to (Q, c, h, w): (Q, C) probabilities or (Q,) labels, on the images' device.
 
         Raises:
             BudgetExceededError: fewer than Q queries are left; none was spent.
-            UserError: an answer that is not finite.
+            UserError: a response that is not finite.
         """
         if self.queries + len(images) > self.budget:
             raise BudgetExceededError(
-                f"budget of {self.budget} queries: {self.queries} spent, {len(images)} more asked for"
+                f"budget of {self.budget} queries: {self.queries} spent, {len(images)} more requested"
             )
         self.queries += len(images)
-        answers = ask(self._model, images)
-        if n_bad := int((~answers.isfinite()).any(1).sum()):
+        probabilities = predict_probabilities(self._model, images)
+        if n_bad := int((~probabilities.isfinite()).any(1).sum()):
             raise UserError(
                 f"victim: expected finite probabilities, got NaN for {n_bad} of {len(images)} images; check its weights"
             )
-        return self.response.respond(answers.to(images.device))
+        return self.response.respond(probabilities.to(images.device))

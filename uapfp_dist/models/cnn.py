@@ -1,4 +1,4 @@
-"""The five small CNNs of the paper's Table 1. Its numbers [1]..[5] are our A..E."""
+"""The five small CNNs of the paper's Table 1. Its numbers [1]..[5] are A..E here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from uapfp_dist.models.activations import Elu, PRelu
 from uapfp_dist.models.net import Net
 
 DROPOUT = 0.25
-"""Table 1 says only that there is dropout."""
+"""Table 1 gives no rate."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Cnn(Net):
         self.activation = spec.activation()
         self.last = nn.Linear(4 * width, n_classes)
         for module in self.modules():
-            # torch's default lets the signal fade over four layers, and SGD then wastes its warm-up.
+            # torch's default lets activations vanish over four layers: SGD then makes no progress during its warm-up.
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]

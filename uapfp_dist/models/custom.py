@@ -1,4 +1,4 @@
-"""A net from a factory in its owner's own code, by import path."""
+"""A net from a factory in the user's code, by import path."""
 
 import importlib
 from collections.abc import Callable
@@ -15,16 +15,16 @@ def is_import_path(architecture: str) -> bool:
 
 
 class CustomNet(Net):
-    """The owner's module as it is: its logits stand for the features, because only she knows its last layer.
+    """Any torch module; its logits serve as features, because its last layer is not known.
 
     Args:
         path: `package.module:factory`; `factory(n_classes, shape)` gives a module from (B, c, h, w) images in [0, 1]
-            to (B, C) logits, which does its own preprocessing unless mean and std are given beside it.
+            to (B, C) logits, which does its own preprocessing unless mean and std are given separately.
         shape: (c, h, w).
         n_classes: C.
 
     Raises:
-        UserError: nothing there, or not a module.
+        UserError: nothing at that path, or not a module.
     """
 
     def __init__(self, path: str, shape: tuple[int, int, int], n_classes: int) -> None:
@@ -35,7 +35,7 @@ class CustomNet(Net):
         self.module = module
 
     def normalise_by(self, images: Tensor) -> None:
-        """Nothing: the module does its own preprocessing, in the copies that are trained, too."""
+        """No effect: the module does its own preprocessing, also in copies that are trained."""
 
     def body(self, normalised: Tensor) -> Tensor:
         """(B, c, h, w) to (B, C) logits."""
@@ -45,12 +45,12 @@ class CustomNet(Net):
         return logits
 
     def head(self, features: Tensor) -> Tensor:
-        """Nothing is left to do."""
+        """The logits as they are."""
         return features
 
 
 def _factory(path: str) -> Callable[[int, tuple[int, int, int]], object]:
-    """The owner's function; her code runs, as she asked."""
+    """The user's function; importing it runs the user's code."""
     module, _, name = path.partition(":")
     try:
         found = getattr(importlib.import_module(module), name)

@@ -1,4 +1,4 @@
-"""What every classifier of the zoo can do."""
+"""The base class of all classifiers."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Net(nn.Module, ABC):
-    """A classifier of images in [0, 1]: normalisation inside, penultimate features beside the logits."""
+    """A classifier of images in [0, 1], with normalisation inside and access to its penultimate features."""
 
     mean: Tensor
     std: Tensor
@@ -24,7 +24,7 @@ class Net(nn.Module, ABC):
         self.register_buffer("std", torch.ones(1, channels, 1, 1))
 
     def normalise_by(self, images: Tensor) -> None:
-        """Take mean and standard deviation per channel from `images` (B, c, h, w) in [0, 1]."""
+        """Set mean and standard deviation per channel to those of `images` (B, c, h, w) in [0, 1]."""
         dims = (0, 2, 3)
         self.mean.copy_(images.mean(dims, keepdim=True))
         self.std.copy_(images.std(dims, keepdim=True).clamp_min(1e-3))

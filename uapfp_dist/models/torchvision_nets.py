@@ -1,8 +1,8 @@
 """The classification nets of torchvision on small images, from random weights.
 
-The families of the paper (ResNet, VGG, DenseNet, GoogLeNet) are fitted to small images (protocol 2.18): the first
+The families of the paper (ResNet, VGG, DenseNet, GoogLeNet) are adapted to small images (protocol 2.18): the first
 convolution is 3x3 with stride 1, no max-pool follows it, GoogLeNet has no auxiliary heads. Every other net keeps its
-own stem and sees images resampled to the 224x224 it was made for.
+stem and gets images resampled to the 224x224 it was designed for.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from uapfp_dist.models.net import Net
 
 PAPER_NETS = ("resnet18", "resnet34", "vgg16", "densenet121", "googlenet")
 """Section 5.1, for CIFAR-10 and TinyImageNet."""
-MADE_FOR = 224
+INPUT_SIDE = 224
 VGG_HIDDEN = 512
 VGG_LAYERS = {"vgg11": "A", "vgg13": "B", "vgg16": "D", "vgg19": "E"}
 """torchvision's letters for the configurations of Simonyan and Zisserman."""
@@ -28,7 +28,7 @@ INCEPTIONS = ("googlenet", "inception_v3")
 
 @cache
 def names() -> frozenset[str]:
-    """All classification nets that this torchvision knows."""
+    """All classification nets of the installed torchvision."""
     return frozenset(torchvision.models.list_models(module=torchvision.models))
 
 
@@ -37,7 +37,7 @@ class TorchvisionNet(Net):
 
     Args:
         name: one of `names()`.
-        shape: (c, h, w) of an image; a grey one is shown to the net as three equal channels.
+        shape: (c, h, w) of an image; a grey one becomes three equal channels.
         n_classes: number of logits.
     """
 
@@ -51,10 +51,10 @@ class TorchvisionNet(Net):
         self.last = _cut_last(self.backbone, n_classes)
 
     def body(self, normalised: Tensor) -> Tensor:
-        """(B, c, h, w) to (B, F): what the last layer takes."""
+        """(B, c, h, w) to (B, F), the input of the last layer."""
         images = normalised.expand(-1, 3, -1, -1) if self.grey else normalised
         if self.resample:
-            images = F.interpolate(images, size=(MADE_FOR, MADE_FOR), mode="bilinear")
+            images = F.interpolate(images, size=(INPUT_SIDE, INPUT_SIDE), mode="bilinear")
         return self.backbone(images)
 
     def head(self, features: Tensor) -> Tensor:
@@ -63,10 +63,10 @@ class TorchvisionNet(Net):
 
 
 def _published(name: str, n_classes: int) -> nn.Module:
-    """torchvision's net as it comes, with a linear layer at its end."""
+    """torchvision's net, with a linear layer at its end."""
     options = {"aux_logits": False, "init_weights": False} if name in INCEPTIONS else {}
     net = torchvision.models.get_model(name, weights=None, num_classes=n_classes, **options)
-    if name in INCEPTIONS:  # their published initialisation is far too small to begin with
+    if name in INCEPTIONS:  # their published initialisation is far too small for training from scratch
         _initialise(net)
     if isinstance(net, SqueezeNet):  # its last layer is a convolution before the mean: a linear one after it
         net.classifier = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(), nn.Linear(512, n_classes))
@@ -74,7 +74,7 @@ def _published(name: str, n_classes: int) -> nn.Module:
 
 
 def _vgg(name: str, n_classes: int) -> nn.Module:
-    """VGG with one small hidden layer: two of 4,096 units, for 7x7 maps, would be nine tenths of the weights."""
+    """VGG with one small hidden layer: the published two of 4,096 units would hold nine tenths of the weights."""
     layers, _, normalised = name.partition("_")
     convolutions = make_layers(cfgs[VGG_LAYERS[layers]], batch_norm=bool(normalised))
     for module in convolutions.modules():
@@ -94,7 +94,7 @@ def _initialise(net: nn.Module) -> None:
 
 
 def _fit_stem(net: nn.Module) -> bool:
-    """First convolution 3x3 at full resolution, no max-pool after it; False for a family that is left as it is."""
+    """First convolution 3x3 at full resolution, no max-pool after it; False for a family that keeps its stem."""
     if isinstance(net, ResNet):
         net.conv1, net.maxpool = _first_convolution(net.conv1), nn.Identity()
     elif isinstance(net, DenseNet):
@@ -113,7 +113,7 @@ def _first_convolution(published: nn.Conv2d) -> nn.Conv2d:
 
 
 def _cut_last(net: nn.Module, n_classes: int) -> nn.Linear:
-    """Take the last linear layer out of `net`, which from then on gives its input."""
+    """Remove the last linear layer from `net`, which then returns the input of that layer."""
     path, last = [(path, module) for path, module in net.named_modules() if isinstance(module, nn.Linear)][-1]
     assert last.out_features == n_classes
     net.set_submodule(path, nn.Identity())

@@ -1,4 +1,4 @@
-"""Training with the data resident as tensors: a batch is an index slice, there is no data loader."""
+"""Training on data held as tensors on the device: a batch is an index slice, there is no data loader."""
 
 import math
 from collections.abc import Callable
@@ -22,17 +22,17 @@ BATCH_SIZES = (64, 128, 256)
 """Table 1."""
 
 AfterStep = Callable[[int], None]
-"""Told the number of steps done; looks at the net, in training mode, and leaves it as it is."""
+"""Called with the number of steps done; may read the net, in training mode, but must leave net and generators alone."""
 
 
 class Trainer:
-    """One net, one optimizer, one schedule; fed in instalments, as an extraction attack needs it.
+    """One net, one optimizer, one schedule; `run` may be called several times, as extraction attacks need it.
 
     On CUDA the forward pass runs in bfloat16 where the device has it (autocast); weights stay float32.
 
     Args:
-        net: moves in place; its device is where the batches go.
-        recipe: optimizer, batch size and the images seen in all, over which the learning rate runs its course.
+        net: trained in place, on its device.
+        recipe: optimizer, batch size and the number of images seen, over which the learning rate schedule extends.
         rng: CPU generator for the order of the images and for augmentation.
     """
 
@@ -52,7 +52,7 @@ class Trainer:
         images: Tensor,
         targets: Tensor,
         until: float = 1.0,
-        after_step: Callable[[int], None] | None = None,
+        after_step: AfterStep | None = None,
     ) -> None:
         """Train until the share `until` of all steps is done.
 
@@ -60,10 +60,10 @@ class Trainer:
             images: (N, c, h, w) in [0, 1], on the net's device.
             targets: (N,) int64 labels or (N, C) probabilities.
             until: share of all steps.
-            after_step: told the number of steps done after each; must leave net and generators alone.
+            after_step: called after each step.
 
         Raises:
-            UserError: a net with batch normalisation would be shown a single image at a time.
+            UserError: a net with batch normalisation would get batches of a single image.
         """
         last = round(self.total_steps * until)
         order = torch.empty(0, dtype=torch.long)
@@ -99,7 +99,7 @@ class Trainer:
             group["lr"] = self.peak * scale
 
     def _refuse_single_images(self, n_images: int) -> None:
-        # A batch never has fewer images than these two numbers allow: permutations are joined, no rest is cut off.
+        # A batch never has fewer images than these two numbers allow: permutations are joined, no remainder is dropped.
         smallest = min(n_images, self.recipe.batch_size)
         if smallest < 2 and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.net.modules()):
             raise UserError(
@@ -121,7 +121,7 @@ def make_optimizer(net: nn.Module, name: str) -> torch.optim.Optimizer:
 
 
 def fit(net: nn.Module, images: Tensor, targets: Tensor, recipe: Recipe, rng: torch.Generator) -> int:
-    """Train `net` on all of `images` to the end of its recipe; returns the number of steps.
+    """Train `net` on all of `images` to the end of the recipe; returns the number of steps.
 
     Targets are (N,) labels or (N, C) probabilities.
     """

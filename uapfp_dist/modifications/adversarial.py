@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from uapfp_dist.errors import UserError, unknown_name
-from uapfp_dist.models.blackbox import ask
+from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.models.net import Net
 from uapfp_dist.models.training import CLIP
 from uapfp_dist.modifications.attacker import AttackerContext
@@ -13,42 +13,42 @@ from uapfp_dist.perturbations.deepfool import deepfool
 from uapfp_dist.tasks.modification_specs import AdversarialTraining
 
 RATE = 0.05
-"""Constant, without momentum: the optimizer has no state, so iterations done in instalments are those done at once."""
+"""Constant, without momentum: the optimizer has no state, so iterations can be split into several trainings."""
 
 CANDIDATES = 5
-"""Classes whose boundaries DeepFool looks at: on ten classes the same mean l2 as with all, in half the time."""
+"""Classes whose boundaries DeepFool considers: on ten classes the same mean l2 as with all, in half the time."""
 
 
-def adversarial_training(net: Net, change: AdversarialTraining, attacker: AttackerContext) -> Net:
-    """`change.iterations` steps of `net`, in place, after the `change.start` that it has had.
+def adversarial_training(net: Net, spec: AdversarialTraining, attacker: AttackerContext) -> Net:
+    """`spec.iterations` steps of `net`, in place, after `spec.start` earlier ones.
 
-    Each crafts DeepFool examples of images of ATTACK against the net as it is now and takes one step of plain SGD on
-    them and on the images themselves, all with the labels that `change.labels` names. An image that the net does not
-    give that label is an adversarial example already and stays as it is.
+    Each step crafts DeepFool examples of images of ATTACK against the current net and takes one step of plain SGD on
+    them and on the images themselves, all with the labels that `spec.labels` names. An image to which the net gives
+    another label is an adversarial example already and stays as it is.
 
     Raises:
         UserError: no iterations, no images, or unknown labels.
     """
-    if change.iterations < 1 or change.start < 0 or change.batch_size < 1:
+    if spec.iterations < 1 or spec.start < 0 or spec.batch_size < 1:
         raise UserError(
             "adversarial training: expected at least 1 iteration and 1 image each after a start of at least 0, got "
-            f"{change.iterations} iterations of {change.batch_size} images after {change.start}"
+            f"{spec.iterations} iterations of {spec.batch_size} images after {spec.start}"
         )
-    if change.labels not in ("own", "true"):
-        raise unknown_name("labels for adversarial training", change.labels, ("own", "true"))
-    images, labels = attacker.material.images, attacker.material.labels
-    if change.labels == "own":
-        labels = ask(attacker.teacher, images).argmax(1).to(images.device)
+    if spec.labels not in ("own", "true"):
+        raise unknown_name("labels for adversarial training", spec.labels, ("own", "true"))
+    images, labels = attacker.data.images, attacker.data.labels
+    if spec.labels == "own":
+        labels = predict_probabilities(attacker.teacher, images).argmax(1).to(images.device)
     optimizer = torch.optim.SGD(net.parameters(), lr=RATE)
-    for _ in range(change.iterations):
-        batch = torch.randint(len(images), (change.batch_size,), generator=attacker.rng).to(images.device)
-        clean, wanted = images[batch], labels[batch]
+    for _ in range(spec.iterations):
+        batch = torch.randint(len(images), (spec.batch_size,), generator=attacker.rng).to(images.device)
+        clean, targets = images[batch], labels[batch]
         net.eval()
-        adversarial = clean + deepfool(net, clean, wanted, n_candidates=CANDIDATES).delta
-        if change.clip:
+        adversarial = clean + deepfool(net, clean, targets, n_candidates=CANDIDATES).delta
+        if spec.clip:
             adversarial = adversarial.clamp(0.0, 1.0)
         net.train()
-        loss = F.cross_entropy(net(torch.cat([adversarial, clean])), torch.cat([wanted, wanted]))
+        loss = F.cross_entropy(net(torch.cat([adversarial, clean])), torch.cat([targets, targets]))
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), CLIP)

@@ -1,4 +1,4 @@
-"""What an attacker brings to the change of a model."""
+"""What an attacker has for the modification of a model."""
 
 from dataclasses import dataclass
 
@@ -23,13 +23,13 @@ class AttackerData:
 
 @dataclass(frozen=True)
 class AttackerContext:
-    """Images, a way to train, chance, and the nets that take part beside the one that is changed."""
+    """Data, training recipe, random generator, and the nets involved beside the one that is modified."""
 
-    material: AttackerData
+    data: AttackerData
     recipe: Recipe
     rng: torch.Generator
     """CPU generator."""
     teacher: Net
-    """The attacker's model as it was before the attack began."""
+    """The attacker's model before the first iteration of adversarial training."""
     student: Net | None
-    """A fresh net that learns from the model, for distillation."""
+    """A net with random weights that learns from the model, for distillation."""

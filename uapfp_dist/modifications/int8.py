@@ -1,8 +1,8 @@
 """INT8: convolutions and linear layers in 8-bit integers (Jacob et al., CVPR 2018; paper Section 5.4, protocol 2.15).
 
 Weights per output channel, symmetric; activations per tensor, affine, with ranges measured beforehand (static
-quantisation). Every layer takes and gives floats and is integer inside: inputs are rounded to integers, multiplied and
-summed as integers, and the sum is rounded to 8 bits again. What lies between the layers stays in float.
+quantisation). Every layer has float inputs and outputs and is integer inside: inputs are rounded to integers,
+multiplied and summed as integers, and the sum is rounded to 8 bits again. Between the layers all stays in float.
 """
 
 import copy
@@ -21,27 +21,27 @@ from uapfp_dist.tasks.modification_specs import Int8
 WEIGHT_MAX = 127
 INPUT_MAX = 127
 """Not 255: processors without VNNI add two products in 16 bits, which saturates beyond (torch's own default for x86
-leaves that bit unused as well). With it one model would answer differently on two machines."""
+leaves that bit unused as well). With it one model would respond differently on two machines."""
 OUTPUT_MAX = 255
 CALIBRATION_BATCH = 100
 
 Operands = tuple[Any, ...]
-"""What an integer kernel wants beside its input, the weights in its own layout."""
+"""Arguments of an integer kernel beside its input, with the weights in its own layout."""
 Range = tuple[float, float]
 """(least, largest)."""
 
 
-def quantise(net: Net, change: Int8, attacker: AttackerContext) -> Net:
-    """`net` in INT8, with ranges measured on `change.n_images` of ATTACK (all, if there are fewer).
+def quantise(net: Net, spec: Int8, attacker: AttackerContext) -> Net:
+    """`net` in INT8, with ranges measured on `spec.n_images` of ATTACK (all, if there are fewer).
 
     Raises:
         UserError: no images, a convolution that pads with anything but zeros, or a layer whose weights are used
             without calling it.
     """
-    if change.n_images < 1:
-        raise UserError(f"INT8: expected at least 1 image to measure ranges on, got {change.n_images}")
-    images = attacker.material.images
-    drawn = torch.randperm(len(images), generator=attacker.rng)[: change.n_images]
+    if spec.n_images < 1:
+        raise UserError(f"INT8: expected at least 1 image to measure ranges on, got {spec.n_images}")
+    images = attacker.data.images
+    drawn = torch.randperm(len(images), generator=attacker.rng)[: spec.n_images]
     ranges = _measure(net, images[drawn.to(images.device)])
     quantised = int8_structure(net)
     for name, module in quantised.named_modules():
@@ -53,15 +53,12 @@ def quantise(net: Net, change: Int8, attacker: AttackerContext) -> Net:
                     f"INT8: expected every layer to be called by the net, {name} of {type(net).__name__} is not; "
                     "choose another architecture"
                 )
-            module.take(layer, *ranges[layer])
+            module.quantise_from(layer, *ranges[layer])
     return quantised
 
 
 def int8_structure(net: Net) -> Net:
-    """A copy of a float net with the layers of an INT8 one, ready for the state of one; its answers mean nothing yet.
-
-    Nothing in it can be trained.
-    """
+    """A copy of a float net with INT8 layers, ready for the state dict of such a net; nothing in it can be trained."""
     quantised = copy.deepcopy(net)
     for parent in list(quantised.modules()):
         for name, child in parent.named_children():
@@ -79,7 +76,7 @@ def is_int8(net: nn.Module) -> bool:
 
 
 class Int8Layer(nn.Module):
-    """A layer in 8-bit integers: really so on a CPU that has oneDNN, the same arithmetic in floats elsewhere.
+    """A layer in 8-bit integers: by integer kernels on a CPU that has oneDNN, the same arithmetic in floats elsewhere.
 
     The float arithmetic is that of integers: products and sums below 2^24 are exact in it.
     """
@@ -87,7 +84,7 @@ class Int8Layer(nn.Module):
     weight: Tensor
     """(out, ...) int8 in [-127, 127]."""
     weight_scale: Tensor
-    """(out,) float32: what one step of each output channel's weights is worth."""
+    """(out,) float32: the value of one step of each output channel's weights."""
     input_scale: Tensor
     """() float32, as the following two."""
     input_zero: Tensor
@@ -100,7 +97,7 @@ class Int8Layer(nn.Module):
         weight, device = layer.weight, layer.weight.device
         self.register_buffer("weight", torch.zeros_like(weight, dtype=torch.int8))
         self.register_buffer("weight_scale", torch.ones(len(weight), device=device))
-        # A parameter, and there for every layer: whoever asks a net looks at its parameters for the device.
+        # A parameter, and there for every layer: a net's device is read from its parameters.
         self.bias = nn.Parameter(torch.zeros(len(weight), device=device), requires_grad=False)
         for side in ("input", "output"):
             self.register_buffer(f"{side}_scale", torch.ones((), device=device))
@@ -109,7 +106,7 @@ class Int8Layer(nn.Module):
         self.register_load_state_dict_post_hook(_unpack)
 
     @torch.no_grad()
-    def take(self, layer: nn.Conv2d | nn.Linear, inputs: Range, outputs: Range) -> None:
+    def quantise_from(self, layer: nn.Conv2d | nn.Linear, inputs: Range, outputs: Range) -> None:
         """Quantise `layer`, whose inputs and outputs lie in these ranges."""
         weight = torch.nan_to_num(layer.weight)
         largest = weight.flatten(1).abs().amax(1)
@@ -168,7 +165,7 @@ class Int8Layer(nn.Module):
 
 
 class Int8Conv2d(Int8Layer):
-    """In the place of a convolution."""
+    """Replaces a convolution."""
 
     def __init__(self, layer: nn.Conv2d) -> None:
         super().__init__(layer)
@@ -192,7 +189,7 @@ class Int8Conv2d(Int8Layer):
 
 
 class Int8Linear(Int8Layer):
-    """In the place of a linear layer."""
+    """Replaces a linear layer."""
 
     def _pack(self) -> Operands:
         inputs, outputs = self._affine()
@@ -207,7 +204,7 @@ class Int8Linear(Int8Layer):
 
 
 def affine(least: float, largest: float, steps: int) -> tuple[float, int]:
-    """(worth of one step, integer that stands for 0.0) for values in [least, largest], stretched to take in 0."""
+    """(value of one step, integer that stands for 0.0) for values in [least, largest], extended to include 0."""
     least, largest = min(least, 0.0), max(largest, 0.0)
     step = (largest - least) / steps or 1.0
     return step, round(-least / step)
@@ -220,14 +217,14 @@ def _unpack(layer: nn.Module, _: object = None) -> None:
 @torch.no_grad()
 def _measure(net: Net, images: Tensor) -> dict[nn.Module, tuple[Range, Range]]:
     """Each convolution and linear layer that `images` pass through to the ranges of its inputs and outputs."""
-    seen: dict[nn.Module, list[Tensor]] = {}
+    observed: dict[nn.Module, list[Tensor]] = {}
 
-    def watch(layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+    def record(layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
         limits = torch.stack([*args[0].aminmax(), *output.aminmax()])
-        seen.setdefault(layer, []).append(torch.nan_to_num(limits))
+        observed.setdefault(layer, []).append(torch.nan_to_num(limits))
 
     layers = [module for module in net.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    hooks = [layer.register_forward_hook(watch) for layer in layers]
+    hooks = [layer.register_forward_hook(record) for layer in layers]
     try:
         for batch in images.split(CALIBRATION_BATCH):
             net(batch)
@@ -235,7 +232,7 @@ def _measure(net: Net, images: Tensor) -> dict[nn.Module, tuple[Range, Range]]:
         for hook in hooks:
             hook.remove()
     ranges = {}
-    for layer, batches in seen.items():
+    for layer, batches in observed.items():
         limits = torch.stack(batches)
         least, largest = limits.amin(0).tolist(), limits.amax(0).tolist()
         ranges[layer] = (least[0], largest[1]), (least[2], largest[3])

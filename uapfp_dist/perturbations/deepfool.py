@@ -1,4 +1,4 @@
-"""DeepFool (Moosavi-Dezfooli et al., CVPR 2016), batched: every image takes its own number of steps."""
+"""DeepFool (Moosavi-Dezfooli et al., CVPR 2016), batched: every image stops when it is fooled."""
 
 from dataclasses import dataclass
 
@@ -13,8 +13,8 @@ N_CANDIDATES = 10
 
 
 @dataclass(frozen=True)
-class Perturbed:
-    """What DeepFool found for a batch."""
+class DeepFoolResult:
+    """Perturbations of a batch."""
 
     delta: Tensor
     """(B, c, h, w); overshoot included."""
@@ -30,19 +30,19 @@ def deepfool(
     overshoot: float = OVERSHOOT,
     max_steps: int = MAX_STEPS,
     n_candidates: int = N_CANDIDATES,
-) -> Perturbed:
+) -> DeepFoolResult:
     """Smallest l2 perturbation to the nearest boundary of the linearised model, repeated until the label changes.
 
-    Images that are fooled leave the batch, so late steps cost only what is left. No clipping.
+    Images that are fooled leave the batch: later steps compute the others only. No clipping.
 
     Args:
         model: (B, c, h, w) to (B, C) logits, in evaluation mode.
         images: (B, c, h, w).
-        labels: (B,) labels to leave; the model's own by default. Images that do not have theirs need no step.
+        labels: (B,) labels to move away from; the model's own by default. Images predicted otherwise need no step.
         overshoot: share by which the perturbation is lengthened.
         max_steps: linearisations per image at most.
-        n_candidates: the label and its strongest rivals on the image itself, whose boundaries are looked at; a
-            backward pass for each rival. 10 is the original's.
+        n_candidates: the label and its strongest rivals on the image itself, whose boundaries are considered; one
+            backward pass for each rival. The original uses 10.
 
     Raises:
         UserError: fewer than two candidates.
@@ -67,7 +67,7 @@ def deepfool(
     with torch.no_grad():
         delta = (1 + overshoot) * total
         fooled = model(images + delta).argmax(1) != labels
-    return Perturbed(delta, fooled)
+    return DeepFoolResult(delta, fooled)
 
 
 def _step(model: nn.Module, x: Tensor, labels: Tensor, rivals: Tensor) -> Tensor:
@@ -80,14 +80,14 @@ def _step(model: nn.Module, x: Tensor, labels: Tensor, rivals: Tensor) -> Tensor
     norm = w.flatten(2).norm(dim=2).clamp_min(1e-12)
     nearest = (f / norm).argmin(1)
     rows = torch.arange(len(x), device=x.device)
-    # A boundary passes through the point itself when two logits tie: 1e-4 lets the step leave it.
+    # When two logits tie, the boundary passes through the point itself: 1e-4 makes the step leave it.
     length = (f[rows, nearest] + 1e-4) / norm[rows, nearest] ** 2
     return length.view(-1, 1, 1, 1) * w[rows, nearest]
 
 
 def _gradients(values: Tensor, x: Tensor) -> Tensor:
-    """(B, K, c, h, w): the gradients of values (B, K), each of its own image."""
-    if x.is_cuda:  # K small backward passes leave a GPU idle between kernels; on a CPU they fit its cache
+    """(B, K, c, h, w): the gradient of each of values (B, K) by its own image."""
+    if x.is_cuda:  # K small backward passes leave a GPU idle between kernels, but fit the cache of a CPU
         return _all_at_once(values, x)
     n = values.shape[1]
     each = [torch.autograd.grad(values[:, k].sum(), x, retain_graph=k + 1 < n)[0] for k in range(n)]

@@ -1,4 +1,4 @@
-"""UAP subspaces (paper Section 4.1, Eq. 5, Fig. 2): many UAPs of one model, and how those of two models differ."""
+"""UAP subspaces (paper Section 4.1, Eq. 5, Fig. 2): many UAPs of one model, and the distance to those of another."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,17 +18,17 @@ IMAGES_AT_ONCE = 500
 
 @dataclass(frozen=True)
 class UapStart:
-    """What makes one UAP another than the next; `generator` goes on with the orders, as `uap_sgd` draws them."""
+    """The random choices behind one UAP; `generator` then draws the orders as `uap_sgd` does."""
 
     subset: Tensor
-    """(n,) int64: the random half of the images that it sees."""
+    """(n,) int64: the random half of the images that it is fitted on."""
     start: Tensor
     """(1, c, h, w) of unit norm."""
     generator: torch.Generator
 
 
 def uap_starts(images: Tensor, n_uaps: int, rng: torch.Generator) -> Iterator[UapStart]:
-    """A draw per UAP, each from a seed of its own: the first UAPs are the same however many there are."""
+    """One start per UAP, each from a seed of its own: the first UAPs do not depend on `n_uaps`."""
     for seed in torch.randint(2**62, (n_uaps,), generator=rng).tolist():
         generator = torch.Generator().manual_seed(seed)
         subset = torch.randperm(len(images), generator=generator)[: len(images) // 2]
@@ -39,7 +39,7 @@ def uap_starts(images: Tensor, n_uaps: int, rng: torch.Generator) -> Iterator[Ua
 def uap_matrix(model: nn.Module, images: Tensor, config: SubspaceConfig, xi: float, rng: torch.Generator) -> Tensor:
     """UAPs of one model that differ by random start, by images (a random half each) and by their order.
 
-    Each is what `uap_sgd` gives for its start, images and order, but many are descended at once.
+    Each equals the result of `uap_sgd` for its start, images and order, but many are fitted at once.
 
     Args:
         model: (B, c, h, w) to logits, in evaluation mode.
@@ -55,26 +55,26 @@ def uap_matrix(model: nn.Module, images: Tensor, config: SubspaceConfig, xi: flo
         UserError: fewer than two images.
     """
     if len(images) < 2:
-        raise UserError(f"UAP subspace: expected at least 2 images to take halves of, got {len(images)}; give more")
+        raise UserError(f"UAP subspace: expected at least 2 images to split into halves, got {len(images)}; give more")
     labels = predict(model, images)
-    drawn = list(uap_starts(images, config.n_uaps, rng))
+    all_starts = list(uap_starts(images, config.n_uaps, rng))
     found = []
-    for part in _split(drawn, max(1, IMAGES_AT_ONCE // BATCH)):
-        starts = torch.cat([draw.start * xi for draw in part])
-        orders = torch.stack([_orders(draw, config.passes) for draw in part])
+    for part in _split(all_starts, max(1, IMAGES_AT_ONCE // BATCH)):
+        starts = torch.cat([one.start * xi for one in part])
+        orders = torch.stack([_orders(one, config.passes) for one in part])
         found.append(descend(model, images, labels, starts, orders, xi, BATCH).flatten(1))
     v = torch.cat(found)
     return v / v.norm(dim=1, keepdim=True).clamp_min(1e-12)
 
 
-def _split(drawn: list[UapStart], size: int) -> list[list[UapStart]]:
-    return [drawn[i : i + size] for i in range(0, len(drawn), size)]
+def _split(starts: list[UapStart], size: int) -> list[list[UapStart]]:
+    return [starts[i : i + size] for i in range(0, len(starts), size)]
 
 
-def _orders(draw: UapStart, passes: int) -> Tensor:
+def _orders(start: UapStart, passes: int) -> Tensor:
     """(passes, n) int64 into all images."""
-    n = len(draw.subset)
-    return torch.stack([draw.subset[torch.randperm(n, generator=draw.generator)] for _ in range(passes)])
+    n = len(start.subset)
+    return torch.stack([start.subset[torch.randperm(n, generator=start.generator)] for _ in range(passes)])
 
 
 def principal_directions(uaps: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ def principal_directions(uaps: Tensor) -> Tensor:
         (r, d) float64, orthonormal rows; r is the rank.
     """
     _, values, directions = torch.linalg.svd(uaps.double(), full_matrices=False)
-    precision = torch.finfo(uaps.dtype).eps  # rounding of the UAPs themselves is no direction of theirs
+    precision = torch.finfo(uaps.dtype).eps  # rounding errors of the UAPs are no direction
     return directions[values > values[0] * max(uaps.shape) * precision]
 
 
@@ -102,7 +102,7 @@ def energies(uaps: Tensor, directions: Tensor) -> Tensor:
         (r,) float64 in [0, 1]; the sum is 1 where the directions span the UAPs, less elsewhere.
 
     Raises:
-        UserError: the two differ in d.
+        UserError: the two have different d.
     """
     if uaps.shape[1] != directions.shape[1]:
         raise UserError(

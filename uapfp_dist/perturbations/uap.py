@@ -12,16 +12,16 @@ from uapfp_dist.perturbations.deepfool import deepfool
 SGD_BATCH = 100
 MOMENTUM = 0.9
 RATE = 0.1
-"""Length of the first step, in radii of the ball; the last one is next to nothing."""
+"""Length of the first step, in radii of the ball; it decays linearly to almost 0."""
 REACH = 1.5
-"""The least that all steps together must be able to cover, in radii, when they are few."""
+"""Least distance that all steps together can cover, in radii: makes steps longer when they are few."""
 DEEPFOOL_BATCH = 32
 DEEPFOOL_STEPS = 10
 
 
 @dataclass(frozen=True)
 class Uap:
-    """A universal perturbation and how well it does."""
+    """A universal perturbation and its fooling rates."""
 
     v: Tensor
     """(1, c, h, w), l2 norm at most xi."""
@@ -33,7 +33,7 @@ class Uap:
 
 
 def project(v: Tensor, xi: float) -> Tensor:
-    """The nearest points to `v` (K, c, h, w), each for itself, in the l2 ball of radius `xi`."""
+    """`v` (K, c, h, w), each projected onto the l2 ball of radius `xi`."""
     norm = v.flatten(1).norm(dim=1).double().clamp_min(1e-12)
     return v * (xi / norm).clamp_max(1.0).to(v.dtype).view(-1, 1, 1, 1)
 
@@ -90,10 +90,10 @@ def descend(
 
     Args:
         model: as for `uap_sgd`.
-        images: (N, c, h, w) that all of them choose from.
-        labels: (N,) the model's.
+        images: (N, c, h, w).
+        labels: (N,) predicted by the model.
         starts: (K, c, h, w).
-        orders: (K, passes, n) into `images`: which of them each descent sees, and in which order in each pass.
+        orders: (K, passes, n) int64 into `images`: those of each descent, in the order of each pass.
         xi: radius of the ball.
         batch_size: images per descent and step; a pass holds K times as many.
 
@@ -116,7 +116,7 @@ def descend(
 
 
 def _margin(logits: Tensor, labels: Tensor) -> Tensor:
-    """How far the label leads its best rival, floored: an image that is clearly fooled pulls no more."""
+    """The lead of the label over its best rival, at least -1: a clearly fooled image has no gradient."""
     own = logits.gather(1, labels[:, None])[:, 0]
     rival = logits.scatter(1, labels[:, None], float("-inf")).max(1).values
     return (own - rival).clamp_min(-1.0)
@@ -132,9 +132,9 @@ def uap_deepfool(
     *,
     batch_size: int = DEEPFOOL_BATCH,
 ) -> Tensor:
-    """Moosavi-Dezfooli's loop, batched: DeepFool from x + v on the images not yet fooled, then projection.
+    """The loop of Moosavi-Dezfooli et al., batched: DeepFool from x + v on the images not yet fooled, then projection.
 
-    With `batch_size` 1 this is the loop of the original paper, step for step. Arguments as for `uap_sgd`.
+    With `batch_size` 1 this is the original, step for step. Arguments as for `uap_sgd`.
     """
     labels = predict(model, images)
     v = torch.zeros_like(images[:1]) if start is None else project(start, xi)

@@ -1,4 +1,4 @@
-"""A report as one HTML page that can be mailed: no scripts, nothing loaded from anywhere, foreign words escaped."""
+"""A report as one self-contained HTML page: no scripts, nothing loaded from elsewhere, all text escaped."""
 
 import base64
 import io
@@ -17,18 +17,14 @@ from uapfp_dist.reporting.number_format import cell, with_intervals
 LONG = 20
 """Tables with more rows are folded."""
 
-
 LONG_FACT = 400
 """Characters; a fact of more is folded."""
-
 
 MAX_SVG = 200_000
 """Bytes. A drawing with more (thousands of marks) becomes a PNG."""
 
-
 CONTENT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-"""Even a hole in the escaping could run nothing and load nothing."""
-
+"""A second line of defence: nothing runs or loads even where escaping fails."""
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1a1a1a; --soft: #5b6068; --line: #d9dce1; --page: #fff; --card: #f5f6f8;
@@ -50,7 +46,8 @@ p, .remarks, .headlines { max-width: 46rem; }
 .facts dt { color: var(--soft); }
 .facts dd { margin: 0; min-width: 0; }
 .facts details { margin: 0; }
-pre { margin: 0; overflow-x: auto; font-size: .8rem; line-height: 1.35; overflow-wrap: normal; }
+pre { margin: 0; font-size: clamp(.5rem, 2.4vw, .8rem); line-height: 1.35; white-space: pre-wrap; }
+pre span { display: block; padding-left: 2ch; text-indent: -2ch; }
 @media (max-width: 30rem) { .facts { display: block; } .facts dd { margin-bottom: .4rem; } }
 nav ol { columns: 18rem; margin: .25rem 0 0; padding-left: 1.5rem; }
 .remarks { padding: 0; list-style: none; }
@@ -72,7 +69,8 @@ figure img { display: block; background: #fff; max-width: none; height: auto; wi
 .frame { overflow-x: auto; max-width: var(--wide); }
 @media print { body { max-width: none; padding: 0; font-size: 10pt; } .scroll, .frame { overflow: visible; }
   figure, tr, .headlines { break-inside: avoid; } h2, caption, figcaption { break-after: avoid; }
-  figure img { width: 100%; } table { font-size: 7pt; overflow-wrap: anywhere; } .number { white-space: normal; }
+  pre { font-size: 7pt; } figure img { width: 100%; }
+  table { font-size: 7pt; overflow-wrap: anywhere; } .number { white-space: normal; }
   th, td { padding: .15rem .3rem; }
   nav { display: none; } details::details-content { content-visibility: visible; } }
 """
@@ -80,7 +78,7 @@ figure img { display: block; background: #fff; max-width: none; height: auto; wi
 
 @dataclass(frozen=True)
 class HtmlSection:
-    """A part of the page: what it says, and what it shows."""
+    """A section of the page: text, tables and figures."""
 
     title: str
     text: str = ""
@@ -88,9 +86,9 @@ class HtmlSection:
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     """Caption to table; underscores in a caption are read as blanks."""
     figures: Mapping[str, Figure] = field(default_factory=dict)
-    """Caption to figure; the caption is also what a screen reader says."""
+    """Caption to figure; the caption is also the alternative text."""
     remarks: Sequence[str] = ()
-    """What a reader must not miss."""
+    """Highlighted lines."""
 
 
 def html_report(
@@ -100,16 +98,17 @@ def html_report(
 
     Args:
         title: of the page.
-        facts: what was run: configuration, data, hardware, wall time, models, queries, in the order they are shown.
-        sections: in order; those with a title stand in the table of contents.
-        headlines: the verdict, line by line, above everything else.
+        facts: name to value, in the order they are shown; lines of a value are kept, one of more than LONG_FACT
+            characters is folded.
+        sections: in order; their titles are the table of contents.
+        headlines: lines above everything else.
 
     Returns:
         HTML of which nothing is loaded from elsewhere: figures are data, as SVG (as PNG where that is smaller).
     """
     names = [f"section-{i}" for i in range(1, len(sections) + 1)]
-    said = "".join(f"<li>{escape(line)}</li>" for line in headlines)
-    known = "".join(f"<dt>{escape(key)}</dt><dd>{_fact(str(value))}</dd>" for key, value in facts.items())
+    lines = "".join(f"<li>{escape(line)}</li>" for line in headlines)
+    terms = "".join(f"<dt>{escape(key)}</dt><dd>{_fact(str(value))}</dd>" for key, value in facts.items())
     links = "".join(
         f'<li><a href="#{name}">{escape(section.title)}</a></li>' for name, section in zip(names, sections, strict=True)
     )
@@ -119,8 +118,8 @@ def html_report(
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<meta name="referrer" content="no-referrer">',
         f'<link rel="icon" href="data:,">\n<style>{STYLE}</style>\n</head>\n<body>\n<header>\n<h1>{escape(title)}</h1>',
-        f'<ul class="headlines">{said}</ul>' if said else "",
-        f'<dl class="facts">{known}</dl>' if known else "",
+        f'<ul class="headlines">{lines}</ul>' if lines else "",
+        f'<dl class="facts">{terms}</dl>' if terms else "",
         "</header>",
         f'<nav aria-label="Contents"><strong>Contents</strong><ol>{links}</ol></nav>' if links else "",
         "<main>",
@@ -131,9 +130,10 @@ def html_report(
 
 
 def _fact(value: str) -> str:
-    """Lines as they are set, with letters of one width; a configuration of a page's length folded."""
-    text = f'<pre tabindex="0">{escape(value)}</pre>' if "\n" in value else escape(value)
-    return f"<details><summary>show</summary>{text}</details>" if len(value) > LONG_FACT and "\n" not in value else text
+    """Several lines are preformatted, each wrapped where it is too wide; a single long one is folded."""
+    if "\n" in value:
+        return f"<pre>{''.join(f'<span>{escape(line)}</span>' for line in value.splitlines(keepends=True))}</pre>"
+    return f"<details><summary>show</summary>{escape(value)}</details>" if len(value) > LONG_FACT else escape(value)
 
 
 def _section(name: str, section: HtmlSection) -> str:
@@ -150,14 +150,14 @@ def _section(name: str, section: HtmlSection) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _words(name: object) -> str:
+def _display_name(name: object) -> str:
     return escape(str(name).replace("_", " "))
 
 
 def _figure(caption: str, figure: Figure) -> str:
-    """As wide as it was drawn; on a narrow screen it scrolls before its letters become too small to read."""
+    """As wide as it was drawn; on a narrow screen it scrolls before its text becomes too small to read."""
     kind, data = _picture(figure)
-    text = _words(caption)
+    text = _display_name(caption)
     source = f"data:{kind};base64,{base64.b64encode(data).decode()}"
     wide = f"{figure.get_size_inches()[0] * 1.25:.2f}in"
     return (
@@ -183,7 +183,7 @@ def _table(caption: str, table: pd.DataFrame) -> str:
     numeric = [_numeric(table[c]) for c in shown.columns]
     # A row is named by its first column unless that is a number.
     named = bool(numeric) and not numeric[0]
-    head = "".join(_cell("th", _words(c), n, "col") for c, n in zip(shown.columns, numeric, strict=True))
+    head = "".join(_cell("th", _display_name(c), n, "col") for c, n in zip(shown.columns, numeric, strict=True))
     rows = []
     for values in shown.itertuples(index=False, name=None):
         cells = [
@@ -191,7 +191,7 @@ def _table(caption: str, table: pd.DataFrame) -> str:
             for i, (value, n) in enumerate(zip(values, numeric, strict=True))
         ]
         rows.append(f"<tr>{''.join(cells)}</tr>")
-    text = _words(caption)
+    text = _display_name(caption)
     body = (
         f'<div class="scroll" tabindex="0" role="group" aria-label="{text}">\n<table><caption>{text}</caption>'
         f"<thead><tr>{head}</tr></thead>\n<tbody>{chr(10).join(rows)}</tbody></table></div>"
@@ -202,8 +202,8 @@ def _table(caption: str, table: pd.DataFrame) -> str:
 
 
 def _numeric(column: pd.Series) -> bool:
-    known = column.dropna()
-    return len(known) > 0 and all(isinstance(value, Real) and not isinstance(value, bool) for value in known)
+    values = column.dropna()
+    return len(values) > 0 and all(isinstance(value, Real) and not isinstance(value, bool) for value in values)
 
 
 def _cell(tag: str, text: str, numeric: bool, scope: str | None) -> str:

@@ -1,4 +1,4 @@
-"""Numbers and intervals as people write them."""
+"""Numbers and intervals as text for readers."""
 
 import math
 from numbers import Integral, Real
@@ -9,10 +9,10 @@ NOT_MEASURED = "\u2013"
 
 
 def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with every interval written behind its value, `0.93 [0.90, 0.96]`.
+    """The table with every interval merged into the column of its value, `0.93 [0.90, 0.96]`.
 
     Intervals are the columns `<x>_low` and `<x>_high` of a column `<x>`, and `low` and `high` of a column `mean`, or
-    of the one that stands before `low`.
+    else of the column before `low`.
     """
     columns = [str(c) for c in table.columns]
     bounds = {c: (f"{c}_low", f"{c}_high") for c in columns if {f"{c}_low", f"{c}_high"} <= set(columns)}
@@ -25,15 +25,15 @@ def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
         owner: [interval(*values) for values in zip(table[owner], table[low], table[high], strict=True)]
         for owner, (low, high) in bounds.items()
     }
-    spent = [name for pair in bounds.values() for name in pair]
-    return table.assign(**merged).drop(columns=spent) if merged else table
+    bound_columns = [name for pair in bounds.values() for name in pair]
+    return table.assign(**merged).drop(columns=bound_columns) if merged else table
 
 
 def interval(value: object, low: object, high: object) -> str:
-    """`0.93 [0.90, 0.96]`; the value alone where there is no interval."""
+    """`0.93 [0.90, 0.96]`; the value alone without a finite interval."""
     if not (_measured(value) and _measured(low) and _measured(high)):
         return cell(value)
-    # One precision for the three of them: that of two decimals where they are rates.
+    # The same precision for all three: two decimals for rates.
     numbers = [float(x) for x in (value, low, high)]  # type: ignore[arg-type]
     middle, bottom, top = (f"{x:.2f}" if max(map(abs, numbers)) < 10 else number(x) for x in numbers)
     return f"{middle} [{bottom}, {top}]"
@@ -44,7 +44,7 @@ def _measured(value: object) -> bool:
 
 
 def cell(value: object) -> str:
-    """A value as people write it: three significant digits, whole numbers whole, a dash for what was not measured."""
+    """A value as text: three significant digits, integers in full, a dash for None, NaN and infinity."""
     if value is None or value is pd.NA or value is pd.NaT:
         return NOT_MEASURED
     if isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from uapfp_dist.errors import UserError, one_line
 from uapfp_dist.models import build
-from uapfp_dist.models.blackbox import ask
+from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.models.custom import CustomNet, is_import_path
 from uapfp_dist.suspects.input_form import InputForm
 
@@ -74,7 +74,7 @@ class WeightsSuspect:
         """
         array = torch.from_numpy(self._form.encode(images))
         try:
-            return ask(self._net, array).tolist()  # type: ignore[no-any-return]
+            return predict_probabilities(self._net, array).tolist()  # type: ignore[no-any-return]
         except RuntimeError as error:
             raise UserError(
                 f"suspect: its architecture does not take images of shape {tuple(array.shape)} ({one_line(error)})"

@@ -20,7 +20,7 @@ def describe(spec: Spec) -> str:
     """A short description such as `C sgd extracted by cloudleak (hard labels), prune .4`."""
     match spec:
         case ModelSpec():
-            return ", ".join([_root(spec.root), *map(describe_modification, spec.changes)])
+            return ", ".join([_root(spec.root), *map(describe_modification, spec.modifications)])
         case TrajectorySpec(model=model):
             return f"{describe(model)}, kept at {len(spec.recoveries)} recovery rates"
         case ProbeSpec(victim=victim):
@@ -48,9 +48,9 @@ def _root(spec: ModelSpec) -> str:
     return f"{net} {type(spec.origin).__name__.lower()}"
 
 
-def describe_modification(change: ModificationSpec) -> str:
+def describe_modification(modification: ModificationSpec) -> str:
     """A short name for tables, such as `prune .4 + recovery`."""
-    match change:
+    match modification:
         case FineTune(layers=layers):
             return {"last": "fine-tune last layer", "new_last": "fine-tune new last layer"}.get(layers, "fine-tune")
         case Prune(share=share, recovery_epochs=epochs):

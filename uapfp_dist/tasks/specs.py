@@ -79,10 +79,10 @@ class Extracted:
 @wire_names("Modified", "of change")
 @dataclass(frozen=True)
 class Modified:
-    """Another model, changed after the fact to shake the fingerprint off (paper Section 5.4). Changes compose."""
+    """Another model, modified to evade the fingerprint (paper Section 5.4). Modifications compose."""
 
     of: ModelSpec
-    change: ModificationSpec
+    modification: ModificationSpec
 
 
 @wire_names("Checkpoint", "trajectory recovery")
@@ -153,9 +153,10 @@ class ModelSpec(Spec):
         return "modifications" if isinstance(self.origin, Modified) else "zoo"
 
     @property
-    def changes(self) -> tuple[ModificationSpec, ...]:
-        """Modifications since it was trained or extracted, the first one first."""
-        return (*self.origin.of.changes, self.origin.change) if isinstance(self.origin, Modified) else ()
+    def modifications(self) -> tuple[ModificationSpec, ...]:
+        """Since it was trained or extracted, the first one first."""
+        origin = self.origin
+        return (*origin.of.modifications, origin.modification) if isinstance(origin, Modified) else ()
 
     @property
     def root(self) -> ModelSpec:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from uapfp_dist.attacks import EXTRACTIONS
+from uapfp_dist.attacks import ATTACKS
 from uapfp_dist.config.presets import preset
 from uapfp_dist.config.schema import Config, ExtractionConfig, FormatOption, VerdictConfig
 from uapfp_dist.errors import UserError, unknown_name
@@ -121,7 +121,7 @@ def _check(wanted: EnrollConfig) -> None:
         raise UserError(f"alpha: expected a rate above 0 and up to 0.5, got {wanted.alpha:g}")
     if not 1 <= wanted.max_suspects <= 1000:
         raise UserError(f"max-suspects: expected 1 to 1000, got {wanted.max_suspects}")
-    for kind, names, table in (("group", wanted.groups, ROLES), ("attack", wanted.attacks, EXTRACTIONS)):
+    for kind, names, table in (("group", wanted.groups, ROLES), ("attack", wanted.attacks, ATTACKS)):
         if not names or len(set(names)) < len(names):
             raise UserError(
                 f"{kind}s: expected at least one, each once, got {names}; known: {', '.join(sorted(table))}"

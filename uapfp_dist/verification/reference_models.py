@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from uapfp_dist.attacks import EXTRACTIONS
+from uapfp_dist.attacks import ATTACKS
 from uapfp_dist.config.schema import Config
 from uapfp_dist.config.validation import check
 from uapfp_dist.data import Dataset
@@ -173,7 +173,7 @@ def _in_ways(members: list[Member], config: Config, wanted: EnrollConfig, seed: 
     def stolen(member: Member, attack: str, labels: ResponseFormat) -> Member:
         origin = member.spec.origin
         assert isinstance(origin, Extracted)
-        share = 1.0 if EXTRACTIONS[attack] is None else config.extraction.natural_share
+        share = ATTACKS[attack].natural_share(config.extraction.natural_share)
         origin = replace(origin, attack=attack, labels=labels, natural_share=share)
         return replace(member, spec=replace(member.spec, origin=origin))
 

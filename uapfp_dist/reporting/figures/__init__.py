@@ -1,6 +1,6 @@
-"""One function per figure: numbers in, a matplotlib Figure out. One family, see `style`.
+"""Figures: one function each, from numbers to a matplotlib Figure; all share `style`.
 
-What was not measured (a missing group, NaN, a single model) is left out of a figure, not an error.
+Missing data (a missing group, NaN, a single model) are left out of a figure; they are no error.
 """
 
 from uapfp_dist.reporting.figures.ablations import ablation_bars, ablation_lines

@@ -1,4 +1,4 @@
-"""Results against one setting: lines for numbers, bars for names."""
+"""Results against one setting: lines for numeric settings, bars for named ones."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from uapfp_dist.reporting.figures.columns import by_value, require_columns
 from uapfp_dist.reporting.figures.marks import named_rows, series
-from uapfp_dist.reporting.figures.style import COLUMN, PAGE, describe_axes, label, legend, no_data, subplots
+from uapfp_dist.reporting.figures.style import COLUMN, PAGE, describe_axes, display_name, legend, no_data, subplots
 from uapfp_dist.reporting.figures.sweeps import over_resamples
 
 
@@ -19,15 +19,15 @@ def ablation_lines(
 
     Args:
         table: one row per value of `x` (and `by` if given), columns `x`, each of `ys` with its interval `<y>_low` and
-            `<y>_high`; without intervals one row per draw, of which mean and range are drawn.
-        x_label: of the x axis; default: the column's name.
+            `<y>_high`; without intervals one row per resample: mean and range are drawn.
+        x_label: of the x axis; by default the column's name.
     """
     table = require_columns(table, x, *ys, *([by] if by else []))
     shown = [y for y in ys if table[y].notna().any()] or list(ys[:1])
     figure, axes = subplots(COLUMN if len(shown) == 1 else PAGE, 2.5, 1, len(shown))
     for axis, y in zip(axes, shown, strict=True):
         over_resamples(axis, table, x, y, by)
-        describe_axes(axis, x_label or label(x), _result(y))
+        describe_axes(axis, x_label or display_name(x), _result(y))
     legend(figure)
     return figure
 
@@ -38,7 +38,7 @@ def ablation_bars(
     """Results under each of several named settings.
 
     Args:
-        table: as for `ablation_lines`, with the column `category` for `x`; `by` has a mark each.
+        table: as for `ablation_lines`, with the column `category` for `x`; one marker per value of `by`.
     """
     table = require_columns(table, category, *ys, *([by] if by else []))
     names = list(dict.fromkeys(table[category]))
@@ -52,7 +52,7 @@ def ablation_bars(
             at = np.array([names.index(name) for name in found[category]]) + (j - (len(parts) - 1) / 2) * 0.24
             style = series(part, j) | {"ls": ""}
             axis.hlines(at, found["low"], found["high"], color=style["color"], lw=1.4)
-            axis.plot(found["mean"], at, ms=4.5, label=label(part) if by else None, **style)
+            axis.plot(found["mean"], at, ms=4.5, label=display_name(part) if by else None, **style)
         if table[y].isna().all():
             no_data(axis)
         describe_axes(axis, _result(y))
@@ -62,4 +62,4 @@ def ablation_bars(
 
 
 def _result(y: str) -> str:
-    return {"auc": "AUC", "gap": "similarity gap", "p_value": "p-value"}.get(y, label(y))
+    return {"auc": "AUC", "gap": "similarity gap", "p_value": "p-value"}.get(y, display_name(y))

@@ -1,4 +1,4 @@
-"""False accusations by group and test."""
+"""False positives by group and test."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -6,17 +6,26 @@ from scipy import stats
 
 from uapfp_dist.reporting.figures.columns import require_columns
 from uapfp_dist.reporting.figures.marks import annotate_right, named_rows, reference
-from uapfp_dist.reporting.figures.style import COLUMN, CYCLE, LINES, describe_axes, label, legend, no_data, subplots
+from uapfp_dist.reporting.figures.style import (
+    COLUMN,
+    CYCLE,
+    LINES,
+    describe_axes,
+    display_name,
+    legend,
+    no_data,
+    subplots,
+)
 
 
 def false_accusations(table: pd.DataFrame, alpha: float) -> Figure:
-    """Innocent models accused, by group: the conformal decision against the paper's t-test.
+    """Negative models accused, by group: the conformal decision beside the paper's t-test.
 
     Args:
-        table: one row per group and test, columns `group` (of innocents), `test` (conformal, t_test), `accused` (so
-            many models; a mean over draws may be a fraction), `n` (models, not models times draws). Intervals:
-            Clopper-Pearson, 95 %.
-        alpha: the rate that was promised.
+        table: one row per group and test, columns `group` (of negatives), `test` (conformal, t_test), `accused`
+            (number of models; as a mean over resamples maybe a fraction), `n` (models, not models times resamples).
+            Intervals: Clopper-Pearson, 95 %.
+        alpha: the promised false positive rate.
     """
     table = require_columns(table, "group", "test", "accused", "n").dropna(subset=["accused", "n"])
     table = table[table["n"] > 0]
@@ -35,7 +44,7 @@ def false_accusations(table: pd.DataFrame, alpha: float) -> Figure:
             mfc=CYCLE[j] if j == 0 else "white",
             ms=5,
             clip_on=False,
-            label={"conformal": "conformal", "t_test": "paper's t-test"}.get(row["test"], label(row["test"])),
+            label={"conformal": "conformal", "t_test": "paper's t-test"}.get(row["test"], display_name(row["test"])),
         )
         annotate_right(axis, f"{row['accused']:.3g} of {int(row['n'])}", y)
     named_rows(axis, groups)
@@ -43,7 +52,7 @@ def false_accusations(table: pd.DataFrame, alpha: float) -> Figure:
         no_data(axis)
     reference(axis, alpha, f"alpha = {alpha:g}", vertical=True)
     axis.set_xlim(-0.02, 1.02)
-    describe_axes(axis, "innocent models accused (95 % interval)")
+    describe_axes(axis, "negative models accused (95 % interval)")
     legend(figure)
     return figure
 

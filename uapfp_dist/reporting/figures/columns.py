@@ -1,4 +1,4 @@
-"""Tables of a figure: columns checked, missing values removed."""
+"""Validation of the tables that figures are drawn from."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ from uapfp_dist.errors import UserError
 
 
 def finite(values: Iterable[float | None]) -> np.ndarray:
-    """(N,) floats without what was not measured."""
+    """(N,) floats without None, NaN and infinity."""
     found = np.array([np.nan if value is None else value for value in values], dtype=float).ravel()
     return found[np.isfinite(found)]
 
@@ -33,7 +33,7 @@ def by_value(table: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     """One row per value of `x` with columns x, mean, low, high of `y`, in the order of appearance.
 
     The interval is given by the columns `<y>_low` and `<y>_high` where the table has them (the mean alone where they
-    are empty), else it is the range over the rows, which are draws.
+    are empty), else it is the range over the rows, which are resamples.
     """
     low, high = (f"{y}_low", f"{y}_high") if {f"{y}_low", f"{y}_high"} <= set(table.columns) else (y, y)
     columns = list(dict.fromkeys([x, y, low, high]))

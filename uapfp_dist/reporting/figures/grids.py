@@ -1,4 +1,4 @@
-"""Results over a grid of settings: a map of two of them."""
+"""Heat maps of results over two settings."""
 
 from collections.abc import Sequence
 
@@ -8,22 +8,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from uapfp_dist.reporting.figures.columns import require_columns
-from uapfp_dist.reporting.figures.style import PAGE, SMALL, describe_axes, label, no_data, plain, subplots
+from uapfp_dist.reporting.figures.style import PAGE, SMALL, describe_axes, display_name, no_data, plain, subplots
 
-SIDE_BY_SIDE = 8
-"""Columns up to which maps stand beside each other."""
-LEGIBLE = 24
-"""Columns up to which numbers fit into the fields."""
-RANGES = {"auc": (0.5, 1.0)}
-"""Of colours; of what is not named here: from the smallest to the largest value."""
+MAX_COLUMNS_SIDE_BY_SIDE = 8
+"""With more columns, maps are drawn one below the other."""
+MAX_COLUMNS_WITH_NUMBERS = 24
+"""With more columns, numbers do not fit into the cells."""
+COLOUR_RANGES = {"auc": (0.5, 1.0)}
+"""By result; by default from the smallest to the largest value."""
 NAMES = {"auc": "AUC", "gap": "similarity gap"}
 
 
 def grid_maps(table: pd.DataFrame, x: str, y: str, values: Sequence[str] = ("auc", "gap")) -> Figure:
-    """A map per result over two settings; a field is the mean over its rows.
+    """A heat map per result over two settings; a cell is the mean over its rows.
 
     Args:
-        table: one row or more per field, columns `x`, `y` and each of `values`. Settings stand in their order of
+        table: at least one row per cell, columns `x`, `y` and each of `values`; settings in their order of
             appearance.
         x: column of the setting along the x axis.
         y: column of the setting along the y axis, its first value on top.
@@ -31,15 +31,15 @@ def grid_maps(table: pd.DataFrame, x: str, y: str, values: Sequence[str] = ("auc
     """
     table = require_columns(table, x, y, *values)
     columns, rows = (list(dict.fromkeys(table[name])) for name in (x, y))
-    beside = len(columns) <= SIDE_BY_SIDE
+    beside = len(columns) <= MAX_COLUMNS_SIDE_BY_SIDE
     shape = (1, len(values)) if beside else (len(values), 1)
     figure, axes = subplots(PAGE, (0.24 * max(3, len(rows)) + 0.9) * shape[0], *shape)
     for axis, value in zip(axes, values, strict=True):
         fields = table.groupby([y, x], sort=False)[value].mean().unstack()
         body = fields.reindex(index=rows, columns=columns).to_numpy(float)
-        _map(axis, body, RANGES.get(value))
+        _map(axis, body, COLOUR_RANGES.get(value))
         _ticks(axis, [_text(c) for c in columns], [_text(r) for r in rows])
-        describe_axes(axis, label(x), label(y), NAMES.get(value, label(value)))
+        describe_axes(axis, display_name(x), display_name(y), NAMES.get(value, display_name(value)))
     return figure
 
 
@@ -49,7 +49,7 @@ def _map(axis: Axes, body: np.ndarray, limits: tuple[float, float] | None) -> No
         return
     low, high = limits or (float(np.nanmin(body)), float(np.nanmax(body)))
     axis.imshow(body, cmap="cividis", vmin=low, vmax=high, aspect="auto")
-    if body.shape[1] > LEGIBLE:
+    if body.shape[1] > MAX_COLUMNS_WITH_NUMBERS:
         return
     for (row, column), value in np.ndenumerate(body):
         if np.isfinite(value):

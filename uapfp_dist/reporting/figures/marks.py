@@ -1,4 +1,4 @@
-"""Marks that all figures are made of."""
+"""Marks shared by all figures."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -18,14 +18,14 @@ from uapfp_dist.reporting.figures.style import (
     SHAPES,
     SMALL,
     TEXT,
-    label,
+    display_name,
 )
 
 
 def reference(axis: Axes, value: float, text: str = "", *, vertical: bool = False) -> None:
-    """A thin line for a threshold, chance, or a number of the paper; its text at the right, or on top."""
-    draw = axis.axvline if vertical else axis.axhline
-    draw(value, color=GREY, lw=0.8, ls=(0, (4, 2)), zorder=0)
+    """A thin line for a threshold, chance, or a number of the paper, with its text at the right or on top."""
+    draw_line = axis.axvline if vertical else axis.axhline
+    draw_line(value, color=GREY, lw=0.8, ls=(0, (4, 2)), zorder=0)
     if text and vertical:
         where: dict[str, Any] = {
             "xy": (value, 1),
@@ -39,13 +39,13 @@ def reference(axis: Axes, value: float, text: str = "", *, vertical: bool = Fals
 
 
 def annotate_right(axis: Axes, text: str, y: float) -> None:
-    """A note right of the axes, on height `y`."""
+    """A note right of the axes, at height `y`."""
     where = ("axes fraction", "data")
     axis.annotate(text, (1.04, y), xycoords=where, va="center", fontsize=SMALL, annotation_clip=False)
 
 
 def marker_fill(role: str) -> str:
-    """What a marker of this role is filled with."""
+    """The fill colour of a role's markers."""
     return COLOURS.get(role, CYCLE[-1]) if role in FILLED else "white"
 
 
@@ -65,7 +65,7 @@ def scatter_offsets(n: int, spread: float = 0.5) -> np.ndarray:
 
 
 def strip(axis: Axes, values: Iterable[float | None], y: float, role: str, *, spread: float = 0.4) -> None:
-    """One mark for every model beside each other on height `y`, and a bar at their mean."""
+    """One mark per model, side by side at height `y`, and a bar at their mean."""
     found = finite(values)
     if not len(found):
         return
@@ -86,5 +86,5 @@ def strip(axis: Axes, values: Iterable[float | None], y: float, role: str, *, sp
 
 def named_rows(axis: Axes, names: Sequence[object]) -> None:
     """Names on the y axis, the first one on top."""
-    axis.set_yticks(range(len(names)), [label(name) for name in names], fontsize=TEXT)
+    axis.set_yticks(range(len(names)), [display_name(name) for name in names], fontsize=TEXT)
     axis.set_ylim(max(len(names), 1) - 0.4, -0.6)

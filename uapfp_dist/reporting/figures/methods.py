@@ -13,18 +13,18 @@ from uapfp_dist.reporting.figures.style import (
     PAGE,
     SMALL,
     describe_axes,
-    label,
+    display_name,
     legend,
     no_data,
     subplots,
 )
 
 OURS = "uap"
-"""Methods whose names begin so are the paper's and ours; all others are references."""
+"""Methods whose names begin so are UAP fingerprints; all others are references."""
 
 
 def auc_bars(areas: Mapping[str, Mapping[str, tuple[float, float, float]]]) -> Figure:
-    """AUC with 95 % intervals over models, by method and group of innocents.
+    """AUC with 95 % intervals over models, by method and group of negatives.
 
     Args:
         areas: method to group to (mean, low, high).
@@ -34,7 +34,7 @@ def auc_bars(areas: Mapping[str, Mapping[str, tuple[float, float, float]]]) -> F
 
 
 def methods_auc(table: pd.DataFrame) -> Figure:
-    """All methods: AUC against each group of innocents, with its interval.
+    """All methods: AUC against each group of negatives, with its interval.
 
     Args:
         table: columns `method`, `group` (homologous, other_victim, same_data), `mean`, `low`, `high`; optional
@@ -60,7 +60,7 @@ def methods_auc(table: pd.DataFrame) -> Figure:
         reference(axis, 0.5, "chance", vertical=True)
         axis.set_xlim(-0.03, 1.03)
         axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
-        describe_axes(axis, f"AUC against\n{label(group)}")
+        describe_axes(axis, f"AUC against\n{display_name(group)}")
     named_rows(axes[0], methods)
     if not methods:
         no_data(axes[0])
@@ -69,7 +69,7 @@ def methods_auc(table: pd.DataFrame) -> Figure:
     axes[0].plot([], [], "s", color=CYCLE[0], ms=4.5, label="other methods")
     for j, budget in enumerate(budgets if len(budgets) > 1 else ()):
         axes[0].plot(
-            [], [], "D", mfc="black" if j == 0 else "white", color="black", ms=4, label=f"{label(budget)} budget"
+            [], [], "D", mfc="black" if j == 0 else "white", color="black", ms=4, label=f"{display_name(budget)} budget"
         )
     legend(figure)
     return figure
@@ -85,8 +85,8 @@ def _queries(axis: Axes, table: pd.DataFrame, methods: Sequence[str]) -> None:
     """Images sent, right of the last panel."""
     if "queries" not in table.columns or table["queries"].isna().all():
         return
-    sent = table.dropna(subset=["queries"]).groupby("method", sort=False)["queries"].max()
+    queried = table.dropna(subset=["queries"]).groupby("method", sort=False)["queries"].max()
     for y, method in enumerate(methods):
-        if method in sent.index:
-            annotate_right(axis, f"{int(sent[method]):,}", y)
+        if method in queried.index:
+            annotate_right(axis, f"{int(queried[method]):,}", y)
     axis.annotate("images", (1.04, 1), xycoords="axes fraction", va="bottom", fontsize=SMALL, color="#555555")

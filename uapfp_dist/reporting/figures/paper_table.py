@@ -1,4 +1,4 @@
-"""Tables 2 and 3 of the paper beside ours, as a picture."""
+"""Tables 2 and 3 of the paper beside our results, as a figure."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -20,7 +20,7 @@ from uapfp_dist.reporting.figures.style import (
 
 
 def table_vs_paper(ours: pd.DataFrame, published: pd.DataFrame) -> Figure:
-    """Tables 2 and 3 as a picture: mean and standard deviation of similarity, the paper's hollow.
+    """Tables 2 and 3 as a figure: mean and standard deviation of similarity, the paper's hollow.
 
     Args:
         ours: one row per architecture and optimizer, columns `architecture`, `optimizer`, `piracy_mean`, `piracy_std`,

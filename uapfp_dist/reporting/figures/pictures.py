@@ -1,4 +1,4 @@
-"""What fingerprints look like: the perturbation on images, and fingerprints on a plane."""
+"""Perturbed images, and fingerprints projected to two dimensions."""
 
 from collections.abc import Mapping, Sequence
 
@@ -59,7 +59,7 @@ def perturbed_images(v: np.ndarray, images: np.ndarray, moved: np.ndarray, capti
         v: (c, h, w).
         images: (K, c, h, w) in [0, 1].
         moved: (K, c, h, w), clipped.
-        captions: K lines, what the victim says before and after.
+        captions: K lines, the victim's labels before and after.
     """
     n = len(images) + 1
     each = min(1.25, PAGE / n)
@@ -92,7 +92,7 @@ def captioned_images(images: np.ndarray, captions: Sequence[str]) -> Figure:
 
 
 def _wrapped(caption: str) -> str:
-    """In two lines after a colon: neighbours stand closer than a caption is long."""
+    """With a line break after the first colon: a caption is longer than its image is wide."""
     return plain(caption).replace(": ", ":\n", 1)
 
 

@@ -54,7 +54,7 @@ def _level(axis: Axes, values: np.ndarray) -> None:
 
 
 def _binned(axis: Axes, x: np.ndarray, y: np.ndarray) -> None:
-    """Every model as a point, and mean and standard deviation of every bin that has any."""
+    """Every model as a point, with mean and standard deviation of every bin that is not empty."""
     usable = np.isfinite(x) & np.isfinite(y)
     x, y = x[usable], y[usable]
     if not len(x):
@@ -86,7 +86,7 @@ def recovery_bin(recovery: np.ndarray) -> np.ndarray:
 
 
 def _p_values(axis: Axes, x: np.ndarray, p: np.ndarray) -> None:
-    """Every model and the medians of the bins, on a logarithmic axis with readable ticks."""
+    """Every model and the medians of the bins, on a logarithmic axis."""
     usable = np.isfinite(x) & np.isfinite(p)
     x, p = x[usable], np.maximum(p[usable], 1e-4)
     which = recovery_bin(x)

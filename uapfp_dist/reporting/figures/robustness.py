@@ -1,4 +1,4 @@
-"""The paper's Figure 8: what thieves do to a model afterwards, and what it costs them."""
+"""The paper's Figure 8: similarity and accuracy after modifications."""
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from uapfp_dist.reporting.figures.style import (
     SHAPES,
     TEXT,
     describe_axes,
-    label,
+    display_name,
     legend,
     no_data,
     subplots,
@@ -74,7 +74,7 @@ def _unmodified_first(table: pd.DataFrame) -> list[str]:
 
 
 def fig8_adversarial(table: pd.DataFrame) -> Figure:
-    """Figure 8 right: similarity against iterations of adversarial training, and below it what it costs.
+    """Figure 8 right: similarity against iterations of adversarial training, and below it accuracy.
 
     Args:
         table: one row per model and stop, columns `iterations`, `role` (piracy, homologous), `similarity`, `accuracy`
@@ -122,7 +122,7 @@ def _progress(axis: Axes, rows: pd.DataFrame, y: str, role: str) -> None:
 
 
 def utility_similarity(table: pd.DataFrame) -> Figure:
-    """What evading costs: accuracy and similarity after each modification, joined to the unmodified models.
+    """Accuracy and similarity after each modification, joined by lines to the unmodified models.
 
     Args:
         table: one row per model and modification, columns `modification`, `role` (piracy, homologous), `accuracy` (in
@@ -154,7 +154,7 @@ def utility_similarity(table: pd.DataFrame) -> Figure:
                 edgecolors=colour,
                 linewidths=1.1,
                 zorder=3,
-                label=label(name) if role == "piracy" or ("piracy", name) not in means.index else None,
+                label=display_name(name) if role == "piracy" or ("piracy", name) not in means.index else None,
             )
     if not names:
         no_data(axis)

@@ -1,4 +1,4 @@
-"""ROC curves, and every model's score by group."""
+"""ROC curves and scores by group."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +15,7 @@ from uapfp_dist.reporting.figures.style import (
     LINES,
     PAGE,
     describe_axes,
-    label,
+    display_name,
     legend,
     no_data,
     subplots,
@@ -25,10 +25,10 @@ from uapfp_dist.reporting.figures.style import (
 def roc_curves(
     curves: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], areas: Mapping[str, float | None]
 ) -> Figure:
-    """Mean ROC over draws, piracy against homologous, one line per method.
+    """Mean ROC over resamples, piracy against homologous, one line per method.
 
     Args:
-        curves: method to (positive scores, negative scores) of every draw; draws without a side are left out.
+        curves: method to (positive scores, negative scores) of every resample; those without either are left out.
         areas: method to mean AUC.
     """
     figure, (axis,) = subplots(PAGE * 0.85, 3.6)
@@ -45,7 +45,7 @@ def roc_curves(
                 LINES[(i // len(CYCLE) * 2 + i % 2) % len(LINES)],
                 color=CYCLE[i % len(CYCLE)],
                 lw=2.2 if method.startswith(OURS) else 1.1,
-                label=f"{label(method)} ({area[method]:.2f})",
+                label=f"{display_name(method)} ({area[method]:.2f})",
             )
     axis.set_aspect("equal")
     axis.set_xlim(-0.01, 1.01)
@@ -56,7 +56,7 @@ def roc_curves(
 
 
 def roc(positive: np.ndarray, negative: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """True positive rate at each false positive rate of `grid`, ties joined by a slope (which counts them half)."""
+    """True positive rate at each false positive rate of `grid`; ties are joined by a slope, which counts them half."""
     thresholds = np.unique(np.concatenate([positive, negative]))[::-1]
     false = [0.0, *((negative >= t).mean() for t in thresholds)]
     true = [0.0, *((positive >= t).mean() for t in thresholds)]
@@ -79,7 +79,7 @@ def group_strips(groups: Mapping[str, Mapping[str, Sequence[float]]], thresholds
         threshold = thresholds.get(method)
         if threshold is not None and np.isfinite(threshold):
             reference(axis, threshold, "claim above", vertical=True)
-        describe_axes(axis, f"score by {label(method)}")
+        describe_axes(axis, f"score by {display_name(method)}")
     named_rows(axes[0], order)
     if not order:
         no_data(axes[0])

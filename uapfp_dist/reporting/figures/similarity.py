@@ -19,7 +19,7 @@ from uapfp_dist.reporting.figures.style import (
     SHAPES,
     TEXT,
     describe_axes,
-    label,
+    display_name,
     legend,
     no_data,
     plain,
@@ -46,7 +46,7 @@ def similarity_cdf(similarities: Mapping[str, Mapping[str, np.ndarray]], title: 
                 "-" if role == "piracy" else "--",
                 MARKERS[role],
                 marker_fill(role),
-                label(role),
+                display_name(role),
             )
         axis.set_title(plain(architecture), fontsize=TEXT)
     for i in range(n, len(axes)):
@@ -79,7 +79,7 @@ def fig7_uap_vs_lap(similarities: Mapping[str, Mapping[str, np.ndarray]]) -> Fig
                 LINES[i % 4],
                 SHAPES[i % len(SHAPES)],
                 "white" if i else colour,
-                label(name),
+                display_name(name),
             )
         if not axis.lines:
             no_data(axis)

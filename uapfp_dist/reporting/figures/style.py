@@ -1,8 +1,8 @@
-"""The family look: one palette, one set of sizes, and the few marks that all figures are made of.
+"""The common style of all figures: palette, sizes, axes and legend.
 
 A figure is drawn at its final size, a column (3.35 in) or a page (6.9 in) wide, so that 7 pt here are 7 pt in print.
-Colours are those of Okabe and Ito; no colour carries a meaning alone: roles also differ in marker and line, and
-pirates are filled where innocents are hollow.
+Colours are those of Okabe and Ito; no colour carries a meaning alone: roles also differ in marker and line, and stolen
+models are filled where negatives are hollow.
 """
 
 from collections.abc import Sequence
@@ -14,21 +14,15 @@ from matplotlib.figure import Figure
 COLUMN, PAGE = 3.35, 6.9
 """Widths in inches."""
 
-
 TITLE, TEXT, SMALL = 8.5, 8.0, 7.0
-"""Sizes in points; nothing is smaller."""
-
+"""Font sizes in points."""
 
 DPI = 200
 
-
-Where = Literal["outside upper center", "outside lower center", "outside right center"]
-"""Of a legend."""
-
+LegendPlace = Literal["outside upper center", "outside lower center", "outside right center"]
 
 GREY = "#8a8a8a"
-"""Of what is no data: chance, thresholds, the paper's claims."""
-
+"""Of reference lines: chance, thresholds, the paper's claims."""
 
 COLOURS = {
     "piracy": "#D55E00",
@@ -42,7 +36,6 @@ COLOURS = {
     "victim": "#000000",
 }
 
-
 LABELS = {
     "piracy": "piracy",
     "soft_piracy": "piracy, soft labels",
@@ -54,7 +47,6 @@ LABELS = {
     "other_victim": "piracy of another victim",
     "victim": "victim",
 }
-
 
 MARKERS = {
     "piracy": "o",
@@ -68,16 +60,12 @@ MARKERS = {
     "victim": "*",
 }
 
-
 FILLED = ("piracy", "soft_piracy", "victim")
 """All other roles are drawn hollow."""
 
-
 CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 
-
 SHAPES = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "d")
-
 
 LINES = ("-", "--", "-.", ":")
 
@@ -93,7 +81,7 @@ def subplots(
     height_ratios: Sequence[float] | None = None,
     width_ratios: Sequence[float] | None = None,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of so many inches and its axes, row by row."""
+    """A figure of this size in inches and its axes, row by row."""
     figure = Figure(figsize=(width, height), layout="constrained", dpi=DPI)
     axes = figure.subplots(
         rows,
@@ -111,18 +99,18 @@ def subplots(
 
 
 def plain(name: object) -> str:
-    """A name as it stands: a dollar sign begins no formula, a leading underscore hides nothing from the legend."""
+    """A name escaped for matplotlib: `$` starts no formula, a leading `_` hides nothing from the legend."""
     text = str(name).replace("$", r"\$")
     return f"\u200a{text}" if text.startswith("_") else text
 
 
-def label(name: object) -> str:
-    """A role's label, or a name with blanks for underscores."""
+def display_name(name: object) -> str:
+    """The label of a role; of any other name, its underscores replaced by blanks."""
     return LABELS.get(str(name), plain(str(name).strip("_").replace("_", " ")))
 
 
 def describe_axes(axis: Axes, x: str = "", y: str = "", title: str = "") -> None:
-    """Axis labels and a title, in the family's sizes."""
+    """Set axis labels and title in the common sizes."""
     axis.set_xlabel(x, fontsize=TEXT)
     axis.set_ylabel(y, fontsize=TEXT)
     if title:
@@ -130,9 +118,9 @@ def describe_axes(axis: Axes, x: str = "", y: str = "", title: str = "") -> None
 
 
 def legend(
-    figure: Figure, columns: int | None = None, *, where: Where = "outside upper center", title: str | None = None
+    figure: Figure, columns: int | None = None, *, where: LegendPlace = "outside upper center", title: str | None = None
 ) -> None:
-    """One legend for all axes, around them and so never over data."""
+    """One legend for all axes, outside of them."""
     found: dict[str, Any] = {}
     for axis in figure.axes:
         for handle, text in zip(*axis.get_legend_handles_labels(), strict=True):
@@ -154,5 +142,5 @@ def legend(
 
 
 def no_data(axis: Axes, why: str = "nothing measured") -> None:
-    """Says that a panel is empty on purpose."""
+    """Mark a panel as empty on purpose."""
     axis.text(0.5, 0.5, why, transform=axis.transAxes, ha="center", va="center", fontsize=TEXT, color=GREY)

@@ -15,7 +15,7 @@ from uapfp_dist.reporting.figures.style import (
     MARKERS,
     TITLE,
     describe_axes,
-    label,
+    display_name,
     legend,
     no_data,
     subplots,
@@ -34,7 +34,7 @@ def fig2a_projections(energies: Mapping[str, np.ndarray]) -> Figure:
     usable = {role: rows[np.isfinite(rows).all(1)] for role, rows in usable.items()}
     usable = {role: rows for role, rows in usable.items() if rows.size}
     for i, (role, rows) in enumerate(usable.items()):
-        # Beside each other, so that error bars stay apart.
+        # Side by side, so that error bars do not overlap.
         x = np.arange(1, rows.shape[1] + 1) + (i - (len(usable) - 1) / 2) * 0.14
         axis.errorbar(
             x,
@@ -48,7 +48,7 @@ def fig2a_projections(energies: Mapping[str, np.ndarray]) -> Figure:
             lw=1.1,
             elinewidth=1.1,
             capsize=2,
-            label=f"{label(role)} ({len(rows)})",
+            label=f"{display_name(role)} ({len(rows)})",
         )
     if not usable:
         no_data(axis)

@@ -1,4 +1,4 @@
-"""Figure 6 left: similarity gap and AUC against the number of points and of confidences."""
+"""Figure 6 left: similarity gap and AUC against the number of points or of confidences."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,23 +15,23 @@ from uapfp_dist.reporting.figures.style import (
     SMALL,
     TEXT,
     describe_axes,
-    label,
+    display_name,
     legend,
     no_data,
     subplots,
 )
 
 BARE_LABEL = 0
-"""The value of `top_k` that stands for an answer without any confidence."""
+"""The value of `top_k` that stands for a response without any confidence."""
 
 
 def over_resamples(axis: Axes, table: pd.DataFrame, x: str, y: str, by: str | None, prefix: str = "") -> None:
-    """Means with the intervals of `by_value`, a line for each value of `by`, labelled with it."""
+    """Means with the intervals of `by_value`, a labelled line for each value of `by`."""
     parts = list(table.groupby(by, sort=False)) if by else [("", table)]
-    # Beside each other by a hundredth of the axis, so that intervals stay apart.
+    # Shifted by a hundredth of the axis, so that intervals do not overlap.
     step = 0.012 * float(np.ptp(finite(table[x]))) if len(finite(table[x])) else 0.0
     for i, (name, rows) in enumerate(parts):
-        line_label = prefix + label(name) if by else None
+        line_label = prefix + display_name(name) if by else None
         _line(
             axis, by_value(rows, x, y).sort_values(x), x, (i - (len(parts) - 1) / 2) * step, series(name, i), line_label
         )
@@ -49,7 +49,7 @@ def _line(axis: Axes, rows: pd.DataFrame, x: str, shift: float, style: dict[str,
 
 
 def _gap_and_auc(axes: list[Axes], table: pd.DataFrame, x: str) -> None:
-    """Gap in the first axis, AUC in the second, a line per group of innocents where the table has a column `group`."""
+    """Gap in the first axis, AUC in the second, a line per group of negatives where the table has a column `group`."""
     for axis, y in zip(axes, ("gap", "auc"), strict=True):
         over_resamples(axis, table, x, y, "group" if "group" in table.columns else None, "against ")
     describe_axes(axes[0], y="similarity gap")
@@ -62,7 +62,7 @@ def fig6_n_points(table: pd.DataFrame) -> Figure:
     Args:
         table: one row per value, columns `n_points`, `gap` (mean similarity of piracy minus that of homologous models,
             in [-2, 2]), `auc`, and their intervals `gap_low`, `gap_high`, `auc_low`, `auc_high`; without these one row
-            per draw, of which mean and range are drawn. Optional: `group` (of innocents: a line each).
+            per resample: mean and range are drawn. Optional: `group` (of negatives: a line each).
     """
     table = require_columns(table, "n_points", "gap", "auc")
     figure, axes = subplots(PAGE, 2.4, 1, 2, sharex=True)
@@ -87,7 +87,7 @@ def fig6_top_k(table: pd.DataFrame, confidence: Mapping[int, float] | None = Non
     n = 3 if confidence else 2
     figure, axes = subplots(PAGE, 2.3, 1, n)
     values = sorted({int(k) for k in table["top_k"].dropna()} | set(confidence))
-    # The bare label stands a little apart: its name is wide.
+    # Extra space for the bare label: its name is wide.
     place = {k: i - 0.8 * (k == BARE_LABEL) for i, k in enumerate(values)}
     _gap_and_auc(axes[:2], table.assign(place=table["top_k"].map(place)), "place")
     if confidence:

@@ -139,7 +139,7 @@ def _before_and_after(evidence: ReportData, models: pd.DataFrame, wanted: Callab
 
 
 def _is_adversarial(member: Member) -> bool:
-    return any(isinstance(change, AdversarialTraining) for change in member.spec.changes)
+    return any(isinstance(modification, AdversarialTraining) for modification in member.spec.modifications)
 
 
 def _stops(evidence: ReportData, models: pd.DataFrame) -> pd.DataFrame:
@@ -159,12 +159,12 @@ def _stops(evidence: ReportData, models: pd.DataFrame) -> pd.DataFrame:
 
 def _last(member: Member) -> AdversarialTraining:
     assert isinstance(member.spec.origin, Modified)
-    change = member.spec.origin.change
-    assert isinstance(change, AdversarialTraining)
-    return change
+    modification = member.spec.origin.modification
+    assert isinstance(modification, AdversarialTraining)
+    return modification
 
 
 def _iterations(member: Member) -> int:
     """Of adversarial training, in all."""
-    change = _last(member)
-    return change.start + change.iterations
+    last = _last(member)
+    return last.start + last.iterations

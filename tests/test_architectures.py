@@ -13,7 +13,7 @@ from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.models import ARCHITECTURES, Net, build
-from uapfp_dist.models.blackbox import ask, layer
+from uapfp_dist.models.blackbox import batched_outputs, predict_probabilities
 from uapfp_dist.models.training import BATCH_SIZES, PEAK_RATES, Trainer, fit
 from uapfp_dist.rng import seeded, torch_rng
 from uapfp_dist.storage.store import Store
@@ -69,13 +69,13 @@ def test_contract_of_every_architecture(name: str, shape: tuple[int, int, int]) 
     torch.testing.assert_close(net.head(features), logits)
     torch.testing.assert_close(alone, logits, rtol=1e-4, atol=1e-5)
     assert float(logits.std(0).max()) > 0.0
-    torch.testing.assert_close(ask(net, images, batch_size=2).sum(1), torch.ones(5))
-    torch.testing.assert_close(layer(net, images, "features", batch_size=2), features, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(predict_probabilities(net, images, batch_size=2).sum(1), torch.ones(5))
+    torch.testing.assert_close(batched_outputs(net, images, "features", batch_size=2), features, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))
 def test_normalisation_lives_inside_the_net(name: str) -> None:
-    """Scaling pixels and taking the statistics anew gives the same answers: suspects are sent plain pixels."""
+    """Scaling pixels and taking the statistics anew gives the same responses: suspects get plain pixels."""
     net = build(name, (3, 8, 8), 4, 4, 0, CPU).eval()
     images = torch.rand(6, 3, 8, 8, generator=torch_rng("images"))
     net.normalise_by(images)

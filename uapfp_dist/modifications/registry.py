@@ -1,0 +1,32 @@
+"""Modifications by the class of their spec. To add one: a spec in tasks.modification_specs, a function, a line here."""
+
+from typing import Any, Protocol
+
+from uapfp_dist.models.net import Net
+from uapfp_dist.modifications.adversarial import adversarial_training
+from uapfp_dist.modifications.attacker import AttackerContext
+from uapfp_dist.modifications.distill import distill
+from uapfp_dist.modifications.finetune import finetune
+from uapfp_dist.modifications.int8 import quantise
+from uapfp_dist.modifications.prune import prune
+from uapfp_dist.tasks.modification_specs import AdversarialTraining, Distill, FineTune, Int8, ModificationSpec, Prune
+
+
+class Modification(Protocol):
+    """Modifies a net.
+
+    Args: the net, in evaluation mode, which may be changed in place; an instance of the spec class under which the
+    modification is registered; what the attacker has. Returns the modified net, the same object or another. Raises
+    UserError where the spec makes no sense.
+    """
+
+    def __call__(self, net: Net, spec: Any, attacker: AttackerContext, /) -> Net: ...
+
+
+MODIFICATIONS: dict[type[ModificationSpec], Modification] = {
+    FineTune: finetune,
+    Prune: prune,
+    Int8: quantise,
+    AdversarialTraining: adversarial_training,
+    Distill: distill,
+}
