@@ -33,7 +33,7 @@ class Ablations:
     """Its seed."""
     grid: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """An axis, name=value,value; once per axis. None: n_points by top_k."""
-    surroundings: Annotated[RuntimeConfig, tyro.conf.arg(name="")] = field(default_factory=RuntimeConfig)
+    runtime: Annotated[RuntimeConfig, tyro.conf.arg(name="")] = field(default_factory=RuntimeConfig)
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
 
 
@@ -46,7 +46,7 @@ def parse(arguments: list[str]) -> Ablations:
 def job() -> None:
     """Parse and run."""
     chosen = parse(sys.argv[1:])
-    run_grid(chosen.config, chosen.preset, chosen.seed, chosen.surroundings, chosen.grid)
+    run_grid(chosen.config, chosen.preset, chosen.seed, chosen.runtime, chosen.grid)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ class FullEval:
     """Every random choice follows from it."""
     ablations: bool = False
     """Also the grid of Figure 6 left on the answers, n_points by top_k; jobs/ablations.py does any other."""
-    surroundings: Annotated[RuntimeConfig, tyro.conf.arg(name="")] = field(default_factory=RuntimeConfig)
+    runtime: Annotated[RuntimeConfig, tyro.conf.arg(name="")] = field(default_factory=RuntimeConfig)
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
 
 
@@ -46,10 +46,10 @@ def parse(arguments: list[str]) -> FullEval:
 def job() -> None:
     """Parse and run."""
     chosen = parse(sys.argv[1:])
-    run(chosen.config, chosen.preset, chosen.seed, chosen.surroundings)
+    run(chosen.config, chosen.preset, chosen.seed, chosen.runtime)
     if chosen.ablations:
-        around = replace(chosen.surroundings, report=None)  # that file holds the evaluation's
-        run_grid(chosen.config, chosen.preset, chosen.seed, around, ())
+        runtime = replace(chosen.runtime, report=None)  # that file holds the evaluation's
+        run_grid(chosen.config, chosen.preset, chosen.seed, runtime, ())
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from uapfp_dist.config.runtime import ResolvedPaths
 from uapfp_dist.tracking.tracker import Tracker
 
 
-def open_tracker(places: ResolvedPaths) -> Tracker:
+def open_tracker(paths: ResolvedPaths) -> Tracker:
     """MLflow at its place; nothing is sent yet."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
@@ -21,7 +21,7 @@ def open_tracker(places: ResolvedPaths) -> Tracker:
 
     for name in ("alembic", "mlflow"):  # they set their own levels when imported
         logging.getLogger(name).setLevel(logging.WARNING)
-    return MlflowTracker(places.mlflow_uri, places.artifacts)
+    return MlflowTracker(paths.mlflow_uri, paths.artifacts)
 
 
 @contextmanager

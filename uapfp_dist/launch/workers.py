@@ -21,18 +21,18 @@ def default_auth_mode(address: str | None) -> None:
 
 @contextmanager
 def ray_pool(
-    machine: Any, s: RuntimeConfig, places: ResolvedPaths, store: Store, data: DataSpec, progress: Progress
+    machine: Any, runtime: RuntimeConfig, paths: ResolvedPaths, store: Store, data: DataSpec, progress: Progress
 ) -> Iterator[Pool]:
     """Workers on a Ray session's `machine`, each of which proves that it sees the storage and these images."""
     from uapfp_dist.cluster.pool import RayPool
     from uapfp_dist.cluster.resources import seconds_for, shares  # Ray takes seconds to import
     from uapfp_dist.cluster.worker import open_context
 
-    opening = partial(open_context, places.storage, places.data_root, store.write_marker(), data)
-    share = shares(machine, s.workers, s.gpus_per_worker, gpu_shares(s))
-    limit = s.spec_timeout
+    opening = partial(open_context, paths.storage, paths.data_root, store.write_marker(), data)
+    share = shares(machine, runtime.workers, runtime.gpus_per_worker, gpu_shares(runtime))
+    limit = runtime.spec_timeout
     limits = seconds_for if limit is None else lambda spec: limit
-    pool = RayPool(opening, share, limits, s.workers, machine.elastic, progress)
+    pool = RayPool(opening, share, limits, runtime.workers, machine.elastic, progress)
     try:
         yield pool
     finally:

@@ -111,7 +111,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def _outside(message: Any) -> Iterator[str]:
-    """ResolvedPaths outside the file where a tensor anywhere in the model says its values lie."""
+    """Places outside the file where a tensor anywhere in the model says its values lie."""
     if message.DESCRIPTOR.name == "TensorProto":
         if message.data_location == message.EXTERNAL or len(message.external_data):
             yield next((entry.value for entry in message.external_data if entry.key == "location"), "nowhere")
