@@ -86,8 +86,8 @@ def test_heads_and_workers_agree_on_tokens() -> None:
 
 def test_the_commands_in_the_comments() -> None:
     job = job_of(in_comment(CLUSTER))
-    assert job.surroundings.gpus_per_worker == 0.25
-    assert str(job.surroundings.storage).startswith("s3://")
+    assert job.runtime.gpus_per_worker == 0.25
+    assert str(job.runtime.storage).startswith("s3://")
 
 
 # --- Kubernetes
@@ -143,11 +143,11 @@ def test_containers_and_their_devices(ray_job: dict[str, Any]) -> None:
 def test_the_entrypoint_is_a_command_line_of_the_main_job(ray_job: dict[str, Any]) -> None:
     job = job_of(ray_job["spec"]["entrypoint"])
     group = ray_job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]
-    share = job.surroundings.gpus_per_worker
+    share = job.runtime.gpus_per_worker
     assert share
-    assert job.surroundings.workers == group["maxReplicas"] / share, "the most that the cluster can grow to"
-    assert str(job.surroundings.storage).startswith("s3://"), "pods share no disk"
-    assert job.surroundings.mlflow_uri
+    assert job.runtime.workers == group["maxReplicas"] / share, "the most that the cluster can grow to"
+    assert str(job.runtime.storage).startswith("s3://"), "pods share no disk"
+    assert job.runtime.mlflow_uri
 
 
 # --- what travels

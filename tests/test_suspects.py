@@ -28,8 +28,8 @@ from uapfp_dist.models.custom import CustomNet
 from uapfp_dist.suspects.callable import CallableSuspect
 from uapfp_dist.suspects.config import SuspectConfig, describe_suspect
 from uapfp_dist.suspects.endpoint import Endpoint
-from uapfp_dist.suspects.input_form import InputForm
-from uapfp_dist.suspects.output_form import OutputForm, load_classes
+from uapfp_dist.suspects.input_format import InputFormat
+from uapfp_dist.suspects.output_format import OutputFormat, load_classes
 from uapfp_dist.suspects.registry import SUSPECTS, open_suspect
 from uapfp_dist.suspects.suspect import Suspect, TooLargeError, TransientError
 
@@ -38,8 +38,8 @@ SHAPE = (1, 8, 8)
 IMAGES = torch.randint(0, 256, (7, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def form(output: str, classes: Any = None) -> OutputForm:
-    return OutputForm(output, NAMES, classes)
+def form(output: str, classes: Any = None) -> OutputFormat:
+    return OutputFormat(output, NAMES, classes)
 
 
 # ---------------------------------------------------------------- images
@@ -48,10 +48,10 @@ def form(output: str, classes: Any = None) -> OutputForm:
 def test_every_grey_level_arrives_as_the_models_of_the_kit_saw_it() -> None:
     """Through JSON and back: exactly float32(k) / 255, the correctly rounded k/255."""
     levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
-    sent = np.array(json.loads(json.dumps(InputForm().encode(levels).tolist())), dtype=np.float32)
+    sent = np.array(json.loads(json.dumps(InputFormat().encode(levels).tolist())), dtype=np.float32)
     assert (sent == (levels.float() / 255).numpy()).all()
     assert (sent.ravel() == np.array([k / 255 for k in range(256)], dtype=np.float32)).all()
-    assert InputForm(scale="0-255").encode(levels).ravel().tolist() == list(range(256))
+    assert InputFormat(scale="0-255").encode(levels).ravel().tolist() == list(range(256))
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC", "flat"])
@@ -59,7 +59,7 @@ def test_every_grey_level_arrives_as_the_models_of_the_kit_saw_it() -> None:
 @pytest.mark.parametrize("c", [1, 3])
 def test_layouts_by_a_slow_reference(layout: Any, channels: Any, c: int) -> None:
     images = torch.randint(0, 256, (2, c, 4, 5), dtype=torch.uint8)
-    found = InputForm(layout, "0-255", channels).encode(images)
+    found = InputFormat(layout, "0-255", channels).encode(images)
     n_channels = c if channels == "same" else 3
     for b, y, x, k in np.ndindex(2, 4, 5, n_channels):
         source = 0 if c == 1 else (2 - k if channels == "BGR" else k)
@@ -69,7 +69,7 @@ def test_layouts_by_a_slow_reference(layout: Any, channels: Any, c: int) -> None
 
 def test_two_channels_cannot_be_coloured() -> None:
     with pytest.raises(UserError, match="1 or 3 channels"):
-        InputForm(channels="RGB").encode(torch.zeros(1, 2, 4, 4, dtype=torch.uint8))
+        InputFormat(channels="RGB").encode(torch.zeros(1, 2, 4, 4, dtype=torch.uint8))
 
 
 # ---------------------------------------------------------------- answers
@@ -215,7 +215,7 @@ def ask(config: SuspectConfig, images: torch.Tensor = IMAGES, n_classes: int = 1
     answers = open_suspect(config, SHAPE, n_classes).ask(images, 5.0)
     names = tuple(str(i) for i in range(n_classes))
     # As they come back from a transcript.
-    return OutputForm(config.output, names).read(json.loads(json.dumps(answers))).probabilities
+    return OutputFormat(config.output, names).read(json.loads(json.dumps(answers))).probabilities
 
 
 @pytest.mark.parametrize("kind", ["weights", "python", "mlflow"])
@@ -357,13 +357,13 @@ def test_what_is_no_text_is_refused(field: str, text: str) -> None:
 
 def test_a_function_may_answer_in_numpys_numbers() -> None:
     """They are written down as any other."""
-    suspect = CallableSuspect(lambda images: [[np.float32(0.5), np.int64(1)]] * len(images), InputForm())
+    suspect = CallableSuspect(lambda images: [[np.float32(0.5), np.int64(1)]] * len(images), InputFormat())
     assert json.loads(json.dumps(suspect.ask(IMAGES[:2], 5.0))) == [[0.5, 1]] * 2
 
 
 def test_a_list_of_classes_numbers_them_in_texts_too() -> None:
     """Where the kit's classes are digits, as MNIST's are: `3`, `"3"` and a record's key are the same place."""
-    form = OutputForm("label", ("0", "1", "2"), ["2", "0", "1"])
+    form = OutputFormat("label", ("0", "1", "2"), ["2", "0", "1"])
     read = form.read([1, "1", {"label": "1"}])
     assert not read.problems
     assert read.probabilities.argmax(1).tolist() == [0, 0, 0]
@@ -643,7 +643,7 @@ def test_onnx_answers_as_its_reference(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     config = SuspectConfig(at=str(onnx_file(tmp_path / "m.onnx")), layout="flat", output="logits")
     weights = np.random.default_rng(0).normal(size=(64, 10)).astype(np.float32)
-    expected = (torch.from_numpy(InputForm("flat").encode(IMAGES)) @ torch.from_numpy(weights)).softmax(1)
+    expected = (torch.from_numpy(InputFormat("flat").encode(IMAGES)) @ torch.from_numpy(weights)).softmax(1)
     assert torch.allclose(ask(config), expected, atol=1e-5)
     with pytest.raises(UserError, match="--layout"):
         ask(SuspectConfig(at=config.at, output="logits"))
