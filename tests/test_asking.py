@@ -121,9 +121,9 @@ def test_a_faulty_endpoint_is_asked_to_the_end(fault: Any, concurrency: int, tmp
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        (faults.hanging, "no answer within"),
-        (faults.dripping, "no answer within"),
-        (faults.dripping_headers, "no answer within"),
+        (faults.hanging, "no response within"),
+        (faults.dripping, "no response within"),
+        (faults.dripping_headers, "no response within"),
         (faults.truncated, "no JSON"),
         (faults.cut_short, "no JSON|reset"),
         (faults.busy_at_first(10**6), "HTTP 429"),

@@ -111,14 +111,14 @@ BY_NAME = {"c": 0.2, "a": 0.1, "e": 0.25, "b": 0.4, "d": 0.05}
     ],
 )
 def test_answers_in_every_form(output: str, classes: Any, answer: Any, row: list[float]) -> None:
-    read = form(output, classes).read([answer])
+    read = form(output, classes).parse([answer])
     assert not read.problems
     assert torch.equal(read.probabilities[0], torch.tensor(row, dtype=torch.float32))
 
 
 def test_logits_become_probabilities() -> None:
     logits = [3.0, -1.0, 0.0, 700.0, 699.0]
-    row = form("logits").read([logits]).probabilities[0]
+    row = form("logits").parse([logits]).probabilities[0]
     assert torch.allclose(row.double(), torch.tensor(logits).double().softmax(0), atol=1e-7)
 
 
@@ -156,7 +156,7 @@ def test_logits_become_probabilities() -> None:
 )
 def test_what_is_no_such_answer_is_named_and_never_guessed(output: str, answer: Any, said: str) -> None:
     good = {"label": "a", "top1": [["a", 0.5]], "top2": [["a", 0.5], ["b", 0.2]], "top9": BY_NAME}.get(output, P)
-    read = form(output).read([good, answer])
+    read = form(output).parse([good, answer])
     assert list(read.problems) == [1]
     assert re.search(said, read.problems[1])
     assert bool(read.probabilities[1].isnan().all())
@@ -167,11 +167,11 @@ def test_what_is_no_such_answer_is_named_and_never_guessed(output: str, answer: 
 def test_who_names_the_suspects_classes_names_them_all(answer: Any) -> None:
     """A class that the file leaves out is unknown: neither its number nor its name is one of the kit by chance."""
     names = {"1": "a", "cat": "b", "b": "c", "dog": "d", "3": "e"}
-    assert form("label", names).read(["b"]).probabilities[0].argmax() == 2
-    assert form("label", names).read([3]).probabilities[0].argmax() == 4
-    read = form("label", names).read([answer])
-    assert "names given by --classes" in read.problems[0]
-    assert "names given by --classes" in form("top1", names).read([[[answer, 0.9]]]).problems[0]
+    assert form("label", names).parse(["b"]).probabilities[0].argmax() == 2
+    assert form("label", names).parse([3]).probabilities[0].argmax() == 4
+    read = form("label", names).parse([answer])
+    assert "names in the file of classes" in read.problems[0]
+    assert "names in the file of classes" in form("top1", names).parse([[[answer, 0.9]]]).problems[0]
 
 
 @pytest.mark.parametrize("output", ["top0", "prob", "", "top", "labels", "top" + "9" * 5000, "top\u0663"])
@@ -212,10 +212,10 @@ def as_function(images: np.ndarray) -> list[list[float]]:
 
 def ask(config: SuspectConfig, images: torch.Tensor = IMAGES, n_classes: int = 10) -> torch.Tensor:
     """The probabilities that come of it."""
-    answers = open_suspect(config, SHAPE, n_classes).ask(images, 5.0)
+    answers = open_suspect(config, SHAPE, n_classes).query(images, 5.0)
     names = tuple(str(i) for i in range(n_classes))
     # As they come back from a transcript.
-    return OutputFormat(config.output, names).read(json.loads(json.dumps(answers))).probabilities
+    return OutputFormat(config.output, names).parse(json.loads(json.dumps(answers))).probabilities
 
 
 @pytest.mark.parametrize("kind", ["weights", "python", "mlflow"])
@@ -264,7 +264,7 @@ def test_secrets_stay_out_of_files(monkeypatch: pytest.MonkeyPatch) -> None:
         config = SuspectConfig(at=f"{endpoint.url}/invocations?key=hush", headers={"Authorization": "env:MY_TOKEN"})
         ask(config)
     assert seen == ["hush"]
-    assert "hush" not in json.dumps(describe_suspect(config)) + config.called
+    assert "hush" not in json.dumps(describe_suspect(config)) + config.display_name
     refused = serving(serve(trained(0)), lambda exchange: bool(exchange.send(401, b"no") or True))
     with refused as endpoint, pytest.raises(UserError, match="401") as caught:
         ask(SuspectConfig(at=f"{endpoint.url}/invocations?key=hush"))
@@ -280,7 +280,7 @@ def test_secrets_stay_out_of_files(monkeypatch: pytest.MonkeyPatch) -> None:
 def said_by(suspect: Suspect) -> str:
     """What would be written down of it: its answers, or why there are none."""
     try:
-        return json.dumps(suspect.ask(IMAGES, 5.0))
+        return json.dumps(suspect.query(IMAGES, 5.0))
     except UserError as error:
         return str(error)
 
@@ -358,13 +358,13 @@ def test_what_is_no_text_is_refused(field: str, text: str) -> None:
 def test_a_function_may_answer_in_numpys_numbers() -> None:
     """They are written down as any other."""
     suspect = CallableSuspect(lambda images: [[np.float32(0.5), np.int64(1)]] * len(images), InputFormat())
-    assert json.loads(json.dumps(suspect.ask(IMAGES[:2], 5.0))) == [[0.5, 1]] * 2
+    assert json.loads(json.dumps(suspect.query(IMAGES[:2], 5.0))) == [[0.5, 1]] * 2
 
 
 def test_a_list_of_classes_numbers_them_in_texts_too() -> None:
     """Where the kit's classes are digits, as MNIST's are: `3`, `"3"` and a record's key are the same place."""
     form = OutputFormat("label", ("0", "1", "2"), ["2", "0", "1"])
-    read = form.read([1, "1", {"label": "1"}])
+    read = form.parse([1, "1", {"label": "1"}])
     assert not read.problems
     assert read.probabilities.argmax(1).tolist() == [0, 0, 0]
 
@@ -378,7 +378,7 @@ def test_another_file_of_that_name_is_another_suspect(tmp_path: Path) -> None:
         path.write_bytes(content)
         told.append(describe_suspect(SuspectConfig(at=str(path))))
     assert told[0] != told[1]
-    assert "private" not in json.dumps(told) + SuspectConfig(at=str(path)).called
+    assert "private" not in json.dumps(told) + SuspectConfig(at=str(path)).display_name
     queries = [describe_suspect(SuspectConfig(at=f"http://h/invocations?model={name}")) for name in "ab"]
     assert queries[0] != queries[1]
 
@@ -428,12 +428,12 @@ def test_an_answer_of_10_gb_is_not_read(fault: Any) -> None:
         (529, b"", {}, TransientError, "529"),
         (501, b"", {}, UserError, "got 501"),
         (600, b"", {}, UserError, "got 600"),
-        (200, b'{"predictions": [1]}', {}, TransientError, "expected 7 answers, got 1"),
+        (200, b'{"predictions": [1]}', {}, TransientError, "expected 7 responses, got 1"),
         (200, b"[" * 100_000, {}, TransientError, "no JSON"),
         (200, b'{"predictions": ' + b"[" * 900 + b"]" * 900 + b"}", {}, TransientError, "nested more than"),
         (200, b'{"predictions": 3}', {}, TransientError, "got int"),
         (200, b'{"predictions": {}}', {}, TransientError, "got dict"),
-        (200, b'{"predictions": {"y": [1]}}', {}, TransientError, "expected 7 answers, got 1"),
+        (200, b'{"predictions": {"y": [1]}}', {}, TransientError, "expected 7 responses, got 1"),
         (200, b"\x1f\x8b", {"Content-Encoding": "gzip"}, UserError, "compressed"),
     ],
 )
@@ -445,7 +445,7 @@ def test_what_an_endpoint_may_say(status: int, body: bytes, headers: dict[str, s
     with serving(serve(trained(0)), fault) as endpoint, pytest.raises(error, match=said) as caught:
         ask(SuspectConfig(at=endpoint.url))
     assert str(caught.value).isprintable()
-    assert getattr(caught.value, "after", None) == (7.0 if "Retry-After" in headers else None)
+    assert getattr(caught.value, "retry_after", None) == (7.0 if "Retry-After" in headers else None)
 
 
 def test_a_refusal_before_the_request_was_read_ends_in_smaller_portions() -> None:
@@ -595,10 +595,10 @@ def test_a_function_of_the_user() -> None:
     ):
         with pytest.raises(UserError, match=said):
             open_suspect(SuspectConfig(at=at, kind="python"), SHAPE, 10)
-    with pytest.raises(UserError, match="one answer for each of 7"):
-        open_suspect(SuspectConfig(at="test_suspects:too_few"), SHAPE, 10).ask(IMAGES, 1.0)
+    with pytest.raises(UserError, match="one response for each of 7"):
+        open_suspect(SuspectConfig(at="test_suspects:too_few"), SHAPE, 10).query(IMAGES, 1.0)
     with pytest.raises(UserError, match="ZeroDivisionError"):
-        open_suspect(SuspectConfig(at="test_suspects:broken"), SHAPE, 10).ask(IMAGES, 1.0)
+        open_suspect(SuspectConfig(at="test_suspects:broken"), SHAPE, 10).query(IMAGES, 1.0)
 
 
 def too_few(images: np.ndarray) -> list[int]:
@@ -645,7 +645,7 @@ def test_onnx_answers_as_its_reference(tmp_path: Path) -> None:
     weights = np.random.default_rng(0).normal(size=(64, 10)).astype(np.float32)
     expected = (torch.from_numpy(InputFormat("flat").encode(IMAGES)) @ torch.from_numpy(weights)).softmax(1)
     assert torch.allclose(ask(config), expected, atol=1e-5)
-    with pytest.raises(UserError, match="--layout"):
+    with pytest.raises(UserError, match="set layout"):
         ask(SuspectConfig(at=config.at, output="logits"))
 
 
@@ -678,8 +678,8 @@ def test_an_onnx_model_that_never_ends_is_stopped(tmp_path: Path) -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.save(model, tmp_path / "m.onnx")
     suspect = open_suspect(SuspectConfig(at=str(tmp_path / "m.onnx"), layout="flat"), SHAPE, 10)
-    with pytest.raises(TransientError, match=r"no answer within 0\.5 s"):
-        suspect.ask(IMAGES, 0.5)
+    with pytest.raises(TransientError, match=r"no response within 0\.5 s"):
+        suspect.query(IMAGES, 0.5)
 
 
 def test_onnx_without_the_extra_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,7 @@ def _show(plan: Plan, store: Store, paths: ResolvedPaths, progress: Progress) ->
     publication = Publication.from_artifact(store.get(KIND, plan.id))
     tracker = open_tracker(paths)
     try:
-        if tracker.find(plan.id, publication.digest) is None:
+        if tracker.find_run(plan.id, publication.digest) is None:
             publish(publication, tracker, patience())
     except (ConnectionError, UserError) as error:
         progress.say(f"{error}; the report is in the store, the same command shows it there later")
