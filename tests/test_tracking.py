@@ -76,9 +76,9 @@ def answering(code: int, body: bytes) -> Iterator[str]:
 def test_an_interrupted_evaluation_goes_on_in_its_run(uri: str) -> None:
     for status in ("KILLED", "FAILED", "FINISHED"):
         tracker = MlflowTracker(uri, None)
-        tracker.begin("again", {"seed": 1, "zoo": {"width": 4}}, {"preset": "p"})
+        tracker.start_run("again", {"seed": 1, "zoo": {"width": 4}}, {"preset": "p"})
         assert [run.info.status for run in runs(uri, evaluation="again")] == ["RUNNING"]
-        tracker.end(status)
+        tracker.end_run(status)
     (run,) = runs(uri, evaluation="again")
     assert run.info.status == "FINISHED"
     assert run.data.params == {"seed": "1", "zoo.width": "4"}
@@ -89,22 +89,22 @@ def test_other_parameters_are_another_run(uri: str) -> None:
     """MLflow's parameters cannot be changed, and a run must not show two configurations."""
     for width in (4, 8, 4):
         tracker = MlflowTracker(uri, None)
-        tracker.begin("widths", {"width": width}, {})
-        tracker.end("FINISHED")
+        tracker.start_run("widths", {"width": width}, {})
+        tracker.end_run("FINISHED")
     assert sorted(run.data.params["width"] for run in runs(uri, evaluation="widths")) == ["4", "8"]
 
 
 def test_points_of_a_curve_are_there_once(uri: str, tracker: MlflowTracker) -> None:
     """In any order, told again by another process; others are added."""
-    tracker.begin("curve", {}, {})
+    tracker.start_run("curve", {}, {})
     for number in (3, 1, 3):
-        tracker.card({"accuracy": number / 10, "number": number})
-    tracker.end("KILLED")
+        tracker.log_model(number / 10, number)
+    tracker.end_run("KILLED")
     other = MlflowTracker(uri, None)
-    other.begin("curve", {}, {})
+    other.start_run("curve", {}, {})
     for number in (1, 2, 3):
-        other.card({"accuracy": number / 10, "number": number})
-    other.end("FINISHED")
+        other.log_model(number / 10, number)
+    other.end_run("FINISHED")
     (run,) = runs(uri, evaluation="curve")
     points = MlflowClient(uri).get_metric_history(run.info.run_id, "zoo/accuracy")
     assert sorted((point.step, point.value) for point in points) == [(1, 0.1), (2, 0.2), (3, 0.3)]
@@ -112,11 +112,13 @@ def test_points_of_a_curve_are_there_once(uri: str, tracker: MlflowTracker) -> N
 
 def test_a_result_that_changed_is_shown(uri: str, tracker: MlflowTracker) -> None:
     """A model that failed came back: the run shows the new number, and its history both."""
-    tracker.begin("changed", {}, {})
+    tracker.start_run("changed", {}, {})
     for value in (0.7, 0.7, 0.9):
-        tracker.metrics({"auc": value})
-        tracker.suspect("piracy", {"model": "m", "claim": "piracy" if value > 0.8 else "inconclusive"}, {"p": value})
-    tracker.end("FINISHED")
+        tracker.log_metrics({"auc": value})
+        tracker.log_suspect(
+            "piracy", {"model": "m", "claim": "piracy" if value > 0.8 else "inconclusive"}, {"p": value}
+        )
+    tracker.end_run("FINISHED")
     (run,) = runs(uri, evaluation="changed")
     assert run.data.metrics["auc"] == 0.9
     assert [p.value for p in MlflowClient(uri).get_metric_history(run.info.run_id, "auc")] == [0.7, 0.9]
@@ -133,10 +135,10 @@ def test_twins_are_removed(uri: str, tracker: MlflowTracker, monkeypatch: pytest
         return create(self, *arguments, **named)
 
     monkeypatch.setattr(MlflowClient, "create_run", twice)
-    tracker.begin("twins", {"seed": 0}, {})
+    tracker.start_run("twins", {"seed": 0}, {})
     for name in ("a", "b"):
-        tracker.suspect(name, {"model": name}, {"p": 0.5})
-    tracker.end("FINISHED")
+        tracker.log_suspect(name, {"model": name}, {"p": 0.5})
+    tracker.end_run("FINISHED")
     (run,) = runs(uri, evaluation="twins")
     nested = runs(uri, **{"mlflow.parentRunId": run.info.run_id})
     assert sorted(child.data.tags["model"] for child in nested) == ["a", "b"]
@@ -148,14 +150,14 @@ def test_tables_are_shown_and_not_appended_to(
 ) -> None:
     """As MLflow itself reads a table that its page shows."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)  # its reader looks there
-    tracker.begin("tables", {}, {})
+    tracker.start_run("tables", {}, {})
     for _ in range(2):
         folder = tmp_path / "report" / "tables"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "zoo.csv").write_text("model,accuracy\na,0.5\nb,0.25\n")
         (folder / "nobody.csv").write_text("model\n")
-        tracker.folder(folder.parent)
-    tracker.end("FINISHED")
+        tracker.log_files(folder.parent)
+    tracker.end_run("FINISHED")
     (run,) = runs(uri, evaluation="tables")
     frame = MlflowClient(uri).load_table(run.info.experiment_id, "tables/zoo.json", [run.info.run_id])
     assert frame.to_dict("list") == {"model": ["a", "b"], "accuracy": [0.5, 0.25]}
@@ -163,9 +165,9 @@ def test_tables_are_shown_and_not_appended_to(
 
 def test_more_than_fits_in_one_request(uri: str, tracker: MlflowTracker) -> None:
     params, metrics = {f"p{i}": i for i in range(250)}, {f"m{i}": float(i) for i in range(1100)}
-    tracker.begin("many", params, {})
-    tracker.metrics(metrics)
-    tracker.end("FINISHED")
+    tracker.start_run("many", params, {})
+    tracker.log_metrics(metrics)
+    tracker.end_run("FINISHED")
     (run,) = runs(uri, evaluation="many")
     assert len(run.data.params) == 250
     assert run.data.metrics == metrics
@@ -176,21 +178,24 @@ def test_more_than_fits_in_one_request(uri: str, tracker: MlflowTracker) -> None
 
 @pytest.mark.parametrize(("code", "body"), [(503, b"busy"), (502, b"<html>"), (500, b"{}"), (429, b"slow down")])
 def test_a_server_in_trouble_is_away(code: int, body: bytes) -> None:
-    with answering(code, body) as address, pytest.raises(ConnectionError, match=f"{address} does not answer") as caught:
-        MlflowTracker(address, None).begin("e", {}, {})
+    with (
+        answering(code, body) as address,
+        pytest.raises(ConnectionError, match=f"{address} does not respond") as caught,
+    ):
+        MlflowTracker(address, None).start_run("e", {}, {})
     assert "\n" not in str(caught.value)
 
 
 def test_a_server_that_is_not_there_is_away() -> None:
     address = f"http://127.0.0.1:{free_ports(1)[0]}"
-    with pytest.raises(ConnectionError, match="does not answer"):
-        MlflowTracker(address, None).begin("e", {}, {})
+    with pytest.raises(ConnectionError, match="does not respond"):
+        MlflowTracker(address, None).start_run("e", {}, {})
 
 
 @pytest.mark.parametrize(("code", "body"), [(404, b"no such page"), (401, b"who are you"), (403, DENIED)])
 def test_a_server_that_refuses_is_the_users_error(code: int, body: bytes) -> None:
-    with answering(code, body) as address, pytest.raises(UserError, match="--mlflow-uri") as caught:
-        MlflowTracker(address, None).begin("e", {}, {})
+    with answering(code, body) as address, pytest.raises(UserError, match="check the URI") as caught:
+        MlflowTracker(address, None).start_run("e", {}, {})
     assert address in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -199,5 +204,5 @@ def test_a_server_that_refuses_is_the_users_error(code: int, body: bytes) -> Non
 def test_what_is_no_tracker_is_the_users_error(place: str, tmp_path: Path) -> None:
     (tmp_path / "torn.db").write_text(NO_DATABASE)
     (tmp_path / "none").write_text("a file where a folder should be")
-    with pytest.raises(UserError, match="check --mlflow-uri"):
-        MlflowTracker(place.format(tmp=tmp_path), None).begin("e", {}, {})
+    with pytest.raises(UserError, match="check the URI"):
+        MlflowTracker(place.format(tmp=tmp_path), None).start_run("e", {}, {})
