@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, gpu_shares
 from uapfp_dist.progress import Progress
@@ -12,27 +12,35 @@ from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.executor import Pool
 from uapfp_dist.tasks.specs import DataSpec
 
+if TYPE_CHECKING:
+    from uapfp_dist.cluster.session import ClusterResources
+
 
 def default_auth_mode(address: str | None) -> None:
-    """Before Ray is imported: a local session of our own needs no token; where there is a cluster, it decides."""
+    """Before Ray is imported: a local session needs no token, a cluster decides for itself."""
     if not (address or os.environ.get("RAY_ADDRESS")):
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
 
 @contextmanager
 def ray_pool(
-    machine: Any, runtime: RuntimeConfig, paths: ResolvedPaths, store: Store, data: DataSpec, progress: Progress
+    cluster: "ClusterResources",
+    runtime: RuntimeConfig,
+    paths: ResolvedPaths,
+    store: Store,
+    data: DataSpec,
+    progress: Progress,
 ) -> Iterator[Pool]:
-    """Workers on a Ray session's `machine`, each of which proves that it sees the storage and these images."""
+    """Workers on Ray; each checks at its start that it has the same storage and images as this process."""
     from uapfp_dist.cluster.pool import RayPool
     from uapfp_dist.cluster.resources import seconds_for, shares  # Ray takes seconds to import
     from uapfp_dist.cluster.worker import open_context
 
     opening = partial(open_context, paths.storage, paths.data_root, store.write_marker(), data)
-    share = shares(machine, runtime.workers, runtime.gpus_per_worker, gpu_shares(runtime))
+    share = shares(cluster, runtime.workers, runtime.gpus_per_worker, gpu_shares(runtime))
     limit = runtime.spec_timeout
     limits = seconds_for if limit is None else lambda spec: limit
-    pool = RayPool(opening, share, limits, runtime.workers, machine.elastic, progress)
+    pool = RayPool(opening, share, limits, runtime.workers, cluster.elastic, progress)
     try:
         yield pool
     finally:
