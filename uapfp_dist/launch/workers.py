@@ -4,16 +4,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any
 
 from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, gpu_shares
 from uapfp_dist.progress import Progress
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.executor import Pool
 from uapfp_dist.tasks.specs import DataSpec
-
-if TYPE_CHECKING:
-    from uapfp_dist.cluster.session import ClusterResources
 
 
 def default_auth_mode(address: str | None) -> None:
@@ -24,14 +21,23 @@ def default_auth_mode(address: str | None) -> None:
 
 @contextmanager
 def ray_pool(
-    cluster: "ClusterResources",
+    cluster: Any,
     runtime: RuntimeConfig,
     paths: ResolvedPaths,
     store: Store,
     data: DataSpec,
     progress: Progress,
 ) -> Iterator[Pool]:
-    """Workers on Ray; each checks at its start that it has the same storage and images as this process."""
+    """Workers on Ray; each checks at its start that it has the same storage and images as this process.
+
+    Args:
+        cluster: its `ClusterResources`, which come with an import of Ray.
+        runtime: number of workers, GPU shares, time limit.
+        paths: storage and images.
+        store: the storage as this process sees it.
+        data: the images as this process sees them.
+        progress: what the pool reports to.
+    """
     from uapfp_dist.cluster.pool import RayPool
     from uapfp_dist.cluster.resources import seconds_for, shares  # Ray takes seconds to import
     from uapfp_dist.cluster.worker import open_context
