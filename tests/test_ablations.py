@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from system import ROOT, Family, context_on, environment, flags, job, tiny, tiny_plan, wait_until
+from system import ROOT, ProcessTree, context_on, environment, flags, job, tiny, tiny_plan, wait_until
 from test_figures import drawn, texts
 
 from uapfp_dist.central.evaluator import Evaluator
@@ -483,12 +483,12 @@ def test_an_axis_that_needs_another_probe_gets_it(
     assert "uap.n_uaps" in capsys.readouterr().out
 
 
-def ablation_job(folder: Path, *arguments: str, **variables: str) -> Family:
+def ablation_job(folder: Path, *arguments: str, **variables: str) -> ProcessTree:
     """jobs/ablations.py over the tiny evaluation, as a process."""
     places = ("--storage", str(folder / "storage"), "--report", str(folder / "grid.json"))
     command = [sys.executable, str(JOB), "--preset", "digits", *flags(small()), *places, *arguments]
     with (folder / "out.txt").open("wb") as out:
-        return Family(
+        return ProcessTree(
             subprocess.Popen(
                 command, cwd=folder, env=environment(**variables), stdout=out, stderr=out, start_new_session=True
             )

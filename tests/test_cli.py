@@ -153,9 +153,7 @@ def test_help_mentions_every_preset(run: Run) -> None:
 
 @pytest.mark.parametrize("set_to", [None, "token", "disabled"])
 @pytest.mark.parametrize("where", ["here", "argument", "variable"])
-def test_only_a_local_ray_does_without_a_token(
-    where: str, set_to: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_a_local_ray_does_without_a_token(where: str, set_to: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a cluster the token is needed; a variable that is set stays."""
     for name, value in (("RAY_AUTH_MODE", set_to), ("RAY_ADDRESS", "10.0.0.1:6379" if where == "variable" else None)):
         monkeypatch.setenv(name, value or "")

@@ -164,7 +164,7 @@ def test_nothing_is_there_twice(server: Server) -> None:
     assert not MlflowTracker(server.uri, None).find_run(evaluation, PUBLICATION.digest), "another publication"
 
 
-METHODS = ("begin", "metrics", "card", "suspect", "folder", "end")
+METHODS = ("start_run", "log_metrics", "log_model", "log_suspect", "log_files", "end_run")
 
 
 @pytest.mark.parametrize("dies_at", [1, 2, 4, 5, 7, 9, 10])

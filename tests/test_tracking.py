@@ -1,4 +1,4 @@
-"""MLflow as the project writes it: idempotent, and honest about whether a trouble may pass."""
+"""The MLflow tracker: idempotent, and its errors say whether a retry may help."""
 
 import http.server
 import socketserver
@@ -19,26 +19,26 @@ DENIED = b'{"error_code": "PERMISSION_DENIED", "message": "not you"}'
 
 
 @pytest.fixture(autouse=True)
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What does not answer is noticed at once."""
+def few_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unreachable server is noticed at once."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
 
 
 @pytest.fixture(scope="module")
 def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """One database for all tests: laying it out takes seconds."""
+    """One database for all tests: creating it takes seconds."""
     return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
 
 
 @pytest.fixture
 def tracker(uri: str, tmp_path: Path) -> MlflowTracker:
-    """With nothing begun."""
+    """Without a run."""
     return MlflowTracker(uri, (tmp_path / "files").as_uri())
 
 
 def runs(uri: str, **tags: str) -> list[Any]:
-    """Those that carry all of `tags`."""
+    """Runs with all of `tags`."""
     client = MlflowClient(uri)
     found = client.get_experiment_by_name("uapfp_dist")
     assert found is not None
@@ -47,8 +47,8 @@ def runs(uri: str, **tags: str) -> list[Any]:
 
 
 @contextmanager
-def answering(code: int, body: bytes) -> Iterator[str]:
-    """A web server that always says the same."""
+def responding(code: int, body: bytes) -> Iterator[str]:
+    """A web server that always gives the same response."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -70,10 +70,10 @@ def answering(code: int, body: bytes) -> Iterator[str]:
         server.shutdown()
 
 
-# --- once, however often
+# --- idempotent
 
 
-def test_an_interrupted_evaluation_goes_on_in_its_run(uri: str) -> None:
+def test_an_interrupted_evaluation_resumes_its_run(uri: str) -> None:
     for status in ("KILLED", "FAILED", "FINISHED"):
         tracker = MlflowTracker(uri, None)
         tracker.start_run("again", {"seed": 1, "zoo": {"width": 4}}, {"preset": "p"})
@@ -86,7 +86,7 @@ def test_an_interrupted_evaluation_goes_on_in_its_run(uri: str) -> None:
 
 
 def test_other_parameters_are_another_run(uri: str) -> None:
-    """MLflow's parameters cannot be changed, and a run must not show two configurations."""
+    """MLflow's parameters are immutable, and a run must not show two configurations."""
     for width in (4, 8, 4):
         tracker = MlflowTracker(uri, None)
         tracker.start_run("widths", {"width": width}, {})
@@ -94,8 +94,8 @@ def test_other_parameters_are_another_run(uri: str) -> None:
     assert sorted(run.data.params["width"] for run in runs(uri, evaluation="widths")) == ["4", "8"]
 
 
-def test_points_of_a_curve_are_there_once(uri: str, tracker: MlflowTracker) -> None:
-    """In any order, told again by another process; others are added."""
+def test_points_of_a_curve_are_logged_once(uri: str, tracker: MlflowTracker) -> None:
+    """In any order, also when another process logs them again; new ones are added."""
     tracker.start_run("curve", {}, {})
     for number in (3, 1, 3):
         tracker.log_model(number / 10, number)
@@ -110,8 +110,8 @@ def test_points_of_a_curve_are_there_once(uri: str, tracker: MlflowTracker) -> N
     assert sorted((point.step, point.value) for point in points) == [(1, 0.1), (2, 0.2), (3, 0.3)]
 
 
-def test_a_result_that_changed_is_shown(uri: str, tracker: MlflowTracker) -> None:
-    """A model that failed came back: the run shows the new number, and its history both."""
+def test_a_changed_metric_is_shown(uri: str, tracker: MlflowTracker) -> None:
+    """A model that had failed is there now: the run shows the new value, its history both."""
     tracker.start_run("changed", {}, {})
     for value in (0.7, 0.7, 0.9):
         tracker.log_metrics({"auc": value})
@@ -126,30 +126,30 @@ def test_a_result_that_changed_is_shown(uri: str, tracker: MlflowTracker) -> Non
     assert nested.data.tags["claim"] == "piracy"
 
 
-def test_twins_are_removed(uri: str, tracker: MlflowTracker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server served a request whose answer was lost, and was asked again."""
+def test_duplicates_are_removed(uri: str, tracker: MlflowTracker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server handled a request whose response was lost, and the client repeated it."""
     create = MlflowClient.create_run
 
-    def twice(self: MlflowClient, *arguments: Any, **named: Any) -> Any:
+    def create_twice(self: MlflowClient, *arguments: Any, **named: Any) -> Any:
         create(self, *arguments, **named)
         return create(self, *arguments, **named)
 
-    monkeypatch.setattr(MlflowClient, "create_run", twice)
-    tracker.start_run("twins", {"seed": 0}, {})
+    monkeypatch.setattr(MlflowClient, "create_run", create_twice)
+    tracker.start_run("duplicates", {"seed": 0}, {})
     for name in ("a", "b"):
         tracker.log_suspect(name, {"model": name}, {"p": 0.5})
     tracker.end_run("FINISHED")
-    (run,) = runs(uri, evaluation="twins")
+    (run,) = runs(uri, evaluation="duplicates")
     nested = runs(uri, **{"mlflow.parentRunId": run.info.run_id})
     assert sorted(child.data.tags["model"] for child in nested) == ["a", "b"]
     assert all(child.data.metrics == {"p": 0.5} and child.info.status == "FINISHED" for child in nested)
 
 
-def test_tables_are_shown_and_not_appended_to(
+def test_tables_are_shown_and_not_extended(
     uri: str, tracker: MlflowTracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As MLflow itself reads a table that its page shows."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)  # its reader looks there
+    """As MLflow reads the tables of its page."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)  # for load_table
     tracker.start_run("tables", {}, {})
     for _ in range(2):
         folder = tmp_path / "report" / "tables"
@@ -163,7 +163,7 @@ def test_tables_are_shown_and_not_appended_to(
     assert frame.to_dict("list") == {"model": ["a", "b"], "accuracy": [0.5, 0.25]}
 
 
-def test_more_than_fits_in_one_request(uri: str, tracker: MlflowTracker) -> None:
+def test_more_values_than_one_request_takes(uri: str, tracker: MlflowTracker) -> None:
     params, metrics = {f"p{i}": i for i in range(250)}, {f"m{i}": float(i) for i in range(1100)}
     tracker.start_run("many", params, {})
     tracker.log_metrics(metrics)
@@ -173,36 +173,36 @@ def test_more_than_fits_in_one_request(uri: str, tracker: MlflowTracker) -> None
     assert run.data.metrics == metrics
 
 
-# --- what may pass, and what may not
+# --- transient and permanent errors
 
 
 @pytest.mark.parametrize(("code", "body"), [(503, b"busy"), (502, b"<html>"), (500, b"{}"), (429, b"slow down")])
-def test_a_server_in_trouble_is_away(code: int, body: bytes) -> None:
+def test_server_errors_are_transient(code: int, body: bytes) -> None:
     with (
-        answering(code, body) as address,
+        responding(code, body) as address,
         pytest.raises(ConnectionError, match=f"{address} does not respond") as caught,
     ):
         MlflowTracker(address, None).start_run("e", {}, {})
     assert "\n" not in str(caught.value)
 
 
-def test_a_server_that_is_not_there_is_away() -> None:
+def test_a_missing_server_is_transient() -> None:
     address = f"http://127.0.0.1:{free_ports(1)[0]}"
     with pytest.raises(ConnectionError, match="does not respond"):
         MlflowTracker(address, None).start_run("e", {}, {})
 
 
 @pytest.mark.parametrize(("code", "body"), [(404, b"no such page"), (401, b"who are you"), (403, DENIED)])
-def test_a_server_that_refuses_is_the_users_error(code: int, body: bytes) -> None:
-    with answering(code, body) as address, pytest.raises(UserError, match="check the URI") as caught:
+def test_a_refusal_is_a_user_error(code: int, body: bytes) -> None:
+    with responding(code, body) as address, pytest.raises(UserError, match="check the URI") as caught:
         MlflowTracker(address, None).start_run("e", {}, {})
     assert address in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("place", ["nosuch://somewhere", "sqlite:///{tmp}/torn.db", "sqlite:///{tmp}/none/mlflow.db"])
-def test_what_is_no_tracker_is_the_users_error(place: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("uri", ["nosuch://somewhere", "sqlite:///{tmp}/torn.db", "sqlite:///{tmp}/none/mlflow.db"])
+def test_a_uri_without_a_tracker_is_a_user_error(uri: str, tmp_path: Path) -> None:
     (tmp_path / "torn.db").write_text(NO_DATABASE)
     (tmp_path / "none").write_text("a file where a folder should be")
     with pytest.raises(UserError, match="check the URI"):
-        MlflowTracker(place.format(tmp=tmp_path), None).start_run("e", {}, {})
+        MlflowTracker(uri.format(tmp=tmp_path), None).start_run("e", {}, {})
