@@ -106,16 +106,16 @@ def run(chosen: Enroll) -> Kit:
     tracker = open_tracker(places)
     live = LiveTracker(tracker)
     around = workers(chosen.surroundings, places, store, plan.victim.data, progress)
-    with closing_run(live.end), around as (pool, n_workers):
+    with closing_run(live.end_run), around as (pool, n_workers):
         progress.say(estimate(plan, context).summary(n_workers))
         told = (plan.id, {"seed": chosen.seed, **vars(chosen.wanted)}, _tags(chosen))
-        live.begin(*told)
+        live.start_run(*told)
         kit = enroll(plan, dataset, store, pool, progress, live)
         digest = save_kit(kit, chosen.out)
         try:
-            tracker.begin(*told)
-            tracker.metrics(_power(kit))
-            tracker.folder(chosen.out)
+            tracker.start_run(*told)
+            tracker.log_metrics(_power(kit))
+            tracker.log_files(chosen.out)
         except ConnectionError as error:
             progress.say(f"{error}; the kit lies in {chosen.out}, the same command shows it in MLflow later")
     _tell(kit, digest, chosen.out)

@@ -1,10 +1,10 @@
-"""The main job: train a zoo, steal models, fingerprint them all, judge every suspect, lay the evidence in MLflow.
+"""The main job: train a zoo, extract models, fingerprint them all, judge every suspect, show the results in MLflow.
 
     python jobs/full_eval.py                                   # embedded digits, about two minutes on a laptop
     python jobs/full_eval.py --preset fashion_mnist-small --data-root DATA
     ray job submit --working-dir . -- python jobs/full_eval.py --preset digits-large --storage /shared/results
 
-Any field of the configuration can be changed: --zoo.n-piracy 20. Running the same command again resumes.
+Every field of the configuration is an option: --zoo.n-piracy 20. Running the same command again resumes.
 """
 
 import sys
@@ -26,13 +26,13 @@ class FullEval:
     """Evaluate UAP fingerprinting end to end."""
 
     preset: str = "digits"
-    """Where the configuration starts from: digits, digits-large; fashion_mnist, cifar10 or tiny_imagenet at the paper's
+    """Defaults of the configuration: digits, digits-large; fashion_mnist, cifar10 or tiny_imagenet at the paper's
     scale; fashion_mnist-small, cifar10-small or tiny_imagenet-small."""
     seed: int = 0
-    """Every random choice follows from it."""
+    """Of all random choices."""
     ablations: bool = False
-    """Also the grid of Figure 6 left on the answers, n_points by top_k; jobs/ablations.py does any other."""
-    surroundings: Annotated[RuntimeConfig, tyro.conf.arg(name="")] = field(default_factory=RuntimeConfig)
+    """Also the grid of Figure 6 left, n_points by top_k; jobs/ablations.py runs any other."""
+    runtime: Annotated[RuntimeConfig, tyro.conf.arg(name="")] = field(default_factory=RuntimeConfig)
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
 
 
@@ -46,10 +46,10 @@ def parse(arguments: list[str]) -> FullEval:
 def job() -> None:
     """Parse and run."""
     chosen = parse(sys.argv[1:])
-    run(chosen.config, chosen.preset, chosen.seed, chosen.surroundings)
+    run(chosen.config, chosen.preset, chosen.seed, chosen.runtime)
     if chosen.ablations:
-        around = replace(chosen.surroundings, report=None)  # that file holds the evaluation's
-        run_grid(chosen.config, chosen.preset, chosen.seed, around, ())
+        runtime = replace(chosen.runtime, report=None)  # that file holds the evaluation's
+        run_grid(chosen.config, chosen.preset, chosen.seed, runtime, ())
 
 
 if __name__ == "__main__":

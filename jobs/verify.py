@@ -134,14 +134,14 @@ def _record(uri: str | None, out: Path, kit: Kit, cases: Sequence[JudgedSuspect]
     alpha = cases[0].verdict.alpha
     # The same evidence is the same run, however often it is recorded.
     evidence = content_id([case.sha256 for case in cases])
-    tracker.begin(evidence, {"kit": kit.digest, "alpha": alpha, "suspects": len(cases)}, {"preset": "verify"})
+    tracker.start_run(evidence, {"kit": kit.digest, "alpha": alpha, "suspects": len(cases)}, {"preset": "verify"})
     for case in cases:
-        tracker.suspect(case.verdict.name, *verdict_fields(case))
+        tracker.log_suspect(case.verdict.name, *verdict_fields(case))
     with tempfile.TemporaryDirectory() as folder:
         for file in (*out.glob("verdict.*"), *(transcript_path(out, case.verdict.name) for case in cases)):
             shutil.copy(file, folder)
-        tracker.folder(Path(folder))
-    tracker.end("FINISHED")
+        tracker.log_files(Path(folder))
+    tracker.end_run("FINISHED")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""An endpoint that speaks MLflow's scoring protocol and does not always tell the truth, or anything at all."""
+"""An endpoint with MLflow's scoring protocol and faults on demand."""
 
 import json
 import socket
@@ -13,39 +13,39 @@ from typing import Any
 import numpy as np
 
 Model = Callable[[np.ndarray], Any]
-"""Images as they came to a list of answers."""
+"""Images as received to a list of responses."""
 Fault = Callable[["Exchange"], bool]
-"""Looks at a request before it is answered; True: it has dealt with it."""
+"""Sees a request before its response; True: it has handled it."""
 
 
 @dataclass
 class Endpoint:
-    """What the server does, and what it has seen."""
+    """The server's behaviour, with counts of what it received."""
 
     model: Model
     fault: Fault | None = None
     requests: int = 0
     images: int = 0
-    """Images received in whole requests."""
+    """Images of complete requests."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     url: str = ""
     freed: threading.Event = field(default_factory=threading.Event)
-    """Set when the test is over: whoever hangs may stop."""
+    """Set at the end of the test: faults that hang stop."""
 
 
 @dataclass
 class Exchange:
-    """One request with the means to answer it."""
+    """One request and the means to respond."""
 
     handler: BaseHTTPRequestHandler
     endpoint: Endpoint
     number: int
-    """The first request is 1."""
+    """From 1."""
     images: np.ndarray
     path: str
 
     def send(self, status: int, body: bytes, headers: dict[str, str] | None = None, length: int | None = None) -> None:
-        """An answer, with a wrong length if one is given."""
+        """A response, with a wrong length if one is given."""
         with suppress(OSError):
             self.handler.send_response(status)
             for name, value in (headers or {}).items():
@@ -55,11 +55,11 @@ class Exchange:
             self.handler.wfile.write(body)
 
     def predictions(self) -> bytes:
-        """The true answer."""
+        """The body of the correct response."""
         return json.dumps({"predictions": self.endpoint.model(self.images)}).encode()
 
     def reset(self) -> None:
-        """Close the connection so that the other side sees a reset."""
+        """Close the connection with a reset."""
         self.handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.handler.close_connection = True
         self.handler.connection.close()
@@ -93,14 +93,14 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that was cut on purpose is no news."""
+        """Nothing: connections are closed on purpose."""
 
 
 @contextmanager
 def serving(
     model: Model, fault: Fault | None = None, port: int = 0, endpoint: Endpoint | None = None
 ) -> Iterator[Endpoint]:
-    """A server on loopback for as long as the block runs."""
+    """A server on loopback during the block."""
     found = endpoint or Endpoint(model, fault)
     server = _Server(("127.0.0.1", port), type("Handler", (_Handler,), {"endpoint": found}))
     found.url = f"http://127.0.0.1:{server.server_address[1]}"
@@ -116,7 +116,7 @@ def serving(
 
 
 def every_third_dropped(exchange: Exchange) -> bool:
-    """A reset instead of the third, sixth, ... answer."""
+    """A reset instead of the third, sixth, ... response."""
     if exchange.number % 3:
         return False
     exchange.reset()
@@ -140,13 +140,13 @@ def at_first(n: int, fault: Fault) -> Fault:
 
 
 def hanging(exchange: Exchange) -> bool:
-    """Never answers."""
+    """No response."""
     exchange.endpoint.freed.wait(60)
     return True
 
 
 def dripping(exchange: Exchange) -> bool:
-    """A byte now and then: no single read ever times out."""
+    """A byte now and then: no single read times out."""
     with suppress(OSError):
         exchange.handler.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Length: 100000\r\n\r\n")
         while not exchange.endpoint.freed.wait(0.05):
@@ -166,14 +166,14 @@ def dripping_headers(exchange: Exchange) -> bool:
 
 
 def truncated(exchange: Exchange) -> bool:
-    """Half of the JSON as if it were all."""
+    """Half of the JSON with the length of that half."""
     body = exchange.predictions()
     exchange.send(200, body[: len(body) // 2])
     return True
 
 
 def cut_short(exchange: Exchange) -> bool:
-    """Half of what the header promises."""
+    """Half of the bytes that the header announces."""
     body = exchange.predictions()
     exchange.send(200, body[: len(body) // 2], length=len(body))
     exchange.reset()
@@ -192,7 +192,7 @@ def too_large(limit: int) -> Fault:
 
 
 def endless(exchange: Exchange) -> bool:
-    """10 GB without a length, as long as anybody reads."""
+    """10 GB without a length, as long as the client reads."""
     with suppress(OSError):
         exchange.handler.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n[")
         for _ in range(10_000):
@@ -201,13 +201,13 @@ def endless(exchange: Exchange) -> bool:
 
 
 def promised_endless(exchange: Exchange) -> bool:
-    """10 GB by its header."""
+    """10 GB by the header."""
     exchange.send(200, b"[", length=10_000_000_000)
     return True
 
 
 def redirect_to(url: str) -> Fault:
-    """307 to another place."""
+    """307 to another URL."""
 
     def fault(exchange: Exchange) -> bool:
         exchange.send(307, b"", {"Location": url})

@@ -1,4 +1,4 @@
-"""For the tests of the whole: a tiny evaluation, and jobs as processes that are watched and never left behind."""
+"""Support of the system tests: a tiny evaluation, and jobs as processes that end with their test."""
 
 import json
 import os
@@ -34,12 +34,12 @@ from uapfp_dist.tracking.tracker import NullTracker, Tracker
 ROOT = Path(__file__).resolve().parent.parent
 JOB = ROOT / "jobs" / "full_eval.py"
 MODELS = 14
-"""Those of `tiny`."""
+"""Models of `tiny`."""
 NO_DATABASE = "not a database, whatever its name says. " * 9
 
 
 def tiny(alpha: float = 0.5) -> Config:
-    """Fourteen nets that learn little, in seconds. At alpha 0.5 a single calibration model is enough to decide."""
+    """Fourteen small nets, trained in seconds. At alpha 0.5 one calibration model is enough to decide."""
     base = preset("digits")
     return replace(
         base,
@@ -63,7 +63,7 @@ def tiny(alpha: float = 0.5) -> Config:
 
 
 def flags(config: Config) -> list[str]:
-    """The command line that turns its preset `digits` into `config`."""
+    """The options that turn the preset `digits` into `config`."""
     base, found = preset("digits"), []
     for section in fields(Config):
         ours, theirs = getattr(config, section.name), getattr(base, section.name)
@@ -81,7 +81,7 @@ def tiny_plan(config: Config | None = None) -> Plan:
 
 
 def context_on(store: Store) -> TaskContext:
-    """A place to perform specs, on the CPU."""
+    """A context of tasks on the CPU."""
     return TaskContext(store, None, torch.device("cpu"))
 
 
@@ -93,21 +93,21 @@ def run_here(
     tracker: Tracker | None = None,
 ) -> Report:
     """Evaluate in this process, without Ray and MLflow."""
-    arbiter = Evaluator(plan, store, tracker or NullTracker(), threads)
+    evaluator = Evaluator(plan, store, tracker or NullTracker(), threads)
     chosen = pool or SerialPool(partial(perform_task, context_on(store)))
     with open(os.devnull, "w") as out:
-        return evaluate(plan, store, chosen, arbiter, Progress(workers=1, out=out), {})
+        return evaluate(plan, store, chosen, evaluator, Progress(workers=1, out=out), {})
 
 
-class Family:
-    """A process and all it brought forth. Members stay known when their parents die."""
+class ProcessTree:
+    """A process and its descendants, also those whose parents have ended."""
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self.process = process
         self._seen: set[tuple[int, str]] = set()
 
     def look(self) -> None:
-        """Take note of every descendant there is now."""
+        """Record every descendant there is now."""
         table = _processes()
         known = {self.process.pid} | {pid for pid, born in self._seen if table.get(pid, ("", 0))[0] == born}
         grown = True
@@ -118,17 +118,17 @@ class Family:
         self._seen |= {(pid, table[pid][0]) for pid in known if pid in table}
 
     def alive(self) -> list[int]:
-        """Members that still run (the dead that nobody has collected are dead)."""
+        """Processes that still run; zombies do not count."""
         table = _processes()
         return [pid for pid, born in self._seen if table.get(pid, ("", 0))[0] == born]
 
     def named(self, text: str) -> list[int]:
-        """Members that run with `text` in their command line."""
+        """Running processes with `text` in their command line."""
         self.look()
         return [pid for pid in self.alive() if text in command_line(pid)]
 
     def end(self) -> None:
-        """Kill whoever is left."""
+        """Kill those that are left."""
         self.look()
         for pid in self.alive():
             with suppress(ProcessLookupError):
@@ -149,7 +149,7 @@ def _processes() -> dict[int, tuple[str, int]]:
 
 
 def command_line(pid: int) -> str:
-    """How a process was called, or what it calls itself."""
+    """The command line of a process, or the title it has set."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
@@ -157,16 +157,16 @@ def command_line(pid: int) -> str:
 
 
 def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:
-    """Poll `condition`; fail the test when it does not hold in time."""
+    """Poll `condition`; fail the test if it does not hold in time."""
     until = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > until:
-            raise AssertionError(f"waited {seconds:g} s in vain: {what}")
+            raise AssertionError(f"expected within {seconds:g} s: {what}")
         time.sleep(0.05)
 
 
 def free_ports(n: int) -> list[int]:
-    """Ports of this machine that nobody listens on."""
+    """Unused ports of this machine."""
     sockets = [socket.socket() for _ in range(n)]
     try:
         for s in sockets:
@@ -178,20 +178,20 @@ def free_ports(n: int) -> list[int]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Of a job: this interpreter first, none of the settings that the person at the keyboard may have."""
+    """Of a job: this interpreter first, without the settings of whoever runs the tests."""
     theirs = ("RAY_", "MLFLOW_", "UAPFP_")
     own = {key: value for key, value in os.environ.items() if not key.startswith(theirs)}
     path = f"{Path(sys.executable).parent}{os.pathsep}{own.get('PATH', '')}"
     return {**own, "PATH": path, "OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled", **more}
 
 
-class Job(Family):
+class Job(ProcessTree):
     """full_eval.py on the tiny configuration, as a process.
 
     Args:
-        folder: where storage, report and output go.
-        arguments: after those of the tiny configuration.
-        variables: of its environment.
+        folder: of storage, report and output.
+        arguments: more options.
+        variables: more environment variables.
     """
 
     def __init__(self, folder: Path, arguments: Iterable[str], variables: Mapping[str, str]) -> None:
@@ -200,8 +200,8 @@ class Job(Family):
         self.storage = folder / "storage"
         self.report_path = folder / "report.json"
         self.report_path.unlink(missing_ok=True)
-        places = ("--storage", str(self.storage), "--report", str(self.report_path))
-        command = [sys.executable, str(JOB), "--preset", "digits", *flags(tiny()), *places, *arguments]
+        paths = ("--storage", str(self.storage), "--report", str(self.report_path))
+        command = [sys.executable, str(JOB), "--preset", "digits", *flags(tiny()), *paths, *arguments]
         self._out, self._err = folder / "out.txt", folder / "err.txt"
         with self._out.open("wb") as out, self._err.open("wb") as err:
             super().__init__(
@@ -212,31 +212,31 @@ class Job(Family):
 
     @property
     def stdout(self) -> str:
-        """What it has said so far."""
+        """Its output so far."""
         return self._out.read_text(errors="replace")
 
     @property
     def stderr(self) -> str:
-        """The same for progress and complaints."""
+        """Its progress and errors so far."""
         return self._err.read_text(errors="replace")
 
     @property
     def stored(self) -> int:
-        """Models in its storage."""
+        """Number of models in its storage."""
         return len(list((self.storage / "model").glob("*.safetensors")))
 
     def wait(self, seconds: float = 240.0) -> int:
-        """Its exit code."""
+        """Wait for its end; returns its exit code."""
 
         def over() -> bool:
             self.look()
             return self.process.poll() is not None
 
-        wait_until(over, seconds, f"the job to end; its last words: {self.stderr[-2000:]}")
+        wait_until(over, seconds, f"the job to end; stderr: {self.stderr[-2000:]}")
         return self.process.returncode
 
     def finish(self) -> dict[str, Any]:
-        """Its report, once it has ended well and left nobody behind."""
+        """Wait for its success and the end of all its processes; returns its report."""
         assert self.wait() == 0, self.stderr[-3000:]
         wait_until(lambda: not self.alive(), 15.0, "its processes to end")
         report: dict[str, Any] = json.loads(self.report_path.read_text())
@@ -245,7 +245,7 @@ class Job(Family):
 
 @contextmanager
 def job(folder: Path, *arguments: str, **variables: str) -> Iterator[Job]:
-    """A running job; whatever happens, nothing of it outlives the block."""
+    """A running job; all of its processes end with the block."""
     running = Job(folder, arguments, variables)
     try:
         yield running
@@ -255,22 +255,22 @@ def job(folder: Path, *arguments: str, **variables: str) -> Iterator[Job]:
 
 @dataclass(frozen=True)
 class Lab:
-    """Where jobs run: a Ray home of its own, and a database that MLflow has laid out already (it takes seconds)."""
+    """Where jobs run: a Ray folder of their own, and an empty MLflow database, whose creation takes seconds."""
 
     ray_home: str
     database: Path
 
     def job(self, folder: Path, *arguments: str) -> Any:
-        """A job; a new storage gets the empty database."""
-        place = folder / "storage" / "mlflow.db"
-        if not place.exists():
-            place.parent.mkdir(parents=True)
-            shutil.copy(self.database, place)
+        """A job; a new storage gets a copy of the database."""
+        database = folder / "storage" / "mlflow.db"
+        if not database.exists():
+            database.parent.mkdir(parents=True)
+            shutil.copy(self.database, database)
         return job(folder, *arguments, RAY_TMPDIR=self.ray_home)
 
 
 def same(report: dict[str, Any], reference: dict[str, Any]) -> None:
-    """To the last bit: JSON keeps every digit of a float."""
+    """Equal bit for bit: JSON keeps every digit of a float."""
     assert report["verdicts"] == reference["verdicts"]
     assert report["auc_detail"] == reference["auc_detail"]
     assert report["failures"] == []

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from system import ROOT, Family, context_on, environment, flags, job, tiny, tiny_plan, wait_until
+from system import ROOT, ProcessTree, context_on, environment, flags, job, tiny, tiny_plan, wait_until
 from test_figures import drawn, texts
 
 from uapfp_dist.central.evaluator import Evaluator
@@ -97,19 +97,19 @@ class Listener(NullTracker):
     """Keeps what a tracker is told."""
 
     def __init__(self) -> None:
-        self.nested: list[tuple[str, dict[str, str], dict[str, float]]] = []
+        self.nested: list[tuple[str, Mapping[str, str], Mapping[str, float]]] = []
         self.files: list[str] = []
         self.status = ""
 
-    def suspect(self, name: str, tags: dict[str, str], metrics: dict[str, float]) -> None:
+    def log_suspect(self, name: str, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
         """A nested run."""
         self.nested.append((name, tags, metrics))
 
-    def folder(self, path: Path) -> None:
+    def log_files(self, folder: Path) -> None:
         """Names alone."""
-        self.files += [str(file.relative_to(path)) for file in path.rglob("*.*")]
+        self.files += [str(file.relative_to(folder)) for file in folder.rglob("*.*")]
 
-    def end(self, status: str) -> str:
+    def end_run(self, status: str) -> str:
         """Closed."""
         self.status = status
         return ""
@@ -348,10 +348,10 @@ def test_a_tracker_that_is_away_costs_nothing_and_is_brought_up_to_date(
     class Away(Listener):
         away = True
 
-        def suspect(self, name: str, tags: dict[str, str], metrics: dict[str, float]) -> None:
+        def log_suspect(self, name: str, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
             if self.away:
                 raise ConnectionError("mlflow: away")
-            super().suspect(name, tags, metrics)
+            super().log_suspect(name, tags, metrics)
 
     store, told = answered.copy(tmp_path / "s"), Away()
     cells = cells_of("n_points=3,10")
@@ -483,12 +483,12 @@ def test_an_axis_that_needs_another_probe_gets_it(
     assert "uap.n_uaps" in capsys.readouterr().out
 
 
-def ablation_job(folder: Path, *arguments: str, **variables: str) -> Family:
+def ablation_job(folder: Path, *arguments: str, **variables: str) -> ProcessTree:
     """jobs/ablations.py over the tiny evaluation, as a process."""
     places = ("--storage", str(folder / "storage"), "--report", str(folder / "grid.json"))
     command = [sys.executable, str(JOB), "--preset", "digits", *flags(small()), *places, *arguments]
     with (folder / "out.txt").open("wb") as out:
-        return Family(
+        return ProcessTree(
             subprocess.Popen(
                 command, cwd=folder, env=environment(**variables), stdout=out, stderr=out, start_new_session=True
             )

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.config import SuspectConfig
-from uapfp_dist.suspects.output_form import OutputForm
+from uapfp_dist.suspects.output_format import OutputFormat
 from uapfp_dist.suspects.registry import open_suspect
 from uapfp_dist.suspects.suspect import Suspect, TooLargeError, TransientError
 from uapfp_dist.verification import querying as asking
@@ -45,7 +45,7 @@ class Recorder:
         self.calls: list[list[int]] = []
         self._failures = failures or {}
 
-    def ask(self, images: Tensor, timeout: float) -> list[Any]:
+    def query(self, images: Tensor, timeout: float) -> list[Any]:
         self.calls.append(images.flatten().tolist())
         if error := self._failures.get(len(self.calls)):
             raise error
@@ -121,9 +121,9 @@ def test_a_faulty_endpoint_is_asked_to_the_end(fault: Any, concurrency: int, tmp
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        (faults.hanging, "no answer within"),
-        (faults.dripping, "no answer within"),
-        (faults.dripping_headers, "no answer within"),
+        (faults.hanging, "no response within"),
+        (faults.dripping, "no response within"),
+        (faults.dripping_headers, "no response within"),
         (faults.truncated, "no JSON"),
         (faults.cut_short, "no JSON|reset"),
         (faults.busy_at_first(10**6), "HTTP 429"),
@@ -153,7 +153,7 @@ def test_a_function_that_hangs_ends_with_the_total_time(tmp_path: Path) -> None:
     freed = threading.Event()
 
     class Hanging(Recorder):
-        def ask(self, images: Tensor, timeout: float) -> list[Any]:
+        def query(self, images: Tensor, timeout: float) -> list[Any]:
             freed.wait(30)
             return []
 
@@ -166,12 +166,12 @@ def test_a_function_that_hangs_ends_with_the_total_time(tmp_path: Path) -> None:
 
 def test_first_answers_of_another_form_cost_four_images(tmp_path: Path) -> None:
     """Whoever named the wrong form is told before all is paid for; the same again asks the rest all the same."""
-    form = OutputForm("probabilities", ("a", "b"))
+    form = OutputFormat("probabilities", ("a", "b"))
 
     def run(suspect: Suspect) -> None:
         transcript = Transcript(tmp_path / "t", BEGIN)
         try:
-            query_all(suspect, IMAGES, WANTED, transcript, QueryConfig(), unreadable=form.unreadable)
+            query_all(suspect, IMAGES, WANTED, transcript, QueryConfig(), unreadable=form.parse_error)
         finally:
             transcript.close()
 
@@ -259,8 +259,8 @@ def test_what_was_paid_for_is_kept_when_another_request_ends_it(tmp_path: Path) 
     """Answers that were on their way come late, but not too late."""
 
     class Slow(Recorder):
-        def ask(self, images: Tensor, timeout: float) -> list[Any]:
-            answers = super().ask(images, timeout)
+        def query(self, images: Tensor, timeout: float) -> list[Any]:
+            answers = super().query(images, timeout)
             time.sleep(0.3)
             return answers
 
@@ -271,7 +271,7 @@ def test_what_was_paid_for_is_kept_when_another_request_ends_it(tmp_path: Path) 
     assert sorted(Ledger(records).answers) == sorted(i for n, call in enumerate(suspect.calls) if n != 1 for i in call)
 
 
-@pytest.mark.parametrize("error", [UserError("401"), TransientError("busy", after=1e6), TooLargeError("413")])
+@pytest.mark.parametrize("error", [UserError("401"), TransientError("busy", retry_after=1e6), TooLargeError("413")])
 def test_what_is_asked_twice_cannot_hold_up_a_verdict(error: Exception, tmp_path: Path) -> None:
     """Everything wanted is answered; the endpoint is gone for good, then the budget is smaller than what was spent."""
     one, n = QueryConfig(batch_size=1), len(WANTED)
@@ -348,8 +348,8 @@ def test_a_query_is_on_disk_before_it_is_sent(tmp_path: Path) -> None:
     path = tmp_path / "t"
 
     class Looker(Recorder):
-        def ask(self, images: Tensor, timeout: float) -> list[Any]:
-            answers = super().ask(images, timeout)
+        def query(self, images: Tensor, timeout: float) -> list[Any]:
+            answers = super().query(images, timeout)
             assert spent(path) == sum(map(len, self.calls))
             return answers
 
@@ -360,7 +360,7 @@ def test_floats_come_back_as_the_same_bits(tmp_path: Path) -> None:
     values = torch.rand(200, 2, dtype=torch.float64).tolist()
 
     class Exact(Recorder):
-        def ask(self, images: Tensor, timeout: float) -> list[Any]:
+        def query(self, images: Tensor, timeout: float) -> list[Any]:
             return [values[i] for i in images.flatten().tolist()]
 
     ledger = ask(Exact(), tmp_path / "t")
@@ -375,7 +375,7 @@ def test_the_rate_is_kept(tmp_path: Path) -> None:
 
 def test_retry_after_is_honoured(tmp_path: Path) -> None:
     started = time.monotonic()
-    ask(Recorder({2: TransientError("busy", after=0.5)}), tmp_path / "t")
+    ask(Recorder({2: TransientError("busy", retry_after=0.5)}), tmp_path / "t")
     assert 0.5 <= time.monotonic() - started < 5.0
 
 
@@ -384,7 +384,7 @@ def test_no_retry_after_switches_the_own_pause_off(after: float, tmp_path: Path,
     """Not 0, not a date that has passed: three failures in a row take .1, .2 and .4 seconds."""
     monkeypatch.setattr(asking, "FIRST_PAUSE", 0.1)
     started = time.monotonic()
-    ask(Recorder({n: TransientError("busy", after=after) for n in (2, 3, 4)}), tmp_path / "t")
+    ask(Recorder({n: TransientError("busy", retry_after=after) for n in (2, 3, 4)}), tmp_path / "t")
     assert 0.7 <= time.monotonic() - started < 5.0
 
 
@@ -392,7 +392,7 @@ def test_requests_run_at_once_as_many_as_allowed(tmp_path: Path) -> None:
     running, most, lock = 0, 0, threading.Lock()
 
     class Slow(Recorder):
-        def ask(self, images: Tensor, timeout: float) -> list[Any]:
+        def query(self, images: Tensor, timeout: float) -> list[Any]:
             nonlocal running, most
             with lock:
                 running += 1

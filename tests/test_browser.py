@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from system import Family, environment, free_ports, job, wait_until
+from system import ProcessTree, environment, free_ports, job, wait_until
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -72,7 +72,7 @@ def site(storage: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
     shots.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--port", str(port)]
     log = (shots / "mlflow-ui.log").open("wb")
-    server = Family(subprocess.Popen(command, env=environment(), stdout=log, stderr=log, start_new_session=True))
+    server = ProcessTree(subprocess.Popen(command, env=environment(), stdout=log, stderr=log, start_new_session=True))
     address = f"http://127.0.0.1:{port}"
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 

@@ -1,4 +1,4 @@
-"""What a person sees who mistypes: one line that says what was expected, exit code 2, nothing half-written."""
+"""Bad input on the command line: one line that says what was expected, exit code 2, nothing half-written."""
 
 import os
 import runpy
@@ -41,7 +41,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """full_eval.py in this process, in an empty folder: cheap, for what is refused before any work begins."""
+    """full_eval.py in this process, in an empty folder: fast, for input that is refused before any work."""
     monkeypatch.chdir(tmp_path)
     for name in ("UAPFP_STORAGE", "UAPFP_DATA", "MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
@@ -56,7 +56,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
 
 
 def refused(result: Result, *words: str) -> None:
-    """Exit code 2 and one line of complaint, with `words` in it. The job may have said first what it is about to do."""
+    """Exit code 2 and one line of error, with `words` in it; the job may have printed its first line before."""
     lines = result.err.splitlines()
     assert result.code == 2, result.err
     assert [line for line in lines if not line.startswith("digits, seed 0: ")] == lines[-1:], result.err
@@ -121,15 +121,15 @@ def test_an_unknown_name_lists_the_known_ones(
         (["--gpu-shares", "resnet18=0.5", "A=0"], ["gpu-shares", "above 0", "'A=0'"]),
         (["--gpu-shares", "A=much"], ["gpu-shares", "'A=much'"]),
         (["--gpu-shares", "resnt18=0.5"], ["unknown architecture", "'resnt18'", "resnet18"]),
-        (["--gpu-shares", "A=0.5", "--gpus-per-worker", 1], ["gpu-shares", "--gpus-per-worker"]),
+        (["--gpu-shares", "A=0.5", "--gpus-per-worker", 1], ["gpu-shares", "gpus_per_worker"]),
         (["--spec-timeout", 0], ["spec-timeout", "got 0"]),
         (["--spec-timeout", "nan"], ["spec-timeout", "nan"]),
     ],
 )
-def test_a_number_that_cannot_work_is_refused_before_any_work(
+def test_an_impossible_number_is_refused_before_any_work(
     arguments: list[object], words: list[str], run: Run, tmp_path: Path
 ) -> None:
-    """The address makes sure of an end: what is let through stops there, for the wrong reason."""
+    """With an address where no cluster is: whatever is not refused ends there, with another error."""
     refused(run("--address", "nowhere", *arguments), *words)
     nothing_half_written(tmp_path)
 
@@ -153,10 +153,8 @@ def test_help_mentions_every_preset(run: Run) -> None:
 
 @pytest.mark.parametrize("set_to", [None, "token", "disabled"])
 @pytest.mark.parametrize("where", ["here", "argument", "variable"])
-def test_only_a_ray_of_our_own_does_without_a_token(
-    where: str, set_to: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A cluster's token would never be looked for; what a person has set stays."""
+def test_only_a_local_ray_does_without_a_token(where: str, set_to: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a cluster the token is needed; a variable that is set stays."""
     for name, value in (("RAY_AUTH_MODE", set_to), ("RAY_ADDRESS", "10.0.0.1:6379" if where == "variable" else None)):
         monkeypatch.setenv(name, value or "")
         if value is None:
@@ -165,7 +163,7 @@ def test_only_a_ray_of_our_own_does_without_a_token(
     assert os.environ.pop("RAY_AUTH_MODE", None) == (set_to or ("disabled" if where == "here" else None))
 
 
-def test_a_cluster_that_wants_a_token_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_that_needs_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
     def init(**options: object) -> None:
         raise AuthenticationError("no token was found\nand some advice")
 
@@ -178,7 +176,7 @@ def test_a_cluster_that_wants_a_token_says_so(monkeypatch: pytest.MonkeyPatch) -
     assert "\n" not in str(error.value)
 
 
-def test_every_job_settles_the_token_so() -> None:
+def test_the_auth_mode_is_set_in_one_place() -> None:
     sources = [*(ROOT / "uapfp_dist").rglob("*.py"), *(ROOT / "jobs").glob("*.py")]
     setting = [path.name for path in sources if 'setdefault("RAY_AUTH_MODE"' in path.read_text()]
     assert setting == ["workers.py"]
@@ -187,12 +185,12 @@ def test_every_job_settles_the_token_so() -> None:
 # --- data
 
 
-def test_data_that_are_not_there(run: Run) -> None:
+def test_missing_data(run: Run) -> None:
     refused(run("--preset", "fashion_mnist-small"), "--data-root", "UAPFP_DATA")
 
 
-def test_data_that_are_torn(run: Run, tmp_path: Path) -> None:
-    """Four files of the right names and nothing in them."""
+def test_torn_data(run: Run, tmp_path: Path) -> None:
+    """Four files with the right names and nothing in them."""
     raw = tmp_path / "data" / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
     for part in ("train", "t10k"):
@@ -201,12 +199,12 @@ def test_data_that_are_torn(run: Run, tmp_path: Path) -> None:
     refused(run("--preset", "fashion_mnist-small", "--data-root", tmp_path / "data"), str(raw))
 
 
-def test_a_folder_of_images_that_is_not_there(run: Run, tmp_path: Path) -> None:
+def test_a_missing_folder_of_images(run: Run, tmp_path: Path) -> None:
     refused(run("--data.name", "imagefolder", "--data-root", tmp_path / "none"), "none", "--data-root")
 
 
 def test_a_folder_with_a_torn_image(run: Run, tmp_path: Path) -> None:
-    """The 15th of 40 pictures was cut short."""
+    """The 15th of 40 images is truncated."""
     rng = np.random.default_rng(0)
     for i in range(40):
         path = tmp_path / "pictures" / ("cat" if i % 2 else "dog") / f"{i}.png"
@@ -217,7 +215,7 @@ def test_a_folder_with_a_torn_image(run: Run, tmp_path: Path) -> None:
     refused(run("--data.name", "imagefolder", "--data-root", tmp_path / "pictures"), str(torn))
 
 
-# --- places
+# --- storage, MLflow and reports
 
 
 def test_storage_that_is_a_file(run: Run, tmp_path: Path) -> None:
@@ -227,7 +225,7 @@ def test_storage_that_is_a_file(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_storage_of_somebody_else(run: Run, tmp_path: Path) -> None:
+def test_storage_without_write_permission(run: Run, tmp_path: Path) -> None:
     Store(str(tmp_path / "theirs"))
     (tmp_path / "theirs").chmod(0o555)
     refused(run("--storage", tmp_path / "theirs"), "theirs", "expected a folder that can be written")
@@ -236,14 +234,14 @@ def test_storage_of_somebody_else(run: Run, tmp_path: Path) -> None:
 def test_storage_of_another_version(run: Run, tmp_path: Path) -> None:
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "store.json").write_text('{"format": 0}')
-    refused(run("--storage", tmp_path / "old"), "format 0", "choose another --storage")
+    refused(run("--storage", tmp_path / "old"), "format 0", "--storage")
 
 
-def test_remote_storage_wants_a_tracking_server(run: Run) -> None:
+def test_remote_storage_needs_a_tracking_server(run: Run) -> None:
     refused(run("--storage", "memory://somewhere"), "--mlflow-uri")
 
 
-def test_a_report_in_a_folder_that_is_not_there(run: Run, tmp_path: Path) -> None:
+def test_a_report_in_a_missing_folder(run: Run, tmp_path: Path) -> None:
     refused(run("--report", tmp_path / "none" / "report.json"), "existing folder")
     assert not list(tmp_path.iterdir())
 
@@ -255,27 +253,27 @@ def test_a_report_that_is_a_folder(run: Run, tmp_path: Path) -> None:
 
 
 def ended(folder: Path, *arguments: str) -> Result:
-    """The tiny job as a process, for what is found out later; storage must be left without a single model."""
+    """The tiny job as a process, for errors that come later; not one model may have been stored."""
     with job(folder, *arguments) as running:
         code = running.wait(60.0)
         nothing_half_written(folder)
         return Result(code, running.stdout, running.stderr)
 
 
-def test_a_database_that_is_none(tmp_path: Path) -> None:
+def test_a_torn_database(tmp_path: Path) -> None:
     (tmp_path / "torn.db").write_text(NO_DATABASE)
     refused(ended(tmp_path, "--mlflow-uri", f"sqlite:///{tmp_path}/torn.db", "--workers", "0"), "mlflow", "torn.db")
 
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])
-def test_a_ray_cluster_that_does_not_answer(scheme: str, tmp_path: Path) -> None:
+def test_a_ray_cluster_that_does_not_respond(scheme: str, tmp_path: Path) -> None:
     address = f"{scheme}127.0.0.1:{free_ports(1)[0]}"
     refused(ended(tmp_path, "--address", address), "ray", address, "--address")
 
 
-def test_an_interruption_waits_for_no_thread(tmp_path: Path) -> None:
-    """While encoders are fitted in threads of this process, for minutes where models are many."""
-    code = (  # os.write, since two threads that print at once may share a line
+def test_an_interruption_does_not_wait_for_threads(tmp_path: Path) -> None:
+    """Encoders are trained in threads of this process, for minutes if there are many models."""
+    code = (  # os.write: two threads that print at once may share a line
         "import os, time; from uapfp_dist.command import main; from uapfp_dist.concurrency import map_threads; "
         "main(lambda: map_threads(lambda i: (os.write(1, b'at work\\n'), time.sleep(120)), range(4), 2))"
     )

@@ -73,9 +73,9 @@ class Keeper(NullTracker):
     def __init__(self, folder: Path) -> None:
         self.kept = folder
 
-    def folder(self, path: Path) -> None:
+    def log_files(self, folder: Path) -> None:
         """A copy."""
-        shutil.copytree(path, self.kept)
+        shutil.copytree(folder, self.kept)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The files a cluster is made from, by Ray's own validator and the main job's own parser; nothing is started."""
+"""The manifests of clusters, by Ray's validator and the parser of the main job; nothing is started."""
 
 import shlex
 import shutil
@@ -24,14 +24,14 @@ JOB_FILE = "jobs/full_eval.py"
 
 
 def commented(text: str) -> str:
-    """The variant between the two marks, as a person uncomments it."""
+    """The variant between the two markers, uncommented."""
     block = text.split(OPEN)[1].split(CLOSE)[0]
     assert all(line.startswith("# ") for line in block.splitlines())
     return "\n".join(line[2:] for line in block.splitlines())
 
 
 def checked(text: str) -> dict[str, Any]:
-    """What Ray makes of a file, once it has found nothing wrong."""
+    """The configuration that Ray reads from a valid file."""
     config = prepare_config(yaml.safe_load(text))
     validate_config(config)
     assert isinstance(config, dict)
@@ -39,18 +39,18 @@ def checked(text: str) -> dict[str, Any]:
 
 
 def in_comment(text: str) -> str:
-    """The command that a comment shows, its lines joined."""
+    """The command in a comment, on one line."""
     lines = [line.removeprefix("#").strip().removesuffix("\\") for line in text.splitlines()]
     start = next(i for i, line in enumerate(lines) if JOB_FILE in line)
     return " ".join(lines[start : lines.index("", start)]).split("ray down")[0]
 
 
 def job_of(command: str) -> FullEval:
-    """A command line, through the main job's parser."""
+    """A command line, parsed as the main job does."""
     words = shlex.split(command)
-    place = next(i for i, word in enumerate(words) if word.endswith(JOB_FILE))
+    script = next(i for i, word in enumerate(words) if word.endswith(JOB_FILE))
     assert (ROOT / JOB_FILE).exists()
-    return parse(words[place + 1 :])
+    return parse(words[script + 1 :])
 
 
 def test_ray_up_on_aws() -> None:
@@ -59,7 +59,7 @@ def test_ray_up_on_aws() -> None:
     assert kinds["head"]["resources"]["CPU"] == 0, "the head trains nothing"
     assert kinds["gpu_worker"]["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
     assert kinds["gpu_worker"]["min_workers"] == 0
-    assert kinds["gpu_worker"]["resources"]["CPU"] >= 4, "four workers of a quarter of a GPU want a CPU each"
+    assert kinds["gpu_worker"]["resources"]["CPU"] >= 4, "four workers of a quarter of a GPU need a CPU each"
     assert any("uapfp_dist" in command for command in config["setup_commands"])
 
 
@@ -69,12 +69,12 @@ def test_ray_up_on_premise() -> None:
     assert config["max_workers"] == len(config["provider"]["worker_ips"])
 
 
-def test_the_validator_refuses_what_is_wrong() -> None:
+def test_the_validator_refuses_a_wrong_file() -> None:
     with pytest.raises(Exception, match="provider"):
         checked(CLUSTER.replace("provider:", "povider:"))
 
 
-def test_heads_and_workers_agree_on_tokens() -> None:
+def test_head_and_workers_use_tokens() -> None:
     for text in (CLUSTER, commented(CLUSTER)):
         config = checked(text)
         for side in ("head", "worker"):
@@ -86,8 +86,8 @@ def test_heads_and_workers_agree_on_tokens() -> None:
 
 def test_the_commands_in_the_comments() -> None:
     job = job_of(in_comment(CLUSTER))
-    assert job.surroundings.gpus_per_worker == 0.25
-    assert str(job.surroundings.storage).startswith("s3://")
+    assert job.runtime.gpus_per_worker == 0.25
+    assert str(job.runtime.storage).startswith("s3://")
 
 
 # --- Kubernetes
@@ -105,7 +105,7 @@ CLUSTER_FIELDS = {
 }
 HEAD_FIELDS = {"rayStartParams", "template"}
 WORKER_FIELDS = {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"}
-"""Of the published definitions (ray.io/v1), those that this file uses: Kubernetes refuses any it does not know."""
+"""Fields of the published definitions (ray.io/v1) that this file uses: Kubernetes refuses unknown ones."""
 
 
 def test_a_ray_job_of_kuberay(ray_job: dict[str, Any]) -> None:
@@ -143,29 +143,29 @@ def test_containers_and_their_devices(ray_job: dict[str, Any]) -> None:
 def test_the_entrypoint_is_a_command_line_of_the_main_job(ray_job: dict[str, Any]) -> None:
     job = job_of(ray_job["spec"]["entrypoint"])
     group = ray_job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]
-    share = job.surroundings.gpus_per_worker
+    share = job.runtime.gpus_per_worker
     assert share
-    assert job.surroundings.workers == group["maxReplicas"] / share, "the most that the cluster can grow to"
-    assert str(job.surroundings.storage).startswith("s3://"), "pods share no disk"
-    assert job.surroundings.mlflow_uri
+    assert job.runtime.workers == group["maxReplicas"] / share, "the most that the cluster can grow to"
+    assert str(job.runtime.storage).startswith("s3://"), "pods share no disk"
+    assert job.runtime.mlflow_uri
 
 
-# --- what travels
+# --- the working directory of a submitted job
 
 
-SOURCES = ("README.md", "uapfp_dist/science/data/digits.py", "uapfp_dist/verification/kit.py", "jobs/full_eval.py")
-MADE = (
+SOURCES = ("README.md", "uapfp_dist/data/digits.py", "uapfp_dist/verification/kit.py", "jobs/full_eval.py")
+WRITTEN = (
     *("results/model/x.safetensors", "results-large/model/x.safetensors", "mlflow.db", "mlruns/0/x", ".venv/x"),
     *("DATA/FashionMNIST/raw/x.gz", "data/x.bin", "kit/kit.json", "verdict/verdict.html", "verification/x.jsonl"),
     *("over_seeds/x.json", "over_seeds-large/x.json", "false_accusations/digits-0/kit.json", "my.db"),
     *("report.json", "transfer.json", "transfer/x.json"),
 )
-"""What the README's own commands leave in the folder in which they are given, or may be told to."""
+"""Files that the README's commands write into the working directory."""
 
 
-def worked_in(copy: Path) -> Path:
-    """A copy of the project, in which somebody has tried every command."""
-    for name in (*SOURCES, *MADE, "jobs/results/x.json"):
+def used_copy(copy: Path) -> Path:
+    """A copy of the project in which every command has been run."""
+    for name in (*SOURCES, *WRITTEN, "jobs/results/x.json"):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_text("x")
     for ignore in (".gitignore", "jobs/.rayignore"):
@@ -173,9 +173,9 @@ def worked_in(copy: Path) -> Path:
     return copy
 
 
-def test_what_travels_with_a_submitted_job(tmp_path: Path) -> None:
-    """Ray leaves out .git by itself and what .gitignore and .rayignore name; of this project nothing else is large."""
-    copy = worked_in(tmp_path / "project")
+def test_files_of_a_submitted_job(tmp_path: Path) -> None:
+    """Ray leaves out .git and all that .gitignore and .rayignore name; nothing else of this project is large."""
+    copy = used_copy(tmp_path / "project")
     (copy / ".git").mkdir()
     (copy / ".git" / "HEAD").write_text("x")
     package = tmp_path / "package.zip"
@@ -190,9 +190,9 @@ def test_what_travels_with_a_submitted_job(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("git"), reason="needs git")
-def test_what_a_commit_takes_along(tmp_path: Path) -> None:
-    """Published results are part of the project, what the README's commands make is not."""
-    copy = worked_in(tmp_path / "project")
+def test_files_of_a_commit(tmp_path: Path) -> None:
+    """Published results are part of the project, files that the README's commands write are not."""
+    copy = used_copy(tmp_path / "project")
     command = ["git", "-C", str(copy), "ls-files", "--others", "--exclude-standard"]
     subprocess.run(["git", "init", "--quiet", str(copy)], check=True)
     names = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()

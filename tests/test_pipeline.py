@@ -5,7 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -148,21 +148,21 @@ def test_the_summary_names_every_method(finished: Finished) -> None:
 
 def test_what_the_tracker_is_told(finished: Finished, tmp_path: Path) -> None:
     """One card per model that was there, one entry per suspect, tables and figures, and an end."""
-    told: dict[str, list[Any]] = {"cards": [], "suspects": [], "files": [], "end": []}
+    told: dict[str, list[Any]] = {"models": [], "suspects": [], "files": [], "end": []}
 
     class Listener(NullTracker):
-        def card(self, card: dict[str, Any]) -> None:
-            told["cards"].append(card)
+        def log_model(self, accuracy: float, number: int | None = None) -> None:
+            told["models"].append(number)
 
-        def suspect(self, name: str, tags: dict[str, str], metrics: dict[str, float]) -> None:
+        def log_suspect(self, name: str, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
             told["suspects"].append((name, tags, metrics))
 
-        def folder(self, path: Path) -> None:
-            told["files"] += [str(file.relative_to(path)) for file in path.rglob("*.*")]
+        def log_files(self, folder: Path) -> None:
+            told["files"] += [str(file.relative_to(folder)) for file in folder.rglob("*.*")]
 
     store = finished.copy(tmp_path / "s")
     run_here(finished.plan, store, no_training(store), tracker=Listener())
-    assert len({card["id"] for card in told["cards"]}) == 14, "as they come, and again with the whole"
+    assert set(told["models"]) == set(range(1, 15)), "as they come, and again with the whole"
     assert len(told["suspects"]) == 11, "all but the victim and the two other victims"
     assert {tags["part"] for _, tags, _ in told["suspects"]} == {"training", "calibration", "test"}
     assert all(metrics["accuracy"] > 0 for _, _, metrics in told["suspects"])

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from uapfp_dist.tasks.specs import ModelSpec
 from uapfp_dist.tracking.live import LiveTracker
 from uapfp_dist.tracking.mlflow_tracker import MlflowTracker
 from uapfp_dist.tracking.publication import KIND, NestedRun, Publication, patience, publish
-from uapfp_dist.tracking.tracker import NullTracker
+from uapfp_dist.tracking.tracker import NullTracker, RunParams
 
 PUBLICATION = Publication(
     "e" * 20,
@@ -44,7 +44,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
     monkeypatch.setattr("uapfp_dist.tracking.publication.PAUSE_SECONDS", 0.2)
-    monkeypatch.setattr("uapfp_dist.tracking.live.REST_SECONDS", 0.0)
+    monkeypatch.setattr("uapfp_dist.tracking.live.RETRY_SECONDS", 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -66,14 +66,14 @@ class Mortal(NullTracker):
         if self._away(len(self.calls)):
             raise ConnectionError("away")
 
-    def begin(self, evaluation: str, params: dict[str, Any], tags: dict[str, str]) -> None:
-        self._call("begin")
+    def start_run(self, evaluation: str, params: RunParams, tags: Mapping[str, str]) -> None:
+        self._call("start_run")
 
-    def card(self, card: dict[str, Any]) -> None:
-        self._call("card")
+    def log_model(self, accuracy: float, number: int | None = None) -> None:
+        self._call("log_model")
 
-    def end(self, status: str) -> str:
-        self._call("end")
+    def end_run(self, status: str) -> str:
+        self._call("end_run")
         return "there"
 
 
@@ -108,7 +108,7 @@ def test_every_part_counts_for_the_digest(change: dict[str, Any]) -> None:
 def test_publishing_starts_over_until_the_tracker_is_back() -> None:
     tracker = Mortal(lambda call: call <= 3)
     publish(PUBLICATION, tracker, 60.0)
-    assert tracker.calls == ["begin"] * 3 + ["begin", "card", "card", "card", "end"]
+    assert tracker.calls == ["start_run"] * 3 + ["start_run", "log_model", "log_model", "log_model", "end_run"]
 
 
 def test_patience_has_an_end() -> None:
@@ -125,23 +125,23 @@ def test_patience_that_is_no_number(text: str, monkeypatch: pytest.MonkeyPatch) 
 
 def test_while_the_work_goes_on_a_tracker_that_is_away_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its timeouts would add up over thousands of models."""
-    monkeypatch.setattr("uapfp_dist.tracking.live.REST_SECONDS", 3600.0)
+    monkeypatch.setattr("uapfp_dist.tracking.live.RETRY_SECONDS", 3600.0)
     tracker = Mortal(lambda call: True)
     live = LiveTracker(tracker)
-    assert live.begin("e", {}, {}) == "away"
+    assert live.start_run("e", {}, {}) == "away"
     for _ in range(100):
-        live.card({"accuracy": 0.5})
-    assert tracker.calls == ["begin"]
-    assert live.end("FAILED") == ""
+        live.log_model(0.5)
+    assert tracker.calls == ["start_run"]
+    assert live.end_run("FAILED") == ""
 
 
 def test_a_tracker_that_comes_back_is_opened_first() -> None:
     tracker = Mortal(lambda call: call <= 2)
     live = LiveTracker(tracker)
-    live.begin("e", {}, {})
+    live.start_run("e", {}, {})
     for _ in range(3):
-        live.card({"accuracy": 0.5})
-    assert tracker.calls == ["begin", "begin", "begin", "card", "card"]
+        live.log_model(0.5)
+    assert tracker.calls == ["start_run", "start_run", "start_run", "log_model", "log_model"]
 
 
 # --- against a real server
@@ -160,11 +160,11 @@ def test_nothing_is_there_twice(server: Server) -> None:
     assert seen[0]["curve"] == [(1, 1 / 7), (2, 2 / 7), (3, 3 / 7)]
     assert seen[0]["parent"]["metrics"]["auc/uap"] == 0.1 + 0.2
     assert ("tables/zoo.json", 0) in seen[0]["files"]
-    assert MlflowTracker(server.uri, None).find(evaluation, publication.digest)
-    assert not MlflowTracker(server.uri, None).find(evaluation, PUBLICATION.digest), "another publication"
+    assert MlflowTracker(server.uri, None).find_run(evaluation, publication.digest)
+    assert not MlflowTracker(server.uri, None).find_run(evaluation, PUBLICATION.digest), "another publication"
 
 
-METHODS = ("begin", "metrics", "card", "suspect", "folder", "end")
+METHODS = ("start_run", "log_metrics", "log_model", "log_suspect", "log_files", "end_run")
 
 
 @pytest.mark.parametrize("dies_at", [1, 2, 4, 5, 7, 9, 10])
@@ -277,7 +277,7 @@ def test_what_one_filters_by(undisturbed: Undisturbed) -> None:
 class Refusing(NullTracker):
     """A server that wants a password."""
 
-    def find(self, evaluation: str, publication: str) -> str | None:
+    def find_run(self, evaluation: str, publication: str) -> str | None:
         raise UserError("mlflow: expected a tracking server at http://m, could not use it (401)")
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from toy_kit import answers_of, honest, toy_kit, trained
 
-from uapfp_dist.suspects.output_form import OutputForm
+from uapfp_dist.suspects.output_format import OutputFormat
 from uapfp_dist.verification.judge import judge
 from uapfp_dist.verification.kit import Kit
 from uapfp_dist.verification.sanity import Finding, examine
@@ -29,7 +29,7 @@ def case(
     stolen = answers_of(trained(0), kit.images).double().numpy()
     first, second = say(stolen), (again or say)(stolen)
     answers = {i: [first[i], second[i]] if i % 10 == 0 else [first[i]] for i in range(len(first))}
-    form = OutputForm(output, kit.class_names)
+    form = OutputFormat(output, kit.class_names)
     probabilities, found = examine(kit, form, answers)
     fatal = any(finding.fatal for finding in found)
     answered = SuspectAnswers("s", probabilities, form.format, tuple(f.text for f in found), fatal)
@@ -140,7 +140,7 @@ def test_an_honest_model_is_sane_and_not_accused(output: str) -> None:
     kit = toy_kit("uap")
     p = answers_of(honest(), kit.images)
     answers = {i: [row, row] for i, row in enumerate(p.tolist() if output == "probabilities" else p.argmax(1).tolist())}
-    form = OutputForm(output, kit.class_names)
+    form = OutputFormat(output, kit.class_names)
     probabilities, found = examine(kit, form, answers)
     assert found == []
     assert judge(kit, [SuspectAnswers("s", probabilities, form.format)])[0].claim == "inconclusive"
@@ -162,7 +162,7 @@ def test_jitter_is_named_and_forgiven_flips_are_not() -> None:
 def test_what_was_not_tried_is_said() -> None:
     kit = toy_kit()
     rows = answers_of(trained(0), kit.images).tolist()
-    found = examine(kit, OutputForm("probabilities", kit.class_names), {i: [row] for i, row in enumerate(rows)})[1]
+    found = examine(kit, OutputFormat("probabilities", kit.class_names), {i: [row] for i, row in enumerate(rows)})[1]
     assert [f.fatal for f in found] == [False]
     assert "not tried" in found[0].text
 
@@ -172,7 +172,7 @@ def test_noise_is_seen_with_the_victims_errors_alone() -> None:
     kit = toy_kit()
     labels = torch.randint(0, 10, (len(kit.images),), generator=torch.Generator().manual_seed(3)).tolist()
     rows = answers_of(honest(), kit.images).argmax(1).tolist()
-    form = OutputForm("label", kit.class_names)
+    form = OutputFormat("label", kit.class_names)
     noisy = {int(i): [labels[i]] for i in kit.natural}
     fair = {int(i): [rows[i]] for i in kit.natural}
     assert any(f.fatal for f in examine(kit, form, noisy)[1])
@@ -181,5 +181,5 @@ def test_noise_is_seen_with_the_victims_errors_alone() -> None:
 
 def test_what_was_not_asked_stays_unknown() -> None:
     kit = toy_kit()
-    probabilities, _ = examine(kit, OutputForm("label", kit.class_names), {5: [1], 7: [2]})
+    probabilities, _ = examine(kit, OutputFormat("label", kit.class_names), {5: [1], 7: [2]})
     assert probabilities.isfinite().all(1).nonzero().flatten().tolist() == [5, 7]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from system import ROOT, Family, Lab, environment, flags, free_ports, tiny, wait_until
+from system import ROOT, Lab, ProcessTree, environment, flags, free_ports, tiny, wait_until
 from toy_kit import WIDTH, answers_of, honest, toy_kit, trained
 
 from uapfp_dist.errors import UserError
@@ -50,7 +50,7 @@ def answering(command: list[str], port: int, log_path: Path) -> Iterator[str]:
     """URL of a server that `command` starts, once it answers; it ends with the block."""
     log = log_path.open("wb")
     process = subprocess.Popen(command, env=environment(), stdout=log, stderr=log)
-    server = Family(process)
+    server = ProcessTree(process)
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def answers() -> bool:

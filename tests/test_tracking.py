@@ -1,4 +1,4 @@
-"""MLflow as the project writes it: idempotent, and honest about whether a trouble may pass."""
+"""The MLflow tracker: idempotent, and its errors say whether a retry may help."""
 
 import http.server
 import socketserver
@@ -19,26 +19,26 @@ DENIED = b'{"error_code": "PERMISSION_DENIED", "message": "not you"}'
 
 
 @pytest.fixture(autouse=True)
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What does not answer is noticed at once."""
+def few_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unreachable server is noticed at once."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
 
 
 @pytest.fixture(scope="module")
 def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """One database for all tests: laying it out takes seconds."""
+    """One database for all tests: creating it takes seconds."""
     return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
 
 
 @pytest.fixture
 def tracker(uri: str, tmp_path: Path) -> MlflowTracker:
-    """With nothing begun."""
+    """Without a run."""
     return MlflowTracker(uri, (tmp_path / "files").as_uri())
 
 
 def runs(uri: str, **tags: str) -> list[Any]:
-    """Those that carry all of `tags`."""
+    """Runs with all of `tags`."""
     client = MlflowClient(uri)
     found = client.get_experiment_by_name("uapfp_dist")
     assert found is not None
@@ -47,8 +47,8 @@ def runs(uri: str, **tags: str) -> list[Any]:
 
 
 @contextmanager
-def answering(code: int, body: bytes) -> Iterator[str]:
-    """A web server that always says the same."""
+def responding(code: int, body: bytes) -> Iterator[str]:
+    """A web server that always gives the same response."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -70,15 +70,15 @@ def answering(code: int, body: bytes) -> Iterator[str]:
         server.shutdown()
 
 
-# --- once, however often
+# --- idempotent
 
 
-def test_an_interrupted_evaluation_goes_on_in_its_run(uri: str) -> None:
+def test_an_interrupted_evaluation_resumes_its_run(uri: str) -> None:
     for status in ("KILLED", "FAILED", "FINISHED"):
         tracker = MlflowTracker(uri, None)
-        tracker.begin("again", {"seed": 1, "zoo": {"width": 4}}, {"preset": "p"})
+        tracker.start_run("again", {"seed": 1, "zoo": {"width": 4}}, {"preset": "p"})
         assert [run.info.status for run in runs(uri, evaluation="again")] == ["RUNNING"]
-        tracker.end(status)
+        tracker.end_run(status)
     (run,) = runs(uri, evaluation="again")
     assert run.info.status == "FINISHED"
     assert run.data.params == {"seed": "1", "zoo.width": "4"}
@@ -86,37 +86,39 @@ def test_an_interrupted_evaluation_goes_on_in_its_run(uri: str) -> None:
 
 
 def test_other_parameters_are_another_run(uri: str) -> None:
-    """MLflow's parameters cannot be changed, and a run must not show two configurations."""
+    """MLflow's parameters are immutable, and a run must not show two configurations."""
     for width in (4, 8, 4):
         tracker = MlflowTracker(uri, None)
-        tracker.begin("widths", {"width": width}, {})
-        tracker.end("FINISHED")
+        tracker.start_run("widths", {"width": width}, {})
+        tracker.end_run("FINISHED")
     assert sorted(run.data.params["width"] for run in runs(uri, evaluation="widths")) == ["4", "8"]
 
 
-def test_points_of_a_curve_are_there_once(uri: str, tracker: MlflowTracker) -> None:
-    """In any order, told again by another process; others are added."""
-    tracker.begin("curve", {}, {})
+def test_points_of_a_curve_are_logged_once(uri: str, tracker: MlflowTracker) -> None:
+    """In any order, also when another process logs them again; new ones are added."""
+    tracker.start_run("curve", {}, {})
     for number in (3, 1, 3):
-        tracker.card({"accuracy": number / 10, "number": number})
-    tracker.end("KILLED")
+        tracker.log_model(number / 10, number)
+    tracker.end_run("KILLED")
     other = MlflowTracker(uri, None)
-    other.begin("curve", {}, {})
+    other.start_run("curve", {}, {})
     for number in (1, 2, 3):
-        other.card({"accuracy": number / 10, "number": number})
-    other.end("FINISHED")
+        other.log_model(number / 10, number)
+    other.end_run("FINISHED")
     (run,) = runs(uri, evaluation="curve")
     points = MlflowClient(uri).get_metric_history(run.info.run_id, "zoo/accuracy")
     assert sorted((point.step, point.value) for point in points) == [(1, 0.1), (2, 0.2), (3, 0.3)]
 
 
-def test_a_result_that_changed_is_shown(uri: str, tracker: MlflowTracker) -> None:
-    """A model that failed came back: the run shows the new number, and its history both."""
-    tracker.begin("changed", {}, {})
+def test_a_changed_metric_is_shown(uri: str, tracker: MlflowTracker) -> None:
+    """A model that had failed is there now: the run shows the new value, its history both."""
+    tracker.start_run("changed", {}, {})
     for value in (0.7, 0.7, 0.9):
-        tracker.metrics({"auc": value})
-        tracker.suspect("piracy", {"model": "m", "claim": "piracy" if value > 0.8 else "inconclusive"}, {"p": value})
-    tracker.end("FINISHED")
+        tracker.log_metrics({"auc": value})
+        tracker.log_suspect(
+            "piracy", {"model": "m", "claim": "piracy" if value > 0.8 else "inconclusive"}, {"p": value}
+        )
+    tracker.end_run("FINISHED")
     (run,) = runs(uri, evaluation="changed")
     assert run.data.metrics["auc"] == 0.9
     assert [p.value for p in MlflowClient(uri).get_metric_history(run.info.run_id, "auc")] == [0.7, 0.9]
@@ -124,80 +126,83 @@ def test_a_result_that_changed_is_shown(uri: str, tracker: MlflowTracker) -> Non
     assert nested.data.tags["claim"] == "piracy"
 
 
-def test_twins_are_removed(uri: str, tracker: MlflowTracker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server served a request whose answer was lost, and was asked again."""
+def test_duplicates_are_removed(uri: str, tracker: MlflowTracker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server handled a request whose response was lost, and the client repeated it."""
     create = MlflowClient.create_run
 
-    def twice(self: MlflowClient, *arguments: Any, **named: Any) -> Any:
+    def create_twice(self: MlflowClient, *arguments: Any, **named: Any) -> Any:
         create(self, *arguments, **named)
         return create(self, *arguments, **named)
 
-    monkeypatch.setattr(MlflowClient, "create_run", twice)
-    tracker.begin("twins", {"seed": 0}, {})
+    monkeypatch.setattr(MlflowClient, "create_run", create_twice)
+    tracker.start_run("duplicates", {"seed": 0}, {})
     for name in ("a", "b"):
-        tracker.suspect(name, {"model": name}, {"p": 0.5})
-    tracker.end("FINISHED")
-    (run,) = runs(uri, evaluation="twins")
+        tracker.log_suspect(name, {"model": name}, {"p": 0.5})
+    tracker.end_run("FINISHED")
+    (run,) = runs(uri, evaluation="duplicates")
     nested = runs(uri, **{"mlflow.parentRunId": run.info.run_id})
     assert sorted(child.data.tags["model"] for child in nested) == ["a", "b"]
     assert all(child.data.metrics == {"p": 0.5} and child.info.status == "FINISHED" for child in nested)
 
 
-def test_tables_are_shown_and_not_appended_to(
+def test_tables_are_shown_and_not_extended(
     uri: str, tracker: MlflowTracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As MLflow itself reads a table that its page shows."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)  # its reader looks there
-    tracker.begin("tables", {}, {})
+    """As MLflow reads the tables of its page."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)  # for load_table
+    tracker.start_run("tables", {}, {})
     for _ in range(2):
         folder = tmp_path / "report" / "tables"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "zoo.csv").write_text("model,accuracy\na,0.5\nb,0.25\n")
         (folder / "nobody.csv").write_text("model\n")
-        tracker.folder(folder.parent)
-    tracker.end("FINISHED")
+        tracker.log_files(folder.parent)
+    tracker.end_run("FINISHED")
     (run,) = runs(uri, evaluation="tables")
     frame = MlflowClient(uri).load_table(run.info.experiment_id, "tables/zoo.json", [run.info.run_id])
     assert frame.to_dict("list") == {"model": ["a", "b"], "accuracy": [0.5, 0.25]}
 
 
-def test_more_than_fits_in_one_request(uri: str, tracker: MlflowTracker) -> None:
+def test_more_values_than_one_request_takes(uri: str, tracker: MlflowTracker) -> None:
     params, metrics = {f"p{i}": i for i in range(250)}, {f"m{i}": float(i) for i in range(1100)}
-    tracker.begin("many", params, {})
-    tracker.metrics(metrics)
-    tracker.end("FINISHED")
+    tracker.start_run("many", params, {})
+    tracker.log_metrics(metrics)
+    tracker.end_run("FINISHED")
     (run,) = runs(uri, evaluation="many")
     assert len(run.data.params) == 250
     assert run.data.metrics == metrics
 
 
-# --- what may pass, and what may not
+# --- transient and permanent errors
 
 
 @pytest.mark.parametrize(("code", "body"), [(503, b"busy"), (502, b"<html>"), (500, b"{}"), (429, b"slow down")])
-def test_a_server_in_trouble_is_away(code: int, body: bytes) -> None:
-    with answering(code, body) as address, pytest.raises(ConnectionError, match=f"{address} does not answer") as caught:
-        MlflowTracker(address, None).begin("e", {}, {})
+def test_server_errors_are_transient(code: int, body: bytes) -> None:
+    with (
+        responding(code, body) as address,
+        pytest.raises(ConnectionError, match=f"{address} does not respond") as caught,
+    ):
+        MlflowTracker(address, None).start_run("e", {}, {})
     assert "\n" not in str(caught.value)
 
 
-def test_a_server_that_is_not_there_is_away() -> None:
+def test_a_missing_server_is_transient() -> None:
     address = f"http://127.0.0.1:{free_ports(1)[0]}"
-    with pytest.raises(ConnectionError, match="does not answer"):
-        MlflowTracker(address, None).begin("e", {}, {})
+    with pytest.raises(ConnectionError, match="does not respond"):
+        MlflowTracker(address, None).start_run("e", {}, {})
 
 
 @pytest.mark.parametrize(("code", "body"), [(404, b"no such page"), (401, b"who are you"), (403, DENIED)])
-def test_a_server_that_refuses_is_the_users_error(code: int, body: bytes) -> None:
-    with answering(code, body) as address, pytest.raises(UserError, match="--mlflow-uri") as caught:
-        MlflowTracker(address, None).begin("e", {}, {})
+def test_a_refusal_is_a_user_error(code: int, body: bytes) -> None:
+    with responding(code, body) as address, pytest.raises(UserError, match="check the URI") as caught:
+        MlflowTracker(address, None).start_run("e", {}, {})
     assert address in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("place", ["nosuch://somewhere", "sqlite:///{tmp}/torn.db", "sqlite:///{tmp}/none/mlflow.db"])
-def test_what_is_no_tracker_is_the_users_error(place: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("uri", ["nosuch://somewhere", "sqlite:///{tmp}/torn.db", "sqlite:///{tmp}/none/mlflow.db"])
+def test_a_uri_without_a_tracker_is_a_user_error(uri: str, tmp_path: Path) -> None:
     (tmp_path / "torn.db").write_text(NO_DATABASE)
     (tmp_path / "none").write_text("a file where a folder should be")
-    with pytest.raises(UserError, match="check --mlflow-uri"):
-        MlflowTracker(place.format(tmp=tmp_path), None).begin("e", {}, {})
+    with pytest.raises(UserError, match="check the URI"):
+        MlflowTracker(uri.format(tmp=tmp_path), None).start_run("e", {}, {})

@@ -1,4 +1,4 @@
-"""A real MLflow server as a process that can be killed and started again, and what a client sees of its runs."""
+"""An MLflow server as a process that can be killed and restarted."""
 
 import subprocess
 import sys
@@ -10,47 +10,47 @@ from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from system import Family, environment, free_ports, wait_until
+from system import ProcessTree, environment, free_ports, wait_until
 
 TIMED = ("cpu_seconds", "gpu_seconds", "stage_seconds", "workers_busy", "models/", "system/")
-"""Metrics that say how the work was done, not what came out."""
-OURS = ("mlflow.parentRunId", "mlflow.runName", "mlflow.loggedArtifacts")
-"""MLflow's own tags that a person sees."""
+"""Metrics of the work rather than of the result."""
+SHOWN_TAGS = ("mlflow.parentRunId", "mlflow.runName", "mlflow.loggedArtifacts")
+"""Tags of MLflow's that its page shows."""
 
 
 class Server:
-    """Database and files in a folder; artifacts go through the server, so that its clients share no disk with it."""
+    """Database and files in a folder; artifacts go through the server: its clients share no disk with it."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         (self._port,) = free_ports(1)
         self.uri = f"http://127.0.0.1:{self._port}"
-        self._running: Family | None = None
+        self._running: ProcessTree | None = None
 
     def start(self) -> None:
-        """Wait until it answers."""
-        places = ["--backend-store-uri", f"sqlite:///{self._folder}/server.db"]
-        places += ["--artifacts-destination", str(self._folder / "files")]
-        command = [sys.executable, "-m", "mlflow", "server", *places, "--port", str(self._port), "--workers", "1"]
+        """Wait until it responds."""
+        options = ["--backend-store-uri", f"sqlite:///{self._folder}/server.db"]
+        options += ["--artifacts-destination", str(self._folder / "files")]
+        command = [sys.executable, "-m", "mlflow", "server", *options, "--port", str(self._port), "--workers", "1"]
         with (self._folder / "server.log").open("ab") as log:
             process = subprocess.Popen(command, env=environment(), stdout=log, stderr=log, start_new_session=True)
-        self._running = Family(process)
-        wait_until(self._answers, 120.0, "the MLflow server to answer")
+        self._running = ProcessTree(process)
+        wait_until(self._responds, 120.0, "the MLflow server to respond")
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         assert self._running is not None
         self._running.look()
         assert self._running.process.poll() is None, (self._folder / "server.log").read_text()[-2000:]
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with direct.open(f"{self.uri}/health", timeout=5) as response:
-                return bool(response.status == 200)
+            with direct.open(f"{self.uri}/health", timeout=5) as http_response:
+                return bool(http_response.status == 200)
         except OSError:
             return False
 
     def kill(self) -> None:
-        """As a power cut does."""
+        """SIGKILL, as at a power cut."""
         if self._running is not None:
             self._running.end()
             self._running = None
@@ -58,7 +58,7 @@ class Server:
 
 @contextmanager
 def serving(folder: Path) -> Iterator[Server]:
-    """A server that answers; it does not outlive the block."""
+    """A running server; it ends with the block."""
     server = Server(folder)
     try:
         server.start()
@@ -68,7 +68,7 @@ def serving(folder: Path) -> Iterator[Server]:
 
 
 def shown(uri: str, evaluation: str) -> dict[str, Any]:
-    """What is there of an evaluation, without times and ids; it must have exactly one run."""
+    """The run of an evaluation, which must be one, and its nested runs, without times and ids."""
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("uapfp_dist")
     assert experiment is not None
@@ -77,22 +77,22 @@ def shown(uri: str, evaluation: str) -> dict[str, Any]:
     nested = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
     curve = [(point.step, point.value) for point in client.get_metric_history(parent.info.run_id, "zoo/accuracy")]
     return {
-        "parent": _said(parent),
+        "parent": _shown(parent),
         "params": parent.data.params,
         "curve": sorted(curve),
         "files": sorted(_files(client, parent.info.run_id)),
-        "suspects": sorted((_said(run) for run in nested), key=lambda said: str(said["tags"].get("suspect"))),
+        "suspects": sorted((_shown(run) for run in nested), key=lambda run: str(run["tags"].get("suspect"))),
     }
 
 
-def _said(run: Run) -> dict[str, Any]:
+def _shown(run: Run) -> dict[str, Any]:
     ignored = ("attempt", "device", "mlflow.parentRunId", "publication")
     return {
         "status": run.info.status,
         "tags": {
             key: value
             for key, value in run.data.tags.items()
-            if key not in ignored and (not key.startswith("mlflow.") or key in OURS)
+            if key not in ignored and (not key.startswith("mlflow.") or key in SHOWN_TAGS)
         },
         "metrics": {key: value for key, value in run.data.metrics.items() if not key.startswith(TIMED)},
     }

@@ -1,17 +1,15 @@
-"""Work in threads."""
+"""Threads."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-Found = TypeVar("Found")
-
-
-def map_threads(work: Callable[[Item], Found], items: Iterable[Item], threads: int) -> list[Found]:
-    """`work` of every item, several at a time, in their order. An interruption waits for none that is at work."""
+def map_threads(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> list[Result]:
+    """`work` of every item, in their order, several at a time. An interruption does not wait for those that run."""
     pool = ThreadPoolExecutor(max_workers=threads)
     try:
         return list(pool.map(work, items))

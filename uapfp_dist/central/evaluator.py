@@ -75,7 +75,7 @@ class Evaluator:
             UserError: the tracker is none, or refuses.
         """
         self._settings = {key: str(value) for key, value in settings.items()}
-        return self._live.begin(self.plan.id, mlflow_params(self.plan), mlflow_tags(self.plan, self._settings))
+        return self._live.start_run(self.plan.id, mlflow_params(self.plan), mlflow_tags(self.plan, self._settings))
 
     def observe(self, outcome: Outcome) -> None:
         """Take note of an outcome as it comes; a trained model's card goes to the tracker."""
@@ -84,7 +84,8 @@ class Evaluator:
             self._failed.append(outcome)
             store_failure(self.store, outcome)
         elif isinstance(spec, ModelSpec):
-            self._live.card(self._card(spec.id))
+            card = self._card(spec.id)
+            self._live.log_model(card["accuracy"], card["number"])
         else:
             self._busy[spec.stage] = self._busy.get(spec.stage, 0.0) + outcome.seconds
 
@@ -96,7 +97,7 @@ class Evaluator:
 
     def note(self, numbers: Mapping[str, float], seconds: int) -> None:
         """Show how the work stands, `seconds` after its start, among the tracker's system metrics."""
-        self._live.metrics({f"system/{name}": value for name, value in numbers.items()}, seconds)
+        self._live.log_metrics({f"system/{name}": value for name, value in numbers.items()}, seconds)
 
     def progress(self) -> tuple[int, int]:
         """Draws fitted and exhibits made, and how many there will be."""
@@ -221,7 +222,7 @@ class Evaluator:
     def close(self, status: str) -> None:
         """Close the run of an evaluation that came to nothing; `publish` has closed a finished one."""
         if status != "FINISHED":
-            self._live.end(status)
+            self._live.end_run(status)
 
 
 def _own_cpus() -> int:

@@ -40,7 +40,7 @@ class GridRecorder:
         """
         self._begun = dict(params), dict(tags)
         try:
-            self._tracker.begin(self._id, *self._begun)
+            self._tracker.start_run(self._id, *self._begun)
         except ConnectionError as error:
             self._away = True
             return str(error)
@@ -53,8 +53,8 @@ class GridRecorder:
             return
         entry = _nested(self._cells[result.cell], result)
         try:
-            self._tracker.suspect(entry.name, dict(entry.tags), dict(entry.metrics))
-            self._tracker.metrics({"trials/done": float(len(self._results))}, step=len(self._results))
+            self._tracker.log_suspect(entry.name, entry.tags, entry.metrics)
+            self._tracker.log_metrics({"trials/done": float(len(self._results))}, step=len(self._results))
         except ConnectionError:
             self._away = True
 
@@ -96,4 +96,4 @@ class GridRecorder:
         """Close the run of a grid that came to nothing; `publish` has closed a finished one."""
         if status != "FINISHED":
             with contextlib.suppress(ConnectionError, UserError):
-                self._tracker.end(status)
+                self._tracker.end_run(status)

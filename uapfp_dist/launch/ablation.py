@@ -1,4 +1,4 @@
-"""Run a grid with the surroundings a person asked for: what the store lacks first, then a trial for every cell."""
+"""Run a grid as a runtime configuration says: what the store lacks first, then a trial for every cell."""
 
 import os
 import time
@@ -32,14 +32,14 @@ from uapfp_dist.tasks.scheduler import run_tasks
 from uapfp_dist.tracking.tracker import Tracker
 
 
-def run_grid(config: Config, name: str, seed: int, surroundings: RuntimeConfig, grid: Sequence[str]) -> dict[str, Any]:
+def run_grid(config: Config, name: str, seed: int, runtime: RuntimeConfig, grid: Sequence[str]) -> dict[str, Any]:
     """A grid over an evaluation; returns its JSON (`recorder.summed_up`), which is also kept in the store.
 
     Args:
         config: the evaluation's.
         name: its preset.
         seed: its seed.
-        surroundings: its storage, workers and so on.
+        runtime: its storage, workers and so on.
         grid: `name=value,value` each; none: Figure 6 left, n_points by top_k.
 
     Raises:
@@ -47,26 +47,26 @@ def run_grid(config: Config, name: str, seed: int, surroundings: RuntimeConfig, 
     """
     started = time.perf_counter()
     check(config)
-    check_runtime(surroundings)
+    check_runtime(runtime)
     axes = parse_grid(grid)
-    places = resolve(surroundings)
-    check_report(places.report)
+    paths = resolve(runtime)
+    check_report(paths.report)
 
     @lru_cache(maxsize=2)
     def dataset(data: DataConfig) -> Dataset:
-        return load(data.name, places.data_root, data.n_classes)
+        return load(data.name, paths.data_root, data.n_classes)
 
     images = dataset(config.data)
     cells = make_cells(axes or figure_6(config, images.n_classes), config, seed, dataset)
-    store, progress = Store(places.storage), Progress(workers=1)
-    progress.say(f"{name}, seed {seed}: a grid of {len(cells)} cells, storage {places.storage}")
+    store, progress = Store(paths.storage), Progress(workers=1)
+    progress.say(f"{name}, seed {seed}: a grid of {len(cells)} cells, storage {paths.storage}")
     params = {"seed": seed, "grid": {axis.name: str(axis.values) for axis in axes}}
     tags = {"preset": f"{name}-ablation", "evaluation_of": make_plan(config, seed, images).id, **environment()}
-    sweep = GridRun(cells, store, places, surroundings, progress, params, tags)
-    body = sweep.here() if surroundings.workers == 0 or sweep.settled else sweep.on_ray()
+    sweep = GridRun(cells, store, paths, runtime, progress, params, tags)
+    body = sweep.here() if runtime.workers == 0 or sweep.settled else sweep.on_ray()
     body |= {"preset": name, "seed": seed, "wall_seconds": round(time.perf_counter() - started, 2)}
-    write_report(places.report, body)
-    _tell(body, places)
+    write_report(paths.report, body)
+    _tell(body, paths)
     return body
 
 
@@ -77,14 +77,14 @@ class GridRun:
         self,
         cells: Sequence[GridCell],
         store: Store,
-        places: ResolvedPaths,
-        surroundings: RuntimeConfig,
+        paths: ResolvedPaths,
+        runtime: RuntimeConfig,
         progress: Progress,
         params: dict[str, Any],
         tags: dict[str, str],
     ) -> None:
-        self._cells, self._store, self._places = cells, store, places
-        self._surroundings, self._progress = surroundings, progress
+        self._cells, self._store, self._paths = cells, store, paths
+        self._runtime, self._progress = runtime, progress
         self._begun = params, tags
         given_up = {key for plan in {cell.plan.id for cell in cells} for key in failed_in(store, plan)}
         self._specs = [spec for spec in shared_specs(cells) if spec.id not in given_up]
@@ -104,9 +104,9 @@ class GridRun:
         """All of it in this process."""
         torch.set_num_threads(1)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        task_context = TaskContext(self._store, self._places.data_root, device)
+        task_context = TaskContext(self._store, self._paths.data_root, device)
         context = self._prepare(lambda: nullcontext(SerialPool(partial(perform_task, task_context))))
-        recorder = GridRecorder(self._cells, self._store, open_tracker(self._places))
+        recorder = GridRecorder(self._cells, self._store, open_tracker(self._paths))
         trials = Trials(self._store)
         with closing_run(recorder.close):
             self._tell(recorder.begin(*self._begun))
@@ -119,20 +119,20 @@ class GridRun:
 
     def on_ray(self) -> dict[str, Any]:
         """Missing specs on the pool, trials on Tune."""
-        default_auth_mode(self._surroundings.address)
+        default_auth_mode(self._runtime.address)
         from uapfp_dist.cluster.central_recorder import CentralRecorder
         from uapfp_dist.cluster.session import session  # Ray takes seconds to import
         from uapfp_dist.cluster.tune_trials import tune_trials
 
-        make_tracker: Callable[[], Tracker] = partial(open_tracker, self._places)
-        with session(self._surroundings.address) as machine:
+        make_tracker: Callable[[], Tracker] = partial(open_tracker, self._paths)
+        with session(self._runtime.address) as machine:
             context = self._prepare(lambda: self._pool(machine))
-            storage, mark = self._places.storage, self._store.write_marker()
+            storage, mark = self._paths.storage, self._store.write_marker()
             recorder = CentralRecorder(self._cells, storage, mark, make_tracker)
             with closing_run(recorder.close):
                 self._tell(recorder.begin(*self._begun))
                 experiment = self._experiment()
-                workers = self._surroundings.workers
+                workers = self._runtime.workers
                 died = tune_trials(self._cells, storage, mark, recorder, experiment, workers, self._progress)
                 body = recorder.finish(died, context)
                 self._tell(recorder.publish())
@@ -144,7 +144,7 @@ class GridRun:
 
     def _pool(self, machine: Any) -> AbstractContextManager[Pool]:
         data = self._cells[0].plan.data
-        return ray_pool(machine, self._surroundings, self._places, self._store, data, self._progress)
+        return ray_pool(machine, self._runtime, self._paths, self._store, data, self._progress)
 
     def _prepare(self, make_pool: Callable[[], AbstractContextManager[Pool]]) -> dict[str, Any]:
         """Models, probes and answers that the cells need and the store lacks, each once; who could not be made."""
@@ -164,7 +164,7 @@ class GridRun:
 
     def _experiment(self) -> str:
         """Where Tune keeps its state."""
-        folder = self._places.storage if "://" not in self._places.storage else os.path.expanduser("~/uapfp_dist")
+        folder = self._paths.storage if "://" not in self._paths.storage else os.path.expanduser("~/uapfp_dist")
         return os.path.join(folder, "tune", grid_id(self._cells))
 
 
@@ -175,11 +175,11 @@ def failed_in(store: Store, evaluation: str) -> set[str]:
     return {failure["id"] for failure in store.get("report", evaluation).info["failures"]}
 
 
-def _tell(body: dict[str, Any], places: ResolvedPaths) -> None:
+def _tell(body: dict[str, Any], paths: ResolvedPaths) -> None:
     print(f"\n{grid_text(body)}\n")
     print(
         f"{body['cells']} cells, {body['trials']['run']} run and {body['trials']['reused']} reused, "
         f"{body['encoders_trained']} encoders trained, "
-        f"{body['models']['trained']} models trained; {body['wall_seconds']:.0f} s. Artifacts: {places.storage}"
+        f"{body['models']['trained']} models trained; {body['wall_seconds']:.0f} s. Artifacts: {paths.storage}"
     )
-    print(f"Tables and figures: mlflow ui --backend-store-uri {places.mlflow_uri}", flush=True)
+    print(f"Tables and figures: mlflow ui --backend-store-uri {paths.mlflow_uri}", flush=True)

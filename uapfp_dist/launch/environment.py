@@ -1,4 +1,4 @@
-"""Versions and hardware, for tags and reports."""
+"""The software and hardware of a run."""
 
 import os
 import platform

@@ -35,7 +35,7 @@ from uapfp_dist.tracking.publication import KIND, Publication, patience, publish
 from uapfp_dist.tracking.tracker import Tracker
 
 
-def run(config: Config, name: str, seed: int, surroundings: RuntimeConfig) -> dict[str, Any]:
+def run(config: Config, name: str, seed: int, runtime: RuntimeConfig) -> dict[str, Any]:
     """One evaluation from data to report; returns the report's JSON.
 
     Raises:
@@ -43,32 +43,32 @@ def run(config: Config, name: str, seed: int, surroundings: RuntimeConfig) -> di
     """
     started = time.perf_counter()
     check(config)
-    check_runtime(surroundings)
+    check_runtime(runtime)
     if not config.uap.references:
         raise UserError("references: expected with an evaluation, whose tables compare the UAPs with them; leave it on")
-    places = resolve(surroundings)
-    check_report(places.report)
-    dataset = load(config.data.name, places.data_root, config.data.n_classes)
+    paths = resolve(runtime)
+    check_report(paths.report)
+    dataset = load(config.data.name, paths.data_root, config.data.n_classes)
     plan = make_plan(config, seed, dataset)
-    store = Store(places.storage)
+    store = Store(paths.storage)
     store.remove_leftovers()
     _keep_splits(store, plan, dataset)
     store_plan(store, plan, name)
     progress = Progress(workers=1)
     body = _finished(plan, store)
     if body is None:
-        progress.say(f"{name}, seed {seed}: {len(plan.members)} models, storage {places.storage}")
+        progress.say(f"{name}, seed {seed}: {len(plan.members)} models, storage {paths.storage}")
         settings = {"preset": name, "data_note": dataset.note, **environment()}
-        body = _evaluate(plan, store, places, surroundings, progress, settings).body
+        body = _evaluate(plan, store, paths, runtime, progress, settings).body
     else:
         progress.say("everything is in the store already: no model was trained")
-        _show(plan, store, places, progress)
+        _show(plan, store, paths, progress)
         counts = body["models"]
         body["models"] = {"trained": 0, "reused": counts["trained"] + counts["reused"], "failed": counts["failed"]}
     body["wall_seconds"] = round(time.perf_counter() - started, 2)
     body["environment"] = environment()
-    write_report(places.report, body)
-    _tell(body, places)
+    write_report(paths.report, body)
+    _tell(body, paths)
     return body
 
 
@@ -83,47 +83,47 @@ def _finished(plan: Plan, store: Store) -> dict[str, Any] | None:
     return body if is_final(body) and all(stored(spec) for spec in wanted) else None
 
 
-def _show(plan: Plan, store: Store, places: ResolvedPaths, progress: Progress) -> None:
+def _show(plan: Plan, store: Store, paths: ResolvedPaths, progress: Progress) -> None:
     """Bring MLflow up to the stored report."""
     publication = Publication.from_artifact(store.get(KIND, plan.id))
-    tracker = open_tracker(places)
+    tracker = open_tracker(paths)
     try:
-        if tracker.find(plan.id, publication.digest) is None:
+        if tracker.find_run(plan.id, publication.digest) is None:
             publish(publication, tracker, patience())
     except (ConnectionError, UserError) as error:
         progress.say(f"{error}; the report is in the store, the same command shows it there later")
 
 
 def _evaluate(
-    plan: Plan, store: Store, places: ResolvedPaths, s: RuntimeConfig, progress: Progress, settings: dict[str, Any]
+    plan: Plan, store: Store, paths: ResolvedPaths, runtime: RuntimeConfig, progress: Progress, settings: dict[str, Any]
 ) -> Report:
     """Here where there is nothing to train or no Ray is wanted, else on Ray."""
     stored = stored_specs(store, plan.specs)
-    if s.workers == 0 or all(stored(spec) for spec in plan.specs):
-        return _serial(plan, store, places, progress, settings)
-    return _on_ray(plan, store, places, s, progress, settings)
+    if runtime.workers == 0 or all(stored(spec) for spec in plan.specs):
+        return _serial(plan, store, paths, progress, settings)
+    return _on_ray(plan, store, paths, runtime, progress, settings)
 
 
-def _serial(plan: Plan, store: Store, places: ResolvedPaths, progress: Progress, settings: dict[str, Any]) -> Report:
+def _serial(plan: Plan, store: Store, paths: ResolvedPaths, progress: Progress, settings: dict[str, Any]) -> Report:
     torch.set_num_threads(1)
-    context = TaskContext(store, places.data_root, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    arbiter = Evaluator(plan, store, open_tracker(places), told=partial(progress.step, "judge"))
+    context = TaskContext(store, paths.data_root, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    arbiter = Evaluator(plan, store, open_tracker(paths), told=partial(progress.step, "judge"))
     with closing_run(arbiter.close):
         return evaluate(plan, store, SerialPool(partial(perform_task, context)), arbiter, progress, settings)
 
 
 def _on_ray(
-    plan: Plan, store: Store, places: ResolvedPaths, s: RuntimeConfig, progress: Progress, settings: dict[str, Any]
+    plan: Plan, store: Store, paths: ResolvedPaths, runtime: RuntimeConfig, progress: Progress, settings: dict[str, Any]
 ) -> Report:
-    default_auth_mode(s.address)
+    default_auth_mode(runtime.address)
     from uapfp_dist.cluster.central_evaluator import CentralEvaluator  # Ray takes seconds to import
     from uapfp_dist.cluster.session import session
 
-    with session(s.address) as machine:
+    with session(runtime.address) as machine:
         progress.say(f"ray: {machine.cpus} CPUs and {machine.gpus:g} GPUs" + ", and what joins" * machine.elastic)
-        make_tracker: Callable[[], Tracker] = partial(open_tracker, places)
-        arbiter = CentralEvaluator(plan, places.storage, store.write_marker(), make_tracker, progress)
-        with ray_pool(machine, s, places, store, plan.data, progress) as pool, closing_run(arbiter.close):
+        make_tracker: Callable[[], Tracker] = partial(open_tracker, paths)
+        arbiter = CentralEvaluator(plan, paths.storage, store.write_marker(), make_tracker, progress)
+        with ray_pool(machine, runtime, paths, store, plan.data, progress) as pool, closing_run(arbiter.close):
             settings = {**settings, "cluster": f"{machine.cpus} CPUs, {machine.gpus:g} GPUs"}
             return evaluate(plan, store, pool, arbiter, progress, settings)
 
@@ -136,17 +136,17 @@ def _keep_splits(store: Store, plan: Plan, dataset: Dataset) -> None:
         store.put("splits", key, vars(splits), {"digests": splits.digests(), "data": vars(plan.data)})
 
 
-def _tell(body: dict[str, Any], places: ResolvedPaths) -> None:
+def _tell(body: dict[str, Any], paths: ResolvedPaths) -> None:
     """The end of the job: a short table, where the report lies, how to open the page."""
     print(f"\n{summary(body)}\n")
     models, seconds = body["models"], body["wall_seconds"]
     print(
         f"{models['trained']} models trained, {models['reused']} reused, {models['failed']} failed; {seconds:.0f} s. "
-        f"Artifacts: {places.storage}"
+        f"Artifacts: {paths.storage}"
     )
-    if places.report is not None:
-        print(f"Report: {places.report}")
-    served = places.mlflow_uri.startswith("http")
-    opened = places.mlflow_uri if served else f"mlflow ui --backend-store-uri {shlex.quote(places.mlflow_uri)}"
+    if paths.report is not None:
+        print(f"Report: {paths.report}")
+    served = paths.mlflow_uri.startswith("http")
+    opened = paths.mlflow_uri if served else f"mlflow ui --backend-store-uri {shlex.quote(paths.mlflow_uri)}"
     print(f"Tables, figures and report.html: {opened}")
     print("(in the page: experiment uapfp_dist, 'Model training', Runs)", flush=True)

@@ -1,4 +1,4 @@
-"""MLflow, opened where the runtime configuration says."""
+"""The MLflow tracker of a run."""
 
 import logging
 import os
@@ -10,23 +10,21 @@ from uapfp_dist.config.runtime import ResolvedPaths
 from uapfp_dist.tracking.tracker import Tracker
 
 
-def open_tracker(places: ResolvedPaths) -> Tracker:
-    """MLflow at its place; nothing is sent yet."""
+def open_tracker(paths: ResolvedPaths) -> Tracker:
+    """MLflow as the runtime configuration says; nothing is sent yet."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # two lines for every suspect
-    from uapfp_dist.tracking.mlflow_tracker import (
-        MlflowTracker,  # two seconds of import that --help should not wait for
-    )
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # else two lines per suspect
+    from uapfp_dist.tracking.mlflow_tracker import MlflowTracker  # two seconds of import
 
     for name in ("alembic", "mlflow"):  # they set their own levels when imported
         logging.getLogger(name).setLevel(logging.WARNING)
-    return MlflowTracker(places.mlflow_uri, places.artifacts)
+    return MlflowTracker(paths.mlflow_uri, paths.artifacts)
 
 
 @contextmanager
 def closing_run(close: Callable[[str], Any]) -> Iterator[None]:
-    """Close the run as what it came to."""
+    """Call `close` with the status that the block ends with: FINISHED, FAILED or KILLED."""
     try:
         yield
     except KeyboardInterrupt:

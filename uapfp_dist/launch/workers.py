@@ -14,25 +14,39 @@ from uapfp_dist.tasks.specs import DataSpec
 
 
 def default_auth_mode(address: str | None) -> None:
-    """Before Ray is imported: a local session of our own needs no token; where there is a cluster, it decides."""
+    """Before Ray is imported: a local session needs no token, a cluster decides for itself."""
     if not (address or os.environ.get("RAY_ADDRESS")):
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
 
 @contextmanager
 def ray_pool(
-    machine: Any, s: RuntimeConfig, places: ResolvedPaths, store: Store, data: DataSpec, progress: Progress
+    cluster: Any,
+    runtime: RuntimeConfig,
+    paths: ResolvedPaths,
+    store: Store,
+    data: DataSpec,
+    progress: Progress,
 ) -> Iterator[Pool]:
-    """Workers on a Ray session's `machine`, each of which proves that it sees the storage and these images."""
+    """Workers on Ray; each checks at its start that it has the same storage and images as this process.
+
+    Args:
+        cluster: its `ClusterResources`, which come with an import of Ray.
+        runtime: number of workers, GPU shares, time limit.
+        paths: storage and images.
+        store: the storage as this process sees it.
+        data: the images as this process sees them.
+        progress: what the pool reports to.
+    """
     from uapfp_dist.cluster.pool import RayPool
     from uapfp_dist.cluster.resources import seconds_for, shares  # Ray takes seconds to import
     from uapfp_dist.cluster.worker import open_context
 
-    opening = partial(open_context, places.storage, places.data_root, store.write_marker(), data)
-    share = shares(machine, s.workers, s.gpus_per_worker, gpu_shares(s))
-    limit = s.spec_timeout
+    opening = partial(open_context, paths.storage, paths.data_root, store.write_marker(), data)
+    share = shares(cluster, runtime.workers, runtime.gpus_per_worker, gpu_shares(runtime))
+    limit = runtime.spec_timeout
     limits = seconds_for if limit is None else lambda spec: limit
-    pool = RayPool(opening, share, limits, s.workers, machine.elastic, progress)
+    pool = RayPool(opening, share, limits, runtime.workers, cluster.elastic, progress)
     try:
         yield pool
     finally:

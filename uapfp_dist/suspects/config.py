@@ -1,28 +1,28 @@
-"""Where a suspect is and how it is queried."""
+"""The configuration of a suspect."""
 
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Literal, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.suspects.input_form import InputForm
+from uapfp_dist.suspects.input_format import InputFormat
 
 
 @dataclass(frozen=True)
 class SuspectConfig:
-    """Where a suspect is and how it wants to be asked."""
+    """Where a suspect is and how it is queried."""
 
     at: str = ""
     """http(s)://HOST (MLflow's scoring server), http(s)://HOST/v2/models/NAME (Open Inference Protocol), FILE.onnx,
-    FILE.safetensors, or module:function of your own code."""
+    FILE.safetensors, or module:function of your code."""
     name: str = ""
     """In verdicts and file names (default: made from the address)."""
     kind: str = "auto"
     """Protocol: mlflow, oip, onnx, weights, python; auto: by what the address looks like."""
     output: str = "probabilities"
-    """What it answers: probabilities, logits, top<k> (pairs of class and confidence), or label."""
+    """Its responses: probabilities, logits, top<k> (pairs of class and confidence), or label."""
     classes: Path | None = None
     """JSON file for a suspect whose classes are not the kit's: a list of the kit's classes in the suspect's order, or
     an object from the suspect's names to the kit's."""
@@ -33,41 +33,50 @@ class SuspectConfig:
     channels: Literal["same", "RGB", "BGR"] = "same"
     """same: as the kit has them; RGB or BGR: three in this order, grey repeated."""
     architecture: str = ""
-    """Of a file of weights: a known name, or package.module:factory of your own code, which runs here."""
+    """Of a file of weights: a known name, or package.module:factory of your code, which runs here."""
     width: int = 16
     """Of an architecture of the paper's Table 1."""
     tensor: str = "input"
     """Name of the input (Open Inference Protocol)."""
     headers: dict[str, str] = field(default_factory=dict)
-    """HTTP headers, such as Authorization env:MY_TOKEN: `env:` takes the value from the environment, into no file."""
+    """HTTP headers, such as Authorization env:MY_TOKEN: `env:` takes the value from the environment and
+    writes it into no file."""
 
     def __post_init__(self) -> None:
-        """Raises UserError for a field of another type or choice: nothing is guessed of how a suspect is asked."""
+        """Check types and choices, as a JSON file may hold anything.
+
+        Raises:
+            UserError: a field of another type or choice.
+        """
         for name, hint in get_type_hints(type(self)).items():
             value, origin = getattr(self, name), get_origin(hint)
             if origin is Literal and value not in get_args(hint):
-                raise UserError(f"{name}: expected one of {', '.join(get_args(hint))}, got {value!r:.60}")
+                raise UserError(
+                    f"{name}: expected one of {', '.join(get_args(hint))}, got {value!r:.60}", argument=name
+                )
             if origin is not Literal and not isinstance(value, dict if origin is dict else hint):
-                raise UserError(f"{name}: expected {getattr(hint, '__name__', hint)}, got {value!r:.60}")
+                raise UserError(f"{name}: expected {getattr(hint, '__name__', hint)}, got {value!r:.60}", argument=name)
         for name in ("at", "name"):
             if any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in getattr(self, name)):
-                raise UserError(f"{name}: expected a text, got one with a NUL or half a character; mend it")
+                raise UserError(
+                    f"{name}: expected a text, got one with a NUL or a lone surrogate; fix it", argument=name
+                )
         if not all(isinstance(text, str) for pair in self.headers.items() for text in pair):
-            raise UserError("headers: expected an object from names to values, all of them strings")
+            raise UserError("headers: expected an object from names to values, all of them strings", argument="headers")
 
     @property
-    def form(self) -> InputForm:
+    def input_format(self) -> InputFormat:
         """How images are sent."""
-        return InputForm(self.layout, self.scale, self.channels)
+        return InputFormat(self.layout, self.scale, self.channels)
 
     @property
-    def called(self) -> str:
-        """The name, or one made from the address without what may be private: a query string, local folders."""
+    def display_name(self) -> str:
+        """The name, or one made from the address without its private parts: the query string, local folders."""
         if self.name or self.protocol == "python":
             return self.name or self.at
         if self.protocol in LOCAL:
             return Path(self.at).name
-        return _public(self.at).removeprefix("http://").removeprefix("https://").rstrip("/")
+        return _without_query(self.at).removeprefix("http://").removeprefix("https://").rstrip("/")
 
     @property
     def protocol(self) -> str:
@@ -87,11 +96,10 @@ LOCAL = ("onnx", "weights")
 """Protocols whose address is a file."""
 
 
-def describe_suspect(config: SuspectConfig) -> dict[str, Any]:
-    """What decides the answers, as JSON for the transcript: no header's value, no query string, no local path.
+def describe_suspect(config: SuspectConfig) -> dict[str, str | int | list[str]]:
+    """Whatever decides the responses, as JSON for the transcript; no header values, no query string, no local path.
 
-    A file is known by its digest; of a query string, which may hold a key, a few digits of its digest are
-    told: they tell it from another one.
+    A file is identified by its digest. A query string may hold a key: a few digits of its digest tell it from another.
     """
     local, query = config.protocol in LOCAL, urlsplit(config.at).query
     file, digest = Path(config.at).expanduser(), ""
@@ -99,7 +107,7 @@ def describe_suspect(config: SuspectConfig) -> dict[str, Any]:
         with file.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
     return {
-        "at": file.name if local else _public(config.at),
+        "at": file.name if local else _without_query(config.at),
         "file_sha256": digest,
         "query": hashlib.sha256(query.encode()).hexdigest()[:8] if query else "",
         "width": config.width if config.protocol == "weights" else 0,
@@ -113,5 +121,5 @@ def describe_suspect(config: SuspectConfig) -> dict[str, Any]:
     }
 
 
-def _public(url: str) -> str:
+def _without_query(url: str) -> str:
     return url.partition("?")[0]

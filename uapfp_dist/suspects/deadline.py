@@ -6,38 +6,43 @@ import threading
 import time
 
 
-class _Watch:
-    """Ends a connection under the hands of whoever waits on it: timeouts of single reads never fire on a slow drip."""
+class Deadline:
+    """Shuts a socket down when the time is over: timeouts of single reads never expire while bytes keep trickling in.
+
+    Args:
+        seconds: from now.
+    """
 
     def __init__(self, seconds: float) -> None:
-        self.seconds, self.late = seconds, False
-        self._deadline = time.monotonic() + seconds
-        self._line: socket.socket | None = None
-        self._timer = threading.Timer(seconds, self._cut)
+        self.seconds, self.expired = seconds, False
+        self._end = time.monotonic() + seconds
+        self._socket: socket.socket | None = None
+        self._timer = threading.Timer(seconds, self._expire)
         self._timer.daemon = True
         self._timer.start()
 
-    def over(self, line: socket.socket) -> None:
-        """Watch this one from now on.
+    def watch(self, sock: socket.socket) -> None:
+        """Watch this socket from now on.
 
         Raises:
             TimeoutError: the time is over.
         """
-        self._line = line
-        if self.late:
+        self._socket = sock
+        if self.expired:
             raise TimeoutError
-        line.settimeout(max(self._deadline - time.monotonic(), 0.001))
+        sock.settimeout(max(self._end - time.monotonic(), 0.001))
 
-    def is_why(self, error: Exception) -> bool:
-        """Whether a failure comes of the time being over."""
-        return self.late or isinstance(error, TimeoutError)
+    def caused(self, error: Exception) -> bool:
+        """Whether the error comes from the time being over."""
+        return self.expired or isinstance(error, TimeoutError)
 
-    def end(self) -> None:
-        """The answer is there, or will not come."""
+    def cancel(self) -> None:
+        """Stop watching."""
         self._timer.cancel()
 
-    def _cut(self) -> None:
-        self.late = True
+    def _expire(self) -> None:
+        self.expired = True
         with contextlib.suppress(OSError):
-            if self._line is not None:
-                socket.socket.shutdown(self._line, socket.SHUT_RDWR)  # an SSLSocket's own would take its state apart
+            if self._socket is not None:
+                # Not the method of an SSLSocket, which would reset its state under the thread that reads.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)

@@ -1,7 +1,7 @@
-"""One POST to an endpoint that nobody trusts: bounded in time and in size, to that host alone.
+"""POST requests to an untrusted endpoint: bounded in time and in size, to one host alone.
 
-The standard library's client: it follows no redirect, uses no proxy, unpacks no compression, and a connection serves
-one request, so that a dropped one is never confused with an idle one.
+By the client of the standard library: it follows no redirect, uses no proxy and unpacks no compression. A connection
+serves one request, so that a dropped one is never confused with an idle one.
 """
 
 import contextlib
@@ -16,24 +16,18 @@ from typing import Any
 from urllib.parse import unquote_plus, urlsplit
 
 from uapfp_dist.errors import UserError, one_line
-from uapfp_dist.suspects.deadline import _Watch
-from uapfp_dist.suspects.secrets import _long_secrets, _secret, _unescaped, redact
+from uapfp_dist.suspects.deadline import Deadline
+from uapfp_dist.suspects.secrets import header_value, redact, redactable, unescape_json
 from uapfp_dist.suspects.suspect import TooLargeError, TransientError
 
-AGAIN = (408, 425, 429)
-"""Statuses below 500 after which asking again may help."""
-
-
-NEVER = (501, 505)
-"""Those above that will not change."""
-
-
-LEAST_BYTES, BYTES_PER_IMAGE = 1 << 20, 1 << 16
-"""An answer may have the first and, for every image, the second: a thousand classes take 20 kB."""
-
-
-DEEPEST = 20
-"""Lists and objects within one another in an answer."""
+RETRYABLE_STATUSES = (408, 425, 429)
+"""HTTP statuses below 500 after which a retry may help."""
+PERMANENT_STATUSES = (501, 505)
+"""HTTP statuses from 500 on after which no retry helps."""
+BASE_BYTES, BYTES_PER_IMAGE = 1 << 20, 1 << 16
+"""Most bytes of a reply: the first and, for every image, the second (a thousand classes take 20 kB)."""
+MAX_DEPTH = 20
+"""Of nested lists and objects in a reply."""
 
 
 class Endpoint:
@@ -41,7 +35,7 @@ class Endpoint:
 
     Args:
         url: http or https.
-        headers: name to value; a value `env:NAME` is read from the environment now, and appears in no file.
+        headers: name to value; a value `env:NAME` is read from the environment and written into no file.
 
     Raises:
         UserError: another kind of URL, credentials in it, an environment variable that is not set.
@@ -52,23 +46,26 @@ class Endpoint:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
-            raise UserError(f"suspect: expected a URL ({error}); mend it") from error
+            raise UserError(f"suspect: expected a URL ({error}); fix it", argument="at") from error
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UserError(
-                f"suspect {url.partition('?')[0]!r}: expected http:// or https:// and a host; nothing else is opened"
+                f"suspect {url.partition('?')[0]!r}: expected http:// or https:// and a host; nothing else is opened",
+                argument="at",
             )
         if parts.username or parts.password:
-            raise UserError("suspect: expected a URL without a password; use a header with a value env:NAME")
-        self.url = url.partition("?")[0]  # the rest may hold a key; this stands in messages and transcripts
+            raise UserError(
+                "suspect: expected a URL without a password; use a header with a value env:NAME", argument="headers"
+            )
+        self.url = url.partition("?")[0]  # of messages and transcripts; the query string may hold a key
         self._host, self._secure = parts.hostname, parts.scheme == "https"
         self._port = port or (443 if self._secure else 80)
         self.path = parts.path
         self._query = f"?{parts.query}" if parts.query else ""
-        self._headers = {name: _secret(name, value) for name, value in headers.items()}
+        self._headers = {name: header_value(name, value) for name, value in headers.items()}
         secrets = [self._headers[name] for name, value in headers.items() if value.startswith("env:")]
-        self._secrets = _long_secrets([part for text in secrets for part in text.split()])
+        self._header_secrets = redactable(part for text in secrets for part in text.split())
         values = [pair.partition("=")[2] or pair for pair in parts.query.split("&")]
-        self._private = _long_secrets([*self._secrets, *values, *map(unquote_plus, values)])
+        self._secrets = redactable([*self._header_secrets, *values, *map(unquote_plus, values)])
 
     def post(self, body: object, path: str, n_images: int, timeout: float) -> Any:
         """The JSON value that comes back.
@@ -76,147 +73,151 @@ class Endpoint:
         Args:
             body: a JSON value.
             path: on the host.
-            n_images: in the body; bounds the size of the answer.
-            timeout: seconds for everything, from the connection to the last byte; looking up the name alone may take
-                as long as the system lets it.
+            n_images: in the body; bounds the size of the reply.
+            timeout: seconds from the connection to the last byte; the look-up of the host name has the timeout of the
+                operating system.
 
         Raises:
-            TransientError, TooLargeError, UserError: see `Suspect.ask`.
+            TransientError, TooLargeError, UserError: see `Suspect.query`.
         """
         data = json.dumps(body).encode()
-        watch = _Watch(timeout)
-        line = self._connect(watch)
+        deadline = Deadline(timeout)
+        connection = self._connect(deadline)
         try:
             headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "Connection": "close"}
-            # Who refuses a long request may say so before it was read to the end.
+            # A server may refuse a long request before it has read all of it.
             with contextlib.suppress(BrokenPipeError):
-                line.request("POST", path + self._query, data, {**headers, **self._headers})
-            with line.getresponse() as response:
-                text = _read(response, LEAST_BYTES + BYTES_PER_IMAGE * n_images)
-                self._check(response, text, n_images)
+                connection.request("POST", path + self._query, data, {**headers, **self._headers})
+            with connection.getresponse() as http_response:
+                text = _read(http_response, BASE_BYTES + BYTES_PER_IMAGE * n_images)
+                self._check_status(http_response, text, n_images)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            # A connection that is cut for being late looks like one that was lost, or like a shorter answer.
-            why = f"no answer within {timeout:.3g} s" if watch.is_why(error) else one_line(error)
-            raise TransientError(why) from error
+            # A socket that was shut down looks like a lost connection, or like a shorter reply.
+            late = deadline.caused(error)
+            raise TransientError(f"no response within {timeout:.3g} s" if late else one_line(error)) from error
         finally:
-            watch.end()
-            line.close()
+            deadline.cancel()
+            connection.close()
         try:
-            found = json.loads(text)
+            reply = json.loads(text)
         except (ValueError, RecursionError) as error:
-            why = (
-                f"no answer within {timeout:.3g} s" if watch.late else f"an answer that is no JSON ({one_line(error)})"
-            )
-            raise TransientError(why) from error
-        if _deep(found):
-            raise TransientError(f"an answer nested more than {DEEPEST} deep")
-        return self._redacted(found)
+            late, no_json = deadline.expired, f"a response that is no JSON ({one_line(error)})"
+            raise TransientError(f"no response within {timeout:.3g} s" if late else no_json) from error
+        if _is_deep(reply):
+            raise TransientError(f"a response nested more than {MAX_DEPTH} deep")
+        return self._redacted(reply)
 
-    def _redacted(self, found: Any) -> Any:
-        """A JSON value without what is private, should the endpoint say it back: answers go into files.
+    def _redacted(self, value: Any) -> Any:
+        """A JSON value without the secrets that an endpoint may send back: responses are written to files.
 
-        What stands in the query may be an ordinary word: names of fields lose the headers' secrets alone.
+        A value of the query string may be an ordinary word: keys lose only the secrets of the headers.
         """
-        if isinstance(found, str):
-            return redact(found, self._private)
-        if isinstance(found, list):
-            return [self._redacted(item) for item in found] if self._private else found
-        if isinstance(found, dict):
-            return {redact(key, self._secrets): self._redacted(item) for key, item in found.items()}
-        return found
+        if isinstance(value, str):
+            return redact(value, self._secrets)
+        if isinstance(value, list):
+            return [self._redacted(item) for item in value] if self._secrets else value
+        if isinstance(value, dict):
+            return {redact(key, self._header_secrets): self._redacted(item) for key, item in value.items()}
+        return value
 
-    def _connect(self, watch: "_Watch") -> http.client.HTTPConnection:
+    def _connect(self, deadline: Deadline) -> http.client.HTTPConnection:
         context = ssl.create_default_context() if self._secure else None
-        line = (
+        connection = (
             http.client.HTTPSConnection(self._host, self._port, context=context)
             if context
             else http.client.HTTPConnection(self._host, self._port)
         )
         try:
-            line.sock = self._dialled(watch)
-            line.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.sock = self._open_socket(deadline)
+            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if context:
-                # First watched, then greeted: a handshake may come a byte at a time.
-                line.sock = context.wrap_socket(line.sock, server_hostname=self._host, do_handshake_on_connect=False)
-                watch.over(line.sock)
-                line.sock.do_handshake()
+                # Watched before the handshake, which may come a byte at a time.
+                connection.sock = context.wrap_socket(
+                    connection.sock, server_hostname=self._host, do_handshake_on_connect=False
+                )
+                deadline.watch(connection.sock)
+                connection.sock.do_handshake()
         except ssl.SSLCertVerificationError as error:
-            watch.end()
-            line.close()
+            deadline.cancel()
+            connection.close()
             raise UserError(
-                f"suspect {self.url}: its certificate is not valid ({one_line(error)}); nothing was sent"
+                f"suspect {self.url}: its certificate is not valid ({one_line(error)}); nothing was sent", argument="at"
             ) from error
         except (OSError, ValueError) as error:
-            watch.end()
-            line.close()
-            why = f"within {watch.seconds:.3g} s" if watch.is_why(error) else f"({one_line(error)})"
-            raise TransientError(f"no connection {why}", sent=False) from error
-        return line
+            deadline.cancel()
+            connection.close()
+            reason = f"within {deadline.seconds:.3g} s" if deadline.caused(error) else f"({one_line(error)})"
+            raise TransientError(f"no connection {reason}", sent=False) from error
+        return connection
 
-    def _dialled(self, watch: "_Watch") -> socket.socket:
-        """Connected to the first address that takes it; each of them has only what is left of the time."""
+    def _open_socket(self, deadline: Deadline) -> socket.socket:
+        """Connected to the first address that accepts; all of them share the deadline."""
         failure = OSError("no address")
         for family, kind, protocol, _, address in socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM):
-            line = socket.socket(family, kind, protocol)
+            sock = socket.socket(family, kind, protocol)
             try:
-                watch.over(line)
-                line.connect(address)
-                return line
+                deadline.watch(sock)
+                sock.connect(address)
+                return sock
             except OSError as error:
-                line.close()
+                sock.close()
                 failure = error
         raise failure
 
-    def _check(self, response: http.client.HTTPResponse, text: bytes, n_images: int) -> None:
-        status = response.status
-        said = one_line(redact(_unescaped(text.decode(errors="replace")), self._private))
+    def _check_status(self, http_response: http.client.HTTPResponse, text: bytes, n_images: int) -> None:
+        status = http_response.status
         if status == 200:
             return
         if status == 413:
             raise TooLargeError(f"HTTP 413 at {n_images} images")
-        if status in AGAIN or (500 <= status < 600 and status not in NEVER):
-            raise TransientError(f"HTTP {status}", after=_seconds(response.getheader("Retry-After")))
+        if status in RETRYABLE_STATUSES or (500 <= status < 600 and status not in PERMANENT_STATUSES):
+            raise TransientError(f"HTTP {status}", retry_after=_retry_after(http_response.getheader("Retry-After")))
         if 300 <= status < 400:
-            to = (response.getheader("Location") or "nowhere").partition("?")[0]
-            to = one_line(redact(to, self._private))
+            target = (http_response.getheader("Location") or "nowhere").partition("?")[0]
+            target = one_line(redact(target, self._secrets))
             raise UserError(
-                f"suspect {self.url}: expected answers, got a redirect to {to}; it is not followed: check that "
-                "host and name it yourself"
+                f"suspect {self.url}: expected responses, got a redirect to {target}, which is not followed; "
+                "check that host and name it yourself",
+                argument="at",
             )
+        shown = one_line(redact(unescape_json(text.decode(errors="replace")), self._secrets))
         raise UserError(
-            f"suspect {self.url}: expected HTTP 200, got {status} ({said}); check the URL, the protocol and the "
-            "form of the images"
+            f"suspect {self.url}: expected HTTP 200, got {status} ({shown}); check the URL, the protocol and the "
+            "format of the images",
+            argument="at",
         )
 
 
-def _read(response: http.client.HTTPResponse, limit: int) -> bytes:
-    """The body; no more of it than `limit` bytes is ever read.
+def _read(http_response: http.client.HTTPResponse, limit: int) -> bytes:
+    """The body, of at most `limit` bytes.
 
     Raises:
         UserError: it is longer, or compressed.
     """
-    if response.getheader("Content-Encoding", "identity").lower() not in ("", "identity"):
-        raise UserError("suspect: expected a plain answer, got a compressed one although none was asked for")
-    too_long = UserError(f"suspect: expected an answer of at most {limit:,} bytes, got a longer one; it was not read")
-    if response.length is not None and response.length > limit:
+    if http_response.getheader("Content-Encoding", "identity").lower() not in ("", "identity"):
+        raise UserError("suspect: expected a plain response, got a compressed one, which was not requested")
+    too_long = UserError(
+        f"suspect: expected a response of at most {limit:,} bytes, got a longer one, which was not read"
+    )
+    if http_response.length is not None and http_response.length > limit:
         raise too_long
-    text = response.read(limit + 1)
+    text = http_response.read(limit + 1)
     if len(text) > limit:
         raise too_long
     return text
 
 
-def _deep(found: Any) -> bool:
-    """Whether a JSON value is nested too deeply to be written down again."""
-    level = [found]
-    for _ in range(DEEPEST):
+def _is_deep(value: Any) -> bool:
+    """Whether a JSON value is nested too deeply to be encoded again."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
         items = [item for item in level if isinstance(item, list | dict)]
         level = [child for item in items for child in (item.values() if isinstance(item, dict) else item)]
     return any(isinstance(item, list | dict) for item in level)
 
 
-def _seconds(value: str | None) -> float | None:
-    """Retry-After: seconds or a date."""
+def _retry_after(value: str | None) -> float | None:
+    """Seconds of a Retry-After header, which holds seconds or a date."""
     if value is None:
         return None
     try:
@@ -229,13 +230,13 @@ def _seconds(value: str | None) -> float | None:
         return None
 
 
-def one_each(found: Any, n_images: int) -> Sequence[Any]:
-    """`found`, if it is a list of one answer per image.
+def one_per_image(responses: Any, n_images: int) -> Sequence[Any]:
+    """The same, if it is a list of one response per image.
 
     Raises:
         TransientError: it is not.
     """
-    if not isinstance(found, list) or len(found) != n_images:
-        what = f"{len(found)} answers" if isinstance(found, list) else type(found).__name__
-        raise TransientError(f"expected {n_images} answers, got {what}")
-    return found
+    if not isinstance(responses, list) or len(responses) != n_images:
+        got = f"{len(responses)} responses" if isinstance(responses, list) else type(responses).__name__
+        raise TransientError(f"expected {n_images} responses, got {got}")
+    return responses

@@ -1,4 +1,4 @@
-"""A suspect as an ONNX file, run by ONNX Runtime (the extra `onnx`): standard operators only, no code of the file's."""
+"""A suspect as an ONNX file, run by ONNX Runtime (the extra `onnx`): standard operators only, no code from the file."""
 
 import threading
 from collections.abc import Iterator
@@ -9,46 +9,49 @@ import numpy as np
 from torch import Tensor
 
 from uapfp_dist.errors import UserError, one_line
-from uapfp_dist.suspects.input_form import InputForm
+from uapfp_dist.suspects.input_format import InputFormat
 from uapfp_dist.suspects.suspect import TransientError
 
 MAX_BYTES = 2 << 30
 """Of a file; a protocol buffer cannot be larger."""
-NUMBERS = {
+INPUT_TYPES = {
     "tensor(float)": np.float32,
     "tensor(double)": np.float64,
     "tensor(float16)": np.float16,
     "tensor(uint8)": np.uint8,
 }
-"""Input types that images can be given as."""
+"""Types of an input that images can be converted to."""
 
 
 class OnnxSuspect:
-    """A model in one file; its first output counts.
+    """A model in one file; its first output is used.
 
     Args:
         path: the file.
-        form: of the images.
+        input_format: of the images.
 
     Raises:
-        UserError: the extra is missing, no ONNX model, or one that would read further files.
+        UserError: the extra is missing, no ONNX model, or one that would read other files.
     """
 
-    def __init__(self, path: Path, form: InputForm) -> None:
+    def __init__(self, path: Path, input_format: InputFormat) -> None:
         try:
             import onnx  # type: ignore[import-not-found]  # an extra
             import onnxruntime  # type: ignore[import-not-found]
         except ImportError as error:
             raise UserError("suspect: ONNX files need the extra: pip install 'uapfp_dist[onnx]'") from error
-        data = _bytes(path)
+        data = _read(path)
         try:
             model = onnx.load_model_from_string(data)
-        except Exception as error:  # protobuf's own kinds of error
-            raise UserError(f"suspect {path}: expected an ONNX model, got something else; export it again") from error
-        if (outside := next(_outside(model), None)) is not None:
+        except Exception as error:  # protobuf's exceptions
             raise UserError(
-                f"suspect {path}: expected a model whole in one file, it points to external data at {outside!a:.80}; "
-                "no such file is opened: save it without external data"
+                f"suspect {path}: expected an ONNX model, got something else; export it again", argument="at"
+            ) from error
+        if (external := next(_external_data(model), None)) is not None:
+            raise UserError(
+                f"suspect {path}: expected a model in one file, got one with external data at {external!a:.80}, which "
+                "is never opened; save it without external data",
+                argument="at",
             )
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
@@ -59,65 +62,69 @@ class OnnxSuspect:
                 for p in onnxruntime.get_available_providers()
                 if p in ("CUDAExecutionProvider", "CPUExecutionProvider")
             ]
-            # From bytes: there is no folder that a path in it could be relative to.
+            # From bytes: a path inside the model has no folder to be relative to.
             self._session = onnxruntime.InferenceSession(data, options, providers=providers)
-        except Exception as error:  # ONNX Runtime's own kinds of error
+        except Exception as error:  # ONNX Runtime's exceptions
             raise UserError(
-                f"suspect {path}: ONNX Runtime refuses it ({one_line(error)}); check it with onnx.checker"
+                f"suspect {path}: ONNX Runtime refuses it ({one_line(error)}); check it with onnx.checker",
+                argument="at",
             ) from error
-        self._form, self._options = form, onnxruntime.RunOptions
+        self._input_format, self._options = input_format, onnxruntime.RunOptions
         self._input = self._session.get_inputs()[0]
-        if self._input.type not in NUMBERS:
-            raise UserError(f"suspect {path}: expected an input of images, got {self._input.type}; export another one")
+        if self._input.type not in INPUT_TYPES:
+            raise UserError(
+                f"suspect {path}: expected an input of images, got {self._input.type}; export another one",
+                argument="at",
+            )
 
-    def ask(self, images: Tensor, timeout: float) -> list[Any]:
-        """See `Suspect.ask`.
+    def query(self, images: Tensor, timeout: float) -> list[Any]:
+        """See `Suspect.query`.
 
         Raises:
-            TransientError: it takes longer than that.
+            TransientError: it takes longer than `timeout`.
             UserError: the model does not take such images.
         """
-        array = self._form.encode(images).astype(NUMBERS[self._input.type], copy=False)
+        array = self._input_format.encode(images).astype(INPUT_TYPES[self._input.type], copy=False)
         batch = self._input.shape[0] if self._input.shape else None
         parts = np.split(array, len(array)) if batch == 1 else [array]
-        # A file may hold a loop without end: between its nodes the runtime looks whether it shall stop.
-        watch = threading.Timer(timeout, setattr, (options := self._options(), "terminate", True))
-        watch.daemon = True
-        watch.start()
+        # A file may hold an endless loop: the runtime checks `terminate` between nodes.
+        timer = threading.Timer(timeout, setattr, (options := self._options(), "terminate", True))
+        timer.daemon = True
+        timer.start()
         try:
-            found = [np.asarray(self._session.run(None, {self._input.name: part}, options)[0]) for part in parts]
-        except Exception as error:  # ONNX Runtime's own kinds of error
+            outputs = [np.asarray(self._session.run(None, {self._input.name: part}, options)[0]) for part in parts]
+        except Exception as error:  # ONNX Runtime's exceptions
             if options.terminate:
-                raise TransientError(f"no answer within {timeout:.3g} s") from error
+                raise TransientError(f"no response within {timeout:.3g} s") from error
             raise UserError(
                 f"suspect: the ONNX model does not take images of shape {array.shape} ({one_line(error)}); "
-                "see --layout and --channels"
+                "set layout and channels as it needs them",
+                argument="layout",
             ) from error
         finally:
-            watch.cancel()
-        answers = np.concatenate(found) if found[0].ndim else np.stack(found)
-        if len(answers) != len(images):
-            raise UserError(f"suspect: expected {len(images)} answers of the ONNX model, got {len(answers)}")
-        return answers.tolist()  # type: ignore[no-any-return]
+            timer.cancel()
+        responses = np.concatenate(outputs) if outputs[0].ndim else np.stack(outputs)
+        if len(responses) != len(images):
+            raise UserError(f"suspect: expected {len(images)} responses of the ONNX model, got {len(responses)}")
+        return responses.tolist()  # type: ignore[no-any-return]
 
 
-def _bytes(path: Path) -> bytes:
+def _read(path: Path) -> bytes:
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise UserError(f"suspect {path}: expected at most {MAX_BYTES:,} bytes; it is larger")
+            raise UserError(f"suspect {path}: expected at most {MAX_BYTES:,} bytes, got more", argument="at")
         return path.read_bytes()
     except OSError as error:
-        raise UserError(f"suspect {path}: expected a file ({error.strerror}); check the path") from error
+        raise UserError(f"suspect {path}: expected a file ({error.strerror}); check the path", argument="at") from error
 
 
-def _outside(message: Any) -> Iterator[str]:
-    """ResolvedPaths outside the file where a tensor anywhere in the model says its values lie."""
+def _external_data(message: Any) -> Iterator[str]:
+    """Locations outside the file that tensors anywhere in the model refer to."""
     if message.DESCRIPTOR.name == "TensorProto":
         if message.data_location == message.EXTERNAL or len(message.external_data):
             yield next((entry.value for entry in message.external_data if entry.key == "location"), "nowhere")
         return
     for field, value in message.ListFields():
         if field.message_type is not None:
-            several = [value] if hasattr(value, "DESCRIPTOR") else value
-            for item in several:
-                yield from _outside(item)
+            for item in [value] if hasattr(value, "DESCRIPTOR") else value:
+                yield from _external_data(item)

@@ -1,4 +1,4 @@
-"""Suspects by protocol. To add one: a file with a class that can `ask`, a line in SUSPECTS."""
+"""Suspects by protocol. To add one: a file with a class that has `query`, a line in SUSPECTS."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -6,43 +6,45 @@ from pathlib import Path
 from uapfp_dist.errors import UserError, unknown_name
 from uapfp_dist.suspects.callable import CallableSuspect, function_at
 from uapfp_dist.suspects.config import SuspectConfig
-from uapfp_dist.suspects.mlflow_scoring import MlflowSuspect
+from uapfp_dist.suspects.mlflow_scoring import MlflowScoringSuspect
 from uapfp_dist.suspects.onnx import OnnxSuspect
-from uapfp_dist.suspects.open_inference import OipSuspect
+from uapfp_dist.suspects.open_inference import OpenInferenceSuspect
 from uapfp_dist.suspects.suspect import Suspect
 from uapfp_dist.suspects.weights import WeightsSuspect
 
 Opener = Callable[[SuspectConfig, tuple[int, int, int], int], Suspect]
-"""(config, shape of the kit's images, number of classes) to a suspect."""
+"""Makes a suspect of its config, the (c, h, w) of the kit's images and the number of classes."""
 
 
 def _weights(config: SuspectConfig, shape: tuple[int, int, int], n_classes: int) -> Suspect:
     path = Path(config.at).expanduser()
-    return WeightsSuspect(path, config.architecture, config.width, shape, n_classes, config.form)
+    return WeightsSuspect(path, config.architecture, config.width, shape, n_classes, config.input_format)
 
 
 SUSPECTS: Mapping[str, Opener] = {
-    "mlflow": lambda config, shape, n_classes: MlflowSuspect(config.at, config.form, config.headers),
-    "oip": lambda config, shape, n_classes: OipSuspect(config.at, config.form, config.headers, config.tensor),
-    "onnx": lambda config, shape, n_classes: OnnxSuspect(Path(config.at).expanduser(), config.form),
+    "mlflow": lambda config, shape, n_classes: MlflowScoringSuspect(config.at, config.input_format, config.headers),
+    "oip": lambda config, shape, n_classes: OpenInferenceSuspect(
+        config.at, config.input_format, config.headers, config.tensor
+    ),
+    "onnx": lambda config, shape, n_classes: OnnxSuspect(Path(config.at).expanduser(), config.input_format),
     "weights": _weights,
-    "python": lambda config, shape, n_classes: CallableSuspect(function_at(config.at), config.form),
+    "python": lambda config, shape, n_classes: CallableSuspect(function_at(config.at), config.input_format),
 }
 
 
 def open_suspect(config: SuspectConfig, shape: tuple[int, int, int], n_classes: int) -> Suspect:
-    """The suspect, not yet asked anything.
+    """Open a suspect; nothing is sent yet.
 
     Args:
-        config: where it is.
+        config: where it is and how it is queried.
         shape: (c, h, w) of the kit's images.
-        n_classes: the kit's.
+        n_classes: of the kit.
 
     Raises:
-        UserError: nothing there that can be asked; a file that could run code.
+        UserError: no such suspect; a file that could run code.
     """
     if not config.at:
-        raise UserError("suspect: expected an address, a file or module:function, got nothing; name one")
+        raise UserError("suspect: expected an address, a file or module:function, got nothing; name one", argument="at")
     if config.protocol not in SUSPECTS:
         raise unknown_name("kind of suspect", config.protocol, SUSPECTS)
     return SUSPECTS[config.protocol](config, shape, n_classes)

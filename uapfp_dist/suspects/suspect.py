@@ -1,4 +1,4 @@
-"""What every suspect can do, and the ways in which asking it can fail."""
+"""The protocol of suspects, with the errors of a query."""
 
 from typing import Any, Protocol
 
@@ -6,9 +6,9 @@ from torch import Tensor
 
 
 class Suspect(Protocol):
-    """A model that is known by its answers alone."""
+    """A model that is known by its responses alone."""
 
-    def ask(self, images: Tensor, timeout: float) -> list[Any]:
+    def query(self, images: Tensor, timeout: float) -> list[Any]:
         """One request.
 
         Args:
@@ -16,28 +16,28 @@ class Suspect(Protocol):
             timeout: seconds after which the request is given up; a suspect in this process cannot be interrupted.
 
         Returns:
-            B answers as they came, each a JSON value; `OutputForm.read` makes probabilities of them.
+            B responses as they came, each a JSON value; `OutputFormat.parse` turns them into probabilities.
 
         Raises:
-            TransientError: asking again may help.
-            TooLargeError: fewer images at once may help.
+            TransientError: a retry may help.
+            TooLargeError: fewer images per request may help.
             UserError: nothing helps.
         """
 
 
 class TransientError(Exception):
-    """No answer this time.
+    """No response this time.
 
     Args:
-        why: one line.
+        reason: one line.
         sent: False when certainly no image left this machine.
-        after: seconds that the endpoint asks to wait; None where it says nothing.
+        retry_after: seconds to wait, as the endpoint says; None where it does not.
     """
 
-    def __init__(self, why: str, *, sent: bool = True, after: float | None = None) -> None:
-        super().__init__(why)
+    def __init__(self, reason: str, *, sent: bool = True, retry_after: float | None = None) -> None:
+        super().__init__(reason)
         self.sent = sent
-        self.after = after
+        self.retry_after = retry_after
 
 
 class TooLargeError(Exception):

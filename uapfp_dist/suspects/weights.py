@@ -1,7 +1,7 @@
-"""A suspect as a file of weights for an architecture of ours, or of the user's own code.
+"""A suspect as a file of weights for an architecture of this package or of the user's code.
 
-Weights are numbers: nothing in the file can run. What runs is the code that the user names; no kit, no transcript and
-no suspect has a say in that.
+Weights are numbers: nothing in the file can run. The code that runs is named by the user, never by a kit, a transcript
+or a suspect.
 """
 
 from pathlib import Path
@@ -16,42 +16,51 @@ from uapfp_dist.errors import UserError, one_line
 from uapfp_dist.models import build
 from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.models.custom import CustomNet, is_import_path
-from uapfp_dist.suspects.input_form import InputForm
+from uapfp_dist.suspects.input_format import InputFormat
 
 
 class WeightsSuspect:
-    """An architecture of `science.zoo` with the weights of a safetensors file.
+    """An architecture of `uapfp_dist.models` with the weights of a safetensors file.
 
     Args:
         path: the file.
-        architecture: its name, or `package.module:factory` of the user's own code (see `CustomNet`); such weights are
-            the state_dict of that module, or of one that a storage holds.
+        architecture: its name, or `package.module:factory` of the user's code (see `CustomNet`): then the weights are
+            the state_dict of that module, or of a model in a storage.
         width: of the nets of Table 1.
-        shape: (c, h, w) of the images as the net gets them.
-        n_classes: the kit's.
-        form: of the images; layout NCHW, scale 0-1.
+        shape: (c, h, w) of the kit's images.
+        n_classes: of the kit.
+        input_format: of the images; layout and scale must be NCHW and 0-1.
 
     Raises:
         UserError: no safetensors file, an unknown architecture, weights of another one.
     """
 
     def __init__(
-        self, path: Path, architecture: str, width: int, shape: tuple[int, int, int], n_classes: int, form: InputForm
+        self,
+        path: Path,
+        architecture: str,
+        width: int,
+        shape: tuple[int, int, int],
+        n_classes: int,
+        input_format: InputFormat,
     ) -> None:
-        if form.layout != "NCHW" or form.scale != "0-1":
-            raise UserError("weights: expected layout NCHW and scale 0-1, as our nets have it; leave the options out")
+        if input_format.layout != "NCHW" or input_format.scale != "0-1":
+            raise UserError("weights: expected layout NCHW and scale 0-1; leave them out", argument="layout")
         refuse_pickle(path)
         try:
             weights = load_file(path)
         except (SafetensorError, OSError, ValueError, KeyError) as error:
             raise UserError(
-                f"suspect {path}: expected a safetensors file ({one_line(error)}); export the weights as one"
+                f"suspect {path}: expected a safetensors file ({one_line(error)}); export the weights as one",
+                argument="at",
             ) from error
         c, h, w = shape
-        shape = (c if form.channels == "same" else 3, h, w)
-        own = is_import_path(architecture)
+        shape = (c if input_format.channels == "same" else 3, h, w)
+        custom = is_import_path(architecture)
         self._net = (
-            _own(architecture, shape, n_classes) if own else build(architecture, shape, n_classes, width, 0, _device())
+            _custom(architecture, shape, n_classes)
+            if custom
+            else build(architecture, shape, n_classes, width, 0, _device())
         )
         target: nn.Module = self._net
         if isinstance(self._net, CustomNet) and weights.keys() != self._net.state_dict().keys():
@@ -59,20 +68,21 @@ class WeightsSuspect:
         try:
             target.load_state_dict(weights)
         except RuntimeError as error:
-            at = "" if own else f" at width {width}"
+            at = "" if custom else f" at width {width}"
             raise UserError(
                 f"suspect {path}: expected the weights of {architecture}{at} for {n_classes} classes "
-                f"({one_line(error)}); name another architecture{'' if own else ' or width'}"
+                f"({one_line(error)}); name another architecture{'' if custom else ' or width'}",
+                argument="architecture",
             ) from error
-        self._form = form
+        self._input_format = input_format
 
-    def ask(self, images: Tensor, timeout: float) -> list[Any]:
-        """See `Suspect.ask`: B lists of C probabilities.
+    def query(self, images: Tensor, timeout: float) -> list[Any]:
+        """See `Suspect.query`: B lists of C probabilities.
 
         Raises:
-            UserError: the user's own module does not take such images.
+            UserError: the user's module does not take such images.
         """
-        array = torch.from_numpy(self._form.encode(images))
+        array = torch.from_numpy(self._input_format.encode(images))
         try:
             return predict_probabilities(self._net, array).tolist()  # type: ignore[no-any-return]
         except RuntimeError as error:
@@ -81,22 +91,24 @@ class WeightsSuspect:
             ) from error
 
 
-def _own(path: str, shape: tuple[int, int, int], n_classes: int) -> CustomNet:
-    """The user's own net, with random weights.
+def _custom(path: str, shape: tuple[int, int, int], n_classes: int) -> CustomNet:
+    """The user's net, with random weights.
 
     Raises:
-        UserError: nothing there, not a module, or whatever her factory raised.
+        UserError: no such factory, no module, or any exception of the factory.
     """
     try:
         return CustomNet(path, shape, n_classes).to(_device()).eval()
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"architecture {path}: {type(error).__name__}: {one_line(error)}; mend it") from error
+        raise UserError(
+            f"architecture {path}: {type(error).__name__}: {one_line(error)}; fix it", argument="architecture"
+        ) from error
 
 
 def refuse_pickle(path: Path) -> None:
-    """Look at the first bytes before anything reads the file.
+    """Check the first bytes before anything reads the file.
 
     Raises:
         UserError: no file, or one that is or may hold a pickle.
@@ -105,12 +117,13 @@ def refuse_pickle(path: Path) -> None:
         with path.open("rb") as file:
             start = file.read(9)
     except OSError as error:
-        raise UserError(f"suspect {path}: expected a file ({error.strerror}); check the path") from error
+        raise UserError(f"suspect {path}: expected a file ({error.strerror}); check the path", argument="at") from error
     # A pickle begins with PROTO (0x80), torch's files are zips of pickles; a safetensors header opens with a brace.
     if start[:2] == b"PK" or start[:1] == b"\x80" or not start[8:9] == b"{":
         raise UserError(
             f"suspect {path}: expected a safetensors file, got something else (perhaps a pickle, which could run code "
-            "here and is never opened); export the weights with safetensors.torch.save_file"
+            "here and is never opened); export the weights with safetensors.torch.save_file",
+            argument="at",
         )
 
 

@@ -1,18 +1,18 @@
-"""A tracker while the work goes on."""
+"""A tracker while models are being trained."""
 
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.tracking.tracker import Tracker
+from uapfp_dist.tracking.tracker import RunParams, Tracker
 
-REST_SECONDS = 60.0
-"""Between two tries while models are still being trained."""
+RETRY_SECONDS = 60.0
+"""Between two tries to reach a tracker."""
 
 
 class LiveTracker:
-    """A tracker while the work goes on: one that is away costs next to nothing, the publication makes up for it.
+    """A tracker while models are being trained: an unreachable one costs next to nothing, and nothing is lost, as the
+    publication at the end shows all of it.
 
     Args:
         tracker: may raise ConnectionError.
@@ -20,48 +20,48 @@ class LiveTracker:
 
     def __init__(self, tracker: Tracker) -> None:
         self._tracker = tracker
-        self._unopened: tuple[str, dict[str, Any], dict[str, str]] | None = None
-        self._rest_until = 0.0
+        self._pending_start: tuple[str, RunParams, Mapping[str, str]] | None = None
+        self._retry_at = 0.0
 
-    def begin(self, evaluation: str, params: dict[str, Any], tags: dict[str, str]) -> str:
-        """Open the run, now or when the tracker is there; returns why it could not be now, or an empty string.
+    def start_run(self, evaluation: str, params: RunParams, tags: Mapping[str, str]) -> str:
+        """Open the run, now or once the tracker can be reached; returns why not now, or an empty string.
 
         Raises:
             UserError: the tracker refuses.
         """
-        self._unopened = (evaluation, params, tags)
+        self._pending_start = (evaluation, params, tags)
         try:
-            self._open()
+            self._start()
         except ConnectionError as error:
-            self._rest_until = time.monotonic() + REST_SECONDS
+            self._retry_at = time.monotonic() + RETRY_SECONDS
             return str(error)
         return ""
 
-    def card(self, card: dict[str, Any]) -> None:
-        """Show a trained model if the tracker is there."""
-        self._show(lambda: self._tracker.card(card))
+    def log_model(self, accuracy: float, number: int | None = None) -> None:
+        """Show a trained model if the tracker can be reached."""
+        self._try(lambda: self._tracker.log_model(accuracy, number))
 
-    def metrics(self, values: dict[str, float], step: int) -> None:
-        """Show numbers if the tracker is there."""
-        self._show(lambda: self._tracker.metrics(values, step))
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Show metrics if the tracker can be reached."""
+        self._try(lambda: self._tracker.log_metrics(metrics, step))
 
-    def _show(self, call: Callable[[], None]) -> None:
-        if time.monotonic() < self._rest_until:
-            return
+    def end_run(self, status: str) -> str:
+        """Close the run if the tracker can be reached; returns its id."""
         try:
-            self._open()
-            call()
-        except (ConnectionError, UserError):  # a refusal now is no reason to lose what is being trained
-            self._rest_until = time.monotonic() + REST_SECONDS
-
-    def end(self, status: str) -> str:
-        """Close the run if the tracker is there; returns where it can be seen."""
-        try:
-            return self._tracker.end(status)
+            return self._tracker.end_run(status)
         except (ConnectionError, UserError):
             return ""
 
-    def _open(self) -> None:
-        if self._unopened is not None:
-            self._tracker.begin(*self._unopened)
-            self._unopened = None
+    def _try(self, call: Callable[[], None]) -> None:
+        if time.monotonic() < self._retry_at:
+            return
+        try:
+            self._start()
+            call()
+        except (ConnectionError, UserError):  # even a refusal must not stop the training
+            self._retry_at = time.monotonic() + RETRY_SECONDS
+
+    def _start(self) -> None:
+        if self._pending_start is not None:
+            self._tracker.start_run(*self._pending_start)
+            self._pending_start = None

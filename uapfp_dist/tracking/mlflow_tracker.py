@@ -1,4 +1,4 @@
-"""The only module that imports MLflow. One process writes; whatever it writes twice is there once."""
+"""An MLflow tracker; the only module that imports MLflow."""
 
 import json
 import time
@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 from mlflow import MlflowClient
@@ -16,35 +16,35 @@ from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_PARENT_RUN_
 from sqlalchemy.exc import SQLAlchemyError
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.tracking.tracker import RunParams
+
+Value = TypeVar("Value")
 
 EXPERIMENT = "uapfp_dist"
 ERRORS = (MlflowException, SQLAlchemyError, OSError, ValueError, ImportError)
 """What MLflow raises about its server or database."""
-PASSING = {408, 425, 429, 500, 502, 503, 504}
-"""Codes of answers that may be others later; MLflow's own errors without an answer count as 500."""
-MOST_PARAMS = 100
-"""Of one call to the server; also of tags."""
-MOST_METRICS = 500
-PAGE = 1000
-"""Runs in one answer of the server."""
+TRANSIENT_STATUSES = {408, 425, 429, 500, 502, 503, 504}
+"""HTTP statuses that may change; MLflow's errors without a response count as 500."""
+PARAMS_PER_REQUEST = 100
+METRICS_PER_REQUEST = 500
+RUNS_PER_PAGE = 1000
 FLUSH_SECONDS = 5.0
-"""Points of a curve are sent together, but not later than this."""
+"""After which the points of a curve are sent, several in one request."""
 
 
 class MlflowTracker:
     """An evaluation as a parent run with a nested run per suspect.
 
-    Every method compares what is there with what is wanted and writes the difference: an evaluation has one run,
-    however often it was interrupted, and a run that is half there is completed. Nothing is asked of the server before
-    `begin` or `find`.
+    Every method writes only what differs from the server's state: an evaluation has one run, however often it was
+    interrupted, and an incomplete run is completed. No request is sent before `start_run` or `find_run`.
 
     Args:
         uri: tracking server or `sqlite:///...`.
-        artifacts: where a new experiment keeps its files, as a URI; None leaves it to a server.
+        artifacts: URI where a new experiment keeps its files; None: the server decides.
 
     Raises:
-        UserError: (all methods) what is there is no tracking server or database, or it refuses.
-        ConnectionError: (all methods) it does not answer, or not in a useful way: later it may.
+        UserError: (all methods) no tracking server or database, or one that refuses.
+        ConnectionError: (all methods) it does not respond now, or not in a useful way.
     """
 
     def __init__(self, uri: str, artifacts: str | None) -> None:
@@ -54,185 +54,189 @@ class MlflowTracker:
         self._experiment = ""
         self._run = ""
         self._metrics: dict[str, float] = {}
-        self._curves: dict[str, set[int]] = {}
-        self._waiting: list[Metric] = []
-        self._sent = 0.0
-        self._nested: dict[str, _Child] | None = None
+        self._logged_steps: dict[str, set[int]] = {}
+        self._pending: list[Metric] = []
+        self._flushed_at = 0.0
+        self._nested_runs: dict[str, _NestedRun] | None = None
 
-    def find(self, evaluation: str, publication: str) -> str | None:
-        """The finished run of `evaluation` if it shows just this publication."""
-        with self._reaching():
-            self._open()
+    def find_run(self, evaluation: str, publication: str) -> str | None:
+        """The id of the finished run of `evaluation` that shows exactly this publication, if there is one."""
+        with self._translated_errors():
+            self._open_experiment()
             for run in self._runs(f"tags.evaluation = '{evaluation}' and attributes.status = 'FINISHED'"):
                 if run.data.tags.get("publication") == publication:
                     return str(run.info.run_id)
         return None
 
-    def begin(self, evaluation: str, params: dict[str, Any], tags: dict[str, str]) -> None:
-        """Open the evaluation's run, or go on with the one there is: configuration as parameters, the rest as tags."""
-        flat = {key: str(value)[:500] for key, value in _flatten(params).items()}
+    def start_run(self, evaluation: str, params: RunParams, tags: Mapping[str, str]) -> None:
+        """Open the run of an evaluation, or resume it."""
+        flat = _flatten(params)
         tags = {key: value for key, value in {**tags, "evaluation": evaluation}.items() if value}
-        with self._reaching():
-            self._open()
-            run = self._found(evaluation, flat)
+        with self._translated_errors():
+            self._open_experiment()
+            run = self._resumable_run(evaluation, flat)
             if run is None:
-                run = self._create(f"{tags.get('preset', 'evaluation')}-seed{params.get('seed', '')}", tags)
+                run = self._create_run(f"{tags.get('preset', 'evaluation')}-seed{params.get('seed', '')}", tags)
             elif run.info.status != "RUNNING":
                 self._client.update_run(run.info.run_id, status="RUNNING")
             self._run, self._metrics = run.info.run_id, dict(run.data.metrics)
-            self._curves, self._waiting, self._nested = {}, [], None
+            self._logged_steps, self._pending, self._nested_runs = {}, [], None
             missing = {key: value for key, value in flat.items() if key not in run.data.params}
-            self._describe(self._run, missing, _news(tags, run.data.tags))
+            self._log_params(missing)
+            self._set_tags(self._run, _changed(tags, run.data.tags))
 
-    def metrics(self, values: dict[str, float], step: int = 0) -> None:
-        """Numbers of the run; with a step, points of a curve, one for each step."""
-        with self._reaching():
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Metrics of the run; with a step above 0 one point of a curve each."""
+        with self._translated_errors():
             if step:
-                fresh = {key: value for key, value in values.items() if step not in self._curve(key)}
+                changed = {key: value for key, value in metrics.items() if step not in self._steps(key)}
             else:
-                fresh = _news(values, self._metrics)
-                self._metrics |= fresh
+                changed = _changed(metrics, self._metrics)
+                self._metrics |= changed
             now = int(time.time() * 1000)
-            self._waiting += [Metric(key, value, now, step) for key, value in fresh.items()]
-            for key in fresh if step else ():
-                self._curve(key).add(step)
-            if not step or time.monotonic() - self._sent > FLUSH_SECONDS:
+            self._pending += [Metric(key, value, now, step) for key, value in changed.items()]
+            for key in changed if step else ():
+                self._steps(key).add(step)
+            if not step or time.monotonic() - self._flushed_at > FLUSH_SECONDS:
                 self._flush()
 
-    def card(self, card: dict[str, Any]) -> None:
-        """A trained model: its accuracy as a point of a curve, at its place in the plan."""
-        with self._reaching():
-            step = int(card.get("number", len(self._curve("zoo/accuracy")) + 1))
-        self.metrics({"zoo/accuracy": float(card["accuracy"])}, step)
+    def log_model(self, accuracy: float, number: int | None = None) -> None:
+        """A trained model: its accuracy as a point of a curve, by its number in the plan."""
+        with self._translated_errors():
+            step = len(self._steps("zoo/accuracy")) + 1 if number is None else number
+        self.log_metrics({"zoo/accuracy": accuracy}, step)
 
-    def suspect(self, name: str, tags: dict[str, str], metrics: dict[str, float]) -> None:
-        """A nested run, finished at once; known by its tag `model`, else by its name."""
+    def log_suspect(self, name: str, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
+        """A nested run, finished at once; identified by its tag `model`, else by its name."""
         wanted = {**{key: value for key, value in tags.items() if value}, "suspect": name}
-        with self._reaching():
-            children, key = self._children(), wanted.get("model", name)
-            if key not in children:
+        with self._translated_errors():
+            nested, key = self._nested(), wanted.get("model", name)
+            if key not in nested:
                 tags = {**wanted, MLFLOW_PARENT_RUN_ID: self._run}
-                children[key] = _Child(self._client.create_run(self._experiment, tags=tags, run_name=name))
-            child = children[key]
-            self._describe(child.run, {}, _news(wanted, child.tags))
-            now, news = int(time.time() * 1000), _news(metrics, child.metrics)
-            if news:
-                self._client.log_batch(child.run, [Metric(key, value, now, 0) for key, value in news.items()])
-            if not child.finished:
-                self._client.set_terminated(child.run)
-            child.finished, child.tags, child.metrics = True, child.tags | wanted, child.metrics | metrics
+                nested[key] = _NestedRun(self._client.create_run(self._experiment, tags=tags, run_name=name))
+            run = nested[key]
+            self._set_tags(run.id, _changed(wanted, run.tags))
+            now, changed = int(time.time() * 1000), _changed(metrics, run.metrics)
+            if changed:
+                self._client.log_batch(run.id, [Metric(key, value, now, 0) for key, value in changed.items()])
+            if not run.finished:
+                self._client.set_terminated(run.id)
+            run.finished, run.tags, run.metrics = True, run.tags | wanted, {**run.metrics, **metrics}
 
-    def folder(self, path: Path) -> None:
-        """Files of the run; those in `tables` also as MLflow tables, which its page can show."""
+    def log_files(self, folder: Path) -> None:
+        """All files of a folder; those in `tables` also as MLflow tables, which its page shows."""
         shown = []
-        for table in sorted((path / "tables").glob("*.csv")):
+        for table in sorted((folder / "tables").glob("*.csv")):
             frame = pd.read_csv(table)
-            if len(frame):  # log_table would append to what an interrupted job has left
+            if len(frame):  # log_table would append to the rows of an interrupted job
                 frame.to_json(table.with_suffix(".json"), orient="split", index=False, date_format="iso")
                 shown.append({"path": f"tables/{table.stem}.json", "type": "table"})
-        with self._reaching((Exception,)):  # libraries of the servers' file stores let their own errors through
-            self._client.log_artifacts(self._run, str(path))
+        with self._translated_errors((Exception,)):  # file stores raise exceptions of their own libraries
+            self._client.log_artifacts(self._run, str(folder))
             self._client.set_tag(self._run, MLFLOW_LOGGED_ARTIFACTS, json.dumps(shown))
 
-    def end(self, status: str) -> str:
+    def end_run(self, status: str) -> str:
         """Close the run; returns its id."""
         if self._run:
-            with self._reaching():
+            with self._translated_errors():
                 self._flush()
-                self._nested = None
-                self._children()  # a request whose answer was lost may have been served twice
+                self._nested_runs = None
+                self._nested()  # removes duplicates of requests whose response was lost
                 self._client.set_terminated(self._run, status)
         return self._run
 
-    def _open(self) -> None:
+    def _open_experiment(self) -> None:
         if self._experiment:
             return
         self._client = MlflowClient(self.uri)
         found = self._client.get_experiment_by_name(EXPERIMENT)
         self._experiment = found.experiment_id if found else self._client.create_experiment(EXPERIMENT, self._artifacts)
 
-    def _found(self, evaluation: str, params: Mapping[str, str]) -> Run | None:
-        """The run of `evaluation`, if one agrees with `params`: a finished one, else the latest."""
+    def _resumable_run(self, evaluation: str, params: Mapping[str, str]) -> Run | None:
+        """The run of `evaluation` that agrees with `params`: a finished one, else the latest."""
         runs = self._runs(f"tags.evaluation = '{evaluation}'")
         agreeing = [run for run in runs if all(params.get(k, v) == v for k, v in run.data.params.items())]
         return min(agreeing, key=lambda run: (run.info.status != "FINISHED", -run.info.start_time), default=None)
 
-    def _create(self, name: str, tags: Mapping[str, str]) -> Run:
-        """A new run, once: a request whose answer was lost is sent again, and may have been served twice."""
+    def _create_run(self, name: str, tags: Mapping[str, str]) -> Run:
+        """A new run, once: the client repeats a request whose response was lost, and the server may serve both."""
         attempt = uuid.uuid4().hex
         self._client.create_run(self._experiment, tags={**tags, "attempt": attempt}, run_name=name)
-        run, *twins = self._runs(f"tags.attempt = '{attempt}'")
-        for twin in twins:
-            self._client.delete_run(twin.info.run_id)
+        run, *duplicates = self._runs(f"tags.attempt = '{attempt}'")
+        for duplicate in duplicates:
+            self._client.delete_run(duplicate.info.run_id)
         return run
 
-    def _children(self) -> "dict[str, _Child]":
-        """The nested runs by what they are known by; of twins the one that is finished stays."""
-        if self._nested is None:
-            self._nested = {}
+    def _nested(self) -> "dict[str, _NestedRun]":
+        """The nested runs by key; of duplicates the finished one stays."""
+        if self._nested_runs is None:
+            self._nested_runs = {}
             runs = self._runs(f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self._run}'")
             for run in sorted(runs, key=lambda run: (run.info.status != "FINISHED", run.info.start_time)):
-                child = _Child(run)
-                if self._nested.setdefault(child.key, child) is not child:
-                    self._client.delete_run(child.run)
-        return self._nested
+                nested = _NestedRun(run)
+                if self._nested_runs.setdefault(nested.key, nested) is not nested:
+                    self._client.delete_run(nested.id)
+        return self._nested_runs
 
     def _runs(self, query: str) -> list[Run]:
-        """All runs that match, page by page."""
+        """All runs that match."""
         found: list[Run] = []
         token = None
         while True:
-            page = self._client.search_runs([self._experiment], query, max_results=PAGE, page_token=token)
+            page = self._client.search_runs([self._experiment], query, max_results=RUNS_PER_PAGE, page_token=token)
             found += page
             token = page.token
             if not token:
                 return found
 
-    def _curve(self, key: str) -> set[int]:
-        """Steps at which the run has points of `key`."""
-        if key not in self._curves:
+    def _steps(self, key: str) -> set[int]:
+        """Steps at which the run has a value of the metric `key`."""
+        if key not in self._logged_steps:
             history = self._client.get_metric_history(self._run, key) if key in self._metrics else []
-            self._curves[key] = {point.step for point in history}
-        return self._curves[key]
+            self._logged_steps[key] = {point.step for point in history}
+        return self._logged_steps[key]
 
     def _flush(self) -> None:
-        for start in range(0, len(self._waiting), MOST_METRICS):
-            self._client.log_batch(self._run, metrics=self._waiting[start : start + MOST_METRICS])
-        self._waiting, self._sent = [], time.monotonic()
+        for start in range(0, len(self._pending), METRICS_PER_REQUEST):
+            self._client.log_batch(self._run, metrics=self._pending[start : start + METRICS_PER_REQUEST])
+        self._pending, self._flushed_at = [], time.monotonic()
 
-    def _describe(self, run: str, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
+    def _log_params(self, params: Mapping[str, str]) -> None:
         entries = [Param(key, value) for key, value in params.items()]
-        for start in range(0, len(entries), MOST_PARAMS):
-            self._client.log_batch(run, params=entries[start : start + MOST_PARAMS])
+        for start in range(0, len(entries), PARAMS_PER_REQUEST):
+            self._client.log_batch(self._run, params=entries[start : start + PARAMS_PER_REQUEST])
+
+    def _set_tags(self, run: str, tags: Mapping[str, str]) -> None:
         if tags:
             self._client.log_batch(run, tags=[RunTag(key, value) for key, value in tags.items()])
 
     @contextmanager
-    def _reaching(self, errors: tuple[type[Exception], ...] = ERRORS) -> Iterator[None]:
-        """Say in one line what went wrong with the server, and whether to wait for it."""
+    def _translated_errors(self, errors: tuple[type[Exception], ...] = ERRORS) -> Iterator[None]:
+        """Errors of MLflow as ConnectionError, if they may pass, or UserError, in one line."""
         try:
             yield
         except errors as error:
             cause = _cause(error)
-            if self._away(error):
-                raise ConnectionError(f"mlflow: {self.uri} does not answer ({cause})") from error
+            if self._is_transient(error):
+                raise ConnectionError(f"mlflow: {self.uri} does not respond ({cause})") from error
             raise UserError(
                 f"mlflow: expected a tracking server or database at {self.uri}, could not use it ({cause}); "
-                "check --mlflow-uri or leave it out for a local database"
+                "check the URI or leave it out for a local database",
+                argument="mlflow_uri",
             ) from error
 
-    def _away(self, error: Exception) -> bool:
-        """Whether it may pass. A database file that cannot even be opened is none."""
+    def _is_transient(self, error: Exception) -> bool:
+        """Whether a retry may help; not where a database file cannot even be opened."""
         if not self._experiment and (self.uri.startswith("sqlite:") or isinstance(error, ImportError)):
             return False
-        return error.get_http_status_code() in PASSING if isinstance(error, MlflowException) else True
+        return error.get_http_status_code() in TRANSIENT_STATUSES if isinstance(error, MlflowException) else True
 
 
-class _Child:
-    """What is known of a nested run."""
+class _NestedRun:
+    """The server's state of a nested run."""
 
     def __init__(self, run: Run) -> None:
-        self.run: str = run.info.run_id
+        self.id: str = run.info.run_id
         self.finished = run.info.status == "FINISHED"
         self.tags: dict[str, str] = dict(run.data.tags)
         self.metrics: dict[str, float] = dict(run.data.metrics)
@@ -240,20 +244,20 @@ class _Child:
 
 
 def _cause(error: BaseException) -> str:
-    """Its first line, or that of what lies at the bottom of it: MLflow wraps what the system said in its own words."""
+    """The first line of the innermost error: MLflow wraps those of the system."""
     while error.__context__ is not None:
         error = error.__context__
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
-def _news(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
-    """What is wanted and not there."""
-    return {key: value for key, value in wanted.items() if there.get(key) != value}
+def _changed(wanted: Mapping[str, Value], present: Mapping[str, Value]) -> dict[str, Value]:
+    return {key: value for key, value in wanted.items() if present.get(key) != value}
 
 
-def _flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
+def _flatten(params: RunParams, prefix: str = "") -> dict[str, str]:
+    """Names with dots, values as text of at most MLflow's 500 characters."""
+    flat: dict[str, str] = {}
+    for key, item in params.items():
         name = f"{prefix}{key}"
-        flat |= _flatten(item, f"{name}.") if isinstance(item, dict) else {name: item}
+        flat |= _flatten(item, f"{name}.") if isinstance(item, dict) else {name: str(item)[:500]}
     return flat

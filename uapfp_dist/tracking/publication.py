@@ -1,4 +1,4 @@
-"""What an evaluation shows, as an artifact of the store: a tracker that was away is brought up to date from it."""
+"""All that a tracker shows of an evaluation, kept as an artifact: a tracker can be brought up to date at any time."""
 
 import hashlib
 import json
@@ -16,22 +16,18 @@ from torch import Tensor
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.storage.store import Artifact
-from uapfp_dist.tracking.tracker import Tracker
+from uapfp_dist.tracking.tracker import RunParams, Tracker
 
 KIND = "publication"
-
-
 PATIENCE_SECONDS = 120.0
-"""How long a tracker that is away is waited for when all else is done, unless $UAPFP_MLFLOW_PATIENCE says otherwise."""
-
-
+"""For which an unreachable tracker is tried again at the end, unless $UAPFP_MLFLOW_PATIENCE says otherwise."""
 PAUSE_SECONDS = 5.0
-"""Between two tries at the end."""
+"""Between two tries."""
 
 
 @dataclass(frozen=True)
 class NestedRun:
-    """A nested run."""
+    """A judged model, or a trial of a grid."""
 
     name: str
     tags: Mapping[str, str]
@@ -40,14 +36,14 @@ class NestedRun:
 
 @dataclass(frozen=True)
 class Publication:
-    """All that a tracker is to show of one evaluation."""
+    """All that a tracker shows of one evaluation."""
 
     evaluation: str
-    params: Mapping[str, Any]
+    params: RunParams
     tags: Mapping[str, str]
     metrics: Mapping[str, float]
     cards: Sequence[Mapping[str, Any]]
-    """Of the models; `number` is a model's place in the plan."""
+    """Of the models, as JSON; `number` is a model's place in the plan."""
     suspects: Sequence[NestedRun]
     files: Mapping[str, bytes]
     """Relative path to content."""
@@ -67,7 +63,7 @@ class Publication:
 
     @property
     def digest(self) -> str:
-        """Names the content: a run that carries it shows just this."""
+        """Identifies the content: a run with this tag shows exactly this."""
         rest = {key: value for key, value in vars(self).items() if key not in ("files", "suspects")}
         text = json.dumps([rest, [vars(suspect) for suspect in self.suspects]], sort_keys=True)
         sha = hashlib.sha256(text.encode())
@@ -81,15 +77,15 @@ def _as_tensor(data: bytes) -> Tensor:
 
 
 def read_files(folder: Path) -> dict[str, bytes]:
-    """Relative path to content of all files below `folder`."""
+    """Relative path to content of all files in `folder`."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def patience() -> float:
-    """Seconds for which a tracker that is away is waited for at the end.
+    """Seconds for which an unreachable tracker is tried again at the end.
 
     Raises:
-        UserError: $UAPFP_MLFLOW_PATIENCE is no number of seconds.
+        UserError: $UAPFP_MLFLOW_PATIENCE is not a number of seconds.
     """
     text = os.environ.get("UAPFP_MLFLOW_PATIENCE", str(PATIENCE_SECONDS))
     try:
@@ -102,39 +98,39 @@ def patience() -> float:
 
 
 def publish(publication: Publication, tracker: Tracker, patience: float) -> None:
-    """Bring the tracker's run of the evaluation up to the publication; what it shows already is left as it is.
+    """Bring the tracker's run of an evaluation up to date; what it shows already is not sent again.
 
     Args:
-        publication: what is to be shown.
-        tracker: where; each of its methods is idempotent.
-        patience: seconds for which a tracker that is away is tried again.
+        publication: what to show.
+        tracker: where to show it.
+        patience: seconds for which an unreachable tracker is tried again.
 
     Raises:
-        ConnectionError: it stayed away.
+        ConnectionError: it could not be reached for so long.
         UserError: it refuses.
     """
     until = time.monotonic() + patience
     while True:
         try:
-            return _replay(publication, tracker)
+            return _publish(publication, tracker)
         except ConnectionError:
             if time.monotonic() >= until:
                 raise
             time.sleep(min(PAUSE_SECONDS, max(0.0, until - time.monotonic())))
 
 
-def _replay(publication: Publication, tracker: Tracker) -> None:
+def _publish(publication: Publication, tracker: Tracker) -> None:
     tags = {**publication.tags, "publication": publication.digest}
-    tracker.begin(publication.evaluation, dict(publication.params), tags)
+    tracker.start_run(publication.evaluation, publication.params, tags)
     for card in publication.cards:
-        tracker.card(dict(card))
-    tracker.metrics(dict(publication.metrics))
+        tracker.log_model(float(card["accuracy"]), card.get("number"))
+    tracker.log_metrics(publication.metrics)
     for suspect in publication.suspects:
-        tracker.suspect(suspect.name, dict(suspect.tags), dict(suspect.metrics))
+        tracker.log_suspect(suspect.name, suspect.tags, suspect.metrics)
     with tempfile.TemporaryDirectory() as folder:
         for name, data in publication.files.items():
             path = Path(folder, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-        tracker.folder(Path(folder))
-    tracker.end("FINISHED")
+        tracker.log_files(Path(folder))
+    tracker.end_run("FINISHED")

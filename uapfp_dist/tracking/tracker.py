@@ -1,60 +1,69 @@
-"""What a tracker does, and one that shows nothing."""
+"""The protocol of trackers."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol, TypeAlias
+
+from uapfp_dist.serialization import Json
+
+RunParams: TypeAlias = Mapping[str, Json]
+"""Parameters of a run, nested as the JSON of a configuration."""
 
 
 class Tracker(Protocol):
     """Where results are shown. One writer at a time.
 
-    Every method is idempotent: told the same twice, it shows it once. It raises ConnectionError where the tracker is
-    away, and UserError where it refuses.
+    Every method is idempotent: what is logged twice is there once.
+
+    Raises:
+        ConnectionError: (all methods) the tracker cannot be reached now.
+        UserError: (all methods) it refuses.
     """
 
-    def find(self, evaluation: str, publication: str) -> str | None:
-        """The finished run of an evaluation that shows just this publication."""
+    def find_run(self, evaluation: str, publication: str) -> str | None:
+        """The finished run of an evaluation that shows exactly this publication."""
 
-    def begin(self, evaluation: str, params: dict[str, Any], tags: dict[str, str]) -> None:
-        """Open the run of an evaluation."""
+    def start_run(self, evaluation: str, params: RunParams, tags: Mapping[str, str]) -> None:
+        """Open the run of an evaluation, or resume it."""
 
-    def metrics(self, values: dict[str, float], step: int = 0) -> None:
-        """Numbers of the run."""
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Metrics of the run."""
 
-    def card(self, card: dict[str, Any]) -> None:
-        """A model that was trained."""
+    def log_model(self, accuracy: float, number: int | None = None) -> None:
+        """A trained model, the one with this number in the plan."""
 
-    def suspect(self, name: str, tags: dict[str, str], metrics: dict[str, float]) -> None:
+    def log_suspect(self, name: str, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
         """A judged model, as a nested run."""
 
-    def folder(self, path: Path) -> None:
-        """Files to keep with the run."""
+    def log_files(self, folder: Path) -> None:
+        """All files of a folder."""
 
-    def end(self, status: str) -> str:
-        """Close the run as FINISHED, FAILED or KILLED; returns where it can be seen."""
+    def end_run(self, status: str) -> str:
+        """Close the run as FINISHED, FAILED or KILLED; returns its id."""
 
 
 class NullTracker:
-    """Shows nothing."""
+    """A tracker that shows nothing."""
 
-    def find(self, evaluation: str, publication: str) -> str | None:
-        """No run, ever."""
+    def find_run(self, evaluation: str, publication: str) -> str | None:
+        """No run."""
         return None
 
-    def begin(self, evaluation: str, params: dict[str, Any], tags: dict[str, str]) -> None:
+    def start_run(self, evaluation: str, params: RunParams, tags: Mapping[str, str]) -> None:
         """Nothing."""
 
-    def metrics(self, values: dict[str, float], step: int = 0) -> None:
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Nothing."""
 
-    def card(self, card: dict[str, Any]) -> None:
+    def log_model(self, accuracy: float, number: int | None = None) -> None:
         """Nothing."""
 
-    def suspect(self, name: str, tags: dict[str, str], metrics: dict[str, float]) -> None:
+    def log_suspect(self, name: str, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
         """Nothing."""
 
-    def folder(self, path: Path) -> None:
+    def log_files(self, folder: Path) -> None:
         """Nothing."""
 
-    def end(self, status: str) -> str:
-        """Nowhere."""
+    def end_run(self, status: str) -> str:
+        """No id."""
         return ""

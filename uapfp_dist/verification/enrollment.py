@@ -98,7 +98,7 @@ def enroll(
         if isinstance(outcome, Failed):
             failures += [] if outcome.skipped else [outcome.error]
         elif isinstance(outcome.spec, ModelSpec):
-            tracker.card(store.get("model", outcome.spec.id).info)
+            tracker.log_model(store.get("model", outcome.spec.id).info["accuracy"])
     pool.close()
     progress.say("learning the scorers")
     return make_kit(plan, dataset, store, failures)

@@ -230,7 +230,7 @@ class QuerySession:
         if self._failures >= self._how.tries * self._how.concurrency:
             raise self._stop(f"{self._failures} requests in a row failed, the last one with: {error}")
         # Whoever says 0, or a moment that has passed, is spared all the same.
-        pause = max(min(FIRST_PAUSE * 2 ** (self._failures - 1), LONGEST_PAUSE), error.after or 0.0)
+        pause = max(min(FIRST_PAUSE * 2 ** (self._failures - 1), LONGEST_PAUSE), error.retry_after or 0.0)
         if time.monotonic() + pause > self._deadline:
             raise self._stop(f"{error}, and the {pause:.0f} s to wait are longer than what is left of total-timeout")
         self._not_before = max(self._not_before, time.monotonic() + pause)
@@ -254,7 +254,7 @@ def _in_background(suspect: Suspect, images: Tensor, timeout: float, longest: in
 
     def run() -> None:
         try:
-            future.set_result(_checked_answers(suspect.ask(images, timeout), longest))
+            future.set_result(_checked_answers(suspect.query(images, timeout), longest))
         except BaseException as error:
             future.set_exception(error)
 

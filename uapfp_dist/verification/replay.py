@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.suspects.output_form import OutputForm
+from uapfp_dist.suspects.output_format import OutputFormat
 from uapfp_dist.verification.judge import judge
 from uapfp_dist.verification.kit import Kit
 from uapfp_dist.verification.sanity import examine
@@ -136,8 +136,8 @@ def _plain(value: Any) -> bool:
     return all(item is None or isinstance(item, str | int) for item in items)
 
 
-def _form(kit: Kit, begin: dict[str, Any]) -> OutputForm:
-    return OutputForm(begin["suspect"]["output"], kit.class_names, begin["suspect"].get("classes"))
+def _form(kit: Kit, begin: dict[str, Any]) -> OutputFormat:
+    return OutputFormat(begin["suspect"]["output"], kit.class_names, begin["suspect"].get("classes"))
 
 
 def _wanted(kit: Kit, begin: dict[str, Any]) -> Tensor:

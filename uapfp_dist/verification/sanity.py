@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from uapfp_dist.response_format import LABEL
-from uapfp_dist.suspects.output_form import OutputForm, ParsedAnswers
+from uapfp_dist.suspects.output_format import OutputFormat, ParsedResponses
 from uapfp_dist.verification.kit import Kit
 
 SUM_TOLERANCE = 0.01
@@ -40,7 +40,7 @@ class Finding:
     """It forbids an accusation."""
 
 
-def examine(kit: Kit, form: OutputForm, answers: Mapping[int, Sequence[Any]]) -> tuple[Tensor, list[Finding]]:
+def examine(kit: Kit, form: OutputFormat, answers: Mapping[int, Sequence[Any]]) -> tuple[Tensor, list[Finding]]:
     """Read the answers and look for what no trained classifier would say.
 
     Args:
@@ -53,7 +53,7 @@ def examine(kit: Kit, form: OutputForm, answers: Mapping[int, Sequence[Any]]) ->
         was found.
     """
     asked = sorted(answers)
-    read = form.read([answers[i][0] for i in asked])
+    read = form.parse([answers[i][0] for i in asked])
     probabilities = torch.full((len(kit.images), kit.n_classes), torch.nan)
     probabilities[asked] = read.probabilities
     found = [*_unreadable(read), *_changing(form, answers)]
@@ -62,18 +62,18 @@ def examine(kit: Kit, form: OutputForm, answers: Mapping[int, Sequence[Any]]) ->
     return probabilities, found
 
 
-def _unreadable(read: ParsedAnswers) -> list[Finding]:
+def _unreadable(read: ParsedResponses) -> list[Finding]:
     """Wrong class counts, unknown classes, NaN: one kind per line, the most frequent first."""
     kinds = Counter(read.problems.values()).most_common()
     lines = [Finding(f"{n} of {len(read.raw)} answers cannot be used: {why}", True) for why, n in kinds[:3]]
     return lines + ([Finding(f"and {len(kinds) - 3} other kinds of unusable answers", True)] if len(kinds) > 3 else [])
 
 
-def _changing(form: OutputForm, answers: Mapping[int, Sequence[Any]]) -> list[Finding]:
+def _changing(form: OutputFormat, answers: Mapping[int, Sequence[Any]]) -> list[Finding]:
     twice = [given for given in answers.values() if len(given) > 1]
     if not twice:
         return [Finding("whether answers change from call to call was not tried: no queries were left for it", False)]
-    first, second = (form.read([given[i] for given in twice]).probabilities for i in (0, 1))
+    first, second = (form.parse([given[i] for given in twice]).probabilities for i in (0, 1))
     once, twice_readable = (
         found(first.isfinite().all(1), second.isfinite().all(1)) for found in (torch.logical_xor, torch.logical_and)
     )
@@ -92,7 +92,7 @@ def _changing(form: OutputForm, answers: Mapping[int, Sequence[Any]]) -> list[Fi
     return []
 
 
-def _confidences(form: OutputForm, read: ParsedAnswers) -> list[Finding]:
+def _confidences(form: OutputFormat, read: ParsedResponses) -> list[Finding]:
     """Negative, unnormalised or rounded; logits for probabilities and the other way round."""
     if form.format == LABEL:
         return []

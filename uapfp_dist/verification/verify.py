@@ -13,7 +13,7 @@ from typing import Any
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.config import SuspectConfig, describe_suspect
-from uapfp_dist.suspects.output_form import OutputForm, load_classes
+from uapfp_dist.suspects.output_format import OutputFormat, load_classes
 from uapfp_dist.suspects.registry import open_suspect
 from uapfp_dist.suspects.suspect import Suspect
 from uapfp_dist.verification.kit import Kit
@@ -82,7 +82,7 @@ def verify(
     """
     asking = asking or QueryConfig()
     check_query_config(asking)
-    names = [config.called for config in suspects]
+    names = [config.display_name for config in suspects]
     if not suspects or len({_slug(name) for name in names}) < len(names):
         raise UserError(
             f"suspects: expected one or more with different names, got {', '.join(names) or 'none'}; name them"
@@ -98,7 +98,9 @@ def verify(
         )
     shape = (kit.images.shape[1], kit.images.shape[2], kit.images.shape[3])
     for config in suspects:
-        kit.wanted(OutputForm(config.output, kit.class_names, load_classes(config.classes)).format, asking.max_queries)
+        kit.wanted(
+            OutputFormat(config.output, kit.class_names, load_classes(config.classes)).format, asking.max_queries
+        )
         opener(config, shape, kit.n_classes)  # what is wrong with one is told before another one is asked
     _settle_in(out, kit, names)
     with _mark(out) as mark:
@@ -134,7 +136,7 @@ def _ask(
             longest = LONGEST_ANSWER + LONGEST_PER_CLASS * kit.n_classes
             begin = transcript.begin
             query_all(
-                suspect, kit.images, _wanted(kit, begin), transcript, asking, longest, _form(kit, begin).unreadable
+                suspect, kit.images, _wanted(kit, begin), transcript, asking, longest, _form(kit, begin).parse_error
             )
         except Exception as error:
             why = _cause(error, config)
@@ -150,12 +152,12 @@ def _ask(
 def _transcript(kit: Kit, out: Path, asking: QueryConfig, judged: dict[str, Any], config: SuspectConfig) -> Transcript:
     begin = {
         "kit": kit.digest,
-        "suspect": {"name": config.called, **describe_suspect(config), "classes": load_classes(config.classes)},
+        "suspect": {"name": config.display_name, **describe_suspect(config), "classes": load_classes(config.classes)},
         "judged": judged,
         "seed": asking.seed,
         "max_queries": asking.max_queries,
     }
-    return Transcript(transcript_path(out, config.called), begin)
+    return Transcript(transcript_path(out, config.display_name), begin)
 
 
 def _note(
@@ -177,7 +179,7 @@ def _cause(error: Exception, config: SuspectConfig) -> str:
     """In one line; a defect, which must neither look like silence nor end the others, is logged whole."""
     if isinstance(error, UserError):
         return str(error)
-    logging.getLogger(__name__).error("while asking %s", config.called, exc_info=error)
+    logging.getLogger(__name__).error("while asking %s", config.display_name, exc_info=error)
     return f"{type(error).__name__}: {error}"
 
 
