@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor, nn
 
-from uapfp_dist.errors import UserError
+from uapfp_dist.errors import PermanentError, UserError
 from uapfp_dist.response_format import ResponseFormat
 
 ANSWER_BATCH = 500
 """Fixed, so that answers are the same bits in every run."""
 
 
-class NotFiniteError(RuntimeError):
+class NotFiniteError(PermanentError):
     """A net answers what is no number."""
 
 
