@@ -323,7 +323,7 @@ def test_a_grid_is_summed_up(answered: SuspectAnswers, tmp_path: Path) -> None:
     assert recorder.begin({}, {}) == ""
     first = Trials(store).run(cells[0])
     recorder.record(first)
-    assert recorder.done() == (1, 4)
+    assert recorder.progress() == (1, 4)
     assert [name for name, *_ in told.nested] == [cells[0].name]
     body = recorder.finish({cells[1].name: "WorkerCrashed"}, {"models": {"trained": 0}})
     assert recorder.publish() == ""
@@ -359,7 +359,7 @@ def test_a_tracker_that_is_away_costs_nothing_and_is_brought_up_to_date(
     recorder.begin({}, {})
     for cell in cells:
         recorder.record(Trials(store).run(cell))
-    assert recorder.done() == (2, 2)
+    assert recorder.progress() == (2, 2)
     recorder.finish({}, {})
     told.away = False
     assert recorder.publish() == ""

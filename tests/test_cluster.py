@@ -15,8 +15,8 @@ from system import MODELS, NO_DATABASE, Job, Lab, same, wait_until
 
 pytestmark = pytest.mark.slow
 
-ASKED = MODELS - 2
-"""The two other victims are robbed, not asked."""
+QUERIED = MODELS - 2
+"""The two other victims are extracted from, not queried."""
 
 
 def test_the_report_file_has_every_documented_key(serial: dict[str, Any]) -> None:
@@ -101,7 +101,7 @@ def test_terminated(lab: Lab, tmp_path: Path) -> None:
 
 
 def test_killed_workers_are_replaced(lab: Lab, serial: dict[str, Any], tmp_path: Path) -> None:
-    """All of them, in the middle of a model: it is trained again by their successors, and nobody can tell."""
+    """All of them, in the middle of a model: it is trained again by their successors, with the same result."""
     with lab.job(tmp_path, "--workers", "2") as running:
         some_models(running, 0)
         wait_until(lambda: running.named("ray::Worker.perform"), 30.0, "a worker at work")
@@ -116,22 +116,22 @@ def test_killed_workers_are_replaced(lab: Lab, serial: dict[str, Any], tmp_path:
 def judging(running: Job) -> None:
     """Wait until the central actor fits and judges."""
     some_models(running, MODELS - 1)
-    asked = running.storage / "answers"
-    wait_until(lambda: len(list(asked.glob("*.safetensors"))) == ASKED, 60.0, "all answers")
-    wait_until(lambda: running.named("ray::_Actor.call"), 60.0, "the central actor at work")
+    responses = running.storage / "answers"
+    wait_until(lambda: len(list(responses.glob("*.safetensors"))) == QUERIED, 60.0, "all responses")
+    wait_until(lambda: running.named("ray::_Host.call"), 60.0, "the central actor at work")
 
 
 @pytest.mark.parametrize("moment", [lambda running: some_models(running, 1), judging], ids=["zoo", "judging"])
-def test_a_killed_arbiter_is_replaced(
+def test_a_killed_evaluator_is_replaced(
     moment: Callable[[Job], None], lab: Lab, serial: dict[str, Any], tmp_path: Path
 ) -> None:
-    """The central actor: its successor hears what it heard, judges the same, and MLflow has one run of it."""
+    """The central actor: its successor is sent what it was sent, judges the same, and MLflow has one run of it."""
     with lab.job(tmp_path, "--workers", "2") as running:
         moment(running)
-        (victim,) = running.named("ray::_Actor")
+        (victim,) = running.named("ray::_Host")
         os.kill(victim, signal.SIGKILL)
         report = running.finish()
-        assert "the arbiter is replaced" in running.stderr
+        assert "the evaluator is replaced" in running.stderr
     same(report, serial)
     assert report["models"] == {"trained": MODELS, "reused": 0, "failed": 0}
     client = MlflowClient(f"sqlite:///{tmp_path / 'storage' / 'mlflow.db'}")
@@ -144,7 +144,7 @@ def test_a_killed_arbiter_is_replaced(
 
 
 def test_a_torn_database_is_found_before_the_training(lab: Lab, tmp_path: Path) -> None:
-    """It is the arbiter, in its own process, that opens the database; the driver must hear of it at once."""
+    """It is the evaluator, in its own process, that opens the database; the driver must report it at once."""
     (tmp_path / "storage").mkdir()
     (tmp_path / "storage" / "mlflow.db").write_text(NO_DATABASE)
     with lab.job(tmp_path, "--workers", "1") as running:

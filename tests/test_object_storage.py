@@ -14,8 +14,10 @@ from object_storage import BUCKET, S3, s3_server
 from system import run_here, tiny_plan
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.storage import filesystem
 from uapfp_dist.storage import store as store_module
-from uapfp_dist.storage.store import Store, TornArtifactError
+from uapfp_dist.storage.artifacts import TornArtifactError
+from uapfp_dist.storage.store import Store
 
 TENSORS = {"a": torch.arange(600.0).reshape(2, 300), "b": torch.tensor([7, 8])}
 
@@ -30,10 +32,10 @@ def s3() -> Iterator[S3]:
 @pytest.fixture
 def url(request: pytest.FixtureRequest, s3: S3, monkeypatch: pytest.MonkeyPatch) -> str:
     """A new folder in the bucket. Waits are short."""
-    monkeypatch.setattr(store_module, "OPENING_SECONDS", 0.05)
-    monkeypatch.setattr(store_module, "PATIENCE_SECONDS", 60.0)
-    monkeypatch.setattr(store_module, "PAUSES", (0.01, 0.5))
-    monkeypatch.setattr(store_module, "SIGHT_SECONDS", 0.3)
+    monkeypatch.setattr(filesystem, "OPENING_SECONDS", 0.05)
+    monkeypatch.setattr(filesystem, "PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(filesystem, "PAUSES", (0.01, 0.5))
+    monkeypatch.setattr(store_module, "MARKER_SECONDS", 0.3)
     return f"s3://{BUCKET}/{abs(hash(request.node.name))}"
 
 
@@ -90,21 +92,21 @@ def test_requests_of_a_resume(store: Store, s3: S3) -> None:
         store.put("answers", str(i), {}, {"i": i})
     wanted = [("answers", str(i)) for i in range(100)] + [("model", "k"), ("probe", "p")]
     with s3.counting() as first:
-        found = store.whole(wanted)
+        found = store.intact_among(wanted)
     assert found == {("answers", str(i)) for i in range(30)} | {("model", "k")}
     reads = [path for method, path in first if path.endswith(".safetensors")]
     assert len(reads) == 31
     assert len(first) - len(reads) <= 4, "of a folder that is not there the driver lists its parent too"
     with s3.counting() as second:
-        assert store.whole(wanted) == found
+        assert store.intact_among(wanted) == found
     assert not [path for _, path in second if path.endswith(".safetensors")]
 
 
 def test_what_has_changed_is_read_again(store: Store, s3: S3) -> None:
-    assert store.whole([("model", "k")])
+    assert store.intact_among([("model", "k")])
     path = store.path("model", "k")
     bucket().pipe_file(path, bucket().cat_file(path)[:-4] + b"\0\0\0\0")
-    assert not store.whole([("model", "k")])
+    assert not store.intact_among([("model", "k")])
 
 
 # --- what goes wrong
@@ -128,7 +130,7 @@ def test_a_torn_transfer_costs_no_artifact(store: Store, s3: S3) -> None:
 
 
 @pytest.mark.parametrize("times", [1, 3, 8])
-def test_a_busy_server_is_asked_again(times: int, store: Store, s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_busy_server_is_tried_again(times: int, store: Store, s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     """More often than the driver itself does."""
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")
     again = fresh(store)
@@ -147,13 +149,13 @@ def fresh(store: Store) -> Store:
 
 def test_tries_are_bounded(store: Store, s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
-    monkeypatch.setattr(store_module, "PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(filesystem, "PATIENCE_SECONDS", 1.0)
     again = fresh(store)
     s3.failing = 10_000
-    with s3.counting() as asked, pytest.raises(OSError, match="busy"):
+    with s3.counting() as requests, pytest.raises(OSError, match="busy"):
         again.get("model", "k")
     s3.failing = 0
-    assert 2 <= len(asked) <= 30
+    assert 2 <= len(requests) <= 30
     assert again.intact("model", "k"), "and nothing was removed"
 
 
@@ -168,14 +170,14 @@ def test_an_outage_of_minutes_is_waited_for(error: Exception, monkeypatch: pytes
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
     store = Store("memory://outage")
-    put, back = store._fs.pipe_file, now[0] + 300.0
+    put, back = store._files._fs.pipe_file, now[0] + 300.0
 
     def away(*arguments: object) -> None:
         if now[0] < back:
             raise error
         put(*arguments)
 
-    monkeypatch.setattr(store._fs, "pipe_file", away)
+    monkeypatch.setattr(store._files._fs, "pipe_file", away)
     store.put("model", "k", TENSORS, {})
     assert 300.0 <= now[0] < 330.0
     assert store.intact("model", "k")
@@ -185,7 +187,7 @@ def test_an_outage_of_minutes_is_waited_for(error: Exception, monkeypatch: pytes
     assert now[0] < 1000.0
 
 
-def test_an_address_that_does_not_answer_is_told_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_that_does_not_answer_is_reported_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the opening it may be misspelt."""
     slept: list[float] = []
     monkeypatch.setattr(time, "monotonic", lambda: sum(slept))
@@ -201,12 +203,13 @@ def test_an_address_that_does_not_answer_is_told_soon(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    ("place", "words"),
+    ("place", "cause"),
     [("s3://no-such-bucket/x", "bucket"), ("s3://models-misspelt", "bucket")],
 )
-def test_a_misspelt_bucket_is_refused_and_not_made(place: str, words: str, s3: S3, url: str) -> None:
-    with pytest.raises(UserError, match=f"expected a folder that can be written .*{words}.*--storage"):
+def test_a_misspelt_bucket_is_refused_and_not_made(place: str, cause: str, s3: S3, url: str) -> None:
+    with pytest.raises(UserError, match=f"expected a folder that can be written .*{cause}") as error:
         Store(place)
+    assert error.value.argument == "storage"
     assert bucket().ls("") == [BUCKET]
 
 
@@ -226,12 +229,12 @@ def test_a_server_that_is_not_there(url: str, monkeypatch: pytest.MonkeyPatch) -
 def test_what_another_host_writes_is_seen_at_once(store: Store) -> None:
     """Listings are not remembered."""
     assert not store.has("model", "theirs")
-    assert store.whole([("model", "theirs")]) == set()
+    assert store.intact_among([("model", "theirs")]) == set()
     bucket().cp_file(store.path("model", "k"), store.path("model", "theirs"))
     assert store.has("model", "theirs")
     bucket().rm_file(store.path("model", "k"))
     assert not store.has("model", "k")
-    assert store.whole([("model", "k")]) == set()
+    assert store.intact_among([("model", "k")]) == set()
 
 
 def test_two_writers_and_a_reader(store: Store) -> None:
@@ -254,10 +257,10 @@ def test_two_writers_and_a_reader(store: Store) -> None:
     assert not [name for name in bucket().find(store.root) if name.endswith(".tmp")]
 
 
-def test_only_the_same_storage_shows_the_mark(store: Store) -> None:
-    mark = store.leave_mark()
-    assert Store(store.url).has_marker(mark)
-    assert not Store(f"{store.url}-other").has_marker(mark)
+def test_only_the_same_storage_shows_the_marker(store: Store) -> None:
+    marker = store.write_marker()
+    assert Store(store.url).has_marker(marker)
+    assert not Store(f"{store.url}-other").has_marker(marker)
 
 
 @pytest.mark.slow

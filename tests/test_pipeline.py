@@ -262,7 +262,7 @@ def test_a_failure_is_told_with_its_words_and_traceback(finished: Finished, tmp_
     table = pd.read_csv(io.BytesIO(published(store, finished.plan)), keep_default_na=False)
     assert table.to_dict("records") == report.body["failures"]
     whole = Store(str(finished.folder))
-    assert published(whole, finished.plan).decode().splitlines() == ["id,kind,words,error,details,lost"]
+    assert published(whole, finished.plan).decode().splitlines() == ["id,kind,words,error,details,lost,permanent"]
 
 
 def published(store: Store, plan: Plan) -> bytes:
@@ -322,7 +322,8 @@ def test_a_net_that_answers_nan_is_named(finished: Finished, tmp_path: Path) -> 
     store.discard("answers", finished.plan.response(ruined).id)
     (failure,) = run_here(finished.plan, store).body["failures"]
     assert "NotFiniteError: answers: expected numbers, got NaN or infinity for" in failure["error"]
-    assert is_final({"failures": [failure]})
+    assert failure["permanent"]
+    assert is_final([failure])
 
 
 def breaking(error: Exception) -> bool:

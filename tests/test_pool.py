@@ -23,7 +23,7 @@ from uapfp_dist.cluster.session import ClusterResources
 from uapfp_dist.errors import MismatchError, UserError
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.response_format import LABEL
-from uapfp_dist.tasks.hashing import Spec
+from uapfp_dist.tasks.hashing import Spec, wire_names
 from uapfp_dist.tasks.modification_specs import Distill, Prune
 from uapfp_dist.tasks.specs import (
     Checkpoint,
@@ -49,11 +49,11 @@ THREE_GPUS = ClusterResources(32, 3.0, elastic=False)
     ("machine", "workers", "share", "words"),
     [
         (TWO_CPUS, 3, None, "at most 2 .*got 3"),
-        (TWO_CPUS, None, 1.0, "gpus-per-worker: expected a machine with GPUs"),
+        (TWO_CPUS, None, 1.0, "gpus_per_worker: expected a machine with GPUs"),
         (ONE_GPU, 2, 1.0, "at most 1 .*got 2"),
         (ONE_GPU, 5, None, "at most 4 .*got 5"),
-        (ONE_GPU, None, 2.0, "gpus-per-worker: expected at most the 1 GPUs"),
-        (THREE_GPUS, None, 1.5, "gpus-per-worker: expected a share"),
+        (ONE_GPU, None, 2.0, "gpus_per_worker: expected at most the 1 GPUs"),
+        (THREE_GPUS, None, 1.5, "gpus_per_worker: expected a share"),
         (THREE_GPUS, 7, 0.4, "at most 6 .*got 7"),
     ],
 )
@@ -69,7 +69,7 @@ def test_a_cluster_that_grows_may_be_asked_for_what_it_does_not_have() -> None:
     """It has no GPU yet; its autoscaler sees what is asked for."""
     share = shares(ClusterResources(0, 0.0, elastic=True), 40, 0.25)
     assert share(model("A")) == 0.25
-    with pytest.raises(UserError, match="gpus-per-worker"):
+    with pytest.raises(UserError, match="gpus_per_worker"):
         shares(ClusterResources(0, 0.0, elastic=True), None, 1.5)
 
 
@@ -91,7 +91,7 @@ def model(architecture: str, victim: ModelSpec | None = None) -> ModelSpec:
 
 
 def test_large_nets_and_tiny_nets_get_the_right_share(digits_plan: Plan) -> None:
-    """What counts is the largest net on the device: a tiny thief asks a large victim."""
+    """What counts is the largest net on the device: a tiny attacker queries a large victim."""
     tiny, large = model("A"), model("resnet18")
     assert gpu_share(tiny) == GPU_SHARES["A"] < 1.0 == gpu_share(large)
     assert gpu_share(model("A", large)) == 1.0
@@ -103,15 +103,15 @@ def test_large_nets_and_tiny_nets_get_the_right_share(digits_plan: Plan) -> None
     assert gpu_share(ResponseSpec(tiny, replace(probe, victim=large))) == GPU_SHARES["A"]
     assert shares(ONE_GPU, None, None)(tiny) == GPU_SHARES["A"], "where there are GPUs"
     assert shares(TWO_CPUS, None, None)(tiny) == 0.0
-    assert shares(ONE_GPU, None, 0.5)(large) == 0.5, "what the user says goes first"
+    assert shares(ONE_GPU, None, 0.5)(large) == 0.5, "what the user sets goes first"
 
 
 def derived(victim: ModelSpec) -> dict[str, Spec]:
-    """Nets of architecture A that come from a model stolen from `victim`, which each is held against on its card."""
-    stolen = model("A", victim)
-    pruned = replace(stolen, origin=Modified(stolen, Prune(0.5)))
-    path = TrajectorySpec(stolen, (0.5, 0.9))
-    kept = replace(stolen, origin=Checkpoint(path, 0.9))
+    """Nets of architecture A that come from a model extracted from `victim`; its card compares each with the victim."""
+    extracted = model("A", victim)
+    pruned = replace(extracted, origin=Modified(extracted, Prune(0.5)))
+    path = TrajectorySpec(extracted, (0.5, 0.9))
+    kept = replace(extracted, origin=Checkpoint(path, 0.9))
     return {
         "pruned": pruned,
         "pruned twice": replace(pruned, origin=Modified(pruned, Prune(0.7))),
@@ -124,7 +124,7 @@ def derived(victim: ModelSpec) -> dict[str, Spec]:
 
 @pytest.mark.parametrize("what", list(derived(model("A"))))
 def test_the_victim_on_the_device_counts(what: str) -> None:
-    """However long ago it was robbed."""
+    """However many modifications ago it was extracted."""
     assert gpu_share(derived(model("resnet18"))[what]) == 1.0
     assert gpu_share(derived(model("E"))[what]) == GPU_SHARES["A"]
     assert seconds_for(derived(model("resnet18"))[what]) == LARGE_SECONDS
@@ -150,9 +150,9 @@ def test_shares_of_single_architectures() -> None:
 @pytest.mark.parametrize(
     ("machine", "workers", "given", "words"),
     [
-        (TWO_CPUS, None, {"A": 0.1}, "gpu-shares: A: expected a machine with GPUs"),
-        (ONE_GPU, None, {"vgg16": 2.0}, "gpu-shares: vgg16: expected at most the 1 GPUs"),
-        (ONE_GPU, None, {"vgg16": 1.5}, "gpu-shares: vgg16: expected a share"),
+        (TWO_CPUS, None, {"A": 0.1}, "gpu_shares.A: expected a machine with GPUs"),
+        (ONE_GPU, None, {"vgg16": 2.0}, "gpu_shares.vgg16: expected at most the 1 GPUs"),
+        (ONE_GPU, None, {"vgg16": 1.5}, "gpu_shares.vgg16: expected a share"),
         (ONE_GPU, 3, dict.fromkeys("ABCDE", 0.5), "at most 2 .*got 3"),
     ],
 )
@@ -166,11 +166,11 @@ def test_shares_that_cannot_be_had(
 # --- on Ray: each case is a process of its own, so that a Ray session never outlives it
 
 
+@wire_names("task", "name before share")
 @dataclass(frozen=True)
 class Task(Spec):
     """A spec that does what its name says."""
 
-    kind: ClassVar[str] = "task"
     stage: ClassVar[str] = "zoo"
     name: str
     before: tuple["Task", ...] = ()
@@ -242,7 +242,7 @@ def on_ray(case: str, folder: Path, **variables: str) -> dict[str, Any]:
 
 
 def outcomes(specs: list[Task], folder: str, limit: float = 5.0, **options: Any) -> dict[str, Any]:
-    """Error (an empty text for done), details and whether it was lost, by task; and what a person was told."""
+    """Error (an empty text for done), details and whether it was skipped, by task; and what a person was shown."""
     from functools import partial
 
     from uapfp_dist.cluster.pool import RayPool
@@ -250,9 +250,9 @@ def outcomes(specs: list[Task], folder: str, limit: float = 5.0, **options: Any)
     from uapfp_dist.tasks.outcomes import Failed
     from uapfp_dist.tasks.scheduler import run_tasks
 
-    told = io.StringIO()
-    options = {"opening": partial(acting, folder), "limit": lambda spec: limit, **options}
-    pool = RayPool(share=lambda spec: getattr(spec, "share", 0.0), progress=Progress(0, told), **options)
+    shown = io.StringIO()
+    options = {"make_perform": partial(acting, folder), "limit": lambda spec: limit, **options}
+    pool = RayPool(share=lambda spec: getattr(spec, "share", 0.0), progress=Progress(0, shown), **options)
     found: dict[str, Any] = {}
     for outcome in run_tasks(specs, pool, lambda spec: False):
         assert isinstance(outcome.spec, Task)
@@ -261,7 +261,7 @@ def outcomes(specs: list[Task], folder: str, limit: float = 5.0, **options: Any)
         else:
             found[outcome.spec.name] = ["", outcome.worker, False]
     pool.close()
-    return {"outcomes": found, "told": told.getvalue(), "deaths": pool.deaths}
+    return {"outcomes": found, "shown": shown.getvalue(), "deaths": pool.deaths}
 
 
 def start_ray(**options: Any) -> None:
@@ -276,7 +276,7 @@ def faults(folder: str) -> dict[str, Any]:
     from uapfp_dist.cluster import pool
 
     start_ray(num_cpus=2)
-    pool.REST_SECONDS = 1.0
+    pool.RETRY_SECONDS = 1.0
     bad = [Task(name) for name in ("die", "hang", "raise", "flaky")]
     return outcomes(
         [*bad, *(Task(f"after-{t.name}", (t,)) for t in bad), *(Task(f"fine-{i}") for i in range(4))], folder
@@ -289,7 +289,7 @@ def lines(folder: Path, name: str) -> int:
 
 
 @pytest.mark.slow
-def test_what_fails_is_told_and_all_else_is_done(tmp_path: Path) -> None:
+def test_what_fails_is_shown_and_all_else_is_done(tmp_path: Path) -> None:
     """A spec that kills its worker, one that hangs, one that raises; one whose error passes is done in the end."""
     result = on_ray("faults", tmp_path)
     found = result["outcomes"]
@@ -300,7 +300,7 @@ def test_what_fails_is_told_and_all_else_is_done(tmp_path: Path) -> None:
     assert found["flaky"][0] == ""
     assert [lines(tmp_path, name) for name in ("die", "hang", "raise", "flaky")] == [3, 3, 1, 3]
     for name in ("die", "hang", "raise"):
-        assert found[f"after-{name}"][2], "lost"
+        assert found[f"after-{name}"][2], "skipped"
         assert not (tmp_path / f"after-{name}").exists()
     fine = [name for name in found if name.startswith("fine")] + ["after-flaky"]
     assert all(found[name][0] == "" and lines(tmp_path, name) == 1 for name in fine)
@@ -319,7 +319,7 @@ def memory(folder: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_out_of_memory_is_told_as_such(tmp_path: Path) -> None:
+def test_out_of_memory_is_shown_as_such(tmp_path: Path) -> None:
     import psutil
 
     if psutil.virtual_memory().available < 6e9:
@@ -383,19 +383,19 @@ def joining(folder: str) -> dict[str, Any]:
     return {"first": first, "joined": joined, **watched(naps, partial(acting, folder), tick)}
 
 
-def watched(specs: list[Task], opening: Callable[[], Any], tick: Callable[[Any], Any]) -> dict[str, Any]:
+def watched(specs: list[Task], make_perform: Callable[[], Any], tick: Callable[[Any], Any]) -> dict[str, Any]:
     """When each worker had its first outcome; `tick` sees every outcome."""
     from uapfp_dist.cluster.pool import RayPool
     from uapfp_dist.progress import Progress
     from uapfp_dist.tasks.scheduler import run_tasks
 
-    pool = RayPool(opening, lambda spec: 0.0, lambda spec: 60.0, None, True, Progress(0, told := io.StringIO()))
+    pool = RayPool(make_perform, lambda spec: 0.0, lambda spec: 60.0, None, True, Progress(0, shown := io.StringIO()))
     began, firsts = time.monotonic(), {}
     for outcome in run_tasks(specs, pool, lambda spec: False):
         firsts.setdefault(getattr(outcome, "worker", "none"), time.monotonic() - began)
         tick(outcome)
     pool.close()
-    return {"firsts": firsts, "told": told.getvalue()}
+    return {"firsts": firsts, "shown": shown.getvalue()}
 
 
 @pytest.mark.slow
@@ -413,7 +413,7 @@ def refused(folder: str) -> dict[str, Any]:
 
     start_ray(num_cpus=2)
     try:
-        outcomes([Task("fine")], folder, opening=partial(strange, folder))
+        outcomes([Task("fine")], folder, make_perform=partial(strange, folder))
     except UserError as error:
         return {"error": str(error)}
     return {"error": ""}
@@ -431,11 +431,11 @@ def away(folder: str) -> dict[str, Any]:
     """A worker dies; the one in its place finds the storage away, the next one does not."""
     from functools import partial
 
-    from uapfp_dist.cluster import worker_group as crew
+    from uapfp_dist.cluster import worker_group
 
     start_ray(num_cpus=1)
-    crew.PAUSE_SECONDS = 1.0
-    return outcomes([Task("once")], folder, opening=partial(late, folder))
+    worker_group.PAUSE_SECONDS = 1.0
+    return outcomes([Task("once")], folder, make_perform=partial(late, folder))
 
 
 @pytest.mark.slow
@@ -443,8 +443,8 @@ def test_a_storage_that_is_away_when_a_worker_is_replaced_does_not_end_the_job(t
     result = on_ray("away", tmp_path)
     assert result["outcomes"]["once"][0] == ""
     assert len((tmp_path / "starts").read_text().splitlines()) == 3
-    assert "ray: a worker could not start: node " in result["told"]
-    assert "expected a folder that can be written (away)" in result["told"]
+    assert "ray: a worker could not start: node " in result["shown"]
+    assert "expected a folder that can be written (away)" in result["shown"]
 
 
 if __name__ == "__main__":

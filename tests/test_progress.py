@@ -1,4 +1,4 @@
-"""What a person who watches is told, and the numbers behind it."""
+"""What a person who watches is shown, and the numbers behind it."""
 
 import io
 from collections.abc import Callable
@@ -8,8 +8,11 @@ import pytest
 from system import tiny_plan
 
 from uapfp_dist.evaluation.plan import Plan
+from uapfp_dist.execution.make_model import GateError
 from uapfp_dist.progress import InWork, Progress
 from uapfp_dist.tasks.description import describe
+from uapfp_dist.tasks.executor import attempt_task
+from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.method_configs import SubspaceConfig
 from uapfp_dist.tasks.modification_specs import FineTune, Prune
 from uapfp_dist.tasks.outcomes import Done, Failed
@@ -17,7 +20,7 @@ from uapfp_dist.tasks.specs import Modified, SubspaceSpec
 
 
 class Clock:
-    """Time that passes when told to."""
+    """Time that passes by assignment."""
 
     now = 1000.0
 
@@ -88,7 +91,7 @@ def test_many_workers_are_summed_up(clock: Clock, plan: Plan) -> None:
     assert lines[5].strip() == "and 5 more, for a shorter time"
 
 
-def test_a_failure_is_told_at_once_with_the_end_of_its_traceback(clock: Clock, plan: Plan) -> None:
+def test_a_failure_is_reported_at_once_with_the_end_of_its_traceback(clock: Clock, plan: Plan) -> None:
     out = io.StringIO()
     progress = Progress(workers=1, out=out)
     progress.expect(plan.specs)
@@ -99,9 +102,26 @@ def test_a_failure_is_told_at_once_with_the_end_of_its_traceback(clock: Clock, p
     assert first == f"FAILED model {spec.id} ({describe(spec)}): RuntimeError: struck (net.py:7)"
     assert [line.strip() for line in rest] == ["line 16", "line 17", "line 18", "line 19"]
     before = out.getvalue()
-    progress.observe(Failed(plan.answer(plan.members[1]), "needs a model", lost=True))
-    assert "needs a model" not in out.getvalue()[len(before) :], "what is lost follows from it"
+    progress.observe(Failed(plan.response(plan.members[1]), "needs a model", skipped=True))
+    assert "needs a model" not in out.getvalue()[len(before) :], "what is skipped follows from it"
     assert progress.failed == 1
+
+
+def test_a_model_below_its_gate_is_one_line(clock: Clock, plan: Plan) -> None:
+    """Nothing is broken."""
+    out = io.StringIO()
+    progress = Progress(workers=1, out=out)
+    progress.expect(plan.specs)
+    spec = plan.members[1].spec
+
+    def below_gate(spec: Spec) -> None:
+        raise GateError("accuracy 0.100, 0.200 in 2 attempts; the gate is 0.900")
+
+    progress.observe(attempt_task(spec, below_gate, "here"))
+    why = "GateError: accuracy 0.100, 0.200 in 2 attempts; the gate is 0.900"
+    failure, *state = out.getvalue().splitlines()
+    assert failure == f"FAILED model {spec.id} ({describe(spec)}): {why}"
+    assert all(line.startswith("[") for line in state), "no traceback, only the state of the work"
 
 
 def test_the_numbers(clock: Clock, plan: Plan) -> None:
@@ -125,16 +145,16 @@ def test_the_numbers(clock: Clock, plan: Plan) -> None:
     assert progress.busy() == pytest.approx(1.0), "between the first and the last spec both were busy"
 
 
-def test_a_listener_hears_twice_a_minute(clock: Clock, plan: Plan) -> None:
-    heard: list[int] = []
+def test_a_listener_gets_numbers_twice_a_minute(clock: Clock, plan: Plan) -> None:
+    received: list[int] = []
     progress = Progress(workers=1, out=io.StringIO())
     progress.expect(plan.specs)
-    progress.watch(object(), lambda numbers, seconds: heard.append(seconds))
+    progress.watch(object(), lambda numbers, seconds: received.append(seconds))
     for _ in range(70):
         clock.now += 1
         progress.refresh()
     progress.note()
-    assert heard == [30, 60, 70]
+    assert received == [30, 60, 70]
 
 
 def test_a_pool_that_knows_nothing_is_no_trouble(clock: Clock, plan: Plan) -> None:
@@ -161,13 +181,13 @@ def test_a_terminal_has_one_line(clock: Clock, plan: Plan) -> None:
 
 def test_specs_in_words(plan: Plan) -> None:
     by_role = {m.role: m.spec for m in plan.members}
-    pirate = by_role["piracy"]
-    changed = replace(pirate, origin=Modified(pirate, Prune(0.4)), gate=None)
-    twice = replace(changed, origin=Modified(changed, FineTune()))
+    extracted = by_role["piracy"]
+    modified = replace(extracted, origin=Modified(extracted, Prune(0.4)), gate=None)
+    twice = replace(modified, origin=Modified(modified, FineTune()))
     assert describe(by_role["same_data"]).endswith("trained on D_v")
     assert describe(by_role["homologous"]).endswith("trained on D_homo")
-    assert describe(pirate).split(" ", 2)[2] == "stolen by cloudleak (hard labels)"
-    assert describe(twice) == f"{describe(pirate)}, prune .4, fine-tune"
+    assert describe(extracted).split(" ", 2)[2] == "extracted by cloudleak (label)"
+    assert describe(twice) == f"{describe(extracted)}, prune .4, fine-tune"
     assert describe(plan.probe).startswith("probe of A ")
-    assert describe(plan.answer(plan.members[1])) == f"answers of {describe(plan.members[1].spec)}"
-    assert describe(SubspaceSpec(pirate, SubspaceConfig(), 0)) == f"UAPs of {describe(pirate)}"
+    assert describe(plan.response(plan.members[1])) == f"answers of {describe(plan.members[1].spec)}"
+    assert describe(SubspaceSpec(extracted, SubspaceConfig(), 0)) == f"UAPs of {describe(extracted)}"

@@ -298,8 +298,8 @@ def test_a_server_that_refuses_keeps_no_report_back(
 # --- what failed
 
 
-def failures(*errors: str) -> dict[str, Any]:
-    return {"failures": [{"error": error, "lost": error.startswith("needs")} for error in errors]}
+def failures(*errors: str) -> Any:
+    return [{"error": error, "lost": error.startswith("needs")} for error in errors]
 
 
 def test_a_report_is_final_when_no_further_try_could_help() -> None:

@@ -1,4 +1,4 @@
-"""Artifacts survive crashes, rot and strangers: what is read back is what was written, or nothing."""
+"""Artifacts survive crashes, bit rot and foreign files: what is read back is what was written, or nothing."""
 
 import json
 import os
@@ -16,7 +16,9 @@ import pytest
 import torch
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.storage.store import Store, TornArtifactError
+from uapfp_dist.storage.artifacts import TornArtifactError
+from uapfp_dist.storage.filesystem import Filesystem
+from uapfp_dist.storage.store import Store
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([7, 8])}
 INFO = {"accuracy": 0.1 + 0.2, "name": "größe", "nested": {"list": [1, None, True]}}
@@ -39,7 +41,7 @@ def store(tmp_path: Path) -> Store:
     return made
 
 
-@pytest.mark.parametrize("url", ["{tmp}/made/on/the/way", "file://{tmp}/b", "memory://uapfp-test/{tmp}"])
+@pytest.mark.parametrize("url", ["{tmp}/folders/that/are/made", "file://{tmp}/b", "memory://uapfp-test/{tmp}"])
 def test_round_trip_under_path_and_url(url: str, tmp_path: Path) -> None:
     store = Store(url.format(tmp=tmp_path))
     assert not store.has("model", "k")
@@ -120,8 +122,8 @@ def test_reading_a_torn_artifact_says_what_to_do(store: Store) -> None:
 
 def test_a_torn_transfer_costs_no_artifact(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes over a network may be torn where the file is whole."""
-    read, answers = Store._read, iter([b"torn", None])
-    monkeypatch.setattr(Store, "_read", lambda self, path: next(answers) or read(self, path))
+    read, transfers = Filesystem.read, iter([b"torn", None])
+    monkeypatch.setattr(Filesystem, "read", lambda self, path: next(transfers) or read(self, path))
     assert same(store)
     assert Path(store.path("model", "k")).exists()
 
@@ -167,15 +169,18 @@ def test_two_writers_of_one_artifact_and_a_reader(store: Store) -> None:
 @pytest.mark.parametrize("marker", ['{"format": 999}', '{"format": "1"}', "{}"])
 def test_a_store_of_another_version_is_refused(marker: str, store: Store) -> None:
     Path(store.root, "store.json").write_text(marker)
-    with pytest.raises(UserError, match=r"expected artifacts of format 1.*--storage"):
+    with pytest.raises(UserError, match=r"expected artifacts of format 1, found format") as error:
         Store(store.url)
+    assert error.value.argument == "storage"
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("marker", ["", "[]", '{"form'])
 def test_a_torn_marker_is_refused(marker: str, store: Store) -> None:
     Path(store.root, "store.json").write_text(marker)
-    with pytest.raises(UserError, match="--storage"):
+    with pytest.raises(UserError, match="storage") as error:
         Store(store.url)
+    assert error.value.argument == "storage"
 
 
 @pytest.mark.parametrize("below", ["", "folder", "folder/deeper"])
@@ -209,10 +214,10 @@ def test_which_of_many_are_whole(store: Store) -> None:
     torn = Path(store.path("answers", "7"))
     torn.write_bytes(torn.read_bytes()[:-1])
     wanted = [("answers", str(i)) for i in range(25)] + [("model", "k"), ("probe", "p")]
-    assert store.whole(wanted) == {pair for pair in wanted if store.intact(*pair)}
-    assert len(store.whole(wanted)) == 20
+    assert store.intact_among(wanted) == {pair for pair in wanted if store.intact(*pair)}
+    assert len(store.intact_among(wanted)) == 20
     assert not torn.exists()
-    assert store.whole([]) == set()
+    assert store.intact_among([]) == set()
 
 
 def test_what_was_whole_is_read_again_only_when_it_changed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,47 +229,47 @@ def test_what_was_whole_is_read_again_only_when_it_changed(store: Store, monkeyp
         return intact(self, kind, key)
 
     monkeypatch.setattr(Store, "intact", watched)
-    assert store.whole([("model", "k")]) == store.whole([("model", "k")]) == {("model", "k")}
+    assert store.intact_among([("model", "k")]) == store.intact_among([("model", "k")]) == {("model", "k")}
     assert read == ["k"]
     Path(store.path("model", "k")).write_bytes(b"rot")
-    assert store.whole([("model", "k")]) == set()
-    assert store.whole([("model", "k")]) == set()
+    assert store.intact_among([("model", "k")]) == set()
+    assert store.intact_among([("model", "k")]) == set()
     assert read == ["k", "k"]
 
 
 # --- many hosts
 
 
-def test_only_the_same_storage_shows_the_mark(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_same_storage_shows_the_marker(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder of the same name on a host's own disk does not."""
-    monkeypatch.setattr("uapfp_dist.storage.store.SIGHT_SECONDS", 0.3)
-    first, second = store.leave_mark(), store.leave_mark()
+    monkeypatch.setattr("uapfp_dist.storage.store.MARKER_SECONDS", 0.3)
+    first, second = store.write_marker(), store.write_marker()
     assert first != second
     assert Store(store.url).has_marker(first)
     assert Store(store.url).has_marker(second)
     elsewhere = Store(str(tmp_path / "elsewhere"))
     elsewhere.write_marker()
     assert not elsewhere.has_marker(first)
-    Path(elsewhere.root, "marks", first).write_text("another mark")
+    Path(elsewhere.root, "marks", first).write_text("another marker")
     assert not elsewhere.has_marker(first), "its name can be guessed from a listing, its content is looked at"
 
 
-def test_a_mark_that_shows_late_is_seen(store: Store, tmp_path: Path) -> None:
+def test_a_marker_that_shows_late_is_seen(store: Store, tmp_path: Path) -> None:
     """Network disks may take a moment."""
-    mark = store.leave_mark()
-    shown = Path(store.root, "marks", mark)
+    marker = store.write_marker()
+    shown = Path(store.root, "marks", marker)
     hidden = shown.rename(tmp_path / "hidden")
     threading.Timer(0.5, lambda: shutil.move(hidden, shown)).start()
-    assert store.sees(mark)
+    assert store.has_marker(marker)
 
 
-def test_old_marks_are_removed_by_the_next(store: Store) -> None:
-    mark = store.leave_mark()
-    day, nonce = mark.split("-")
-    old = Path(store.root, "marks", mark).rename(Path(store.root, "marks", f"{int(day) - 31}-{nonce}"))
+def test_old_markers_are_removed_by_the_next(store: Store) -> None:
+    marker = store.write_marker()
+    day, nonce = marker.split("-")
+    old = Path(store.root, "marks", marker).rename(Path(store.root, "marks", f"{int(day) - 31}-{nonce}"))
     recent = Path(store.root, "marks", f"{int(day) - 29}-{nonce}")
     recent.write_text("of a job that may still run")
-    store.leave_mark()
+    store.write_marker()
     assert not old.exists()
     assert recent.exists()
 
@@ -283,10 +288,10 @@ Store({store.url!r}).put("model", "new", {{}}, {{}})
     users = [Path(store.root, "theirs.tmp"), Path(store.root, "model", "notes.tmp")]
     for path in users:
         path.write_text("mine")
-    assert store.collect() == 0
+    assert store.remove_leftovers() == 0
     for path in (left, *users):
         os.utime(path, (0, 0))
-    assert store.collect() == 1
+    assert store.remove_leftovers() == 1
     assert not left.exists()
     assert all(path.exists() for path in users)
     assert store.intact("model", "k")
@@ -295,10 +300,10 @@ Store({store.url!r}).put("model", "new", {{}}, {{}})
 def test_a_file_that_its_writer_renames_meanwhile_is_no_error(store: Store) -> None:
     """Listed, and gone when it is looked at: as a link to nothing."""
     Path(store.root, "model", f"new.safetensors.{32 * 'a'}.tmp").symlink_to("nowhere")
-    assert store.collect() == 0
+    assert store.remove_leftovers() == 0
 
 
-class Burglar:
+class Exploit:
     """Unpickling it leaves a trace."""
 
     def __init__(self, trace: Path) -> None:
@@ -312,9 +317,9 @@ class Burglar:
 def test_a_pickle_is_refused_without_running_it(how: str, store: Store, tmp_path: Path) -> None:
     trace, path = tmp_path / "trace", Path(store.path("model", "evil"))
     if how == "pickle":
-        path.write_bytes(pickle.dumps(Burglar(trace)))
+        path.write_bytes(pickle.dumps(Exploit(trace)))
     else:
-        torch.save({"w": Burglar(trace)}, path)
+        torch.save({"w": Exploit(trace)}, path)
     assert not store.intact("model", "evil")
     assert not path.exists()
     assert not trace.exists()
@@ -329,12 +334,12 @@ def test_the_file_is_plain_safetensors(store: Store) -> None:
 
 
 def test_a_store_that_became_read_only_says_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even root's own store: the system's answer is what counts."""
+    """Also for root: the system's answer is what counts."""
 
     def refuse(*_: Any, **__: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(store._fs, "makedirs", refuse)
+    monkeypatch.setattr(store._files._fs, "makedirs", refuse)
     with pytest.raises(UserError, match=r"expected a folder that can be written \(Permission denied: .*model/k"):
         store.put("model", "k", TENSORS, INFO)
     assert same(store)

@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to see: a line that says what was expected, what came and what to do."""
+"""The exceptions that decide what happens next, and text for messages of one line."""
 
 from collections.abc import Iterable
 
@@ -18,6 +18,13 @@ class UserError(Exception):
 
 class MismatchError(UserError):
     """A host sees another storage or other images than the driver: no later try would end otherwise."""
+
+
+class PermanentError(RuntimeError):
+    """A task cannot be done, and another try would end the same way: its seeds are fixed.
+
+    The message is for a person: one line that needs no traceback.
+    """
 
 
 def printable(text: str) -> str:

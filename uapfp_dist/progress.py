@@ -1,5 +1,5 @@
-"""How things stand: stages, ETA, who is at what, utilisation, failures. One line that rewrites itself on a terminal,
-a few lines every few seconds in a log file, and the same as numbers for whoever listens.
+"""Progress of a run: stages, ETA, tasks in work, utilisation, failures. One line that rewrites itself on a terminal,
+a few lines every few seconds in a log file, and the same as numbers for a listener.
 """
 
 import shutil
@@ -32,6 +32,18 @@ Listener = Callable[[dict[str, float], int], None]
 """Takes numbers and the seconds since the start."""
 
 
+@dataclass(frozen=True)
+class WorkSummary:
+    """The work behind a report; the names of its fields are keys of the report."""
+
+    models: dict[str, int]
+    """Trained, reused and failed ones."""
+    stage_seconds: dict[str, float]
+    """Stage to its wall seconds."""
+    workers_busy: float | None
+    """Share of the workers' time that went into tasks; None: no task was performed."""
+
+
 @dataclass
 class _Stage:
     total: int = 0
@@ -49,10 +61,10 @@ class _Stage:
 
 @dataclass
 class Progress:
-    """Counts outcomes by stage and says how things stand."""
+    """Counts outcomes by stage and shows the state of the work."""
 
     workers: int
-    """The most that stood at a time."""
+    """The most that were there at a time."""
     out: TextIO = field(default_factory=lambda: sys.stderr)
 
     def __post_init__(self) -> None:
@@ -65,22 +77,22 @@ class Progress:
         self._listener: Listener = lambda numbers, seconds: None
 
     def expect(self, specs: Iterable[Spec]) -> None:
-        """What is to come."""
+        """Count the specs to come."""
         for spec in specs:
             self._stages.setdefault(spec.stage, _Stage()).total += 1
 
     def watch(self, pool: object, listener: Listener | None = None) -> None:
-        """Ask `pool` who is at what, where it knows; tell `listener` the numbers twice a minute."""
+        """Show what each worker of `pool` does, where it knows; give `listener` the numbers twice a minute."""
         self._in_work = getattr(pool, "in_work", self._in_work)
         self._listener = listener or self._listener
 
     def observe(self, outcome: Outcome) -> None:
-        """Count one outcome; a failure is told at once, with its cause."""
+        """Count one outcome; a failure is reported at once, with its cause and the end of its traceback."""
         stage, now = self._stages[outcome.spec.stage], time.monotonic()
         if isinstance(outcome, Failed):
             stage.failed += 1
             if not outcome.skipped:
-                self._tell_failure(outcome)
+                self._report_failure(outcome)
         elif outcome.reused:
             stage.reused += 1
         else:
@@ -91,14 +103,14 @@ class Progress:
             stage.ended = now
         self.refresh()
 
-    def _tell_failure(self, outcome: Failed) -> None:
+    def _report_failure(self, outcome: Failed) -> None:
         spec = outcome.spec
         self.say(f"FAILED {spec.kind} {spec.id} ({describe(spec)}): {outcome.error}")
         for line in outcome.details.splitlines()[-SHOWN_LINES:]:
             self.say(f"    {line}")
 
     def refresh(self) -> None:
-        """Show how things stand, and tell the listener, if it is time."""
+        """Show the state of the work, and give the listener its numbers, if it is time."""
         now = time.monotonic()
         if now - self._noted >= NOTE_SECONDS:
             self.note()
@@ -111,7 +123,7 @@ class Progress:
             self._show_workers(in_work)
 
     def note(self) -> None:
-        """Tell the listener the numbers now."""
+        """Give the listener the numbers now."""
         self._noted = time.monotonic()
         self._listener(self.numbers(), round(self._noted - self._begun))
 
@@ -121,11 +133,6 @@ class Progress:
         entry.done = done
         if done < total:
             self.refresh()
-
-    def finish(self, stage: str) -> None:
-        """A stage that is not made of specs has ended; one so short that no step of it was seen is not shown."""
-        if stage in self._stages:
-            self._stages[stage].ended = time.monotonic()
 
     def say(self, text: str) -> None:
         """A line that stays."""
@@ -188,7 +195,7 @@ class Progress:
         }
 
     def numbers(self) -> dict[str, float]:
-        """How things stand: `<stage>_done`, `_reused`, `_failed` and `_total`, workers, specs in work and waiting."""
+        """The state of the work: `<stage>_done`, `_reused`, `_failed` and `_total`, workers, specs in work and waiting."""
         in_work = list(self._in_work())
         found: dict[str, float] = {}
         for name, stage in self._stages.items():
@@ -205,6 +212,10 @@ class Progress:
             name: round(stage.ended - stage.started, 2) if stage.started and stage.ended else 0.0
             for name, stage in self._stages.items()
         }
+
+    def summary(self) -> WorkSummary:
+        """What a report says of the work before the judging."""
+        return WorkSummary(self.counts(), self.seconds(), self.busy())
 
     def busy(self) -> float | None:
         """Share of the workers' time between first and last spec that went into specs; None if none was performed."""

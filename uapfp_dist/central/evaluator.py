@@ -21,6 +21,7 @@ from uapfp_dist.fingerprints.probe_data import Probe
 from uapfp_dist.fingerprints.resamples import Resample, make_resample
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.fingerprints.scoring import ScoredResample, score_resample
+from uapfp_dist.progress import WorkSummary
 from uapfp_dist.reporting.mlflow_fields import mlflow_metrics, mlflow_params, mlflow_tags, model_places, suspect_runs
 from uapfp_dist.reporting.rendering import write_files
 from uapfp_dist.reporting.report import Report, make_report
@@ -107,7 +108,7 @@ class Evaluator:
         self._steps += 1
         self._told(*self.progress())
 
-    def judge(self, seconds: Mapping[str, Any]) -> Report:
+    def judge(self, work: WorkSummary) -> Report:
         """Fit all methods on all draws, judge, and put the report into the store with all that is to be shown of it.
 
         Raises:
@@ -121,7 +122,7 @@ class Evaluator:
         failures = failures_of(self._failed)
         report.tables["failures"] = failures_table(failures)
         told = {"preset": self._settings.get("preset", ""), "data_note": self._settings.get("data_note", "")}
-        report.body.update({**seconds, "failures": failures, **told})
+        report.body.update({**vars(work), "failures": failures, **told})
         made = [m for m in self.plan.judged if m in panelists.members or self.store.has("model", m.spec.id)]
         cards = {m.spec.id: self._card(m.spec.id) for m in made}
         evidence = ReportData(

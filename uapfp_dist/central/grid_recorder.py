@@ -58,7 +58,7 @@ class GridRecorder:
         except ConnectionError:
             self._away = True
 
-    def done(self) -> tuple[int, int]:
+    def progress(self) -> tuple[int, int]:
         """Trials recorded, and trials in all."""
         return len(self._results), len(self._cells)
 

@@ -1,4 +1,4 @@
-"""How much of a GPU a spec's nets want, and for how long; how many workers of that size a cluster can hold."""
+"""GPU shares and time limits of specs, and how many workers a cluster can hold."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -13,38 +13,38 @@ from uapfp_dist.tasks.specs import ModelSpec, Modified, ProbeSpec, ResponseSpec,
 
 GPU_SHARES = dict.fromkeys("ABCDE", 0.25)
 """Architecture to its share of a GPU. The nets of Table 1 leave most of one idle: four trainings share it."""
-LARGE = 1.0
-"""Of every other architecture: ResNet, VGG, DenseNet and their like fill a GPU."""
+LARGE_SHARE = 1.0
+"""Of every other architecture: ResNet, VGG, DenseNet and the like fill a GPU."""
 SMALL_SECONDS, LARGE_SECONDS = 3600.0, 86400.0
 """After which a spec of the nets of Table 1 counts as hung, and one of larger nets: a ResNet takes a CPU many hours."""
-NONE: Mapping[str, float] = MappingProxyType({})
+NO_SHARES: Mapping[str, float] = MappingProxyType({})
 
 
-def gpu_share(spec: Spec, given: Mapping[str, float] = NONE) -> float:
-    """The share of a GPU that the largest net which `spec` holds there wants: its own, or that of a model it asks.
+def gpu_share(spec: Spec, given: Mapping[str, float] = NO_SHARES) -> float:
+    """The share of a GPU of the largest net that `spec` loads: its own model, or one that it queries.
 
     Args:
         spec: what a worker is to do.
-        given: architecture to its share, where that is not ours.
+        given: architecture to its share, in place of the default.
     """
     known = {**GPU_SHARES, **given}
-    return max((known.get(model.architecture, LARGE) for model in _held(spec)), default=LARGE)
+    return max((known.get(model.architecture, LARGE_SHARE) for model in _loaded(spec)), default=LARGE_SHARE)
 
 
 def seconds_for(spec: Spec) -> float:
     """How long `spec` may take."""
-    small = all(model.architecture in GPU_SHARES for model in _held(spec))
+    small = all(model.architecture in GPU_SHARES for model in _loaded(spec))
     return SMALL_SECONDS if small else LARGE_SECONDS
 
 
-def _held(spec: Spec) -> list[ModelSpec]:
-    """The models whose nets are loaded. What was stolen, modified since or not, is held against its victim."""
+def _loaded(spec: Spec) -> list[ModelSpec]:
+    """The models whose nets are loaded. An extracted model, modified since or not, is compared with its victim."""
     match spec:
         case ModelSpec(origin=origin, extraction=extraction):
-            changed = [origin.of] if isinstance(origin, Modified) else []
-            return [spec, *changed, *([extraction.victim] if extraction else [])]
+            modified = [origin.of] if isinstance(origin, Modified) else []
+            return [spec, *modified, *([extraction.victim] if extraction else [])]
         case TrajectorySpec(model=model):
-            return _held(model)
+            return _loaded(model)
         case ResponseSpec(model=model) | SubspaceSpec(model=model) | ProbeSpec(victim=model):
             return [model]
     return []
@@ -70,45 +70,48 @@ def shares(
     machine: ClusterResources,
     workers: int | None,
     gpus_per_worker: float | None,
-    gpu_shares: Mapping[str, float] = NONE,
+    gpu_shares: Mapping[str, float] = NO_SHARES,
 ) -> Callable[[Spec], float]:
     """The GPU share of a spec's worker: `gpus_per_worker` for all, else by architecture where there are GPUs, else 0.
 
     Args:
-        machine: what the cluster has now.
-        workers: the most that are wanted.
+        machine: the cluster's resources now.
+        workers: workers at most.
         gpus_per_worker: a share of one GPU, or a whole number of them.
-        gpu_shares: the same for some architectures; that there are GPUs, or will be, goes without saying then.
+        gpu_shares: the same for some architectures; implies that there are GPUs, or will be.
 
     Raises:
         UserError: a share that cannot be had; or, where no node can join, more than there is.
     """
-    asked = {f"gpu-shares: {name}": share for name, share in gpu_shares.items()}
+    wanted = {f"gpu_shares.{name}": share for name, share in gpu_shares.items()}
     if gpus_per_worker is not None:
-        asked["gpus-per-worker"] = gpus_per_worker
-    for option, gpus in asked.items():
+        wanted["gpus_per_worker"] = gpus_per_worker
+    for name, gpus in wanted.items():
         if gpus > 1 and gpus % 1:
-            raise UserError(f"{option}: expected a share of one GPU or a whole number, got {gpus:g}; round it")
+            raise _share_error(name, f"expected a share of one GPU or a whole number, got {gpus:g}; round it")
     if not machine.elastic:
         possible = {**GPU_SHARES, **gpu_shares}.values() if gpus_per_worker is None else [gpus_per_worker]
-        _check_fixed(machine, workers, asked, min(possible) if machine.gpus else 0.0)
+        _check_fixed(machine, workers, wanted, min(possible) if machine.gpus else 0.0)
     if gpus_per_worker is None and (machine.gpus or gpu_shares):
         return partial(gpu_share, given=gpu_shares)
     return lambda spec: gpus_per_worker or 0.0
 
 
-def _check_fixed(machine: ClusterResources, workers: int | None, asked: Mapping[str, float], smallest: float) -> None:
-    """This machine stays as it is: what does not fit now never will."""
-    for option, gpus in asked.items():
+def _check_fixed(machine: ClusterResources, workers: int | None, wanted: Mapping[str, float], smallest: float) -> None:
+    """No node can join: what does not fit now never will."""
+    for name, gpus in wanted.items():
         if gpus and not machine.gpus:
-            raise UserError(
-                f"{option}: expected a machine with GPUs for {gpus:g} each, it has none; leave the option out"
-            )
+            raise _share_error(name, f"expected a machine with GPUs for {gpus:g} each, it has none; leave it out")
         if gpus > machine.gpus:
-            raise UserError(f"{option}: expected at most the {machine.gpus:g} GPUs of this machine, got {gpus:g}")
+            raise _share_error(name, f"expected at most the {machine.gpus:g} GPUs of this machine, got {gpus:g}")
     most = fits({"CPU": machine.cpus, "GPU": machine.gpus}, smallest)
     if workers is not None and workers > most:
         raise UserError(
             f"workers: expected at most {most} ({machine.cpus} CPUs, {machine.gpus:g} GPUs), got {workers}; "
-            "ask for fewer or add nodes"
+            "ask for fewer or add nodes",
+            argument="workers",
         )
+
+
+def _share_error(name: str, message: str) -> UserError:
+    return UserError(f"{name}: {message}", argument=name.partition(".")[0])

@@ -1,4 +1,4 @@
-"""Connect to Ray, or start it here, and leave it as it was."""
+"""A session on Ray: connect to a cluster, or start a local one."""
 
 import contextlib
 import logging
@@ -20,7 +20,7 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_
 
 @dataclass(frozen=True)
 class ClusterResources:
-    """What the cluster has when the session begins."""
+    """Resources of the cluster when the session begins."""
 
     cpus: int
     gpus: float
@@ -30,7 +30,7 @@ class ClusterResources:
 
 @contextlib.contextmanager
 def session(address: str | None) -> Iterator[ClusterResources]:
-    """A Ray session: the cluster at `address`, the one this job was submitted to, or a local one of our own.
+    """A Ray session: the cluster at `address`, the one this job was submitted to, or a local one that ends with it.
 
     Raises:
         UserError: no cluster there.
@@ -40,7 +40,7 @@ def session(address: str | None) -> Iterator[ClusterResources]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Ray warns about its own future
         try:
-            _knock(address)
+            _check_port(address)
             ray.init(
                 address=address or "local",
                 include_dashboard=None if address else False,
@@ -53,7 +53,8 @@ def session(address: str | None) -> Iterator[ClusterResources]:
             cause = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(
                 f"ray: expected a cluster at {address or 'this machine'}, could not reach it ({cause}); "
-                "check --address and RAY_AUTH_MODE / the auth token, or leave --address out to run here"
+                "check the address and RAY_AUTH_MODE / the auth token, or leave it out to run here",
+                argument="address",
             ) from error
     signal.signal(signal.SIGTERM, on_terminate)  # Ray puts its own in its place
     try:
@@ -63,8 +64,8 @@ def session(address: str | None) -> Iterator[ClusterResources]:
         ray.shutdown()
 
 
-def _knock(address: str | None) -> None:
-    """Ray tries for minutes where nobody listens; a refused connection is known at once."""
+def _check_port(address: str | None) -> None:
+    """Fail at once where nothing listens: Ray would try for minutes."""
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), timeout=10.0).close()

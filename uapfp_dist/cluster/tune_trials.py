@@ -14,47 +14,45 @@ from ray.exceptions import RayError
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
 from ray.tune.experiment import Trial
 
-from uapfp_dist.cluster.central_recorder import RECORD_SECONDS, CentralRecorder
+from uapfp_dist.cluster.central_recorder import CentralRecorder
 from uapfp_dist.errors import MismatchError, UserError
 from uapfp_dist.evaluation.grid import GridCell
 from uapfp_dist.evaluation.trials import Trials
-from uapfp_dist.progress import Progress
 from uapfp_dist.storage.store import shared_store
 
 MAX_FAILURES = 3
 """Workers that may die over one trial."""
-
-
 POLL_SECONDS = 1.0
-
-
+RECORD_SECONDS = 60.0
 SETTINGS = {
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the command handles Ctrl-C
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the central actor writes, nobody else
-    "RAY_AIR_NEW_OUTPUT": "0",  # nor does Tune print: progress is ours
+    "RAY_AIR_NEW_OUTPUT": "0",  # nor does Tune print: `Progress` does
     "TUNE_GLOBAL_CHECKPOINT_S": "2",  # seconds of finished trials that a killed driver forgets; the store does not
 }
 
 
 class _Trial(tune.Trainable):
-    """One process with one thread that runs one cell after the other; the answers stay at hand."""
+    """One process with one thread that runs one cell after the other; the responses stay in memory."""
 
-    def setup(self, config: dict[str, Any], cells: dict[str, GridCell], storage: str, mark: str, recorder: Any) -> None:  # type: ignore[override]
+    def setup(  # type: ignore[override]
+        self, config: dict[str, str], cells: dict[str, GridCell], storage: str, marker: str, recorder: Any
+    ) -> None:
         torch.set_num_threads(1)
         try:
-            store = shared_store(storage, mark)
+            store = shared_store(storage, marker)
         except MismatchError as error:
-            raise MismatchError(f"node {ray.util.get_node_ip_address()}: {error}") from error
+            raise MismatchError(f"node {ray.util.get_node_ip_address()}: {error}", argument=error.argument) from error
         self._cells, self._recorder, self._trials = cells, recorder, Trials(store)
-        self._name: str = config["cell"]
+        self._name = config["cell"]
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
+    def reset_config(self, new_config: dict[str, str]) -> bool:
         self._name = new_config["cell"]
         return True
 
-    def step(self) -> dict[str, Any]:
+    def step(self) -> dict[str, int]:
         result = self._trials.run(self._cells[self._name])
-        # Whatever the actor does not hear now, it reads from the store at the end.
+        # What does not reach the actor now, it reads from the store at the end.
         with contextlib.suppress(RayError):
             ray.get(self._recorder.call.remote("record", result), timeout=RECORD_SECONDS)
         return {"done": True, "fitted": result.fitted}
@@ -63,22 +61,20 @@ class _Trial(tune.Trainable):
 def tune_trials(
     cells: Sequence[GridCell],
     storage: str,
-    mark: str,
+    marker: str,
     recorder: CentralRecorder,
     experiment: str,
     workers: int | None,
-    progress: Progress,
 ) -> dict[str, str]:
     """Run every cell that an earlier run of the same experiment has not finished; one CPU and one thread each.
 
     Args:
         cells: the grid.
         storage: the store's URL.
-        mark: that the driver left there; a node that does not see it runs nothing.
-        recorder: told by the trials.
-        experiment: absolute path of the folder of Tune's state; found again, it is resumed from.
+        marker: that the driver wrote there; a node that does not see it runs nothing.
+        recorder: receives the results of the trials, shows how many are done.
+        experiment: absolute path of the folder of Tune's state; one that exists is resumed.
         workers: trials at a time; None: as many as there are CPUs, also those that join later.
-        progress: told how many are done.
 
     Returns:
         Cell to what killed its trial, for those that died every time.
@@ -88,14 +84,14 @@ def tune_trials(
     """
     os.environ.update({key: value for key, value in SETTINGS.items() if key not in os.environ})
     named = {cell.name: cell for cell in cells}
-    work = tune.with_parameters(_Trial, cells=named, storage=storage, mark=mark, recorder=recorder.actor)
+    work = tune.with_parameters(_Trial, cells=named, storage=storage, marker=marker, recorder=recorder.handle)
     tuner = _tuner(tune.with_resources(work, {"cpu": 1}), list(named), experiment, workers)
-    with _watched(recorder, progress):
+    with _watched(recorder):
         results = tuner.fit()
     ended = [results[i] for i in range(len(results))]
     died = {trial.config["cell"]: _cause(trial.error) for trial in ended if trial.error is not None and trial.config}
     if blind := [cause for cause in died.values() if MismatchError.__name__ in cause]:
-        raise UserError(blind[0].rpartition(f"{MismatchError.__name__}: ")[2])
+        raise UserError(blind[0].rpartition(f"{MismatchError.__name__}: ")[2], argument="storage")
     return died
 
 
@@ -130,14 +126,14 @@ def _cause(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _watched(recorder: CentralRecorder, progress: Progress) -> Iterator[None]:
+def _watched(recorder: CentralRecorder) -> Iterator[None]:
     """Progress shows the trials while Tune has the main thread."""
     over = threading.Event()
 
     def watch() -> None:
         while not over.wait(POLL_SECONDS):
             with contextlib.suppress(RayError):
-                progress.step("trials", *recorder.done())
+                recorder.show_progress()
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""A worker: one process with one device and one thread, that performs specs and keeps data and recent nets warm."""
+"""A worker: one process with one device and one thread that performs specs and caches data and recent nets."""
 
 import os
 from collections.abc import Callable
@@ -27,44 +27,48 @@ def assigned_device() -> torch.device:
     return torch.device("cpu")
 
 
-def open_context(storage: str, data_root: Path | None, mark: str, data: DataSpec) -> Perform:
-    """A place to perform specs, once it is proven that this node sees what the driver sees.
+def open_context(storage: str, data_root: Path | None, marker: str, data: DataSpec) -> Perform:
+    """What performs specs on this node, once it is proven that the node sees the driver's storage and images.
 
     Args:
         storage: the store's URL.
         data_root: where the images lie on every node.
-        mark: what the driver left in its store.
+        marker: that the driver wrote into its store.
         data: the images, by their digest.
 
     Raises:
         MismatchError: another storage than the driver's, or not its images.
         UserError: the storage cannot be opened now.
     """
-    context = TaskContext(shared_store(storage, mark), data_root, assigned_device())
+    context = TaskContext(shared_store(storage, marker), data_root, assigned_device())
     try:
         context.data(data)
-    except UserError as error:  # the driver has read them whole: they are not there, or others
-        raise MismatchError(str(error)) from error
+    except UserError as error:  # the driver has read them: here they are missing, or others
+        raise MismatchError(str(error), argument=error.argument) from error
     return partial(perform_task, context)
 
 
 class Worker:
-    """Made an actor where it is used. Results go to the store; only outcomes travel back."""
+    """The class of the worker actors. Results go to the store; only outcomes travel back.
 
-    def __init__(self, opening: Callable[[], Perform]) -> None:
+    Args:
+        make_perform: makes what performs specs; raises `UserError` where it cannot.
+    """
+
+    def __init__(self, make_perform: Callable[[], Perform]) -> None:
         torch.set_num_threads(1)
-        self._opening = opening
+        self._make_perform = make_perform
         self._ip = ray.util.get_node_ip_address()
         self.name = f"{self._ip}:{os.getpid()}"
 
     def place(self) -> tuple[str, str]:
-        """(name, node id), as soon as it has a place."""
+        """(name, node id), as soon as it is placed on a node."""
         return self.name, ray.get_runtime_context().get_node_id()
 
     def start(self) -> UserError | None:
-        """Ready to perform. A user's error is a value, here and below: Ray would wrap it."""
+        """Get ready to perform. A user's error is a value, here and below: Ray would wrap it."""
         try:
-            self._perform = self._opening()
+            self._perform = self._make_perform()
         except UserError as error:
             return self._here(error)
         return None
@@ -77,4 +81,4 @@ class Worker:
             return self._here(error)
 
     def _here(self, error: UserError) -> UserError:
-        return type(error)(f"node {self._ip} ({os.uname().nodename}): {error}")
+        return type(error)(f"node {self._ip} ({os.uname().nodename}): {error}", argument=error.argument)

@@ -10,7 +10,7 @@ from torch import Tensor
 from uapfp_dist.attacks import ATTACKS, DivergedError, extract, extract_trajectory
 from uapfp_dist.data import Splits
 from uapfp_dist.data.splits import index_digest, outside_of, training_set
-from uapfp_dist.errors import UserError
+from uapfp_dist.errors import PermanentError, UserError
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.owner_weights import take_weights
 from uapfp_dist.models import Net
@@ -29,11 +29,11 @@ WATCH_EVERY = 10
 """Steps between two looks at it."""
 
 
-class GateError(RuntimeError):
+class GateError(PermanentError):
     """No attempt reached the accuracy that the zoo asks for."""
 
 
-class NotReachedError(RuntimeError):
+class NotReachedError(PermanentError):
     """An extraction never had the recovery rate that was waited for."""
 
 

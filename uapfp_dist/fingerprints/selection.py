@@ -6,10 +6,10 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from uapfp_dist.errors import UserError
+from uapfp_dist.errors import PermanentError, UserError
 
 
-class SmallClusterError(RuntimeError):
+class SmallClusterError(PermanentError):
     """A cluster has fewer images than views are wanted: known only when the victim stands."""
 
 

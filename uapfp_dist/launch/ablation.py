@@ -112,7 +112,7 @@ class GridRun:
             self._tell(recorder.begin(*self._begun))
             for cell in self._cells:
                 recorder.record(trials.run(cell))
-                self._progress.step("trials", *recorder.done())
+                self._progress.step("trials", *recorder.progress())
             body = recorder.finish({}, context)
             self._tell(recorder.publish())
             return body
@@ -128,12 +128,12 @@ class GridRun:
         with session(self._runtime.address) as machine:
             context = self._prepare(lambda: self._pool(machine))
             storage, mark = self._paths.storage, self._store.write_marker()
-            recorder = CentralRecorder(self._cells, storage, mark, make_tracker)
+            recorder = CentralRecorder(self._cells, storage, mark, make_tracker, self._progress)
             with closing_run(recorder.close):
                 self._tell(recorder.begin(*self._begun))
                 experiment = self._experiment()
                 workers = self._runtime.workers
-                died = tune_trials(self._cells, storage, mark, recorder, experiment, workers, self._progress)
+                died = tune_trials(self._cells, storage, mark, recorder, experiment, workers)
                 body = recorder.finish(died, context)
                 self._tell(recorder.publish())
                 return body

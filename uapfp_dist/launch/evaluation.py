@@ -80,7 +80,7 @@ def _finished(plan: Plan, store: Store) -> dict[str, Any] | None:
     failed = {failure["id"] for failure in body["failures"]}
     wanted = [spec for spec in plan.specs if spec.id not in failed]
     stored = stored_specs(store, wanted)
-    return body if is_final(body) and all(stored(spec) for spec in wanted) else None
+    return body if is_final(body["failures"]) and all(stored(spec) for spec in wanted) else None
 
 
 def _show(plan: Plan, store: Store, paths: ResolvedPaths, progress: Progress) -> None:

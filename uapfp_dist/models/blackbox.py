@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor, nn
 
-from uapfp_dist.errors import UserError
+from uapfp_dist.errors import PermanentError, UserError
 from uapfp_dist.response_format import ResponseFormat
 
 QUERY_BATCH = 500
 """Fixed, so that responses are the same bits in every run."""
 
 
-class NotFiniteError(RuntimeError):
+class NotFiniteError(PermanentError):
     """A net's outputs are NaN or infinite."""
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import pandas as pd
 
@@ -57,7 +57,22 @@ def zoo_table(panelists: JudgedModels) -> pd.DataFrame:
     )
 
 
-def failures_of(failed: Iterable[Failed]) -> list[dict[str, Any]]:
+class FailureRecord(TypedDict):
+    """What a report says of a task that failed."""
+
+    id: str
+    kind: str
+    words: str
+    """What the task is."""
+    error: str
+    details: str
+    lost: bool
+    """It was never tried, because something it needs failed."""
+    permanent: NotRequired[bool]
+    """Another run would end the same way; reports by earlier code lack it."""
+
+
+def failures_of(failed: Iterable[Failed]) -> list[FailureRecord]:
     """What could not be made, and why, as far as is known."""
     return [
         {
@@ -67,14 +82,15 @@ def failures_of(failed: Iterable[Failed]) -> list[dict[str, Any]]:
             "error": f.error,
             "details": f.details,
             "lost": f.skipped,
+            "permanent": f.permanent,
         }
         for f in failed
     ]
 
 
-def failures_table(failures: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def failures_table(failures: Sequence[FailureRecord]) -> pd.DataFrame:
     """The same as a table, which has its columns also where nothing failed."""
-    return pd.DataFrame(failures, columns=["id", "kind", "words", "error", "details", "lost"])
+    return pd.DataFrame(failures, columns=["id", "kind", "words", "error", "details", "lost", "permanent"])
 
 
 def group_scores(d: ScoredResample, panelists: JudgedModels, method: str) -> dict[str, list[float]]:

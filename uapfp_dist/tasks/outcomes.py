@@ -19,18 +19,20 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """A spec that could not be done, or that needed one that could not."""
+    """A spec that could not be done, or that needs one that could not."""
 
     spec: Spec
     error: str
     skipped: bool = False
-    """True when it was never tried because something it needs failed."""
+    """It was never tried, because something it needs failed."""
     details: str = ""
-    """The last lines of the traceback, where there is one."""
+    """The last lines of the traceback; empty where there is none, and for a permanent failure."""
     transient: bool = False
-    """True where another try may do: storage that did not answer, memory that others held."""
+    """Another try may succeed soon: the storage did not answer, or others held the memory."""
+    permanent: bool = False
+    """Every other try would end the same way, also in another run."""
     worker_broken: bool = False
-    """True where the worker is of no more use: after an error of CUDA, every later call to the GPU fails there."""
+    """The worker cannot be used again: after an error of CUDA, every later call to the GPU fails in that process."""
 
 
 Outcome = Done | Failed

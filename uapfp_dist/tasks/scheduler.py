@@ -6,6 +6,8 @@ from uapfp_dist.tasks.executor import Pool
 from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.outcomes import Done, Failed, Outcome
 
+POLL_SECONDS = 1.0
+
 
 def dependency_order(specs: Iterable[Spec]) -> list[Spec]:
     """Each spec once, after what it needs; needs that are not listed (trajectories) are put in."""
@@ -22,16 +24,13 @@ def dependency_order(specs: Iterable[Spec]) -> list[Spec]:
     return list(found.values())
 
 
-POLL_SECONDS = 1.0
-
-
 def run_tasks(
     specs: Iterable[Spec], pool: Pool, stored: Callable[[Spec], bool], tick: Callable[[], None] = lambda: None
 ) -> Iterator[Outcome]:
     """Yield the outcome of every spec in `specs`, each once.
 
-    What is in the store already is yielded first as reused. A spec whose need failed is yielded as lost. Specs that
-    free others (models before answers) start first, in the order given.
+    What is in the store already is yielded first, as reused. A spec whose need failed is yielded as skipped. Specs that
+    others wait for (models before responses) start first, in the order given.
 
     Args:
         specs: each after what it needs.
@@ -44,17 +43,17 @@ def run_tasks(
     """
     waiting: dict[str, set[str]] = {}
     dependants: dict[str, list[Spec]] = {}
-    settled: set[str] = set()
+    finished: set[str] = set()
     todo: list[Spec] = []
     for spec in {spec.id: spec for spec in specs}.values():
         if stored(spec):
-            settled.add(spec.id)
+            finished.add(spec.id)
             yield Done(spec, 0.0, "store", reused=True)
         else:
             todo.append(spec)
     running, known = 0, {spec.id for spec in todo}
     for spec in todo:
-        missing = {need.id for need in spec.needs} - settled
+        missing = {need.id for need in spec.needs} - finished
         if missing - known:
             raise ValueError(f"{spec.kind} {spec.id} needs {sorted(missing - known)}, which are not among the specs")
         for need in missing:
@@ -66,36 +65,37 @@ def run_tasks(
             running += 1
     while running:
         for outcome in pool.wait(POLL_SECONDS):
-            free = _release(outcome, waiting, dependants)
-            for spec in free:
+            ready = _release(outcome, waiting, dependants)
+            for spec in ready:
                 pool.submit(spec)
-            running += len(free) - 1
+            running += len(ready) - 1
             yield outcome
-            yield from _lose(outcome, waiting, dependants)
+            yield from _skip(outcome, waiting, dependants)
         tick()
 
 
 def _release(outcome: Outcome, waiting: dict[str, set[str]], dependants: dict[str, list[Spec]]) -> list[Spec]:
     """What has all it needs, now that `outcome` is there."""
-    free: list[Spec] = []
+    ready: list[Spec] = []
     if isinstance(outcome, Failed):
-        return free
+        return ready
     for spec in dependants.pop(outcome.spec.id, ()):
-        if spec.id not in waiting:  # lost already
+        if spec.id not in waiting:  # skipped already
             continue
         waiting[spec.id].discard(outcome.spec.id)
         if not waiting[spec.id]:
             del waiting[spec.id]
-            free.append(spec)
-    return free
+            ready.append(spec)
+    return ready
 
 
-def _lose(outcome: Outcome, waiting: dict[str, set[str]], dependants: dict[str, list[Spec]]) -> Iterator[Outcome]:
-    """All that hangs on what failed, each once."""
+def _skip(outcome: Outcome, waiting: dict[str, set[str]], dependants: dict[str, list[Spec]]) -> Iterator[Outcome]:
+    """All that depends on what failed, each once."""
     if not isinstance(outcome, Failed):
         return
     for spec in dependants.pop(outcome.spec.id, ()):
         if waiting.pop(spec.id, None) is not None:
-            lost = Failed(spec, f"needs {outcome.spec.kind} {outcome.spec.id}, which failed", skipped=True)
-            yield lost
-            yield from _lose(lost, waiting, dependants)
+            why = f"needs {outcome.spec.kind} {outcome.spec.id}, which failed"
+            skipped = Failed(spec, why, skipped=True, permanent=outcome.permanent)
+            yield skipped
+            yield from _skip(skipped, waiting, dependants)

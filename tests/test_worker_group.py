@@ -1,6 +1,6 @@
-"""Who sits on the GPUs, on a cluster that is only imagined: workers that fit stand at once, others are pending.
+"""Workers on a simulated cluster: those that fit start at once, others are pending.
 
-So does time: it passes when nothing else happens.
+Time is simulated too: it passes when nothing else happens.
 """
 
 import io
@@ -16,18 +16,18 @@ from typing import Any, ClassVar
 import pytest
 
 from uapfp_dist.cluster import pool as pool_module
-from uapfp_dist.cluster import worker_group as crew_module
+from uapfp_dist.cluster import worker_group as group_module
 from uapfp_dist.cluster.pool import RayPool
 from uapfp_dist.cluster.resources import fits
 from uapfp_dist.errors import MismatchError, UserError
 from uapfp_dist.progress import Progress
-from uapfp_dist.tasks.hashing import Spec
+from uapfp_dist.tasks.hashing import Spec, wire_names
 from uapfp_dist.tasks.outcomes import Done, Failed
 
 
 @dataclass(eq=False)
 class FakeActor:
-    """A worker: what it was asked is ready when it has a place, and some time has passed."""
+    """A worker: the result of a call is ready when it is placed, and some time has passed."""
 
     share: float
     number: int
@@ -35,7 +35,7 @@ class FakeActor:
 
     @property
     def node(self) -> str:
-        return self.cluster.standing()[self]
+        return self.cluster.placed()[self]
 
     @property
     def place(self) -> Any:
@@ -60,7 +60,7 @@ class FakeActor:
 
 @dataclass(eq=False)
 class FakeReference:
-    """What an actor will say, and when."""
+    """What an actor will answer, and when."""
 
     actor: FakeActor
     answer: Callable[[], Any]
@@ -68,14 +68,14 @@ class FakeReference:
 
 
 class FakeCluster:
-    """Equal nodes; workers take their places in the order in which they were asked for."""
+    """Equal nodes; workers are placed in the order in which they were requested."""
 
     def __init__(self, gpus: int, nodes: int) -> None:
         self.gpus, self.nodes = gpus, [f"node{i}" for i in range(nodes)]
         self.now = 0.0
         self.made = 0
         self.actors: list[FakeActor] = []
-        self._placed: dict[FakeActor, str] = {}
+        self._nodes: dict[FakeActor, str] = {}
         self.perform: Callable[[Any, str], tuple[Any, float]] = lambda spec, node: (Done(spec, 0.0, node), 0.0)
         self.start: Callable[[str], tuple[Any, float]] = lambda node: (None, 0.0)
 
@@ -84,25 +84,25 @@ class FakeCluster:
         self.actors.append(FakeActor(share, self.made, self))
         return self.actors[-1]
 
-    def standing(self) -> dict[FakeActor, str]:
-        """Those that have a place, and where. Nobody moves: a place that is given up goes to the next in line."""
+    def placed(self) -> dict[FakeActor, str]:
+        """Those that are placed, and where. None moves: a place that is given up goes to the next in line."""
         used = Counter[str]()
-        for actor, node in self._placed.items():
+        for actor, node in self._nodes.items():
             used[node] += actor.share if actor in self.actors else 0.0
-        self._placed = {actor: node for actor, node in self._placed.items() if actor in self.actors}
+        self._nodes = {actor: node for actor, node in self._nodes.items() if actor in self.actors}
         for actor in self.actors:
             free = [node for node in self.nodes if used[node] + actor.share <= self.gpus]
-            if actor not in self._placed and free:
-                self._placed[actor] = free[0]
+            if actor not in self._nodes and free:
+                self._nodes[actor] = free[0]
                 used[free[0]] += actor.share
-        return self._placed
+        return self._nodes
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
 
     def wait(self, pending: list[FakeReference], num_returns: int, timeout: float) -> tuple[list[FakeReference], Any]:
-        standing = self.standing()
-        ready = [r for r in pending if r.actor in standing and r.ready <= self.now]
+        placed = self.placed()
+        ready = [r for r in pending if r.actor in placed and r.ready <= self.now]
         if not ready:
             self.now += timeout
         return ready[:num_returns], []
@@ -110,12 +110,12 @@ class FakeCluster:
 
 @pytest.fixture
 def pools(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Makes a pool on imagined nodes with 16 CPUs and some GPUs each; a spec is its share."""
+    """Makes a pool on simulated nodes with 16 CPUs and some GPUs each; a spec is its share."""
 
     def make(gpus: int, nodes: int = 1, share: Callable[[Any], float] = float, **options: Any) -> RayPool:
         cluster = FakeCluster(gpus, nodes)
         actors = SimpleNamespace(
-            options=lambda num_gpus, **rest: SimpleNamespace(remote=lambda opening: cluster.make(num_gpus))
+            options=lambda num_gpus, **rest: SimpleNamespace(remote=lambda make_perform: cluster.make(num_gpus))
         )
         ray = SimpleNamespace(
             wait=cluster.wait,
@@ -123,15 +123,15 @@ def pools(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
             kill=cluster.actors.remove,
             remote=lambda kind: actors,
         )
-        monkeypatch.setattr(crew_module, "ray", ray)
+        monkeypatch.setattr(group_module, "ray", ray)
         monkeypatch.setattr(pool_module, "ray", ray)
-        monkeypatch.setattr(crew_module, "LOOK_SECONDS", -1.0)
+        monkeypatch.setattr(group_module, "REFRESH_SECONDS", -1.0)
         room = partial(fits, {"CPU": 16, "GPU": gpus})
-        monkeypatch.setattr(crew_module, "capacity", lambda share: dict.fromkeys(cluster.nodes, room(share)))
+        monkeypatch.setattr(group_module, "capacity", lambda share: dict.fromkeys(cluster.nodes, room(share)))
         monkeypatch.setattr(time, "monotonic", lambda: cluster.now)
         monkeypatch.setattr(time, "sleep", cluster.sleep)
-        opening: Any = None
-        pool: Any = RayPool(opening, share, lambda spec: 60.0, progress=Progress(0, io.StringIO()), **options)
+        unused: Any = None
+        pool: Any = RayPool(unused, share, lambda spec: 60.0, progress=Progress(0, io.StringIO()), **options)
         pool.cluster = cluster
         return pool
 
@@ -170,13 +170,13 @@ def test_patience_ends_where_nothing_is_done(pools: Callable[..., Any], monkeypa
     pool = pools(1)
     assert done(pool, *[0.25] * 4) == [0.25] * 4
     monkeypatch.setattr(pool_module, "PATIENCE_SECONDS", -1.0)
-    monkeypatch.setattr(pool._crew, "grow", lambda waiting: None)
+    monkeypatch.setattr(pool._workers, "scale", lambda waiting: None)
     assert pool.size
     with pytest.raises(UserError, match="expected a worker within"):
         done(pool, 1.0)
 
 
-def test_another_try_of_what_may_pass_comes_after_a_rest(
+def test_another_try_after_a_transient_failure_comes_after_a_delay(
     pools: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three tries at once would all fall into the same short outage."""
@@ -190,17 +190,17 @@ def test_another_try_of_what_may_pass_comes_after_a_rest(
     found = outcomes(pool, 1.0, seconds=1.0)
     assert [outcome.error for outcome in found] == ["OSError: away (3 times)"]
     assert len(tried) == 3
-    assert all(later - earlier >= pool_module.REST_SECONDS for earlier, later in pairwise(tried))
+    assert all(later - earlier >= pool_module.RETRY_SECONDS for earlier, later in pairwise(tried))
 
 
 # --- nodes that are broken
 
 
+@wire_names("task", "number")
 @dataclass(frozen=True)
 class Numbered(Spec):
     """One of many."""
 
-    kind: ClassVar[str] = "task"
     stage: ClassVar[str] = "zoo"
     number: int = 0
 
@@ -221,7 +221,7 @@ class Struck:
 
 
 STALE = partial(Failed, error="OSError: stale file handle", transient=True)
-CUDA = partial(Failed, error="AcceleratorError: CUDA error: unspecified launch failure", broken=True)
+CUDA = partial(Failed, error="AcceleratorError: CUDA error: unspecified launch failure", worker_broken=True)
 
 
 @pytest.mark.parametrize("failed", [STALE, CUDA])
@@ -236,8 +236,8 @@ def test_a_broken_node_fails_no_spec(failed: Callable[[Any], Failed], pools: Cal
     assert there
     assert set(there.values()) == {1}, "never twice"
     workers = pool.cluster.made - 7
-    assert workers <= 2 + pool.cluster.now / crew_module.PAUSE_SECONDS, "it does not spin"
-    assert len(there) <= workers * crew_module.MOST_FAILURES
+    assert workers <= 2 + pool.cluster.now / group_module.PAUSE_SECONDS, "it does not spin"
+    assert len(there) <= workers * group_module.MAX_FAILURES
     assert pool.size <= 8
 
 
@@ -266,7 +266,7 @@ def test_the_only_node_has_another_try(pools: Callable[..., Any]) -> None:
     (outcome,) = outcomes(pool, SPEC, looks=300, seconds=1.0)
     assert isinstance(outcome, Done)
     assert pool.cluster.made == 3, "each with a new process"
-    assert all(later - earlier >= crew_module.PAUSE_SECONDS for earlier, later in pairwise(tried))
+    assert all(later - earlier >= group_module.PAUSE_SECONDS for earlier, later in pairwise(tried))
 
 
 def test_failures_that_are_no_more_in_a_row_are_forgotten(pools: Callable[..., Any]) -> None:
@@ -283,7 +283,7 @@ def test_failures_that_are_no_more_in_a_row_are_forgotten(pools: Callable[..., A
     assert pool.cluster.made == 1
 
 
-# --- workers that do not come to stand
+# --- workers that do not start
 
 
 def test_a_start_that_hangs_is_given_up(pools: Callable[..., Any]) -> None:
@@ -294,8 +294,8 @@ def test_a_start_that_hangs_is_given_up(pools: Callable[..., Any]) -> None:
     (outcome,) = outcomes(pool, SPEC, looks=4000, seconds=1.0)
     assert isinstance(outcome, Done)
     assert pool.cluster.made == 3
-    told = pool._progress.out.getvalue()
-    assert told.count("could not start: w1 took longer than 600 s") == 1
+    shown = pool._progress.out.getvalue()
+    assert shown.count("could not start: w1 took longer than 600 s") == 1
 
 
 def test_the_pending_are_left_alone(pools: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,9 +306,9 @@ def test_the_pending_are_left_alone(pools: Callable[..., Any], monkeypatch: pyte
 
 
 def breaking_once(pool: Any) -> None:
-    """The worker that stands has done a spec, and will be lost over the next one."""
+    """The worker has done a spec, and will be lost over the next one."""
     assert len(outcomes(pool, SPEC)) == 1
-    worn = [Failed(SPEC, "CUDA error", broken=True)]
+    worn = [Failed(SPEC, "CUDA error", worker_broken=True)]
     pool.cluster.perform = lambda spec, node: (worn.pop() if worn else Done(spec, 0.0, node), 0.0)
 
 
@@ -316,7 +316,7 @@ def test_a_storage_that_is_away_when_a_worker_is_replaced_is_waited_for(pools: C
     """The job does not end, and no place is held for good."""
     pool = pools(1, share=lambda spec: 1.0)
     breaking_once(pool)
-    away = UserError("node a: storage s3://b: expected a folder that can be written (no answer); choose --storage")
+    away = UserError("node a: storage s3://b: expected a folder that can be written (no answer); choose another")
     pool.cluster.start = lambda node: (away if pool.cluster.now < 300.0 else None, 10.0)
     (outcome,) = outcomes(pool, SPEC, looks=600, seconds=1.0)
     assert isinstance(outcome, Done)
@@ -355,4 +355,4 @@ def test_another_storage_is_refused(pools: Callable[..., Any]) -> None:
     pool.cluster.nodes.append("node1")
     assert len(outcomes(pool, *map(Numbered, range(4)), looks=50, seconds=1.0)) == 4
     assert "left out: storage /s" in pool._progress.out.getvalue()
-    assert list(pool.cluster.standing().values()).count("node1") == 1
+    assert list(pool.cluster.placed().values()).count("node1") == 1

@@ -1,26 +1,30 @@
-"""The order of work: needs first, nobody twice, nobody forgotten, nobody idle without cause."""
+"""The order of work: needs first, no task twice, none forgotten, no worker idle without cause."""
 
 import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import pytest
 import torch
 
-from uapfp_dist.errors import UserError
+from uapfp_dist.central.evaluate import is_final
+from uapfp_dist.errors import PermanentError, UserError
+from uapfp_dist.execution.make_model import GateError, NotReachedError
+from uapfp_dist.fingerprints.selection import SmallClusterError
+from uapfp_dist.models.blackbox import NotFiniteError
+from uapfp_dist.reporting.report_tables import FailureRecord, failures_of
 from uapfp_dist.tasks.executor import SerialPool
-from uapfp_dist.tasks.hashing import Spec
+from uapfp_dist.tasks.hashing import Spec, wire_names
 from uapfp_dist.tasks.outcomes import Done, Failed, Outcome
 from uapfp_dist.tasks.scheduler import run_tasks
 
 
+@wire_names("task", "name before")
 @dataclass(frozen=True)
 class Task(Spec):
     """A spec that does nothing."""
 
-    kind: ClassVar[str] = "task"
     name: str
     before: tuple["Task", ...] = ()
 
@@ -85,7 +89,7 @@ def random_tasks(rng: random.Random, n: int) -> list[Task]:
 
 @pytest.mark.parametrize("seed", range(25))
 def test_any_graph_under_any_timing(seed: int) -> None:
-    """Each outcome once; work starts only after its needs; what hangs on a failure is lost, and only that."""
+    """Each outcome once; work starts only after its needs; what depends on a failure is skipped, and only that."""
     rng = random.Random(seed)
     tasks = random_tasks(rng, 30)
     failing = tuple(t.name for t in rng.sample(tasks, 3))
@@ -104,11 +108,11 @@ def test_any_graph_under_any_timing(seed: int) -> None:
             assert outcome.reused
         elif bad:
             assert isinstance(outcome, Failed)
-            assert outcome.lost
+            assert outcome.skipped
             assert task.name not in pool.started
         else:
             assert isinstance(outcome, Failed) == (task.name in failing)
-            assert not getattr(outcome, "lost", False)
+            assert not getattr(outcome, "skipped", False)
             assert all(place[t.name] < place[task.name] for t in task.before)
             assert pool.started.count(task.name) == 1
 
@@ -140,17 +144,17 @@ def test_a_diamond_waits_for_both_sides() -> None:
 
 
 @pytest.mark.parametrize("broken", ["left", "right", "top"])
-def test_the_tip_of_a_diamond_is_lost_once(broken: str) -> None:
+def test_the_tip_of_a_diamond_is_skipped_once(broken: str) -> None:
     top = Task("top")
     left, right = Task("left", (top,)), Task("right", (top,))
     bottom = Task("bottom", (left, right))
     outcomes = run([top, left, right, bottom], FakePool(2, (broken,)))
     assert [name for name, _ in outcomes].count("bottom") == 1
-    lost = {name for name, o in outcomes if isinstance(o, Failed) and o.lost}
-    assert lost == ({"bottom"} if broken != "top" else {"left", "right", "bottom"})
+    skipped = {name for name, o in outcomes if isinstance(o, Failed) and o.skipped}
+    assert skipped == ({"bottom"} if broken != "top" else {"left", "right", "bottom"})
 
 
-def test_a_chain_is_lost_to_its_end_and_says_why() -> None:
+def test_a_chain_is_skipped_to_its_end_and_says_why() -> None:
     chain = [Task("0")]
     for i in range(1, 5):
         chain.append(Task(str(i), (chain[-1],)))
@@ -160,7 +164,7 @@ def test_a_chain_is_lost_to_its_end_and_says_why() -> None:
     for i in (2, 3, 4):
         found = outcomes[str(i)]
         assert isinstance(found, Failed)
-        assert found.lost
+        assert found.skipped
         assert chain[i - 1].id in found.error
 
 
@@ -184,7 +188,7 @@ def test_equal_specs_are_one_task() -> None:
 
 
 def test_tick_is_called_while_a_slow_task_runs() -> None:
-    """A pool may come back empty-handed: the schedule goes on asking, and lets the progress line breathe."""
+    """A pool may come back empty-handed: the schedule goes on asking, and lets the progress line be drawn."""
 
     class Slow(FakePool):
         naps = 3
@@ -199,8 +203,8 @@ def test_tick_is_called_while_a_slow_task_runs() -> None:
     assert len(ticks) >= 3
 
 
-def test_a_need_that_nobody_makes_is_said_at_once() -> None:
-    """Rather than never being done, and nobody told."""
+def test_a_need_that_nobody_makes_is_reported_at_once() -> None:
+    """Rather than never being done, without a word."""
     orphan = Task("orphan", (Task("absent"),))
     with pytest.raises(ValueError, match="not among the specs"):
         list(run_tasks([orphan], FakePool(1), lambda spec: False))
@@ -228,22 +232,62 @@ def test_any_other_error_is_a_value() -> None:
     a = Task("a")
     outcomes = list(run_tasks([a, Task("b", (a,)), Task("c")], SerialPool(stumble), nothing))
     failed = [o for o in outcomes if isinstance(o, Failed)]
-    assert [f.lost for f in failed] == [False, True]
+    assert [f.skipped for f in failed] == [False, True]
     assert "ZeroDivisionError: by nought" in failed[0].error
     assert __file__.rsplit("/", 1)[-1] in failed[0].error, "where it happened"
     assert failed[0].details.splitlines()[-1] == "ZeroDivisionError: by nought"
     assert "stumble" in failed[0].details
     assert not failed[0].transient
+    assert not failed[0].permanent
 
 
 @pytest.mark.parametrize("error", [ConnectionError("gone"), MemoryError(), torch.OutOfMemoryError("full")])
-def test_errors_that_may_pass_are_told_apart(error: Exception) -> None:
+def test_errors_that_may_pass_are_transient(error: Exception) -> None:
     def stumble(spec: Spec) -> None:
         raise error
 
     (failed,) = run_tasks([Task("a")], SerialPool(stumble), nothing)
     assert isinstance(failed, Failed)
     assert failed.transient
+    assert not failed.permanent
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        GateError("accuracy 0.1 in 3 attempts; the gate is 0.9"),
+        NotReachedError("recovery 0.9 was never reached"),
+        NotFiniteError("answers: expected numbers, got NaN"),
+        SmallClusterError("n_views: expected at most 3"),
+    ],
+)
+def test_what_no_other_try_can_avoid_is_permanent_and_one_line(error: PermanentError) -> None:
+    """So are the specs that need it: nothing is left to do for any of them."""
+
+    def stumble(spec: Spec) -> None:
+        raise error
+
+    a = Task("a")
+    failed, skipped = run_tasks([a, Task("b", (a,))], SerialPool(stumble), nothing)
+    assert failed == Failed(a, f"{type(error).__name__}: {error}", permanent=True)
+    assert isinstance(skipped, Failed)
+    assert skipped.permanent
+    assert is_final(failures_of([failed, skipped]))
+    assert not is_final(failures_of([failed, Failed(Task("c"), "OSError: no answer", transient=True)]))
+
+
+def test_the_failures_of_an_earlier_report_are_judged_by_their_messages() -> None:
+    """It has no word on whether they are permanent."""
+
+    def record(error: str, lost: bool = False) -> FailureRecord:
+        return {"id": "i", "kind": "model", "words": "a model", "error": error, "details": "", "lost": lost}
+
+    gate, died = record("GateError: accuracy 0.1"), record("worker died (3 times)")
+    skipped = record("needs model i, which failed", lost=True)
+    assert is_final([gate, skipped])
+    assert not is_final([gate, skipped, died])
+    assert is_final([{**died, "permanent": True}])
+    assert not is_final([{**gate, "permanent": False}])
 
 
 def test_the_pool_has_its_next_work_before_the_outcome_is_looked_at() -> None:
