@@ -15,7 +15,7 @@ from kits import FORMATS, N_IMAGES, make_test_kit
 from safetensors.torch import load_file, save_file
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.response_format import LABEL, PROBABILITIES
+from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.verification.judge import judge
 from uapfp_dist.verification.kit import FEWEST_IMAGES, Kit
 from uapfp_dist.verification.kit_io import INDEX, TENSORS, load_kit, save_kit
@@ -262,8 +262,8 @@ def test_parts_that_do_not_fit_are_refused(spoil: Callable[[Path], None], folder
 
 
 @pytest.mark.parametrize("method", ["uap", "weighted_errors"])
-@pytest.mark.parametrize("fmt", FORMATS)
-def test_no_more_is_wanted_than_allowed(method: str, fmt: str) -> None:
+@pytest.mark.parametrize("fmt", FORMATS, ids=str)
+def test_no_more_is_wanted_than_allowed(method: str, fmt: ResponseFormat) -> None:
     """Each image once; what decides comes first; more allowed never means less asked of it."""
     kit = make_test_kit(method=method)
     everything = kit.wanted(fmt, None)
