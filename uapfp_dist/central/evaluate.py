@@ -1,7 +1,8 @@
 """The main path: from a plan to a report."""
 
+import math
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import Plan
@@ -11,6 +12,7 @@ from uapfp_dist.fingerprints.selection import SmallClusterError
 from uapfp_dist.models.blackbox import NotFiniteError
 from uapfp_dist.progress import Progress
 from uapfp_dist.reporting.report import Report
+from uapfp_dist.reporting.report_schema import EvaluationReport, ModelCounts, RunStatistics
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.executor import Pool
 from uapfp_dist.tasks.outcomes import Failed, Outcome
@@ -23,7 +25,7 @@ FINAL = tuple(error.__name__ for error in (GateError, NotReachedError, NotFinite
 class Judge(Protocol):
     """The arbiter, here or in an actor."""
 
-    def begin(self, settings: Mapping[str, Any]) -> str:
+    def begin(self, settings: Mapping[str, str]) -> str:
         """Open the run; returns why the tracker cannot be reached now, or an empty string."""
 
     def observe(self, outcome: Outcome) -> None:
@@ -32,15 +34,15 @@ class Judge(Protocol):
     def note(self, numbers: Mapping[str, float], seconds: int) -> None:
         """Take note of how the work stands, `seconds` after its start."""
 
-    def judge(self, context: Mapping[str, Any]) -> Report:
-        """Fit, judge, put the report into the store; `context` joins it."""
+    def judge(self, statistics: RunStatistics) -> Report:
+        """Fit, judge, put the report into the store; `statistics` join it."""
 
     def publish(self) -> str:
         """Show it in the tracker; returns why that was not possible, or an empty string."""
 
 
 def evaluate(
-    plan: Plan, store: Store, pool: Pool, arbiter: Judge, progress: Progress, settings: Mapping[str, Any]
+    plan: Plan, store: Store, pool: Pool, arbiter: Judge, progress: Progress, settings: Mapping[str, str]
 ) -> Report:
     """Train, steal, probe, ask, judge. What is in the store is not done again.
 
@@ -66,13 +68,14 @@ def evaluate(
             raise UserError(f"expected a victim and its probe, they could not be made ({outcome.error})")
     progress.note()
     pool.close()
-    counts, seconds, busy = progress.counts(), progress.seconds(), progress.busy()
-    report = arbiter.judge({"models": counts, "stage_seconds": seconds, "workers_busy": busy})
+    busy = progress.busy()
+    counts, seconds = ModelCounts(**progress.counts()), progress.seconds()
+    report = arbiter.judge(RunStatistics(counts, seconds, math.nan if busy is None else busy))
     if missing := arbiter.publish():
         progress.say(f"{missing}; the report is in the store, the same command shows it there later")
     return report
 
 
-def is_final(report: Mapping[str, Any]) -> bool:
+def is_final(report: EvaluationReport) -> bool:
     """Whether the same command would end the same way again: nothing failed that another try could make."""
-    return all(failure["lost"] or failure["error"].startswith(FINAL) for failure in report["failures"])
+    return all(failure.skipped or failure.error.startswith(FINAL) for failure in report.failures)

@@ -14,6 +14,7 @@ from uapfp_dist.errors import MismatchError, UserError
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.progress import Progress
 from uapfp_dist.reporting.report import Report
+from uapfp_dist.reporting.report_schema import RunStatistics
 from uapfp_dist.storage.store import shared_store
 from uapfp_dist.tasks.outcomes import Outcome
 from uapfp_dist.tracking.tracker import Tracker
@@ -76,7 +77,7 @@ class CentralEvaluator:
         self._noted: ray.ObjectRef | None = None
         self._actor.call.remote("progress")  # imports the tracker's libraries while the workers start
 
-    def begin(self, settings: Mapping[str, Any]) -> str:
+    def begin(self, settings: Mapping[str, str]) -> str:
         """Open the run; returns why the tracker cannot be reached now, or an empty string.
 
         Raises:
@@ -122,13 +123,13 @@ class CentralEvaluator:
         self._calls.append((name, argument))
         self._pending.append(self._actor.call.remote(name, argument))
 
-    def judge(self, context: Mapping[str, Any]) -> Report:
+    def judge(self, statistics: RunStatistics) -> Report:
         """Fit and judge; an actor that died is replaced and told again what was seen.
 
         Raises:
             UserError: from the arbiter.
         """
-        report = self._with_restart(lambda: self._judge(context))
+        report = self._with_restart(lambda: self._judge(statistics))
         assert isinstance(report, Report)
         return report
 
@@ -158,8 +159,8 @@ class CentralEvaluator:
             return f"the arbiter died while it showed the report ({_first_line(error)})"
         return str(result)
 
-    def _judge(self, context: Mapping[str, Any]) -> Report:
-        judged = self._actor.call.remote("judge", context)
+    def _judge(self, statistics: RunStatistics) -> Report:
+        judged = self._actor.call.remote("judge", statistics)
         for reference in self._pending:
             try:
                 self._heard(reference)

@@ -7,10 +7,11 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError
 
-from uapfp_dist.central.grid_recorder import GridRecorder
+from uapfp_dist.central.grid_recorder import GridParams, GridRecorder
 from uapfp_dist.cluster.central_actor import DEATHS, central
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.grid import GridCell
+from uapfp_dist.reporting.grid_schema import GridReport, Preparation
 from uapfp_dist.storage.store import shared_store
 from uapfp_dist.tracking.tracker import Tracker
 
@@ -54,7 +55,7 @@ class CentralRecorder:
         self.actor: Any = self._make()
         self._begun: tuple[Any, ...] = ()
 
-    def begin(self, params: Mapping[str, Any], tags: Mapping[str, str]) -> str:
+    def begin(self, params: GridParams, tags: Mapping[str, str]) -> str:
         """As `Recorder.begin`."""
         self._begun = (params, tags)
         try:
@@ -70,16 +71,16 @@ class CentralRecorder:
         found: tuple[int, int] = ray.get(self.actor.done.remote(), timeout=RECORD_SECONDS)
         return found
 
-    def finish(self, died: Mapping[str, str], context: Mapping[str, Any]) -> dict[str, Any]:
+    def finish(self, died: Mapping[str, str], preparation: Preparation) -> GridReport:
         """As `Recorder.finish`."""
         try:
-            body: dict[str, Any] = self._call("finish", died, context)
+            report: GridReport = self._call("finish", died, preparation)
         except DEATHS:
             ray.kill(self.actor)  # it may only have been out of reach, and there is one writer at a time
             self.actor = self._make()
             self._call("begin", *self._begun, timeout=BEGIN_SECONDS)
-            body = self._call("finish", died, context)
-        return body
+            report = self._call("finish", died, preparation)
+        return report
 
     def publish(self) -> str:
         """As `Recorder.publish`."""
