@@ -32,6 +32,18 @@ Listener = Callable[[dict[str, float], int], None]
 """Takes numbers and the seconds since the start."""
 
 
+@dataclass(frozen=True)
+class WorkSummary:
+    """The work behind a report; the names of its fields are keys of the report."""
+
+    models: dict[str, int]
+    """Trained, reused and failed ones."""
+    stage_seconds: dict[str, float]
+    """Stage to its wall seconds."""
+    workers_busy: float | None
+    """Share of the workers' time that went into tasks; None: no task was performed."""
+
+
 @dataclass
 class _Stage:
     total: int = 0
@@ -205,6 +217,10 @@ class Progress:
             name: round(stage.ended - stage.started, 2) if stage.started and stage.ended else 0.0
             for name, stage in self._stages.items()
         }
+
+    def summary(self) -> WorkSummary:
+        """What a report says of the work before the judging."""
+        return WorkSummary(self.counts(), self.seconds(), self.busy())
 
     def busy(self) -> float | None:
         """Share of the workers' time between first and last spec that went into specs; None if none was performed."""

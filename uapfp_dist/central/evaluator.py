@@ -1,6 +1,7 @@
 """The evaluator: observes outcomes, fits every method's scorer, judges; it alone writes to the tracker."""
 
 import json
+import math
 import os
 import tempfile
 import time
@@ -21,6 +22,7 @@ from uapfp_dist.fingerprints.probe_data import Probe
 from uapfp_dist.fingerprints.resamples import Resample, make_resample
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.fingerprints.scoring import ScoredResample, score_resample
+from uapfp_dist.progress import WorkSummary
 from uapfp_dist.reporting.mlflow_fields import (
     PlannedModel,
     mlflow_metrics,
@@ -31,7 +33,7 @@ from uapfp_dist.reporting.mlflow_fields import (
 )
 from uapfp_dist.reporting.rendering import write_files
 from uapfp_dist.reporting.report import Report, make_report
-from uapfp_dist.reporting.report_schema import RunStatistics
+from uapfp_dist.reporting.report_schema import ModelCounts
 from uapfp_dist.reporting.report_tables import failures_of, failures_table
 from uapfp_dist.reporting.section_schema import joined
 from uapfp_dist.reporting.sections import SECTIONS, ReportData, ReportSection, make_sections
@@ -116,7 +118,7 @@ class Evaluator:
         self._steps += 1
         self._on_progress(*self.progress())
 
-    def judge(self, statistics: RunStatistics) -> Report:
+    def judge(self, work: WorkSummary) -> Report:
         """Fit all methods on all resamples, judge, and store the report with all that is to be shown of it.
 
         Raises:
@@ -130,9 +132,9 @@ class Evaluator:
         failures = failures_of(self._failed)
         body = replace(
             report.body,
-            models=statistics.models,
-            stage_seconds=dict(statistics.stage_seconds),
-            workers_busy=statistics.workers_busy,
+            models=ModelCounts(**work.models),
+            stage_seconds=work.stage_seconds,
+            workers_busy=math.nan if work.workers_busy is None else work.workers_busy,
             failures=failures,
             preset=self._settings.get("preset", ""),
             data_note=self._settings.get("data_note", ""),

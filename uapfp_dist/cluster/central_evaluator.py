@@ -12,9 +12,8 @@ from uapfp_dist.central.evaluator import Evaluator
 from uapfp_dist.cluster.central_actor import DEATHS, central
 from uapfp_dist.errors import MismatchError, UserError
 from uapfp_dist.evaluation.plan import Plan
-from uapfp_dist.progress import Progress
+from uapfp_dist.progress import Progress, WorkSummary
 from uapfp_dist.reporting.report import Report
-from uapfp_dist.reporting.report_schema import RunStatistics
 from uapfp_dist.storage.store import shared_store
 from uapfp_dist.tasks.outcomes import Outcome
 from uapfp_dist.tracking.tracker import Tracker
@@ -123,13 +122,13 @@ class CentralEvaluator:
         self._calls.append((name, argument))
         self._pending.append(self._actor.call.remote(name, argument))
 
-    def judge(self, statistics: RunStatistics) -> Report:
+    def judge(self, work: WorkSummary) -> Report:
         """Fit and judge; an actor that died is replaced and told again what was seen.
 
         Raises:
             UserError: from the arbiter.
         """
-        report = self._with_restart(lambda: self._judge(statistics))
+        report = self._with_restart(lambda: self._judge(work))
         assert isinstance(report, Report)
         return report
 
@@ -159,8 +158,8 @@ class CentralEvaluator:
             return f"the arbiter died while it showed the report ({_first_line(error)})"
         return str(result)
 
-    def _judge(self, statistics: RunStatistics) -> Report:
-        judged = self._actor.call.remote("judge", statistics)
+    def _judge(self, work: WorkSummary) -> Report:
+        judged = self._actor.call.remote("judge", work)
         for reference in self._pending:
             try:
                 self._heard(reference)

@@ -83,7 +83,7 @@ def _finished(plan: Plan, store: Store) -> EvaluationReport | None:
     failed = {failure.id for failure in report.failures}
     wanted = [spec for spec in plan.specs if spec.id not in failed]
     stored = stored_specs(store, wanted)
-    return report if is_final(report) and all(stored(spec) for spec in wanted) else None
+    return report if is_final(report.failures) and all(stored(spec) for spec in wanted) else None
 
 
 def _show(plan: Plan, store: Store, places: ResolvedPaths, progress: Progress) -> None:

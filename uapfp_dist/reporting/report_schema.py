@@ -1,7 +1,6 @@
 """The report of an evaluation: what its file holds. The file's JSON schema is generated from these classes."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -153,17 +152,6 @@ class Environment:
     cpus: str
     machine: str
     gpu: str
-
-
-@dataclass(frozen=True)
-class RunStatistics:
-    """What the work before judging cost."""
-
-    models: ModelCounts
-    stage_seconds: Mapping[str, float]
-    """Stage to wall seconds; stages overlap."""
-    workers_busy: float
-    """Share of the workers' time; NaN where nothing was performed."""
 
 
 @dataclass(frozen=True, kw_only=True)
