@@ -54,6 +54,7 @@ from uapfp_dist.perturbations.deepfool import deepfool
 from uapfp_dist.perturbations.uap import DEEPFOOL_STEPS, fooling_rate, project, search_xi, uap_sgd
 from uapfp_dist.response_format import PROBABILITIES
 from uapfp_dist.rng import torch_rng
+from uapfp_dist.serialization import to_json
 from uapfp_dist.tasks.method_configs import UapConfig
 from uapfp_dist.tasks.specs import DataSpec, Recipe
 
@@ -279,7 +280,7 @@ def workers_busy(workers: int | None) -> dict[str, Any]:
     """Run a small evaluation in a folder that is deleted afterwards, MLflow's files with it."""
     os.environ.pop("MLFLOW_TRACKING_URI", None)  # nobody's server should keep a benchmark
     with tempfile.TemporaryDirectory() as folder:
-        body = run(small_evaluation(), "benchmark", 0, RuntimeConfig(storage=folder, workers=workers))
+        body = to_json(run(small_evaluation(), "benchmark", 0, RuntimeConfig(storage=folder, workers=workers)))
     busy = body["workers_busy"]
     print(f"workers, {body['models']['trained']} models trained: workers_busy {busy:.2f}")
     return {key: body[key] for key in ("workers_busy", "models", "stage_seconds", "wall_seconds")}

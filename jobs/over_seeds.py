@@ -1,4 +1,4 @@
-"""One preset over several seeds: what the main job says on average, with errors that count seeds, not models.
+"""One preset over several seeds: means of the reports' numbers, with errors that count seeds, not models.
 
     python jobs/over_seeds.py --preset digits-large --seeds 0 1 2 3 4 --out over_seeds
 
@@ -8,10 +8,10 @@ Every seed is a whole evaluation of its own (its own splits, victim and zoo). Fi
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import tyro
@@ -22,10 +22,15 @@ from uapfp_dist.config.runtime import RuntimeConfig, resolve
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import load
 from uapfp_dist.errors import UserError
+from uapfp_dist.evaluation.judging import CHOSEN, NEGATIVE_GROUPS, Group
 from uapfp_dist.evaluation.plan import make_plan
 from uapfp_dist.launch.evaluation import run
+from uapfp_dist.launch.report_file import write_report
+from uapfp_dist.reporting.report_schema import AucTable, EvaluationReport
+from uapfp_dist.serialization import from_json
 
-GROUPS = ("homologous", "other_victim", "same_data")
+DECISIONS = ("conformal", "t_test", "conformal_weighted_errors")
+"""Fields of a report's power and false accusations."""
 
 
 @dataclass(frozen=True)
@@ -41,59 +46,56 @@ class OverSeeds:
     surroundings: Annotated[RuntimeConfig, tyro.conf.arg(name="")] = field(default_factory=RuntimeConfig)
 
 
-def mean_and_error(values: Sequence[float | None]) -> tuple[float, float]:
-    """Mean over seeds and its standard error; seeds without the number are left out."""
-    known = np.array([value for value in values if value is not None], dtype=float)
+def cell(values: Iterable[float]) -> str:
+    """`mean ± standard error` over seeds; seeds without the number (NaN) are left out."""
+    known = np.array([value for value in values if not math.isnan(value)], dtype=float)
     if not len(known):
-        return math.nan, math.nan
-    return float(known.mean()), float(known.std(ddof=1) / math.sqrt(len(known))) if len(known) > 1 else math.nan
+        return "-"
+    error = float(known.std(ddof=1) / math.sqrt(len(known))) if len(known) > 1 else math.nan
+    return f"{float(known.mean()):.3f} ± {error:.3f}"
 
 
-def cell(reports: Sequence[Mapping[str, Any]], *path: str) -> str:
-    """`mean ± standard error` over seeds of the number at `path` in each report."""
-    values: list[Any] = list(reports)
-    for key in path:
-        values = [None if value is None else value.get(key) for value in values]
-    mean, error = mean_and_error(values)
-    return "-" if math.isnan(mean) else f"{mean:.3f} ± {error:.3f}"
-
-
-def auc_rows(reports: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A line per method: AUC of its chosen format against each group of innocents, and soft piracy."""
-    rows = ["| method | " + " | ".join(GROUPS) + " | soft piracy |", "|---" * 5 + "|"]
-    for method in reports[0]["auc"]:
-        cells = [cell(reports, "auc", method, "chosen", group) for group in GROUPS]
-        soft = cell(reports, "auc_soft_piracy", method, "chosen", "homologous")
+def auc_rows(reports: Sequence[EvaluationReport]) -> list[str]:
+    """A line per method: AUC of its chosen format against each group of negatives, and soft piracy."""
+    rows = ["| method | " + " | ".join(NEGATIVE_GROUPS) + " | soft piracy |", "|---" * 5 + "|"]
+    for method in reports[0].auc:
+        cells = [cell(_auc(r.auc, method, group) for r in reports) for group in NEGATIVE_GROUPS]
+        soft = cell(_auc(r.auc_soft_piracy, method, "homologous") for r in reports)
         rows.append(f"| {method} | {' | '.join(cells)} | {soft} |")
     return rows
 
 
-def decision_rows(reports: Sequence[Mapping[str, Any]]) -> list[str]:
+def _auc(table: AucTable, method: str, group: Group) -> float:
+    return table.get(method, {}).get(CHOSEN, {}).get(group, math.nan)
+
+
+def decision_rows(reports: Sequence[EvaluationReport]) -> list[str]:
     """Power and false accusations at alpha."""
-    kinds = ("conformal", "t_test", "conformal_weighted_errors")
-    power = [cell(reports, "power", kind) for kind in kinds]
+    powers = [r.power for r in reports]
+    power = [cell(getattr(p, kind) for p in powers) for kind in DECISIONS]
     rows = [
-        f"| at alpha | conformal, {reports[0]['decided_by']} | paper's t-test, uap | conformal, weighted_errors |",
+        f"| at alpha | conformal, {reports[0].decided_by} | paper's t-test, uap | conformal, weighted_errors |",
         "|---|---|---|---|",
         f"| power (piracy) | {' | '.join(power)} |",
     ]
-    for group in GROUPS:
-        cells = [cell(reports, "false_accusation", kind, group) for kind in kinds]
+    for group in NEGATIVE_GROUPS:
+        cells = [cell(getattr(r.false_accusation, kind).get(group, math.nan) for r in reports) for kind in DECISIONS]
         rows.append(f"| falsely accused: {group} | {' | '.join(cells)} |")
     return rows
 
 
-def write_up(name: str, reports: Sequence[Mapping[str, Any]]) -> str:
+def write_up(name: str, reports: Sequence[EvaluationReport]) -> str:
     """Markdown for a README."""
     first = reports[0]
-    wall = ", ".join(f"{r['wall_seconds']:.0f}" for r in reports)
-    seeds = ", ".join(str(r["seed"]) for r in reports)
-    models = sum(r["models"]["trained"] + r["models"]["reused"] for r in reports)
-    failed = sum(r["models"]["failed"] for r in reports)
+    assert first.environment is not None
+    wall = ", ".join(f"{r.wall_seconds:.0f}" for r in reports)
+    seeds = ", ".join(str(r.seed) for r in reports)
+    counts = [r.models for r in reports if r.models is not None]
+    models, failed = sum(c.trained + c.reused for c in counts), sum(c.failed for c in counts)
     lines = [
-        f"`{name}`, seeds {seeds}: {models} models ({failed} failed), {first['draws']} draws a seed, "
-        f"{first['calibration']['models']} calibration models, {first['environment']['cpus']} CPUs, "
-        f"torch {first['environment']['torch']}; seconds of wall time {wall}. Mean ± standard error over seeds.",
+        f"`{name}`, seeds {seeds}: {models} models ({failed} failed), {first.n_resamples} resamples a seed, "
+        f"{first.calibration.models} calibration models, {first.environment.cpus} CPUs, "
+        f"torch {first.environment.torch}; seconds of wall time {wall}. Mean ± standard error over seeds.",
         "",
         *auc_rows(reports),
         "",
@@ -115,10 +117,12 @@ def job() -> None:
     for seed in chosen.seeds:
         path = chosen.out / f"{chosen.preset}-{seed}.json"
         if not path.exists():
-            body = run(config, chosen.preset, seed, chosen.surroundings)
-            path.write_text(json.dumps(body, indent=1))
-        reports.append(json.loads(path.read_text()))
-        if reports[-1].get("evaluation") != make_plan(config, seed, dataset).id:
+            write_report(path, run(config, chosen.preset, seed, chosen.surroundings))
+        try:
+            reports.append(from_json(EvaluationReport, json.loads(path.read_text())))
+        except ValueError as error:
+            raise UserError(f"out: expected a report in {path} ({error}); remove it") from error
+        if reports[-1].evaluation != make_plan(config, seed, dataset).id:
             raise UserError(f"out: expected the report of this evaluation in {path}, found that of another; remove it")
     text = write_up(chosen.preset, reports)
     (chosen.out / f"{chosen.preset}.md").write_text(text)

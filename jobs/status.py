@@ -45,7 +45,7 @@ def job() -> None:
 
 
 def _is_storage(storage: str) -> bool:
-    """A look must not make a storage where there is none."""
+    """Status must not create a storage where there is none."""
     try:
         system, root = fsspec.core.url_to_fs(storage)
         return bool(system.exists(f"{root}/store.json"))

@@ -1,4 +1,4 @@
-"""Does an encoder that learnt on one data set judge the models of another? (the paper's supplement)
+"""Does an encoder trained on one data set judge the models of another? (the paper's supplement)
 
     python jobs/transfer.py --source fashion_mnist-small --target digits --n-points 100 --data-root DATA
 
@@ -21,7 +21,7 @@ from uapfp_dist.config.runtime import RuntimeConfig, resolve
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import load
 from uapfp_dist.errors import UserError
-from uapfp_dist.evaluation.judging import GROUPS, by_id
+from uapfp_dist.evaluation.judging import NEGATIVE_GROUPS, Group, by_id
 from uapfp_dist.evaluation.plan import Plan, make_plan
 from uapfp_dist.execution.stored import stored_specs
 from uapfp_dist.fingerprints.blocks import PAPER
@@ -33,8 +33,7 @@ from uapfp_dist.launch.report_file import check_report, write_report
 from uapfp_dist.reporting.number_format import interval
 from uapfp_dist.response_format import PROBABILITIES
 from uapfp_dist.rng import numpy_rng
-from uapfp_dist.serialization import without_nan
-from uapfp_dist.statistics.auc import Estimate, auc_over_resamples
+from uapfp_dist.statistics.auc import Estimate, Sides, auc_over_resamples
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tracking.tracker import NullTracker
 
@@ -61,13 +60,13 @@ class Side:
     """A finished evaluation."""
 
     plan: Plan
-    panel: ResponseMatrix
+    matrix: ResponseMatrix
     pool: int | None
-    """Only the first so many models of each type may train."""
+    """Only the first so many models of each type may train; None: all."""
 
 
 def side(name: str, seed: int, chosen: Transfer) -> Side:
-    """Read an evaluation's answers.
+    """Read an evaluation's responses.
 
     Raises:
         UserError: it is not finished.
@@ -86,32 +85,36 @@ def side(name: str, seed: int, chosen: Transfer) -> Side:
             f"{name}: expected a finished evaluation in {places.storage}, {missing} of {len(plan.judged)} models have "
             f"not answered; run full_eval.py --preset {name} --seed {seed}{points} --storage {places.storage}"
         )
-    arbiter = Evaluator(plan, store, NullTracker())
-    panel = arbiter.panel()[0]
-    return Side(plan, panel, plan.pool_of(panel.members))
+    matrix = Evaluator(plan, store, NullTracker()).matrix()[0]
+    return Side(plan, matrix, plan.pool_of(matrix.members))
 
 
-def areas(source: Side, target: Side) -> dict[str, dict[str, Estimate]]:
-    """AUC over draws on the target's models: by its own encoders, and by the source's, which saw none of them."""
+def areas(source: Side, target: Side) -> dict[str, dict[Group, Estimate]]:
+    """AUC over resamples on the target's models: `own` by its own encoders, `transferred` by the source's.
+
+    The source's encoders saw none of the target's models.
+    """
     verdict, encoder = source.plan.config.verdict, source.plan.config.encoder
-    candidate, members = Candidate(PAPER, PROBABILITIES), target.panel.members
-    tested: dict[str, dict[str, list[tuple[dict[str, float], dict[str, float]]]]] = {}
+    candidate, members = Candidate(PAPER, PROBABILITIES), target.matrix.members
+    sizes = (verdict.n_train, verdict.n_calibrate)
+    tested: dict[str, dict[Group, list[Sides]]] = {}
     for i in range(verdict.n_draws):
-        sizes = (verdict.n_train, verdict.n_calibrate)
-        draws = [make_resample(s.panel.members, i, *sizes, str(s.plan.seed), pool=s.pool) for s in (source, target)]
-        ways = {"transferred": (source, draws[0].training), "own": (target, draws[1].training)}
-        for way, (teacher, training) in ways.items():
-            scores = transfer_scores(teacher.panel, training, target.panel, candidate, encoder, f"transfer/{i}").mean(1)
+        theirs, own = (
+            make_resample(s.matrix.members, i, *sizes, str(s.plan.seed), pool=s.pool) for s in (source, target)
+        )
+        variants = {"transferred": (source, theirs.training), "own": (target, own.training)}
+        for variant, (side_, training) in variants.items():
+            scores = transfer_scores(side_.matrix, training, target.matrix, candidate, encoder, f"transfer/{i}").mean(1)
             # The same test models for both, so that the difference is the encoder's.
             by_role = {
-                role: by_id(draws[1].tested(members, role), scores.tolist(), members)
-                for role in ("piracy", *GROUPS.values())
+                role: by_id(own.tested(members, role), scores.tolist(), members)
+                for role in ("piracy", *NEGATIVE_GROUPS.values())
             }
-            for group, role in GROUPS.items():
-                tested.setdefault(way, {}).setdefault(group, []).append((by_role["piracy"], by_role[role]))
+            for group, role in NEGATIVE_GROUPS.items():
+                tested.setdefault(variant, {}).setdefault(group, []).append((by_role["piracy"], by_role[role]))
     return {
-        way: {group: auc_over_resamples(sides, numpy_rng("bootstrap", group)) for group, sides in groups.items()}
-        for way, groups in tested.items()
+        variant: {group: auc_over_resamples(sides, numpy_rng("bootstrap", group)) for group, sides in groups.items()}
+        for variant, groups in tested.items()
     }
 
 
@@ -126,12 +129,12 @@ def job() -> None:
     print(
         f"one UAP of the paper's norm, probabilities; models of {chosen.target}, AUC of piracy against each group, mean"
     )
-    print(f"over {source.plan.config.verdict.n_draws} draws with 95 % bootstrap intervals over models:")
-    print(f"{'encoder learnt on':<28}" + "".join(f"{group:>22}" for group in GROUPS))
-    for way, name in (("own", chosen.target), ("transferred", chosen.source)):
-        cells = (interval(e.mean, e.low, e.high) for e in (found[way][group] for group in GROUPS))
+    print(f"over {source.plan.config.verdict.n_draws} resamples with 95 % bootstrap intervals over models:")
+    print(f"{'encoder trained on':<28}" + "".join(f"{group:>22}" for group in NEGATIVE_GROUPS))
+    for variant, name in (("own", chosen.target), ("transferred", chosen.source)):
+        cells = (interval(e.mean, e.low, e.high) for e in (found[variant][group] for group in NEGATIVE_GROUPS))
         print(f"{name:<28}" + "".join(f"{cell:>22}" for cell in cells))
-    write_report(report, without_nan(found))
+    write_report(report, found)
 
 
 if __name__ == "__main__":

@@ -34,13 +34,18 @@ from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.fingerprints.resamples import make_resample
 from uapfp_dist.launch import ablation as ablations
 from uapfp_dist.reporting.figures.grids import grid_maps
-from uapfp_dist.reporting.grid_report import grid_figures, grid_text
+from uapfp_dist.reporting.grid_report import grid_figures, grid_table, grid_text
+from uapfp_dist.reporting.grid_schema import CellFailure, GridReport, Preparation, TrialCounts
+from uapfp_dist.reporting.report_schema import ModelCounts
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
+from uapfp_dist.serialization import from_json, to_json
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.executor import SerialPool
 from uapfp_dist.tasks.scheduler import run_tasks
 from uapfp_dist.tasks.specs import ModelSpec
 from uapfp_dist.tracking.tracker import NullTracker
+
+NOTHING_MADE = Preparation(models=ModelCounts(trained=0, reused=0, failed=0))
 
 JOB = ROOT / "jobs" / "ablations.py"
 
@@ -239,15 +244,15 @@ def test_a_cell_gives_what_the_evaluation_gives(answered: SuspectAnswers, tmp_pa
     """Against a plain loop over all answers of all models, with every other model beside those that are looked at."""
     store, config = answered.copy(tmp_path / "s"), learning_from_fewer()
     plan = tiny_plan(config)
-    panel, *_ = Evaluator(plan, store, NullTracker()).panel()
+    matrix, *_ = Evaluator(plan, store, NullTracker()).matrix()
     (cell,) = cells_of("n_points=6", config=config)
     result = Trials(store).run(cell)
     assert result.fitted == 2
     setting = Setting("uap@0.7", n_points=6)
     for i, row in enumerate(result.rows):
-        draw = make_resample(panel.members, i, config.verdict.n_train, config.verdict.n_calibrate, "0")
-        scores = trial(panel, draw, setting, config.encoder, f"{plan.probe.id}/{i}")
-        expected = outcome(panel, draw, scores)
+        resample = make_resample(matrix.members, i, config.verdict.n_train, config.verdict.n_calibrate, "0")
+        scores = trial(matrix, resample, setting, config.encoder, f"{plan.probe.id}/{i}")
+        expected = outcome(matrix, resample, scores)
         assert row["gap"] == pytest.approx(expected["gap"], abs=1e-5)
         assert row["auc"] == expected["auc"]
     drawn = pd.DataFrame(list(result.rows))
@@ -292,18 +297,18 @@ def test_the_knobs_do_something(answered: SuspectAnswers, tmp_path: Path) -> Non
 def test_one_architecture_trains_the_encoder(answered: SuspectAnswers, tmp_path: Path) -> None:
     (cell,) = cells_of("architecture=B", config=learning_from_fewer())
     trials = Trials(answered.copy(tmp_path / "s"))
-    panel = trials._panel(cell)
-    for draw, *_ in trials._fits(cell, panel):
-        learners = (*draw.training.piracy, *draw.training.homologous)
-        assert {panel.members[row].spec.architecture for row in learners} == {"B"}
+    matrix = trials._matrix(cell)
+    for resample, *_ in trials._fits(cell, matrix):
+        training_rows = (*resample.training.piracy, *resample.training.homologous)
+        assert {matrix.members[row].spec.architecture for row in training_rows} == {"B"}
     assert trials.run(cell).rows
 
 
 def test_missing_answers_are_an_error_of_the_cell(answered: SuspectAnswers, tmp_path: Path) -> None:
     store = answered.copy(tmp_path / "s")
     (cell,) = cells_of("n_points=3")
-    pirates = [m for m in cell.members if m.role == "piracy"]
-    for member in pirates[:2]:
+    stolen = [m for m in cell.members if m.role == "piracy"]
+    for member in stolen[:2]:
         store.discard("answers", cell.plan.response(member).id)
     result = Trials(store).run(cell)
     assert not result.rows
@@ -325,20 +330,22 @@ def test_a_grid_is_summed_up(answered: SuspectAnswers, tmp_path: Path) -> None:
     recorder.record(first)
     assert recorder.progress() == (1, 4)
     assert [name for name, *_ in told.nested] == [cells[0].name]
-    body = recorder.finish({cells[1].name: "WorkerCrashed"}, {"models": {"trained": 0}})
+    report = recorder.finish({cells[1].name: "WorkerCrashed"}, NOTHING_MADE)
     assert recorder.publish() == ""
     assert [name for name, *_ in told.nested[1:]] == [cell.name for cell in cells]
     assert told.nested[0] == told.nested[1]
     assert told.nested[0][1]["n_points"] == "3"
     assert told.nested[0][2]["gap"] == pytest.approx(pd.DataFrame(list(first.rows))["gap"].mean(), abs=1e-6)
-    assert body["failures"] == [{"cell": cells[1].name, "error": "WorkerCrashed"}]
-    assert body["trials"] == {"run": 3, "reused": 0}
-    assert body["encoders_trained"] == 6
-    assert [(row["n_points"], row["top_k"]) for row in body["table"]] == [(3, 1), (10, 1), (10, 10)]
-    assert len(body["draws"]) == 6
-    assert all(row["gap_low"] - 1e-9 <= row["gap"] <= row["gap_high"] + 1e-9 for row in body["table"])
-    assert f"{body['table'][0]['gap']:.2f} [" in grid_text(body)
-    json.dumps(body, allow_nan=False)
+    assert report.failures == (CellFailure(cell=cells[1].name, error="WorkerCrashed"),)
+    assert report.trials == TrialCounts(run=3, reused=0)
+    assert report.encoders_trained == 6
+    assert [(row["n_points"], row["top_k"]) for row in report.table] == [(3, 1), (10, 1), (10, 10)]
+    assert len(report.resamples) == 6
+    table = grid_table(report)
+    assert table["gap"].between(table["gap_low"] - 1e-9, table["gap_high"] + 1e-9).all()
+    assert f"{table['gap'][0]:.2f} [" in grid_text(report)
+    plain = to_json(report)
+    assert to_json(from_json(GridReport, json.loads(json.dumps(plain, allow_nan=False)))) == plain
     assert {"ablation.json", "tables/ablation.csv", "figures/ablation_map.png"} <= set(told.files)
 
 
@@ -360,7 +367,7 @@ def test_a_tracker_that_is_away_costs_nothing_and_is_brought_up_to_date(
     for cell in cells:
         recorder.record(Trials(store).run(cell))
     assert recorder.progress() == (2, 2)
-    recorder.finish({}, {})
+    recorder.finish({}, NOTHING_MADE)
     told.away = False
     assert recorder.publish() == ""
     assert [name for name, *_ in told.nested] == [cell.name for cell in cells]
@@ -370,7 +377,7 @@ def test_a_tracker_that_is_away_costs_nothing_and_is_brought_up_to_date(
 def test_what_an_evaluation_gave_up_is_not_tried_again(
     answered: SuspectAnswers, tmp_path: Path, quiet: list[Listener]
 ) -> None:
-    """A pirate below its gate: the evaluation was reported without it, and so is the grid."""
+    """A stolen model below its gate: the evaluation was reported without it, and so is the grid."""
     store = answered.copy(tmp_path / "s")
     (cell,) = cells_of("n_points=3")
     gone = next(m for m in cell.members if m.role == "other_victim_piracy")
@@ -380,8 +387,8 @@ def test_what_an_evaluation_gave_up_is_not_tried_again(
     failures = [{"id": key, "lost": False, "error": "GateError: below"} for key in (gone.spec.id, answer.id)]
     store.put("report", cell.plan.id, {}, {"failures": failures})
     around = RuntimeConfig(storage=str(tmp_path / "s"), workers=0)
-    body = ablations.run_grid(small(), "tiny", 0, around, ["n_points=3"])
-    assert body["trials"] == {"run": 1, "reused": 0}
+    report = ablations.run_grid(small(), "tiny", 0, around, ["n_points=3"])
+    assert report.trials == TrialCounts(run=1, reused=0)
     assert not store.has("model", gone.spec.id)
     store.discard("report", cell.plan.id)
     ablations.run_grid(small(), "tiny", 0, around, ["n_points=3"])
@@ -391,9 +398,9 @@ def test_what_an_evaluation_gave_up_is_not_tried_again(
 def test_nothing_to_draw_is_drawn_as_nothing(answered: SuspectAnswers, tmp_path: Path) -> None:
     cells = cells_of("n_points=3,10")
     recorder = GridRecorder(cells, answered.copy(tmp_path / "s"), NullTracker())
-    body = recorder.finish({cell.name: "dead" for cell in cells}, {})
-    assert (body["table"], len(body["failures"])) == ([], 2)
-    assert grid_figures(body) == {}
+    report = recorder.finish({cell.name: "dead" for cell in cells}, NOTHING_MADE)
+    assert (report.table, len(report.failures)) == ((), 2)
+    assert grid_figures(report) == {}
 
 
 # --- the figures
@@ -455,8 +462,8 @@ def test_poor_maps() -> None:
 def test_grids_of_every_kind_are_drawn(
     grid: tuple[str, ...], drawn_as: set[str], answered: SuspectAnswers, tmp_path: Path
 ) -> None:
-    body = GridRecorder(cells_of(*grid), answered.copy(tmp_path / "s"), NullTracker()).finish({}, {})
-    found = grid_figures(body)
+    report = GridRecorder(cells_of(*grid), answered.copy(tmp_path / "s"), NullTracker()).finish({}, NOTHING_MADE)
+    found = grid_figures(report)
     assert set(found) == drawn_as
     for figure in found.values():
         drawn(lambda figure=figure: figure)
@@ -471,14 +478,15 @@ def test_an_axis_that_needs_another_probe_gets_it(
     """Probes and answers of two cells are made; of the models none is trained again."""
     answered.copy(tmp_path / "s")
     around = RuntimeConfig(storage=str(tmp_path / "s"), workers=0, report=tmp_path / "grid.json")
-    body = ablations.run_grid(small(), "tiny", 0, around, ["uap.n_uaps=2,3", "top_k=0,10"])
-    assert body["models"] == {"trained": 0, "reused": 12, "failed": 0}
+    report = ablations.run_grid(small(), "tiny", 0, around, ["uap.n_uaps=2,3", "top_k=0,10"])
+    assert report.models == ModelCounts(trained=0, reused=12, failed=0)
     assert len(list((tmp_path / "s" / "probe").iterdir())) == 3
-    assert body["trials"] == {"run": 4, "reused": 0}
-    assert json.loads((tmp_path / "grid.json").read_text())["table"] == body["table"]
+    assert report.trials == TrialCounts(run=4, reused=0)
+    plain = to_json(report)
+    assert json.loads((tmp_path / "grid.json").read_text()) == plain
     again = ablations.run_grid(small(), "tiny", 0, around, ["uap.n_uaps=2,3", "top_k=0,10"])
-    assert again["trials"] == {"run": 0, "reused": 4}
-    assert again["draws"] == body["draws"]
+    assert again.trials == TrialCounts(run=0, reused=4)
+    assert to_json(again)["draws"] == plain["draws"]
     assert [listener.status for listener in quiet] == ["FINISHED", "FINISHED"]
     assert "uap.n_uaps" in capsys.readouterr().out
 

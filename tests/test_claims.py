@@ -1,44 +1,63 @@
 """The paper's claims and numbers, graded from numbers written by hand."""
 
+import math
+from dataclasses import fields, replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from uapfp_dist.reporting.section_schema import (
+    AdversarialGroup,
+    ClaimCheck,
+    ModifiedGroup,
+    RecoveryBin,
+    SectionNumbers,
+    SweepNumbers,
+    TTestRates,
+    ZooNumbers,
+    rows_of,
+)
 from uapfp_dist.reporting.sections.claims import check_claims
-from uapfp_dist.reporting.sections.intervals import interval, over_models, said, with_interval
+from uapfp_dist.reporting.sections.intervals import interval, over_models, with_interval
 from uapfp_dist.reporting.sections.paper_comparison import paper_comparison
 from uapfp_dist.reporting.sections.recovery import binned
+from uapfp_dist.statistics.auc import Estimate
+
+T = TypeVar("T")
+NOTHING = SectionNumbers()
 
 
-def evidence(**auc: dict[str, float]) -> Any:
+def filled(kind: type[T], **values: object) -> T:
+    """A row in which all other numbers are NaN."""
+    return kind(**{item.name: math.nan for item in fields(kind)} | values)  # type: ignore[arg-type]
+
+
+def data(**auc: dict[str, float]) -> Any:
     """What claims may look at: AUC against homologous models by method and format."""
     areas = {"uap": {}, "uap_paper": {"prob": 0.99}, **auc}
-    nested = {m: {fmt: {"homologous": value} for fmt, value in formats.items()} for m, formats in areas.items()}
-    detail = {
-        m: {fmt: {"homologous": {"mean": value, "low": value - 0.1, "high": 1.0}} for fmt, value in formats.items()}
-        for m, formats in areas.items()
-    }
-    report = {
-        "auc": nested,
-        "auc_detail": detail,
-        "calibration": {"models": 19},
-        "power": {"conformal": 0.8},
-        "uap": {"fooling_rate": 0.84},
-    }
+    report = SimpleNamespace(
+        auc={m: {fmt: {"homologous": value} for fmt, value in formats.items()} for m, formats in areas.items()},
+        auc_detail={
+            m: {fmt: {"homologous": Estimate(value, value - 0.1, 1.0, value, 0.0)} for fmt, value in formats.items()}
+            for m, formats in areas.items()
+        },
+        calibration=SimpleNamespace(models=19),
+        power=SimpleNamespace(conformal=0.8),
+        uap=SimpleNamespace(fooling_rate=0.84),
+    )
     config = SimpleNamespace(uap=SimpleNamespace(xi_fractions=(0.5, 0.7)))
     plan = SimpleNamespace(config=config, data=SimpleNamespace(name="fashion_mnist"))
     members = tuple(SimpleNamespace(role=role) for role in ("victim", "piracy", "homologous", "same_data"))
-    panelists = SimpleNamespace(members=members)
-    return SimpleNamespace(report=report, alpha=0.05, plan=plan, setting="by hand", panelists=panelists)
+    judged = SimpleNamespace(members=members)
+    return SimpleNamespace(report=report, alpha=0.05, plan=plan, setting="by hand", judged=judged)
 
 
-def claim(about: str, bodies: dict[str, Any], **auc: dict[str, float]) -> dict[str, str]:
-    """The claim that holds these words."""
-    found = check_claims(evidence(**auc), bodies).body["claims"]
-    (one,) = [c for c in found if about in c["claim"]]
+def claim(about: str, sections: SectionNumbers = NOTHING, **auc: dict[str, float]) -> ClaimCheck:
+    """The claim with `about` in its text."""
+    (one,) = [c for c in check_claims(data(**auc), sections).numbers.claims or () if about in c.claim]
     return one
 
 
@@ -48,50 +67,58 @@ def claim(about: str, bodies: dict[str, Any], **auc: dict[str, float]) -> dict[s
 def test_references_are_compared_in_the_papers_own_format() -> None:
     """What labels or the chosen format would give them is another comparison."""
     words = "tell piracy from homologous"
-    alone = claim(words, {}, clean={"prob": 0.5, "hard": 1.0, "chosen": 1.0}, random={"hard": 1.0, "chosen": 1.0})
-    assert (alone["outcome"], alone["measured"]) == ("reproduced", "0.990")
-    equalled = claim(words, {}, random={"prob": 0.986, "chosen": 0.5})
-    assert equalled["outcome"] == "partly"
-    assert equalled["measured"].endswith("as good without any UAP: random")
-    assert claim(words, {}, random={"prob": 0.984})["outcome"] == "reproduced"
+    alone = claim(words, clean={"prob": 0.5, "hard": 1.0, "chosen": 1.0}, random={"hard": 1.0, "chosen": 1.0})
+    assert (alone.outcome, alone.measured) == ("reproduced", "0.990")
+    equalled = claim(words, random={"prob": 0.986, "chosen": 0.5})
+    assert equalled.outcome == "partly"
+    assert equalled.measured.endswith("as good without any UAP: random")
+    assert claim(words, random={"prob": 0.984}).outcome == "reproduced"
 
 
 def test_local_perturbations_are_named_with_their_norm() -> None:
     areas = {"uap": 0.98, "lap": 0.96, "lap_minimal": 0.97, "lap_paper": 0.9, "random_paper": 0.95}
-    found = claim("local perturbations", {}, **{name: {"prob": area} for name, area in areas.items()})
-    assert found["measured"] == (
+    found = claim("local perturbations", **{name: {"prob": area} for name, area in areas.items()})
+    assert found.measured == (
         "AUC 0.990 of one UAP at xi against 0.900 of LAP at xi; one random vector at xi: 0.950; LAP, minimal: 0.970; "
         "UAPs at .5 and .7 xi, averaged: 0.980; LAP at .5 and .7 xi, averaged: 0.960"
     )
-    assert found["outcome"] == "reproduced"
-    assert claim("local perturbations", {})["outcome"] == "not measured"
+    assert found.outcome == "reproduced"
+    assert claim("local perturbations").outcome == "not measured"
 
 
-def modified(**similarities: float) -> list[dict[str, Any]]:
+def modified(**similarities: float) -> tuple[ModifiedGroup, ...]:
     """Rows of the modifications' table, by short names for those that no keyword can hold."""
     names = {"fine_tune": "fine-tune", "last": "fine-tune last layer", "new_last": "fine-tune new last layer",
              "prune": "prune .4", "recovered": "prune .4 + recovery", "both": "prune .4 + fine-tune"}  # fmt: skip
-    return [
-        {"modification": names.get(name, name), "role": "piracy", "similarity": s, "lowest_similarity": s - 0.05}
+    return tuple(
+        filled(
+            ModifiedGroup,
+            modification=names.get(name, name),
+            role="piracy",
+            similarity=s,
+            lowest_similarity=s - 0.05,
+        )
         for name, s in similarities.items()
-    ]
+    )
 
 
 def test_figure_8_left_is_about_what_the_paper_tried() -> None:
     """Fine-tuning of all layers, pruning without recovery, INT8; not what else stands in the table."""
     kept = {"fine_tune": 0.9, "prune": 0.95, "INT8": 0.96}
     lost = {"last": 0.6, "new_last": 0.2, "recovered": 0.7, "both": 0.3, "distillation": 0.1}
-    found = claim("Fig. 8 left", {"modifications": modified(unmodified=0.97, **kept, **lost)})
-    assert (found["outcome"], found["measured"]) == ("reproduced", "lowest mean 0.900 (fine-tune; unmodified 0.970)")
-    found = claim("Fig. 8 left", {"modifications": modified(unmodified=0.97, **{**kept, "INT8": 0.5})})
-    assert (found["outcome"], found["measured"]) == ("not reproduced", "lowest mean 0.500 (INT8; unmodified 0.970)")
-    assert claim("Fig. 8 left", {"modifications": modified(unmodified=0.97, **lost)})["outcome"] == "not measured"
+    found = claim("Fig. 8 left", SectionNumbers(modifications=modified(unmodified=0.97, **kept, **lost)))
+    assert (found.outcome, found.measured) == ("reproduced", "lowest mean 0.900 (fine-tune; unmodified 0.970)")
+    found = claim("Fig. 8 left", SectionNumbers(modifications=modified(unmodified=0.97, **{**kept, "INT8": 0.5})))
+    assert (found.outcome, found.measured) == ("not reproduced", "lowest mean 0.500 (INT8; unmodified 0.970)")
+    assert (
+        claim("Fig. 8 left", SectionNumbers(modifications=modified(unmodified=0.97, **lost))).outcome == "not measured"
+    )
 
 
 def test_the_t_test_of_the_abstract_is_the_papers_own() -> None:
-    found = claim("abstract", {"paper_t_test": {"piracy": 0.9, "homologous": 0.125}})
-    assert "detects 90.0% of piracy (the paper: all) and accuses 12.5% of innocent homologous" in found["measured"]
-    assert "an unknown share" in claim("abstract", {})["measured"]
+    found = claim("abstract", SectionNumbers(paper_t_test=TTestRates(piracy=0.9, homologous=0.125)))
+    assert "detects 90.0% of piracy (the paper: all) and accuses 12.5% of innocent homologous" in found.measured
+    assert "an unknown share" in claim("abstract").measured
 
 
 # --- Figure 6 right
@@ -111,20 +138,18 @@ def test_recovery_bins_are_the_figures() -> None:
     assert table["recovery_bin"].to_list()[1:] == [0.78, 0.8, 0.92, 0.94]
     assert table["recovery_to"].to_list()[:-1] == [0.78, 0.8, 0.82, 0.94]
     assert np.isnan([table["recovery_bin"][0], table["recovery_to"].iloc[-1]]).all()
-    found = claim("Fig. 6 right", {"recovery": table.to_dict("records")})
-    assert found["measured"] == "1.50 [0.00, 3.00] from .78 to below .80, models: 2"
-    elsewhere = binned(half_stolen(0.77, 0.8)).to_dict("records")
-    assert claim("Fig. 6 right", {"recovery": elsewhere})["outcome"] == "not measured"
+    found = claim("Fig. 6 right", SectionNumbers(recovery=rows_of(RecoveryBin, table)))
+    assert found.measured == "1.50 [0.00, 3.00] from .78 to below .80, models: 2"
+    elsewhere = rows_of(RecoveryBin, binned(half_stolen(0.77, 0.8)))
+    assert claim("Fig. 6 right", SectionNumbers(recovery=elsewhere)).outcome == "not measured"
 
 
 # --- intervals over models
 
 
 def test_an_interval_needs_two_models() -> None:
-    assert interval([0.5]) == interval([]) == interval([0.5, 0.6], [0.5], of=np.divide) == (None, None)
+    assert np.isnan([*interval([0.5]), *interval([]), *interval([0.5, 0.6], [0.5], of=np.divide)]).all()
     low, high = interval([0.2, 0.4, 0.9])
-    assert low is not None
-    assert high is not None
     assert 0.2 <= low < 0.5 < high <= 0.9
 
 
@@ -132,8 +157,6 @@ def test_an_interval_of_a_ratio_resamples_both_sides() -> None:
     rng = np.random.default_rng(0)
     above, below = rng.normal(3, 0.3, 40).tolist(), rng.normal(1, 0.1, 40).tolist()
     low, high = interval(above, below, of=np.divide)
-    assert low is not None
-    assert high is not None
     assert low < np.mean(above) / np.mean(below) < high
     # The relative errors of the two means, 1.6 % each, add as squares.
     assert high - low == pytest.approx(2 * 1.96 * 3 * 0.1 * np.sqrt(2 / 40), rel=0.3)
@@ -141,15 +164,14 @@ def test_an_interval_of_a_ratio_resamples_both_sides() -> None:
 
 
 def test_means_over_models_keep_their_order_and_say_how_many() -> None:
-    table = pd.DataFrame({"way": ["b", "a", "b"], "similarity": [0.1, 0.9, 0.3], "accused": [0.0, 1.0, 1.0]})
-    found = over_models(table, ["way"], ["similarity", "accused"], ["similarity"])
-    assert found["way"].to_list() == ["b", "a"]
+    table = pd.DataFrame({"variant": ["b", "a", "b"], "similarity": [0.1, 0.9, 0.3], "accused": [0.0, 1.0, 1.0]})
+    found = over_models(table, ["variant"], ["similarity", "accused"], ["similarity"])
+    assert found["variant"].to_list() == ["b", "a"]
     assert found["models"].to_list() == [2, 1]
     assert found["similarity"].to_list() == [0.2, 0.9]
     assert found["similarity_low"].to_list() == [0.1, pytest.approx(float("nan"), nan_ok=True)]
     assert "accused_low" not in found
-    assert said(with_interval("x", 1.5, (1.25, 2.0)), "x") == "1.50 [1.25, 2.00]"
-    assert said(with_interval("x", 1.5, (None, None)), "x") == "1.50"
+    assert with_interval("x", 1.5, (1.25, 2.0)) == {"x": 1.5, "x_low": 1.25, "x_high": 2.0}
 
 
 # --- the paper's numbers
@@ -158,26 +180,24 @@ def test_means_over_models_keep_their_order_and_say_how_many() -> None:
 def test_ours_stand_beside_the_papers() -> None:
     """Figures 6 and 8 where they were measured, with the interval that they have there; else a dash."""
     stops = [
-        {"role": "piracy", "labels": "own", "iterations": n, "accuracy": 0.9 - n / 1000}
-        | with_interval("similarity", 1 - n / 1000, (0.5, 1.0))
+        filled(AdversarialGroup, role="piracy", labels="own", iterations=n, accuracy=0.9 - n / 1000)
         for n in (0, 120, 270)
     ]
-    bodies = {
-        "n_points": {str(n): {"gap": gap} for n, gap in ((10, 0.5), (70, 0.79), (100, 0.8))},
-        "top_k": {
-            str(k): {"gap": gap, "gap_low": gap - 0.1, "gap_high": gap + 0.1}
+    stops = [replace(stop, similarity=1 - stop.iterations / 1000) for stop in stops]
+    sections = SectionNumbers(
+        n_points={str(n): filled(SweepNumbers, gap=gap) for n, gap in ((10, 0.5), (70, 0.79), (100, 0.8))},
+        top_k={
+            str(k): filled(SweepNumbers, gap=gap, gap_low=gap - 0.1, gap_high=gap + 0.1)
             for k, gap in ((0, 0.3), (1, 0.7), (3, 0.79), (10, 0.8))
         },
-        "recovery": binned(half_stolen(0.78, 0.79)).to_dict("records"),
-        "modifications": modified(unmodified=0.97, fine_tune=0.9, INT8=0.5, new_last=0.1),
-        "adversarial": [*stops, {**stops[1], "labels": "true", "similarity": 0.1}],
-        "zoo": with_interval("mean_recovery", 0.97, (0.96, 0.98)),
-    }
-    table = (
-        paper_comparison(evidence(ipguard={"hard": 0.4}), bodies)
-        .tables["beside_paper"]
-        .set_index(["where", "quantity"])
+        recovery=rows_of(RecoveryBin, binned(half_stolen(0.78, 0.79))),
+        modifications=modified(unmodified=0.97, fine_tune=0.9, INT8=0.5, new_last=0.1),
+        adversarial=(*stops, replace(stops[1], labels="true", similarity=0.1)),
+        zoo=ZooNumbers(mean_recovery=0.97, mean_recovery_low=0.96, mean_recovery_high=0.98),
     )
+    found = paper_comparison(data(ipguard={"hard": 0.4}), sections)
+    table = found.tables["beside_paper"].set_index(["where", "quantity"])
+    assert [row.quantity for row in found.numbers.beside_paper or ()] == [quantity for _, quantity in table.index]
     ours = {quantity: row["ours"] for (_, quantity), row in table.iterrows()}
     assert ours["points from which the gap grows no more"] == 70
     assert ours["top k from which the gap is stable"] == 3

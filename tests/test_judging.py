@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ from uapfp_dist.fingerprints.methods.base import Candidate
 from uapfp_dist.fingerprints.resamples import Resample, make_resample
 from uapfp_dist.fingerprints.scoring import ScoredCandidate, ScoredResample
 from uapfp_dist.reporting.report import make_report
+from uapfp_dist.reporting.report_schema import TprNegatives
 from uapfp_dist.reporting.report_tables import methods_table
 from uapfp_dist.reporting.sections.controls import controls
 from uapfp_dist.reporting.sections.pictures import claim_threshold, groups
@@ -31,12 +33,14 @@ from uapfp_dist.reporting.sections.report_data import ReportData
 from uapfp_dist.reporting.summary import summary
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.rng import torch_rng
+from uapfp_dist.serialization import to_json
 from uapfp_dist.statistics.conformal import CANNOT_DECIDE, conformal_p
 from uapfp_dist.storage.store import Store
 
 ENSEMBLE = VerdictConfig(decided_by="uap_ensemble", n_calibrate=19)
 METHODS = ("uap", "uap_ensemble", "weighted_errors")
-UAPS = {key: {"xi": 1.0, "fooling_rate": 0.8, "fooling_rate_clipped": 0.4} for key in ("1", "0.5", "0.7")}
+UAP = {"xi": 1.0, "l2": 1.0, "linf": 0.1, "n_uaps": 1, "fooling_rate": 0.8, "fooling_rate_clipped": 0.4}
+UAPS = dict.fromkeys(("1", "0.5", "0.7"), UAP)
 INFO = {"uaps": UAPS, "fooling_target_reached": True, "mean_image_norm": 3.0, "natural_errors": 5, "topped_up": 95}
 
 
@@ -56,18 +60,18 @@ def scored_draw(
     return ScoredResample(draw, methods, {})
 
 
-def panelists(plan: Plan) -> JudgedModels:
+def judged_models(plan: Plan) -> JudgedModels:
     """The digits zoo, every model equally accurate."""
     return JudgedModels(plan.judged, (0.9,) * len(plan.judged))
 
 
-def evidence(plan: Plan, config: VerdictConfig) -> ReportData:
+def report_data(plan: Plan, config: VerdictConfig) -> ReportData:
     """Two draws under `config` and the report made of them."""
     plan = replace(plan, config=replace(plan.config, verdict=config))
-    who, draws = panelists(plan), [scored_draw(plan, i, config.formats) for i in range(2)]
-    cards = {m.spec.id: {"accuracy": 0.9, "recovery": 1.0} for m in plan.judged}
-    report = make_report(plan, who, draws, INFO)
-    return ReportData(plan, None, who, draws, None, cards, Store("memory://none"), report.body)  # type: ignore[arg-type]
+    judged, resamples = judged_models(plan), [scored_draw(plan, i, config.formats) for i in range(2)]
+    cards = {m.spec.id: SimpleNamespace(accuracy=0.9, recovery=1.0, changes=()) for m in plan.judged}
+    report = make_report(plan, judged, resamples, INFO)
+    return ReportData(plan, None, judged, resamples, None, cards, Store("memory://none"), report.body)  # type: ignore[arg-type]
 
 
 # --- the method that decides
@@ -78,7 +82,7 @@ def test_a_verdict_says_what_every_number_comes_from(digits_plan: Plan) -> None:
     first = scored_draw(digits_plan, 0)
     scores = {method: model_scores(first.methods[method][0]) for method in METHODS}
     row_of = {m.spec.id: row for row, m in enumerate(digits_plan.judged)}
-    found = verdicts(first, panelists(digits_plan), ENSEMBLE)
+    found = verdicts(first, judged_models(digits_plan), ENSEMBLE)
     assert len(found) == len(first.draw.test)
     for verdict in found:
         row = row_of[verdict.model]
@@ -86,33 +90,33 @@ def test_a_verdict_says_what_every_number_comes_from(digits_plan: Plan) -> None:
         assert verdict.similarity == scores["uap"][row] != verdict.score
         calibration = [scores["uap_ensemble"][i] for i in first.draw.calibration]
         assert verdict.p_value == conformal_p(verdict.score, calibration)
-    for verdict in verdicts(first, panelists(digits_plan), replace(ENSEMBLE, decided_by="uap")):
+    for verdict in verdicts(first, judged_models(digits_plan), replace(ENSEMBLE, decided_by="uap")):
         assert verdict.score == verdict.similarity
 
 
 def test_controls_and_groups_show_the_method_that_decides(digits_plan: Plan) -> None:
-    shown = evidence(digits_plan, ENSEMBLE)
-    exhibit = controls(shown)
-    table = exhibit.tables["controls"].set_index("group")
-    members, by_model = shown.panelists.members, {}
-    for d in shown.draws:
+    shown = report_data(digits_plan, ENSEMBLE)
+    section = controls(shown)
+    table = section.tables["controls"].set_index("group")
+    members, by_model = shown.judged.members, {}
+    for d in shown.resamples:
         scores = model_scores(d.methods["uap_ensemble"][0])
         for row in d.draw.tested(members, "homologous"):
             by_model.setdefault(row, []).append(scores[row])
     expected = sum(sum(s) / len(s) for s in by_model.values()) / len(by_model)
     assert table.loc["homologous", "score"] == pytest.approx(expected)
-    rate = claim_rates(shown.draws, members, "uap_ensemble", 0.05)["homologous"]
+    rate = claim_rates(shown.resamples, members, "uap_ensemble", 0.05)["homologous"]
     assert table.loc["homologous", "accused (conformal)"] == rate
-    assert "`uap_ensemble`, which decides" in exhibit.text
+    assert "`uap_ensemble`, which decides" in section.text
     drawn = groups(shown)
     assert "`uap_ensemble`, which decides" in drawn.text
     labels = [axis.get_xlabel() for axis in drawn.figures["groups"].axes]
     assert labels == ["score by uap ensemble", "score by weighted errors"]
-    assert "by uap_ensemble" in summary({**shown.report, "failures": []})
+    assert "by uap_ensemble" in summary(shown.report)
 
 
 def test_a_kind_left_out_of_calibration_meets_the_verdicts_own_decision(digits_plan: Plan) -> None:
-    """Pirates of other victims calibrate there, too, those of that kind left out; the larger p decides."""
+    """Models stolen from others calibrate there, too, those of that kind left out; the larger p decides."""
     members, scored = digits_plan.judged, scored_draw(digits_plan, 0)
     others = tuple(row for row, m in enumerate(members) if m.role != "homologous")
     strict = replace(scored, draw=replace(scored.draw, calibration_piracy=others))
@@ -134,7 +138,7 @@ def test_a_kind_left_out_of_calibration_meets_the_verdicts_own_decision(digits_p
 
 
 def test_homologous_models_decide_or_nobody_does() -> None:
-    """Ten of them cannot at alpha .05, however many pirates of other victims calibrate, too (protocol 3.1)."""
+    """Ten of them cannot at alpha .05, however many models stolen from other victims calibrate, too (protocol 3.1)."""
     scores = [0.9, *[0.1] * 49]
     few = Resample(0, None, tuple(range(1, 11)), (0,), tuple(range(11, 50)))  # type: ignore[arg-type]
     found = decision(scores, 0, few, 0.05)
@@ -151,16 +155,16 @@ def test_homologous_models_decide_or_nobody_does() -> None:
 
 
 def test_verdicts_rates_and_summary_agree_that_nothing_can_be_decided(digits_plan: Plan) -> None:
-    """With pirates of others enough, homologous models too few."""
+    """With enough models stolen from others, too few homologous ones."""
     config = replace(ENSEMBLE, n_calibrate=10)
     base = scored_draw(digits_plan, 0, n_calibrate=10)
     others = tuple(i for i, m in enumerate(digits_plan.judged) if m.role != "victim" and i not in base.draw.test)[:30]
     draw = replace(base, draw=replace(base.draw, calibration_piracy=others))
     plan = replace(digits_plan, config=replace(digits_plan.config, verdict=config))
-    report = make_report(plan, panelists(plan), [draw], INFO).body
-    assert {v["claim"] for v in report["verdicts"]} == {CANNOT_DECIDE}
-    assert all(v["p_value"] > 0.05 for v in report["verdicts"])
-    assert report["power"]["conformal"] is None
+    report = make_report(plan, judged_models(plan), [draw], INFO).body
+    assert {v.claim for v in report.verdicts} == {CANNOT_DECIDE}
+    assert all(v.p_value > 0.05 for v in report.verdicts)
+    assert math.isnan(report.power.conformal)
     assert "cannot decide at this alpha: 10 calibration models, 19 needed" in summary(report)
 
 
@@ -174,15 +178,15 @@ def test_a_rate_of_catching_needs_models_that_may_be_let_through(digits_plan: Pl
     assert 0 <= tpr([few], members, "uap", 0.2) <= 1
     assert 0 <= tpr([many], members, "uap", 0.05) <= 1
     assert math.isnan(tpr([many], members, "uap", 0.01))
-    report = evidence(digits_plan, ENSEMBLE).report
-    assert report["tpr"]["uap"] == {"0.01": None, "0.05": None}
-    assert report["tpr_negatives"] == {"models": 5, "needed": {"0.01": 100, "0.05": 20}}
+    report = report_data(digits_plan, ENSEMBLE).report
+    assert to_json(report)["tpr"]["uap"] == {"0.01": None, "0.05": None}
+    assert report.tpr_negatives == TprNegatives(models=5, needed={"0.01": 100, "0.05": 20})
 
 
 # --- formats
 
 
-def test_every_format_asked_for_is_reported(digits_plan: Plan) -> None:
+def test_every_format_is_reported(digits_plan: Plan) -> None:
     """Probabilities and labels first, the chosen one last."""
     three, two, five = (ResponseFormat(k) for k in (3, 2, 5))
     assert list(format_columns((PROBABILITIES, three, LABEL)).items()) == [
@@ -192,11 +196,11 @@ def test_every_format_asked_for_is_reported(digits_plan: Plan) -> None:
         ("chosen", None),
     ]
     assert list(format_columns((five, two))) == ["top5", "top2", "chosen"]
-    shown = evidence(digits_plan, replace(ENSEMBLE, formats=(PROBABILITIES, three, LABEL)))
-    assert list(shown.report["auc"]["uap"]) == ["prob", "hard", "top3", "chosen"]
-    assert list(shown.report["auc_soft_piracy"]["uap"]) == ["prob", "hard", "top3", "chosen"]
-    assert list(shown.report["auc"]["weighted_errors"]) == ["hard", "chosen"]
-    table = methods_table(shown.draws, shown.report)
+    shown = report_data(digits_plan, replace(ENSEMBLE, formats=(PROBABILITIES, three, LABEL)))
+    assert list(shown.report.auc["uap"]) == ["prob", "hard", "top3", "chosen"]
+    assert list(shown.report.auc_soft_piracy["uap"]) == ["prob", "hard", "top3", "chosen"]
+    assert list(shown.report.auc["weighted_errors"]) == ["hard", "chosen"]
+    table = methods_table(shown.resamples, shown.report)
     assert table[table["method"] == "uap"]["format"].to_list() == ["prob", "hard", "top3", "chosen"]
 
 

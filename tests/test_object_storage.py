@@ -14,6 +14,7 @@ from object_storage import BUCKET, S3, s3_server
 from system import run_here, tiny_plan
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.reporting.report_schema import ModelCounts
 from uapfp_dist.storage import filesystem
 from uapfp_dist.storage import store as store_module
 from uapfp_dist.storage.artifacts import TornArtifactError
@@ -275,5 +276,5 @@ def test_an_evaluation_resumes_from_a_bucket(url: str, tmp_path: Path) -> None:
     for path in torn:
         bucket().pipe_file(path, bucket().cat_file(path)[:200])
     report = run_here(plan, remote)
-    assert report.body["models"] == {"trained": 1, "reused": 13, "failed": 0}
-    assert report.body["verdicts"] == reference.body["verdicts"]
+    assert report.body.models == ModelCounts(trained=1, reused=13, failed=0)
+    assert report.body.verdicts == reference.body.verdicts

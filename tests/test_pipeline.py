@@ -23,7 +23,9 @@ from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.fingerprints.methods.registry import METHODS
 from uapfp_dist.reporting.report import Report
+from uapfp_dist.reporting.report_schema import CalibrationSizes, ModelCounts
 from uapfp_dist.reporting.summary import summary
+from uapfp_dist.serialization import to_json
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.description import describe
 from uapfp_dist.tasks.executor import SerialPool, attempt_task
@@ -61,7 +63,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 
 def verdicts(report: Report) -> list[dict[str, Any]]:
     """To be compared exactly: floats to the last bit."""
-    found: list[dict[str, Any]] = report.body["verdicts"]
+    found: list[dict[str, Any]] = to_json(report.body)["verdicts"]
     return found
 
 
@@ -109,7 +111,7 @@ class Backwards:
 
 
 def test_the_report_has_what_others_read(finished: Finished) -> None:
-    body = finished.report.body
+    body = to_json(finished.report.body)
     keys = {"seed", "stage_seconds", "models", "victim", "uap", "auc", "false_accusation", "power"}
     keys |= {"unique_queries_per_suspect", "verdicts"}
     assert keys <= set(body)
@@ -139,14 +141,14 @@ def test_every_test_model_gets_a_verdict(finished: Finished) -> None:
 
 
 def test_the_report_is_json_without_nan(finished: Finished) -> None:
-    assert json.loads(json.dumps(finished.report.body, allow_nan=False)) == json.loads(json.dumps(finished.report.body))
+    json.dumps(to_json(finished.report.body), allow_nan=False)
 
 
 def test_the_summary_names_every_method(finished: Finished) -> None:
     assert all(method in summary(finished.report.body) for method in METHODS)
 
 
-def test_what_the_tracker_is_told(finished: Finished, tmp_path: Path) -> None:
+def test_what_the_tracker_receives(finished: Finished, tmp_path: Path) -> None:
     """One card per model that was there, one entry per suspect, tables and figures, and an end."""
     told: dict[str, list[Any]] = {"models": [], "suspects": [], "files": [], "end": []}
 
@@ -177,7 +179,7 @@ def test_what_the_tracker_is_told(finished: Finished, tmp_path: Path) -> None:
 def test_a_second_run_trains_nothing(finished: Finished, tmp_path: Path) -> None:
     store = finished.copy(tmp_path / "s")
     report = run_here(finished.plan, store, refusing(store, lambda spec: "nothing was to be done"))
-    assert report.body["models"] == {"trained": 0, "reused": 14, "failed": 0}
+    assert report.body.models == ModelCounts(trained=0, reused=14, failed=0)
     assert verdicts(report) == verdicts(finished.report)
 
 
@@ -191,7 +193,7 @@ def test_a_torn_model_is_made_again_to_the_bit(role: str, finished: Finished, tm
     path.write_bytes(path.read_bytes()[:-7])
     store.discard("answers", finished.plan.response(member).id)
     report = run_here(finished.plan, store)
-    assert report.body["models"] == {"trained": 1, "reused": 13, "failed": 0}
+    assert report.body.models == ModelCounts(trained=1, reused=13, failed=0)
     after = store.get("model", member.spec.id).tensors
     assert all(bool((after[name] == tensor).all()) for name, tensor in before.items())
     assert verdicts(report) == verdicts(finished.report)
@@ -203,12 +205,13 @@ def test_other_torn_artifacts_are_made_again(kind: str, finished: Finished, tmp_
     path = sorted((tmp_path / "s" / kind).iterdir())[0]
     path.write_bytes(path.read_bytes()[:100])
     report = run_here(finished.plan, store)
-    assert report.body["models"]["trained"] == 0
+    assert report.body.models is not None
+    assert report.body.models.trained == 0
     assert verdicts(report) == verdicts(finished.report)
 
 
 def test_two_threads_from_a_fresh_store_backwards(finished: Finished, tmp_path: Path) -> None:
-    """Neither the order of work, nor the threads of the arbiter, nor what was there before changes a bit."""
+    """Neither the order of work, nor the threads of the evaluator, nor what was there before changes a bit."""
     store = Store(str(tmp_path / "s"))
     pool = Backwards(partial(perform_task, context_on(store)))
     report = run_here(finished.plan, store, pool, threads=2)
@@ -216,7 +219,7 @@ def test_two_threads_from_a_fresh_store_backwards(finished: Finished, tmp_path: 
     assert sorted(pool.order) == sorted(planned)
     assert pool.order != planned
     assert verdicts(report) == verdicts(finished.report)
-    assert report.body["auc_detail"] == finished.report.body["auc_detail"]
+    assert to_json(report.body)["auc_detail"] == to_json(finished.report.body)["auc_detail"]
     reference = Store(str(finished.folder))
     for member in finished.plan.judged:
         key = finished.plan.response(member).id
@@ -234,33 +237,33 @@ def test_one_broken_model_costs_one_model(finished: Finished, tmp_path: Path) ->
     store.discard("model", broken.spec.id)
     store.discard("answers", finished.plan.response(broken).id)
     report = run_here(finished.plan, store, refusing(store, lambda s: "struck" if s.id == broken.spec.id else None))
-    assert report.body["models"] == {"trained": 0, "reused": 13, "failed": 1}
-    failures = {f["kind"]: f for f in report.body["failures"]}
-    assert len(report.body["failures"]) == 2
-    assert failures["model"]["id"] == broken.spec.id
-    assert "RuntimeError: struck" in failures["model"]["error"]
-    assert not failures["model"]["lost"]
-    assert failures["answers"]["lost"]
-    assert broken.spec.id in failures["answers"]["error"]
+    assert report.body.models == ModelCounts(trained=0, reused=13, failed=1)
+    failures = {f.kind: f for f in report.body.failures}
+    assert len(report.body.failures) == 2
+    assert failures["model"].id == broken.spec.id
+    assert "RuntimeError: struck" in failures["model"].error
+    assert not failures["model"].skipped
+    assert failures["answers"].skipped
+    assert broken.spec.id in failures["answers"].error
     assert broken.spec.id not in {v["model"] for v in verdicts(report)}
     assert len(verdicts(report)) == len(verdicts(finished.report)) - 1
-    json.dumps(report.body, allow_nan=False)  # same_data has nobody left: null, not NaN
-    assert report.body["auc"]["uap"]["chosen"]["same_data"] is None
+    # same_data has no model left: null, not NaN
+    assert json.loads(json.dumps(to_json(report.body), allow_nan=False))["auc"]["uap"]["chosen"]["same_data"] is None
 
 
-def test_a_failure_is_told_with_its_words_and_traceback(finished: Finished, tmp_path: Path) -> None:
+def test_a_failure_is_reported_with_its_description_and_traceback(finished: Finished, tmp_path: Path) -> None:
     """In the report, and as a table of MLflow's; where nothing failed that is empty but for its head."""
     store = finished.copy(tmp_path / "s", "model", "probe", "answers", "draw")
     broken = next(m for m in finished.plan.members if m.role == "same_data")
     store.discard("model", broken.spec.id)
     store.discard("answers", finished.plan.response(broken).id)
     report = run_here(finished.plan, store, refusing(store, lambda s: "struck" if s.id == broken.spec.id else None))
-    failure, lost = report.body["failures"]
-    assert failure["words"] == describe(broken.spec)
-    assert failure["details"].splitlines()[-1] == "RuntimeError: struck"
-    assert lost["words"] == f"answers of {describe(broken.spec)}"
+    failure, skipped = report.body.failures
+    assert failure.description == describe(broken.spec)
+    assert failure.details.splitlines()[-1] == "RuntimeError: struck"
+    assert skipped.description == f"answers of {describe(broken.spec)}"
     table = pd.read_csv(io.BytesIO(published(store, finished.plan)), keep_default_na=False)
-    assert table.to_dict("records") == report.body["failures"]
+    assert table.to_dict("records") == to_json(report.body)["failures"]
     whole = Store(str(finished.folder))
     assert published(whole, finished.plan).decode().splitlines() == ["id,kind,words,error,details,lost,permanent"]
 
@@ -285,19 +288,19 @@ def test_what_is_torn_or_gone_at_judging_is_told_in_one_line(
         monkeypatch.setattr(store, "has", lambda kind, key: True)
         path.unlink()
     with pytest.raises(UserError, match="torn or gone") as error:
-        Evaluator(plan, store, NullTracker(), 1).panel()
+        Evaluator(plan, store, NullTracker(), 1).matrix()
     assert "\n" not in str(error.value)
 
 
-def test_a_broken_other_victim_costs_its_pirates(finished: Finished, tmp_path: Path) -> None:
+def test_a_broken_other_victim_costs_the_models_stolen_from_it(finished: Finished, tmp_path: Path) -> None:
     store = Store(str(tmp_path / "s"))
     plan = finished.plan
     other = next(m.spec for m in plan.members if m.role == "other_victim")
-    thieves = [m for m in plan.members if m.stolen_from == other.id]
+    stolen = [m for m in plan.members if m.stolen_from == other.id]
     report = run_here(plan, store, refusing(store, lambda s: "struck" if s.id == other.id else None))
-    lost = {f["id"] for f in report.body["failures"] if f["lost"]}
-    assert lost == {m.spec.id for m in thieves} | {plan.response(m).id for m in thieves}
-    assert report.body["models"] == {"trained": 12, "reused": 0, "failed": 2}
+    lost = {f.id for f in report.body.failures if f.skipped}
+    assert lost == {m.spec.id for m in stolen} | {plan.response(m).id for m in stolen}
+    assert report.body.models == ModelCounts(trained=12, reused=0, failed=2)
 
 
 @pytest.mark.parametrize("kind", [ModelSpec, ProbeSpec])
@@ -313,16 +316,16 @@ def test_without_victim_or_probe_there_is_no_report(kind: type[Spec], finished: 
 
 
 def test_a_net_that_answers_nan_is_named(finished: Finished, tmp_path: Path) -> None:
-    """Read as an answer it would be a similarity of 0: a net that is ruined, not one that is innocent."""
+    """Read as a response it would be a similarity of 0: the net is ruined, not a negative."""
     store = finished.copy(tmp_path / "s", "model", "probe", "answers")
     ruined = next(m for m in finished.plan.members if m.role == "same_data")
     artifact = store.get("model", ruined.spec.id)
     broken = {name: t * float("nan") if t.is_floating_point() else t for name, t in artifact.tensors.items()}
     store.put("model", ruined.spec.id, broken, artifact.info)
     store.discard("answers", finished.plan.response(ruined).id)
-    (failure,) = run_here(finished.plan, store).body["failures"]
-    assert "NotFiniteError: answers: expected numbers, got NaN or infinity for" in failure["error"]
-    assert failure["permanent"]
+    (failure,) = run_here(finished.plan, store).body.failures
+    assert "NotFiniteError: answers: expected numbers, got NaN or infinity for" in failure.error
+    assert failure.permanent
     assert is_final([failure])
 
 
@@ -345,7 +348,7 @@ def test_errors_after_which_a_worker_is_of_no_more_use() -> None:
     assert not breaking(ValueError("no good"))
 
 
-def test_too_few_pirates_left(finished: Finished, tmp_path: Path) -> None:
+def test_too_few_stolen_models_left(finished: Finished, tmp_path: Path) -> None:
     store = finished.copy(tmp_path / "s", "model", "probe", "answers")
     gone = next(m for m in finished.plan.members if m.role == "piracy")
     store.discard("model", gone.spec.id)
@@ -374,11 +377,11 @@ def test_a_model_below_its_gate_fails_after_its_attempts(finished: Finished, tmp
 
 
 def test_too_few_calibration_models_decide_nothing(finished: Finished, tmp_path: Path) -> None:
-    """One innocent cannot show that fewer than one in twenty would look as guilty."""
+    """One negative cannot show that fewer than one in twenty would score as high."""
     store = finished.copy(tmp_path / "s", "model", "probe", "answers")
     report = run_here(tiny_plan(tiny(alpha=0.05)), store, no_training(store))
     assert {v["claim"] for v in verdicts(report)} == {"cannot decide at this alpha"}
-    assert report.body["calibration"] == {"models": 1, "other_victim": 0, "needed": 19}
+    assert report.body.calibration == CalibrationSizes(models=1, other_victim=0, needed=19)
     assert "cannot decide at this alpha" in summary(report.body)
 
 

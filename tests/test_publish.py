@@ -18,6 +18,8 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.launch.evaluation import _finished, run
+from uapfp_dist.reporting.report_schema import SpecFailure
+from uapfp_dist.serialization import to_json
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.executor import SerialPool
 from uapfp_dist.tasks.hashing import Spec
@@ -290,7 +292,7 @@ def test_a_server_that_refuses_keeps_no_report_back(
     monkeypatch.setattr("uapfp_dist.launch.tracker.open_tracker", lambda places: Refusing())
     around = RuntimeConfig(storage=str(tmp_path / "s"), report=tmp_path / "report.json", workers=0)
     body = run(tiny(), "digits", 0, around)
-    assert body["evaluation"] == undisturbed.plan.id
+    assert body.evaluation == undisturbed.plan.id
     assert json.loads((tmp_path / "report.json").read_text())["models"]["trained"] == 0
     assert "could not use it (401); the report is in the store" in capsys.readouterr().err
 
@@ -298,8 +300,10 @@ def test_a_server_that_refuses_keeps_no_report_back(
 # --- what failed
 
 
-def failures(*errors: str) -> Any:
-    return [{"error": error, "lost": error.startswith("needs")} for error in errors]
+def failures(*errors: str) -> list[SpecFailure]:
+    """Of a report by earlier code, with these messages."""
+    fields = {"id": "a", "kind": "model", "description": "a model", "details": ""}
+    return [SpecFailure(**fields, error=error, skipped=error.startswith("needs")) for error in errors]
 
 
 def test_a_report_is_final_when_no_further_try_could_help() -> None:
@@ -319,17 +323,16 @@ def test_a_failed_model_does_not_keep_the_report_from_being_used(
 ) -> None:
     """Where no further try can make it; what a further try may make is tried again."""
     plan, store = undisturbed.plan, Store(str(shutil.copytree(undisturbed.store, tmp_path / "s")))
-    body = store.get("report", plan.id).info
-    assert _finished(plan, store) == body
+    report = _finished(plan, store)
+    assert report is not None
+    assert to_json(report) == store.get("report", plan.id).info
     broken = plan.members[5]
-    answer = plan.answer(broken)
-    body["failures"] = [
-        {"id": broken.spec.id, "kind": "model", "error": cause, "lost": False},
-        {"id": answer.id, "kind": "answers", "error": "needs model, which failed", "lost": True},
-    ]
-    store.put("report", plan.id, {}, body)
-    for kind, key in (("model", broken.spec.id), ("answers", answer.id)):
+    responses = plan.response(broken)
+    model, skipped = failures(cause, "needs model, which failed")
+    failed = (replace(model, id=broken.spec.id), replace(skipped, id=responses.id, kind="answers"))
+    store.put("report", plan.id, {}, to_json(replace(report, failures=failed)))
+    for kind, key in (("model", broken.spec.id), ("answers", responses.id)):
         store.discard(kind, key)
-    assert _finished(plan, store) == (body if reused else None)
-    store.discard("answers", plan.answer(plan.members[6]).id)
-    assert _finished(plan, store) is None, "of this one nobody has said that it cannot be made"
+    assert (_finished(plan, store) is not None) == reused
+    store.discard("answers", plan.response(plan.members[6]).id)
+    assert _finished(plan, store) is None, "the report does not say that this one cannot be made"

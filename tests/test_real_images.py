@@ -19,6 +19,7 @@ from uapfp_dist.evaluation.plan import Plan, make_plan
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.fingerprints.blocks import PAPER
+from uapfp_dist.reporting.report_schema import EvaluationReport
 from uapfp_dist.response_format import PROBABILITIES
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.executor import SerialPool
@@ -67,7 +68,7 @@ def smallest(data: DataConfig, held_out: float = 0.01, **zoo: Any) -> Config:
     )
 
 
-def evaluated(config: Config, root: Path, storage: Path) -> tuple[Plan, dict[str, Any]]:
+def evaluated(config: Config, root: Path, storage: Path) -> tuple[Plan, EvaluationReport]:
     """The report of `config`, and its plan."""
     check(config)
     plan = make_plan(config, 0, load(config.data.name, root, config.data.n_classes))
@@ -89,11 +90,11 @@ def test_cifar10_with_torchvisions_nets(tmp_path: Path) -> None:
         augment=True,
     )
     plan, body = evaluated(config, images("cifar10"), tmp_path)
-    assert body["failures"] == []
+    assert body.failures == ()
     kinds = {(m.role, m.spec.architecture) for m in plan.members}
     assert {(role, net) for role in ("piracy", "homologous") for net in ("vgg16", "googlenet")} <= kinds
-    assert {"piracy", "homologous"} <= {v["role"] for v in body["verdicts"]}
-    assert all(math.isfinite(v["similarity"]) for v in body["verdicts"])
+    assert {"piracy", "homologous"} <= {v.role for v in body.verdicts}
+    assert all(math.isfinite(v.similarity) for v in body.verdicts)
 
 
 @pytest.mark.slow
@@ -101,8 +102,8 @@ def test_twenty_classes_of_tinyimagenet(tmp_path: Path) -> None:
     """64x64 images in colour; the labels of the part are its own."""
     data = DataConfig(name="tiny_imagenet", n_classes=20)
     plan, body = evaluated(smallest(data, width=4, epochs=1.0), images("tiny_imagenet"), tmp_path)
-    assert body["failures"] == []
-    assert all(math.isfinite(v["similarity"]) for v in body["verdicts"])
+    assert body.failures == ()
+    assert all(math.isfinite(v.similarity) for v in body.verdicts)
     answers = Store(str(tmp_path)).get("answers", plan.response(plan.members[0]).id)
     assert answers.tensors["clean"].shape[1] == 20
 
@@ -117,8 +118,8 @@ def test_fingerprints_of_two_hundred_classes_fit_into_memory(tmp_path: Path) -> 
         verdict=replace(config.verdict, methods=("uap", "uap_paper", "clean", "sac", "weighted_errors")),
     )
     plan, body = evaluated(config, images("tiny_imagenet"), tmp_path)
-    assert body["failures"] == []
-    panel, *_ = Evaluator(plan, Store(str(tmp_path)), NullTracker()).panel()
-    assert panel.fingerprints([0, 1], PAPER, PROBABILITIES).shape == (2, 20, 40_000)
+    assert body.failures == ()
+    matrix, *_ = Evaluator(plan, Store(str(tmp_path)), NullTracker()).matrix()
+    assert matrix.fingerprints([0, 1], PAPER, PROBABILITIES).shape == (2, 20, 40_000)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     assert peak < 16, f"{peak:.1f} GiB"

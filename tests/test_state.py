@@ -16,6 +16,7 @@ from uapfp_dist.config.schema import Config
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.evaluation.state import config_flags, evaluation_states, state_lines, store_failure, store_plan
 from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.description import describe
 from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.outcomes import Failed
 from uapfp_dist.tasks.specs import ModelSpec
@@ -64,13 +65,13 @@ def test_counts_grow_with_what_is_stored(store: Store, plan: Plan) -> None:
 
 
 def test_a_failure_counts_until_the_spec_is_done(store: Store, plan: Plan) -> None:
-    broken, lost = plan.members[1].spec, plan.answer(plan.members[1])
+    broken, lost = plan.members[1].spec, plan.response(plan.members[1])
     store_failure(store, struck(broken))
-    store_failure(store, Failed(lost, "needs a model", lost=True))
+    store_failure(store, Failed(lost, "needs a model", skipped=True))
     (state,) = evaluation_states(store)
-    assert [failure["id"] for failure in state.failures] == [broken.id], "what is lost follows from it"
+    assert [failure.id for failure in state.failures] == [broken.id], "what was skipped follows from it"
     text = "\n".join(state_lines(state, "/s", time.time()))
-    assert "stolen by" in text
+    assert describe(broken) in text
     assert "RuntimeError: struck" in text
     assert "line 8" in text
     assert "line 1" not in text
@@ -78,7 +79,7 @@ def test_a_failure_counts_until_the_spec_is_done(store: Store, plan: Plan) -> No
     assert evaluation_states(store)[0].failures == ()
 
 
-def test_how_to_go_on_is_said(store: Store, plan: Plan) -> None:
+def test_the_command_that_resumes_is_shown(store: Store, plan: Plan) -> None:
     """The arguments are those that make this very configuration."""
     (state,) = evaluation_states(store)
     assert f"python jobs/full_eval.py {state.flags} --storage '/a b'" in "\n".join(state_lines(state, "/a b", 0.0))

@@ -95,8 +95,8 @@ def test_fingerprints_of_another_length_are_refused(finished: RuntimeConfig, tra
     """An encoder of ten points cannot read five."""
     chosen = transfer["Transfer"]("tiny", "tiny", surroundings=finished)
     side = transfer["side"]("tiny", 0, chosen)
-    panel = side.panel
-    gather = {name: index[:, :5] for name, index in panel.gather.items()}
-    shorter = replace(side, panel=replace(panel, views=panel.views[:, :5], gather=gather))
+    matrix = side.matrix
+    gather = {name: index[:, :5] for name, index in matrix.gather.items()}
+    shorter = replace(side, matrix=replace(matrix, views=matrix.views[:, :5], gather=gather))
     with pytest.raises(UserError, match="equal numbers of points"):
         transfer["areas"](side, shorter)

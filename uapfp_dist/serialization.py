@@ -52,7 +52,7 @@ def json_schema(kind: type) -> dict[str, Any]:
     hashable: Any = kind
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **_adapter(hashable).json_schema(mode="validation"),
+        **without_nan(_adapter(hashable).json_schema(mode="validation")),
     }
 
 

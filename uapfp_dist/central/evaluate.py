@@ -8,7 +8,7 @@ from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.execution.stored import stored_specs
 from uapfp_dist.progress import Progress, WorkSummary
 from uapfp_dist.reporting.report import Report
-from uapfp_dist.reporting.report_tables import FailureRecord
+from uapfp_dist.reporting.report_schema import SpecFailure
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.executor import Pool
 from uapfp_dist.tasks.outcomes import Failed, Outcome
@@ -72,12 +72,12 @@ def evaluate(
     return report
 
 
-def is_final(failures: Iterable[FailureRecord]) -> bool:
+def is_final(failures: Iterable[SpecFailure]) -> bool:
     """Whether the same command would end the same way again: another try could make none of a report's `failures`."""
-    return all(failure.get("permanent", _was_permanent(failure)) for failure in failures)
+    return all(_was_permanent(f) if f.permanent is None else f.permanent for f in failures)
 
 
-def _was_permanent(failure: FailureRecord) -> bool:
+def _was_permanent(failure: SpecFailure) -> bool:
     """The same of a report by earlier code, which stored no `permanent`: its messages begin with the error's name."""
     names = ("GateError", "NotReachedError", "NotFiniteError", "SmallClusterError")
-    return failure["lost"] or failure["error"].startswith(names)
+    return failure.skipped or failure.error.startswith(names)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -67,7 +67,7 @@ def trial_id(panel: ResponseMatrix, draw: Resample, setting: Setting, config: En
 
 def outcome(
     panel: ResponseMatrix, draw: Resample, scores: Tensor, piracy_rows: Sequence[int] | None = None
-) -> dict[str, Any]:
+) -> dict[str, float]:
     """Gap and AUC on the draw's test models; of `piracy_rows` where these are to be caught, not the test piracy."""
     piracy, homologous, other = (scores[rows] for rows in _tested(panel, draw, piracy_rows))
     return {

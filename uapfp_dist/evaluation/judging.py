@@ -1,8 +1,9 @@
-"""From scored draws to rates, intervals and verdicts. Pure counting: no model is asked, nothing is fitted."""
+"""From scored resamples to rates, intervals and verdicts. Pure counting: no model is queried, nothing is fitted."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -18,8 +19,15 @@ from uapfp_dist.statistics.conformal import Decision, decide, needed_for
 from uapfp_dist.statistics.t_test import paper_t_test
 from uapfp_dist.tasks.members import STOLEN_ROLES, Member
 
-GROUPS = {"homologous": "homologous", "other_victim": "other_victim_piracy", "same_data": "same_data"}
-"""Column of the report to role of the innocents."""
+Group = Literal["homologous", "other_victim", "same_data"]
+"""A group of negatives, by its name in reports."""
+
+NEGATIVE_GROUPS: Mapping[Group, str] = {
+    "homologous": "homologous",
+    "other_victim": "other_victim_piracy",
+    "same_data": "same_data",
+}
+"""Group of negatives to their role."""
 
 
 @dataclass(frozen=True)
@@ -53,43 +61,43 @@ def format_columns(formats: Sequence[ResponseFormat]) -> dict[str, ResponseForma
 
 
 def auc_table(
-    draws: Sequence[ScoredResample],
+    resamples: Sequence[ScoredResample],
     members: Sequence[Member],
     formats: Sequence[ResponseFormat],
     positive: str = "piracy",
-) -> dict[str, dict[str, dict[str, Estimate]]]:
-    """Method to format to group of innocents to AUC over draws, test models only.
+) -> dict[str, dict[str, dict[Group, Estimate]]]:
+    """Method to format to group of negatives to AUC over resamples, test models only.
 
     Args:
-        formats: those that suspects were asked for.
-        positive: role of those to be caught.
+        formats: in which suspects respond.
+        positive: role of the positives.
     """
-    table: dict[str, dict[str, dict[str, Estimate]]] = {}
-    for method in draws[0].methods:
+    table: dict[str, dict[str, dict[Group, Estimate]]] = {}
+    for method in resamples[0].methods:
         for column, fmt in format_columns(formats).items():
-            picked = [(d.draw, model_scores(s)) for d in draws if (s := d.chosen(method, fmt)) is not None]
+            picked = [(d.draw, model_scores(s)) for d in resamples if (s := d.chosen(method, fmt)) is not None]
             if not picked:
                 continue
-            for group, role in GROUPS.items():
+            for group, role in NEGATIVE_GROUPS.items():
                 pairs = [
                     (
-                        by_id(draw.tested(members, positive), scores, members),
-                        by_id(draw.tested(members, role), scores, members),
+                        by_id(resample.tested(members, positive), scores, members),
+                        by_id(resample.tested(members, role), scores, members),
                     )
-                    for draw, scores in picked
+                    for resample, scores in picked
                 ]
                 rng = numpy_rng("bootstrap", method, column, group)
                 table.setdefault(method, {}).setdefault(column, {})[group] = auc_over_resamples(pairs, rng)
     return table
 
 
-def tpr(draws: Sequence[ScoredResample], members: Sequence[Member], method: str, fpr: float) -> float:
-    """Mean over draws of the share of piracy caught when `fpr` of the homologous test models are let through.
+def tpr(resamples: Sequence[ScoredResample], members: Sequence[Member], method: str, fpr: float) -> float:
+    """Mean over resamples of the share of piracy caught when `fpr` of the homologous test models are let through.
 
     NaN where there are fewer than 1 / fpr of them: it would be the share caught when none is let through.
     """
     rates = []
-    for d in draws:
+    for d in resamples:
         scored = d.chosen(method)
         if scored is not None:
             scores = model_scores(scored)
@@ -101,34 +109,34 @@ def tpr(draws: Sequence[ScoredResample], members: Sequence[Member], method: str,
     return float(np.mean(rates)) if rates else math.nan
 
 
-def decision(scores: Sequence[float], row: int, draw: Resample, alpha: float) -> Decision:
-    """The conformal decision on one row, by the groups of innocents that the zoo calibrates against.
+def decision(scores: Sequence[float], row: int, resample: Resample, alpha: float) -> Decision:
+    """The conformal decision on one row, by the groups of negatives that the zoo calibrates against.
 
-    Without enough homologous models nothing is decided, however many pirates of others there are (protocol 3.1).
+    Without enough homologous models nothing is decided, however many models stolen from others (protocol 3.1).
     """
-    return decide(scores[row], calibration_scores(scores, draw), alpha, required=("homologous",))
+    return decide(scores[row], calibration_scores(scores, resample), alpha, required=("homologous",))
 
 
-def calibration_scores(scores: Sequence[float], draw: Resample) -> dict[str, list[float]]:
-    """Group of innocents to the scores of its calibration models; pirates of other victims only if the zoo has them."""
-    groups = {"homologous": draw.calibration, "other_victim": draw.calibration_piracy}
+def calibration_scores(scores: Sequence[float], resample: Resample) -> dict[str, list[float]]:
+    """Group of negatives to its calibration models' scores; those stolen from others only if the zoo has them."""
+    groups = {"homologous": resample.calibration, "other_victim": resample.calibration_piracy}
     return {group: [scores[i] for i in rows] for group, rows in groups.items() if rows or group == "homologous"}
 
 
-def t_test_p(scored: ScoredCandidate, row: int, draw: Resample, *seed: object) -> float:
+def t_test_p(scored: ScoredCandidate, row: int, resample: Resample, *seed: object) -> float:
     """The paper's statistic for one row against the calibration models' fingerprints."""
-    return paper_t_test(scored.scores[row], scored.scores[list(draw.calibration)].flatten(), numpy_rng("t", *seed))
+    return paper_t_test(scored.scores[row], scored.scores[list(resample.calibration)].flatten(), numpy_rng("t", *seed))
 
 
 def claim_rates(
-    draws: Sequence[ScoredResample], members: Sequence[Member], method: str, alpha: float
+    resamples: Sequence[ScoredResample], members: Sequence[Member], method: str, alpha: float
 ) -> dict[str, float]:
-    """Role to share accused by the conformal decision on the method's scores, over all draws' test models.
+    """Role to share accused by the conformal decision on the method's scores, over all resamples' test models.
 
     Empty where calibration is too small to decide: "never accused" would be a merit it has not.
     """
     accused: dict[str, list[bool]] = {}
-    for d in draws:
+    for d in resamples:
         if (scored := d.chosen(method)) is None or len(d.draw.calibration) < needed_for(alpha):
             continue
         scores = model_scores(scored)
@@ -139,11 +147,11 @@ def claim_rates(
 
 
 def t_test_rates(
-    draws: Sequence[ScoredResample], members: Sequence[Member], method: str, alpha: float
+    resamples: Sequence[ScoredResample], members: Sequence[Member], method: str, alpha: float
 ) -> dict[str, float]:
     """Role to share accused by the paper's t-test on the method's scores, which must stand by view."""
     accused: dict[str, list[bool]] = {}
-    for d in draws:
+    for d in resamples:
         if (scored := d.chosen(method)) is None:
             continue
         for row in d.draw.test:
@@ -153,7 +161,7 @@ def t_test_rates(
 
 
 def left_out_rates(
-    draws: Sequence[ScoredResample],
+    resamples: Sequence[ScoredResample],
     members: Sequence[Member],
     method: str,
     alpha: float,
@@ -161,22 +169,22 @@ def left_out_rates(
 ) -> dict[str, float]:
     """False accusation of homologous models of one kind when calibration has never seen that kind (protocol 2.12).
 
-    The decision is that of verdicts, no group of innocents with a model of that kind. NaN where too few models of the
+    The decision is that of verdicts, no group of negatives with a model of that kind. NaN where too few models of the
     other kinds are left to decide at alpha.
     """
     accused: dict[str, list[bool]] = {}
     kinds = sorted({key(m) for m in members if m.role == "homologous"})
-    for d in draws:
+    for d in resamples:
         scored = d.chosen(method)
         if scored is None:
             continue
         scores = model_scores(scored)
         pool = [*d.draw.calibration, *d.draw.tested(members, "homologous")]
         for kind in kinds:
-            seen, strangers = (
+            seen, other_victim = (
                 tuple(row for row in rows if key(members[row]) != kind) for rows in (pool, d.draw.calibration_piracy)
             )
-            without = replace(d.draw, calibration=seen, calibration_piracy=strangers)
+            without = replace(d.draw, calibration=seen, calibration_piracy=other_victim)
             if len(seen) >= needed_for(alpha):
                 suspects = [row for row in pool if key(members[row]) == kind]
                 claims = [decision(scores, row, without, alpha).claim for row in suspects]
@@ -184,20 +192,20 @@ def left_out_rates(
     return {kind: float(np.mean(accused[kind])) if accused.get(kind) else math.nan for kind in kinds}
 
 
-def attack_out_auc(draws: Sequence[ScoredResample], members: Sequence[Member]) -> dict[str, dict[str, float]]:
-    """AUC of weighted errors learnt from one attack's piracy, tested on the piracy of the other attacks."""
-    attacks = sorted({attack for d in draws for attack in d.attack_out})
-    table: dict[str, dict[str, float]] = {}
+def attack_out_auc(resamples: Sequence[ScoredResample], members: Sequence[Member]) -> dict[str, dict[Group, float]]:
+    """AUC of weighted errors fitted on the models stolen by one attack, tested on those of the other attacks."""
+    attacks = sorted({attack for d in resamples for attack in d.attack_out})
+    table: dict[str, dict[Group, float]] = {}
     for attack in attacks:
-        for group, role in GROUPS.items():
+        for group, role in NEGATIVE_GROUPS.items():
             pairs = []
-            for d in draws:
+            for d in resamples:
                 if attack not in d.attack_out:
                     continue
                 scores = [float(value) for value in d.attack_out[attack]]
                 unseen = [r for r in d.draw.tested(members, "piracy") if attack_of(members[r]) != attack]
-                innocent = d.draw.tested(members, role)
-                pairs.append((by_id(unseen, scores, members), by_id(innocent, scores, members)))
+                negative = d.draw.tested(members, role)
+                pairs.append((by_id(unseen, scores, members), by_id(negative, scores, members)))
             estimate = auc_over_resamples(pairs, numpy_rng("bootstrap", attack, group))
             table.setdefault(f"learnt from {attack}", {})[group] = estimate.mean
     return table
@@ -208,9 +216,9 @@ def attack_of(member: Member) -> str:
     return member.spec.extraction.attack if member.spec.extraction else ""
 
 
-def verdicts(first: ScoredResample, panelists: JudgedModels, config: VerdictConfig) -> list[Verdict]:
-    """What is said of every test model of draw 0: `uap`, the method that decides, and weighted errors side by side."""
-    members = panelists.members
+def verdicts(first: ScoredResample, judged: JudgedModels, config: VerdictConfig) -> list[Verdict]:
+    """Every test model of resample 0, by `uap`, by the method that decides and by weighted errors."""
+    members = judged.members
     uap, errors = first.chosen("uap"), first.chosen("weighted_errors")
     assert uap is not None
     assert errors is not None
@@ -239,28 +247,23 @@ def verdicts(first: ScoredResample, panelists: JudgedModels, config: VerdictConf
                 p_value_t_test=t_test_p(uap, row, first.draw, "verdict", row),
                 claim=decided.claim,  # type: ignore[arg-type]
                 queries=uap.queries,
-                accuracy=panelists.accuracy[row],
+                accuracy=judged.accuracy[row],
                 weighted_errors=weights[row],
                 weighted_errors_p=by_errors.p_value,
                 weighted_errors_claim=by_errors.claim,
                 not_calibrated_against=tuple(
-                    g for g in GROUPS if g not in calibrated or g in decided.not_calibrated_against
+                    g for g in NEGATIVE_GROUPS if g not in calibrated or g in decided.not_calibrated_against
                 ),
             )
         )
     return found
 
 
-def rename_groups(rates: Mapping[str, float]) -> dict[str, float]:
-    """Rates of the innocents under the report's column names."""
-    return {group: rates[role] for group, role in GROUPS.items() if role in rates}
+def rename_groups(rates: Mapping[str, float]) -> dict[Group, float]:
+    """Rates of the negatives by group."""
+    return {group: rates[role] for group, role in NEGATIVE_GROUPS.items() if role in rates}
 
 
 def power(rates: Mapping[str, float]) -> dict[str, float]:
-    """Rates of the pirates."""
+    """Rates of the models stolen from the victim."""
     return {role: rates[role] for role in STOLEN_ROLES if role in rates}
-
-
-def as_json(verdict: Verdict) -> dict[str, object]:
-    """A plain dictionary."""
-    return asdict(verdict)

@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
@@ -12,18 +12,57 @@ import fsspec
 from uapfp_dist.config.presets import PRESETS
 from uapfp_dist.config.schema import Config
 from uapfp_dist.evaluation.plan import Plan
+from uapfp_dist.serialization import from_json, to_json
 from uapfp_dist.storage.store import Store, TornArtifactError
 from uapfp_dist.tasks.description import describe
 from uapfp_dist.tasks.hashing import has_wire_names
 from uapfp_dist.tasks.outcomes import Failed
 
+Written = dict[str, float | None]
+"""Id of an artifact to when it was written; None: the storage does not say."""
 SHOWN_FAILURES = 5
 SHOWN_LINES = 2
 """Of each traceback."""
 
 
+@dataclass(frozen=True)
+class StoredSpec:
+    """A spec of a stored plan."""
+
+    id: str
+    kind: str
+    stage: str
+
+
+@dataclass(frozen=True)
+class StoredPlan:
+    """What an evaluation consists of, as its storage keeps it."""
+
+    preset: str
+    seed: int
+    data: str
+    flags: str
+    """Arguments of full_eval.py that resume it."""
+    specs: tuple[StoredSpec, ...]
+    begun: float
+    """Seconds since 1970, as all times here."""
+
+
+@dataclass(frozen=True)
+class StoredFailure:
+    """Why a spec could not be done."""
+
+    id: str
+    kind: str
+    words: str
+    """The spec for people."""
+    error: str
+    details: str
+    when: float
+
+
 def store_plan(store: Store, plan: Plan, name: str) -> None:
-    """Leave what an evaluation consists of, once, before its work begins: `states` counts against it.
+    """Store what an evaluation consists of, once, before its work begins: `evaluation_states` counts against it.
 
     Args:
         store: its storage.
@@ -33,18 +72,17 @@ def store_plan(store: Store, plan: Plan, name: str) -> None:
     if store.intact("plan", plan.id):
         return
     base = PRESETS.get(name, Config())
-    specs = [{"id": spec.id, "kind": spec.kind, "stage": spec.stage} for spec in plan.specs]
+    specs = tuple(StoredSpec(spec.id, spec.kind, spec.stage) for spec in plan.specs)
     flags = shlex.join(["--preset", name, "--seed", str(plan.seed), *config_flags(plan.config, base)])
-    info = {"preset": name, "seed": plan.seed, "data": plan.data.name, "flags": flags, "specs": specs}
-    store.put("plan", plan.id, {}, {**info, "begun": time.time()})
+    store.put("plan", plan.id, {}, to_json(StoredPlan(name, plan.seed, plan.data.name, flags, specs, time.time())))
 
 
 def store_failure(store: Store, failed: Failed) -> None:
-    """Leave why a spec could not be done; it counts until the spec's artifact is there."""
+    """Store why a spec could not be done; it counts until the spec's artifact is there."""
     if not failed.skipped:
         spec = failed.spec
-        info = {"error": failed.error, "details": failed.details, "words": describe(spec), "kind": spec.kind}
-        store.put("failure", spec.id, {}, {**info, "when": time.time()})
+        found = StoredFailure(spec.id, spec.kind, describe(spec), failed.error, failed.details, time.time())
+        store.put("failure", spec.id, {}, to_json(found))
 
 
 @dataclass(frozen=True)
@@ -56,7 +94,7 @@ class EvaluationState:
     seed: int
     stages: Mapping[str, tuple[int, int]]
     """Stage to (done, total)."""
-    failures: tuple[Mapping[str, Any], ...]
+    failures: tuple[StoredFailure, ...]
     """Of specs that are not done."""
     last: float | None
     """When an artifact of it was last written, seconds since 1970; None: nothing is known."""
@@ -72,9 +110,9 @@ class EvaluationState:
 
 def evaluation_states(store: Store) -> list[EvaluationState]:
     """Every evaluation whose plan lies in `store`, the one last worked on last. Reads names and times, no models."""
-    listed: dict[str, dict[str, float | None]] = {}
+    listed: dict[str, Written] = {}
 
-    def files(kind: str) -> dict[str, float | None]:
+    def files(kind: str) -> Written:
         if kind not in listed:
             listed[kind] = _files(store, kind)
         return listed[kind]
@@ -82,30 +120,31 @@ def evaluation_states(store: Store) -> list[EvaluationState]:
     found = []
     for key in files("plan"):
         try:
-            info = store.get("plan", key).info
+            plan = from_json(StoredPlan, store.get("plan", key).info)
         except (TornArtifactError, FileNotFoundError):
             continue
-        found.append(_state(store, key, info, files))
+        found.append(_state(store, key, plan, files))
     return sorted(found, key=lambda state: state.last or 0.0)
 
 
-def _state(store: Store, key: str, info: Mapping[str, Any], files: Any) -> EvaluationState:
+def _state(store: Store, key: str, plan: StoredPlan, files: Callable[[str], Written]) -> EvaluationState:
     stages: dict[str, tuple[int, int]] = {}
-    times, failures = [], []
-    for spec in info["specs"]:
-        done, total = stages.get(spec["stage"], (0, 0))
-        there = spec["id"] in files(spec["kind"])
-        stages[spec["stage"]] = (done + there, total + 1)
-        if there:
-            times.append(files(spec["kind"])[spec["id"]])
-        elif spec["id"] in files("failure"):
-            failures.append({"id": spec["id"], **store.get("failure", spec["id"]).info})
-    last = max((t for t in [*times, files("report").get(key)] if t is not None), default=info["begun"])
-    report = key in files("report")
-    return EvaluationState(key, info["preset"], info["seed"], stages, tuple(failures), last, report, info["flags"])
+    times, failures = [files("report").get(key)], []
+    for spec in plan.specs:
+        done, total = stages.get(spec.stage, (0, 0))
+        stored = spec.id in files(spec.kind)
+        stages[spec.stage] = (done + stored, total + 1)
+        if stored:
+            times.append(files(spec.kind)[spec.id])
+        elif spec.id in files("failure"):
+            failures.append(from_json(StoredFailure, {"id": spec.id, **store.get("failure", spec.id).info}))
+    last = max((t for t in times if t is not None), default=plan.begun)
+    return EvaluationState(
+        key, plan.preset, plan.seed, stages, tuple(failures), last, key in files("report"), plan.flags
+    )
 
 
-def _files(store: Store, kind: str) -> dict[str, float | None]:
+def _files(store: Store, kind: str) -> Written:
     """Ids of the artifacts of a kind, and when each was written, where the storage tells."""
     system, _ = fsspec.core.url_to_fs(store.url)
     folder = store.path(kind, "").rsplit("/", 1)[0]
@@ -151,9 +190,9 @@ def state_lines(state: EvaluationState, storage: str, now: float) -> list[str]:
     age = "unknown" if state.last is None else f"{_duration(max(0.0, now - state.last))} ago"
     lines = [f"{state.preset}, seed {state.seed} ({state.evaluation}): {stages}; last activity {age}"]
     for failure in state.failures[:SHOWN_FAILURES]:
-        when, what = _duration(max(0.0, now - failure["when"])), f"{failure['kind']} {failure['id']}"
-        lines.append(f"  failed {when} ago: {what} ({failure['words']}): {failure['error']}")
-        lines += [f"      {line}" for line in failure["details"].splitlines()[-SHOWN_LINES:]]
+        when, what = _duration(max(0.0, now - failure.when)), f"{failure.kind} {failure.id}"
+        lines.append(f"  failed {when} ago: {what} ({failure.words}): {failure.error}")
+        lines += [f"      {line}" for line in failure.details.splitlines()[-SHOWN_LINES:]]
     if len(state.failures) > SHOWN_FAILURES:
         lines.append(f"  and {len(state.failures) - SHOWN_FAILURES} more failures")
     if state.report:

@@ -1,9 +1,8 @@
-"""A cell of a grid on stored answers: encoders retrained, gap and AUC over draws. Trains no model, asks no model."""
+"""A cell of a grid: encoders retrained on stored responses, gap and AUC over resamples."""
 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.encoder_trial import Setting, outcome, over_resamples, stored_trial, trial_id
@@ -22,26 +21,26 @@ from uapfp_dist.tasks.specs import Checkpoint
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What came of one cell."""
+    """The result of one cell."""
 
     cell: str
     """Its name."""
-    rows: tuple[Mapping[str, Any], ...] = field(default_factory=tuple)
-    """A row per draw: the axes' values, `draw`, and what `ablate.outcome` measures."""
+    rows: tuple[Mapping[str, float], ...] = ()
+    """A row per resample: its number as `draw`, and what `encoder_trial.outcome` measures."""
     means: Mapping[str, float] = field(default_factory=dict)
-    """`ablate.over_draws`."""
+    """`encoder_trial.over_resamples`."""
     fitted: int = 0
-    """Encoders that were trained for it; those that lay in the store already were read."""
+    """Encoders trained for it; those in the store were read."""
     seconds: float = 0.0
     error: str = ""
     """Why there are no rows."""
 
 
 class Trials:
-    """Runs cells, one at a time, and keeps the answers that the last one looked at.
+    """Runs cells, one at a time, and keeps the responses of the last one.
 
     Args:
-        store: where answers lie, and where encoders' scores are kept: no cell is computed twice.
+        store: of responses and of encoders' scores: no cell is computed twice.
     """
 
     def __init__(self, store: Store) -> None:
@@ -49,7 +48,7 @@ class Trials:
         self._held: tuple[str, ResponseMatrix] | None = None
 
     def run(self, cell: GridCell) -> TrialResult:
-        """The result of `cell`; what a user can mend becomes its error."""
+        """The result of `cell`; what a user can fix becomes its error."""
         started = time.perf_counter()
         try:
             found = self._measured(cell)
@@ -60,32 +59,32 @@ class Trials:
     def settled(self, cell: GridCell) -> bool:
         """Whether nothing is left to compute for `cell`."""
         try:
-            panel = self._panel(cell)
-            fits = self._fits(cell, panel)
+            matrix = self._matrix(cell)
+            fits = self._fits(cell, matrix)
         except UserError:
             return True
-        return all(self._store.has("trial", trial_id(panel, *fit)) for fit in fits)
+        return all(self._store.has("trial", trial_id(matrix, *fit)) for fit in fits)
 
     def _measured(self, cell: GridCell) -> TrialResult:
-        panel = self._panel(cell)
-        caught = _to_be_caught(cell, panel)
+        matrix = self._matrix(cell)
+        positives = _positives(cell, matrix)
         rows, scored, fitted = [], [], 0
-        for fit in self._fits(cell, panel):
-            fitted += not self._store.has("trial", trial_id(panel, *fit))
-            draw, scores = fit[0], stored_trial(self._store, panel, *fit)
-            rows.append({**cell.values, "draw": draw.index, **outcome(panel, draw, scores, caught)})
-            scored.append((draw, scores))
-        return TrialResult(cell.name, tuple(rows), over_resamples(panel, scored, caught), fitted)
+        for fit in self._fits(cell, matrix):
+            fitted += not self._store.has("trial", trial_id(matrix, *fit))
+            resample, scores = fit[0], stored_trial(self._store, matrix, *fit)
+            rows.append({"draw": resample.index, **outcome(matrix, resample, scores, positives)})
+            scored.append((resample, scores))
+        return TrialResult(cell.name, tuple(rows), over_resamples(matrix, scored, positives), fitted)
 
-    def _fits(self, cell: GridCell, panel: ResponseMatrix) -> list[tuple[Resample, Setting, EncoderConfig, str]]:
-        """One encoder per draw, as in the evaluation's own tables: the same setting gives the same numbers."""
+    def _fits(self, cell: GridCell, matrix: ResponseMatrix) -> list[tuple[Resample, Setting, EncoderConfig, str]]:
+        """One encoder per resample, as in the evaluation's own tables: the same setting gives the same numbers."""
         plan, verdict, architecture = cell.plan, cell.plan.config.verdict, cell.knobs.architecture
-        may_train = plan.pool_of(panel.members)
+        may_train = plan.pool_of(matrix.members)
         seed = f"{plan.seed}/{architecture}" if architecture else str(plan.seed)
         sizes = (verdict.n_train, verdict.n_calibrate)
         return [
             (
-                make_resample(panel.members, i, *sizes, seed, architecture, may_train),
+                make_resample(matrix.members, i, *sizes, seed, architecture, may_train),
                 cell.setting,
                 plan.config.encoder,
                 f"{plan.probe.id}/{i}",
@@ -93,38 +92,38 @@ class Trials:
             for i in range(plan.config.studies.n_draws)
         ]
 
-    def _panel(self, cell: GridCell) -> ResponseMatrix:
-        """Answers of the cell's members to the clean points and to its perturbation alone.
+    def _matrix(self, cell: GridCell) -> ResponseMatrix:
+        """Responses of the cell's members to the clean points and to its perturbation alone.
 
         Raises:
-            UserError: the victim's answers are missing.
+            UserError: the victim's responses are missing.
         """
         plan, block = cell.plan, cell.setting.block
         specs = [plan.response(member) for member in cell.members]
         key = content_id({"answers": [spec.id for spec in specs], "block": block})
         if self._held is None or self._held[0] != key:
-            there = [
+            stored = [
                 (m, spec) for m, spec in zip(cell.members, specs, strict=True) if self._store.has(spec.kind, spec.id)
             ]
-            if not there or there[0][0].role != "victim":
-                raise UserError("expected the victim's answers in the store, found none (see failures)")
+            if not stored or stored[0][0].role != "victim":
+                raise UserError("expected the victim's responses in the store, found none (see failures)")
             probe = read_probe(self._store.get(plan.probe.kind, plan.probe.id))
-            answers = []
-            for _, spec in there:
+            responses = []
+            for _, spec in stored:
                 blocks = read_responses(self._store.get(spec.kind, spec.id)).blocks
-                answers.append(Responses({name: blocks[name] for name in (CLEAN, block)}))
-            panel = ResponseMatrix.from_responses([m for m, _ in there], answers, probe, plan.probe)
-            self._held = key, replace(panel, gather={block: panel.gather[block]})
+                responses.append(Responses({name: blocks[name] for name in (CLEAN, block)}))
+            matrix = ResponseMatrix.from_responses([m for m, _ in stored], responses, probe, plan.probe)
+            self._held = key, replace(matrix, gather={block: matrix.gather[block]})
         return self._held[1]
 
 
-def _to_be_caught(cell: GridCell, panel: ResponseMatrix) -> list[int] | None:
+def _positives(cell: GridCell, matrix: ResponseMatrix) -> list[int] | None:
     """Rows of the checkpoints at the cell's recovery rate; None for the test piracy."""
     if cell.knobs.recovery is None:
         return None
-    rows = [row for row, member in enumerate(panel.members) if _recovery(member) == cell.knobs.recovery]
+    rows = [row for row, member in enumerate(matrix.members) if _recovery(member) == cell.knobs.recovery]
     if not rows:
-        raise UserError(f"no stolen model came to a recovery of {cell.knobs.recovery:g}")
+        raise UserError(f"no stolen model reached a recovery of {cell.knobs.recovery:g}")
     return rows
 
 

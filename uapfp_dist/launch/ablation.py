@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -25,15 +26,17 @@ from uapfp_dist.launch.tracker import closing_run, open_tracker
 from uapfp_dist.launch.workers import default_auth_mode, ray_pool
 from uapfp_dist.progress import Progress
 from uapfp_dist.reporting.grid_report import grid_id, grid_text
+from uapfp_dist.reporting.grid_schema import FailedSpec, GridReport, Preparation
+from uapfp_dist.reporting.report_schema import ModelCounts
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.executor import Pool, SerialPool
 from uapfp_dist.tasks.outcomes import Failed
 from uapfp_dist.tasks.scheduler import run_tasks
-from uapfp_dist.tracking.tracker import Tracker
+from uapfp_dist.tracking.tracker import RunParams, Tracker
 
 
-def run_grid(config: Config, name: str, seed: int, runtime: RuntimeConfig, grid: Sequence[str]) -> dict[str, Any]:
-    """A grid over an evaluation; returns its JSON (`recorder.summed_up`), which is also kept in the store.
+def run_grid(config: Config, name: str, seed: int, runtime: RuntimeConfig, grid: Sequence[str]) -> GridReport:
+    """A grid over an evaluation; its report is also kept in the store.
 
     Args:
         config: the evaluation's.
@@ -60,14 +63,14 @@ def run_grid(config: Config, name: str, seed: int, runtime: RuntimeConfig, grid:
     cells = make_cells(axes or figure_6(config, images.n_classes), config, seed, dataset)
     store, progress = Store(paths.storage), Progress(workers=1)
     progress.say(f"{name}, seed {seed}: a grid of {len(cells)} cells, storage {paths.storage}")
-    params = {"seed": seed, "grid": {axis.name: str(axis.values) for axis in axes}}
+    params: RunParams = {"seed": seed, "grid": {axis.name: str(axis.values) for axis in axes}}
     tags = {"preset": f"{name}-ablation", "evaluation_of": make_plan(config, seed, images).id, **environment()}
     sweep = GridRun(cells, store, paths, runtime, progress, params, tags)
-    body = sweep.here() if runtime.workers == 0 or sweep.settled else sweep.on_ray()
-    body |= {"preset": name, "seed": seed, "wall_seconds": round(time.perf_counter() - started, 2)}
-    write_report(paths.report, body)
-    _tell(body, paths)
-    return body
+    report = sweep.here() if runtime.workers == 0 or sweep.settled else sweep.on_ray()
+    report = replace(report, preset=name, seed=seed, wall_seconds=round(time.perf_counter() - started, 2))
+    write_report(paths.report, report)
+    _print_end(report, paths)
+    return report
 
 
 class GridRun:
@@ -80,7 +83,7 @@ class GridRun:
         paths: ResolvedPaths,
         runtime: RuntimeConfig,
         progress: Progress,
-        params: dict[str, Any],
+        params: RunParams,
         tags: dict[str, str],
     ) -> None:
         self._cells, self._store, self._paths = cells, store, paths
@@ -100,12 +103,12 @@ class GridRun:
     def _complete(self) -> bool:
         return len(self._stored) == len(self._specs)
 
-    def here(self) -> dict[str, Any]:
+    def here(self) -> GridReport:
         """All of it in this process."""
         torch.set_num_threads(1)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         task_context = TaskContext(self._store, self._paths.data_root, device)
-        context = self._prepare(lambda: nullcontext(SerialPool(partial(perform_task, task_context))))
+        preparation = self._prepare(lambda: nullcontext(SerialPool(partial(perform_task, task_context))))
         recorder = GridRecorder(self._cells, self._store, open_tracker(self._paths))
         trials = Trials(self._store)
         with closing_run(recorder.close):
@@ -113,11 +116,11 @@ class GridRun:
             for cell in self._cells:
                 recorder.record(trials.run(cell))
                 self._progress.step("trials", *recorder.progress())
-            body = recorder.finish({}, context)
+            report = recorder.finish({}, preparation)
             self._tell(recorder.publish())
-            return body
+            return report
 
-    def on_ray(self) -> dict[str, Any]:
+    def on_ray(self) -> GridReport:
         """Missing specs on the pool, trials on Tune."""
         default_auth_mode(self._runtime.address)
         from uapfp_dist.cluster.central_recorder import CentralRecorder
@@ -126,7 +129,7 @@ class GridRun:
 
         make_tracker: Callable[[], Tracker] = partial(open_tracker, self._paths)
         with session(self._runtime.address) as machine:
-            context = self._prepare(lambda: self._pool(machine))
+            preparation = self._prepare(lambda: self._pool(machine))
             storage, mark = self._paths.storage, self._store.write_marker()
             recorder = CentralRecorder(self._cells, storage, mark, make_tracker, self._progress)
             with closing_run(recorder.close):
@@ -134,9 +137,9 @@ class GridRun:
                 experiment = self._experiment()
                 workers = self._runtime.workers
                 died = tune_trials(self._cells, storage, mark, recorder, experiment, workers)
-                body = recorder.finish(died, context)
+                report = recorder.finish(died, preparation)
                 self._tell(recorder.publish())
-                return body
+                return report
 
     def _tell(self, away: str) -> None:
         if away:
@@ -146,8 +149,8 @@ class GridRun:
         data = self._cells[0].plan.data
         return ray_pool(machine, self._runtime, self._paths, self._store, data, self._progress)
 
-    def _prepare(self, make_pool: Callable[[], AbstractContextManager[Pool]]) -> dict[str, Any]:
-        """Models, probes and answers that the cells need and the store lacks, each once; who could not be made."""
+    def _prepare(self, make_pool: Callable[[], AbstractContextManager[Pool]]) -> Preparation:
+        """Make the models, probes and responses that the cells need and the store lacks, each once."""
         progress = self._progress
         failures = []
         if not self._complete:
@@ -159,8 +162,9 @@ class GridRun:
                 ):
                     progress.observe(outcome)
                     if isinstance(outcome, Failed) and not outcome.skipped:
-                        failures.append({"id": outcome.spec.id, "kind": outcome.spec.kind, "error": outcome.error})
-        return {"models": progress.counts(), "failed_specs": failures}
+                        spec = outcome.spec
+                        failures.append(FailedSpec(id=spec.id, kind=spec.kind, error=outcome.error))
+        return Preparation(models=ModelCounts(**progress.counts()), failed_specs=tuple(failures))
 
     def _experiment(self) -> str:
         """Where Tune keeps its state."""
@@ -175,11 +179,11 @@ def failed_in(store: Store, evaluation: str) -> set[str]:
     return {failure["id"] for failure in store.get("report", evaluation).info["failures"]}
 
 
-def _tell(body: dict[str, Any], paths: ResolvedPaths) -> None:
-    print(f"\n{grid_text(body)}\n")
+def _print_end(report: GridReport, paths: ResolvedPaths) -> None:
+    print(f"\n{grid_text(report)}\n")
     print(
-        f"{body['cells']} cells, {body['trials']['run']} run and {body['trials']['reused']} reused, "
-        f"{body['encoders_trained']} encoders trained, "
-        f"{body['models']['trained']} models trained; {body['wall_seconds']:.0f} s. Artifacts: {paths.storage}"
+        f"{report.cells} cells, {report.trials.run} run and {report.trials.reused} reused, "
+        f"{report.encoders_trained} encoders trained, "
+        f"{report.models.trained} models trained; {report.wall_seconds:.0f} s. Artifacts: {paths.storage}"
     )
     print(f"Tables and figures: mlflow ui --backend-store-uri {paths.mlflow_uri}", flush=True)

@@ -3,8 +3,8 @@
 import shlex
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import torch
 
@@ -27,7 +27,9 @@ from uapfp_dist.launch.tracker import closing_run, open_tracker
 from uapfp_dist.launch.workers import default_auth_mode, ray_pool
 from uapfp_dist.progress import Progress
 from uapfp_dist.reporting.report import Report
+from uapfp_dist.reporting.report_schema import Environment, EvaluationReport
 from uapfp_dist.reporting.summary import summary
+from uapfp_dist.serialization import from_json
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.executor import SerialPool
 from uapfp_dist.tasks.hashing import content_id
@@ -35,8 +37,8 @@ from uapfp_dist.tracking.publication import KIND, Publication, patience, publish
 from uapfp_dist.tracking.tracker import Tracker
 
 
-def run(config: Config, name: str, seed: int, runtime: RuntimeConfig) -> dict[str, Any]:
-    """One evaluation from data to report; returns the report's JSON.
+def run(config: Config, name: str, seed: int, runtime: RuntimeConfig) -> EvaluationReport:
+    """One evaluation from data to report.
 
     Raises:
         UserError: anything wrong with the input.
@@ -55,32 +57,33 @@ def run(config: Config, name: str, seed: int, runtime: RuntimeConfig) -> dict[st
     _keep_splits(store, plan, dataset)
     store_plan(store, plan, name)
     progress = Progress(workers=1)
-    body = _finished(plan, store)
-    if body is None:
+    report = _finished(plan, store)
+    if report is None:
         progress.say(f"{name}, seed {seed}: {len(plan.members)} models, storage {paths.storage}")
         settings = {"preset": name, "data_note": dataset.note, **environment()}
-        body = _evaluate(plan, store, paths, runtime, progress, settings).body
+        report = _evaluate(plan, store, paths, runtime, progress, settings).body
     else:
         progress.say("everything is in the store already: no model was trained")
         _show(plan, store, paths, progress)
-        counts = body["models"]
-        body["models"] = {"trained": 0, "reused": counts["trained"] + counts["reused"], "failed": counts["failed"]}
-    body["wall_seconds"] = round(time.perf_counter() - started, 2)
-    body["environment"] = environment()
-    write_report(paths.report, body)
-    _tell(body, paths)
-    return body
+        counts = report.models
+        assert counts is not None
+        report = replace(report, models=replace(counts, trained=0, reused=counts.trained + counts.reused))
+    seconds = round(time.perf_counter() - started, 2)
+    report = replace(report, wall_seconds=seconds, environment=from_json(Environment, environment()))
+    write_report(paths.report, report)
+    _print_end(report, paths)
+    return report
 
 
-def _finished(plan: Plan, store: Store) -> dict[str, Any] | None:
+def _finished(plan: Plan, store: Store) -> EvaluationReport | None:
     """The stored report, if nothing is left to do: every artifact is whole, or no further try could make it."""
     if not store.intact(KIND, plan.id) or not store.intact("report", plan.id):
         return None
-    body = store.get("report", plan.id).info
-    failed = {failure["id"] for failure in body["failures"]}
+    report = from_json(EvaluationReport, store.get("report", plan.id).info)
+    failed = {failure.id for failure in report.failures}
     wanted = [spec for spec in plan.specs if spec.id not in failed]
     stored = stored_specs(store, wanted)
-    return body if is_final(body["failures"]) and all(stored(spec) for spec in wanted) else None
+    return report if is_final(report.failures) and all(stored(spec) for spec in wanted) else None
 
 
 def _show(plan: Plan, store: Store, paths: ResolvedPaths, progress: Progress) -> None:
@@ -95,7 +98,7 @@ def _show(plan: Plan, store: Store, paths: ResolvedPaths, progress: Progress) ->
 
 
 def _evaluate(
-    plan: Plan, store: Store, paths: ResolvedPaths, runtime: RuntimeConfig, progress: Progress, settings: dict[str, Any]
+    plan: Plan, store: Store, paths: ResolvedPaths, runtime: RuntimeConfig, progress: Progress, settings: dict[str, str]
 ) -> Report:
     """Here where there is nothing to train or no Ray is wanted, else on Ray."""
     stored = stored_specs(store, plan.specs)
@@ -104,16 +107,16 @@ def _evaluate(
     return _on_ray(plan, store, paths, runtime, progress, settings)
 
 
-def _serial(plan: Plan, store: Store, paths: ResolvedPaths, progress: Progress, settings: dict[str, Any]) -> Report:
+def _serial(plan: Plan, store: Store, paths: ResolvedPaths, progress: Progress, settings: dict[str, str]) -> Report:
     torch.set_num_threads(1)
     context = TaskContext(store, paths.data_root, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    arbiter = Evaluator(plan, store, open_tracker(paths), told=partial(progress.step, "judge"))
-    with closing_run(arbiter.close):
-        return evaluate(plan, store, SerialPool(partial(perform_task, context)), arbiter, progress, settings)
+    evaluator = Evaluator(plan, store, open_tracker(paths), on_progress=partial(progress.step, "judge"))
+    with closing_run(evaluator.close):
+        return evaluate(plan, store, SerialPool(partial(perform_task, context)), evaluator, progress, settings)
 
 
 def _on_ray(
-    plan: Plan, store: Store, paths: ResolvedPaths, runtime: RuntimeConfig, progress: Progress, settings: dict[str, Any]
+    plan: Plan, store: Store, paths: ResolvedPaths, runtime: RuntimeConfig, progress: Progress, settings: dict[str, str]
 ) -> Report:
     default_auth_mode(runtime.address)
     from uapfp_dist.cluster.central_evaluator import CentralEvaluator  # Ray takes seconds to import
@@ -122,10 +125,10 @@ def _on_ray(
     with session(runtime.address) as machine:
         progress.say(f"ray: {machine.cpus} CPUs and {machine.gpus:g} GPUs" + ", and what joins" * machine.elastic)
         make_tracker: Callable[[], Tracker] = partial(open_tracker, paths)
-        arbiter = CentralEvaluator(plan, paths.storage, store.write_marker(), make_tracker, progress)
-        with ray_pool(machine, runtime, paths, store, plan.data, progress) as pool, closing_run(arbiter.close):
+        evaluator = CentralEvaluator(plan, paths.storage, store.write_marker(), make_tracker, progress)
+        with ray_pool(machine, runtime, paths, store, plan.data, progress) as pool, closing_run(evaluator.close):
             settings = {**settings, "cluster": f"{machine.cpus} CPUs, {machine.gpus:g} GPUs"}
-            return evaluate(plan, store, pool, arbiter, progress, settings)
+            return evaluate(plan, store, pool, evaluator, progress, settings)
 
 
 def _keep_splits(store: Store, plan: Plan, dataset: Dataset) -> None:
@@ -136,12 +139,14 @@ def _keep_splits(store: Store, plan: Plan, dataset: Dataset) -> None:
         store.put("splits", key, vars(splits), {"digests": splits.digests(), "data": vars(plan.data)})
 
 
-def _tell(body: dict[str, Any], paths: ResolvedPaths) -> None:
+def _print_end(report: EvaluationReport, paths: ResolvedPaths) -> None:
     """The end of the job: a short table, where the report lies, how to open the page."""
-    print(f"\n{summary(body)}\n")
-    models, seconds = body["models"], body["wall_seconds"]
+    print(f"\n{summary(report)}\n")
+    models = report.models
+    assert models is not None
     print(
-        f"{models['trained']} models trained, {models['reused']} reused, {models['failed']} failed; {seconds:.0f} s. "
+        f"{models.trained} models trained, {models.reused} reused, {models.failed} failed; "
+        f"{report.wall_seconds:.0f} s. "
         f"Artifacts: {paths.storage}"
     )
     if paths.report is not None:

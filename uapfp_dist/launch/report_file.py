@@ -3,12 +3,13 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.serialization import to_json
 
 
 def check_report(path: Path | None) -> None:
+    """Raise UserError where `path` cannot be written."""
     if path is None:
         return
     if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
@@ -21,8 +22,9 @@ def check_report(path: Path | None) -> None:
         raise UserError(f"report: expected a folder that can be written for {path}; name another file")
 
 
-def write_report(path: Path | None, body: dict[str, Any]) -> None:
+def write_report(path: Path | None, report: object) -> None:
+    """Write a dataclass, or what JSON can hold, as JSON; nothing where there is no path."""
     if path is not None:
         temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(json.dumps(body, indent=1))
+        temporary.write_text(json.dumps(to_json(report), indent=1))
         temporary.replace(path)

@@ -1,10 +1,9 @@
-"""A grid's results as JSON, table, figures and text."""
+"""A grid's results as report, table, figures and text."""
 
 import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -13,13 +12,14 @@ from uapfp_dist.evaluation.grid import GridCell, in_text
 from uapfp_dist.evaluation.trials import TrialResult
 from uapfp_dist.reporting import figures
 from uapfp_dist.reporting.figures.grids import grid_maps
+from uapfp_dist.reporting.grid_schema import CellFailure, GridReport, GridRow, Preparation, TrialCounts
 from uapfp_dist.reporting.number_format import with_intervals
-from uapfp_dist.serialization import without_nan
+from uapfp_dist.serialization import to_json
 from uapfp_dist.tasks.hashing import content_id
 from uapfp_dist.tracking.publication import NestedRun
 
 MOST_LINES = 8
-"""In a figure; beyond that a map has to do."""
+"""In a figure; beyond that there is a map alone."""
 
 
 def grid_id(cells: Sequence[GridCell]) -> str:
@@ -27,8 +27,8 @@ def grid_id(cells: Sequence[GridCell]) -> str:
     return content_id({"grid": [cell.id for cell in cells], "names": [cell.name for cell in cells]})
 
 
-def _nested(cell: GridCell, result: TrialResult) -> NestedRun:
-    """A cell as a nested run; what a trial cost is only known where it was run."""
+def nested_run(cell: GridCell, result: TrialResult) -> NestedRun:
+    """A cell as a nested run; the cost of a trial is known only where it was run."""
     tags = {axis: in_text(value) for axis, value in cell.values.items()}
     metrics = {name: value for name, value in result.means.items() if not math.isnan(value)}
     if result.fitted:
@@ -36,37 +36,48 @@ def _nested(cell: GridCell, result: TrialResult) -> NestedRun:
     return NestedRun(cell.name, tags | {"role": "trial", "error": result.error[:500]}, metrics)
 
 
-def grid_results(
-    cells: Sequence[GridCell], results: Mapping[str, TrialResult], context: Mapping[str, Any]
-) -> dict[str, Any]:
-    """A grid as JSON: `table` has a row per cell (means, intervals over models), `draws` a row per cell and draw."""
-    grid = {axis: list(dict.fromkeys(in_text(cell.values[axis]) for cell in cells)) for axis in cells[0].values}
+def grid_results(cells: Sequence[GridCell], results: Mapping[str, TrialResult], preparation: Preparation) -> GridReport:
+    """The report of a grid.
+
+    Args:
+        cells: in the order of the table.
+        results: by the name of the cell.
+        preparation: what was made before.
+    """
     found = [results[cell.name] for cell in cells]
     run = sum(bool(r.fitted) for r in found)
-    table = [{**_plain(cell.values), **result.means} for cell, result in zip(cells, found, strict=True) if result.means]
-    return without_nan(
-        {
-            "sweep": grid_id(cells),
-            "grid": grid,
-            "cells": len(cells),
-            "trials": {"run": run, "reused": sum(bool(r.rows) for r in found) - run},
-            "encoders_trained": sum(r.fitted for r in found),
-            "failures": [{"cell": r.cell, "error": r.error} for r in found if r.error],
-            "table": table,
-            "draws": [_plain(row) for result in found for row in result.rows],
-            **context,
-        }
+    pairs = list(zip(cells, found, strict=True))
+    return GridReport(
+        sweep=grid_id(cells),
+        grid={axis: tuple(dict.fromkeys(in_text(cell.values[axis]) for cell in cells)) for axis in cells[0].values},
+        cells=len(cells),
+        trials=TrialCounts(run=run, reused=sum(bool(r.rows) for r in found) - run),
+        encoders_trained=sum(r.fitted for r in found),
+        failures=tuple(CellFailure(cell=r.cell, error=r.error) for r in found if r.error),
+        table=tuple(_row(cell, result.means) for cell, result in pairs if result.means),
+        resamples=tuple(_row(cell, row) for cell, result in pairs for row in result.rows),
+        models=preparation.models,
+        failed_specs=preparation.failed_specs,
     )
 
 
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+def _row(cell: GridCell, measured: Mapping[str, float]) -> GridRow:
     """Numbers as they are, everything else as it is written on the command line."""
-    return {k: v if isinstance(v, int | float) and not isinstance(v, bool) else in_text(v) for k, v in values.items()}
+    values = {
+        axis: value if isinstance(value, int | float) and not isinstance(value, bool) else in_text(value)
+        for axis, value in cell.values.items()
+    }
+    return {**values, **measured}
 
 
-def grid_figures(body: Mapping[str, Any]) -> dict[str, Figure]:
+def grid_table(report: GridReport) -> pd.DataFrame:
+    """A row per cell; null where nothing was measured."""
+    return pd.DataFrame(to_json(report)["table"])
+
+
+def grid_figures(report: GridReport) -> dict[str, Figure]:
     """Lines or bars over one axis, maps over two; further axes are joined to the first."""
-    table, axes = pd.DataFrame(body["table"]), list(body["grid"])
+    table, axes = grid_table(report), list(report.grid)
     if table.empty:
         return {}
     if len(axes) == 1:
@@ -77,7 +88,7 @@ def grid_figures(body: Mapping[str, Any]) -> dict[str, Figure]:
         x = " ".join(reversed(others))
         table[x] = table[others[::-1]].astype(str).agg(" ".join, axis=1)
     found = {"map": grid_maps(table, x, y)}
-    if len(others) == 1 and pd.api.types.is_numeric_dtype(table[x]) and len(body["grid"][y]) <= MOST_LINES:
+    if len(others) == 1 and pd.api.types.is_numeric_dtype(table[x]) and len(report.grid[y]) <= MOST_LINES:
         found["lines"] = figures.ablation_lines(table.assign(**{y: f"{y} " + table[y].astype(str)}), x, by=y)
     return found
 
@@ -91,22 +102,23 @@ def _one_axis(table: pd.DataFrame, axis: str) -> Figure:
     return figures.ablation_lines(table, axis) if numeric else figures.ablation_bars(table, axis)
 
 
-def _write_files(folder: Path, body: Mapping[str, Any]) -> None:
+def write_grid_files(folder: Path, report: GridReport) -> None:
+    """Write ablation.json, summary.txt, tables/*.csv and figures/*.png to `folder`."""
     for name in ("tables", "figures"):
         (folder / name).mkdir()
-    (folder / "ablation.json").write_text(json.dumps(body, indent=1))
-    (folder / "summary.txt").write_text(grid_text(body) + "\n")
-    pd.DataFrame(body["table"]).to_csv(folder / "tables" / "ablation.csv", index=False)
-    for name, figure in grid_figures(body).items():
+    (folder / "ablation.json").write_text(json.dumps(to_json(report), indent=1))
+    (folder / "summary.txt").write_text(grid_text(report) + "\n")
+    grid_table(report).to_csv(folder / "tables" / "ablation.csv", index=False)
+    for name, figure in grid_figures(report).items():
         figure.savefig(folder / "figures" / f"ablation_{name}.png")
 
 
-def grid_text(body: Mapping[str, Any]) -> str:
+def grid_text(report: GridReport) -> str:
     """The table of the terminal."""
-    table = pd.DataFrame(body["table"])
+    table = grid_table(report)
     lines = []
     if len(table):
         shown = with_intervals(table).rename(columns={"auc_other_victim": "auc other victim"})
         lines.append(shown.to_string(index=False, float_format=lambda v: f"{v:.3f}"))
-    lines += [f"failed: {f['cell']}: {f['error']}" for f in body["failures"]]
+    lines += [f"failed: {failure.cell}: {failure.error}" for failure in report.failures]
     return "\n".join(lines)

@@ -1,14 +1,16 @@
-"""The report of an evaluation: the JSON that other programs read, and tables for people."""
+"""The report of an evaluation: what other programs read, and tables for people."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from uapfp_dist.evaluation.judging import (
-    GROUPS,
+    CHOSEN,
+    NEGATIVE_GROUPS,
+    Group,
     JudgedModels,
     attack_out_auc,
     auc_table,
@@ -22,105 +24,130 @@ from uapfp_dist.evaluation.judging import (
 )
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.fingerprints.scoring import ScoredResample
+from uapfp_dist.reporting.report_schema import (
+    AucTable,
+    CalibrationSizes,
+    ChosenUap,
+    EvaluationReport,
+    FalseAccusation,
+    NaturalPoints,
+    Power,
+    TprNegatives,
+    UapSet,
+    UapSummary,
+    VictimSummary,
+)
 from uapfp_dist.reporting.report_tables import verdicts_table, zoo_table
-from uapfp_dist.serialization import without_nan
+from uapfp_dist.serialization import from_json
 from uapfp_dist.statistics.auc import Estimate
 from uapfp_dist.statistics.conformal import needed_for
-from uapfp_dist.tasks.hashing import wire_form
 
 RATES = (0.01, 0.05)
-"""False positive rates at which the share of piracy caught is told."""
+"""False positive rates at which the share of piracy caught is reported."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """`body` is the documented JSON; `tables` are for people."""
+    """`body` is what the report file holds; `tables` are for people."""
 
-    body: dict[str, Any]
+    body: EvaluationReport
     tables: dict[str, pd.DataFrame]
 
 
 def make_report(
-    plan: Plan, panelists: JudgedModels, draws: Sequence[ScoredResample], probe_info: Mapping[str, Any]
+    plan: Plan, judged: JudgedModels, resamples: Sequence[ScoredResample], probe_info: Mapping[str, Any]
 ) -> Report:
-    """Everything that follows from the scored draws."""
-    members, alpha = panelists.members, plan.config.verdict.alpha
-    formats, decided_by = plan.config.verdict.formats, plan.config.verdict.decided_by
-    areas, soft = auc_table(draws, members, formats), auc_table(draws, members, formats, "soft_piracy")
-    conformal = claim_rates(draws, members, decided_by, alpha)
-    errors_conformal = claim_rates(draws, members, "weighted_errors", alpha)
-    t_test = t_test_rates(draws, members, "uap", alpha)
-    first = draws[0].chosen("uap")
-    assert first is not None
-    radii = [probe_info["uaps"][block.split("@")[1]]["xi"] for block in first.candidate.blocks]
-    judged = verdicts(draws[0], panelists, plan.config.verdict)
-    paper = probe_info["uaps"]["1"]
-    body: dict[str, Any] = {
-        "evaluation": plan.id,
-        "seed": plan.seed,
-        "data": wire_form(plan.data),
-        "victim": {"accuracy": panelists.accuracy[0], "architecture": members[0].spec.architecture},
-        "uap": {
-            "algorithm": plan.config.uap.algorithm,
-            "xi": paper["xi"],
-            "fooling_rate": paper["fooling_rate"],
-            "fooling_rate_clipped": paper["fooling_rate_clipped"],
-            "target_reached": probe_info["fooling_target_reached"],
-            "mean_image_norm": probe_info["mean_image_norm"],
-            "chosen": {"xi": radii, "format": first.candidate.format.wire},
-            "all": probe_info["uaps"],
-        },
-        "natural": {"errors": probe_info["natural_errors"], "topped_up": probe_info["topped_up"]},
-        "auc": _map(areas, lambda e: e.mean),
-        "auc_detail": _map(areas, asdict),
-        "auc_soft_piracy": _map(soft, lambda e: e.mean),
-        "weighted_errors_one_attack_out": attack_out_auc(draws, members),
-        "tpr": {m: {f"{f:g}": tpr(draws, members, m, f) for f in RATES} for m in draws[0].methods},
-        "tpr_negatives": {
-            "models": len(draws[0].draw.tested(members, "homologous")),
-            "needed": {f"{f:g}": round(1 / f) for f in RATES},
-        },
-        "false_accusation": {
-            "alpha": alpha,
-            "conformal": rename_groups(conformal),
-            "t_test": rename_groups(t_test),
-            "conformal_weighted_errors": rename_groups(errors_conformal),
-            "architecture_left_out": left_out_rates(draws, members, decided_by, alpha, lambda m: m.spec.architecture),
-            "optimizer_left_out": left_out_rates(draws, members, decided_by, alpha, lambda m: m.spec.recipe.optimizer),
-        },
-        "power": {
-            "conformal": conformal.get("piracy", math.nan),
-            "t_test": t_test.get("piracy", math.nan),
-            "conformal_weighted_errors": errors_conformal.get("piracy", math.nan),
-            "by_role": power(conformal),
-            "by_role_weighted_errors": power(errors_conformal),
-        },
-        "calibration": {
-            "models": len(draws[0].draw.calibration),
-            "other_victim": len(draws[0].draw.calibration_piracy),
-            "needed": needed_for(alpha),
-        },
-        "decided_by": decided_by,
-        "unique_queries_per_suspect": first.queries,
-        "draws": len(draws),
-        "choices": {m: _choices(draws, m) for m in draws[0].methods},
-        "verdicts": [asdict(v) for v in judged],
-        "remarks": remarks(areas),
+    """Everything that follows from the scored resamples."""
+    members, config, first = judged.members, plan.config.verdict, resamples[0]
+    areas = auc_table(resamples, members, config.formats)
+    soft = auc_table(resamples, members, config.formats, "soft_piracy")
+    accusation, caught = _rates(plan, judged, resamples)
+    uap = first.chosen("uap")
+    assert uap is not None
+    found = verdicts(first, judged, config)
+    body = EvaluationReport(
+        evaluation=plan.id,
+        seed=plan.seed,
+        data=plan.data,
+        victim=VictimSummary(accuracy=judged.accuracy[0], architecture=members[0].spec.architecture),
+        uap=_uap(plan, resamples, probe_info),
+        natural=NaturalPoints(errors=probe_info["natural_errors"], topped_up=probe_info["topped_up"]),
+        auc=_means(areas),
+        auc_detail=areas,
+        auc_soft_piracy=_means(soft),
+        weighted_errors_one_attack_out=attack_out_auc(resamples, members),
+        tpr={m: {f"{f:g}": tpr(resamples, members, m, f) for f in RATES} for m in first.methods},
+        tpr_negatives=TprNegatives(
+            models=len(first.draw.tested(members, "homologous")), needed={f"{f:g}": round(1 / f) for f in RATES}
+        ),
+        false_accusation=accusation,
+        power=caught,
+        calibration=CalibrationSizes(
+            models=len(first.draw.calibration),
+            other_victim=len(first.draw.calibration_piracy),
+            needed=needed_for(config.alpha),
+        ),
+        decided_by=config.decided_by,
+        queries_per_suspect=uap.queries,
+        n_resamples=len(resamples),
+        choices={m: _choices(resamples, m) for m in first.methods},
+        verdicts=tuple(found),
+        remarks=remarks(areas),
+    )
+    return Report(body, {"verdicts": verdicts_table(found), "zoo": zoo_table(judged)})
+
+
+def _rates(plan: Plan, judged: JudgedModels, resamples: Sequence[ScoredResample]) -> tuple[FalseAccusation, Power]:
+    """How often each decision accuses negatives, and how often stolen models."""
+    members, alpha, decided_by = judged.members, plan.config.verdict.alpha, plan.config.verdict.decided_by
+    conformal = claim_rates(resamples, members, decided_by, alpha)
+    by_errors = claim_rates(resamples, members, "weighted_errors", alpha)
+    t_test = t_test_rates(resamples, members, "uap", alpha)
+    accusation = FalseAccusation(
+        alpha=alpha,
+        conformal=rename_groups(conformal),
+        t_test=rename_groups(t_test),
+        conformal_weighted_errors=rename_groups(by_errors),
+        architecture_left_out=left_out_rates(resamples, members, decided_by, alpha, lambda m: m.spec.architecture),
+        optimizer_left_out=left_out_rates(resamples, members, decided_by, alpha, lambda m: m.spec.recipe.optimizer),
+    )
+    caught = Power(
+        conformal=conformal.get("piracy", math.nan),
+        t_test=t_test.get("piracy", math.nan),
+        conformal_weighted_errors=by_errors.get("piracy", math.nan),
+        by_role=power(conformal),
+        by_role_weighted_errors=power(by_errors),
+    )
+    return accusation, caught
+
+
+def _uap(plan: Plan, resamples: Sequence[ScoredResample], probe_info: Mapping[str, Any]) -> UapSummary:
+    uaps = {fraction: from_json(UapSet, uap) for fraction, uap in probe_info["uaps"].items()}
+    scored = resamples[0].chosen("uap")
+    assert scored is not None
+    norms = tuple(uaps[block.split("@")[1]].xi for block in scored.candidate.blocks)
+    return UapSummary(
+        algorithm=plan.config.uap.algorithm,
+        xi=uaps["1"].xi,
+        fooling_rate=uaps["1"].fooling_rate,
+        fooling_rate_clipped=uaps["1"].fooling_rate_clipped,
+        target_reached=probe_info["fooling_target_reached"],
+        mean_image_norm=probe_info["mean_image_norm"],
+        chosen=ChosenUap(xi=norms, format=scored.candidate.format.wire),
+        all=uaps,
+    )
+
+
+def _means(areas: Mapping[str, Mapping[str, Mapping[Group, Estimate]]]) -> AucTable:
+    return {
+        method: {fmt: {group: e.mean for group, e in groups.items()} for fmt, groups in formats.items()}
+        for method, formats in areas.items()
     }
-    tables = {
-        "verdicts": verdicts_table(judged),
-        "zoo": zoo_table(panelists),
-    }
-    return Report(without_nan(body), tables)
 
 
-def _map(value: Any, leaf: Any) -> Any:
-    return leaf(value) if isinstance(value, Estimate) else {key: _map(item, leaf) for key, item in value.items()}
-
-
-def _choices(draws: Sequence[ScoredResample], method: str) -> dict[str, int]:
+def _choices(resamples: Sequence[ScoredResample], method: str) -> dict[str, int]:
     counts: dict[str, int] = {}
-    for d in draws:
+    for d in resamples:
         scored = d.chosen(method)
         if scored is not None:
             name = f"{scored.candidate.block}/{scored.candidate.format.wire}"
@@ -128,18 +155,18 @@ def _choices(draws: Sequence[ScoredResample], method: str) -> dict[str, int]:
     return counts
 
 
-def remarks(areas: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) -> list[str]:
-    """References that do as well as the UAP, said in words: a report that stays silent on them would mislead."""
+def remarks(areas: Mapping[str, Mapping[str, Mapping[Group, Estimate]]]) -> tuple[str, ...]:
+    """References that do as well as the UAP, in a sentence each: a report without them would mislead."""
     found = []
-    for group in GROUPS:
-        ours = areas["uap"]["chosen"][group].mean
+    for group in NEGATIVE_GROUPS:
+        ours = areas["uap"][CHOSEN][group].mean
         if math.isnan(ours):
             continue
         equal = [
-            f"{method} ({table['chosen'][group].mean:.2f})"
+            f"{method} ({table[CHOSEN][group].mean:.2f})"
             for method, table in areas.items()
-            if not (method == "uap" or method.startswith("uap_")) and table["chosen"][group].mean >= ours - 0.005
+            if not (method == "uap" or method.startswith("uap_")) and table[CHOSEN][group].mean >= ours - 0.005
         ]
         if equal:
             found.append(f"against {group} these do as well as uap ({ours:.2f}) or better: {', '.join(equal)}")
-    return found
+    return tuple(found)

@@ -1,36 +1,38 @@
 """Tables of a report."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import Any, NotRequired, TypedDict
 
 import pandas as pd
 
-from uapfp_dist.evaluation.judging import JudgedModels, attack_of, model_scores
+from uapfp_dist.evaluation.judging import CHOSEN, JudgedModels, attack_of, model_scores
 from uapfp_dist.evaluation.verdicts import Verdict
 from uapfp_dist.fingerprints.methods.registry import METHODS
 from uapfp_dist.fingerprints.scoring import ScoredResample
+from uapfp_dist.reporting.report_schema import EvaluationReport, SpecFailure
+from uapfp_dist.response_format import ResponseFormat
+from uapfp_dist.serialization import to_json
 from uapfp_dist.tasks.description import describe
 from uapfp_dist.tasks.outcomes import Failed
 
 
-def methods_table(draws: Sequence[ScoredResample], body: Mapping[str, Any]) -> pd.DataFrame:
+def methods_table(resamples: Sequence[ScoredResample], report: EvaluationReport) -> pd.DataFrame:
     """A row per method and format: queries, AUC per group with its interval, TPR where there are models enough."""
     rows = []
-    for method, formats in body["auc_detail"].items():
+    for method, formats in report.auc_detail.items():
         for fmt, groups in formats.items():
-            scored = draws[0].chosen(method, fmt)
-            row: dict[str, Any] = {
+            scored = resamples[0].chosen(method, None if fmt == CHOSEN else ResponseFormat.parse(fmt))
+            row: dict[str, str | float] = {
                 "method": method,
                 "format": fmt,
                 "queries": scored.queries if scored else 0,
             }
             for group, e in groups.items():
-                row |= {f"auc_{group}": e["mean"], f"auc_{group}_low": e["low"], f"auc_{group}_high": e["high"]}
-            if fmt == "chosen":
-                row |= {f"tpr_at_{float(f):.0%}_fpr": value for f, value in body["tpr"][method].items()}
+                row |= {f"auc_{group}": e.mean, f"auc_{group}_low": e.low, f"auc_{group}_high": e.high}
+            if fmt == CHOSEN:
+                row |= {f"tpr_at_{float(f):.0%}_fpr": value for f, value in report.tpr[method].items()}
             rows.append(row)
-    return pd.DataFrame(rows).assign(about=[METHODS[row["method"]].about for row in rows])
+    return pd.DataFrame(rows).assign(about=[METHODS[str(row["method"])].about for row in rows])
 
 
 def verdicts_table(judged: Sequence[Verdict]) -> pd.DataFrame:
@@ -39,7 +41,7 @@ def verdicts_table(judged: Sequence[Verdict]) -> pd.DataFrame:
     return pd.DataFrame([asdict(v) for v in judged]).rename(columns=names)
 
 
-def zoo_table(panelists: JudgedModels) -> pd.DataFrame:
+def zoo_table(judged: JudgedModels) -> pd.DataFrame:
     """Every judged model with its accuracy."""
     return pd.DataFrame(
         [
@@ -52,52 +54,38 @@ def zoo_table(panelists: JudgedModels) -> pd.DataFrame:
                 "attack": attack_of(m),
                 "accuracy": accuracy,
             }
-            for m, accuracy in zip(panelists.members, panelists.accuracy, strict=True)
+            for m, accuracy in zip(judged.members, judged.accuracy, strict=True)
         ]
     )
 
 
-class FailureRecord(TypedDict):
-    """What a report says of a task that failed."""
-
-    id: str
-    kind: str
-    words: str
-    """What the task is."""
-    error: str
-    details: str
-    lost: bool
-    """It was never tried, because something it needs failed."""
-    permanent: NotRequired[bool]
-    """Another run would end the same way; reports by earlier code lack it."""
-
-
-def failures_of(failed: Iterable[Failed]) -> list[FailureRecord]:
+def failures_of(failed: Iterable[Failed]) -> tuple[SpecFailure, ...]:
     """What could not be made, and why, as far as is known."""
-    return [
-        {
-            "id": f.spec.id,
-            "kind": f.spec.kind,
-            "words": describe(f.spec),
-            "error": f.error,
-            "details": f.details,
-            "lost": f.skipped,
-            "permanent": f.permanent,
-        }
+    return tuple(
+        SpecFailure(
+            id=f.spec.id,
+            kind=f.spec.kind,
+            description=describe(f.spec),
+            error=f.error,
+            details=f.details,
+            skipped=f.skipped,
+            permanent=f.permanent,
+        )
         for f in failed
-    ]
+    )
 
 
-def failures_table(failures: Sequence[FailureRecord]) -> pd.DataFrame:
+def failures_table(failures: Sequence[SpecFailure]) -> pd.DataFrame:
     """The same as a table, which has its columns also where nothing failed."""
-    return pd.DataFrame(failures, columns=["id", "kind", "words", "error", "details", "lost", "permanent"])
+    columns = ["id", "kind", "words", "error", "details", "lost", "permanent"]
+    return pd.DataFrame([to_json(failure) for failure in failures], columns=columns)
 
 
-def group_scores(d: ScoredResample, panelists: JudgedModels, method: str) -> dict[str, list[float]]:
-    """Role to the scores of its test models in one draw, and those of the calibration models."""
+def group_scores(d: ScoredResample, judged: JudgedModels, method: str) -> dict[str, list[float]]:
+    """Role to the scores of its test models in one resample, and those of the calibration models."""
     scored = d.chosen(method)
     assert scored is not None
-    scores, members = model_scores(scored), panelists.members
+    scores, members = model_scores(scored), judged.members
     found = {"calibration": [scores[row] for row in d.draw.calibration]}
     if d.draw.calibration_piracy:
         found["calibration_piracy"] = [scores[row] for row in d.draw.calibration_piracy]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from uapfp_dist.serialization import Number
+
 
 def auc(positive: Tensor, negative: Tensor) -> float:
     """P(a positive scores above a negative), ties counted half; NaN when a side is empty."""
@@ -28,13 +30,13 @@ def _higher(difference: np.ndarray) -> np.ndarray:
 class Estimate:
     """A mean over draws, its spread over draws, and an interval over models."""
 
-    mean: float
-    low: float
+    mean: Number
+    low: Number
     """2.5 % point of the bootstrap over models; NaN where a side has a single one."""
-    high: float
-    minimum: float
+    high: Number
+    minimum: Number
     """Over draws."""
-    std: float
+    std: Number
     """Over draws."""
 
 

@@ -1,7 +1,8 @@
-"""Every table and figure. To add one: a function from ReportData to an ReportSection, a line in SECTIONS."""
+"""Every table and figure. To add one: a function from ReportData to a ReportSection, a line in SECTIONS."""
 
 from collections.abc import Callable
 
+from uapfp_dist.reporting.section_schema import joined
 from uapfp_dist.reporting.sections import (
     controls,
     methods,
@@ -44,15 +45,15 @@ SECTIONS: tuple[Callable[[ReportData], ReportSection | None], ...] = (
 __all__ = ["SECTIONS", "ReportData", "ReportSection", "make_sections"]
 
 
-def make_sections(evidence: ReportData, made: Callable[[], None] = lambda: None) -> list[ReportSection]:
-    """All that there is something to show for; the paper's claims and numbers, which sum them up, come first.
+def make_sections(data: ReportData, on_progress: Callable[[], None] = lambda: None) -> list[ReportSection]:
+    """All that have something to show; the paper's claims and numbers, which sum them up, come first.
 
-    `made` is called after each.
+    `on_progress` is called after each.
     """
     found = []
     for make in SECTIONS:
-        exhibit = make(evidence)
-        found += [exhibit] if exhibit is not None else []
-        made()
-    bodies = {key: value for exhibit in found for key, value in exhibit.body.items()}
-    return [check_claims(evidence, bodies), paper_comparison(evidence, bodies), *found]
+        section = make(data)
+        found += [section] if section is not None else []
+        on_progress()
+    numbers = joined(section.numbers for section in found)
+    return [check_claims(data, numbers), paper_comparison(data, numbers), *found]

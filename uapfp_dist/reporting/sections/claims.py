@@ -1,41 +1,32 @@
 """The paper's main claims, each beside what was measured and by which rule it counts as reproduced."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+import math
+from collections.abc import Callable
+from typing import Literal
 
 import pandas as pd
 
 from uapfp_dist.reporting import figures
-from uapfp_dist.reporting.sections.intervals import said
+from uapfp_dist.reporting.number_format import interval
+from uapfp_dist.reporting.report_schema import AucTable
+from uapfp_dist.reporting.section_schema import ClaimCheck, RecoveryBin, SectionNumbers, SweepNumbers, TTestRates
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
-from uapfp_dist.reporting.sections.robustness import of_the_paper
+from uapfp_dist.reporting.sections.robustness import UNMODIFIED, of_the_paper
 from uapfp_dist.reporting.sections.similarity import place_of
 
 Outcome = Literal["reproduced", "partly", "not reproduced", "not measured"]
 
 
-@dataclass(frozen=True)
-class ClaimCheck:
-    """One claim and its fate."""
-
-    claim: str
-    paper: str
-    measured: str
-    rule: str
-    outcome: Outcome
-
-
-def check_claims(evidence: ReportData, bodies: Mapping[str, Any]) -> ReportSection:
-    """All claims, from the numbers of the exhibits before this one."""
-    found = [check(evidence, bodies) for check in CHECKS]
+def check_claims(data: ReportData, sections: SectionNumbers) -> ReportSection:
+    """All claims, from the numbers of the other sections."""
+    found = [check(data, sections) for check in CHECKS]
     return ReportSection(
         "claims",
         "The paper's claims",
-        f"Each by a rule whose thresholds were fixed before the numbers were seen. {evidence.setting}.",
+        f"Each by a rule whose thresholds were fixed before the numbers were seen. {data.setting}.",
         {"claims": pd.DataFrame([vars(c) for c in found])},
         {},
-        {"claims": [vars(c) for c in found]},
+        SectionNumbers(claims=tuple(found)),
     )
 
 
@@ -43,34 +34,35 @@ def _graded(whole: bool, part: bool) -> Outcome:
     return "reproduced" if whole else "partly" if part else "not reproduced"
 
 
-def _detection(evidence: ReportData, bodies: Mapping[str, Any]) -> ClaimCheck:
-    table = evidence.report["auc"]
-    ours = table.get("uap_paper", table["uap"]).get("prob", {}).get("homologous")
+def _detection(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
+    table = data.report.auc
+    ours = _auc(table, "uap_paper" if "uap_paper" in table else "uap", "prob")
+    known = not math.isnan(ours)
     references = ("clean", "random", "confidence")  # in the same format: another may be the one that suits them
-    as_good = [m for m in references if ours is not None and _auc(table, m, "prob") >= ours - 0.005]
-    measured = "not measured" if ours is None else f"{ours:.3f}"
+    as_good = [m for m in references if known and _auc(table, m, "prob") >= ours - 0.005]
+    measured = f"{ours:.3f}" if known else "not measured"
     if as_good:
         measured += f"; as good without any UAP: {', '.join(as_good)}"
     return ClaimCheck(
-        "fingerprints by UAP tell piracy from homologous models",
-        "AUC 1.0 / 1.0 / .98",
-        measured,
-        "AUC at least .98; partly from .90, or when clean points, random vectors or plain confidence do as well on "
-        "probabilities, too",
-        "not measured" if ours is None else _graded(ours >= 0.98 and not as_good, ours >= 0.9),
+        claim="fingerprints by UAP tell piracy from homologous models",
+        paper="AUC 1.0 / 1.0 / .98",
+        measured=measured,
+        rule="AUC at least .98; partly from .90, or when clean points, random vectors or plain confidence do as well "
+        "on probabilities, too",
+        outcome=_graded(ours >= 0.98 and not as_good, ours >= 0.9) if known else "not measured",
     )
 
 
-def _auc(table: Mapping[str, Any], method: str, fmt: str) -> float:
-    value = table.get(method, {}).get(fmt, {}).get("homologous")
-    return -1.0 if value is None else float(value)
+def _auc(table: AucTable, method: str, fmt: str) -> float:
+    """Against homologous models; NaN where it was not measured."""
+    return table.get(method, {}).get(fmt, {}).get("homologous", math.nan)
 
 
-def _local(evidence: ReportData, bodies: Mapping[str, Any]) -> ClaimCheck:
-    table = evidence.report["auc"]
+def _local(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
+    table = data.report.auc
     ours, rescaled = _auc(table, "uap_paper", "prob"), _auc(table, "lap_paper", "prob")
-    known = min(ours, rescaled) >= 0
-    where = place_of(evidence.plan.config.uap.xi_fractions)
+    known = not math.isnan(ours + rescaled)
+    where = place_of(data.plan.config.uap.xi_fractions)
     words = [f"AUC {ours:.3f} of one UAP at xi against {rescaled:.3f} of LAP at xi"]
     others = {
         "one random vector at xi": _auc(table, "random_paper", "prob"),
@@ -78,152 +70,155 @@ def _local(evidence: ReportData, bodies: Mapping[str, Any]) -> ClaimCheck:
         f"UAPs {where}": _auc(table, "uap", "prob"),
         f"LAP {where}": _auc(table, "lap", "prob"),
     }
-    words += [f"{name}: {area:.3f}" for name, area in others.items() if area >= 0]
+    words += [f"{name}: {area:.3f}" for name, area in others.items() if not math.isnan(area)]
     return ClaimCheck(
-        "UAP fingerprints separate better than local perturbations (Fig. 7)",
-        "nearly disjoint CDFs against overlapping ones",
-        "; ".join(words) if known else "not measured",
-        "AUC of one UAP higher than that of LAP of the same norm by at least .05; partly from .01",
-        _graded(ours - rescaled >= 0.05, ours - rescaled >= 0.01) if known else "not measured",
+        claim="UAP fingerprints separate better than local perturbations (Fig. 7)",
+        paper="nearly disjoint CDFs against overlapping ones",
+        measured="; ".join(words) if known else "not measured",
+        rule="AUC of one UAP higher than that of LAP of the same norm by at least .05; partly from .01",
+        outcome=_graded(ours - rescaled >= 0.05, ours - rescaled >= 0.01) if known else "not measured",
     )
 
 
-def _inconsist(evidence: ReportData, bodies: Mapping[str, Any]) -> ClaimCheck:
-    name = "ratio_homologous_over_piracy"
-    ratio = bodies.get("subspace", {}).get(name)
+def _inconsist(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
+    found = sections.subspace
+    ratio = found.ratio_homologous_over_piracy if found else math.nan
+    bounds = (found.ratio_homologous_over_piracy_low, found.ratio_homologous_over_piracy_high) if found else ()
+    known = not math.isnan(ratio)
     return ClaimCheck(
-        "Inconsist of homologous models is 3 times that of piracy (Fig. 2b)",
-        "about 3",
-        "not measured" if ratio is None else said(bodies["subspace"], name),
-        "2 or more; partly from 1.2",
-        "not measured" if ratio is None else _graded(ratio >= 2, ratio >= 1.2),
+        claim="Inconsist of homologous models is 3 times that of piracy (Fig. 2b)",
+        paper="about 3",
+        measured=interval(ratio, *bounds) if known else "not measured",
+        rule="2 or more; partly from 1.2",
+        outcome=_graded(ratio >= 2, ratio >= 1.2) if known else "not measured",
     )
 
 
-def _plateau(evidence: ReportData, bodies: Mapping[str, Any]) -> ClaimCheck:
-    cells = {int(n): cell for n, cell in bodies.get("n_points", {}).items()}
-    gaps = {n: cell["gap"] for n, cell in cells.items()}
-    largest = max(gaps, default=0)
-    at = min((n for n in gaps if n >= 0.7 * largest), default=0)
-    known = len(gaps) > 1 and at < largest
+def _gap(cell: SweepNumbers) -> str:
+    return interval(cell.gap, cell.gap_low, cell.gap_high)
+
+
+def _plateau(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
+    cells = {int(n): cell for n, cell in (sections.n_points or {}).items()}
+    largest = max(cells, default=0)
+    at = min((n for n in cells if n >= 0.7 * largest), default=0)
+    known = len(cells) > 1 and at < largest
     return ClaimCheck(
-        "the similarity gap has its plateau at 70 of 100 points (Fig. 6 left)",
-        "70",
-        f"gap {said(cells[at], 'gap')} at {at}, {said(cells[largest], 'gap')} at {largest} points"
+        claim="the similarity gap has its plateau at 70 of 100 points (Fig. 6 left)",
+        paper="70",
+        measured=f"gap {_gap(cells[at])} at {at}, {_gap(cells[largest])} at {largest} points"
         if known
         else "not measured",
-        "the gap at 70 % of the points is at least .97 of the last one; partly from .90",
-        _graded(gaps[at] >= 0.97 * gaps[largest], gaps[at] >= 0.9 * gaps[largest]) if known else "not measured",
-    )
-
-
-def _top_k(evidence: ReportData, bodies: Mapping[str, Any]) -> ClaimCheck:
-    cells = {int(k): cell for k, cell in bodies.get("top_k", {}).items()}
-    gaps = {k: cell["gap"] for k, cell in cells.items()}
-    largest = max(gaps, default=0)
-    known = 3 in gaps and largest > 3
-    apart = abs(gaps[3] - gaps[largest]) if known else 0.0
-    return ClaimCheck(
-        "three confidences are as good as all (Fig. 6 left)",
-        "stable from 3",
-        f"gap {said(cells[3], 'gap')} with 3, {said(cells[largest], 'gap')} with all {largest}"
+        rule="the gap at 70 % of the points is at least .97 of the last one; partly from .90",
+        outcome=_graded(cells[at].gap >= 0.97 * cells[largest].gap, cells[at].gap >= 0.9 * cells[largest].gap)
         if known
         else "not measured",
-        "the two gaps differ by at most .03; partly up to .10",
-        _graded(apart <= 0.03, apart <= 0.1) if known else "not measured",
     )
 
 
-def _robust(evidence: ReportData, bodies: Mapping[str, Any]) -> ClaimCheck:
-    rows = [
-        r for r in bodies.get("modifications", [])
-        if r["role"] == "piracy" and of_the_paper(r["modification"])
-    ]  # fmt: skip
-    start = [r for r in bodies.get("modifications", []) if r["role"] == "piracy" and r["modification"] == "unmodified"]
+def _top_k(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
+    cells = {int(k): cell for k, cell in (sections.top_k or {}).items()}
+    largest = max(cells, default=0)
+    known = 3 in cells and largest > 3
+    apart = abs(cells[3].gap - cells[largest].gap) if known else 0.0
+    return ClaimCheck(
+        claim="three confidences are as good as all (Fig. 6 left)",
+        paper="stable from 3",
+        measured=f"gap {_gap(cells[3])} with 3, {_gap(cells[largest])} with all {largest}" if known else "not measured",
+        rule="the two gaps differ by at most .03; partly up to .10",
+        outcome=_graded(apart <= 0.03, apart <= 0.1) if known else "not measured",
+    )
+
+
+def _robust(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
+    piracy = [row for row in sections.modifications or () if row.role == "piracy"]
+    rows = [row for row in piracy if of_the_paper(row.modification)]
+    start = [row for row in piracy if row.modification == UNMODIFIED]
     known = bool(rows and start)
-    least, which = min(((float(r["similarity"]), r["modification"]) for r in rows), default=(0.0, ""))
-    before = start[0]["similarity"] if start else 0.0
+    least, which = min(((row.similarity, row.modification) for row in rows), default=(0.0, ""))
+    before = start[0].similarity if start else 0.0
     return ClaimCheck(
-        "fine-tuning, pruning and INT8 leave the similarity high (Fig. 8 left)",
-        "all above .88",
-        f"lowest mean {least:.3f} ({which}; unmodified {before:.3f})" if known else "not measured",
-        "of fine-tuning of all layers, pruning without recovery and INT8 every mean at least .88; partly when none "
-        "falls by more than .10",
-        _graded(least >= 0.88, least >= before - 0.1) if known else "not measured",
+        claim="fine-tuning, pruning and INT8 leave the similarity high (Fig. 8 left)",
+        paper="all above .88",
+        measured=f"lowest mean {least:.3f} ({which}; unmodified {before:.3f})" if known else "not measured",
+        rule="of fine-tuning of all layers, pruning without recovery and INT8 every mean at least .88; partly when "
+        "none falls by more than .10",
+        outcome=_graded(least >= 0.88, least >= before - 0.1) if known else "not measured",
     )
 
 
-def _adversarial(evidence: ReportData, bodies: Mapping[str, Any]) -> ClaimCheck:
-    rows = [r for r in bodies.get("adversarial", []) if r["role"] == "piracy"]
-    at_120 = [r for r in rows if r["iterations"] == 120]
-    known = bool(at_120)
-    words = ", ".join(f"{r['similarity']:.3f} ({r['labels']} labels, accuracy {r['accuracy']:.3f})" for r in at_120)
-    least = min((r["similarity"] for r in at_120), default=0.0)
-    most = max((r["similarity"] for r in at_120), default=0.0)
+def _adversarial(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
+    rows = [row for row in sections.adversarial or () if row.role == "piracy" and row.iterations == 120]
+    words = ", ".join(f"{row.similarity:.3f} ({row.labels} labels, accuracy {row.accuracy:.3f})" for row in rows)
+    least = min((row.similarity for row in rows), default=0.0)
+    most = max((row.similarity for row in rows), default=0.0)
     return ClaimCheck(
-        "120 iterations of adversarial training leave the similarity high (Fig. 8 right)",
-        ".99 up to 120 iterations, .89 after",
-        words if known else "not measured",
-        "at least .85 in every label mode; partly in one",
-        _graded(least >= 0.85, most >= 0.85) if known else "not measured",
+        claim="120 iterations of adversarial training leave the similarity high (Fig. 8 right)",
+        paper=".99 up to 120 iterations, .89 after",
+        measured=words if rows else "not measured",
+        rule="at least .85 in every label mode; partly in one",
+        outcome=_graded(least >= 0.85, most >= 0.85) if rows else "not measured",
     )
 
 
-def _ipguard(evidence: ReportData, bodies: Mapping[str, Any]) -> ClaimCheck:
-    table = evidence.report["auc"]
+def _ipguard(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
+    table = data.report.auc
     ours, labels = _auc(table, "uap_paper", "prob"), _auc(table, "ipguard", "hard")
     probabilities = _auc(table, "ipguard", "prob")
-    known, theirs = min(ours, labels) >= 0, max(labels, probabilities)
+    known = not math.isnan(ours + labels)
+    theirs = labels if math.isnan(probabilities) else max(labels, probabilities)
     return ClaimCheck(
-        "UAP fingerprints beat IPGuard",
-        "AUC 1.0 / 1.0 / .98 against .83 / .75 / .61",
-        f"{ours:.3f} on probabilities against {labels:.3f} of its matching labels, {probabilities:.3f} of probabilities"
+        claim="UAP fingerprints beat IPGuard",
+        paper="AUC 1.0 / 1.0 / .98 against .83 / .75 / .61",
+        measured=f"{ours:.3f} on probabilities against {labels:.3f} of its matching labels, {probabilities:.3f} of "
+        "probabilities"
         if known
         else "not measured",
-        "AUC higher than the better of IPGuard's two by at least .10; partly from .01",
-        _graded(ours - theirs >= 0.1, ours - theirs >= 0.01) if known else "not measured",
+        rule="AUC higher than the better of IPGuard's two by at least .10; partly from .01",
+        outcome=_graded(ours - theirs >= 0.1, ours - theirs >= 0.01) if known else "not measured",
     )
 
 
-def _recovery(evidence: ReportData, bodies: Mapping[str, Any]) -> ClaimCheck:
-    row = first_bin(bodies)
-    known = row is not None
-    value = row["similarity"] if row is not None else 0.0
+def _recovery(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
+    row = first_bin(sections)
+    value = row.similarity if row else 0.0
     return ClaimCheck(
-        "a substitute with 78 % of the victim's accuracy is already similar (Fig. 6 right)",
-        ".88 at .78",
-        "not measured" if row is None else f"{said(row, 'similarity')} from .78 to below .80, models: {row['models']}",
-        "at least .83; partly from .60",
-        _graded(value >= 0.83, value >= 0.6) if known else "not measured",
+        claim="a substitute with 78 % of the victim's accuracy is already similar (Fig. 6 right)",
+        paper=".88 at .78",
+        measured=f"{interval(value, row.similarity_low, row.similarity_high)} from .78 to below .80, models: "
+        f"{row.models}"
+        if row
+        else "not measured",
+        rule="at least .83; partly from .60",
+        outcome=_graded(value >= 0.83, value >= 0.6) if row else "not measured",
     )
 
 
-def _abstract(evidence: ReportData, bodies: Mapping[str, Any]) -> ClaimCheck:
-    m = evidence.report["calibration"]["models"]
-    power = evidence.report["power"]["conformal"]
-    caught = "not known" if power is None else f"{power:.2f}"
-    t_test = bodies.get("paper_t_test", {})
+def _abstract(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
+    m, power = data.report.calibration.models, data.report.power.conformal
+    caught = "not known" if math.isnan(power) else f"{power:.2f}"
+    t_test = sections.paper_t_test or TTestRates()
     return ClaimCheck(
-        "confidence above 99.99 % within 20 fingerprints (abstract)",
-        "99.99 %",
-        f"with {m} calibration models at most {1 - 1 / (m + 1):.2%}; power at alpha {evidence.alpha:g}: {caught}; the "
-        f"t-test behind the claim detects {_percent(t_test.get('piracy'))} of piracy (the paper: all) and accuses "
-        f"{_percent(t_test.get('homologous'))} of innocent homologous models",
-        "needs at least 9,999 calibration models",
-        _graded(m >= 9999, False),
+        claim="confidence above 99.99 % within 20 fingerprints (abstract)",
+        paper="99.99 %",
+        measured=f"with {m} calibration models at most {1 - 1 / (m + 1):.2%}; power at alpha {data.alpha:g}: {caught}; "
+        f"the t-test behind the claim detects {_percent(t_test.piracy)} of piracy (the paper: all) and accuses "
+        f"{_percent(t_test.homologous)} of innocent homologous models",
+        rule="needs at least 9,999 calibration models",
+        outcome=_graded(m >= 9999, False),
     )
 
 
-def first_bin(bodies: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def first_bin(sections: SectionNumbers) -> RecoveryBin | None:
     """The row of Figure 6 right that holds recovery rates from .78 to below .80."""
-    return next((row for row in bodies.get("recovery", []) if row["recovery_bin"] == figures.RECOVERY_EDGES[0]), None)
+    return next((row for row in sections.recovery or () if row.recovery_bin == figures.RECOVERY_EDGES[0]), None)
 
 
 def _percent(rate: float | None) -> str:
     return "an unknown share" if rate is None else f"{rate:.1%}"
 
 
-CHECKS: tuple[Callable[[ReportData, Mapping[str, Any]], ClaimCheck], ...] = (
+CHECKS: tuple[Callable[[ReportData, SectionNumbers], ClaimCheck], ...] = (
     _detection,
     _local,
     _inconsist,

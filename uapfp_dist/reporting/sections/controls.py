@@ -1,8 +1,11 @@
-"""What the paper lacks: who is accused that should not be, and by which statistic."""
+"""What the paper lacks: how often negatives are accused, and by which statistic."""
+
+import math
+from collections.abc import Mapping
 
 import pandas as pd
 
-from uapfp_dist.evaluation.judging import GROUPS
+from uapfp_dist.evaluation.judging import NEGATIVE_GROUPS, Group
 from uapfp_dist.reporting import figures
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 from uapfp_dist.tasks.members import ROLES
@@ -17,18 +20,14 @@ SHOULD = {
 }
 
 
-def controls(evidence: ReportData) -> ReportSection:
+def controls(data: ReportData) -> ReportSection:
     """Every group: what should happen to it, its score, and how often it is accused."""
-    accusation, power = evidence.report["false_accusation"], evidence.report["power"]
-    rates = {
-        kind: {role: accusation[kind].get(group) for group, role in GROUPS.items()}
-        for kind in ("conformal", "t_test", "conformal_weighted_errors")
-    }
-    for kind, by_role in (("conformal", "by_role"), ("conformal_weighted_errors", "by_role_weighted_errors")):
-        rates[kind] |= power[by_role]
-    rates["t_test"]["piracy"] = power["t_test"]
-    decided_by = evidence.plan.config.verdict.decided_by
-    models = evidence.per_model(evidence.deciding)
+    accusation, power, calibration = data.report.false_accusation, data.report.power, data.report.calibration
+    conformal = {**_by_role(accusation.conformal), **power.by_role}
+    t_test = {**_by_role(accusation.t_test), "piracy": power.t_test}
+    by_errors = {**_by_role(accusation.conformal_weighted_errors), **power.by_role_weighted_errors}
+    decided_by = data.plan.config.verdict.decided_by
+    models = data.per_model(data.deciding)
     rows = []
     for role, should in SHOULD.items():
         mine = models[models["role"] == role]
@@ -41,39 +40,43 @@ def controls(evidence: ReportData) -> ReportSection:
                     "models": len(mine),
                     "score": float(mine["similarity"].mean()),
                     "score_std": float(mine["similarity"].std(ddof=0)),
-                    "accused (conformal)": rates["conformal"].get(role),
-                    "accused (paper's t-test)": rates["t_test"].get(role),
-                    "accused (weighted errors)": rates["conformal_weighted_errors"].get(role),
+                    "accused (conformal)": conformal.get(role, math.nan),
+                    "accused (paper's t-test)": t_test.get(role, math.nan),
+                    "accused (weighted errors)": by_errors.get(role, math.nan),
                 }
             )
     table = pd.DataFrame(rows)
     rated = _rates(table)
-    shown = {"false_accusations": figures.false_accusations(rated, evidence.alpha)} if len(rated) else {}
+    shown = {"false_accusations": figures.false_accusations(rated, data.alpha)} if len(rated) else {}
     return ReportSection(
         "controls",
         "Controls: who is accused",
-        f"Share accused at alpha {evidence.alpha:g} over the test models of all draws. Scores and conformal decisions "
+        f"Share accused at alpha {data.alpha:g} over the test models of all resamples. Scores and conformal decisions "
         f"are those of `{decided_by}`, which decides, and of weighted errors in their own column: they count models. "
         "The paper's t-test is made of `uap`, norms averaged and the format chosen; it takes the 20 fingerprints of "
-        f"one model for independent. Calibrated on {evidence.report['calibration']['models']} homologous models"
+        f"one model for independent. Calibrated on {calibration.models} homologous models"
         + (
-            f" and {evidence.report['calibration']['other_victim']} pirates of other victims"
-            if evidence.report["calibration"]["other_victim"]
-            else " alone: the other groups of innocents are controls, the verdict is not calibrated against them"
+            f" and {calibration.other_victim} models stolen from other victims"
+            if calibration.other_victim
+            else " alone: the other groups of negatives are controls, the verdict is not calibrated against them"
         )
-        + f". {evidence.setting}.",
+        + f". {data.setting}.",
         {"controls": table},
         shown,
     )
 
 
+def _by_role(rates: Mapping[Group, float]) -> dict[str, float]:
+    return {NEGATIVE_GROUPS[group]: rate for group, rate in rates.items()}
+
+
 def _rates(table: pd.DataFrame) -> pd.DataFrame:
-    """Innocents by group and test, in models, for the figure."""
+    """Negatives by group and test, in models, for the figure."""
     rows = []
     for record in table[table["should be"] == "let alone"].to_dict("records"):
         for test, column in (("conformal", "accused (conformal)"), ("t_test", "accused (paper's t-test)")):
             rate = record[column]
-            if rate is not None and rate == rate:
+            if not math.isnan(rate):
                 n = record["models"]
                 rows.append({"group": record["group"], "test": test, "accused": rate * n, "n": n})
     return pd.DataFrame(rows)

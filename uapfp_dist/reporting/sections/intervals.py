@@ -1,38 +1,30 @@
-"""95 % intervals over models, which are independent: fingerprints and draws of one model are not."""
+"""95 % intervals over models, which are independent: fingerprints and resamples of one model are not."""
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 
-from uapfp_dist.reporting import number_format
 
-
-def interval(
-    *groups: Sequence[float], of: Callable[..., np.ndarray] = lambda mean: mean
-) -> tuple[float | None, float | None]:
-    """Bootstrap interval of a mean over models, or `of` the means of several groups; none where one has no two models.
+def interval(*groups: Sequence[float], of: Callable[..., np.ndarray] = lambda mean: mean) -> tuple[float, float]:
+    """Bootstrap interval of a mean over models, or `of` the means of several groups; NaN where one has no two models.
 
     Args:
         groups: a number per model.
         of: takes (B,) resampled means of every group.
     """
     if min(map(len, groups)) < 2:
-        return None, None
+        return math.nan, math.nan
     rng = np.random.default_rng(0)
     means = [rng.choice(np.asarray(group), (2000, len(group))).mean(1) for group in groups]
     low, high = np.percentile(of(*means), [2.5, 97.5])
     return float(low), float(high)
 
 
-def with_interval(name: str, value: float | None, bounds: tuple[float | None, float | None]) -> dict[str, float | None]:
+def with_interval(name: str, value: float, bounds: tuple[float, float]) -> dict[str, float]:
     """A number and its interval under the names that the report's tables and JSON give them."""
     return {name: value, f"{name}_low": bounds[0], f"{name}_high": bounds[1]}
-
-
-def said(numbers: Mapping[str, float | None], name: str) -> str:
-    """`1.44 [1.20, 1.71]`; the number alone where it has no interval."""
-    return number_format.interval(*(numbers.get(key) for key in (name, f"{name}_low", f"{name}_high")))
 
 
 def over_models(table: pd.DataFrame, keys: Sequence[str], means: Sequence[str], bounded: Sequence[str]) -> pd.DataFrame:

@@ -1,30 +1,28 @@
 """All methods side by side, at their own cost and at the same number of queries."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
-from uapfp_dist.evaluation.judging import GROUPS, by_id, model_scores
+from uapfp_dist.evaluation.judging import CHOSEN, NEGATIVE_GROUPS, Group, by_id, model_scores
 from uapfp_dist.fingerprints.scoring import scores_within_budget
 from uapfp_dist.reporting import figures
 from uapfp_dist.reporting.report_tables import methods_table
+from uapfp_dist.reporting.section_schema import SectionNumbers
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 from uapfp_dist.rng import numpy_rng
-from uapfp_dist.statistics.auc import auc_over_resamples
+from uapfp_dist.statistics.auc import Sides, auc_over_resamples
 
 
-def methods(evidence: ReportData) -> ReportSection:
-    """AUC against every group of innocents, at each method's own cost and at equal cost."""
-    own, equal = _own(evidence), _equal(evidence)
+def methods(data: ReportData) -> ReportSection:
+    """AUC against every group of negatives, at each method's own cost and at equal cost."""
+    own, equal = _own(data), _equal(data)
     # The figure prints each method's own cost.
     table = pd.concat([own.assign(budget="own"), equal.drop(columns="queries").assign(budget="equal")])
-    budget, negatives = evidence.plan.config.verdict.query_budget, evidence.report["tpr_negatives"]
-    short = [
-        f"{float(rate):.0%} ({needed})" for rate, needed in negatives["needed"].items() if needed > negatives["models"]
-    ]
+    budget, negatives = data.plan.config.verdict.query_budget, data.report.tpr_negatives
+    assert negatives is not None
+    short = [f"{float(rate):.0%} ({needed})" for rate, needed in negatives.needed.items() if needed > negatives.models]
     few = (
-        f" A TPR without a number: draw 0 tests {negatives['models']} homologous models, fewer than are needed to let "
+        f" A TPR without a number: resample 0 tests {negatives.models} homologous models, fewer than are needed to let "
         f"any through at a false positive rate of {' and '.join(short)}."
         if short
         else ""
@@ -32,79 +30,78 @@ def methods(evidence: ReportData) -> ReportSection:
     return ReportSection(
         "methods",
         "All methods compared",
-        "AUC over draws with a 95 % bootstrap interval over models. `chosen`: the format is chosen on each draw's "
-        "training models; encoders average their norms, `agreement` and `uap_weighted`, which have no encoder, choose "
-        f"one. `own`: as many queries as the method takes; `equal`: at most {budget} images per suspect for every "
-        f"method, by the best way that they pay for.{few} {evidence.setting}.",
+        "AUC over resamples with a 95 % bootstrap interval over models. `chosen`: the format is chosen on the "
+        "training models of each resample; encoders average their norms, `agreement` and `uap_weighted`, which have "
+        "no encoder, choose one. `own`: as many queries as the method takes; `equal`: at most "
+        f"{budget} images per suspect for every method, by the best candidate that they allow.{few} {data.setting}.",
         {
             "methods_at_equal_budget": equal,
             "methods_chosen": own,
-            "methods": methods_table(evidence.draws, evidence.report),
+            "methods": methods_table(data.resamples, data.report),
         },
         {"auc": figures.methods_auc(table)},
-        {"auc_at_equal_budget": _nested(equal)},
-        tuple(evidence.report["remarks"]),
+        SectionNumbers(auc_at_equal_budget=_nested(equal)),
+        data.report.remarks,
     )
 
 
-def _own(evidence: ReportData) -> pd.DataFrame:
+def _own(data: ReportData) -> pd.DataFrame:
     rows = []
-    for method, formats in evidence.report["auc_detail"].items():
-        scored = evidence.draws[0].chosen(method)
-        for group, e in formats["chosen"].items():
-            numbers = {key: e[key] for key in ("mean", "low", "high")}
+    for method, formats in data.report.auc_detail.items():
+        scored = data.resamples[0].chosen(method)
+        for group, e in formats[CHOSEN].items():
+            numbers = {"mean": e.mean, "low": e.low, "high": e.high}
             rows.append({"method": method, "group": group, **numbers, "queries": scored.queries if scored else None})
     return pd.DataFrame(rows)
 
 
-def _equal(evidence: ReportData) -> pd.DataFrame:
-    budget, members = evidence.plan.config.verdict.query_budget, evidence.panelists.members
+def _equal(data: ReportData) -> pd.DataFrame:
+    budget, members = data.plan.config.verdict.query_budget, data.judged.members
     rows = []
-    for method in evidence.draws[0].methods:
-        pairs: dict[str, list[Any]] = {group: [] for group in GROUPS}
+    for method in data.resamples[0].methods:
+        pairs: dict[Group, list[Sides]] = {group: [] for group in NEGATIVE_GROUPS}
         queries = 0
-        for d in evidence.draws:
-            ways = (scores_within_budget(evidence.panel, d.draw, method, scored, budget) for scored in d.ranked(method))
-            found = next((way for way in ways if way is not None), None)  # the best that the budget can pay for
+        for d in data.resamples:
+            scores_of = (scores_within_budget(data.matrix, d.draw, method, c, budget) for c in d.ranked(method))
+            found = next((scores for scores in scores_of if scores is not None), None)  # the best within the budget
             if found is None:
                 continue
-            tensor, used = found
-            queries = max(queries, used)
-            scores = [float(value) for value in tensor]
+            queries = max(queries, found[1])
+            scores = [float(value) for value in found[0]]
             positive = by_id(d.draw.tested(members, "piracy"), scores, members)
-            for group, role in GROUPS.items():
+            for group, role in NEGATIVE_GROUPS.items():
                 pairs[group].append((positive, by_id(d.draw.tested(members, role), scores, members)))
-        for group, scores_of in pairs.items():
-            e = auc_over_resamples(scores_of, numpy_rng("bootstrap", "equal", method, group))
+        for group, sides in pairs.items():
+            e = auc_over_resamples(sides, numpy_rng("bootstrap", "equal", method, group))
             rows.append(
                 {"method": method, "group": group, "mean": e.mean, "low": e.low, "high": e.high, "queries": queries}
             )
     return pd.DataFrame(rows)
 
 
-def _nested(table: pd.DataFrame) -> dict[str, dict[str, float]]:
-    found: dict[str, dict[str, float]] = {}
+def _nested(table: pd.DataFrame) -> dict[str, dict[Group, float]]:
+    found: dict[str, dict[Group, float]] = {}
     for record in table.to_dict("records"):
         found.setdefault(record["method"], {})[record["group"]] = record["mean"]
     return found
 
 
-def roc(evidence: ReportData) -> ReportSection:
-    """ROC of every method, and the score of every model of draw 0 by group."""
-    members = evidence.panelists.members
+def roc(data: ReportData) -> ReportSection:
+    """ROC of every method, and the score of every model of resample 0 by group."""
+    members = data.judged.members
     curves: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
-    for method in evidence.draws[0].methods:
-        for d in evidence.draws:
+    for method in data.resamples[0].methods:
+        for d in data.resamples:
             scored = d.chosen(method)
             if scored is not None:
                 scores = np.array(model_scores(scored))
                 sides = [scores[d.draw.tested(members, role)] for role in ("piracy", "homologous")]
                 curves.setdefault(method, []).append((sides[0], sides[1]))
-    areas = {method: evidence.report["auc"][method]["chosen"]["homologous"] for method in curves}
+    areas = {method: data.report.auc[method][CHOSEN]["homologous"] for method in curves}
     return ReportSection(
         "roc",
         "ROC of every method",
-        f"Piracy against homologous test models, mean over draws. {evidence.setting}.",
+        f"Piracy against homologous test models, mean over resamples. {data.setting}.",
         {},
         {"roc": figures.roc_curves(curves, areas)},
     )

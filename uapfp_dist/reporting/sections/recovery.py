@@ -5,17 +5,18 @@ import math
 import pandas as pd
 
 from uapfp_dist.reporting import figures
+from uapfp_dist.reporting.section_schema import OverlapGroup, RecoveryBin, SectionNumbers, rows_of
 from uapfp_dist.reporting.sections.intervals import over_models
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 from uapfp_dist.tasks.specs import Trained
 
 
-def recovery(evidence: ReportData) -> ReportSection | None:
+def recovery(data: ReportData) -> ReportSection | None:
     """Figure 6 right: models in the middle of their extraction."""
-    models = evidence.per_model(evidence.paper)
+    models = data.per_model(data.paper)
     if "checkpoint_piracy" not in set(models["role"]):
         return None
-    chosen = evidence.per_model(evidence.chosen)[["model", "similarity", "p_value", "accused"]]
+    chosen = data.per_model(data.chosen)[["model", "similarity", "p_value", "accused"]]
     shown = models[models["role"].isin(("checkpoint_piracy", "homologous"))]
     table = shown.merge(chosen, on="model", suffixes=("", "_chosen"))
     table = table.assign(role=table["role"].replace("checkpoint_piracy", "piracy"))
@@ -27,10 +28,10 @@ def recovery(evidence: ReportData) -> ReportSection | None:
         ".02 wide, named by their lower edge, the last one with both edges; a bin without a lower or an upper edge "
         "holds what lies outside [.78, .94]. Similarity by the paper's one UAP on probabilities, and by `uap` "
         "(columns `chosen`), with a 95 % bootstrap interval over models. The paper has 20 models per bin and .88 at "
-        f".78. {evidence.setting}.",
+        f".78. {data.setting}.",
         {"recovery": summary, "recovery_models": table},
-        {"fig6_right_recovery": figures.fig6_recovery(table, evidence.alpha)},
-        {"recovery": summary.to_dict("records")},
+        {"fig6_right_recovery": figures.fig6_recovery(table, data.alpha)},
+        SectionNumbers(recovery=rows_of(RecoveryBin, summary)),
     )
 
 
@@ -49,12 +50,12 @@ def binned(models: pd.DataFrame) -> pd.DataFrame:
     return summary
 
 
-def overlap(evidence: ReportData) -> ReportSection | None:
+def overlap(data: ReportData) -> ReportSection | None:
     """The supplement's ablation: how similar are homologous models that share more of D_v."""
-    members = {m.spec.id: m for m in evidence.panelists.members}
+    members = {m.spec.id: m for m in data.judged.members}
     rows = []
-    for method, frame in (("uap_paper", evidence.paper), ("uap", evidence.chosen)):
-        models = evidence.per_model(frame)
+    for method, frame in (("uap_paper", data.paper), ("uap", data.chosen)):
+        models = data.per_model(frame)
         piracy = models[models["role"] == "piracy"]["similarity"].to_numpy()
         for record in models[models["role"] == "overlap_homologous"].to_dict("records"):
             origin = members[record["model"]].spec.root.origin
@@ -78,12 +79,12 @@ def overlap(evidence: ReportData) -> ReportSection | None:
         "Overlap of D_homo and D_v (supplement)",
         "Homologous models whose training set shares a chosen part of the victim's. `auc` is the share of piracy "
         f"models that score higher. Intervals: 95 % bootstrap over those homologous models. The paper's values are "
-        f"unknown. {evidence.setting}.",
+        f"unknown. {data.setting}.",
         {"overlap": summary},
         {
             "overlap": figures.ablation_lines(
                 table, "overlap", ("similarity", "auc"), "method", "share of D_homo in D_v"
             )
         },
-        {"overlap": summary.to_dict("records")},
+        SectionNumbers(overlap=rows_of(OverlapGroup, summary)),
     )

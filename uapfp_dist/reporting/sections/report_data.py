@@ -1,10 +1,9 @@
-"""What exhibits are made of: the plan, the scored draws and the cards, and one tidy table of who scored what."""
+"""What sections are made of: the plan, the scored resamples, the cards, and one tidy table of all scores."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -15,17 +14,20 @@ from uapfp_dist.fingerprints.probe_data import Probe
 from uapfp_dist.fingerprints.resamples import Resample
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.fingerprints.scoring import ScoredResample
+from uapfp_dist.reporting.report_schema import EvaluationReport
+from uapfp_dist.reporting.section_schema import SectionNumbers
 from uapfp_dist.response_format import PROBABILITIES, ResponseFormat
 from uapfp_dist.statistics.conformal import CANNOT_DECIDE
 from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.model_card import ModelCard
 
 NEVER_TRAIN = ("checkpoint_piracy", "overlap_homologous")
-"""Roles outside the headline, which no draw trains on."""
+"""Roles outside the headline, which no resample trains on."""
 
 
 @dataclass(frozen=True)
 class ReportSection:
-    """One table or figure of the paper, or one that it lacks, as people and programs read it."""
+    """One table or figure of the paper, or one that it lacks, for people and for programs."""
 
     name: str
     """File names start with it."""
@@ -34,26 +36,26 @@ class ReportSection:
     """What is shown, on what, how to read it."""
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     figures: Mapping[str, Figure] = field(default_factory=dict)
-    body: Mapping[str, Any] = field(default_factory=dict)
-    """Numbers for the report's JSON."""
+    numbers: SectionNumbers = field(default_factory=SectionNumbers)
+    """For the report's JSON: the fields that are this section's own."""
     remarks: tuple[str, ...] = ()
-    """What a reader must be told in words."""
+    """What a reader must not miss."""
 
 
 @dataclass(frozen=True)
 class ReportData:
-    """Everything an exhibit may look at."""
+    """Everything a section may look at."""
 
     plan: Plan
-    panel: ResponseMatrix
-    panelists: JudgedModels
-    draws: Sequence[ScoredResample]
+    matrix: ResponseMatrix
+    judged: JudgedModels
+    resamples: Sequence[ScoredResample]
     probe: Probe
-    cards: Mapping[str, Mapping[str, Any]]
-    """Model id to card, also of models that were made but gave no answers."""
+    cards: Mapping[str, ModelCard]
+    """Model id to card, also of models that were made but have no responses."""
     store: Store
-    report: Mapping[str, Any]
-    """The report's JSON so far."""
+    report: EvaluationReport
+    """Without its sections."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """Preset, versions, hardware."""
     pool: int | None = None
@@ -66,19 +68,19 @@ class ReportData:
         """Tolerated rate of false accusation."""
         return self.plan.config.verdict.alpha
 
-    def testable(self, draw: Resample) -> list[int]:
-        """Rows that may be judged in a draw: its test models and those that no draw trains on."""
-        never = [i for i, m in enumerate(self.panelists.members) if m.role in NEVER_TRAIN]
-        return [*draw.test, *never]
+    def testable(self, resample: Resample) -> list[int]:
+        """Rows that may be judged in a resample: its test models and those that no resample trains on."""
+        never = [i for i, m in enumerate(self.judged.members) if m.role in NEVER_TRAIN]
+        return [*resample.test, *never]
 
     def scores(self, method: str, fmt: ResponseFormat | None = None) -> pd.DataFrame:
-        """A row per draw and model tested in it: who it is, how similar, with what conformal p-value.
+        """A row per resample and model tested in it: who it is, how similar, with what conformal p-value.
 
         `accused` is NaN where calibration is too small to decide: "never accused" would be a merit it has not.
         """
         rows = []
-        members = self.panelists.members
-        for d in self.draws:
+        members = self.judged.members
+        for d in self.resamples:
             scored = d.chosen(method, fmt)
             if scored is None:
                 continue
@@ -96,20 +98,22 @@ class ReportData:
                         "architecture": members[row].spec.architecture,
                         "optimizer": members[row].spec.recipe.optimizer,
                         "attack": attack_of(members[row]),
-                        "change": " + ".join(card.get("changes", ())),
+                        "change": " + ".join(card.changes),
                         "similarity": scores[row],
                         "p_value": found.p_value,
                         "accused": math.nan if found.claim == CANNOT_DECIDE else float(found.claim == "piracy"),
-                        "accuracy": card["accuracy"],
-                        "recovery": card["recovery"],
+                        "accuracy": card.accuracy,
+                        "recovery": card.recovery,
                     }
                 )
         return pd.DataFrame(rows, columns=COLUMNS)
 
     @cached_property
     def paper(self) -> pd.DataFrame:
-        """`scores` of the paper's way: one UAP, probabilities; of `uap` where that row was left out."""
-        return self.scores("uap_paper", PROBABILITIES) if "uap_paper" in self.draws[0].methods else self.scores("uap")
+        """`scores` as in the paper: one UAP, probabilities; of `uap` where that method was left out."""
+        return (
+            self.scores("uap_paper", PROBABILITIES) if "uap_paper" in self.resamples[0].methods else self.scores("uap")
+        )
 
     @cached_property
     def chosen(self) -> pd.DataFrame:
@@ -123,10 +127,10 @@ class ReportData:
 
     @cached_property
     def fingerprints(self) -> pd.DataFrame:
-        """A row per draw and tested piracy or homologous model, the paper's way as in `paper`: the similarity of each
+        """A row per resample and tested piracy or homologous model, scored as in `paper`: the similarity of each
         of its fingerprints (`views`) and the paper's t-test (`p`)."""
-        members, rows = self.panelists.members, []
-        for d in self.draws:
+        members, rows = self.judged.members, []
+        for d in self.resamples:
             scored = d.chosen("uap_paper", PROBABILITIES) if "uap_paper" in d.methods else d.chosen("uap")
             if scored is None:
                 continue
@@ -145,7 +149,7 @@ class ReportData:
         return pd.DataFrame(rows, columns=["model", "role", "architecture", "optimizer", "views", "p"])
 
     def per_model(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """One row per model: means over the draws in which it was tested."""
+        """One row per model: means over the resamples in which it was tested."""
         numbers = {"similarity": "mean", "p_value": "mean", "accused": "mean", "accuracy": "first", "recovery": "first"}
         words = dict.fromkeys(("base", "role", "architecture", "optimizer", "attack", "change"), "first")
         # In the order of the plan: tables and figures show modifications as they were listed.
@@ -156,12 +160,12 @@ class ReportData:
     def setting(self) -> str:
         """Data, scale and number of models, to stand beside every number."""
         zoo = self.plan.config.zoo
-        note = f" ({self.report['data_note']})" if self.report.get("data_note") else ""
-        counts = pd.Series([m.role for m in self.panelists.members]).value_counts()
+        note = f" ({self.report.data_note})" if self.report.data_note else ""
+        counts = pd.Series([m.role for m in self.judged.members]).value_counts()
         return (
             f"{self.plan.data.name}{note}, {zoo.width} channels, {zoo.epochs:g} epochs, seed {self.plan.seed}: "
             f"{counts.get('piracy', 0)} piracy and {counts.get('homologous', 0)} homologous models, "
-            f"{len(self.draws)} draws"
+            f"{len(self.resamples)} resamples"
         )
 
 

@@ -1,10 +1,17 @@
-"""Figure 8 and what it costs the attacker: models after every modification."""
+"""Figure 8 and its cost in accuracy: models after every modification."""
 
 from collections.abc import Callable
 
 import pandas as pd
 
 from uapfp_dist.reporting import figures
+from uapfp_dist.reporting.section_schema import (
+    AdversarialGroup,
+    DestroyedModel,
+    ModifiedGroup,
+    SectionNumbers,
+    rows_of,
+)
 from uapfp_dist.reporting.sections.intervals import over_models
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 from uapfp_dist.tasks.description import describe_modification
@@ -15,44 +22,44 @@ from uapfp_dist.tasks.specs import Modified
 UNMODIFIED = "unmodified"
 
 
-def modifications(evidence: ReportData) -> ReportSection | None:
+def modifications(data: ReportData) -> ReportSection | None:
     """Figure 8 left, for piracy, homologous and victim models, with the utility before and after."""
-    table = _ways(evidence, evidence.per_model(evidence.paper))
+    table = _variants(data, data.per_model(data.paper))
     if table.empty:
         return None
     keys = ["modification", "role"]
-    chosen = _ways(evidence, evidence.per_model(evidence.chosen))
+    chosen = _variants(data, data.per_model(data.chosen))
     summary = over_models(table, keys, ["similarity", "accused", "accuracy", "accuracy_before"], ["similarity"])
     lowest = table.groupby(keys)["similarity"].min().rename("lowest_similarity").reset_index()
     summary = summary.merge(lowest, on=keys).merge(_of_chosen(chosen, keys), on=keys, how="left")
-    destroyed = destroyed_models(evidence)
+    destroyed = destroyed_models(data)
     left = table[~table["modification"].str.startswith("adversarial training")]
     return ReportSection(
         "fig8_modifications",
         "Figure 8 left: fine-tuned, pruned, INT8 and distilled models",
         "Similarity of a model before and after each modification. The paper's one UAP on probabilities, and `uap`, "
         "norms averaged and the format chosen (columns `chosen`), with a 95 % bootstrap interval over models. "
-        "`accused` is the share of (model, draw) pairs in which the conformal decision on those scores claims piracy "
-        f"at alpha {evidence.alpha:g}. The paper: all piracy models stay above .88 after fine-tuning, pruning and "
+        "`accused` is the share of (model, resample) pairs in which the conformal decision on those scores claims "
+        f"piracy at alpha {data.alpha:g}. The paper: all piracy models stay above .88 after fine-tuning, pruning and "
         "INT8; what else is shown, it did not try. Accuracy, and that of the same models before, is measured on EVAL. "
-        "Models that answer no numbers any more stand in a table of their own. "
-        "Of adversarial training the last look at each kind of labels stands beside the others; Figure 8 right has its "
-        f"course. {evidence.setting}.",
+        "Models whose responses are NaN stand in a table of their own. "
+        "Of adversarial training the last stop with each kind of labels stands beside the others; Figure 8 right has "
+        f"its course. {data.setting}.",
         {"modifications": summary, "modified_models": table, **_tables(destroyed)},
         {
             "fig8_left_modifications": figures.fig8_modifications(left),
             "utility_similarity": figures.utility_similarity(table),
         },
-        {"modifications": summary.to_dict("records"), "destroyed": destroyed.to_dict("records")},
+        SectionNumbers(modifications=rows_of(ModifiedGroup, summary), destroyed=rows_of(DestroyedModel, destroyed)),
     )
 
 
-def adversarial(evidence: ReportData) -> ReportSection | None:
+def adversarial(data: ReportData) -> ReportSection | None:
     """Figure 8 right: similarity along adversarial training, piracy and homologous under the same attack."""
-    table = _stops(evidence, evidence.per_model(evidence.paper))
+    table = _stops(data, data.per_model(data.paper))
     if table.empty:
         return None
-    chosen = _stops(evidence, evidence.per_model(evidence.chosen))
+    chosen = _stops(data, data.per_model(data.chosen))
     keys = ["iterations", "labels", "role"]
     numbers = ["similarity", "accused", "accuracy"]
     summary = over_models(table.sort_values(keys, kind="stable"), keys, numbers, ["similarity"])
@@ -63,27 +70,27 @@ def adversarial(evidence: ReportData) -> ReportSection | None:
         "Each iteration trains on 128 DeepFool examples of the current model and 128 clean images, labelled by the "
         "attacker's own model before the attack (own) or truly (true). The paper: similarity .99 falls to .89 past 120 "
         f"iterations; at 270 the gap is gone, at a loss of .17 in accuracy. Intervals: 95 % bootstrap over models. "
-        f"{evidence.setting}.",
+        f"{data.setting}.",
         {"adversarial": summary},
         {"fig8_right_adversarial": figures.fig8_adversarial(table)},
-        {"adversarial": summary.to_dict("records")},
+        SectionNumbers(adversarial=rows_of(AdversarialGroup, summary)),
     )
 
 
-def destroyed_models(evidence: ReportData) -> pd.DataFrame:
-    """Modified models that answer no numbers any more, so that nothing can be similar: what their utility is now."""
-    asked = {member.spec.id for member in evidence.panelists.members}
-    lost = [m for m in evidence.plan.judged if m.role.startswith("modified_") and m.spec.id not in asked]
+def destroyed_models(data: ReportData) -> pd.DataFrame:
+    """Modified models whose responses are NaN, so that they have no similarity, with their utility."""
+    queried = {member.spec.id for member in data.judged.members}
+    lost = [m for m in data.plan.judged if m.role.startswith("modified_") and m.spec.id not in queried]
     rows = [
         {
             "model": member.spec.id,
             "role": member.role.removeprefix("modified_"),
-            "modification": " + ".join(card["changes"]),
-            "accuracy_before": card["accuracy_before"],
-            "accuracy": card["accuracy"],
+            "modification": " + ".join(card.changes),
+            "accuracy_before": card.accuracy_before,
+            "accuracy": card.accuracy,
         }
         for member in lost
-        if (card := evidence.cards.get(member.spec.id)) is not None
+        if (card := data.cards.get(member.spec.id)) is not None
     ]
     return pd.DataFrame(rows, columns=["model", "role", "modification", "accuracy_before", "accuracy"])
 
@@ -97,12 +104,12 @@ def of_the_paper(modification: str) -> bool:
     return modification in ("fine-tune", "INT8") or (modification.startswith("prune ") and "+" not in modification)
 
 
-def _ways(evidence: ReportData, models: pd.DataFrame) -> pd.DataFrame:
-    """Models before and after every modification; of adversarial training the last look at each kind of labels."""
-    table = _before_and_after(evidence, models, lambda member: not _is_adversarial(member))
-    stops = _stops(evidence, models)
+def _variants(data: ReportData, models: pd.DataFrame) -> pd.DataFrame:
+    """Models before and after every modification; of adversarial training the last stop with each kind of labels."""
+    table = _before_and_after(data, models, lambda member: not _is_adversarial(member))
+    stops = _stops(data, models)
     if stops.empty:
-        return _with_utility(evidence, table)
+        return _with_utility(data, table)
     before = stops[(stops["iterations"] == 0) & ~stops["model"].isin(table["model"])].drop_duplicates("model")
     last = stops[stops["iterations"] > 0].sort_values("iterations", kind="stable").groupby(["base", "labels"]).tail(1)
     names = [
@@ -110,12 +117,12 @@ def _ways(evidence: ReportData, models: pd.DataFrame) -> pd.DataFrame:
         for n, labels in zip(last["iterations"], last["labels"], strict=True)
     ]
     whole = pd.concat([table, before, last.assign(modification=names)]).drop(columns=["iterations", "labels"])
-    return _with_utility(evidence, whole)
+    return _with_utility(data, whole)
 
 
-def _with_utility(evidence: ReportData, table: pd.DataFrame) -> pd.DataFrame:
+def _with_utility(data: ReportData, table: pd.DataFrame) -> pd.DataFrame:
     """The accuracy of what was modified, the victim's too, as `accuracy_before`; of others their own."""
-    known = {m.spec.id: a for m, a in zip(evidence.panelists.members, evidence.panelists.accuracy, strict=True)}
+    known = {m.spec.id: a for m, a in zip(data.judged.members, data.judged.accuracy, strict=True)}
     base = table["base"].where(table["modification"] != UNMODIFIED, table["model"])
     return table.assign(accuracy_before=base.map(known))
 
@@ -127,9 +134,9 @@ def _of_chosen(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return found.drop(columns="models")
 
 
-def _before_and_after(evidence: ReportData, models: pd.DataFrame, wanted: Callable[[Member], bool]) -> pd.DataFrame:
+def _before_and_after(data: ReportData, models: pd.DataFrame, wanted: Callable[[Member], bool]) -> pd.DataFrame:
     """Modified models, and the models they were made from as `unmodified`; one row per model."""
-    members = {m.spec.id: m for m in evidence.panelists.members}
+    members = {m.spec.id: m for m in data.judged.members}
     modified = models[models["role"].str.startswith("modified_")]
     modified = modified[modified["model"].map(lambda model: wanted(members[model])).astype(bool)]
     before = models[models["model"].isin(modified["base"])].assign(change=UNMODIFIED)
@@ -142,10 +149,10 @@ def _is_adversarial(member: Member) -> bool:
     return any(isinstance(modification, AdversarialTraining) for modification in member.spec.modifications)
 
 
-def _stops(evidence: ReportData, models: pd.DataFrame) -> pd.DataFrame:
+def _stops(data: ReportData, models: pd.DataFrame) -> pd.DataFrame:
     """A row per model and stop of its adversarial training; the start counts for every kind of labels."""
-    members = {m.spec.id: m for m in evidence.panelists.members}
-    table = _before_and_after(evidence, models, _is_adversarial)
+    members = {m.spec.id: m for m in data.judged.members}
+    table = _before_and_after(data, models, _is_adversarial)
     rows = []
     every_label = sorted({labels for m in members.values() if _is_adversarial(m) for labels in [_last(m).labels]})
     for record in table.to_dict("records"):

@@ -1,20 +1,23 @@
 """Figure 2: do the UAPs of a stolen model span the victim's subspace (Eq. 5)?"""
 
+import math
+
 import numpy as np
 import pandas as pd
 from torch import Tensor
 
 from uapfp_dist.perturbations.subspace import energies, inconsist, principal_directions
-from uapfp_dist.reporting import figures
-from uapfp_dist.reporting.sections.intervals import interval, said, with_interval
+from uapfp_dist.reporting import figures, number_format
+from uapfp_dist.reporting.section_schema import SectionNumbers, SubspaceNumbers
+from uapfp_dist.reporting.sections.intervals import interval
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 
 SHOWN_DIRECTIONS = 5
 
 
-def subspaces(evidence: ReportData) -> ReportSection | None:
+def subspaces(data: ReportData) -> ReportSection | None:
     """Figures 2a and 2b."""
-    matrices = _matrices(evidence)
+    matrices = _matrices(data)
     if "victim" not in matrices or len(matrices) < 2:
         return None
     (victim,) = matrices["victim"].values()
@@ -30,11 +33,10 @@ def subspaces(evidence: ReportData) -> ReportSection | None:
     }
     means = {role: float(np.mean(list(values.values()))) for role, values in apart.items()}
     known = {"piracy", "homologous"} <= means.keys()
-    ratio = means["homologous"] / means["piracy"] if known else None
+    ratio = means["homologous"] / means["piracy"] if known else math.nan
     sides = [list(apart[role].values()) for role in ("homologous", "piracy")] if known else [[], []]
-    name = "ratio_homologous_over_piracy"
-    bounded = with_interval(name, ratio, interval(*sides, of=np.divide))
-    config = evidence.plan.config.studies.subspace
+    low, high = interval(*sides, of=np.divide)
+    config = data.plan.config.studies.subspace
     table = pd.DataFrame(
         [{"role": role, "model": model, "inconsist": value} for role, v in apart.items() for model, value in v.items()]
     )
@@ -45,29 +47,36 @@ def subspaces(evidence: ReportData) -> ReportSection | None:
             for k in range(values.shape[1])
         ]
     )
-    body = {"n_uaps": config.n_uaps, "mean": means, **bounded, "rank": len(directions)}
+    numbers = SubspaceNumbers(
+        n_uaps=config.n_uaps,
+        mean=means,
+        ratio_homologous_over_piracy=ratio,
+        ratio_homologous_over_piracy_low=low,
+        ratio_homologous_over_piracy_high=high,
+        rank=len(directions),
+    )
     return ReportSection(
         "fig2_subspace",
         "Figure 2: UAP subspaces and Inconsist (Eq. 5)",
         f"{config.n_uaps} UAPs of unit norm per model, fitted on {config.n_images} images. (a) mean squared projection "
         "on the victim's principal directions; (b) Inconsist of every model. The paper: 784 UAPs per model, 20 models, "
-        f"Inconsist of homologous models about 3 times that of piracy; here {said(bounded, name)} (95 % bootstrap over "
-        f"models of both sides). {evidence.setting}.",
+        f"Inconsist of homologous models about 3 times that of piracy; here {number_format.interval(ratio, low, high)} "
+        f"(95 % bootstrap over models of both sides). {data.setting}.",
         {"inconsist": table, "projections": projected},
         {
             "fig2a_projections": figures.fig2a_projections(projections),
             "fig2b_inconsist": figures.fig2b_inconsist({role: list(v.values()) for role, v in apart.items()}),
         },
-        {"subspace": body},
+        SectionNumbers(subspace=numbers),
     )
 
 
-def _matrices(evidence: ReportData) -> dict[str, dict[str, Tensor]]:
+def _matrices(data: ReportData) -> dict[str, dict[str, Tensor]]:
     """Role to model to its UAPs, as far as they were made."""
-    roles = {m.spec.id: m.role for m in evidence.plan.members}
+    roles = {m.spec.id: m.role for m in data.plan.members}
     found: dict[str, dict[str, Tensor]] = {}
-    for spec in evidence.plan.subspaces:
-        if evidence.store.has(spec.kind, spec.id):
-            uaps = evidence.store.get(spec.kind, spec.id).tensors["uaps"]
+    for spec in data.plan.subspaces:
+        if data.store.has(spec.kind, spec.id):
+            uaps = data.store.get(spec.kind, spec.id).tensors["uaps"]
             found.setdefault(roles[spec.model.id], {})[spec.model.id] = uaps
     return found

@@ -1,4 +1,4 @@
-"""Every table and figure, from one tiny evaluation in which everything is asked for."""
+"""Every table and figure, from one tiny evaluation in which everything is turned on."""
 
 import re
 import shutil
@@ -26,6 +26,7 @@ from uapfp_dist.reporting.sections.report_data import ReportData
 from uapfp_dist.reporting.sections.robustness import destroyed_models
 from uapfp_dist.reporting.sections.sweeps import one_architecture
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
+from uapfp_dist.serialization import to_json
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.method_configs import SubspaceConfig
 from uapfp_dist.tracking.tracker import NullTracker
@@ -115,7 +116,7 @@ TABLES = (
 @pytest.mark.slow
 def test_every_figure_and_table_is_there(shown: Shown) -> None:
     """Nothing failed, nothing is empty."""
-    assert shown.report.body["failures"] == []
+    assert shown.report.body.failures == ()
     assert {path.stem for path in (shown.folder / "figures").glob("*.png")} >= set(FIGURES)
     for name in TABLES:
         assert len(pd.read_csv(shown.folder / "tables" / f"{name}.csv")), name
@@ -138,18 +139,18 @@ def test_every_modification_stands_beside_its_unmodified_model(shown: Shown) -> 
     assert set(stops["labels"]) == {"own", "true"}
 
 
-def test_a_modification_that_destroys_a_model_is_told_with_its_utility() -> None:
-    """Who answers NaN has no similarity, and is not left out for that."""
+def test_a_modification_that_destroys_a_model_is_reported_with_its_utility() -> None:
+    """A model whose responses are NaN has no similarity, and is not left out for that."""
     plan = tiny_plan(everything())
     lost = next(m for m in plan.judged if m.role == "modified_piracy")
-    card = {"changes": ["prune .4"], "accuracy_before": 0.9, "accuracy": 0.1}
-    evidence = SimpleNamespace(plan=plan, cards={lost.spec.id: card})
-    evidence.panelists = SimpleNamespace(members=[m for m in plan.judged if m != lost])
-    (row,) = destroyed_models(cast(ReportData, evidence)).to_dict("records")
-    told = {"role": "piracy", "modification": "prune .4", "accuracy_before": 0.9, "accuracy": 0.1}
-    assert row == {"model": lost.spec.id, **told}
-    evidence.panelists.members.append(lost)
-    assert destroyed_models(cast(ReportData, evidence)).empty
+    card = SimpleNamespace(changes=("prune .4",), accuracy_before=0.9, accuracy=0.1)
+    data = SimpleNamespace(plan=plan, cards={lost.spec.id: card})
+    data.judged = SimpleNamespace(members=[m for m in plan.judged if m != lost])
+    (row,) = destroyed_models(cast(ReportData, data)).to_dict("records")
+    expected = {"role": "piracy", "modification": "prune .4", "accuracy_before": 0.9, "accuracy": 0.1}
+    assert row == {"model": lost.spec.id, **expected}
+    data.judged.members.append(lost)
+    assert destroyed_models(cast(ReportData, data)).empty
 
 
 @pytest.mark.slow
@@ -176,7 +177,9 @@ def test_means_over_models_have_an_interval_where_there_are_several(shown: Shown
         within = several["similarity"].between(several["similarity_low"] - 1e-9, several["similarity_high"] + 1e-9)
         assert within.all(), name
         assert single["similarity_low"].isna().all(), name
-    assert {"ratio_homologous_over_piracy_low", "rank"} <= set(shown.report.body["exhibits"]["subspace"])
+    subspace = shown.report.body.sections.subspace
+    assert subspace is not None
+    assert subspace.rank > 0
     for name in ("n_points", "top_k", "n_views", "loss", "view_algorithms"):
         table = pd.read_csv(shown.folder / "tables" / f"{name}.csv")
         assert table["gap"].between(table["gap_low"] - 1e-9, table["gap_high"] + 1e-9).all(), name
@@ -187,24 +190,27 @@ def test_the_papers_encoder_learns_from_one_architecture(shown: Shown) -> None:
     """Against encoders trained on draws of that architecture by hand; the other row are the evaluation's own draws."""
     config = shown.plan.config
     plan = replace(shown.plan, config=replace(config, verdict=replace(config.verdict, n_train=1)))
-    panel, *_ = Evaluator(shown.plan, shown.store, NullTracker()).panel()
+    matrix, *_ = Evaluator(shown.plan, shown.store, NullTracker()).matrix()
     architecture = config.zoo.architectures[0]
     own, alone = (
-        [make_resample(panel.members, i, 1, 1, seed, only) for i in range(config.studies.n_draws)]
+        [make_resample(matrix.members, i, 1, 1, seed, only) for i in range(config.studies.n_draws)]
         for seed, only in (("0", None), (f"0/{architecture}", architecture))
     )
-    evidence = SimpleNamespace(plan=plan, panel=panel, store=shown.store, draws=[SimpleNamespace(draw=d) for d in own])
-    vars(evidence).update(pool=None, threads=1, setting="digits")
-    found = one_architecture(cast(ReportData, evidence))
+    data = SimpleNamespace(plan=plan, matrix=matrix, store=shown.store)
+    data.resamples = [SimpleNamespace(draw=resample) for resample in own]
+    vars(data).update(pool=None, threads=1, setting="digits")
+    found = one_architecture(cast(ReportData, data))
     assert found is not None
     assert found.remarks == ()
     trained = {
-        panel.members[row].spec.architecture for d in alone for row in (*d.training.piracy, *d.training.homologous)
+        matrix.members[row].spec.architecture for d in alone for row in (*d.training.piracy, *d.training.homologous)
     }
     assert trained == {architecture}
     for (_, row), draws in zip(found.tables["paper_row"].iterrows(), (own, alone), strict=True):
-        scores = [trial(panel, draw, Setting(PAPER), config.encoder, f"{plan.probe.id}/{draw.index}") for draw in draws]
-        gaps = [outcome(panel, draw, mine)["gap"] for draw, mine in zip(draws, scores, strict=True)]
+        scores = [
+            trial(matrix, draw, Setting(PAPER), config.encoder, f"{plan.probe.id}/{draw.index}") for draw in draws
+        ]
+        gaps = [outcome(matrix, draw, mine)["gap"] for draw, mine in zip(draws, scores, strict=True)]
         assert row["gap"] == pytest.approx(sum(gaps) / len(gaps), abs=1e-5)
 
 
@@ -222,11 +228,12 @@ def test_fooling_is_counted_from_the_answers(shown: Shown) -> None:
             int(answers["uap_paper"][i].argmax()) != int(answers["clean"][int(block.point[i])].argmax()) for i in sent
         ]
         rates.setdefault(member.role, []).append(sum(moved) / len(moved))
-    found = shown.report.body["exhibits"]["fooling"]
+    found = shown.report.body.sections.fooling
+    assert found is not None
     assert found.keys() == rates.keys() >= {"victim", "piracy", "homologous"}
     for role, values in rates.items():
-        assert found[role]["fooling_rate"] == pytest.approx(sum(values) / len(values))
-        assert found[role]["models"] == len(values)
+        assert found[role].fooling_rate == pytest.approx(sum(values) / len(values))
+        assert found[role].models == len(values)
 
 
 @pytest.mark.slow
@@ -244,23 +251,25 @@ def test_every_format_and_the_decider_reach_the_page(shown: Shown) -> None:
 @pytest.mark.slow
 def test_the_papers_numbers_stand_beside_ours(shown: Shown) -> None:
     """On digits those that it gives for all data; the t-test is that of its own way, Table 2's."""
-    body = shown.report.body["exhibits"]
-    table = {row["quantity"]: row for row in body["beside_paper"]}
+    sections = shown.report.body.sections
+    assert sections.beside_paper is not None
+    table = {row.quantity: row for row in sections.beside_paper}
     assert len(table) == 3
-    detected = table["share of piracy models detected at alpha .05 (t-test)"]
-    assert detected["ours"] == body["paper_t_test"]["piracy"]
-    assert detected["ours_low"] == body["paper_t_test"]["piracy_low"]
-    assert table["fooling rate of the UAP on the victim"]["ours"] == shown.report.body["uap"]["fooling_rate"]
-    gaps = body["similarity_gaps"]
-    cells = pd.DataFrame(body["similarity_by_architecture"])
-    assert gaps["largest"] == pytest.approx(cells["piracy_mean"].max() - cells["homologous_mean"].min())
-    (abstract,) = [c for c in body["claims"] if c["claim"].startswith("confidence above")]
-    assert f"detects {body['paper_t_test']['piracy']:.1%} of piracy" in abstract["measured"]
+    detected, t_test = table["share of piracy models detected at alpha .05 (t-test)"], sections.paper_t_test
+    assert t_test is not None
+    assert (detected.ours, detected.ours_low) == (t_test.piracy, t_test.piracy_low)
+    assert table["fooling rate of the UAP on the victim"].ours == shown.report.body.uap.fooling_rate
+    gaps, cells = sections.similarity_gaps, pd.DataFrame(to_json(sections)["similarity_by_architecture"])
+    assert gaps is not None
+    assert gaps.largest == pytest.approx(cells["piracy_mean"].max() - cells["homologous_mean"].min())
+    (abstract,) = [c for c in sections.claims or () if c.claim.startswith("confidence above")]
+    assert f"detects {t_test.piracy:.1%} of piracy" in abstract.measured
 
 
 @pytest.mark.slow
 def test_fingerprints_that_share_no_unit_with_the_victims_are_counted(shown: Shown) -> None:
-    zero = shown.report.body["exhibits"]["exactly_zero"]
+    zero = shown.report.body.sections.exactly_zero
+    assert zero is not None
     assert set(zero) == {"piracy", "homologous"}
     assert 0.0 <= zero["piracy"] <= zero["homologous"] <= 1.0
     page = (shown.folder / "report.html").read_text(encoding="utf-8")
@@ -278,14 +287,14 @@ def test_figure_7_says_what_it_compares(shown: Shown) -> None:
         "lap_minimal": "LAP, minimal",
     }
     for method, auc in table["auc"].items():
-        assert auc == pytest.approx(shown.report.body["auc"][str(method)]["prob"]["homologous"])
+        assert auc == pytest.approx(shown.report.body.auc[str(method)]["prob"]["homologous"])
 
 
 @pytest.mark.slow
-def test_no_model_is_judged_by_an_encoder_that_learnt_from_its_original(shown: Shown) -> None:
+def test_no_model_is_judged_by_an_encoder_that_trained_on_its_original(shown: Shown) -> None:
     """A modified model is tested where the model it was made from is."""
     table = pd.read_csv(shown.folder / "tables" / "modified_models.csv")
-    tested = {v["model"] for v in shown.report.body["verdicts"]}
+    tested = {verdict.model for verdict in shown.report.body.verdicts}
     modified = [m for m in shown.plan.members if m.spec.modifications and m.spec.id in tested]
     assert modified
     victim = shown.plan.members[0].spec.id
@@ -304,11 +313,11 @@ def test_equal_budgets_are_kept(shown: Shown) -> None:
 @pytest.mark.slow
 def test_every_claim_of_the_paper_has_an_outcome(shown: Shown) -> None:
     """By a rule that stands beside it."""
-    claims = shown.report.body["exhibits"]["claims"]
+    claims = shown.report.body.sections.claims
+    assert claims is not None
     assert len(claims) == 10
-    assert {c["outcome"] for c in claims} <= {"reproduced", "partly", "not reproduced", "not measured"}
-    assert all(c["rule"] and c["paper"] and c["measured"] for c in claims)
-    by_claim = {c["claim"]: c["outcome"] for c in claims}
+    assert all(c.rule and c.paper and c.measured for c in claims)
+    by_claim = {c.claim: c.outcome for c in claims}
     assert by_claim["confidence above 99.99 % within 20 fingerprints (abstract)"] == "not reproduced"
 
 
@@ -333,7 +342,7 @@ class Titles(HTMLParser):
 
 @pytest.mark.slow
 def test_one_page_holds_it_all(shown: Shown) -> None:
-    """Every exhibit is a section of the HTML report, which loads nothing."""
+    """Every section is one of the HTML report, which loads nothing."""
     page = (shown.folder / "report.html").read_text(encoding="utf-8")
     titles = Titles()
     titles.feed(page)
@@ -362,5 +371,5 @@ def test_the_same_again_fits_nothing_twice(shown: Shown, monkeypatch: pytest.Mon
 
     monkeypatch.setattr("uapfp_dist.fingerprints.methods.methods.fit_encoders", refuse)
     again = run_here(shown.plan, shown.store)
-    assert again.body["exhibits"] == shown.report.body["exhibits"]
-    assert again.body["verdicts"] == shown.report.body["verdicts"]
+    assert to_json(again.body.sections) == to_json(shown.report.body.sections)
+    assert to_json(again.body)["verdicts"] == to_json(shown.report.body)["verdicts"]
