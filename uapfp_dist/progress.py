@@ -195,7 +195,7 @@ class Progress:
         }
 
     def numbers(self) -> dict[str, float]:
-        """The state of the work: `<stage>_done`, `_reused`, `_failed` and `_total`, workers, specs in work and waiting."""
+        """The same as numbers: `<stage>_done`, `_reused`, `_failed`, `_total`, workers, specs in work and waiting."""
         in_work = list(self._in_work())
         found: dict[str, float] = {}
         for name, stage in self._stages.items():
