@@ -40,6 +40,7 @@ from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config, VerdictConfig, ZooConfig
 from uapfp_dist.data import load, make_splits
 from uapfp_dist.errors import UserError
+from uapfp_dist.fingerprints.blocks import PAPER
 from uapfp_dist.fingerprints.fingerprint import fingerprints
 from uapfp_dist.fingerprints.probe import in_turn
 from uapfp_dist.fingerprints.probe_data import Probe
@@ -209,23 +210,23 @@ def probe_of(trained: TrainedVictim) -> Probe:
     return Probe(
         trained.own[index],
         views,
-        {"uap": in_turn(v, views)},
+        {PAPER: in_turn(v, views)},
         nothing,
         torch.zeros(1, dtype=torch.long),
-        {"round_to_8_bits": False, "n_test_views": N_VIEWS},
+        N_VIEWS,
     )
 
 
 def gathered(trained: TrainedVictim, probe: Probe) -> tuple[Tensor, int]:
     """Fingerprints (V, D) from the answers to unique images, and how many those are."""
     answers = query_model(trained.net, probe, CPU)
-    prints = fingerprints(answers, probe.views, probe.blocks["uap"].gather, "uap", PROBABILITIES)
+    prints = fingerprints(answers, probe.views, probe.blocks[PAPER].gather, PAPER, PROBABILITIES)
     return prints, sum(len(block) for block in answers.blocks.values())
 
 
 def view_by_view(trained: TrainedVictim, probe: Probe) -> tuple[Tensor, int]:
     """The same fingerprints, every view asked anew."""
-    v = probe.blocks["uap"].perturbations
+    v = probe.blocks[PAPER].perturbations
     prints = []
     for view in probe.views:
         clean = probe.points[view]
@@ -250,8 +251,8 @@ def answers_ratio(trained: TrainedVictim) -> dict[str, Any]:
     torch.testing.assert_close(prints["gathered"], prints["view_by_view"], rtol=1e-3, atol=1e-4)
     ratio = seconds["view_by_view"] / seconds["gathered"]
     print(
-        f"answers, {trained.name}, {N_VIEWS} views x {N_POINTS} points over {len(trained.own)} images: equal fingerprints; "
-        f"{images['view_by_view']} images in {seconds['view_by_view']:.2f} s view by view, "
+        f"answers, {trained.name}, {N_VIEWS} views x {N_POINTS} points over {len(trained.own)} images: equal "
+        f"fingerprints; {images['view_by_view']} images in {seconds['view_by_view']:.2f} s view by view, "
         f"{images['gathered']} in {seconds['gathered']:.3f} s gathered: ratio {ratio:.1f}"
     )
     return {"images": images, "seconds": seconds, "ratio": ratio}
@@ -270,7 +271,7 @@ def small_evaluation() -> Config:
         homologous_margin=1.0,
         piracy_margin=1.0,
     )
-    verdict = VerdictConfig(n_train=3, n_calibrate=4, n_draws=2, methods=("uap", "weighted_errors"))
+    verdict = VerdictConfig(n_train=3, n_calibrate=4, n_resamples=2, methods=("uap", "weighted_errors"))
     encoder = replace(config.encoder, epochs=5)
     return replace(config, zoo=zoo, verdict=verdict, encoder=encoder)
 

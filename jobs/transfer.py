@@ -94,11 +94,13 @@ def side(name: str, seed: int, chosen: Transfer) -> Side:
 def areas(source: Side, target: Side) -> dict[str, dict[str, Estimate]]:
     """AUC over draws on the target's models: by its own encoders, and by the source's, which saw none of them."""
     verdict, encoder = source.plan.config.verdict, source.plan.config.encoder
-    candidate, members = Candidate(PAPER, PROBABILITIES), target.panel.members
+    candidate, members = Candidate((PAPER,), PROBABILITIES), target.panel.members
     tested: dict[str, dict[str, list[tuple[dict[str, float], dict[str, float]]]]] = {}
-    for i in range(verdict.n_draws):
+    for i in range(verdict.n_resamples):
         sizes = (verdict.n_train, verdict.n_calibrate)
-        draws = [make_resample(s.panel.members, i, *sizes, str(s.plan.seed), pool=s.pool) for s in (source, target)]
+        draws = [
+            make_resample(s.panel.members, i, *sizes, str(s.plan.seed), train_pool=s.pool) for s in (source, target)
+        ]
         ways = {"transferred": (source, draws[0].training), "own": (target, draws[1].training)}
         for way, (teacher, training) in ways.items():
             scores = transfer_scores(teacher.panel, training, target.panel, candidate, encoder, f"transfer/{i}").mean(1)
@@ -126,7 +128,7 @@ def job() -> None:
     print(
         f"one UAP of the paper's norm, probabilities; models of {chosen.target}, AUC of piracy against each group, mean"
     )
-    print(f"over {source.plan.config.verdict.n_draws} draws with 95 % bootstrap intervals over models:")
+    print(f"over {source.plan.config.verdict.n_resamples} draws with 95 % bootstrap intervals over models:")
     print(f"{'encoder learnt on':<28}" + "".join(f"{group:>22}" for group in GROUPS))
     for way, name in (("own", chosen.target), ("transferred", chosen.source)):
         cells = (interval(e.mean, e.low, e.high) for e in (found[way][group] for group in GROUPS))

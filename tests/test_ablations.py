@@ -52,7 +52,7 @@ def images(data: DataConfig) -> Dataset:
 def small() -> Config:
     """The tiny evaluation, two draws per cell."""
     base = tiny()
-    return replace(base, studies=replace(base.studies, n_draws=2))
+    return replace(base, studies=replace(base.studies, n_resamples=2))
 
 
 def learning_from_fewer() -> Config:

@@ -121,7 +121,7 @@ def test_an_unknown_name_lists_the_known_ones(
         (["--gpu-shares", "resnet18=0.5", "A=0"], ["gpu-shares", "above 0", "'A=0'"]),
         (["--gpu-shares", "A=much"], ["gpu-shares", "'A=much'"]),
         (["--gpu-shares", "resnt18=0.5"], ["unknown architecture", "'resnt18'", "resnet18"]),
-        (["--gpu-shares", "A=0.5", "--gpus-per-worker", 1], ["gpu-shares", "--gpus-per-worker"]),
+        (["--gpu-shares", "A=0.5", "--gpus-per-worker", 1], ["gpu-shares", "gpus_per_worker"]),
         (["--spec-timeout", 0], ["spec-timeout", "got 0"]),
         (["--spec-timeout", "nan"], ["spec-timeout", "nan"]),
     ],

@@ -57,7 +57,7 @@ def everything() -> Config:
             n_points=(3, 6),
             top_k=(1, 3),
             n_views=(2,),
-            n_draws=2,
+            n_resamples=2,
             whole_clusters=True,
         ),
         verdict=replace(base.verdict, formats=("prob", "top3", "hard"), pool=3, decided_by="uap_ensemble"),
@@ -187,7 +187,7 @@ def test_the_papers_encoder_learns_from_one_architecture(shown: Shown) -> None:
     panel, *_ = Evaluator(shown.plan, shown.store, NullTracker()).panel()
     architecture = config.zoo.architectures[0]
     own, alone = (
-        [make_resample(panel.members, i, 1, 1, seed, only) for i in range(config.studies.n_draws)]
+        [make_resample(panel.members, i, 1, 1, seed, only) for i in range(config.studies.n_resamples)]
         for seed, only in (("0", None), (f"0/{architecture}", architecture))
     )
     evidence = SimpleNamespace(plan=plan, panel=panel, store=shown.store, draws=[SimpleNamespace(draw=d) for d in own])
@@ -283,7 +283,7 @@ def test_no_model_is_judged_by_an_encoder_that_learnt_from_its_original(shown: S
     """A modified model is tested where the model it was made from is."""
     table = pd.read_csv(shown.folder / "tables" / "modified_models.csv")
     tested = {v["model"] for v in shown.report.body["verdicts"]}
-    modified = [m for m in shown.plan.members if m.spec.changes and m.spec.id in tested]
+    modified = [m for m in shown.plan.members if m.spec.modifications and m.spec.id in tested]
     assert modified
     victim = shown.plan.members[0].spec.id
     assert all(m.spec.root.id in tested or m.spec.root.id == victim for m in modified)

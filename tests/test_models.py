@@ -86,7 +86,7 @@ def test_modifications_compose_in_their_order(context: TaskContext, plan: Plan) 
     pruned = modified(base, Prune(0.5))
     spec = modified(pruned, FineTune(1.0))
     assert spec.needs == (pruned,)
-    assert spec.changes == (Prune(0.5), FineTune(1.0))
+    assert spec.modifications == (Prune(0.5), FineTune(1.0))
     assert spec.root == base
     assert spec.id != modified(modified(base, FineTune(1.0)), Prune(0.5)).id
     card = make(context, spec)

@@ -121,7 +121,7 @@ def test_victims_keep_their_architecture_to_themselves(name: str, digits: Datase
     assert own not in others
     architectures: dict[str, Counter[str]] = {}
     for member in plan.members:
-        if member.spec.changes or member.role in ("checkpoint_piracy", "overlap_homologous"):
+        if member.spec.modifications or member.role in ("checkpoint_piracy", "overlap_homologous"):
             continue
         architectures.setdefault(member.role, Counter())[member.spec.architecture] += 1
     for role, counts in architectures.items():
@@ -146,7 +146,7 @@ def test_origins_are_what_the_roles_say(name: str, digits: Dataset) -> None:
         origin = member.spec.origin
         if isinstance(origin, Modified):
             assert member.role == f"modified_{roles[origin.of.root.id]}"
-            assert member.spec.changes[-1] == origin.change
+            assert member.spec.modifications[-1] == origin.modification
         elif isinstance(origin, Checkpoint):
             assert member.spec.extraction is not None
             assert member.spec.extraction.victim == victim
@@ -325,7 +325,7 @@ def test_models_that_may_not_train_are_asked_the_test_views_alone(digits: Datase
     """A pool keeps the answers of a large zoo cheap."""
     plan = plan_of("fashion_mnist", digits)
     parts = Counter((m.role, plan.response(m).part) for m in plan.judged)
-    assert parts["piracy", "all"] == parts["homologous", "all"] == plan.config.verdict.pool
+    assert parts["piracy", "all"] == parts["homologous", "all"] == plan.config.verdict.train_pool
     assert parts["victim", "all"] == 1
     assert parts["modified_piracy", "all"] == parts["same_data", "all"] == parts["checkpoint_piracy", "all"] == 0
 
@@ -333,20 +333,20 @@ def test_models_that_may_not_train_are_asked_the_test_views_alone(digits: Datase
 def test_adversarial_training_goes_on_from_look_to_look(digits: Dataset) -> None:
     """A chain: no iteration is done twice, and every look names the iterations done before it."""
     plan = plan_of("fashion_mnist-small", digits)
-    chains = [m.spec for m in plan.members if any(type(c).__name__ == "AdversarialTraining" for c in m.spec.changes)]
+    chains = [m.spec for m in plan.members if any(type(c).__name__ == "AdversarialTraining" for c in m.spec.modifications)]
     assert chains
     for spec in chains:
         done = 0
-        for change in spec.changes:
+        for change in spec.modifications:
             assert change.start == done  # type: ignore[union-attr]
             done += change.iterations  # type: ignore[union-attr]
-        assert done == 30 * len(spec.changes)
+        assert done == 30 * len(spec.modifications)
 
 
 def test_nobody_is_distilled_into_the_own_architecture(digits: Dataset) -> None:
     """The default student is one of the zoo's architectures."""
     for name in ("fashion_mnist-small", "cifar10"):
-        students = [m.spec for m in plan_of(name, digits).members if Distill() in m.spec.changes]
+        students = [m.spec for m in plan_of(name, digits).members if Distill() in m.spec.modifications]
         of = [spec.origin.of for spec in students if isinstance(spec.origin, Modified)]
         assert len(of) == len(students) > 0
         assert all(spec.architecture != model.architecture for spec, model in zip(students, of, strict=True))

@@ -32,7 +32,7 @@ def one_line(what: object, most: int = 160) -> str:
     return printable(" ".join(str(what).split()))[:most] or type(what).__name__
 
 
-def unknown_name(kind: str, name: str, names: Iterable[str]) -> UserError:
+def unknown_name(kind: str, name: str, names: Iterable[str], *, argument: str = "") -> UserError:
     """The error for an unknown name: lists the known ones, and what a table says of others that it takes."""
     listed = [*sorted(names), *filter(None, [getattr(names, "others", "")])]
-    return UserError(f"unknown {kind} {name!r}; known: {', '.join(listed)}")
+    return UserError(f"unknown {kind} {name!r}; known: {', '.join(listed)}", argument=argument)

@@ -100,7 +100,7 @@ class Evaluator:
 
     def progress(self) -> tuple[int, int]:
         """Draws fitted and exhibits made, and how many there will be."""
-        return self._steps, self.plan.config.verdict.n_draws + len(SECTIONS)
+        return self._steps, self.plan.config.verdict.n_resamples + len(SECTIONS)
 
     def _step(self) -> None:
         self._steps += 1
@@ -116,7 +116,7 @@ class Evaluator:
         self._told(*self.progress())
         panel, panelists, probe = self.panel()
         draws = self.fit(panel)
-        report = make_report(self.plan, panelists, draws, probe.info)
+        report = make_report(self.plan, panelists, draws, probe.summary)
         failures = failures_of(self._failed)
         report.tables["failures"] = failures_table(failures)
         told = {"preset": self._settings.get("preset", ""), "data_note": self._settings.get("data_note", "")}
@@ -167,8 +167,8 @@ class Evaluator:
         config = self.plan.config.verdict
         pool = self.plan.pool_of(panel.members)
         draws = [
-            make_resample(panel.members, i, config.n_train, config.n_calibrate, str(self.plan.seed), pool=pool)
-            for i in range(config.n_draws)
+            make_resample(panel.members, i, config.n_train, config.n_calibrate, str(self.plan.seed), train_pool=pool)
+            for i in range(config.n_resamples)
         ]
         return map_threads(lambda draw: self._scored(panel, draw), draws, self.threads)
 

@@ -31,7 +31,7 @@ class _Actor:
     def __init__(self, plan: Plan, storage: str, mark: str, tracker: Callable[[], Tracker]) -> None:
         self._plan, self._storage, self._mark, self._tracker = plan, storage, mark, tracker
         self._arbiter: Evaluator | None = None
-        self._draws = plan.config.verdict.n_draws
+        self._draws = plan.config.verdict.n_resamples
 
     def _make(self) -> Evaluator:
         try:

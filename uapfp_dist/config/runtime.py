@@ -26,7 +26,7 @@ class RuntimeConfig:
     for larger nets, else 0). Above 0 on a cluster that has no GPU yet asks its autoscaler for them."""
     gpu_shares: tuple[str, ...] = ()
     """GPU shares of single architectures where those defaults do not suit your GPUs, as NAME=SHARE: resnet18=0.5 A=0.1.
-    A model that is stolen or modified has the share of the largest net that it is made from."""
+    A model that is extracted or modified has the share of the largest net that it is made from."""
     address: str | None = None
     """Ray cluster to use (default: $RAY_ADDRESS, else a local one that ends with the job)."""
     mlflow_uri: str | None = None
@@ -48,16 +48,19 @@ class ResolvedPaths:
     report: Path | None
 
 
-def resolve(s: RuntimeConfig) -> ResolvedPaths:
-    """Fill in the defaults. A submitted job works in a copy that is deleted: there, relative paths begin at home."""
+def resolve(runtime: RuntimeConfig) -> ResolvedPaths:
+    """Fill in the defaults; in a submitted job, which works in a copy that is deleted, relative paths begin at home."""
     base = Path.home() / "uapfp_dist" if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else Path.cwd()
-    storage = (s.storage or os.environ.get("UAPFP_STORAGE") or "results").removeprefix("file://")
+    storage = (runtime.storage or os.environ.get("UAPFP_STORAGE") or "results").removeprefix("file://")
     if "://" not in storage:
         storage = str(base / Path(storage).expanduser())
-    root = s.data_root or (Path(os.environ["UAPFP_DATA"]) if os.environ.get("UAPFP_DATA") else None)
-    uri = s.mlflow_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    root = runtime.data_root or (Path(os.environ["UAPFP_DATA"]) if os.environ.get("UAPFP_DATA") else None)
+    uri = runtime.mlflow_uri or os.environ.get("MLFLOW_TRACKING_URI")
     if uri is None and "://" in storage:
-        raise UserError(f"mlflow: with storage at {storage} expected --mlflow-uri, got none; name a tracking server")
+        raise UserError(
+            f"mlflow_uri: with storage at {storage} expected a tracking URI, got none; name a tracking server",
+            argument="mlflow_uri",
+        )
     uri = uri or f"sqlite:///{storage}/mlflow.db"
     # MLflow's own default for a database is ./mlruns of whoever writes: in a submitted job, a folder that is deleted.
     beside = uri.startswith("sqlite:") and "://" not in storage
@@ -66,40 +69,60 @@ def resolve(s: RuntimeConfig) -> ResolvedPaths:
         root.expanduser().resolve() if root else None,
         uri,
         Path(storage, "mlflow-artifacts").as_uri() if beside else None,
-        base / s.report.expanduser() if s.report else None,
+        base / runtime.report.expanduser() if runtime.report else None,
     )
 
 
-def check_runtime(s: RuntimeConfig) -> None:
-    if s.workers is not None and s.workers < 0:
-        raise UserError(f"workers: expected 0 (no Ray) or more, got {s.workers}; leave it out for one per CPU or GPU")
-    if s.gpus_per_worker is not None and not s.gpus_per_worker >= 0:
-        raise UserError(f"gpus-per-worker: expected 0 (CPU) or a share of a GPU, got {s.gpus_per_worker:g}")
-    if (gpu_shares(s) or s.gpus_per_worker) and s.workers == 0:
-        raise UserError("workers: expected 1 or more with shares of GPUs, got 0, which is this process; leave one out")
-    if s.spec_timeout is not None and not s.spec_timeout > 0:
-        raise UserError(f"spec-timeout: expected seconds above 0, got {s.spec_timeout:g}")
+def check_runtime(runtime: RuntimeConfig) -> None:
+    """Refuse settings that cannot work.
+
+    Raises:
+        UserError: a number out of range, or settings that exclude each other.
+    """
+    if runtime.workers is not None and runtime.workers < 0:
+        raise UserError(
+            f"workers: expected 0 (no Ray) or more, got {runtime.workers}; leave it out for one per CPU or GPU",
+            argument="workers",
+        )
+    if runtime.gpus_per_worker is not None and not runtime.gpus_per_worker >= 0:
+        raise UserError(
+            f"gpus_per_worker: expected 0 (CPU) or a share of a GPU, got {runtime.gpus_per_worker:g}",
+            argument="gpus_per_worker",
+        )
+    if (gpu_shares(runtime) or runtime.gpus_per_worker) and runtime.workers == 0:
+        raise UserError(
+            "workers: expected 1 or more with shares of GPUs, got 0, which is this process; leave one out",
+            argument="workers",
+        )
+    if runtime.spec_timeout is not None and not runtime.spec_timeout > 0:
+        raise UserError(
+            f"spec_timeout: expected seconds above 0, got {runtime.spec_timeout:g}", argument="spec_timeout"
+        )
 
 
-def gpu_shares(s: RuntimeConfig) -> dict[str, float]:
+def gpu_shares(runtime: RuntimeConfig) -> dict[str, float]:
     """Architecture to its share of a GPU, of those that were given.
 
     Raises:
         UserError: not of the form NAME=SHARE, an unknown name, or no share.
     """
-    if s.gpu_shares and s.gpus_per_worker is not None:
+    if runtime.gpu_shares and runtime.gpus_per_worker is not None:
         raise UserError(
-            "gpu-shares: expected without --gpus-per-worker, which is for all nets, got both; leave one out"
+            "gpu_shares: expected without gpus_per_worker, which is for all nets, got both; leave one out",
+            argument="gpu_shares",
         )
     found = {}
-    for text in s.gpu_shares:
+    for text in runtime.gpu_shares:
         name, _, share = text.rpartition("=")
         try:
             found[name] = float(share)
         except ValueError:
             found[name] = math.nan
         if not (name and 0 < found[name] < math.inf):
-            raise UserError(f"gpu-shares: expected NAME=SHARE with a share above 0, got {text!r}; such as resnet18=0.5")
+            raise UserError(
+                f"gpu_shares: expected NAME=SHARE with a share above 0, got {text!r}; such as resnet18=0.5",
+                argument="gpu_shares",
+            )
         if not (is_import_path(name) or name in ARCHITECTURES):
-            raise unknown_name("architecture in --gpu-shares", name, ARCHITECTURES)
+            raise unknown_name("architecture", name, ARCHITECTURES, argument="gpu_shares")
     return found

@@ -22,13 +22,13 @@ from uapfp_dist.tasks.specs import DataSpec, ModelSpec, ProbeSpec
 
 
 class TaskContext:
-    """Where specs are performed: a store, the data, a device. Keeps the data set and recent nets at hand.
+    """Where specs are performed: a store, the data, a device. Caches the data set and recent nets.
 
     Args:
         store: artifacts.
         data_root: where the images lie, for data sets that need it.
         device: where tensors live.
-        dataset: images at hand, which need not be loaded; None: they are, by name.
+        dataset: images in memory; None: they are loaded by name.
     """
 
     def __init__(
@@ -66,13 +66,13 @@ class TaskContext:
             with seeded(seed, torch.device("cpu")):
                 return CustomNet(spec.architecture, dataset.shape, dataset.n_classes).to(self.device)
         net = build(spec.architecture, dataset.shape, dataset.n_classes, spec.width, seed, self.device)
-        return int8_structure(net) if spec.changes and isinstance(spec.changes[-1], Int8) else net
+        return int8_structure(net) if spec.modifications and isinstance(spec.modifications[-1], Int8) else net
 
     def _probe(self, spec: ProbeSpec) -> Probe:
         return read_probe(self.store.get(spec.kind, spec.id))
 
 
 def around(splits: Splits, victim_set: Tensor) -> Splits:
-    """The same cuts when D_v is what the owner says she trained on: it joins D, and nobody else's images hold it."""
+    """The same cuts with D_v as the owner names it: it joins D, and PROBE, ATTACK and EVAL are without it."""
     others = {name: outside_of(getattr(splits, name), victim_set) for name in ("probe", "attack", "eval")}
     return replace(splits, d=torch.cat([splits.d, victim_set]).unique(), d_v=victim_set.sort().values, **others)

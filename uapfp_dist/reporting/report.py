@@ -21,6 +21,8 @@ from uapfp_dist.evaluation.judging import (
     verdicts,
 )
 from uapfp_dist.evaluation.plan import Plan
+from uapfp_dist.execution.probe_artifacts import uaps_json
+from uapfp_dist.fingerprints.probe_data import ProbeSummary
 from uapfp_dist.fingerprints.scoring import ScoredResample
 from uapfp_dist.reporting.report_tables import verdicts_table, zoo_table
 from uapfp_dist.serialization import without_nan
@@ -40,9 +42,7 @@ class Report:
     tables: dict[str, pd.DataFrame]
 
 
-def make_report(
-    plan: Plan, panelists: JudgedModels, draws: Sequence[ScoredResample], probe_info: Mapping[str, Any]
-) -> Report:
+def make_report(plan: Plan, panelists: JudgedModels, draws: Sequence[ScoredResample], probe: ProbeSummary) -> Report:
     """Everything that follows from the scored draws."""
     members, alpha = panelists.members, plan.config.verdict.alpha
     formats, decided_by = plan.config.verdict.formats, plan.config.verdict.decided_by
@@ -52,9 +52,9 @@ def make_report(
     t_test = t_test_rates(draws, members, "uap", alpha)
     first = draws[0].chosen("uap")
     assert first is not None
-    radii = [probe_info["uaps"][block.split("@")[1]]["xi"] for block in first.candidate.blocks]
+    radii = [probe.uaps[block.radius].xi for block in first.candidate.blocks if block.radius is not None]
     judged = verdicts(draws[0], panelists, plan.config.verdict)
-    paper = probe_info["uaps"]["1"]
+    paper = probe.uaps[1.0]
     body: dict[str, Any] = {
         "evaluation": plan.id,
         "seed": plan.seed,
@@ -62,15 +62,15 @@ def make_report(
         "victim": {"accuracy": panelists.accuracy[0], "architecture": members[0].spec.architecture},
         "uap": {
             "algorithm": plan.config.uap.algorithm,
-            "xi": paper["xi"],
-            "fooling_rate": paper["fooling_rate"],
-            "fooling_rate_clipped": paper["fooling_rate_clipped"],
-            "target_reached": probe_info["fooling_target_reached"],
-            "mean_image_norm": probe_info["mean_image_norm"],
+            "xi": paper.xi,
+            "fooling_rate": paper.fooling_rate,
+            "fooling_rate_clipped": paper.fooling_rate_clipped,
+            "target_reached": probe.fooling_target_reached,
+            "mean_image_norm": probe.mean_image_norm,
             "chosen": {"xi": radii, "format": first.candidate.format.wire},
-            "all": probe_info["uaps"],
+            "all": uaps_json(probe),
         },
-        "natural": {"errors": probe_info["natural_errors"], "topped_up": probe_info["topped_up"]},
+        "natural": {"errors": probe.natural_errors, "topped_up": probe.topped_up},
         "auc": _map(areas, lambda e: e.mean),
         "auc_detail": _map(areas, asdict),
         "auc_soft_piracy": _map(soft, lambda e: e.mean),
@@ -123,7 +123,7 @@ def _choices(draws: Sequence[ScoredResample], method: str) -> dict[str, int]:
     for d in draws:
         scored = d.chosen(method)
         if scored is not None:
-            name = f"{scored.candidate.block}/{scored.candidate.format.wire}"
+            name = f"{scored.candidate.wire}/{scored.candidate.format.wire}"
             counts[name] = counts.get(name, 0) + 1
     return counts
 

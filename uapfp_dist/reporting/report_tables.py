@@ -30,7 +30,7 @@ def methods_table(draws: Sequence[ScoredResample], body: Mapping[str, Any]) -> p
             if fmt == "chosen":
                 row |= {f"tpr_at_{float(f):.0%}_fpr": value for f, value in body["tpr"][method].items()}
             rows.append(row)
-    return pd.DataFrame(rows).assign(about=[METHODS[row["method"]].about for row in rows])
+    return pd.DataFrame(rows).assign(about=[METHODS[row["method"]].description for row in rows])
 
 
 def verdicts_table(judged: Sequence[Verdict]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Specs in words, for progress, failures and tables."""
+"""Short descriptions of specs, for progress, failures and tables."""
 
 from uapfp_dist.response_format import PROBABILITIES
 from uapfp_dist.tasks.hashing import Spec
@@ -17,16 +17,16 @@ from uapfp_dist.tasks.specs import (
 
 
 def describe(spec: Spec) -> str:
-    """A short description such as `C sgd stolen by cloudleak (hard labels), prune .4`."""
+    """A short description such as `C sgd extracted by cloudleak (label), prune .4`."""
     match spec:
         case ModelSpec():
-            return ", ".join([_root(spec.root), *map(describe_modification, spec.changes)])
+            return ", ".join([_root(spec.root), *map(describe_modification, spec.modifications)])
         case TrajectorySpec(model=model):
             return f"{describe(model)}, kept at {len(spec.recoveries)} recovery rates"
         case ProbeSpec(victim=victim):
             return f"probe of {describe(victim)}"
         case ResponseSpec(model=model):
-            return f"answers of {describe(model)}"
+            return f"responses of {describe(model)}"
         case SubspaceSpec(model=model):
             return f"UAPs of {describe(model)}"
     return spec.kind
@@ -48,9 +48,9 @@ def _root(spec: ModelSpec) -> str:
     return f"{net} {type(spec.origin).__name__.lower()}"
 
 
-def describe_modification(change: ModificationSpec) -> str:
+def describe_modification(modification: ModificationSpec) -> str:
     """A short name for tables, such as `prune .4 + recovery`."""
-    match change:
+    match modification:
         case FineTune(layers=layers):
             return {"last": "fine-tune last layer", "new_last": "fine-tune new last layer"}.get(layers, "fine-tune")
         case Prune(share=share, recovery_epochs=epochs):

@@ -19,7 +19,7 @@ def uap(evidence: ReportData) -> ReportSection:
     """v and the first points, with the victim's labels before and after."""
     panel, probe = evidence.panel, evidence.probe
     index, sent = panel.views[0, :SHOWN_IMAGES], panel.gather[PAPER][0, :SHOWN_IMAGES]
-    before = panel.answers[0].blocks["clean"][index].argmax(1).tolist()
+    before = panel.answers[0].blocks[CLEAN][index].argmax(1).tolist()
     after = panel.answers[0].blocks[PAPER][sent].argmax(1).tolist()
     captions = [f"x + v: {a} to {b}" if a != b else f"x + v: stays {a}" for a, b in zip(before, after, strict=True)]
     moved = perturbed_images(probe, PAPER)[sent].numpy()

@@ -139,7 +139,7 @@ def _before_and_after(evidence: ReportData, models: pd.DataFrame, wanted: Callab
 
 
 def _is_adversarial(member: Member) -> bool:
-    return any(isinstance(change, AdversarialTraining) for change in member.spec.changes)
+    return any(isinstance(change, AdversarialTraining) for change in member.spec.modifications)
 
 
 def _stops(evidence: ReportData, models: pd.DataFrame) -> pd.DataFrame:
@@ -159,7 +159,7 @@ def _stops(evidence: ReportData, models: pd.DataFrame) -> pd.DataFrame:
 
 def _last(member: Member) -> AdversarialTraining:
     assert isinstance(member.spec.origin, Modified)
-    change = member.spec.origin.change
+    change = member.spec.origin.modification
     assert isinstance(change, AdversarialTraining)
     return change
 

@@ -10,7 +10,7 @@ from uapfp_dist.concurrency import map_threads
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.encoder_trial import Setting, mean_confidence, over_resamples, stored_trial
 from uapfp_dist.execution.probe_artifacts import read_probe, read_responses
-from uapfp_dist.fingerprints.blocks import PAPER, block_name
+from uapfp_dist.fingerprints.blocks import CLEAN, PAPER, UAP, BlockKey
 from uapfp_dist.fingerprints.resamples import Resample, TrainingSet, make_resample
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.reporting import figures
@@ -38,7 +38,7 @@ def n_points(evidence: ReportData) -> ReportSection | None:
 
 def top_k(evidence: ReportData) -> ReportSection | None:
     """Figure 6 left: the gap against the number of confidences a suspect returns; 0 is the bare label."""
-    n_classes = evidence.panel.answers[0].blocks["clean"].shape[1]
+    n_classes = evidence.panel.answers[0].blocks[CLEAN].shape[1]
     ks = [k for k in evidence.plan.config.studies.top_k if k < n_classes]
     settings = {0: Setting(_block(evidence), LABEL)}
     settings |= {k: Setting(_block(evidence), ResponseFormat(k)) for k in ks}
@@ -104,7 +104,7 @@ def view_algorithms(evidence: ReportData) -> ReportSection | None:
         remark = f"Algorithm 1 could not be tried: {error}"
         return ReportSection("view_algorithms", "Views by Algorithm 1 (supplement)", remark, remarks=(remark,))
     n = evidence.panel.n_test_views
-    draws = [_within(d.draw, rows) for d in evidence.draws[: plan.config.studies.n_draws]]
+    draws = [_within(d.draw, rows) for d in evidence.draws[: plan.config.studies.n_resamples]]
     neighbours = _sweep(evidence, "views", {"Section 4.3": Setting(PAPER, n_views=n)}, always=True)
     whole = _sweep(evidence, "views", {"Algorithm 1": Setting(PAPER, n_views=n)}, second, draws, always=True)
     table = pd.concat([neighbours, whole])
@@ -126,7 +126,7 @@ def one_architecture(evidence: ReportData) -> ReportSection | None:
         return None
     architecture = evidence.plan.config.zoo.architectures[0]
     seed = f"{evidence.plan.seed}/{architecture}"
-    n_draws = evidence.plan.config.studies.n_draws
+    n_draws = evidence.plan.config.studies.n_resamples
     try:
         draws = [
             make_resample(panel.members, i, config.n_train, config.n_calibrate, seed, architecture, evidence.pool)
@@ -150,14 +150,14 @@ def one_architecture(evidence: ReportData) -> ReportSection | None:
     )
 
 
-def _block(evidence: ReportData) -> str:
+def _block(evidence: ReportData) -> BlockKey:
     """The block of UAPs that the sweeps use: fixed by the configuration, so that no test model has a say in it."""
-    return block_name("uap", max(evidence.plan.config.uap.xi_fractions))
+    return BlockKey(UAP, max(evidence.plan.config.uap.xi_fractions))
 
 
 def _setting(evidence: ReportData) -> str:
     return (
-        f"Means over {evidence.plan.config.studies.n_draws} draws, test models, with 95 % bootstrap intervals over "
+        f"Means over {evidence.plan.config.studies.n_resamples} draws, test models, with 95 % bootstrap intervals over "
         f"models. {evidence.setting}."
     )
 
@@ -176,7 +176,7 @@ def _sweep(
     if not (studies.sweeps or always):
         return None
     shown = panel or evidence.panel
-    chosen = draws or [d.draw for d in evidence.draws[: studies.n_draws]]
+    chosen = draws or [d.draw for d in evidence.draws[: studies.n_resamples]]
     work = [(setting, draw) for setting in settings.values() for draw in chosen]
 
     def one(item: tuple[Setting, Resample]) -> tuple[Resample, Tensor]:
