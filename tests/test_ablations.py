@@ -35,6 +35,7 @@ from uapfp_dist.fingerprints.resamples import make_resample
 from uapfp_dist.launch import ablation as ablations
 from uapfp_dist.reporting.figures.grids import grid_maps
 from uapfp_dist.reporting.grid_report import grid_figures, grid_text
+from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.executor import SerialPool
 from uapfp_dist.tasks.scheduler import run_tasks
@@ -176,7 +177,7 @@ def test_cells_are_all_combinations_the_last_axis_turning_fastest() -> None:
     assert [cell.name for cell in cells][:3] == [
         "n_points=3 top_k=0 encoder.tau=0.1", "n_points=3 top_k=0 encoder.tau=0.5", "n_points=3 top_k=1 encoder.tau=0.1"
     ]  # fmt: skip
-    assert [c.setting.format for c in cells[:6:2]] == ["hard", "top1", "prob"], (
+    assert [c.setting.format for c in cells[:6:2]] == [LABEL, ResponseFormat(1), PROBABILITIES], (
         "all of the confidences are probabilities"
     )
     assert {cell.plan.config.encoder.tau for cell in cells} == {0.1, 0.5}

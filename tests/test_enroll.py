@@ -35,6 +35,7 @@ from uapfp_dist.models import Net
 from uapfp_dist.models.blackbox import ask
 from uapfp_dist.models.custom import CustomNet
 from uapfp_dist.progress import Progress
+from uapfp_dist.response_format import PROBABILITIES
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.statistics.conformal import needed_for
 from uapfp_dist.storage.store import Store
@@ -219,8 +220,8 @@ def test_every_model_answered_the_very_images_of_the_kit(plan: EnrollmentPlan, k
     by_id = {s.member.spec.id: s.member.spec for s in plan.supporters}
     for row, model in enumerate(kit.info["models"]):
         answers = ask(context.net(by_id[model["model"]]), images)
-        verdict = judge(kit, [SuspectAnswers("again", answers, "prob")])[0]
-        assert verdict.similarity == pytest.approx(float(kit.similarity["prob"][row].mean()), abs=1e-5)
+        verdict = judge(kit, [SuspectAnswers("again", answers, PROBABILITIES)])[0]
+        assert verdict.similarity == pytest.approx(float(kit.similarity[PROBABILITIES][row].mean()), abs=1e-5)
         agrees = answers.argmax(1)[kit.natural] == kit.victim_labels[kit.natural]
         assert torch.equal(agrees, kit.agrees[row])
 
@@ -230,7 +231,7 @@ def test_the_victim_is_found_and_the_kit_is_whole(plan: EnrollmentPlan, kit: Kit
     answers = ask(context_on(store).net(plan.victim), from_8_bits(kit.images))
     assert torch.allclose(answers, kit.victim, atol=1e-6)
     assert len(kit.images.unique(dim=0)) == len(kit.images)
-    assert judge(kit, [SuspectAnswers("victim", answers, "prob")])[0].similarity == pytest.approx(1.0, abs=1e-6)
+    assert judge(kit, [SuspectAnswers("victim", answers, PROBABILITIES)])[0].similarity == pytest.approx(1.0, abs=1e-6)
     parts = Counter((model["group"], model["part"]) for model in kit.info["models"])
     assert parts == {("piracy", "test"): 4} | {
         (group, part): 1 for group in plan.wanted.groups for part in ("calibration", "test")
@@ -432,7 +433,7 @@ def test_her_own_module_is_enrolled(digits: Dataset, digits_splits: Splits, tmp_
     """By import path, her preprocessing inside: the kit holds what her module says, and some copies are of its kind."""
     path = her_weights(tmp_path, digits, digits_splits)
     brought = read_owner_model(path, "owners_net:make", 4)
-    plan = small_plan(digits, brought.victim, groups=("homologous",), labels=("soft",))
+    plan = small_plan(digits, brought.victim, groups=("homologous",), labels=(PROBABILITIES,))
     assert isinstance(plan.victim.origin, Imported)
     assert "owners_net:make" in {s.member.spec.architecture for s in plan.reference_models}
     assert "A" not in {s.member.spec.architecture for s in plan.reference_models}
@@ -445,18 +446,17 @@ def test_her_own_module_is_enrolled(digits: Dataset, digits_splits: Splits, tmp_
     assert torch.allclose(answers, kit.victim, atol=1e-5)
     assert kit.info["victim"]["imported"]
     assert any("half of the data" in limit for limit in kit.info["limits"])
-    verdict = judge(kit, [SuspectAnswers("hers", answers.detach(), "prob")])[0]
+    verdict = judge(kit, [SuspectAnswers("hers", answers.detach(), PROBABILITIES)])[0]
     assert verdict.similarity == pytest.approx(1.0, abs=1e-5)
     assert verdict.not_calibrated_against == ("same_data", "other_victim")
     # The same module from memory is the same victim, and everything is there already.
-    own, wanted = owner_model_of(hers, "owners_net:make"), replace(SMALL, groups=("homologous",), labels=("soft",))
+    own = owner_model_of(hers, "owners_net:make")
+    wanted = replace(SMALL, groups=("homologous",), labels=(PROBABILITIES,))
     assert (
         enroll_locally(tiny(), wanted, store=store.url, own=own, progress=quiet()).info["victim"] == kit.info["victim"]
     )
-    assert (
-        estimate(small_plan(digits, own.victim, groups=("homologous",), labels=("soft",)), context_on(store)).models
-        == 0
-    )
+    again = small_plan(digits, own.victim, groups=("homologous",), labels=(PROBABILITIES,))
+    assert estimate(again, context_on(store)).models == 0
 
 
 def test_a_known_architecture_with_her_preprocessing(victim: Net, digits: Dataset, own: Tensor, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from uapfp_dist.fingerprints.resamples import Resample, TrainingSet
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.fingerprints.scoring import ScoredResample, score_resample, scores_within_budget
 from uapfp_dist.fingerprints.selection import unique_points
+from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.members import Member
 from uapfp_dist.tasks.method_configs import EncoderConfig
@@ -40,7 +41,8 @@ TESTED = (3, 4, 7, 8, 9, 10, 12, 13)
 """Rows that no fold learns from."""
 
 FRACTIONS = (0.5, 0.75)
-FORMATS = ("prob", "top2", "hard")
+TOP2 = ResponseFormat(2)
+FORMATS = (PROBABILITIES, TOP2, LABEL)
 VIEWS = unique_points(
     torch.stack([torch.randperm(8, generator=torch_rng("views", i))[:N_VIEWS] + 3 * i for i in range(N_POINTS)], 1)
 )[1]
@@ -152,10 +154,10 @@ def test_labels_know_no_confidence(method: str, panel: ResponseMatrix) -> None:
     )
     after = scores_of(replace(panel, answers=sharp), method)
     for candidate, scores in scores_of(panel, method).items():
-        assert torch.equal(after[candidate], scores) == (candidate.format == "hard"), candidate
+        assert torch.equal(after[candidate], scores) == (candidate.format == LABEL), candidate
 
 
-def formats_of(method: str, panel: ResponseMatrix) -> set[str]:
+def formats_of(method: str, panel: ResponseMatrix) -> set[ResponseFormat]:
     """The formats among a method's candidates."""
     return {candidate.format for candidate in METHODS[method].candidates(panel)}
 
@@ -164,8 +166,8 @@ def formats_of(method: str, panel: ResponseMatrix) -> set[str]:
 def test_methods_offer_the_formats_of_the_panel(method: str, panel: ResponseMatrix) -> None:
     """All of them where they make sense: a label has no confidence, and weights are about labels."""
     only_labels = method == "agreement" or "weighted" in method
-    for formats in (FORMATS, ("prob", "hard"), ("top1", "hard")):
-        sensible = {"hard"} if only_labels else set(formats) - ({"hard"} if method == "confidence" else set())
+    for formats in (FORMATS, (PROBABILITIES, LABEL), (ResponseFormat(1), LABEL)):
+        sensible = {LABEL} if only_labels else set(formats) - ({LABEL} if method == "confidence" else set())
         assert formats_of(method, replace(panel, formats=formats)) == sensible
 
 
@@ -276,7 +278,7 @@ def test_matching_rate_is_the_mean_probability_of_the_victims_label(method: str,
                 p = panel.answers[row].blocks[candidate.block][image]
                 rank = int((p > p[victim[image]]).sum())
                 value = float(p[victim[image]])
-                total += {"prob": value, "top2": value * (rank < 2), "hard": float(rank == 0)}[candidate.format]
+                total += {PROBABILITIES: value, TOP2: value * (rank < 2), LABEL: float(rank == 0)}[candidate.format]
             assert float(scores[0, row, 0]) == pytest.approx(total / n, abs=1e-6)
 
 
@@ -289,7 +291,7 @@ def test_sample_correlation_is_that_of_the_paper(panel: ResponseMatrix) -> None:
     def top2(p: Tensor) -> Tensor:
         return p * (p >= p.topk(2).values[-1])
 
-    shown = {"prob": lambda p: p, "top2": top2, "hard": one_hot}
+    shown = {PROBABILITIES: lambda p: p, TOP2: top2, LABEL: one_hot}
     cosine = torch.nn.functional.cosine_similarity
     for candidate, scores in scores_of(panel, "sac").items():
         for row in (0, 1, 7):
@@ -333,7 +335,7 @@ def test_an_encoder_at_every_radius_and_format_averaged(panel: ResponseMatrix) -
     """Every radius, the format and the poorer ones; of an ensemble, of all its rows."""
     block = "+".join(block_name("uap", fraction) for fraction in FRACTIONS)
     assert {c.block for c in METHODS["uap_ensemble"].candidates(panel)} >= {block}
-    for fmt, formats in {"prob": FORMATS, "top2": ("top2", "hard"), "hard": ("hard",)}.items():
+    for fmt, formats in {PROBABILITIES: FORMATS, TOP2: (TOP2, LABEL), LABEL: (LABEL,)}.items():
         request = Request(panel, Candidate(block, fmt), FOLDS, ENCODER, "seed")
         rows = {}
         for method in ("uap", "uap_controls"):
@@ -471,7 +473,7 @@ def test_a_budget_takes_the_best_images(panel: ResponseMatrix, scored: ScoredRes
     assert found is not None
     assert torch.equal(found[0], weighted_scores(agree, list(TRAINING.piracy), list(TRAINING.homologous), 5))
     for method, block in (("natural_errors", "natural"), ("ipguard", "ipguard")):
-        hard = next(s for s in scored.methods[method] if s.candidate.format == "hard")
+        hard = next(s for s in scored.methods[method] if s.candidate.format == LABEL)
         found = scores_within_budget(panel, scored.draw, method, hard, 5)
         labels = torch.stack([a.blocks[block][:5].argmax(1) for a in panel.answers])
         assert found is not None
@@ -486,7 +488,7 @@ def test_no_budget_at_all_is_refused(panel: ResponseMatrix, scored: ScoredResamp
 
 def test_labels_have_no_confidence_to_choose(panel: ResponseMatrix) -> None:
     """A method without a candidate in the formats offered is scored as nothing, not as an error."""
-    hard = replace(panel, formats=("hard",))
+    hard = replace(panel, formats=(LABEL,))
     draw = Resample(0, TRAINING, (7,), tuple(set(TESTED) - {7}))
     found = score_resample(hard, draw, ("confidence", "sac"), ENCODER, "seed")
     assert found.chosen("confidence") is None

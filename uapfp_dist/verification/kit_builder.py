@@ -96,8 +96,8 @@ def _in_parts(plan: EnrollmentPlan, made: Sequence[ReferenceModel], failures: Se
     for group in plan.requirements.groups:
         if seen[group] < plan.requirements.n_calibrate:
             raise UserError(
-                f"enroll: expected {plan.requirements.n_calibrate} {group} models to calibrate with, {seen[group]} could be "
-                f"made ({_causes(failures)}); raise --n-test, which holds the spare ones, or a margin of the gate"
+                f"enroll: expected {plan.requirements.n_calibrate} {group} models to calibrate with, {seen[group]} "
+                f"could be made ({_causes(failures)}); raise --n-test, which holds the spare ones, or a margin of the gate"
             )
     for group in (PIRACY, *plan.requirements.groups):
         if sum(row.supporter.group == group and row.part == "training" for row in found) < 2:
@@ -209,8 +209,9 @@ def _costs(plan: EnrollmentPlan, store: Store, n_failed: int) -> dict[str, Any]:
 def _limits(plan: EnrollmentPlan, kit: Kit) -> list[str]:
     """What the kit does not cover, in plain sentences."""
     wanted = plan.requirements
+    labels = ", ".join(fmt.extraction_wire for fmt in wanted.labels)
     said = [
-        f"Stolen models were made by {', '.join(wanted.attacks)} with {', '.join(fmt.extraction_wire for fmt in wanted.labels)} labels: "
+        f"Stolen models were made by {', '.join(wanted.attacks)} with {labels} labels: "
         "other attacks, and models changed after the theft, may escape.",
         f"Architectures seen: {', '.join(sorted({s.member.spec.architecture for s in plan.reference_models}))}.",
     ]
