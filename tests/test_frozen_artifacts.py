@@ -75,7 +75,7 @@ def frozen_config() -> Config:
             n_resamples=2,
             whole_clusters=True,
         ),
-        verdict=replace(base.verdict, formats=(PROBABILITIES, ResponseFormat(3), LABEL), pool=3),
+        verdict=replace(base.verdict, formats=(PROBABILITIES, ResponseFormat(3), LABEL), train_pool=3),
     )
 
 

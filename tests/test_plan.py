@@ -296,7 +296,7 @@ def changed(part: str, **fields: object) -> Config:
         (changed("encoder", tau=0.001), "tau"),
         (changed("verdict", methods=("magic",)), "magic"),
         (changed("verdict", alpha=0.0), "alpha"),
-        (changed("verdict", pool=4), "pool"),
+        (changed("verdict", train_pool=4), "train_pool"),
         (changed("modifications", n_piracy=13), "n_piracy"),
         (changed("modifications", prune=(0.5, 1.0)), "prune"),
         (changed("modifications", fine_tune=("first",)), "first"),
