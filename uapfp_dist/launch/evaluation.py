@@ -3,6 +3,7 @@
 import shlex
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -35,118 +36,136 @@ from uapfp_dist.tracking.publication import KIND, Publication, patience, publish
 from uapfp_dist.tracking.tracker import Tracker
 
 
-def run(config: Config, name: str, seed: int, surroundings: RuntimeConfig) -> dict[str, Any]:
+def run(config: Config, name: str, seed: int, runtime: RuntimeConfig) -> dict[str, Any]:
     """One evaluation from data to report; returns the report's JSON.
+
+    Args:
+        config: what is evaluated.
+        name: its preset.
+        seed: every random choice follows from it.
+        runtime: storage, workers and so on, none of which changes a result.
 
     Raises:
         UserError: anything wrong with the input.
     """
     started = time.perf_counter()
     check(config)
-    check_runtime(surroundings)
+    check_runtime(runtime)
     if not config.uap.references:
-        raise UserError("references: expected with an evaluation, whose tables compare the UAPs with them; leave it on")
-    places = resolve(surroundings)
-    check_report(places.report)
-    dataset = load(config.data.name, places.data_root, config.data.n_classes)
-    plan = make_plan(config, seed, dataset)
-    store = Store(places.storage)
-    store.remove_leftovers()
-    _keep_splits(store, plan, dataset)
-    store_plan(store, plan, name)
-    progress = Progress(workers=1)
-    body = _finished(plan, store)
-    if body is None:
-        progress.say(f"{name}, seed {seed}: {len(plan.members)} models, storage {places.storage}")
-        settings = {"preset": name, "data_note": dataset.note, **environment()}
-        body = _evaluate(plan, store, places, surroundings, progress, settings).body
-    else:
-        progress.say("everything is in the store already: no model was trained")
-        _show(plan, store, places, progress)
-        counts = body["models"]
-        body["models"] = {"trained": 0, "reused": counts["trained"] + counts["reused"], "failed": counts["failed"]}
+        raise UserError(
+            "uap.references: expected with an evaluation, whose tables compare the UAPs with them; leave it on",
+            argument="uap.references",
+        )
+    paths = resolve(runtime)
+    check_report(paths.report)
+    dataset = load(config.data.name, paths.data_root, config.data.n_classes)
+    evaluation = EvaluationRun(make_plan(config, seed, dataset), name, dataset, Store(paths.storage), paths, runtime)
+    body = evaluation.report()
     body["wall_seconds"] = round(time.perf_counter() - started, 2)
     body["environment"] = environment()
-    write_report(places.report, body)
-    _tell(body, places)
+    write_report(paths.report, body)
+    _tell(body, paths)
     return body
 
 
-def _finished(plan: Plan, store: Store) -> dict[str, Any] | None:
-    """The stored report, if nothing is left to do: every artifact is whole, or no further try could make it."""
-    if not store.intact(KIND, plan.id) or not store.intact("report", plan.id):
-        return None
-    body = store.get("report", plan.id).info
-    failed = {failure["id"] for failure in body["failures"]}
-    wanted = [spec for spec in plan.specs if spec.id not in failed]
-    stored = stored_specs(store, wanted)
-    return body if is_final(body) and all(stored(spec) for spec in wanted) else None
+@dataclass(frozen=True)
+class EvaluationRun:
+    """One evaluation and where it runs."""
+
+    plan: Plan
+    preset: str
+    dataset: Dataset
+    store: Store
+    paths: ResolvedPaths
+    runtime: RuntimeConfig
+    progress: Progress = field(default_factory=lambda: Progress(workers=1))
+
+    def report(self) -> dict[str, Any]:
+        """The report's JSON: the stored one where nothing is left to do, else that of `evaluate`."""
+        self.store.remove_leftovers()
+        self._keep_splits()
+        store_plan(self.store, self.plan, self.preset)
+        if (body := self._finished()) is not None:
+            self.progress.say("everything is in the store already: no model was trained")
+            self._show()
+            counts = body["models"]
+            models = {"trained": 0, "reused": counts["trained"] + counts["reused"], "failed": counts["failed"]}
+            return body | {"models": models}
+        n_models = len(self.plan.members)
+        self.progress.say(f"{self.preset}, seed {self.plan.seed}: {n_models} models, storage {self.paths.storage}")
+        stored = stored_specs(self.store, self.plan.specs)
+        here = self.runtime.workers == 0 or all(stored(spec) for spec in self.plan.specs)
+        settings = {"preset": self.preset, "data_note": self.dataset.note, **environment()}
+        return (self._serial(settings) if here else self._on_ray(settings)).body
+
+    def _keep_splits(self) -> None:
+        """Index files and their digests, once per split."""
+        key = content_id(self.plan.data)
+        if not self.store.intact("splits", key):
+            splits = make_splits(self.dataset, self.plan.data)
+            self.store.put("splits", key, vars(splits), {"digests": splits.digests(), "data": vars(self.plan.data)})
+
+    def _finished(self) -> dict[str, Any] | None:
+        """The stored report, if nothing is left to do: every artifact is whole, or no further try could make it."""
+        plan, store = self.plan, self.store
+        if not store.intact(KIND, plan.id) or not store.intact("report", plan.id):
+            return None
+        body = store.get("report", plan.id).info
+        failed = {failure["id"] for failure in body["failures"]}
+        needed = [spec for spec in plan.specs if spec.id not in failed]
+        stored = stored_specs(store, needed)
+        return body if is_final(body) and all(stored(spec) for spec in needed) else None
+
+    def _show(self) -> None:
+        """Bring MLflow up to the stored report."""
+        publication = Publication.from_artifact(self.store.get(KIND, self.plan.id))
+        tracker = open_tracker(self.paths)
+        try:
+            if tracker.find(self.plan.id, publication.digest) is None:
+                publish(publication, tracker, patience())
+        except (ConnectionError, UserError) as error:
+            self.progress.say(f"{error}; the report is in the store, the same command shows it there later")
+
+    def _serial(self, settings: dict[str, Any]) -> Report:
+        """All of it in this process."""
+        torch.set_num_threads(1)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        pool = SerialPool(partial(perform_task, TaskContext(self.store, self.paths.data_root, device)))
+        judged = partial(self.progress.step, "judge")
+        evaluator = Evaluator(self.plan, self.store, open_tracker(self.paths), told=judged)
+        with closing_run(evaluator.close):
+            return evaluate(self.plan, self.store, pool, evaluator, self.progress, settings)
+
+    def _on_ray(self, settings: dict[str, Any]) -> Report:
+        """Models on Ray's workers, the evaluator in an actor."""
+        default_auth_mode(self.runtime.address)
+        from uapfp_dist.cluster.central_evaluator import CentralEvaluator  # Ray takes seconds to import
+        from uapfp_dist.cluster.session import session
+
+        plan, store, paths, progress = self.plan, self.store, self.paths, self.progress
+        with session(self.runtime.address) as machine:
+            progress.say(f"ray: {machine.cpus} CPUs and {machine.gpus:g} GPUs" + ", and what joins" * machine.elastic)
+            make_tracker: Callable[[], Tracker] = partial(open_tracker, paths)
+            evaluator = CentralEvaluator(plan, paths.storage, store.write_marker(), make_tracker, progress)
+            with (
+                ray_pool(machine, self.runtime, paths, store, plan.data, progress) as pool,
+                closing_run(evaluator.close),
+            ):
+                settings = {**settings, "cluster": f"{machine.cpus} CPUs, {machine.gpus:g} GPUs"}
+                return evaluate(plan, store, pool, evaluator, progress, settings)
 
 
-def _show(plan: Plan, store: Store, places: ResolvedPaths, progress: Progress) -> None:
-    """Bring MLflow up to the stored report."""
-    publication = Publication.from_artifact(store.get(KIND, plan.id))
-    tracker = open_tracker(places)
-    try:
-        if tracker.find(plan.id, publication.digest) is None:
-            publish(publication, tracker, patience())
-    except (ConnectionError, UserError) as error:
-        progress.say(f"{error}; the report is in the store, the same command shows it there later")
-
-
-def _evaluate(
-    plan: Plan, store: Store, places: ResolvedPaths, s: RuntimeConfig, progress: Progress, settings: dict[str, Any]
-) -> Report:
-    """Here where there is nothing to train or no Ray is wanted, else on Ray."""
-    stored = stored_specs(store, plan.specs)
-    if s.workers == 0 or all(stored(spec) for spec in plan.specs):
-        return _serial(plan, store, places, progress, settings)
-    return _on_ray(plan, store, places, s, progress, settings)
-
-
-def _serial(plan: Plan, store: Store, places: ResolvedPaths, progress: Progress, settings: dict[str, Any]) -> Report:
-    torch.set_num_threads(1)
-    context = TaskContext(store, places.data_root, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    arbiter = Evaluator(plan, store, open_tracker(places), told=partial(progress.step, "judge"))
-    with closing_run(arbiter.close):
-        return evaluate(plan, store, SerialPool(partial(perform_task, context)), arbiter, progress, settings)
-
-
-def _on_ray(
-    plan: Plan, store: Store, places: ResolvedPaths, s: RuntimeConfig, progress: Progress, settings: dict[str, Any]
-) -> Report:
-    default_auth_mode(s.address)
-    from uapfp_dist.cluster.central_evaluator import CentralEvaluator  # Ray takes seconds to import
-    from uapfp_dist.cluster.session import session
-
-    with session(s.address) as machine:
-        progress.say(f"ray: {machine.cpus} CPUs and {machine.gpus:g} GPUs" + ", and what joins" * machine.elastic)
-        make_tracker: Callable[[], Tracker] = partial(open_tracker, places)
-        arbiter = CentralEvaluator(plan, places.storage, store.write_marker(), make_tracker, progress)
-        with ray_pool(machine, s, places, store, plan.data, progress) as pool, closing_run(arbiter.close):
-            settings = {**settings, "cluster": f"{machine.cpus} CPUs, {machine.gpus:g} GPUs"}
-            return evaluate(plan, store, pool, arbiter, progress, settings)
-
-
-def _keep_splits(store: Store, plan: Plan, dataset: Dataset) -> None:
-    """Index files and their digests, once per split."""
-    key = content_id(plan.data)
-    if not store.intact("splits", key):
-        splits = make_splits(dataset, plan.data)
-        store.put("splits", key, vars(splits), {"digests": splits.digests(), "data": vars(plan.data)})
-
-
-def _tell(body: dict[str, Any], places: ResolvedPaths) -> None:
+def _tell(body: dict[str, Any], paths: ResolvedPaths) -> None:
     """The end of the job: a short table, where the report lies, how to open the page."""
     print(f"\n{summary(body)}\n")
     models, seconds = body["models"], body["wall_seconds"]
     print(
         f"{models['trained']} models trained, {models['reused']} reused, {models['failed']} failed; {seconds:.0f} s. "
-        f"Artifacts: {places.storage}"
+        f"Artifacts: {paths.storage}"
     )
-    if places.report is not None:
-        print(f"Report: {places.report}")
-    served = places.mlflow_uri.startswith("http")
-    opened = places.mlflow_uri if served else f"mlflow ui --backend-store-uri {shlex.quote(places.mlflow_uri)}"
+    if paths.report is not None:
+        print(f"Report: {paths.report}")
+    served = paths.mlflow_uri.startswith("http")
+    opened = paths.mlflow_uri if served else f"mlflow ui --backend-store-uri {shlex.quote(paths.mlflow_uri)}"
     print(f"Tables, figures and report.html: {opened}")
     print("(in the page: experiment uapfp_dist, 'Model training', Runs)", flush=True)
