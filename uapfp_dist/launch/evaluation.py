@@ -85,7 +85,7 @@ class EvaluationRun:
         self.store.remove_leftovers()
         self._keep_splits()
         store_plan(self.store, self.plan, self.preset)
-        if (body := self._finished()) is not None:
+        if (body := _finished(self.plan, self.store)) is not None:
             self.progress.say("everything is in the store already: no model was trained")
             self._show()
             counts = body["models"]
@@ -104,17 +104,6 @@ class EvaluationRun:
         if not self.store.intact("splits", key):
             splits = make_splits(self.dataset, self.plan.data)
             self.store.put("splits", key, vars(splits), {"digests": splits.digests(), "data": vars(self.plan.data)})
-
-    def _finished(self) -> dict[str, Any] | None:
-        """The stored report, if nothing is left to do: every artifact is whole, or no further try could make it."""
-        plan, store = self.plan, self.store
-        if not store.intact(KIND, plan.id) or not store.intact("report", plan.id):
-            return None
-        body = store.get("report", plan.id).info
-        failed = {failure["id"] for failure in body["failures"]}
-        needed = [spec for spec in plan.specs if spec.id not in failed]
-        stored = stored_specs(store, needed)
-        return body if is_final(body) and all(stored(spec) for spec in needed) else None
 
     def _show(self) -> None:
         """Bring MLflow up to the stored report."""
@@ -153,6 +142,17 @@ class EvaluationRun:
             ):
                 settings = {**settings, "cluster": f"{machine.cpus} CPUs, {machine.gpus:g} GPUs"}
                 return evaluate(plan, store, pool, evaluator, progress, settings)
+
+
+def _finished(plan: Plan, store: Store) -> dict[str, Any] | None:
+    """The stored report, if nothing is left to do: every artifact is whole, or no further try could make it."""
+    if not store.intact(KIND, plan.id) or not store.intact("report", plan.id):
+        return None
+    body = store.get("report", plan.id).info
+    failed = {failure["id"] for failure in body["failures"]}
+    wanted = [spec for spec in plan.specs if spec.id not in failed]
+    stored = stored_specs(store, wanted)
+    return body if is_final(body) and all(stored(spec) for spec in wanted) else None
 
 
 def _tell(body: dict[str, Any], paths: ResolvedPaths) -> None:
