@@ -304,11 +304,11 @@ def test_missing_answers_are_an_error_of_the_cell(answered: SuspectAnswers, tmp_
     (cell,) = cells_of("n_points=3")
     pirates = [m for m in cell.members if m.role == "piracy"]
     for member in pirates[:2]:
-        store.discard("answers", cell.plan.answer(member).id)
+        store.discard("answers", cell.plan.response(member).id)
     result = Trials(store).run(cell)
     assert not result.rows
     assert "n_train" in result.error
-    store.discard("answers", cell.plan.answer(cell.members[0]).id)
+    store.discard("answers", cell.plan.response(cell.members[0]).id)
     assert "victim" in Trials(store).run(cell).error
 
 
@@ -374,7 +374,7 @@ def test_what_an_evaluation_gave_up_is_not_tried_again(
     store = answered.copy(tmp_path / "s")
     (cell,) = cells_of("n_points=3")
     gone = next(m for m in cell.members if m.role == "other_victim_piracy")
-    answer = cell.plan.answer(gone)
+    answer = cell.plan.response(gone)
     store.discard("model", gone.spec.id)
     store.discard("answers", answer.id)
     failures = [{"id": key, "lost": False, "error": "GateError: below"} for key in (gone.spec.id, answer.id)]

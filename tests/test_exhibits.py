@@ -217,7 +217,7 @@ def test_fooling_is_counted_from_the_answers(shown: Shown) -> None:
     sent = sorted({int(i) for i in block.gather[:n_views].flatten()})
     rates: dict[str, list[float]] = {}
     for member in plan.judged:
-        answers = read_responses(store.get("answers", plan.answer(member).id)).blocks
+        answers = read_responses(store.get("answers", plan.response(member).id)).blocks
         moved = [
             int(answers["uap_paper"][i].argmax()) != int(answers["clean"][int(block.point[i])].argmax()) for i in sent
         ]

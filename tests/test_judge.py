@@ -35,7 +35,7 @@ def slow_p(kit: Kit, probabilities: Tensor, asked: list[int]) -> float:
     errors = [i for i, image in enumerate(kit.natural.tolist()) if image in asked]
 
     def odds(agrees: list[bool]) -> float:
-        return round(sum(float(kit.gain[i] if agrees[i] else kit.loss[i]) for i in errors), 9)
+        return round(sum(float(kit.log_odds_agree[i] if agrees[i] else kit.log_odds_disagree[i]) for i in errors), 9)
 
     labels = probabilities.argmax(1)[kit.natural] == kit.victim_labels[kit.natural]
     mine = odds(labels.tolist())

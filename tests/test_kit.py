@@ -85,7 +85,7 @@ def test_the_digest_is_known_before_it_is_written_and_covers_everything(kit: Kit
     moved[0, 0, 0, 0] ^= 1
     others = [
         replace(kit, images=moved),
-        replace(kit, gain=kit.gain + 1e-12),
+        replace(kit, log_odds_agree=kit.log_odds_agree + 1e-12),
         replace(kit, agrees=~kit.agrees),
         replace(kit, info=kit.info | {"alpha": 0.06}),
         replace(kit, class_names=tuple("abdc")),
@@ -165,12 +165,12 @@ def test_no_text_of_a_kit_moves_a_terminal_or_breaks_a_page(letter: str, folder:
     load_kit(folder)
 
 
-@pytest.mark.parametrize("name", ["top" + "9" * 5000, "top0", "top2\x1b", "loud"])
+@pytest.mark.parametrize("name", ["top" + "9" * 5000, "top0", "top2\x1b", "loud", "soft", "probabilities", "label"])
 def test_formats_that_there_are_not_are_refused(name: str, folder: Path) -> None:
     tensors = {key.replace("top2", name): tensor for key, tensor in load_file(folder / TENSORS).items()}
     save_file(tensors, folder / TENSORS)
     forge(folder, lambda body: body["info"]["decided_by"].update({name: body["info"]["decided_by"].pop("top2")}))
-    refused(folder, "unknown response format")
+    refused(folder, "unknown format")
 
 
 @pytest.mark.parametrize("name", [INDEX, TENSORS])

@@ -185,7 +185,7 @@ def test_queries_are_the_images_that_the_score_looks_at(method: str, panel: Resp
     unasked = panel
     for name in panel.answers[0].blocks:
         asked = torch.zeros(len(panel.answers[0].blocks[name]), 1, dtype=torch.bool)
-        asked[panel.asked(name).unique()] = True
+        asked[panel.query_index(name).unique()] = True
         lies = panel
         for row in TESTED:
             p = panel.answers[row].blocks[name]
@@ -196,7 +196,7 @@ def test_queries_are_the_images_that_the_score_looks_at(method: str, panel: Resp
             looked_at[candidate] += int(asked.sum()) * (not torch.equal(scores, untouched[candidate]))
     after = scores_of(unasked, method)
     assert all(torch.equal(after[candidate], untouched[candidate]) for candidate in untouched)
-    assert {candidate: panel.images(*METHODS[method].sent(candidate)) for candidate in untouched} == looked_at
+    assert {candidate: panel.n_query_images(*METHODS[method].sent(candidate)) for candidate in untouched} == looked_at
     assert min(looked_at.values()) > 0
 
 
@@ -209,7 +209,7 @@ def only_test_part(panel: ResponseMatrix, *rows: int) -> ResponseMatrix:
     """The panel when some rows were asked the test views alone."""
     for row in rows:
         blocks = {
-            name: p if name == "natural" else p[: int(panel.asked(name).max()) + 1]
+            name: p if name == "natural" else p[: int(panel.query_index(name).max()) + 1]
             for name, p in panel.answers[row].blocks.items()
         }
         panel = with_answers(panel, row, Responses(blocks))
@@ -262,7 +262,7 @@ def test_agreement_counts_equal_labels(panel: ResponseMatrix) -> None:
     for candidate, scores in scores_of(panel, "agreement").items():
         labels = [answers.blocks[candidate.block].argmax(1).tolist() for answers in panel.answers]
         for row in range(len(ROLES)):
-            for v, view in enumerate(panel.asked(candidate.block).tolist()):
+            for v, view in enumerate(panel.query_index(candidate.block).tolist()):
                 share = sum(labels[row][i] == labels[0][i] for i in view) / N_POINTS
                 assert float(scores[0, row, v]) == pytest.approx(share)
 
@@ -401,7 +401,7 @@ def test_images_of_smaller_fingerprints_are_counted_as_they_are(panel: ResponseM
     """With fewer points what the views need is no longer the first images of a block without a gap."""
     fewer = of_points(panel, 4)
     for block in ("clean", "uap@0.5"):
-        assert fewer.images(block) == len(panel.asked(block)[:, :4].unique())
+        assert fewer.n_query_images(block) == len(panel.query_index(block)[:, :4].unique())
 
 
 def test_weighted_labels_look_only_at_the_points_of_the_fingerprint(panel: ResponseMatrix) -> None:
@@ -409,7 +409,7 @@ def test_weighted_labels_look_only_at_the_points_of_the_fingerprint(panel: Respo
     fewer = of_points(panel, 4)
     for candidate, scores in scores_of(fewer, "uap_weighted").items():
         unused = torch.ones(len(panel.answers[3].blocks[candidate.block]), 1, dtype=torch.bool)
-        unused[fewer.asked(candidate.block).unique()] = False
+        unused[fewer.query_index(candidate.block).unique()] = False
         p = panel.answers[3].blocks[candidate.block]
         lies = with_answers(fewer, 3, changed(panel.answers[3], candidate.block, torch.where(unused, lie(p), p)))
         assert torch.equal(scores_of(lies, "uap_weighted")[candidate], scores)
@@ -433,7 +433,7 @@ def test_a_budget_buys_what_fits(method: str, budget: int, panel: ResponseMatrix
             assert found is not None
             assert found[1] == min(budget, {"natural": 20, "ipguard": N_POINTS}[blocks[0]])
             continue
-        costs = [replace(panel, n_test_views=n).images(*blocks) for n in range(1, N_TEST + 1)]
+        costs = [replace(panel, n_test_views=n).n_query_images(*blocks) for n in range(1, N_TEST + 1)]
         affordable = [cost for cost in costs if cost <= budget]
         assert (found is None) == (not affordable)
         if found is not None:
@@ -445,7 +445,7 @@ def test_a_budget_buys_what_fits(method: str, budget: int, panel: ResponseMatrix
 def test_a_budget_of_exactly_two_views_buys_two(panel: ResponseMatrix, scored: ScoredResample) -> None:
     """One image less buys one view."""
     one = scored.methods["uap"][0]
-    cost = replace(panel, n_test_views=2).images(*METHODS["uap"].sent(one.candidate))
+    cost = replace(panel, n_test_views=2).n_query_images(*METHODS["uap"].sent(one.candidate))
     for budget, n_views in ((cost, 2), (cost - 1, 1)):
         found = scores_within_budget(panel, scored.draw, "uap", one, budget)
         assert found is not None

@@ -40,7 +40,7 @@ def probe_spec(digits: Dataset) -> ProbeSpec:
     """A small one."""
     return ProbeSpec(
         make_plan(preset("digits"), 0, digits).members[0].spec,
-        UapConfig(xi_grid=(0.3, 0.6), n_query_images=400, passes=4, xi_fractions=(0.5,), n_uaps=2),
+        UapConfig(xi_grid=(0.3, 0.6), n_images=400, passes=4, xi_fractions=(0.5,), n_uaps=2),
         FingerprintConfig(n_points=6, n_views=5, n_test_views=3, n_natural=20),
         seed=0,
     )
@@ -305,7 +305,7 @@ def test_points_come_from_the_victims_own_images(probe: Probe, own: Tensor, held
     assert all(bool((held_out == image).flatten(1).all(1).any()) for image in probe.natural)
 
 
-PROBABILITIES = torch.tensor(
+VICTIM_PROBABILITIES = torch.tensor(
     [
         [0.90, 0.10],  # right, sure
         [0.20, 0.80],  # wrong, sure
@@ -331,7 +331,7 @@ def test_natural_errors_come_first_then_lowest_margins(
     at_least: int, at_most: int, expected: list[int], n_errors: int
 ) -> None:
     """The truth is class 0 throughout."""
-    index, found = natural_errors(PROBABILITIES, torch.zeros(6, dtype=torch.long), at_least, at_most)
+    index, found = natural_errors(VICTIM_PROBABILITIES, torch.zeros(6, dtype=torch.long), at_least, at_most)
     assert index.tolist() == expected
     assert found == n_errors
 

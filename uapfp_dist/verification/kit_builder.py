@@ -97,7 +97,8 @@ def _in_parts(plan: EnrollmentPlan, made: Sequence[ReferenceModel], failures: Se
         if seen[group] < plan.requirements.n_calibrate:
             raise UserError(
                 f"enroll: expected {plan.requirements.n_calibrate} {group} models to calibrate with, {seen[group]} "
-                f"could be made ({_causes(failures)}); raise --n-test, which holds the spare ones, or a margin of the gate"
+                f"could be made ({_causes(failures)}); raise --n-test, which holds the spare ones, or a margin of the "
+                "gate"
             )
     for group in (PIRACY, *plan.requirements.groups):
         if sum(row.supporter.group == group and row.part == "training" for row in found) < 2:

@@ -158,11 +158,22 @@ def _flat(kit: Kit) -> dict[str, Tensor]:
     return tensors | {f"encoder/{fmt.wire}/{name}": t for fmt, e in kit.encoders.items() for name, t in e.items()}
 
 
+def _format(wire: str) -> ResponseFormat:
+    """The format of that wire name. Aliases are refused: two names of one format would be one part of a kit."""
+    try:
+        fmt = ResponseFormat.parse(wire)
+    except UserError:
+        fmt = None
+    if fmt is None or fmt.wire != wire:
+        raise ValueError(f"an unknown format {wire!r:.60}")
+    return fmt
+
+
 def _unflat(tensors: dict[str, Tensor], digest: str, body: dict[str, Any]) -> Kit:
     nested: dict[str, dict[ResponseFormat, Any]] = {"views": {}, "similarity": {}, "encoder": {}}
     for name in [name for name in tensors if "/" in name]:
         kind, text, *part = name.split("/")
-        fmt = ResponseFormat.parse(text)
+        fmt = _format(text)
         if part:
             nested[kind].setdefault(fmt, {})[part[0]] = tensors.pop(name)
         else:
