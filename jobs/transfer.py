@@ -33,7 +33,7 @@ from uapfp_dist.launch.report_file import check_report, write_report
 from uapfp_dist.reporting.number_format import interval
 from uapfp_dist.response_format import PROBABILITIES
 from uapfp_dist.rng import numpy_rng
-from uapfp_dist.serialization import without_nan
+from uapfp_dist.serialization import to_json
 from uapfp_dist.statistics.auc import Estimate, auc_over_resamples
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tracking.tracker import NullTracker
@@ -133,7 +133,7 @@ def job() -> None:
     for way, name in (("own", chosen.target), ("transferred", chosen.source)):
         cells = (interval(e.mean, e.low, e.high) for e in (found[way][group] for group in GROUPS))
         print(f"{name:<28}" + "".join(f"{cell:>22}" for cell in cells))
-    write_report(report, without_nan(found))
+    write_report(report, to_json(found))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from uapfp_dist.fingerprints.blocks import DEEPFOOL, IPGUARD, LAP_MINIMAL, BlockKey
-from uapfp_dist.fingerprints.probe_data import Block, Probe, ProbeSummary, Responses, UapSummary
+from uapfp_dist.fingerprints.probe_data import Block, Probe, ProbeSummary, Responses, UapSet
 from uapfp_dist.storage.store import Artifact
 
 
@@ -65,12 +65,12 @@ def read_probe(artifact: Artifact) -> Probe:
 
 def _summary(info: Mapping[str, Any]) -> ProbeSummary:
     return ProbeSummary(
-        uaps={float(radius): UapSummary(**uaps) for radius, uaps in info["uaps"].items()},
+        uaps={float(radius): UapSet(**uaps) for radius, uaps in info["uaps"].items()},
         mean_image_norm=info["mean_image_norm"],
         fooling_target_reached=info["fooling_target_reached"],
         natural_errors=info["natural_errors"],
         topped_up=info["topped_up"],
-        deepfool=UapSummary(**info[DEEPFOOL.wire]) if DEEPFOOL.wire in info else None,
+        deepfool=UapSet(**info[DEEPFOOL.wire]) if DEEPFOOL.wire in info else None,
         lap_minimal_l2=info.get(LAP_MINIMAL.wire, {}).get("l2"),
         ipguard_reached=info.get(IPGUARD.wire, {}).get("reached"),
     )

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from uapfp_dist.fingerprints.blocks import DEEPFOOL, IPGUARD, LAP, LAP_MINIMAL, PAPER, RANDOM, UAP, BlockKey
 from uapfp_dist.fingerprints.ipguard import boundary_points
-from uapfp_dist.fingerprints.probe_data import Block, Probe, ProbeSummary, UapSummary
+from uapfp_dist.fingerprints.probe_data import Block, Probe, ProbeSummary, UapSet
 from uapfp_dist.fingerprints.selection import cluster_views, clusters, natural_errors, neighbour_views, unique_points
 from uapfp_dist.models.blackbox import ANSWER_BATCH, ask, check_finite, layer
 from uapfp_dist.models.net import Net
@@ -113,10 +113,10 @@ def unit(perturbations: Tensor) -> Tensor:
     return perturbations / perturbations.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
 
 
-def _describe(uaps: list[Uap]) -> UapSummary:
+def _describe(uaps: list[Uap]) -> UapSet:
     """Means over a set of UAPs."""
     n = len(uaps)
-    return UapSummary(
+    return UapSet(
         n_uaps=n,
         xi=uaps[0].xi,
         l2=sum(float(uap.v.norm()) for uap in uaps) / n,

@@ -29,8 +29,8 @@ class Block:
 
 
 @dataclass(frozen=True)
-class UapSummary:
-    """Means over the UAPs of one radius."""
+class UapSet:
+    """The UAPs of one radius, as means over them."""
 
     n_uaps: int
     xi: float
@@ -45,7 +45,7 @@ class UapSummary:
 class ProbeSummary:
     """What was measured while a probe was made."""
 
-    uaps: Mapping[float, UapSummary] = field(default_factory=dict)
+    uaps: Mapping[float, UapSet] = field(default_factory=dict)
     """Radius as a fraction of the paper's xi (1: the paper's own UAP) to its UAPs."""
     mean_image_norm: float = math.nan
     """Mean l2 norm of the victim's training images."""
@@ -55,7 +55,7 @@ class ProbeSummary:
     """Natural errors among the images of that block."""
     topped_up: int = 0
     """Lowest margins among them."""
-    deepfool: UapSummary | None = None
+    deepfool: UapSet | None = None
     """The UAP by Moosavi-Dezfooli's algorithm; None in a probe without references."""
     lap_minimal_l2: float | None = None
     """Mean l2 norm of DeepFool's own perturbations; None likewise."""
