@@ -46,6 +46,7 @@ from uapfp_dist.evaluation.grid import parse_grid
             ["--labels", "label", "--formats", "label"],
             ["format hard is now label"],
         ),
+        (["--parts", "uap", "answers"], ["--parts", "uap", "responses"], ["parts answers is now responses"]),
         (["--preset", "soft", "hard"], ["--preset", "soft", "hard"], []),
         (
             ["--grid", "verdict.n_draws=2,3"],

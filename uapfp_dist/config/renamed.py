@@ -11,6 +11,8 @@ OPTIONS = {
     "studies.n_draws": "studies.n_resamples",
 }
 """Option to its new name."""
+VALUES = {("parts", "answers"): "responses"}
+"""(Option, value) to the value's new name."""
 FORMAT_OPTIONS = ("verdict.formats", "extraction.soft_labels", "formats", "labels")
 """Options whose values are response formats, which had other names."""
 
@@ -48,6 +50,10 @@ def _value(option: str, value: str, notes: dict[str, None]) -> str:
             parts = [[_format(part.strip(), notes) for part in cell.split("+")] for cell in values.split(",")]
             values = ",".join("+".join(cell) for cell in parts)
         return f"{axis}={values}" if "=" in value else axis
+    if (option, value) in VALUES:
+        new = VALUES[option, value]
+        notes[f"{option} {value} is now {new}"] = None
+        return new
     return _format(value, notes) if option in FORMAT_OPTIONS else value
 
 
