@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -71,7 +71,7 @@ def trial_id(matrix: ResponseMatrix, resample: Resample, setting: Setting, confi
 
 def outcome(
     matrix: ResponseMatrix, resample: Resample, scores: Tensor, piracy_rows: Sequence[int] | None = None
-) -> dict[str, Any]:
+) -> dict[str, float]:
     """Gap and AUC on the test models of `resample`; `piracy_rows` take the place of the test piracy."""
     piracy, homologous, other = (scores[rows] for rows in _tested(matrix, resample, piracy_rows))
     return {

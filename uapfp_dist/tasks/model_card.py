@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class ModelCard:
     """Digest of the indices of its natural training images."""
     seconds: float
     device: str
-    modifications: tuple[str, ...] = ()
+    modifications: Annotated[tuple[str, ...], Field(alias="changes")] = ()
     """After training or extraction; `changes` in JSON."""
     accuracy_before: float | None = None
     """Of the model that was modified."""
