@@ -1,4 +1,4 @@
-"""What Ray costs, and what a second worker brings. Run by benchmark.py, as its parts `noop` and `scaling`."""
+"""Parts `noop` and `scaling` of benchmark.py: the cost of Ray, and the speedup by a second worker."""
 
 import resource
 import tempfile
@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
 import torch
+from benchmark_results import Noop, Run, Scaling
 
 from uapfp_dist.cluster.pool import RayPool
 from uapfp_dist.cluster.resources import seconds_for
@@ -32,7 +33,7 @@ from uapfp_dist.tasks.specs import ModelSpec
 
 NOOPS = 10_000
 WORKERS = 2
-STAND_SECONDS = 60.0
+START_SECONDS = 60.0
 
 
 def never(spec: Spec) -> bool:
@@ -50,14 +51,14 @@ def megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def noop(config: Config) -> dict[str, Any]:
+def noop(config: Config) -> Noop:
     """Specs of real size through the real pool, none of which does anything."""
     first = next(spec for spec in make_plan(config, 0, load("digits", None)).specs if isinstance(spec, ModelSpec))
     specs = [replace(first, seed=seed) for seed in range(NOOPS)]
     with session(None):
         pool = RayPool(idle_context, lambda spec: 0.0, lambda spec: 60.0, most=WORKERS)
         outcomes = run_tasks(specs, pool, never)
-        next(outcomes)  # the workers stand
+        next(outcomes)  # the workers have started
         before, wall, cpu = megabytes(), time.perf_counter(), time.process_time()
         done = sum(isinstance(outcome, Done) for outcome in outcomes)
         wall, cpu, after = time.perf_counter() - wall, time.process_time() - cpu, megabytes()
@@ -66,17 +67,11 @@ def noop(config: Config) -> dict[str, Any]:
         f"noop, {done + 1} specs, {WORKERS} workers: {done / wall:.0f} specs/s; the driver takes "
         f"{1000 * cpu / done:.2f} CPU-ms for each, {after:.0f} MB in all, {after - before:.0f} MB of them for the specs"
     )
-    return {
-        "specs": done + 1,
-        "specs_per_second": done / wall,
-        "driver_cpu_s": cpu,
-        "mb": after,
-        "mb_specs": after - before,
-    }
+    return Noop(done + 1, done / wall, cpu, after, after - before)
 
 
 class BarePool:
-    """The same work in the standard library's process pool: what Ray is held against."""
+    """The same work in the standard library's process pool, with which Ray is compared."""
 
     size = WORKERS
 
@@ -84,7 +79,7 @@ class BarePool:
         begin = partial(_begin, storage)
         self._pool = ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn"), initializer=begin)
         self._running: set[Future[Outcome]] = set()
-        wait([self._pool.submit(time.sleep, 1.0) for _ in range(WORKERS)])  # a process each: now they stand
+        wait([self._pool.submit(time.sleep, 1.0) for _ in range(WORKERS)])  # a process each: now they have started
 
     def submit(self, spec: Spec) -> None:
         """Queue `spec`."""
@@ -100,33 +95,23 @@ class BarePool:
         self._pool.shutdown()
 
 
-_bench: list[TaskContext] = []
+_contexts: list[TaskContext] = []
 
 
 def _begin(storage: str) -> None:
     torch.set_num_threads(1)
-    _bench.append(TaskContext(Store(storage), None, torch.device("cpu")))
+    _contexts.append(TaskContext(Store(storage), None, torch.device("cpu")))
 
 
 def _do(spec: Spec) -> Outcome:
-    return attempt_task(spec, partial(perform_task, _bench[0]), "bare")
-
-
-@dataclass(frozen=True)
-class Run:
-    """A zoo, trained."""
-
-    wall: float
-    """Seconds from the start of the first model after the victim to the end of the last."""
-    busy: float
-    """Seconds that all workers together spent on models."""
+    return attempt_task(spec, partial(perform_task, _contexts[0]), "bare")
 
 
 def timed(specs: list[ModelSpec], pool: Pool, workers: int) -> Run:
-    """Train `specs` when all workers stand; the victim, which all others wait for, is not counted."""
+    """Train `specs` once all workers have started; the victim, which all others need, is not counted."""
     victim = specs[0]
     assert all(isinstance(outcome, Done) for outcome in run_tasks([victim], pool, never))
-    late = time.monotonic() + STAND_SECONDS
+    late = time.monotonic() + START_SECONDS
     while pool.size < workers and time.monotonic() < late:
         pool.wait(0.1)
     busy, began = 0.0, time.perf_counter()
@@ -153,19 +138,19 @@ def bare_pool(config: Config, storage: str, workers: int) -> Iterator[Pool]:
     yield BarePool(storage)
 
 
-WAYS: dict[str, tuple[Callable[[Config, str, int], Any], int]] = {
+POOLS: dict[str, tuple[Callable[[Config, str, int], Any], int]] = {
     "one": (ray_pool, 1),
     "two": (ray_pool, WORKERS),
     "bare": (bare_pool, WORKERS),
 }
 
 
-def scaling(config: Config) -> dict[str, Any]:
+def scaling(config: Config) -> Scaling:
     """The zoo of `config` with one and two workers, and in a bare pool of two processes."""
     specs = [spec for spec in make_plan(config, 0, load("digits", None)).specs if isinstance(spec, ModelSpec)]
     runs = {}
-    for name, (way, workers) in WAYS.items():
-        with tempfile.TemporaryDirectory() as storage, way(config, storage, workers) as pool:
+    for name, (make_pool, workers) in POOLS.items():
+        with tempfile.TemporaryDirectory() as storage, make_pool(config, storage, workers) as pool:
             runs[name] = timed(specs, pool, workers)
     speedup = runs["one"].wall / runs["two"].wall
     busy = runs["two"].busy / (WORKERS * runs["two"].wall)
@@ -174,4 +159,4 @@ def scaling(config: Config) -> dict[str, Any]:
         f"scaling, {len(specs)} models: two workers {speedup:.2f}x one; busy {busy:.2f} of wall x workers; Ray "
         f"{100 * overhead:+.1f} % of the time of a bare process pool"
     )
-    return {"speedup": speedup, "busy": busy, "overhead": overhead, "runs": {k: vars(run) for k, run in runs.items()}}
+    return Scaling(speedup, busy, overhead, runs)

@@ -1,7 +1,7 @@
 """Part `peers` of benchmark.py: our DeepFool and UAP against those of torchattacks and ART on the same net and images.
 
 Both libraries go image by image (ART's DeepFool takes a batch, but computes all of it until its last image is fooled;
-it gets the whole set at once, which is its faster way). Nobody clips: torchattacks cannot but clip to [0, 1], so it
+it gets the whole set at once, which is faster for it). Nobody clips: torchattacks cannot but clip to [0, 1], so it
 attacks the net in an input space where that is far away. With clipping it creeps towards the boundary for all of its
 steps and leaves half of the images unfooled: slower, and not the same quality.
 
@@ -15,6 +15,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -43,12 +44,81 @@ Attack = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """(net, images (B, c, h, w), their labels (B,)) to perturbations (B, c, h, w)."""
 
 
+@dataclass(frozen=True)
+class DeepFoolRow:
+    """One library's DeepFool."""
+
+    seconds: float
+    """CPU seconds."""
+    l2: float
+    """Mean norm of the perturbations."""
+    fooling: float
+
+
+@dataclass(frozen=True)
+class DeepFoolRace:
+    """All libraries on the same images."""
+
+    rows: dict[str, DeepFoolRow]
+    ratios: dict[str, float]
+    """Variant of ours to seconds of the faster library over its own."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A UAP after some passes."""
+
+    passes: int
+    seconds: float
+    """CPU seconds."""
+    fooling: float
+    """On held-out images, without clipping."""
+    l2: float
+
+
+@dataclass(frozen=True)
+class UapRace:
+    """Ours and ART's on one order of the images."""
+
+    fooling: float
+    """The highest fooling rate that both reach."""
+    best: dict[str, float]
+    """The highest fooling rate of each."""
+    seconds: dict[str, float]
+    """CPU seconds of each until the rate that both reach."""
+    traces: dict[str, list[Point]]
+
+
+@dataclass(frozen=True)
+class UapRaces:
+    """All races at the radius that the product would choose."""
+
+    xi: float
+    fooling: float
+    """Mean over races of the rate that both reach."""
+    best: dict[str, float]
+    """Means over races."""
+    seconds: dict[str, float]
+    """Sums over races."""
+    ratio: float
+    """Seconds of ART over ours."""
+    races: list[UapRace]
+
+
+@dataclass(frozen=True)
+class PeersRatio:
+    """Both algorithms against those of other libraries."""
+
+    deepfool: DeepFoolRace
+    uap: UapRaces
+
+
 def missing() -> list[str]:
     """The libraries that are not installed."""
     return [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
 
 
-def compare(name: str, net: nn.Module, own: Tensor, held_out: Tensor) -> dict[str, Any]:
+def compare(name: str, net: nn.Module, own: Tensor, held_out: Tensor) -> PeersRatio:
     """Both races on one net, on its CPU.
 
     Args:
@@ -58,8 +128,8 @@ def compare(name: str, net: nn.Module, own: Tensor, held_out: Tensor) -> dict[st
         held_out: (M, c, h, w) for DeepFool and for the fooling rates of UAPs.
     """
     logging.getLogger("art").setLevel(logging.ERROR)  # it warns that nothing will be clipped
-    net = copy.deepcopy(net)  # ART leaves its mark on a net
-    return {"deepfool": deepfool_race(name, net, held_out[:DEEPFOOL_IMAGES]), "uap": uap_race(name, net, own, held_out)}
+    net = copy.deepcopy(net)  # ART changes a net
+    return PeersRatio(deepfool_race(name, net, held_out[:DEEPFOOL_IMAGES]), uap_race(name, net, own, held_out))
 
 
 def ours(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
@@ -113,7 +183,7 @@ OURS: dict[str, Attack] = {"ours": ours, f"ours, {FEW} candidates": ours_few}
 THEIRS: dict[str, Attack] = {"torchattacks": by_torchattacks, "art": by_art}
 
 
-def deepfool_race(name: str, net: nn.Module, images: Tensor) -> dict[str, Any]:
+def deepfool_race(name: str, net: nn.Module, images: Tensor) -> DeepFoolRace:
     """Seconds, mean l2 and fooling rate of each library at equal steps, overshoot and classes."""
     labels = predict(net, images)
     rows = {}
@@ -126,16 +196,16 @@ def deepfool_race(name: str, net: nn.Module, images: Tensor) -> dict[str, Any]:
         seconds = (time.process_time() - began) / repeats
         fooled = (predict(net, images + delta) != labels).float().mean()
         l2 = delta.flatten(1).norm(dim=1).mean()
-        rows[library] = {"seconds": seconds, "l2": float(l2), "fooling": float(fooled)}
+        rows[library] = DeepFoolRow(seconds, float(l2), float(fooled))
         print(
             f"peers, {name}, DeepFool, {len(images)} images, {MAX_STEPS} steps, overshoot {OVERSHOOT}: {library} "
             f"{seconds:.2f} s, mean l2 {l2:.3f}, fooled {fooled:.3f}"
         )
-    best = min(rows[library]["seconds"] for library in THEIRS)
-    ratios = {way: best / rows[way]["seconds"] for way in OURS}
-    for way, ratio in ratios.items():
-        print(f"peers, {name}, DeepFool, {way}: ratio {ratio:.1f} to the faster library")
-    return {"rows": rows, "ratios": ratios}
+    best = min(rows[library].seconds for library in THEIRS)
+    ratios = {variant: best / rows[variant].seconds for variant in OURS}
+    for variant, ratio in ratios.items():
+        print(f"peers, {name}, DeepFool, {variant}: ratio {ratio:.1f} to the faster library")
+    return DeepFoolRace(rows, ratios)
 
 
 def uap_by_art(net: nn.Module, images: Tensor, xi: float, passes: int, order: int) -> Tensor:
@@ -151,16 +221,16 @@ def uap_by_art(net: nn.Module, images: Tensor, xi: float, passes: int, order: in
     return torch.from_numpy(attack.noise)
 
 
-def uap_race(name: str, net: nn.Module, own: Tensor, held_out: Tensor) -> dict[str, Any]:
+def uap_race(name: str, net: nn.Module, own: Tensor, held_out: Tensor) -> UapRaces:
     """Seconds until the highest fooling rate of held-out images that both reach, at the radius the product takes."""
     config, norm = UapConfig(), float(own.flatten(1).norm(dim=1).mean())
     images = own[torch.randperm(len(own), generator=torch_rng("images"))[:UAP_IMAGES]]
     grid = [share * norm for share in config.xi_grid]
     xi = search_xi(net, images, held_out, grid, config.target_fooling, "sgd", config.passes, torch_rng("xi")).xi
     races = [one_race(net, images, held_out, xi, order) for order in range(ORDERS)]
-    seconds = {library: sum(race["seconds"][library] for race in races) for library in ("ours", "art")}
-    best = {library: sum(race["best"][library] for race in races) / ORDERS for library in ("ours", "art")}
-    level = sum(race["fooling"] for race in races) / ORDERS
+    seconds = {library: sum(race.seconds[library] for race in races) for library in ("ours", "art")}
+    best = {library: sum(race.best[library] for race in races) / ORDERS for library in ("ours", "art")}
+    level = sum(race.fooling for race in races) / ORDERS
     ratio = seconds["art"] / seconds["ours"]
     print(
         f"peers, {name}, UAP, {len(images)} images, xi {xi:.2f}, {ORDERS} orders of them: both reach fooling "
@@ -168,34 +238,31 @@ def uap_race(name: str, net: nn.Module, own: Tensor, held_out: Tensor) -> dict[s
         f"(best of any passes tried: ours {best['ours']:.2f}, ART {best['art']:.2f}); "
         f"ours {seconds['ours']:.2f} s in all, ART {seconds['art']:.1f} s: ratio {ratio:.0f}"
     )
-    return {"xi": xi, "fooling": level, "best": best, "seconds": seconds, "ratio": ratio, "races": races}
+    return UapRaces(xi, level, best, seconds, ratio, races)
 
 
-def one_race(net: nn.Module, images: Tensor, held_out: Tensor, xi: float, order: int) -> dict[str, Any]:
+def one_race(net: nn.Module, images: Tensor, held_out: Tensor, xi: float, order: int) -> UapRace:
     """Both on one order of the images; each number of passes is a run of its own, for ART as for us."""
-    ways: dict[str, tuple[tuple[int, ...], Callable[[int], Tensor]]] = {
+    variants: dict[str, tuple[tuple[int, ...], Callable[[int], Tensor]]] = {
         "ours": (SGD_PASSES, lambda passes: uap_sgd(net, images, xi, passes, torch_rng("sgd", order))),
         "art": (ART_PASSES, lambda passes: uap_by_art(net, images, xi, passes, order)),
     }
-    traces = {library: trace(net, held_out, numbers, way) for library, (numbers, way) in ways.items()}
-    best = {library: max(point["fooling"] for point in points) for library, points in traces.items()}
+    traces = {library: trace(net, held_out, numbers, make) for library, (numbers, make) in variants.items()}
+    best = {library: max(point.fooling for point in points) for library, points in traces.items()}
     level = min(best.values())
     seconds = {
-        library: min(point["seconds"] for point in points if point["fooling"] >= level)
-        for library, points in traces.items()
+        library: min(point.seconds for point in points if point.fooling >= level) for library, points in traces.items()
     }
-    return {"fooling": level, "best": best, "seconds": seconds, "traces": traces}
+    return UapRace(level, best, seconds, traces)
 
 
-def trace(
-    net: nn.Module, held_out: Tensor, numbers: tuple[int, ...], way: Callable[[int], Tensor]
-) -> list[dict[str, float]]:
+def trace(net: nn.Module, held_out: Tensor, numbers: tuple[int, ...], make: Callable[[int], Tensor]) -> list[Point]:
     """CPU seconds, held-out fooling rate (unclipped) and norm for each number of passes."""
     points = []
     for passes in numbers:
         began = time.process_time()
-        v = way(passes)
+        v = make(passes)
         seconds = time.process_time() - began
         rate = fooling_rate(net, held_out, v, clip=False)
-        points.append({"passes": passes, "seconds": seconds, "fooling": rate, "l2": float(v.norm())})
+        points.append(Point(passes, seconds, rate, float(v.norm())))
     return points

@@ -95,12 +95,12 @@ def areas(source: Side, target: Side) -> dict[str, dict[Group, Estimate]]:
     The source's encoders saw none of the target's models.
     """
     verdict, encoder = source.plan.config.verdict, source.plan.config.encoder
-    candidate, members = Candidate(PAPER, PROBABILITIES), target.matrix.members
+    candidate, members = Candidate((PAPER,), PROBABILITIES), target.matrix.members
     sizes = (verdict.n_train, verdict.n_calibrate)
     tested: dict[str, dict[Group, list[Sides]]] = {}
-    for i in range(verdict.n_draws):
+    for i in range(verdict.n_resamples):
         theirs, own = (
-            make_resample(s.matrix.members, i, *sizes, str(s.plan.seed), pool=s.pool) for s in (source, target)
+            make_resample(s.matrix.members, i, *sizes, str(s.plan.seed), train_pool=s.pool) for s in (source, target)
         )
         variants = {"transferred": (source, theirs.training), "own": (target, own.training)}
         for variant, (side_, training) in variants.items():
@@ -129,7 +129,7 @@ def job() -> None:
     print(
         f"one UAP of the paper's norm, probabilities; models of {chosen.target}, AUC of piracy against each group, mean"
     )
-    print(f"over {source.plan.config.verdict.n_draws} resamples with 95 % bootstrap intervals over models:")
+    print(f"over {source.plan.config.verdict.n_resamples} resamples with 95 % bootstrap intervals over models:")
     print(f"{'encoder trained on':<28}" + "".join(f"{group:>22}" for group in NEGATIVE_GROUPS))
     for variant, name in (("own", chosen.target), ("transferred", chosen.source)):
         cells = (interval(e.mean, e.low, e.high) for e in (found[variant][group] for group in NEGATIVE_GROUPS))

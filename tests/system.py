@@ -58,7 +58,7 @@ def tiny(alpha: float = 0.5) -> Config:
         uap=replace(base.uap, xi_grid=(0.3, 0.6), n_images=200, passes=2),
         fingerprint=replace(base.fingerprint, n_points=10, n_views=4, n_test_views=4, n_natural=20, max_natural=50),
         encoder=replace(base.encoder, epochs=3),
-        verdict=replace(base.verdict, alpha=alpha, n_train=2, n_calibrate=1, n_draws=2),
+        verdict=replace(base.verdict, alpha=alpha, n_train=2, n_calibrate=1, n_resamples=2),
     )
 
 

@@ -31,6 +31,7 @@ from uapfp_dist.evaluation.encoder_trial import Setting, outcome, trial
 from uapfp_dist.evaluation.grid import GridCell, figure_6, make_cells, parse_grid, shared_specs
 from uapfp_dist.evaluation.trials import Trials
 from uapfp_dist.execution.steps import perform_task
+from uapfp_dist.fingerprints.blocks import BlockKey
 from uapfp_dist.fingerprints.resamples import make_resample
 from uapfp_dist.launch import ablation as ablations
 from uapfp_dist.reporting.figures.grids import grid_maps
@@ -58,7 +59,7 @@ def images(data: DataConfig) -> Dataset:
 def small() -> Config:
     """The tiny evaluation, two draws per cell."""
     base = tiny()
-    return replace(base, studies=replace(base.studies, n_draws=2))
+    return replace(base, studies=replace(base.studies, n_resamples=2))
 
 
 def learning_from_fewer() -> Config:
@@ -248,7 +249,7 @@ def test_a_cell_gives_what_the_evaluation_gives(answered: SuspectAnswers, tmp_pa
     (cell,) = cells_of("n_points=6", config=config)
     result = Trials(store).run(cell)
     assert result.fitted == 2
-    setting = Setting("uap@0.7", n_points=6)
+    setting = Setting(BlockKey("uap", 0.7), n_points=6)
     for i, row in enumerate(result.rows):
         resample = make_resample(matrix.members, i, config.verdict.n_train, config.verdict.n_calibrate, "0")
         scores = trial(matrix, resample, setting, config.encoder, f"{plan.probe.id}/{i}")

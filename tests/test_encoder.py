@@ -119,7 +119,7 @@ def test_encoders_of_a_stack_do_not_feel_each_other() -> None:
 
 
 def test_models_an_encoder_may_not_see_teach_it_nothing() -> None:
-    """Mislabelled twins of the training models, masked out, change nothing: only what is kept is learnt.
+    """Mislabelled twins of the training models, masked out, change nothing: only what is kept is learned.
 
     Twins, because the basis of the first layer is common to the stack: they leave the principal directions of the
     training fingerprints where they are, so that the comparison with an encoder trained without them is exact.
@@ -220,7 +220,7 @@ def test_every_loss_trains_each_encoder_on_its_own_models(loss: str) -> None:
 
 
 def test_every_loss_starts_from_the_same_encoder() -> None:
-    """The head's weights are drawn after the encoder's: after no step at all, the encoders are equal."""
+    """The head's weights are made after the encoder's: after no step at all, the encoders are equal."""
     prints, labels = families(4, 3, 20)
     keep = torch.ones(1, 4, dtype=torch.bool)
     stacks = [fit_encoders(prints, labels, keep, replace(SMALL, loss=loss, epochs=0), "seed") for loss in LOSSES]

@@ -256,7 +256,7 @@ def test_clean_images_are_the_owners_training_images(plan: EnrollmentPlan, kit: 
 
 def test_whatever_is_sent_has_8_bits(plan: EnrollmentPlan, kit: Kit, store: Store) -> None:
     probe = read_probe(store.get("probe", plan.probe.id))
-    assert set(probe.blocks) == {"uap_paper", "uap@0.5", "uap@0.7"}
+    assert {key.wire for key in probe.blocks} == {"uap_paper", "uap@0.5", "uap@0.7"}
     for name in (CLEAN, NATURAL, *probe.blocks):
         images = query_images(probe, name)
         assert torch.equal(from_8_bits(to_8_bits(images)), images)

@@ -72,10 +72,10 @@ def frozen_config() -> Config:
             n_points=(3,),
             top_k=(1,),
             n_views=(2,),
-            n_draws=2,
+            n_resamples=2,
             whole_clusters=True,
         ),
-        verdict=replace(base.verdict, formats=(PROBABILITIES, ResponseFormat(3), LABEL), pool=3),
+        verdict=replace(base.verdict, formats=(PROBABILITIES, ResponseFormat(3), LABEL), train_pool=3),
     )
 
 

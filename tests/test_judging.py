@@ -21,7 +21,9 @@ from uapfp_dist.evaluation.judging import (
     verdicts,
 )
 from uapfp_dist.evaluation.plan import Plan
+from uapfp_dist.fingerprints.blocks import parse_blocks
 from uapfp_dist.fingerprints.methods.base import Candidate
+from uapfp_dist.fingerprints.probe_data import ProbeSummary, UapSet
 from uapfp_dist.fingerprints.resamples import Resample, make_resample
 from uapfp_dist.fingerprints.scoring import ScoredCandidate, ScoredResample
 from uapfp_dist.reporting.report import make_report
@@ -39,9 +41,8 @@ from uapfp_dist.storage.store import Store
 
 ENSEMBLE = VerdictConfig(decided_by="uap_ensemble", n_calibrate=19)
 METHODS = ("uap", "uap_ensemble", "weighted_errors")
-UAP = {"xi": 1.0, "l2": 1.0, "linf": 0.1, "n_uaps": 1, "fooling_rate": 0.8, "fooling_rate_clipped": 0.4}
-UAPS = dict.fromkeys(("1", "0.5", "0.7"), UAP)
-INFO = {"uaps": UAPS, "fooling_target_reached": True, "mean_image_norm": 3.0, "natural_errors": 5, "topped_up": 95}
+UAPS = dict.fromkeys((1.0, 0.5, 0.7), UapSet(1, 1.0, 1.0, 0.1, 0.8, 0.4))
+SUMMARY = ProbeSummary(UAPS, mean_image_norm=3.0, fooling_target_reached=True, natural_errors=5, topped_up=95)
 
 
 def scored_draw(
@@ -55,7 +56,9 @@ def scored_draw(
         for fmt in (LABEL,) if method == "weighted_errors" else formats:
             block = "natural" if method == "weighted_errors" else "uap@0.5+uap@0.7"
             views = torch.rand(len(members), 4, generator=torch_rng(method, fmt.wire, index))
-            found = ScoredCandidate(Candidate(block, fmt), views, 0.9 if fmt == PROBABILITIES else 0.5, 1.0, 60)
+            found = ScoredCandidate(
+                Candidate(parse_blocks(block), fmt), views, 0.9 if fmt == PROBABILITIES else 0.5, 1.0, 60
+            )
             methods[method] = (*methods.get(method, ()), found)
     return ScoredResample(draw, methods, {})
 
@@ -69,8 +72,8 @@ def report_data(plan: Plan, config: VerdictConfig) -> ReportData:
     """Two draws under `config` and the report made of them."""
     plan = replace(plan, config=replace(plan.config, verdict=config))
     judged, resamples = judged_models(plan), [scored_draw(plan, i, config.formats) for i in range(2)]
-    cards = {m.spec.id: SimpleNamespace(accuracy=0.9, recovery=1.0, changes=()) for m in plan.judged}
-    report = make_report(plan, judged, resamples, INFO)
+    cards = {m.spec.id: SimpleNamespace(accuracy=0.9, recovery=1.0, modifications=()) for m in plan.judged}
+    report = make_report(plan, judged, resamples, SUMMARY)
     return ReportData(plan, None, judged, resamples, None, cards, Store("memory://none"), report.body)  # type: ignore[arg-type]
 
 
@@ -161,7 +164,7 @@ def test_verdicts_rates_and_summary_agree_that_nothing_can_be_decided(digits_pla
     others = tuple(i for i, m in enumerate(digits_plan.judged) if m.role != "victim" and i not in base.draw.test)[:30]
     draw = replace(base, draw=replace(base.draw, calibration_piracy=others))
     plan = replace(digits_plan, config=replace(digits_plan.config, verdict=config))
-    report = make_report(plan, judged_models(plan), [draw], INFO).body
+    report = make_report(plan, judged_models(plan), [draw], SUMMARY).body
     assert {v.claim for v in report.verdicts} == {CANNOT_DECIDE}
     assert all(v.p_value > 0.05 for v in report.verdicts)
     assert math.isnan(report.power.conformal)

@@ -31,13 +31,13 @@ def plan() -> Plan:
 
 @pytest.fixture(scope="module")
 def context(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> TaskContext:
-    """With the victim and one pirate made."""
+    """With the victim and one stolen model made."""
     context = context_on(Store(str(tmp_path_factory.mktemp("models"))))
-    make(context, pirate_of(plan))
+    make(context, stolen_model_of(plan))
     return context
 
 
-def pirate_of(plan: Plan) -> ModelSpec:
+def stolen_model_of(plan: Plan) -> ModelSpec:
     """The first piracy model."""
     return next(m.spec for m in plan.members if m.role == "piracy")
 
@@ -65,7 +65,7 @@ CHANGES = [
 @pytest.mark.parametrize("change", CHANGES, ids=repr)
 def test_a_modified_model_is_an_artifact_like_any_other(change: object, context: TaskContext, plan: Plan) -> None:
     """It has a card with the accuracy before and after, loads as what was stored, and leaves its base alone."""
-    base = pirate_of(plan)
+    base = stolen_model_of(plan)
     before = context.store.get("model", base.id)
     spec = modified(base, change)  # type: ignore[arg-type]
     card = make(context, spec)
@@ -81,8 +81,8 @@ def test_a_modified_model_is_an_artifact_like_any_other(change: object, context:
 
 
 def test_modifications_compose_in_their_order(context: TaskContext, plan: Plan) -> None:
-    """A pruned, fine-tuned pirate is one spec that needs the pruned one; the other order is another model."""
-    base = pirate_of(plan)
+    """A pruned, fine-tuned stolen model is one spec that needs the pruned one; the other order is another model."""
+    base = stolen_model_of(plan)
     pruned = modified(base, Prune(0.5))
     spec = modified(pruned, FineTune(1.0))
     assert spec.needs == (pruned,)
@@ -96,7 +96,7 @@ def test_modifications_compose_in_their_order(context: TaskContext, plan: Plan) 
 
 def test_an_integer_model_can_be_quantised_last_only(context: TaskContext, plan: Plan) -> None:
     """It has nothing to train."""
-    spec = modified(modified(pirate_of(plan), Int8(50)), FineTune(1.0))
+    spec = modified(modified(stolen_model_of(plan), Int8(50)), FineTune(1.0))
     with pytest.raises(UserError, match="INT8") as caught:
         make(context, spec)
     assert "\n" not in str(caught.value)
@@ -104,7 +104,7 @@ def test_an_integer_model_can_be_quantised_last_only(context: TaskContext, plan:
 
 def test_a_student_has_an_architecture_of_its_own(context: TaskContext, plan: Plan) -> None:
     """And is still known as stolen from the victim."""
-    base = pirate_of(plan)
+    base = stolen_model_of(plan)
     other = "C" if base.architecture != "C" else "E"
     spec = modified(base, Distill(), other)
     assert make(context, spec)["architecture"] == other
@@ -113,7 +113,7 @@ def test_a_student_has_an_architecture_of_its_own(context: TaskContext, plan: Pl
 
 def test_the_attackers_own_labels_are_those_before_the_whole_chain(plan: Plan) -> None:
     """However many links it has, and whatever was done before it."""
-    pruned = modified(pirate_of(plan), Prune(0.5))
+    pruned = modified(stolen_model_of(plan), Prune(0.5))
     spec = pruned
     for start in (0, 30, 60):
         spec = modified(spec, AdversarialTraining(30, start))
@@ -126,7 +126,7 @@ def test_queries_overlap_with_the_victims_images_as_chosen(
     share: float, plan: Plan, digits: Dataset, digits_splits: Splits
 ) -> None:
     """So large a part of the pool is the victim's; the pool keeps its size."""
-    origin = pirate_of(plan).origin
+    origin = stolen_model_of(plan).origin
     assert isinstance(origin, Extracted)
     assert isinstance(origin.victim.origin, Trained)
     own = training_set(digits_splits, origin.victim.origin, origin.victim.seed)
@@ -140,7 +140,7 @@ def test_queries_overlap_with_the_victims_images_as_chosen(
 
 def test_checkpoints_of_one_extraction_stand_at_their_recovery(context: TaskContext, plan: Plan) -> None:
     """One extraction, several models: in order of steps; a level that was never reached says which were."""
-    base = replace(pirate_of(plan), gate=None, seed=5)
+    base = replace(stolen_model_of(plan), gate=None, seed=5)
     trajectory = TrajectorySpec(base, (0.2, 0.4, 1.9))
     cards = [make(context, replace(base, origin=Checkpoint(trajectory, level))) for level in (0.2, 0.4)]
     assert cards[0]["steps"] <= cards[1]["steps"]  # type: ignore[operator]
@@ -165,7 +165,7 @@ def test_a_diverged_attempt_is_tried_again_with_another_seed(
 
         return attempt
 
-    base = pirate_of(plan)
+    base = stolen_model_of(plan)
     monkeypatch.setattr(models, "_make", diverges(1))
     assert make(context, replace(base, seed=11))["attempt"] == 1
     assert tried == [0, 1]

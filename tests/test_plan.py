@@ -143,7 +143,7 @@ def test_origins_are_what_the_roles_say(name: str, digits: Dataset) -> None:
     roles = {member.spec.id: member.role for member in plan.members}
     labels = dict.fromkeys(("piracy", "other_victim_piracy", "calibration_piracy"), LABEL)
     labels["soft_piracy"] = PROBABILITIES
-    robbed = set()
+    victims_of_extraction = set()
     for member in plan.members:
         origin = member.spec.origin
         if isinstance(origin, Modified):
@@ -159,11 +159,11 @@ def test_origins_are_what_the_roles_say(name: str, digits: Dataset) -> None:
             assert origin.labels == labels[member.role]
             assert (origin.victim.id in others) == (member.role in ("other_victim_piracy", "calibration_piracy"))
             assert origin.victim == victim or origin.victim.id in others
-            robbed.add(origin.victim.id)
+            victims_of_extraction.add(origin.victim.id)
         else:
             exactly_d_v = member.role in ("victim", "same_data")
             assert origin == Trained("victim_set" if exactly_d_v else "homologous_set")
-    assert robbed == {victim.id, *others}
+    assert victims_of_extraction == {victim.id, *others}
     assert plan.probe.victim == victim
 
 
@@ -171,8 +171,8 @@ def test_origins_are_what_the_roles_say(name: str, digits: Dataset) -> None:
 def test_attacks_and_architectures_are_crossed(name: str, digits: Dataset) -> None:
     """Every architecture is stolen with every attack: else the attack could not be told from the architecture."""
     plan = plan_of(name, digits)
-    pirates = [m.spec for m in plan.members if m.role == "piracy"]
-    crossed = {(spec.architecture, spec.origin.attack) for spec in pirates if isinstance(spec.origin, Extracted)}
+    stolen = [m.spec for m in plan.members if m.role == "piracy"]
+    crossed = {(spec.architecture, spec.origin.attack) for spec in stolen if isinstance(spec.origin, Extracted)}
     assert crossed == set(product(plan.config.zoo.architectures, plan.config.extraction.attacks))
 
 
@@ -188,8 +188,8 @@ def test_what_a_spec_needs_is_in_the_plan_before_it(name: str, digits: Dataset) 
     probes = 2 if plan.second_probe else 1
     second = sum(plan.second_response(m) is not None for m in plan.judged)
     trajectories = plan.config.studies.n_trajectories
-    models, answers = len(plan.members), len(plan.judged)
-    assert len(plan.specs) == models + probes + answers + second + trajectories + len(plan.subspaces)
+    models, responses = len(plan.members), len(plan.judged)
+    assert len(plan.specs) == models + probes + responses + second + trajectories + len(plan.subspaces)
 
 
 def test_matched_zoos_see_equally_many_images(digits: Dataset) -> None:
@@ -253,7 +253,7 @@ def test_ids_follow_from_seed_data_and_configuration(digits: Dataset, digits_pla
 
 
 def test_a_larger_zoo_keeps_the_models_of_the_smaller(digits: Dataset, digits_plan: Plan) -> None:
-    """QueryConfig for more models trains only those that are new."""
+    """A zoo of more models trains only those that are new."""
 
     def grown(config: Config) -> Config:
         zoo = replace(config.zoo, n_piracy=20, n_homologous=60, n_same_data=5, n_other_piracy=(5, 4))
@@ -264,7 +264,7 @@ def test_a_larger_zoo_keeps_the_models_of_the_smaller(digits: Dataset, digits_pl
 
 
 def test_models_of_a_plan_have_seeds_of_their_own(digits_plan: Plan) -> None:
-    """No two start from the same weights or train on the same draw."""
+    """No two start from the same weights or train on the same sample."""
     specs: list[ModelSpec] = [member.spec for member in digits_plan.members]
     assert len({spec.seed for spec in specs}) == len(specs)
 
@@ -296,7 +296,7 @@ def changed(part: str, **fields: object) -> Config:
         (changed("encoder", tau=0.001), "tau"),
         (changed("verdict", methods=("magic",)), "magic"),
         (changed("verdict", alpha=0.0), "alpha"),
-        (changed("verdict", pool=4), "pool"),
+        (changed("verdict", train_pool=4), "train_pool"),
         (changed("modifications", n_piracy=13), "n_piracy"),
         (changed("modifications", prune=(0.5, 1.0)), "prune"),
         (changed("modifications", fine_tune=("first",)), "first"),
@@ -321,11 +321,11 @@ def test_unknown_preset_lists_the_known_ones() -> None:
         preset("enormous")
 
 
-def test_models_that_may_not_train_are_asked_the_test_views_alone(digits: Dataset) -> None:
-    """A pool keeps the answers of a large zoo cheap."""
+def test_models_that_may_not_train_are_queried_with_the_test_views_alone(digits: Dataset) -> None:
+    """A pool keeps the queries of a large zoo few."""
     plan = plan_of("fashion_mnist", digits)
     parts = Counter((m.role, plan.response(m).part) for m in plan.judged)
-    assert parts["piracy", "all"] == parts["homologous", "all"] == plan.config.verdict.pool
+    assert parts["piracy", "all"] == parts["homologous", "all"] == plan.config.verdict.train_pool
     assert parts["victim", "all"] == 1
     assert parts["modified_piracy", "all"] == parts["same_data", "all"] == parts["checkpoint_piracy", "all"] == 0
 

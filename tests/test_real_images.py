@@ -64,7 +64,7 @@ def smallest(data: DataConfig, held_out: float = 0.01, **zoo: Any) -> Config:
             n_points=3, n_views=2, n_test_views=2, n_candidates=200, n_natural=10, max_natural=20
         ),
         encoder=replace(base.encoder, epochs=2),
-        verdict=VerdictConfig(n_train=1, n_calibrate=1, n_draws=1, alpha=0.5),
+        verdict=VerdictConfig(n_train=1, n_calibrate=1, n_resamples=1, alpha=0.5),
     )
 
 

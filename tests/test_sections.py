@@ -19,7 +19,7 @@ from uapfp_dist.data import load
 from uapfp_dist.evaluation.encoder_trial import Setting, outcome, trial
 from uapfp_dist.evaluation.plan import Plan, make_plan
 from uapfp_dist.execution.probe_artifacts import read_probe, read_responses
-from uapfp_dist.fingerprints.blocks import PAPER
+from uapfp_dist.fingerprints.blocks import CLEAN, PAPER
 from uapfp_dist.fingerprints.resamples import make_resample
 from uapfp_dist.reporting.report import Report
 from uapfp_dist.reporting.sections.report_data import ReportData
@@ -59,11 +59,11 @@ def everything() -> Config:
             n_points=(3, 6),
             top_k=(1, 3),
             n_views=(2,),
-            n_draws=2,
+            n_resamples=2,
             whole_clusters=True,
         ),
         verdict=replace(
-            base.verdict, formats=(PROBABILITIES, ResponseFormat(3), LABEL), pool=3, decided_by="uap_ensemble"
+            base.verdict, formats=(PROBABILITIES, ResponseFormat(3), LABEL), train_pool=3, decided_by="uap_ensemble"
         ),
     )
 
@@ -193,7 +193,7 @@ def test_the_papers_encoder_learns_from_one_architecture(shown: Shown) -> None:
     matrix, *_ = Evaluator(shown.plan, shown.store, NullTracker()).matrix()
     architecture = config.zoo.architectures[0]
     own, alone = (
-        [make_resample(matrix.members, i, 1, 1, seed, only) for i in range(config.studies.n_draws)]
+        [make_resample(matrix.members, i, 1, 1, seed, only) for i in range(config.studies.n_resamples)]
         for seed, only in (("0", None), (f"0/{architecture}", architecture))
     )
     data = SimpleNamespace(plan=plan, matrix=matrix, store=shown.store)
@@ -219,14 +219,12 @@ def test_fooling_is_counted_from_the_answers(shown: Shown) -> None:
     """Label of x + v against label of x, over the images of the test views, model by model."""
     plan, store = shown.plan, shown.store
     probe = read_probe(store.get("probe", plan.probe.id))
-    block, n_views = probe.blocks["uap_paper"], plan.config.fingerprint.n_test_views
+    block, n_views = probe.blocks[PAPER], plan.config.fingerprint.n_test_views
     sent = sorted({int(i) for i in block.gather[:n_views].flatten()})
     rates: dict[str, list[float]] = {}
     for member in plan.judged:
         answers = read_responses(store.get("answers", plan.response(member).id)).blocks
-        moved = [
-            int(answers["uap_paper"][i].argmax()) != int(answers["clean"][int(block.point[i])].argmax()) for i in sent
-        ]
+        moved = [int(answers[PAPER][i].argmax()) != int(answers[CLEAN][int(block.point[i])].argmax()) for i in sent]
         rates.setdefault(member.role, []).append(sum(moved) / len(moved))
     found = shown.report.body.sections.fooling
     assert found is not None

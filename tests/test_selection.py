@@ -1,6 +1,7 @@
-"""Which images make a fingerprint, and that gathering stored answers is the same as asking again."""
+"""Which images make a fingerprint, and that gathering stored responses is the same as querying again."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,23 @@ from uapfp_dist.config.presets import preset
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import make_plan
+from uapfp_dist.execution.probe_artifacts import probe_artifact, read_probe
+from uapfp_dist.fingerprints.blocks import (
+    CLEAN,
+    DEEPFOOL,
+    IPGUARD,
+    LAP,
+    LAP_MINIMAL,
+    LAP_PAPER,
+    NATURAL,
+    PAPER,
+    RANDOM,
+    RANDOM_PAPER,
+    UAP,
+    BlockKey,
+    join_wire,
+    parse_blocks,
+)
 from uapfp_dist.fingerprints.fingerprint import fingerprints
 from uapfp_dist.fingerprints.ipguard import K, boundary_points
 from uapfp_dist.fingerprints.probe import _select, make_probe
@@ -29,6 +47,7 @@ from uapfp_dist.models import Net
 from uapfp_dist.models.blackbox import batched_outputs, predict_probabilities
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.rng import torch_rng
+from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.method_configs import FingerprintConfig, UapConfig
 from uapfp_dist.tasks.specs import ProbeSpec
 
@@ -50,6 +69,31 @@ def probe_spec(digits: Dataset) -> ProbeSpec:
 def probe(probe_spec: ProbeSpec, victim: Net, own: Tensor, held_out: Tensor, held_out_labels: Tensor) -> Probe:
     """The probe of the victim, made as the pipeline makes it."""
     return make_probe(victim, probe_spec, own, held_out, held_out_labels)
+
+
+@pytest.mark.parametrize(
+    ("wire", "keys"),
+    [
+        ("clean", (CLEAN,)),
+        ("lap@1", (LAP_PAPER,)),
+        ("uap@0.5+uap@0.7", (BlockKey(UAP, 0.5), BlockKey(UAP, 0.7))),
+        ("uap@0.333333", (BlockKey(UAP, 1 / 3),)),
+    ],
+)
+def test_a_block_is_found_again_by_its_wire_name(wire: str, keys: tuple[BlockKey, ...]) -> None:
+    assert join_wire(keys) == wire
+    assert parse_blocks(wire) == keys
+
+
+def test_a_stored_probe_is_the_probe(probe: Probe, probe_spec: ProbeSpec, tmp_path: Path) -> None:
+    """Its fields and what was measured, references included."""
+    store = Store(str(tmp_path))
+    store.put(probe_spec.kind, probe_spec.id, *probe_artifact(probe))
+    found = read_probe(store.get(probe_spec.kind, probe_spec.id))
+    assert (found.summary, found.n_test_views, found.round_to_8_bits) == (probe.summary, 3, False)
+    assert found.blocks.keys() == probe.blocks.keys()
+    for key, block in probe.blocks.items():
+        assert all(torch.equal(tensor, vars(found.blocks[key])[part]) for part, tensor in vars(block).items())
 
 
 def test_centres_are_the_members_nearest_to_the_centres_of_k_means(victim: Net, own: Tensor) -> None:
@@ -153,31 +197,31 @@ def test_what_the_first_views_need_comes_first(probe: Probe) -> None:
 
 
 @pytest.mark.parametrize("n_test_views", [1, 3, 5])
-def test_a_suspect_of_few_views_is_asked_less_and_answers_the_same(
+def test_a_suspect_of_few_views_is_sent_less_and_responds_the_same(
     n_test_views: int, victim: Net, probe: Probe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The prefix of every block that its views use, natural errors whole; bit by bit what it says when asked all.
+    """The prefix of every block that its views use, natural errors whole; bit by bit its responses to all views.
 
-    Batches of four, so that the last batch of the prefix would be another one if all were asked in one go.
+    Batches of four, so that the last batch of the prefix would be another one if all were sent in one go.
     """
-    monkeypatch.setattr("uapfp_dist.fingerprints.probe.QUERY_BATCH", 4)
-    few = replace(probe, info={**probe.info, "n_test_views": n_test_views})
+    monkeypatch.setattr("uapfp_dist.fingerprints.querying.QUERY_BATCH", 4)
+    few = replace(probe, n_test_views=n_test_views)
     part, whole = (query_model(victim, few, CPU, which).blocks for which in ("test", "all"))
-    assert len(part["natural"]) == len(probe.natural)
-    for name, block in probe.blocks.items():
+    assert len(part[NATURAL]) == len(probe.natural)
+    for key, block in probe.blocks.items():
         used = block.gather[:n_test_views].unique()
-        assert len(part[name]) == len(used) == n_query_images(few, name, "test")
-        assert len(whole[name]) == len(block.point) == n_query_images(few, name, "all")
-    assert len(part["clean"]) == len(probe.views[:n_test_views].unique())
-    assert len(whole["clean"]) == len(probe.points)
-    for name, answers in part.items():
-        assert torch.equal(answers, whole[name][: len(answers)]), name
+        assert len(part[key]) == len(used) == n_query_images(few, key, "test")
+        assert len(whole[key]) == len(block.point) == n_query_images(few, key, "all")
+    assert len(part[CLEAN]) == len(probe.views[:n_test_views].unique())
+    assert len(whole[CLEAN]) == len(probe.points)
+    for key, responses in part.items():
+        assert torch.equal(responses, whole[key][: len(responses)]), key
 
 
 def test_the_images_of_a_block_come_in_parts(probe: Probe) -> None:
     """A part of a block is that part of all its images."""
-    for name in ("clean", "natural", *probe.blocks):
-        assert torch.equal(query_images(probe, name, slice(1, 4)), query_images(probe, name)[1:4])
+    for key in (CLEAN, NATURAL, *probe.blocks):
+        assert torch.equal(query_images(probe, key, slice(1, 4)), query_images(probe, key)[1:4])
 
 
 def test_boundary_points_tie_two_logits_and_have_left_their_label(victim: Net, own: Tensor) -> None:
@@ -200,7 +244,7 @@ def test_boundary_points_tie_two_logits_and_have_left_their_label(victim: Net, o
         assert gradient is None or torch.equal(parameter.grad, gradient)
 
 
-def test_points_that_find_no_boundary_are_told_apart(own: Tensor) -> None:
+def test_points_that_find_no_boundary_are_reported(own: Tensor) -> None:
     """A net that says the same everywhere has none."""
 
     class Stubborn(torch.nn.Module):
@@ -214,29 +258,33 @@ def test_points_that_find_no_boundary_are_told_apart(own: Tensor) -> None:
 
 def test_the_probe_keeps_boundary_points_at_the_boundary(victim: Net, probe: Probe) -> None:
     """One view of as many points as a fingerprint has, and what is sent still ties the victim's logits."""
-    block = probe.blocks["ipguard"]
+    block = probe.blocks[IPGUARD]
     assert block.gather.tolist() == [list(range(6))]
     with torch.no_grad():
-        top = victim(perturbed_images(probe, "ipguard")).topk(2, dim=1).values
-    assert probe.info["ipguard"]["reached"] == 1.0
+        top = victim(perturbed_images(probe, IPGUARD)).topk(2, dim=1).values
+    assert probe.summary.ipguard_reached == 1.0
     assert float((top[:, 0] - top[:, 1]).max()) <= K + 1e-3
 
 
 @pytest.mark.parametrize("fmt", [PROBABILITIES, ResponseFormat(3), LABEL], ids=str)
 @pytest.mark.parametrize(
-    "name", ["uap_paper", "uap_deepfool", "uap@0.5", "random@0.5", "lap@0.5", "lap@1", "lap_minimal"]
+    "key",
+    [PAPER, DEEPFOOL, BlockKey(UAP, 0.5), BlockKey(RANDOM, 0.5), BlockKey(LAP, 0.5), LAP_PAPER, LAP_MINIMAL],
+    ids=str,
 )
-def test_fingerprint_is_eq_6_and_gathering_is_asking(name: str, fmt: ResponseFormat, victim: Net, probe: Probe) -> None:
-    """[f(x1), f(x1 + v), ..., f(xn), f(xn + v)], asked view by view, equals what is gathered from unique answers.
+def test_fingerprint_is_eq_6_and_gathering_is_querying(
+    key: BlockKey, fmt: ResponseFormat, victim: Net, probe: Probe
+) -> None:
+    """[f(x1), f(x1 + v), ..., f(xn), f(xn + v)], queried view by view, equals what is gathered from unique responses.
 
     View j has perturbation j mod K of K universal ones; a local perturbation belongs to its point.
     """
-    block = probe.blocks[name]
-    gathered = fingerprints(query_model(victim, probe, CPU), probe.views, block.gather, name, fmt)
+    block = probe.blocks[key]
+    gathered = fingerprints(query_model(victim, probe, CPU), probe.views, block.gather, key, fmt)
     for j, (view, found) in enumerate(zip(probe.views.tolist(), gathered, strict=True)):
         parts = []
         for i in view:
-            v = block.perturbations[i if name.startswith("lap") else j % len(block.perturbations)]
+            v = block.perturbations[i if key.kind.startswith(LAP) else j % len(block.perturbations)]
             for image in (probe.points[i], (probe.points[i] + v).clamp(0, 1)):
                 p = predict_probabilities(victim, image[None])[0]
                 at_least = {None: 0.0, 3: float(p.topk(3).values[-1]), 0: float(p.max())}[fmt.k]
@@ -244,11 +292,11 @@ def test_fingerprint_is_eq_6_and_gathering_is_asking(name: str, fmt: ResponseFor
         torch.testing.assert_close(found, torch.cat(parts), rtol=1e-4, atol=1e-5)
 
 
-def test_without_perturbation_a_fingerprint_is_the_clean_answers(victim: Net, probe: Probe) -> None:
+def test_without_perturbation_a_fingerprint_is_the_clean_responses(victim: Net, probe: Probe) -> None:
     """n C values a view."""
-    answers = query_model(victim, probe, CPU)
-    clean = fingerprints(answers, probe.views, None, "clean", PROBABILITIES)
-    assert torch.equal(clean.view(5, 6, 10), answers.blocks["clean"][probe.views])
+    responses = query_model(victim, probe, CPU)
+    clean = fingerprints(responses, probe.views, None, CLEAN, PROBABILITIES)
+    assert torch.equal(clean.view(5, 6, 10), responses.blocks[CLEAN][probe.views])
 
 
 def test_no_image_is_sent_twice(probe: Probe) -> None:
@@ -262,9 +310,9 @@ def test_no_image_is_sent_twice(probe: Probe) -> None:
 
 def test_everything_sent_is_an_image(probe: Probe) -> None:
     """Clipped to [0, 1]; with rounding switched on, what an 8-bit API would see."""
-    rounding = replace(probe, info={**probe.info, "round_to_8_bits": True})
-    for name in probe.blocks:
-        images, rounded = perturbed_images(probe, name), perturbed_images(rounding, name)
+    rounding = replace(probe, round_to_8_bits=True)
+    for key in probe.blocks:
+        images, rounded = perturbed_images(probe, key), perturbed_images(rounding, key)
         assert float(images.min()) >= 0.0
         assert float(images.max()) <= 1.0
         torch.testing.assert_close(rounded * 255, (rounded * 255).round(), rtol=0, atol=1e-3)
@@ -273,27 +321,28 @@ def test_everything_sent_is_an_image(probe: Probe) -> None:
 
 def test_references_have_the_norm_of_the_uaps(probe: Probe) -> None:
     """Random vectors and DeepFool's directions at the same norm: else the comparison would be one of norms."""
-    xi = probe.info["uaps"]["0.5"]["xi"]
-    assert xi == pytest.approx(0.5 * probe.info["uaps"]["1"]["xi"])
-    for name in ("uap", "random", "lap"):
-        norms = probe.blocks[f"{name}@0.5"].perturbations.flatten(1).norm(dim=1)
+    uaps = probe.summary.uaps
+    xi = uaps[0.5].xi
+    assert xi == pytest.approx(0.5 * uaps[1.0].xi)
+    for kind in (UAP, RANDOM, LAP):
+        norms = probe.blocks[BlockKey(kind, 0.5)].perturbations.flatten(1).norm(dim=1)
         torch.testing.assert_close(norms, torch.full_like(norms, xi), rtol=0.02, atol=0)
-    for name in ("random@1", "lap@1"):
-        norms = probe.blocks[name].perturbations.flatten(1).norm(dim=1)
+    for key in (RANDOM_PAPER, LAP_PAPER):
+        norms = probe.blocks[key].perturbations.flatten(1).norm(dim=1)
         torch.testing.assert_close(norms, torch.full_like(norms, 2 * xi), rtol=0.02, atol=0)
-    assert len(probe.blocks["random@1"].perturbations) == 1
-    for name in ("uap_paper", "uap_deepfool"):
-        assert float(probe.blocks[name].perturbations.norm()) <= 2 * xi * (1 + 1e-5)
+    assert len(probe.blocks[RANDOM_PAPER].perturbations) == 1
+    for key in (PAPER, DEEPFOOL):
+        assert float(probe.blocks[key].perturbations.norm()) <= 2 * xi * (1 + 1e-5)
 
 
 def test_minimal_local_perturbations_are_the_rescaled_ones_at_their_own_length(victim: Net, probe: Probe) -> None:
     """Same direction, just long enough: the victim changes its label, at nine tenths of the length it does not."""
-    minimal, rescaled = (probe.blocks[name].perturbations.flatten(1) for name in ("lap_minimal", "lap@0.5"))
+    minimal, rescaled = (probe.blocks[key].perturbations.flatten(1) for key in (LAP_MINIMAL, BlockKey(LAP, 0.5)))
     cosine = torch.nn.functional.cosine_similarity(minimal, rescaled)
     torch.testing.assert_close(cosine, torch.ones(len(minimal)))
     with torch.no_grad():
         before = victim(probe.points).argmax(1)
-        delta = probe.blocks["lap_minimal"].perturbations
+        delta = probe.blocks[LAP_MINIMAL].perturbations
         moved, short = (victim(probe.points + share * delta).argmax(1) for share in (1.0, 0.9))
     assert bool((moved != before).all())
     assert float((short == before).float().mean()) > 0.8
@@ -321,9 +370,9 @@ VICTIM_PROBABILITIES = torch.tensor(
     ("at_least", "at_most", "expected", "n_errors"),
     [
         (0, 10, [3, 5, 1], 3),  # errors only, least sure first
-        (5, 10, [3, 5, 1, 2, 4], 3),  # topped up with right answers of lowest margin
+        (5, 10, [3, 5, 1, 2, 4], 3),  # topped up with correct predictions of lowest margin
         (100, 10, [3, 5, 1, 2, 4, 0], 3),  # all there is
-        (0, 2, [3, 5], 2),  # no more errors than asked for
+        (0, 2, [3, 5], 2),  # no more errors than at_most
         (3, 1, [3, 2, 4], 1),
     ],
 )

@@ -113,7 +113,7 @@ class Evaluator:
 
     def progress(self) -> tuple[int, int]:
         """Resamples fitted plus sections made, of how many in all."""
-        return self._steps, self.plan.config.verdict.n_draws + len(SECTIONS)
+        return self._steps, self.plan.config.verdict.n_resamples + len(SECTIONS)
 
     def _step(self) -> None:
         self._steps += 1
@@ -129,7 +129,7 @@ class Evaluator:
         self._on_progress(*self.progress())
         matrix, judged, probe = self.matrix()
         resamples = self.fit(matrix)
-        report = make_report(self.plan, judged, resamples, probe.info)
+        report = make_report(self.plan, judged, resamples, probe.summary)
         failures = failures_of(self._failed)
         body = replace(
             report.body,
@@ -184,8 +184,8 @@ class Evaluator:
         config = self.plan.config.verdict
         pool = self.plan.pool_of(matrix.members)
         resamples = [
-            make_resample(matrix.members, i, config.n_train, config.n_calibrate, str(self.plan.seed), pool=pool)
-            for i in range(config.n_draws)
+            make_resample(matrix.members, i, config.n_train, config.n_calibrate, str(self.plan.seed), train_pool=pool)
+            for i in range(config.n_resamples)
         ]
         return map_threads(lambda resample: self._scored(matrix, resample), resamples, self.threads)
 

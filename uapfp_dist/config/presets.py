@@ -55,7 +55,7 @@ def _torchvision_zoo(epochs: float, homologous_margin: float, piracy_margin: flo
 
 
 ALL_FORMATS = (PROBABILITIES, ResponseFormat(3), LABEL)
-"""What suspects are asked for on the paper's data sets."""
+"""What suspects are queried for on the paper's data sets."""
 
 
 PRESETS: dict[str, Config] = {
@@ -111,7 +111,7 @@ PRESETS: dict[str, Config] = {
         ),
         extraction=ExtractionConfig(budget=0.8, natural_share=0.7),
         fingerprint=FingerprintConfig(n_points=100, n_views=200),
-        verdict=VerdictConfig(n_calibrate=39, pool=20, formats=ALL_FORMATS),
+        verdict=VerdictConfig(n_calibrate=39, train_pool=20, formats=ALL_FORMATS),
         modifications=_modifications(12, 270),
         studies=_studies(20, SubspaceConfig(), n_trajectories=20, n_overlap=10),
     ),
@@ -140,7 +140,7 @@ PRESETS: dict[str, Config] = {
         zoo=_torchvision_zoo(epochs=60.0, homologous_margin=0.05, piracy_margin=0.2),
         extraction=ExtractionConfig(budget=0.8, natural_share=0.7),
         fingerprint=FingerprintConfig(n_points=100, n_views=200),
-        verdict=VerdictConfig(pool=20, formats=ALL_FORMATS),
+        verdict=VerdictConfig(train_pool=20, formats=ALL_FORMATS),
         modifications=replace(_modifications(8, 270), distill_to="googlenet"),
         studies=_studies(10, SubspaceConfig(), n_trajectories=4, n_overlap=4),
     ),
@@ -169,7 +169,7 @@ PRESETS: dict[str, Config] = {
         zoo=_torchvision_zoo(epochs=60.0, homologous_margin=0.1, piracy_margin=0.45),
         extraction=ExtractionConfig(budget=0.8, natural_share=0.7),
         fingerprint=FingerprintConfig(n_points=100, n_views=200),
-        verdict=VerdictConfig(pool=20, formats=ALL_FORMATS),
+        verdict=VerdictConfig(train_pool=20, formats=ALL_FORMATS),
         modifications=replace(_modifications(4, 270), distill_to="googlenet"),
         studies=_studies(10, SubspaceConfig(n_uaps=256), n_trajectories=4, n_overlap=4),
     ),
@@ -178,7 +178,7 @@ PRESETS: dict[str, Config] = {
 
 
 def preset_named(arguments: Sequence[str]) -> str:
-    """The preset that a command line names, which the other options start from; the first look where it names none."""
+    """The preset that a command line names, from which the other options start; `digits` where it names none."""
     found = "digits"
     for i, argument in enumerate(arguments):
         if argument == "--preset" and i + 1 < len(arguments):

@@ -74,7 +74,7 @@ class ZooConfig:
     """Further other victims, of the victim's architecture, from each of which one model is stolen: they calibrate
     against piracy of victims never seen."""
     overlap: float | None = None
-    """Share of D_homo that lies in D_v; None draws D_homo uniformly from D."""
+    """Share of D_homo that lies in D_v; None samples D_homo uniformly from D."""
     homologous_margin: float = 0.08
     """A model trained on labels enters the zoo at the victim's accuracy minus this."""
     piracy_margin: float = 0.1
@@ -90,12 +90,12 @@ class ZooConfig:
 )
 @dataclass(frozen=True)
 class ExtractionConfig:
-    """How models are stolen."""
+    """How models are extracted."""
 
     attacks: tuple[str, ...] = ("cloudleak", "jacobian")
-    """Attacks, in turn over the stolen models: cloudleak, cloudleak_features, jacobian, knockoff."""
+    """Attacks, in turn over the extracted models: cloudleak, cloudleak_features, jacobian, knockoff."""
     budget: float = 1.2
-    """Images sent to the victim, in multiples of D_v."""
+    """Queries to the victim, in multiples of D_v."""
     natural_share: float = 0.6
     """Share of the budget spent on natural images first."""
     rounds: int = 3
@@ -103,7 +103,7 @@ class ExtractionConfig:
     overlap: float = 0.0
     """Share of the natural queries that are images of D_v."""
     soft_labels: FormatOption = PROBABILITIES
-    """What the victim gives away to extractions with soft labels: probabilities, or top3 (any number)."""
+    """Format of the victim's responses to extractions with soft labels: probabilities, or top3 (any number)."""
 
 
 @wire_names(
@@ -123,13 +123,13 @@ class VerdictConfig:
     """Homologous models that calibrate; at least 1 / alpha - 1, or nothing can be decided."""
     formats: tuple[FormatOption, ...] = (PROBABILITIES, LABEL)
     """What suspects may be queried for: probabilities, top3 (any number), label; methods choose on training models."""
-    pool: int | None = None
-    """Only the first so many piracy and homologous models may train an encoder; the others are asked the test views
-    alone, which is cheaper. None: any may."""
+    train_pool: int | None = None
+    """Only the first so many piracy and homologous models may train an encoder; the others are queried with the
+    test views alone, which is cheaper. None: any may."""
     query_budget: int = 200
     """Images per suspect in the comparison of methods at equal cost."""
-    n_draws: int = 10
-    """Partitions of the zoo over which AUC is averaged; verdicts use the first."""
+    n_resamples: int = 10
+    """Resamples (random partitions of the zoo) over which AUC is averaged; verdicts use the first."""
     methods: tuple[str, ...] = tuple(METHODS)
     """Fingerprint methods to compare; uap and weighted_errors are always among them."""
     decided_by: str = "uap"
@@ -148,12 +148,12 @@ class VerdictConfig:
 )
 @dataclass(frozen=True)
 class ModificationConfig:
-    """Attacks on a model after it was stolen (paper Section 5.4), each on the same models; none by default."""
+    """Modifications of a model to evade detection (paper Section 5.4), each on the same models; none by default."""
 
     n_piracy: int = 0
     """Piracy models that are modified in every way, the first ones."""
     n_homologous: int = 0
-    """Homologous models treated alike: what looks like robustness must not hold for them."""
+    """Homologous models treated alike: similarity that grows with the modification would be no robustness."""
     victim: bool = False
     """Modify the victim, too."""
     fine_tune: tuple[str, ...] = ("all", "last", "new_last")
@@ -178,7 +178,7 @@ class ModificationConfig:
     adversarial_iterations: int = 270
     """Iterations of adversarial training (the paper's 270)."""
     adversarial_every: int = 30
-    """Iterations between two looks."""
+    """Iterations between two models that are kept."""
 
 
 @wire_names(
@@ -188,13 +188,13 @@ class ModificationConfig:
 )
 @dataclass(frozen=True)
 class StudyConfig:
-    """What is shown beside the main result (figures 2 and 6, the supplement's ablations); none by default."""
+    """Studies beside the main result (figures 2 and 6, the supplement's ablations); none by default."""
 
     n_subspace: int = 0
     """Piracy and homologous models each whose UAPs are compared with the victim's (Eq. 5)."""
     subspace: SubspaceConfig = field(default_factory=SubspaceConfig)
     n_trajectories: int = 0
-    """Extractions watched for Figure 6 right."""
+    """Extractions whose recovery is watched for Figure 6 right."""
     recoveries: tuple[float, ...] = (0.78, 0.80, 0.82, 0.84, 0.86, 0.88, 0.90, 0.92, 0.94)
     """Recovery rates at which they are kept."""
     n_overlap: int = 0
@@ -202,15 +202,15 @@ class StudyConfig:
     overlaps: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
     """Those rates."""
     sweeps: bool = False
-    """Retrain the encoder per number of points, top-k, number of views and loss, on the stored answers."""
+    """Retrain the encoder per number of points, top-k, number of views and loss, on the stored responses."""
     n_points: tuple[int, ...] = (10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
     """Points per fingerprint in Figure 6 left; those above the fingerprint's own are left out."""
     top_k: tuple[int, ...] = (1, 2, 3, 5, 10)
     """Confidence values returned in Figure 6 left; those above the number of classes are left out."""
     n_views: tuple[int, ...] = (2, 5, 10, 20, 50, 100, 200)
     """Views the encoder learns from; those above the fingerprint's own are left out."""
-    n_draws: int = 3
-    """Draws per setting of a sweep."""
+    n_resamples: int = 3
+    """Resamples per setting of a sweep."""
     whole_clusters: bool = False
     """Also views by Algorithm 1, beside those of Section 4.3."""
 

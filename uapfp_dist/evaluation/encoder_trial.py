@@ -1,4 +1,4 @@
-"""One trial of an ablation as a plain function: an encoder retrained under one setting, on stored answers."""
+"""One trial of an ablation as a plain function: an encoder retrained under one setting, on stored responses."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,25 +10,29 @@ from torch import Tensor
 
 from uapfp_dist.data.splits import index_digest
 from uapfp_dist.evaluation.judging import by_id
+from uapfp_dist.fingerprints.blocks import CLEAN, IPGUARD, BlockKey
 from uapfp_dist.fingerprints.methods.base import Candidate, Request
 from uapfp_dist.fingerprints.methods.encoder_method import EncoderMethod, similarities_to_victim
 from uapfp_dist.fingerprints.resamples import Resample
-from uapfp_dist.fingerprints.response_matrix import IPGUARD, ResponseMatrix
+from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.response_format import PROBABILITIES, ResponseFormat
 from uapfp_dist.rng import numpy_rng
 from uapfp_dist.statistics.auc import auc, auc_over_resamples, gap_over_resamples
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.hashing import JUDGING_VERSION, content_id, wire_form, wire_names
+from uapfp_dist.tasks.members import Role
 from uapfp_dist.tasks.method_configs import EncoderConfig
 
 
-@wire_names("Setting", "block format n_points n_views loss", format=lambda fmt: fmt.wire)
+@wire_names(
+    "Setting", "block format n_points n_views loss", block=lambda block: block.wire, format=lambda fmt: fmt.wire
+)
 @dataclass(frozen=True)
 class Setting:
-    """What a trial changes; None leaves what the evaluation has."""
+    """What a trial varies; None leaves what the evaluation has."""
 
-    block: str
-    """The perturbation's block of answers."""
+    block: BlockKey
+    """The perturbed points whose responses are fingerprinted."""
     format: ResponseFormat = PROBABILITIES
     n_points: int | None = None
     """Only the first so many clusters."""
@@ -37,39 +41,39 @@ class Setting:
     loss: Literal["supcon", "cross_entropy", "autoencoder"] = "supcon"
 
 
-def trial(panel: ResponseMatrix, draw: Resample, setting: Setting, config: EncoderConfig, seed: str) -> Tensor:
-    """(M,) similarity of every model to the victim, by an encoder trained on the draw's 5 + 5 under `setting`."""
-    shown = fewer_points(panel, setting.n_points)
-    candidate = Candidate(setting.block, setting.format)
+def trial(matrix: ResponseMatrix, resample: Resample, setting: Setting, config: EncoderConfig, seed: str) -> Tensor:
+    """(M,) similarity of every model to the victim, by an encoder trained on `resample` under `setting`."""
+    shown = fewer_points(matrix, setting.n_points)
+    candidate = Candidate((setting.block,), setting.format)
     request = Request(
-        fewer_views(shown, setting.n_views), candidate, [draw.training], replace(config, loss=setting.loss), seed
+        fewer_views(shown, setting.n_views), candidate, [resample.training], replace(config, loss=setting.loss), seed
     )
     return similarities_to_victim(EncoderMethod("", setting.block).fit(request), shown, candidate)[0].mean(1)
 
 
 def stored_trial(
-    store: Store, panel: ResponseMatrix, draw: Resample, setting: Setting, config: EncoderConfig, seed: str
+    store: Store, matrix: ResponseMatrix, resample: Resample, setting: Setting, config: EncoderConfig, seed: str
 ) -> Tensor:
     """`trial`, done once in all runs: read where it is stored."""
-    key = trial_id(panel, draw, setting, config, seed)
+    key = trial_id(matrix, resample, setting, config, seed)
     if not store.intact("trial", key):
-        scores = trial(panel, draw, setting, config, seed)
-        store.put("trial", key, {"scores": scores}, {"setting": wire_form(setting), "draw": draw.index})
+        scores = trial(matrix, resample, setting, config, seed)
+        store.put("trial", key, {"scores": scores}, {"setting": wire_form(setting), "draw": resample.index})
     return store.get("trial", key).tensors["scores"]
 
 
-def trial_id(panel: ResponseMatrix, draw: Resample, setting: Setting, config: EncoderConfig, seed: str) -> str:
-    """The id of a stored trial: everything that its scores follow from."""
-    models = [member.spec.id for member in panel.members]
-    settled = {"trial": setting, "draw": draw, "encoder": config, "seed": seed, "models": models}
-    return content_id({**settled, "views": index_digest(panel.views), "judging": JUDGING_VERSION})
+def trial_id(matrix: ResponseMatrix, resample: Resample, setting: Setting, config: EncoderConfig, seed: str) -> str:
+    """The id of a stored trial: all that determines its scores."""
+    models = [member.spec.id for member in matrix.members]
+    determining = {"trial": setting, "draw": resample, "encoder": config, "seed": seed, "models": models}
+    return content_id({**determining, "views": index_digest(matrix.views), "judging": JUDGING_VERSION})
 
 
 def outcome(
-    panel: ResponseMatrix, draw: Resample, scores: Tensor, piracy_rows: Sequence[int] | None = None
+    matrix: ResponseMatrix, resample: Resample, scores: Tensor, piracy_rows: Sequence[int] | None = None
 ) -> dict[str, float]:
-    """Gap and AUC on the draw's test models; of `piracy_rows` where these are to be caught, not the test piracy."""
-    piracy, homologous, other = (scores[rows] for rows in _tested(panel, draw, piracy_rows))
+    """Gap and AUC on the test models of `resample`; `piracy_rows` take the place of the test piracy."""
+    piracy, homologous, other = (scores[rows] for rows in _tested(matrix, resample, piracy_rows))
     return {
         "gap": float(piracy.mean() - homologous.mean()),
         "auc": auc(piracy, homologous),
@@ -80,16 +84,16 @@ def outcome(
 
 
 def over_resamples(
-    panel: ResponseMatrix, scored: Sequence[tuple[Resample, Tensor]], piracy_rows: Sequence[int] | None = None
+    matrix: ResponseMatrix, scored: Sequence[tuple[Resample, Tensor]], piracy_rows: Sequence[int] | None = None
 ) -> dict[str, float]:
-    """`outcome` as means over draws; gap and AUC have 95 % bootstrap intervals over models, `<name>_low` and `_high`.
+    """Mean `outcome` over resamples; gap and AUC with 95 % bootstrap intervals over models (`<name>_low`, `_high`).
 
     Args:
-        scored: a draw, and the similarity of every row of the panel in it.
+        scored: a resample, and the similarity of every row of the matrix in it.
     """
-    rows = [_tested(panel, draw, piracy_rows) for draw, _ in scored]
+    rows = [_tested(matrix, resample, piracy_rows) for resample, _ in scored]
     groups = [
-        [by_id(mine, scores.tolist(), panel.members) for mine in three]
+        [by_id(mine, scores.tolist(), matrix.members) for mine in three]
         for three, (_, scores) in zip(rows, scored, strict=True)
     ]
     homologous, other = ([(piracy, group[i]) for piracy, *group in groups] for i in (0, 1))
@@ -107,30 +111,34 @@ def over_resamples(
 
 
 def _tested(
-    panel: ResponseMatrix, draw: Resample, piracy_rows: Sequence[int] | None
+    matrix: ResponseMatrix, resample: Resample, piracy_rows: Sequence[int] | None
 ) -> tuple[list[int], list[int], list[int]]:
-    """Rows of the draw's test models: those to be caught, homologous ones, those stolen from other victims."""
-    piracy = draw.tested(panel.members, "piracy") if piracy_rows is None else list(piracy_rows)
-    return piracy, draw.tested(panel.members, "homologous"), draw.tested(panel.members, "other_victim_piracy")
+    """Rows of the test models: those to be detected, homologous ones, those stolen from other victims."""
+    piracy = resample.tested(matrix.members, Role.PIRACY) if piracy_rows is None else list(piracy_rows)
+    return (
+        piracy,
+        resample.tested(matrix.members, Role.HOMOLOGOUS),
+        resample.tested(matrix.members, Role.OTHER_VICTIM_PIRACY),
+    )
 
 
-def fewer_points(panel: ResponseMatrix, n_points: int | None) -> ResponseMatrix:
+def fewer_points(matrix: ResponseMatrix, n_points: int | None) -> ResponseMatrix:
     """Fingerprints of the first `n_points` clusters."""
-    return panel if n_points is None else _cut(panel, (slice(None), slice(n_points)))
+    return matrix if n_points is None else _cut(matrix, (slice(None), slice(n_points)))
 
 
-def fewer_views(panel: ResponseMatrix, n_views: int | None) -> ResponseMatrix:
+def fewer_views(matrix: ResponseMatrix, n_views: int | None) -> ResponseMatrix:
     """The first `n_views` views alone."""
-    return panel if n_views is None else _cut(panel, (slice(n_views), slice(None)))
+    return matrix if n_views is None else _cut(matrix, (slice(n_views), slice(None)))
 
 
-def _cut(panel: ResponseMatrix, part: tuple[slice, slice]) -> ResponseMatrix:
+def _cut(matrix: ResponseMatrix, part: tuple[slice, slice]) -> ResponseMatrix:
     # A block without views has nothing to cut.
-    gather = {name: index if name == IPGUARD else index[part] for name, index in panel.gather.items()}
-    return replace(panel, views=panel.views[part], gather=gather)
+    gather = {key: index if key == IPGUARD else index[part] for key, index in matrix.gather.items()}
+    return replace(matrix, views=matrix.views[part], gather=gather)
 
 
-def mean_confidence(panel: ResponseMatrix, k: int) -> float:
+def mean_confidence(matrix: ResponseMatrix, k: int) -> float:
     """Mean sum of the k largest confidences of all models on the clean test points (the paper: .9996 at 3)."""
-    sums = panel.per_model("clean", PROBABILITIES, lambda p: p.sort(dim=1, descending=True).values[:, :k].sum(1).mean())
+    sums = matrix.per_model(CLEAN, PROBABILITIES, lambda p: p.sort(dim=1, descending=True).values[:, :k].sum(1).mean())
     return float(torch.as_tensor(sums).mean())

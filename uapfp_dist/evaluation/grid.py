@@ -1,6 +1,6 @@
-"""Grids of an ablation: `name=value,value` from the command line, typed and checked, as cells that a trial is made of.
+"""Grids of an ablation: axes `name=value,value`, typed and checked, and the cells that they span.
 
-A plain name (`n_points`, `top_k`, ...) is a field of `GridOverrides` and needs nothing but stored answers. A dotted
+A plain name (`n_points`, `top_k`, ...) is a field of `GridOverrides` and needs nothing but stored responses. A dotted
 name (`encoder.tau`, `zoo.overlap`, ...) is a field of the configuration; where it changes models or the probe, those
 are made first, once for all cells that share them.
 """
@@ -20,13 +20,13 @@ from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError, unknown_name
 from uapfp_dist.evaluation.encoder_trial import Setting
 from uapfp_dist.evaluation.plan import Plan, make_plan
-from uapfp_dist.fingerprints.blocks import block_name
+from uapfp_dist.fingerprints.blocks import UAP, BlockKey
 from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.tasks.hashing import Spec, content_id, has_wire_names, wire_names
-from uapfp_dist.tasks.members import Member
+from uapfp_dist.tasks.members import Member, Role
 from uapfp_dist.tasks.scheduler import dependency_order
 
-ASKED = ("victim", "piracy", "homologous", "other_victim_piracy")
+QUERIED_ROLES = (Role.VICTIM, Role.PIRACY, Role.HOMOLOGOUS, Role.OTHER_VICTIM_PIRACY)
 """Roles that a cell trains its encoder on or measures."""
 JOIN = "+"
 """Between the values of a field that holds several: zoo.architectures=B+C,D+E."""
@@ -35,7 +35,7 @@ JOIN = "+"
 @wire_names("Knobs", "n_points top_k n_views xi loss architecture recovery")
 @dataclass(frozen=True)
 class GridOverrides:
-    """What can be changed on stored answers; None leaves what the evaluation has."""
+    """What can be varied on stored responses; None leaves what the evaluation has."""
 
     n_points: int | None = None
     """Points per fingerprint: the first so many clusters."""
@@ -50,7 +50,7 @@ class GridOverrides:
     architecture: str | None = None
     """Architecture of all models that train the encoder; None: all architectures."""
     recovery: float | None = None
-    """The piracy to be caught: checkpoints at this recovery rate, one of studies.recoveries; None: the test piracy."""
+    """Detect checkpoints at this recovery rate, one of studies.recoveries; None: the test piracy."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class GridAxis:
 
 @dataclass(frozen=True)
 class GridCell:
-    """One trial: an evaluation, and what is changed on its answers."""
+    """One trial: an evaluation, and what is varied on its responses."""
 
     values: Mapping[str, Any]
     """Axis to value."""
@@ -82,9 +82,9 @@ class GridCell:
 
     @property
     def members(self) -> list[Member]:
-        """Those whose answers are looked at, the victim first."""
-        wanted = ASKED if self.knobs.recovery is None else (*ASKED, "checkpoint_piracy")
-        return [m for m in self.plan.judged if m.role in wanted]
+        """Those whose responses are used, the victim first."""
+        checkpoints = () if self.knobs.recovery is None else (Role.CHECKPOINT_PIRACY,)
+        return [m for m in self.plan.judged if m.role in (*QUERIED_ROLES, *checkpoints)]
 
     @property
     def specs(self) -> list[Spec]:
@@ -98,7 +98,7 @@ class GridCell:
         fraction = knobs.xi if knobs.xi is not None else max(config.uap.xi_fractions)
         fmt = ResponseFormat(knobs.top_k)
         loss = knobs.loss or config.encoder.loss
-        return Setting(block_name("uap", fraction), fmt, knobs.n_points, knobs.n_views, loss)
+        return Setting(BlockKey(UAP, fraction), fmt, knobs.n_points, knobs.n_views, loss)
 
 
 def parse_grid(texts: Sequence[str]) -> tuple[GridAxis, ...]:
@@ -144,7 +144,7 @@ def make_cells(
         UserError: a combination that cannot work.
     """
     if not axes:
-        raise UserError("grid: expected at least one axis, got none; give --grid n_points=10,20,30")
+        raise UserError("grid: expected at least one axis, got none; such as n_points=10,20,30", argument="grid")
     cells, plans = [], dict[str, Plan]()
     for values in product(*(axis.values for axis in axes)):
         named = {axis.name: value for axis, value in zip(axes, values, strict=True)}
@@ -167,14 +167,14 @@ def shared_specs(cells: Sequence[GridCell]) -> list[Spec]:
 
 
 def in_text(value: Any) -> str:
-    """A value as it is written on the command line."""
+    """A value as it is written in an axis."""
     if isinstance(value, tuple):
         return JOIN.join(map(in_text, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _checked(knobs: GridOverrides, config: Config, n_classes: int) -> GridOverrides:
-    """GridOverrides that the stored answers can follow; all confidences are the same as none left out."""
+    """Overrides that stored responses allow; all confidences are the same as none left out."""
     own = config.fingerprint
     for name, low, high in (
         ("n_points", 2, own.n_points),
@@ -207,19 +207,19 @@ def _override(config: Any, path: Sequence[str], value: Any) -> Any:
 
 
 def _typed(name: str, text: str) -> Any:
-    """The value of the field `name` that `text` says, in the field's type."""
+    """`text` as a value of the field `name`, in the field's type."""
     kind = _type_of(name)
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed), contextlib.redirect_stdout(printed):
             return tyro.cli(kind, args=["None" if part == "none" else part for part in text.split(JOIN)])
     except SystemExit:
-        wanted = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
-        raise UserError(f"grid {name}: expected {wanted}, got {text!r}") from None
+        expected = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+        raise UserError(f"grid {name}: expected {expected}, got {text!r}") from None
 
 
 def _type_of(name: str) -> Any:
-    """The type of a knob or of a field of the configuration."""
+    """The type of an override or of a field of the configuration."""
     kind: Any = Config if "." in name else GridOverrides
     prefix = ""
     for part in name.split("."):

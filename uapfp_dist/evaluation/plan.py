@@ -1,4 +1,4 @@
-"""From a configuration to the models, the probe and the answers that an evaluation needs. Trains nothing."""
+"""From a configuration to the specs of an evaluation: models, probe and responses. Trains nothing."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ from uapfp_dist.models.training import BATCH_SIZES
 from uapfp_dist.response_format import LABEL, ResponseFormat
 from uapfp_dist.rng import numpy_rng
 from uapfp_dist.tasks.hashing import JUDGING_VERSION, REPORT_VERSION, Spec, content_id
-from uapfp_dist.tasks.members import Member, members_of
+from uapfp_dist.tasks.members import Member, Role, members_of
 from uapfp_dist.tasks.scheduler import dependency_order
 from uapfp_dist.tasks.specs import (
     DataSpec,
@@ -53,41 +53,41 @@ class Plan:
 
     @property
     def judged(self) -> tuple[Member, ...]:
-        """The victim and every suspect: those that are asked."""
-        return tuple(m for m in self.members if m.role != "other_victim")
+        """The victim and every suspect: those that are queried."""
+        return tuple(m for m in self.members if m.role != Role.OTHER_VICTIM)
 
     def response(self, member: Member) -> ResponseSpec:
-        """The answers of `member`: of all views if an encoder may learn from it, else of those a suspect is asked."""
+        """The responses of `member`: to all views if an encoder may learn from it, else to those a suspect is sent."""
         return ResponseSpec(member.spec, self.probe, "all" if member.spec.id in self._trainable else "test")
 
     def second_response(self, member: Member) -> ResponseSpec | None:
-        """Its answers to the second probe, where there is one; only the groups of the headline are asked."""
-        if self.second_probe is None or member.role not in ("victim", "piracy", "homologous"):
+        """Its responses to the second probe, where there is one; only these three roles are queried with it."""
+        if self.second_probe is None or member.role not in (Role.VICTIM, Role.PIRACY, Role.HOMOLOGOUS):
             return None
         return ResponseSpec(member.spec, self.second_probe)
 
     @cached_property
     def _trainable(self) -> frozenset[str]:
-        pool = self.config.verdict.pool
-        groups = [members_of(self.members, role)[:pool] for role in ("piracy", "homologous")]
-        always = [m for m in self.members if m.role in ("victim", "other_victim_piracy")]
+        pool = self.config.verdict.train_pool
+        groups = [members_of(self.members, role)[:pool] for role in (Role.PIRACY, Role.HOMOLOGOUS)]
+        always = [m for m in self.members if m.role in (Role.VICTIM, Role.OTHER_VICTIM_PIRACY)]
         return frozenset(m.spec.id for group in (*groups, always) for m in group)
 
     def pool_of(self, members: Iterable[Member]) -> int | None:
-        """How many piracy and homologous models of `members` may train: those that were asked all views."""
-        if self.config.verdict.pool is None:
+        """How many piracy and homologous models of `members` may train: those queried with all views; None: any."""
+        if self.config.verdict.train_pool is None:
             return None
-        asked = [m for m in members if self.response(m).part == "all"]
-        return min(len(members_of(asked, role)) for role in ("piracy", "homologous"))
+        queried = [m for m in members if self.response(m).part == "all"]
+        return min(len(members_of(queried, role)) for role in (Role.PIRACY, Role.HOMOLOGOUS))
 
     @property
     def specs(self) -> list[Spec]:
         """Everything to perform, in an order in which it could be."""
         models = [m.spec for m in self.members]
-        seconds = [answer for m in self.judged if (answer := self.second_response(m)) is not None]
+        seconds = [response for m in self.judged if (response := self.second_response(m)) is not None]
         probes = [self.probe, *([self.second_probe] if self.second_probe else [])]
-        answers = [self.response(m) for m in self.judged]
-        return dependency_order([*models, *probes, *answers, *seconds, *self.subspaces])
+        responses = [self.response(m) for m in self.judged]
+        return dependency_order([*models, *probes, *responses, *seconds, *self.subspaces])
 
 
 def make_plan(config: Config, seed: int, dataset: Dataset) -> Plan:
@@ -114,7 +114,7 @@ def _subspaces(config: Config, seed: int, members: tuple[Member, ...]) -> tuple[
     n = config.studies.n_subspace
     if n == 0:
         return ()
-    chosen = [members[0], *(m for role in ("piracy", "homologous") for m in members_of(members, role)[:n])]
+    chosen = [members[0], *(m for role in (Role.PIRACY, Role.HOMOLOGOUS) for m in members_of(members, role)[:n])]
     return tuple(SubspaceSpec(m.spec, config.studies.subspace, seed) for m in chosen)
 
 
@@ -135,7 +135,7 @@ def _check_sizes(config: Config, n_own: int) -> None:
 
 @dataclass(frozen=True)
 class _Builder:
-    """Makes model specs; what Table 1 leaves open is drawn from the spec's seed."""
+    """Makes model specs; what Table 1 leaves open is random, by the spec's seed."""
 
     config: Config
     data: DataSpec
@@ -156,7 +156,7 @@ class _Builder:
         recipe = Recipe(optimizer, batch_size, math.ceil(zoo.epochs * self.n_own), zoo.augment)
         return ModelSpec(self.data, architecture, zoo.width, recipe, origin, seed, gate)
 
-    def theft(self, victim: ModelSpec, attack: str, labels: ResponseFormat) -> Extracted:
+    def extraction(self, victim: ModelSpec, attack: str, labels: ResponseFormat) -> Extracted:
         extraction = self.config.extraction
         budget = math.ceil(extraction.budget * self.n_own)
         natural = ATTACKS[attack].natural_share(extraction.natural_share)
@@ -176,42 +176,42 @@ def _victim(build: _Builder, seed: int) -> ModelSpec:
 def _members(config: Config, seed: int, data: DataSpec, n_own: int) -> Iterable[Member]:
     zoo, build = config.zoo, _Builder(config, data, n_own)
     victim = _victim(build, seed)
-    yield Member("victim", victim)
-    learnt = Gate(victim, zoo.homologous_margin, zoo.attempts)
-    stolen = Gate(victim, zoo.piracy_margin, zoo.attempts)
+    yield Member(Role.VICTIM, victim)
+    trained_gate = Gate(victim, zoo.homologous_margin, zoo.attempts)
+    stolen_gate = Gate(victim, zoo.piracy_margin, zoo.attempts)
     homologous = Trained("homologous_set", zoo.overlap)
 
-    def trained(role: str, origin: Trained, n: int) -> Iterator[Member]:
+    def trained(role: Role, origin: Trained, n: int) -> Iterator[Member]:
         for i, architecture, optimizer in build.cells(n):
-            yield Member(role, build.model(origin, architecture, optimizer, _model_seed(seed, role, i), learnt))
+            yield Member(role, build.model(origin, architecture, optimizer, _model_seed(seed, role, i), trained_gate))
 
-    def pirates(role: str, of: ModelSpec, labels: ResponseFormat, n: int) -> Iterator[Member]:
+    def stolen(role: Role, of: ModelSpec, labels: ResponseFormat, n: int) -> Iterator[Member]:
         for i, architecture, optimizer in build.cells(n):
-            origin = build.theft(of, attack_in_turn(config, i), labels)
+            origin = build.extraction(of, attack_in_turn(config, i), labels)
             number = _model_seed(seed, f"{role}/{of.seed}", i)
-            yield Member(role, build.model(origin, architecture, optimizer, number, stolen))
+            yield Member(role, build.model(origin, architecture, optimizer, number, stolen_gate))
 
-    yield from pirates("piracy", victim, LABEL, zoo.n_piracy)
-    yield from trained("homologous", homologous, zoo.n_homologous)
-    yield from trained("same_data", Trained("victim_set"), zoo.n_same_data)
-    yield from pirates("soft_piracy", victim, config.extraction.soft_labels, zoo.n_soft_piracy)
+    yield from stolen(Role.PIRACY, victim, LABEL, zoo.n_piracy)
+    yield from trained(Role.HOMOLOGOUS, homologous, zoo.n_homologous)
+    yield from trained(Role.SAME_DATA, Trained("victim_set"), zoo.n_same_data)
+    yield from stolen(Role.SOFT_PIRACY, victim, config.extraction.soft_labels, zoo.n_soft_piracy)
     for i, n in enumerate(zoo.n_other_piracy):
         number = _model_seed(seed, "other_victim", i)
-        other = build.model(homologous, zoo.victim_architecture, None, number, learnt)
-        yield Member("other_victim", other)
-        yield from pirates("other_victim_piracy", other, LABEL, n)
-    # One pirate per victim: many of one victim would be the same model many times over (protocol 3.1).
+        other = build.model(homologous, zoo.victim_architecture, None, number, trained_gate)
+        yield Member(Role.OTHER_VICTIM, other)
+        yield from stolen(Role.OTHER_VICTIM_PIRACY, other, LABEL, n)
+    # One stolen model per victim: many of one victim would be the same model many times over (protocol 3.1).
     for i, architecture, optimizer in build.cells(zoo.n_calibration_piracy):
         number = _model_seed(seed, "calibration_victim", i)
-        robbed = build.model(homologous, zoo.victim_architecture, None, number, learnt)
-        yield Member("other_victim", robbed)
+        other = build.model(homologous, zoo.victim_architecture, None, number, trained_gate)
+        yield Member(Role.OTHER_VICTIM, other)
         number = _model_seed(seed, "calibration_piracy", i)
-        origin = build.theft(robbed, attack_in_turn(config, i), LABEL)
-        yield Member("calibration_piracy", build.model(origin, architecture, optimizer, number, stolen))
+        origin = build.extraction(other, attack_in_turn(config, i), LABEL)
+        yield Member(Role.CALIBRATION_PIRACY, build.model(origin, architecture, optimizer, number, stolen_gate))
 
 
 def attack_in_turn(config: Config, i: int) -> str:
-    """The attack of pirate `i`: every turn of the architectures starts with the next one, so that both are crossed."""
+    """The attack of stolen model `i`: each round of the architectures starts with the next one, to cross both."""
     attacks = config.extraction.attacks
     return attacks[(i + i // len(config.zoo.architectures)) % len(attacks)]
 

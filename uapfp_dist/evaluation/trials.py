@@ -89,7 +89,7 @@ class Trials:
                 plan.config.encoder,
                 f"{plan.probe.id}/{i}",
             )
-            for i in range(plan.config.studies.n_draws)
+            for i in range(plan.config.studies.n_resamples)
         ]
 
     def _matrix(self, cell: GridCell) -> ResponseMatrix:
@@ -100,7 +100,7 @@ class Trials:
         """
         plan, block = cell.plan, cell.setting.block
         specs = [plan.response(member) for member in cell.members]
-        key = content_id({"answers": [spec.id for spec in specs], "block": block})
+        key = content_id({"answers": [spec.id for spec in specs], "block": block.wire})
         if self._held is None or self._held[0] != key:
             stored = [
                 (m, spec) for m, spec in zip(cell.members, specs, strict=True) if self._store.has(spec.kind, spec.id)

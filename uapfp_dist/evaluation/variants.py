@@ -5,11 +5,15 @@ from dataclasses import replace
 
 from uapfp_dist.config.schema import ModificationConfig, StudyConfig
 from uapfp_dist.rng import numpy_rng
-from uapfp_dist.tasks.members import Member
+from uapfp_dist.tasks.members import Member, Role, members_of
 from uapfp_dist.tasks.modification_specs import AdversarialTraining, Distill, FineTune, Int8, ModificationSpec, Prune
 from uapfp_dist.tasks.specs import Checkpoint, ModelSpec, Modified, Trained, TrajectorySpec
 
-MODIFIED_ROLES = {"victim": "modified_victim", "piracy": "modified_piracy", "homologous": "modified_homologous"}
+MODIFIED_ROLE = {
+    Role.VICTIM: Role.MODIFIED_VICTIM,
+    Role.PIRACY: Role.MODIFIED_PIRACY,
+    Role.HOMOLOGOUS: Role.MODIFIED_HOMOLOGOUS,
+}
 
 
 def modified_members(
@@ -23,21 +27,22 @@ def modified_members(
         architectures: of the zoo: a model is never distilled into its own.
     """
 
-    def first(role: str, n: int) -> list[Member]:
-        return [m for m in members if m.role == role][:n]
-
-    wanted = {"victim": int(config.victim), "piracy": config.n_piracy, "homologous": config.n_homologous}
-    for role, n in wanted.items():
-        for i, member in enumerate(first(role, n)):
+    n_modified = {
+        Role.VICTIM: int(config.victim),
+        Role.PIRACY: config.n_piracy,
+        Role.HOMOLOGOUS: config.n_homologous,
+    }
+    for role, n in n_modified.items():
+        for i, member in enumerate(members_of(members, role)[:n]):
             specs = list(_variants(config, member.spec, architectures))
-            if i < config.n_adversarial and role != "victim":
+            if i < config.n_adversarial and role != Role.VICTIM:
                 specs += _adversarial(config, member.spec)
-            yield from (Member(MODIFIED_ROLES[role], spec) for spec in specs)
+            yield from (Member(MODIFIED_ROLE[role], spec) for spec in specs)
 
 
-def modified(of: ModelSpec, change: ModificationSpec, architecture: str | None = None) -> ModelSpec:
-    """`of` after `change`; no gate: what a modification destroys is reported, not dropped."""
-    return replace(of, origin=Modified(of, change), architecture=architecture or of.architecture, gate=None)
+def modified(of: ModelSpec, modification: ModificationSpec, architecture: str | None = None) -> ModelSpec:
+    """`of` after `modification`; no gate: what a modification destroys is reported, not dropped."""
+    return replace(of, origin=Modified(of, modification), architecture=architecture or of.architecture, gate=None)
 
 
 def _variants(config: ModificationConfig, of: ModelSpec, architectures: Sequence[str]) -> Iterator[ModelSpec]:
@@ -57,7 +62,7 @@ def _variants(config: ModificationConfig, of: ModelSpec, architectures: Sequence
 
 
 def _adversarial(config: ModificationConfig, of: ModelSpec) -> Iterator[ModelSpec]:
-    """One chain per kind of labels: every look goes on from the one before."""
+    """One chain per kind of labels: every stage goes on from the one before."""
     for labels in config.adversarial_labels:
         spec, done = of, 0
         while done < config.adversarial_iterations:
@@ -69,19 +74,19 @@ def _adversarial(config: ModificationConfig, of: ModelSpec) -> Iterator[ModelSpe
 
 def checkpoint_members(config: StudyConfig, members: Sequence[Member]) -> Iterator[Member]:
     """Figure 6 right: the first extractions anew, from other random weights, kept at every recovery rate."""
-    piracy = [m.spec for m in members if m.role == "piracy"][: config.n_trajectories]
+    piracy = [m.spec for m in members_of(members, Role.PIRACY)][: config.n_trajectories]
     for spec in piracy:
         seed = int(numpy_rng("trajectory", spec.seed).integers(2**31))
         trajectory = TrajectorySpec(replace(spec, seed=seed, gate=None), config.recoveries)
         for recovery in config.recoveries:
-            yield Member("checkpoint_piracy", replace(trajectory.model, origin=Checkpoint(trajectory, recovery)))
+            yield Member(Role.CHECKPOINT_PIRACY, replace(trajectory.model, origin=Checkpoint(trajectory, recovery)))
 
 
 def overlap_members(config: StudyConfig, members: Sequence[Member]) -> Iterator[Member]:
     """Homologous models whose set shares a chosen part of D_v (the supplement's ablation)."""
-    homologous = [m.spec for m in members if m.role == "homologous"][: config.n_overlap]
+    homologous = [m.spec for m in members_of(members, Role.HOMOLOGOUS)][: config.n_overlap]
     for overlap in config.overlaps:
         for spec in homologous:
             seed = int(numpy_rng("overlap", spec.seed, overlap).integers(2**31))
             origin = Trained("homologous_set", overlap)
-            yield Member("overlap_homologous", replace(spec, origin=origin, seed=seed))
+            yield Member(Role.OVERLAP_HOMOLOGOUS, replace(spec, origin=origin, seed=seed))

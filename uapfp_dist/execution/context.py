@@ -22,13 +22,13 @@ from uapfp_dist.tasks.specs import DataSpec, ModelSpec, ProbeSpec
 
 
 class TaskContext:
-    """Where specs are performed: a store, the data, a device. Keeps the data set and recent nets at hand.
+    """Where specs are performed: a store, the data, a device. Caches the data set and recent nets.
 
     Args:
         store: artifacts.
         data_root: where the images lie, for data sets that need it.
         device: where tensors live.
-        dataset: images at hand, which need not be loaded; None: they are, by name.
+        dataset: images in memory; None: they are loaded by name.
     """
 
     def __init__(
@@ -73,6 +73,6 @@ class TaskContext:
 
 
 def around(splits: Splits, victim_set: Tensor) -> Splits:
-    """The same cuts when D_v is what the owner says she trained on: it joins D, and nobody else's images hold it."""
+    """The same cuts with D_v as the owner names it: it joins D, and PROBE, ATTACK and EVAL are without it."""
     others = {name: outside_of(getattr(splits, name), victim_set) for name in ("probe", "attack", "eval")}
     return replace(splits, d=torch.cat([splits.d, victim_set]).unique(), d_v=victim_set.sort().values, **others)

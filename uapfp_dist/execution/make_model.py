@@ -1,4 +1,4 @@
-"""Make one model: train, steal, modify, or take it from the middle of an extraction; then say what it is worth."""
+"""Make one model: train, extract, modify, or take it from the middle of an extraction; then measure it."""
 
 import time
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ WATCH_EVERY = 10
 
 
 class GateError(PermanentError):
-    """No attempt reached the accuracy that the zoo asks for."""
+    """No attempt reached the accuracy of the model's gate."""
 
 
 class NotReachedError(PermanentError):
@@ -85,7 +85,7 @@ def _make(context: TaskContext, spec: ModelSpec, number: int) -> MadeModel:
         if isinstance(origin, Trained):
             return _train(context, spec, origin, seed, rng)
         if isinstance(origin, Extracted):
-            return _steal(context, spec, origin, seed, rng)
+            return _extract(context, spec, origin, seed, rng)
         if isinstance(origin, Modified):
             return _modify(context, spec, origin, seed, rng)
         if isinstance(origin, Imported):
@@ -94,12 +94,12 @@ def _make(context: TaskContext, spec: ModelSpec, number: int) -> MadeModel:
 
 
 def import_model(context: TaskContext, spec: ModelSpec, weights: Mapping[str, Tensor]) -> ModelCard:
-    """Put a model into the store that its owner brought; returns its card.
+    """Put an owner's model into the store; returns its card.
 
     Args:
         context: where.
         spec: of origin `Imported`.
-        weights: of her own module, or of a known architecture; `mean` and `std` may be missing.
+        weights: of the owner's own module, or of a known architecture; `mean` and `std` may be missing.
 
     Raises:
         UserError: weights of another architecture.
@@ -122,7 +122,7 @@ def _train(context: TaskContext, spec: ModelSpec, origin: Trained, seed: int, rn
     return MadeModel(net, 0, steps, index_digest(index))
 
 
-def _steal(context: TaskContext, spec: ModelSpec, origin: Extracted, seed: int, rng: torch.Generator) -> MadeModel:
+def _extract(context: TaskContext, spec: ModelSpec, origin: Extracted, seed: int, rng: torch.Generator) -> MadeModel:
     dataset, splits = context.data(spec.data)
     index = attack_pool(splits, origin, spec.seed)
     trainer = Trainer(context.empty(spec, seed), spec.recipe, rng)
@@ -137,13 +137,13 @@ def _steal(context: TaskContext, spec: ModelSpec, origin: Extracted, seed: int, 
 def attack_pool(splits: Splits, origin: Extracted, seed: int = 0) -> Tensor:
     """The natural images an attacker may send: those of D that its victim was not trained on.
 
-    With an overlap, so large a share of the pool is drawn from the victim's own images, in place of as many others.
+    With an overlap, so large a share of the pool is taken from the victim's own images, in place of as many others.
     """
     victim = origin.victim
     if not isinstance(victim.origin, Trained | Imported):
         raise UserError("extraction: expected a victim trained on labels, got an extracted or modified one")
-    learnt = victim.origin if isinstance(victim.origin, Trained) else Trained("victim_set")
-    own = training_set(splits, learnt, victim.seed)
+    trained = victim.origin if isinstance(victim.origin, Trained) else Trained("victim_set")
+    own = training_set(splits, trained, victim.seed)
     outside = outside_of(splits.d, own)
     if origin.overlap == 0:
         return outside
@@ -230,7 +230,7 @@ def watched_images(splits: Splits, seed: str) -> Tensor:
 
 
 def _card(context: TaskContext, spec: ModelSpec, made: MadeModel) -> ModelCard:
-    """What EVAL says of a model."""
+    """The card of a model, measured on EVAL."""
     dataset, splits = context.data(spec.data)
     images, labels = dataset.pixels(splits.eval, context.device), dataset.labels[splits.eval]
     predicted = predict_probabilities(made.net, images).argmax(1)
@@ -258,7 +258,7 @@ def _card(context: TaskContext, spec: ModelSpec, made: MadeModel) -> ModelCard:
         train_digest=made.train_digest,
         seconds=0.0,
         device=_named(context.device),
-        changes=tuple(map(describe_modification, spec.modifications)),
+        modifications=tuple(map(describe_modification, spec.modifications)),
         accuracy_before=before,
     )
 

@@ -1,4 +1,4 @@
-"""Weights that an owner brings, without pickle, for a known architecture or a module of her own code."""
+"""An owner's weights, read without pickle, for a known architecture or a module of the owner's own code."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -62,7 +62,8 @@ def take_weights(
         listed = ", ".join(odd[:4]) + (" ..." if len(odd) > 4 else "")
         raise UserError(
             f"weights: expected the {len(own)} tensors of this architecture in their shapes, {len(odd)} differ "
-            f"({listed}); check architecture, --zoo.width, number of classes and image shape"
+            f"({listed}); check architecture, width, number of classes and image shape",
+            argument="zoo.width",
         )
     broken = [name for name, tensor in given.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if broken:

@@ -1,23 +1,86 @@
-"""Probes and responses as artifacts."""
+"""Probes and responses as artifacts: the names of their tensors and JSON keys."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
 
 from torch import Tensor
 
-from uapfp_dist.fingerprints.probe_data import Block, Probe, Responses
+from uapfp_dist.fingerprints.blocks import DEEPFOOL, IPGUARD, LAP_MINIMAL, BlockKey
+from uapfp_dist.fingerprints.probe_data import Block, Probe, ProbeSummary, Responses, UapSet
 from uapfp_dist.storage.store import Artifact
 
 
+def probe_artifact(probe: Probe) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A probe as tensors and JSON."""
+    tensors = {name: getattr(probe, name) for name in ("points", "views", "natural", "natural_labels")}
+    for key, block in probe.blocks.items():
+        tensors |= {f"{key.wire}/{part}": tensor for part, tensor in vars(block).items()}
+    summary = probe.summary
+    info: dict[str, Any] = {
+        "uaps": uaps_json(summary),
+        "mean_image_norm": summary.mean_image_norm,
+        "fooling_target_reached": summary.fooling_target_reached,
+        "n_points": probe.views.shape[1],
+        "n_views": probe.views.shape[0],
+        "n_test_views": probe.n_test_views,
+        "unique_points": len(probe.points),
+        "natural_errors": summary.natural_errors,
+        "topped_up": summary.topped_up,
+        "round_to_8_bits": probe.round_to_8_bits,
+    }
+    if summary.deepfool is not None:
+        info |= {
+            DEEPFOOL.wire: asdict(summary.deepfool),
+            LAP_MINIMAL.wire: {"l2": summary.lap_minimal_l2},
+            IPGUARD.wire: {"reached": summary.ipguard_reached},
+        }
+    return tensors, info
+
+
+def uaps_json(summary: ProbeSummary) -> dict[str, dict[str, float]]:
+    """Radius to what describes its UAPs, as stored probes, reports and kits have it."""
+    return {f"{radius:g}": asdict(uaps) for radius, uaps in summary.uaps.items()}
+
+
 def read_probe(artifact: Artifact) -> Probe:
-    """A stored probe."""
+    """The inverse of `probe_artifact`."""
     parts: dict[str, dict[str, Tensor]] = {}
     for key, tensor in artifact.tensors.items():
         if "/" in key:
             name, part = key.rsplit("/", 1)
             parts.setdefault(name, {})[part] = tensor
-    blocks = {name: Block(**tensors) for name, tensors in parts.items()}
-    t = artifact.tensors
-    return Probe(t["points"], t["views"], blocks, t["natural"], t["natural_labels"], artifact.info)
+    t, info = artifact.tensors, artifact.info
+    return Probe(
+        points=t["points"],
+        views=t["views"],
+        blocks={BlockKey.parse(name): Block(**tensors) for name, tensors in parts.items()},
+        natural=t["natural"],
+        natural_labels=t["natural_labels"],
+        n_test_views=info["n_test_views"],
+        round_to_8_bits=info["round_to_8_bits"],
+        summary=_summary(info),
+    )
+
+
+def _summary(info: Mapping[str, Any]) -> ProbeSummary:
+    return ProbeSummary(
+        uaps={float(radius): UapSet(**uaps) for radius, uaps in info["uaps"].items()},
+        mean_image_norm=info["mean_image_norm"],
+        fooling_target_reached=info["fooling_target_reached"],
+        natural_errors=info["natural_errors"],
+        topped_up=info["topped_up"],
+        deepfool=UapSet(**info[DEEPFOOL.wire]) if DEEPFOOL.wire in info else None,
+        lap_minimal_l2=info.get(LAP_MINIMAL.wire, {}).get("l2"),
+        ipguard_reached=info.get(IPGUARD.wire, {}).get("reached"),
+    )
+
+
+def responses_artifact(responses: Responses) -> dict[str, Tensor]:
+    """Responses as tensors."""
+    return {key.wire: tensor for key, tensor in responses.blocks.items()}
 
 
 def read_responses(artifact: Artifact) -> Responses:
-    """Stored answers."""
-    return Responses(artifact.tensors)
+    """The inverse of `responses_artifact`."""
+    return Responses({BlockKey.parse(name): tensor for name, tensor in artifact.tensors.items()})

@@ -7,6 +7,7 @@ import torch
 
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.make_model import make_model, make_trajectory
+from uapfp_dist.execution.probe_artifacts import probe_artifact, responses_artifact
 from uapfp_dist.fingerprints.probe import make_probe
 from uapfp_dist.fingerprints.querying import query_model
 from uapfp_dist.perturbations.subspace import uap_matrix
@@ -31,21 +32,15 @@ def make_probe_step(context: TaskContext, spec: ProbeSpec) -> None:
     own = dataset.pixels(splits.d_v, context.device)
     held_out = dataset.pixels(splits.probe, context.device)
     probe = make_probe(context.net(spec.victim), spec, own, held_out, dataset.labels[splits.probe])
-    tensors = {
-        "points": probe.points,
-        "views": probe.views,
-        "natural": probe.natural,
-        "natural_labels": probe.natural_labels,
-    }
-    for name, block in probe.blocks.items():
-        tensors |= {f"{name}/{part}": tensor for part, tensor in vars(block).items()}
-    context.store.put(spec.kind, spec.id, tensors, probe.info)
+    context.store.put(spec.kind, spec.id, *probe_artifact(probe))
 
 
-def answer_step(context: TaskContext, spec: ResponseSpec) -> None:
-    """Ask one model its part of the probe, once."""
-    answers = query_model(context.net(spec.model), context.probe(spec.probe), context.device, spec.part)
-    context.store.put(spec.kind, spec.id, answers.blocks, {"model": spec.model.id, "probe": spec.probe.id})
+def response_step(context: TaskContext, spec: ResponseSpec) -> None:
+    """Query one model with its part of the probe, once."""
+    responses = query_model(context.net(spec.model), context.probe(spec.probe), context.device, spec.part)
+    context.store.put(
+        spec.kind, spec.id, responses_artifact(responses), {"model": spec.model.id, "probe": spec.probe.id}
+    )
 
 
 def subspace_step(context: TaskContext, spec: SubspaceSpec) -> None:
@@ -64,5 +59,5 @@ _STEPS: dict[type[Spec], Callable[[TaskContext, Any], None]] = {
     TrajectorySpec: make_trajectory,
     SubspaceSpec: subspace_step,
     ProbeSpec: make_probe_step,
-    ResponseSpec: answer_step,
+    ResponseSpec: response_step,
 }

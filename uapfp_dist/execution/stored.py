@@ -9,13 +9,13 @@ from uapfp_dist.tasks.hashing import Spec
 def stored_specs(store: Store, specs: Iterable[Spec] = ()) -> Callable[[Spec], bool]:
     """Whether a spec's artifact is there and whole; a torn one is removed, so that it is made again.
 
-    `specs` are looked at now, many at a time; others one by one when they are asked for.
+    `specs` are looked up now, many at a time; others one by one when they come.
     """
-    asked = {(spec.kind, spec.id) for spec in specs}
-    whole = store.intact_among(asked)
+    known = {(spec.kind, spec.id) for spec in specs}
+    whole = store.intact_among(known)
 
     def stored(spec: Spec) -> bool:
         pair = (spec.kind, spec.id)
-        return pair in whole if pair in asked else store.intact(*pair)
+        return pair in whole if pair in known else store.intact(*pair)
 
     return stored

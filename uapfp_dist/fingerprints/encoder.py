@@ -1,6 +1,6 @@
 """The contrastive encoder (paper Section 4.3, Eq. 7).
 
-Many encoders are wanted at once: one per draw of training models, per method, per format, and five more for each to
+Many encoders are trained at once: one per resample of the zoo, per method, per format, and five more for each to
 choose between formats without looking at a calibration or test model. Those of one method differ only in which models
 they may see, so they are trained together, as a stack: one large matrix product instead of many small ones.
 
@@ -213,13 +213,13 @@ def _span_of_long(fingerprints: Tensor, most: int) -> Tensor:
 
 def _initial(stack: int, dims: int, basis: Tensor, config: EncoderConfig, rng: torch.Generator) -> list[Tensor]:
     """torch's default for linear layers of D inputs, the first one seen from within the span; equal over the stack."""
-    draws = [
+    layers = [
         basis.T @ _uniform(rng, dims, dims, config.hidden),
         _uniform(rng, dims, 1, config.hidden),
         _uniform(rng, config.hidden, config.hidden, config.embedding),
         _uniform(rng, config.hidden, 1, config.embedding),
     ]
-    return [draw.expand(stack, *draw.shape[1:]).clone() for draw in draws]
+    return [layer.expand(stack, *layer.shape[1:]).clone() for layer in layers]
 
 
 def _initial_head(stack: int, rank: int, config: EncoderConfig, rng: torch.Generator) -> list[Tensor]:

@@ -30,7 +30,7 @@ def boundary_points(net: nn.Module, images: Tensor, rng: torch.Generator) -> tup
         logits = net(images)
     own = logits.argmax(1)
     shift = torch.randint(1, logits.shape[1], (len(images),), generator=rng).to(own.device)
-    wanted = (own + shift) % logits.shape[1]
+    target = (own + shift) % logits.shape[1]
     inside, outside = images.clone(), images.clone()
     left = torch.zeros_like(own, dtype=torch.bool)
     x = images.clone().requires_grad_()
@@ -42,18 +42,18 @@ def boundary_points(net: nn.Module, images: Tensor, rng: torch.Generator) -> tup
         if bool(left.all()):
             break
         inside = torch.where(_wide(left), inside, x.detach())
-        (x.grad,) = torch.autograd.grad(_loss(logits, own, wanted), x)
+        (x.grad,) = torch.autograd.grad(_loss(logits, own, target), x)
         adam.step()
         with torch.no_grad():
             x.clamp_(0.0, 1.0)
     return _bisect(net, inside, outside, own)
 
 
-def _loss(logits: Tensor, own: Tensor, wanted: Tensor) -> Tensor:
-    """The wanted label above the own one, and no third one in between."""
-    at_own, at_wanted = (logits.gather(1, label[:, None])[:, 0] for label in (own, wanted))
-    third = logits.scatter(1, torch.stack([own, wanted], dim=1), float("-inf")).max(1).values
-    return ((at_own - at_wanted).relu() + (third - at_own).relu()).sum()
+def _loss(logits: Tensor, own: Tensor, target: Tensor) -> Tensor:
+    """The target label above the own one, and no third one in between."""
+    at_own, at_target = (logits.gather(1, label[:, None])[:, 0] for label in (own, target))
+    third = logits.scatter(1, torch.stack([own, target], dim=1), float("-inf")).max(1).values
+    return ((at_own - at_target).relu() + (third - at_own).relu()).sum()
 
 
 @torch.no_grad()

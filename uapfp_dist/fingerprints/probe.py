@@ -1,11 +1,13 @@
 """Make the probe of a victim: UAPs, points, views, natural errors (paper Sections 4.2 and 4.3)."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from uapfp_dist.fingerprints.blocks import DEEPFOOL, IPGUARD, LAP_MINIMAL, PAPER, block_name
+from uapfp_dist.fingerprints.blocks import DEEPFOOL, IPGUARD, LAP, LAP_MINIMAL, PAPER, RANDOM, UAP, BlockKey
 from uapfp_dist.fingerprints.ipguard import boundary_points
-from uapfp_dist.fingerprints.probe_data import Block, Probe
+from uapfp_dist.fingerprints.probe_data import Block, Probe, ProbeSummary, UapSet
 from uapfp_dist.fingerprints.selection import cluster_views, clusters, natural_errors, neighbour_views, unique_points
 from uapfp_dist.models.blackbox import QUERY_BATCH, batched_outputs, check_finite, predict_probabilities
 from uapfp_dist.models.net import Net
@@ -36,43 +38,37 @@ def make_probe(net: Net, spec: ProbeSpec, own: Tensor, held_out: Tensor, held_ou
     grid = [share * norm for share in config.xi_grid]
     paper = search_xi(net, images, held_out, grid, config.target_fooling, config.algorithm, config.passes, rng)
     blocks = {PAPER: in_turn(paper.v.cpu(), views)}
-    described: dict[str, dict[str, float]] = {"1": _describe([paper])}
+    described = {1.0: _describe([paper])}
     for fraction in config.xi_fractions:
         uaps = make_uaps(net, images, held_out, paper.xi * fraction, config, rng)
-        blocks[block_name("uap", fraction)] = in_turn(torch.cat([uap.v for uap in uaps]).cpu(), views)
-        described[f"{fraction:g}"] = _describe(uaps)
-    compared: dict[str, dict[str, float]] = {}
-    if config.references:
-        more, compared = _references(net, spec, points, views, images, held_out, paper.xi)
-        blocks |= more
+        blocks[BlockKey(UAP, fraction)] = in_turn(torch.cat([uap.v for uap in uaps]).cpu(), views)
+        described[fraction] = _describe(uaps)
     natural, n_errors = natural_errors(
         predict_probabilities(net, held_out), held_out_labels, spec.fingerprint.n_natural, spec.fingerprint.max_natural
     )
-    info = {
-        "uaps": described,
-        **compared,
-        "mean_image_norm": norm,
-        "fooling_target_reached": paper.fooling >= config.target_fooling,
-        "n_points": views.shape[1],
-        "n_views": views.shape[0],
-        "n_test_views": spec.fingerprint.n_test_views,
-        "unique_points": len(points),
-        "natural_errors": n_errors,
-        "topped_up": len(natural) - n_errors,
-        "round_to_8_bits": config.round_to_8_bits,
-    }
+    summary = ProbeSummary(
+        uaps=described,
+        mean_image_norm=norm,
+        fooling_target_reached=paper.fooling >= config.target_fooling,
+        natural_errors=n_errors,
+        topped_up=len(natural) - n_errors,
+    )
     wrong = held_out[natural].cpu()
-    return Probe(points.cpu(), views, blocks, wrong, predict_probabilities(net, wrong).argmax(1), info)
+    labels = predict_probabilities(net, wrong).argmax(1)
+    n_test_views = spec.fingerprint.n_test_views
+    probe = Probe(points.cpu(), views, blocks, wrong, labels, n_test_views, config.round_to_8_bits, summary)
+    return _with_references(probe, net, spec, points, images, held_out, paper.xi) if config.references else probe
 
 
-def _references(
-    net: Net, spec: ProbeSpec, points: Tensor, views: Tensor, images: Tensor, held_out: Tensor, xi: float
-) -> tuple[dict[str, Block], dict[str, dict[str, float]]]:
-    """Perturbations that the UAPs are compared with, and what describes them. `xi` is the paper's."""
+def _with_references(
+    probe: Probe, net: Net, spec: ProbeSpec, points: Tensor, images: Tensor, held_out: Tensor, xi: float
+) -> Probe:
+    """The same with the perturbations that UAPs are compared with; `xi` is the paper's."""
+    views = probe.views
     config = spec.uap
-    classic = make_uap(net, images, held_out, xi, "deepfool", DEEPFOOL_PASSES, torch_rng(spec.id, DEEPFOOL))
+    classic = make_uap(net, images, held_out, xi, "deepfool", DEEPFOOL_PASSES, torch_rng(spec.id, DEEPFOOL.wire))
     minimal = torch.cat([deepfool(net, batch).delta for batch in points.split(QUERY_BATCH)]).cpu()
-    boundary, reached = boundary_points(net, points[views[0]], torch_rng(spec.id, IPGUARD))
+    boundary, reached = boundary_points(net, points[views[0]], torch_rng(spec.id, IPGUARD.wire))
     blocks = {
         DEEPFOOL: in_turn(classic.v.cpu(), views),
         LAP_MINIMAL: per_point(minimal, views),
@@ -81,13 +77,15 @@ def _references(
     # At the paper's own norm a single random vector stands beside its single UAP.
     for fraction, n in (*((fraction, config.n_uaps) for fraction in config.xi_fractions), (1.0, 1)):
         noise = torch.randn(n, *points.shape[1:], generator=torch_rng(spec.id, "random", fraction))
-        blocks[block_name("random", fraction)] = in_turn(unit(noise) * xi * fraction, views)
-        blocks[block_name("lap", fraction)] = per_point(unit(minimal) * xi * fraction, views)
-    return blocks, {
-        DEEPFOOL: _describe([classic]),
-        LAP_MINIMAL: {"l2": float(minimal.flatten(1).norm(dim=1).mean())},
-        IPGUARD: {"reached": float(reached.float().mean())},
-    }
+        blocks[BlockKey(RANDOM, fraction)] = in_turn(unit(noise) * xi * fraction, views)
+        blocks[BlockKey(LAP, fraction)] = per_point(unit(minimal) * xi * fraction, views)
+    summary = replace(
+        probe.summary,
+        deepfool=_describe([classic]),
+        lap_minimal_l2=float(minimal.flatten(1).norm(dim=1).mean()),
+        ipguard_reached=float(reached.float().mean()),
+    )
+    return replace(probe, blocks=probe.blocks | blocks, summary=summary)
 
 
 def in_turn(perturbations: Tensor, views: Tensor) -> Block:
@@ -115,17 +113,17 @@ def unit(perturbations: Tensor) -> Tensor:
     return perturbations / perturbations.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
 
 
-def _describe(uaps: list[Uap]) -> dict[str, float]:
+def _describe(uaps: list[Uap]) -> UapSet:
     """Means over a set of UAPs."""
     n = len(uaps)
-    return {
-        "n_uaps": n,
-        "xi": uaps[0].xi,
-        "l2": sum(float(uap.v.norm()) for uap in uaps) / n,
-        "linf": sum(float(uap.v.abs().max()) for uap in uaps) / n,
-        "fooling_rate": sum(uap.fooling for uap in uaps) / n,
-        "fooling_rate_clipped": sum(uap.fooling_clipped for uap in uaps) / n,
-    }
+    return UapSet(
+        n_uaps=n,
+        xi=uaps[0].xi,
+        l2=sum(float(uap.v.norm()) for uap in uaps) / n,
+        linf=sum(float(uap.v.abs().max()) for uap in uaps) / n,
+        fooling_rate=sum(uap.fooling for uap in uaps) / n,
+        fooling_rate_clipped=sum(uap.fooling_clipped for uap in uaps) / n,
+    )
 
 
 def _select(net: Net, own: Tensor, config: FingerprintConfig, seed: str) -> tuple[Tensor, Tensor]:

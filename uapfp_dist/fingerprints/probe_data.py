@@ -5,15 +5,18 @@ Letters in shapes: B batch, C classes, P points, Q images sent, n points per fin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from torch import Tensor
+
+from uapfp_dist.fingerprints.blocks import BlockKey
 
 
 @dataclass(frozen=True)
 class Block:
-    """One kind of perturbation of the points: S images to send, and where each view finds its answers."""
+    """One kind of perturbation of the points: S images to send, and where each view finds its responses."""
 
     perturbations: Tensor
     """(K, c, h, w): K universal ones, or one for each point."""
@@ -22,30 +25,69 @@ class Block:
     which: Tensor
     """(S,) int64: the perturbation added to it."""
     gather: Tensor
-    """(V, n) int64 into the S answers."""
+    """(V, n) int64 into the S responses."""
+
+
+@dataclass(frozen=True)
+class UapSet:
+    """The UAPs of one radius, as means over them."""
+
+    n_uaps: int
+    xi: float
+    l2: float
+    linf: float
+    fooling_rate: float
+    """On held-out images, before clipping."""
+    fooling_rate_clipped: float
+
+
+@dataclass(frozen=True)
+class ProbeSummary:
+    """What was measured while a probe was made."""
+
+    uaps: Mapping[float, UapSet] = field(default_factory=dict)
+    """Radius as a fraction of the paper's xi (1: the paper's own UAP) to its UAPs."""
+    mean_image_norm: float = math.nan
+    """Mean l2 norm of the victim's training images."""
+    fooling_target_reached: bool = False
+    """Whether the paper's UAP fools as many images as UapConfig.target_fooling asks for."""
+    natural_errors: int = 0
+    """Natural errors among the images of that block."""
+    topped_up: int = 0
+    """Lowest margins among them."""
+    deepfool: UapSet | None = None
+    """The UAP by Moosavi-Dezfooli's algorithm; None in a probe without references."""
+    lap_minimal_l2: float | None = None
+    """Mean l2 norm of DeepFool's own perturbations; None likewise."""
+    ipguard_reached: float | None = None
+    """Share of IPGuard's points that reached the decision boundary; None likewise."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What a suspect is sent, and how fingerprints are gathered from its answers."""
+    """What a suspect is sent, and how fingerprints are gathered from its responses."""
 
     points: Tensor
     """(P, c, h, w) in [0, 1]: the unique images of all views, sent as block `clean`."""
     views: Tensor
     """(V, n) int64 into `points`; column i is cluster i."""
-    blocks: dict[str, Block]
-    """By name, e.g. `uap@0.5`."""
+    blocks: dict[BlockKey, Block]
+    """Perturbed ones."""
     natural: Tensor
     """(E, c, h, w) PROBE images: natural errors first, then lowest margins."""
     natural_labels: Tensor
     """(E,) the victim's (mostly wrong) label."""
-    info: dict[str, Any]
-    """xi, norms, fooling rates, counts, seconds."""
+    n_test_views: int
+    """Views that a suspect is sent: the first so many."""
+    round_to_8_bits: bool = False
+    """Every image is sent as an API that takes 8-bit images would see it."""
+    summary: ProbeSummary = field(default_factory=ProbeSummary)
+    """For reports."""
 
 
 @dataclass(frozen=True)
 class Responses:
     """Probabilities only. Past this point no code can look at a suspect's weights: the threat model as a type."""
 
-    blocks: dict[str, Tensor]
-    """Block name to (Q, C): `clean`, `natural` and one per perturbation."""
+    blocks: dict[BlockKey, Tensor]
+    """Block to (Q, C): `clean`, `natural` and one per perturbation."""

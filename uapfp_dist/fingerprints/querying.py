@@ -6,27 +6,27 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from uapfp_dist.fingerprints.blocks import CLEAN, NATURAL
+from uapfp_dist.fingerprints.blocks import CLEAN, NATURAL, BlockKey
 from uapfp_dist.fingerprints.probe_data import Probe, Responses
 from uapfp_dist.models.blackbox import QUERY_BATCH, check_finite, predict_probabilities
 
 
-def perturbed_images(probe: Probe, name: str, part: slice = slice(None)) -> Tensor:
+def perturbed_images(probe: Probe, key: BlockKey, part: slice = slice(None)) -> Tensor:
     """The images (S, c, h, w) of one block, or a part of them: points plus perturbation, clipped to [0, 1]."""
-    block = probe.blocks[name]
+    block = probe.blocks[key]
     return _as_taken(probe, (probe.points[block.point[part]] + block.perturbations[block.which[part]]).clamp(0.0, 1.0))
 
 
-def query_images(probe: Probe, name: str, part: slice = slice(None)) -> Tensor:
+def query_images(probe: Probe, key: BlockKey, part: slice = slice(None)) -> Tensor:
     """The images (S, c, h, w) of any block, or a part of them, as a suspect is sent them."""
-    if name in (CLEAN, NATURAL):
-        return _as_taken(probe, (probe.points if name == CLEAN else probe.natural)[part])
-    return perturbed_images(probe, name, part)
+    if key in (CLEAN, NATURAL):
+        return _as_taken(probe, (probe.points if key == CLEAN else probe.natural)[part])
+    return perturbed_images(probe, key, part)
 
 
 def _as_taken(probe: Probe, images: Tensor) -> Tensor:
     """In 8 bits, where the suspect's API takes no more."""
-    return from_8_bits(to_8_bits(images)) if probe.info["round_to_8_bits"] else images
+    return from_8_bits(to_8_bits(images)) if probe.round_to_8_bits else images
 
 
 def to_8_bits(images: Tensor) -> Tensor:
@@ -35,37 +35,37 @@ def to_8_bits(images: Tensor) -> Tensor:
 
 
 def from_8_bits(images: Tensor) -> Tensor:
-    """uint8 images as float32 in [0, 1]: on the CPU, so that every model is asked the same bits."""
+    """uint8 images as float32 in [0, 1]: on the CPU, so that every model is sent the same bits."""
     return images.cpu().float().div_(255.0)
 
 
-def n_query_images(probe: Probe, name: str, part: Literal["all", "test"]) -> int:
+def n_query_images(probe: Probe, key: BlockKey, part: Literal["all", "test"]) -> int:
     """How many images of a block are sent: all, or the first ones, which the test views need."""
-    if name == NATURAL:
+    if key == NATURAL:
         return len(probe.natural)
-    gather = probe.views if name == CLEAN else probe.blocks[name].gather
-    return int(gather[: probe.info["n_test_views"] if part == "test" else None].max()) + 1
+    gather = probe.views if key == CLEAN else probe.blocks[key].gather
+    return int(gather[: probe.n_test_views if part == "test" else None].max()) + 1
 
 
 def query_model(
     model: nn.Module, probe: Probe, device: torch.device, part: Literal["all", "test"] = "all"
 ) -> Responses:
-    """Ask `model` every unique image of `probe` once; for `test` those of the test views only.
+    """Query `model` with every unique image of `probe` once; for `test` with those of the test views only.
 
-    Those come first and in batches of their own, so that their answers are the same bits for either part.
+    Those come first and in batches of their own, so that the responses are the same bits for either part.
     """
 
-    def asked(name: str) -> Tensor:
-        ends = (0, n_query_images(probe, name, "test"), n_query_images(probe, name, part))
+    def queried(key: BlockKey) -> Tensor:
+        ends = (0, n_query_images(probe, key, "test"), n_query_images(probe, key, part))
         batches = [
             slice(start, min(start + QUERY_BATCH, end))
             for begin, end in pairwise(ends)
             for start in range(begin, end, QUERY_BATCH)
         ]
         found = torch.cat(
-            [predict_probabilities(model, query_images(probe, name, batch).to(device)) for batch in batches]
+            [predict_probabilities(model, query_images(probe, key, batch).to(device)) for batch in batches]
         )
         check_finite(found, "answers")
         return found
 
-    return Responses({name: asked(name) for name in (CLEAN, NATURAL, *probe.blocks)})
+    return Responses({key: queried(key) for key in (CLEAN, NATURAL, *probe.blocks)})

@@ -1,4 +1,4 @@
-"""Who trains, who calibrates, who is tested: three disjoint sets of models, drawn anew (protocol 2.12, 3.5)."""
+"""Resamples: random partitions of the zoo into models that train, calibrate and are tested (protocol 2.12, 3.5)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,7 @@ import numpy as np
 from uapfp_dist.errors import UserError
 from uapfp_dist.rng import numpy_rng
 from uapfp_dist.tasks.hashing import wire_names
-from uapfp_dist.tasks.members import NEGATIVE_ROLES, STOLEN_ROLES, Member
-
-MODIFIED = ("modified_victim", "modified_piracy", "modified_homologous")
+from uapfp_dist.tasks.members import MODIFIED_ROLES, NEGATIVE_ROLES, STOLEN_ROLES, Member, Role
 
 
 @wire_names("TrainingSet", "piracy homologous other_victim")
@@ -23,7 +21,7 @@ class TrainingSet:
     other_victim: tuple[int, ...] = ()
     """Piracy of one other victim: seen when formats are chosen, and by methods that take it as negatives."""
 
-    def innocent(self, other_victims_too: bool) -> tuple[int, ...]:
+    def negatives(self, other_victims_too: bool) -> tuple[int, ...]:
         """The negatives of a scorer."""
         return self.homologous + (self.other_victim if other_victims_too else ())
 
@@ -40,7 +38,7 @@ class TrainingSet:
 @wire_names("Draw", "index training calibration test calibration_piracy")
 @dataclass(frozen=True)
 class Resample:
-    """One partition of the zoo, in rows of a panel."""
+    """One partition of the zoo, in rows of a response matrix."""
 
     index: int
     training: TrainingSet
@@ -48,7 +46,7 @@ class Resample:
     """Homologous models that train nothing and are not tested."""
     test: tuple[int, ...]
     calibration_piracy: tuple[int, ...] = ()
-    """Pirates of an other victim each, whom nobody else robs: they calibrate against piracy of other victims."""
+    """Models stolen from one further other victim each: they calibrate against piracy of other victims."""
 
     def tested(self, members: Sequence[Member], *roles: str) -> list[int]:
         """Test rows with one of `roles`."""
@@ -62,24 +60,24 @@ def make_resample(
     n_calibrate: int,
     seed: str,
     only_architecture: str | None = None,
-    pool: int | None = None,
+    train_pool: int | None = None,
 ) -> Resample:
     """Partition `members` at random, stratified by architecture and optimizer.
 
     All piracy of one other victim, drawn at random, goes to training; that of the others is tested: negatives from one
-    other victim must hold against a victim never seen. A modified model is tested where the model it was made from is.
+    other victim must generalise to a victim never seen. A modified model is tested where the model it was made from is.
 
     Args:
         members: the victim first.
-        only_architecture: the 5 + 5 training models are of this one (the paper's way, protocol 2.12).
-        pool: only the first so many piracy and the first so many homologous models among `members` may train: the
-            others were asked the test views only.
+        only_architecture: the 5 + 5 training models are of this one (as in the paper, protocol 2.12).
+        train_pool: only the first so many piracy and the first so many homologous models among `members` may train: the
+            others were queried with the test views only.
 
     Raises:
-        UserError: too few models for the wanted sizes.
+        UserError: too few models for these sizes.
     """
     rng = numpy_rng(seed, "draw", index)
-    piracy, homologous = _rows(members, "piracy"), _rows(members, "homologous")
+    piracy, homologous = _rows(members, Role.PIRACY), _rows(members, Role.HOMOLOGOUS)
     if len(piracy) <= n_train or len(homologous) <= n_train:
         raise UserError(
             f"expected more than n_train = {n_train} piracy and homologous models, got {len(piracy)} and "
@@ -87,29 +85,29 @@ def make_resample(
         )
     n_calibrate = min(n_calibrate, len(homologous) - n_train - 1)
     eligible = [
-        [row for row in rows[:pool] if only_architecture in (None, members[row].spec.architecture)]
+        [row for row in rows[:train_pool] if only_architecture in (None, members[row].spec.architecture)]
         for rows in (piracy, homologous)
     ]
     if min(map(len, eligible)) < n_train:
         raise UserError(
             f"expected n_train = {n_train} piracy and homologous models that may train (architecture "
-            f"{only_architecture or 'any'}, first {pool or 'all'} of each), got {len(eligible[0])} and "
+            f"{only_architecture or 'any'}, first {train_pool or 'all'} of each), got {len(eligible[0])} and "
             f"{len(eligible[1])}; raise the numbers of models or lower n_train"
         )
     train_piracy, train_homologous = (stratified(rows, members, n_train, rng) for rows in eligible)
     rest = [row for row in homologous if row not in train_homologous]
     calibration = stratified(rest, members, n_calibrate, rng)
-    pirates_of_others = _rows(members, "other_victim_piracy")
-    others = sorted({members[row].stolen_from for row in pirates_of_others})
+    other_piracy = _rows(members, Role.OTHER_VICTIM_PIRACY)
+    others = sorted({members[row].stolen_from for row in other_piracy})
     seen = others[rng.integers(len(others))] if len(others) > 1 else None
-    train_other = [row for row in pirates_of_others if members[row].stolen_from == seen]
+    train_other = [row for row in other_piracy if members[row].stolen_from == seen]
     used = {*train_piracy, *train_homologous, *calibration, *train_other}
     suspects = [row for row in _rows(members, *STOLEN_ROLES, *NEGATIVE_ROLES) if row not in used]
     bases = {members[row].spec.id for row in (0, *suspects)}
-    suspects += [row for row in _rows(members, *MODIFIED) if members[row].spec.root.id in bases]
+    suspects += [row for row in _rows(members, *MODIFIED_ROLES) if members[row].spec.root.id in bases]
     training = TrainingSet(tuple(train_piracy), tuple(train_homologous), tuple(train_other))
-    strangers = _rows(members, "calibration_piracy")
-    return Resample(index, training, tuple(calibration), tuple(sorted(suspects)), tuple(strangers))
+    calibration_piracy = _rows(members, Role.CALIBRATION_PIRACY)
+    return Resample(index, training, tuple(calibration), tuple(sorted(suspects)), tuple(calibration_piracy))
 
 
 def _rows(members: Sequence[Member], *roles: str) -> list[int]:
@@ -140,7 +138,7 @@ def stratified(rows: Sequence[int], members: Sequence[Member], n: int, rng: np.r
 def leave_some_out(training: TrainingSet) -> list[tuple[TrainingSet, TrainingSet]]:
     """(who stays, who is left out) for each i: the i-th piracy and the i-th homologous model are left out.
 
-    With them goes an equal share of the other victim's pirates, so that everybody is left out once.
+    With them goes an equal share of the models stolen from the other victim, so that each is left out once.
     """
     n = len(training.piracy)
     return [

@@ -1,4 +1,4 @@
-"""The answers of all models to one probe, side by side."""
+"""The responses of all models to one probe, row by row."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.fingerprints.blocks import CLEAN, IPGUARD, NATURAL
+from uapfp_dist.fingerprints.blocks import CLEAN, IPGUARD, NATURAL, BlockKey
 from uapfp_dist.fingerprints.fingerprint import fingerprints
 from uapfp_dist.fingerprints.probe_data import Probe, Responses
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
-from uapfp_dist.tasks.members import Member
+from uapfp_dist.tasks.members import Member, Role
 from uapfp_dist.tasks.specs import ProbeSpec
 
 FORMATS = (PROBABILITIES, LABEL)
@@ -21,7 +21,7 @@ FORMATS = (PROBABILITIES, LABEL)
 class ResponseMatrix:
     """Row 0 is the victim; `members[i]` stands in row i.
 
-    Rows that train an encoder hold answers to all views; of the others the first answers of every block, which the
+    Rows that train an encoder hold responses to all views; of the others the first responses of every block, which the
     test views need, are enough. Scores are made of those alone.
     """
 
@@ -29,13 +29,13 @@ class ResponseMatrix:
     answers: tuple[Responses, ...]
     views: Tensor
     """(V, n) int64 into the points, which stand in order of first appearance."""
-    gather: dict[str, Tensor]
-    """Perturbed block to (V, n) int64 into its answers, likewise."""
+    gather: dict[BlockKey, Tensor]
+    """Perturbed block to (V, n) int64 into its responses, likewise."""
     n_test_views: int
     natural_labels: Tensor
     """(E,) the victim's label on its natural errors and lowest margins."""
     n_natural: int
-    """How many of those a suspect is asked."""
+    """How many of those a suspect is sent."""
     fractions: tuple[float, ...]
     """Fractions of the paper's xi that a method may choose from."""
     formats: tuple[ResponseFormat, ...] = FORMATS
@@ -49,21 +49,23 @@ class ResponseMatrix:
         spec: ProbeSpec,
         formats: tuple[ResponseFormat, ...] = FORMATS,
     ) -> "ResponseMatrix":
-        """Gather a panel; the victim must be the first member."""
-        assert members[0].role == "victim"
+        """The matrix of `members`, the victim first."""
+        assert members[0].role == Role.VICTIM
         return ResponseMatrix(
             members=tuple(members),
             answers=tuple(answers),
             views=probe.views,
-            gather={name: block.gather for name, block in probe.blocks.items()},
-            n_test_views=spec.fingerprint.n_test_views,
+            gather={key: block.gather for key, block in probe.blocks.items()},
+            n_test_views=probe.n_test_views,
             natural_labels=probe.natural_labels,
             n_natural=spec.fingerprint.n_natural,
             fractions=spec.uap.xi_fractions,
             formats=formats,
         )
 
-    def fingerprints(self, rows: Sequence[int], block: str, fmt: ResponseFormat, n_views: int | None = None) -> Tensor:
+    def fingerprints(
+        self, rows: Sequence[int], block: BlockKey, fmt: ResponseFormat, n_views: int | None = None
+    ) -> Tensor:
         """(len(rows), V, D) fingerprints of Eq. 6, of the first `n_views` views or all."""
         views = self.views[:n_views]
         gather = None if block == CLEAN else self.gather[block][:n_views]
@@ -75,27 +77,27 @@ class ResponseMatrix:
             found[i] = fingerprints(self.answers[row], views, gather, block, fmt)
         return found
 
-    def per_model(self, block: str, fmt: ResponseFormat, of: Callable[[Tensor], Tensor]) -> Tensor:
-        """(M, ...) what `of` makes of each model's answers (S, C) to the images of `block` that suspects are sent."""
+    def per_model(self, block: BlockKey, fmt: ResponseFormat, of: Callable[[Tensor], Tensor]) -> Tensor:
+        """(M, ...) what `of` makes of each model's responses (S, C) to the images of `block` that suspects are sent."""
         end = len(self.natural_labels) if block == NATURAL else int(self.query_index(block).max()) + 1
         return torch.stack([of(fmt.apply(answers.blocks[block][:end])) for answers in self.answers])
 
-    def labels(self, block: str) -> Tensor:
+    def labels(self, block: BlockKey) -> Tensor:
         """(M, S) int64 labels of every model on the images of `block` that suspects are sent."""
         return self.per_model(block, PROBABILITIES, lambda p: p.argmax(1))
 
-    def query_index(self, block: str) -> Tensor:
-        """(V, n) rows of block `block` that the test views use; (1, n) for a block that has no views."""
+    def query_index(self, block: BlockKey) -> Tensor:
+        """(V, n) rows of `block` that the test views use; (1, n) for a block that has no views."""
         if block == NATURAL:
             return torch.arange(min(self.n_natural, len(self.natural_labels)))[None]
         return (self.views if block == CLEAN else self.gather[block])[: self.n_test_views]
 
-    def n_query_images(self, *blocks: str) -> int:
+    def n_query_images(self, *blocks: BlockKey) -> int:
         """Unique images a suspect is sent for the test views of `blocks`."""
         return sum(len(self.query_index(block).unique()) for block in blocks)
 
-    def within_budget(self, budget: int, *blocks: str) -> "ResponseMatrix":
-        """The panel of a suspect who may be sent `budget` images in all, of `blocks`.
+    def within_budget(self, budget: int, *blocks: BlockKey) -> "ResponseMatrix":
+        """The matrix of suspects that may be sent `budget` images in all, of `blocks`.
 
         Of blocks with views as many first views as fit, possibly none; of the others as many images as there are.
 
@@ -110,5 +112,5 @@ class ResponseMatrix:
             self,
             n_test_views=sum(size <= budget for size in sizes),
             n_natural=budget,
-            gather={name: index[:, :budget] if name == IPGUARD else index for name, index in self.gather.items()},
+            gather={key: index[:, :budget] if key == IPGUARD else index for key, index in self.gather.items()},
         )

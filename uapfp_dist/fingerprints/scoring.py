@@ -1,7 +1,7 @@
-"""One draw: fit every method on the training models, choose its format there, score everybody."""
+"""Score one resample: every method is fitted, and its format chosen, on the training models alone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,18 +10,18 @@ from uapfp_dist.fingerprints.methods.base import Candidate, Request
 from uapfp_dist.fingerprints.methods.registry import METHODS
 from uapfp_dist.fingerprints.resamples import Resample, TrainingSet, leave_some_out
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
-from uapfp_dist.response_format import PROBABILITIES, ResponseFormat
+from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.statistics.auc import auc
 from uapfp_dist.tasks.method_configs import EncoderConfig
 
 
 @dataclass(frozen=True)
 class ScoredCandidate:
-    """One candidate of one method in one draw."""
+    """One candidate of one method in one resample."""
 
     candidate: Candidate
     scores: Tensor
-    """(M, V) of all rows of the panel, by the scorer trained on the draw's training set."""
+    """(M, V) of all rows of the matrix, by the scorer fitted on the training set of the resample."""
     training_auc: float
     """Inside the training models, each scored by a scorer that did not see it (protocol 2.5)."""
     training_gap: float
@@ -31,12 +31,12 @@ class ScoredCandidate:
 
 @dataclass(frozen=True)
 class ScoredResample:
-    """All methods in one draw."""
+    """All methods in one resample."""
 
     draw: Resample
     methods: dict[str, tuple[ScoredCandidate, ...]]
     attack_out: dict[str, Tensor]
-    """Attack to (M,) weighted-error scores learnt from that attack's piracy alone."""
+    """Attack to (M,) weighted-error scores, trained on that attack's piracy alone."""
 
     def chosen(self, method: str, fmt: ResponseFormat | None = None) -> ScoredCandidate | None:
         """The first of `ranked`, overall or within a format; None if there is none."""
@@ -49,79 +49,80 @@ class ScoredResample:
 
 
 def score_resample(
-    panel: ResponseMatrix, draw: Resample, methods: Sequence[str], config: EncoderConfig, seed: str
+    matrix: ResponseMatrix, resample: Resample, methods: Sequence[str], config: EncoderConfig, seed: str
 ) -> ScoredResample:
-    """Fit and score `methods` on `draw`; nothing here looks at a calibration or test model's role."""
-    name = f"{seed}/{draw.index}"
-    folds = [draw.training, *(fold for fold, _ in leave_some_out(draw.training))]
-    asked = Request(panel, Candidate("", PROBABILITIES), folds, config, name)
+    """Fit and score `methods` on `resample`; nothing here looks at a calibration or test model's role."""
+    name = f"{seed}/{resample.index}"
+    folds = [resample.training, *(fold for fold, _ in leave_some_out(resample.training))]
+    memo: dict[tuple[str, Candidate], Tensor] = {}
     scored = {
-        method: tuple(_score(replace(asked, candidate=c), draw, method) for c in METHODS[method].candidates(panel))
+        method: tuple(
+            _score(Request(matrix, candidate, folds, config, name, memo), resample, method)
+            for candidate in METHODS[method].candidates(matrix)
+        )
         for method in methods
     }
-    return ScoredResample(draw, scored, _attack_out(panel, draw))
+    return ScoredResample(resample, scored, _attack_out(matrix, resample))
 
 
-def _score(request: Request, draw: Resample, method: str) -> ScoredCandidate:
-    panel, candidate = request.panel, request.candidate
-    way = METHODS[method]
-    scores = way.score(request)
-    left_out = [out for _, out in leave_some_out(draw.training)]
+def _score(request: Request, resample: Resample, method: str) -> ScoredCandidate:
+    matrix, candidate = request.matrix, request.candidate
+    scores = METHODS[method].score(request)
+    left_out = [out for _, out in leave_some_out(resample.training)]
 
     def unseen(rows: Sequence[tuple[int, ...]]) -> Tensor:
         return torch.cat([scores[i, list(mine)].mean(1) for i, mine in enumerate(rows, start=1)])
 
     piracy = unseen([out.piracy for out in left_out])
-    innocent = [unseen([out.homologous for out in left_out])]
-    if draw.training.other_victim:
-        innocent.append(unseen([out.other_victim for out in left_out]))
-    areas = [auc(piracy, group) for group in innocent]
-    everyone = torch.cat(innocent)
+    negatives = [unseen([out.homologous for out in left_out])]
+    if resample.training.other_victim:
+        negatives.append(unseen([out.other_victim for out in left_out]))
+    areas = [auc(piracy, group) for group in negatives]
+    everyone = torch.cat(negatives)
     gap = float((piracy.mean() - everyone.mean()) / (torch.cat([piracy, everyone]).std() + 1e-9))
-    return ScoredCandidate(
-        candidate, scores[0].clone(), sum(areas) / len(areas), gap, panel.n_query_images(*way.sent(candidate))
-    )
+    queries = matrix.n_query_images(*METHODS[method].query_blocks(candidate))
+    return ScoredCandidate(candidate, scores[0].clone(), sum(areas) / len(areas), gap, queries)
 
 
 def scores_within_budget(
-    panel: ResponseMatrix, draw: Resample, method: str, scored: ScoredCandidate, budget: int
+    matrix: ResponseMatrix, resample: Resample, method: str, scored: ScoredCandidate, budget: int
 ) -> tuple[Tensor, int] | None:
     """Scores when a suspect may be sent at most `budget` images; no encoder is fitted again.
 
-    By views: the mean over as many first views as fit. By images: the best so many images of the training models'
+    Per view: the mean over as many first views as fit. Otherwise: the best so many images of the training models'
     (weighted errors) or the first so many (natural errors, SAC, IPGuard), even where a verdict uses fewer.
 
     Args:
-        panel: the one that was scored.
-        draw: the one that was scored.
+        matrix: the one that was scored.
+        resample: the one that was scored.
         method: its name.
         scored: the candidate.
         budget: images in all, clean and perturbed ones counted alike.
 
     Returns:
-        (M,) scores of all rows and the images really sent; None where not even one view fits.
+        (M,) scores of all rows and the images sent; None where not even one view fits.
 
     Raises:
         UserError: a budget below 1.
     """
-    way = METHODS[method]
-    blocks = way.sent(scored.candidate)
-    smaller = panel.within_budget(budget, *blocks)
+    scorer = METHODS[method]
+    blocks = scorer.query_blocks(scored.candidate)
+    smaller = matrix.within_budget(budget, *blocks)
     if smaller.n_test_views == 0:
         return None
-    if way.by_view:
+    if scorer.per_view:
         scores = scored.scores[:, : smaller.n_test_views]
     else:
-        scores = way.score(Request(smaller, scored.candidate, [draw.training]))[0]
+        scores = scorer.score(Request(smaller, scored.candidate, [resample.training]))[0]
     return scores.mean(1), smaller.n_query_images(*blocks)
 
 
-def _attack_out(panel: ResponseMatrix, draw: Resample) -> dict[str, Tensor]:
+def _attack_out(matrix: ResponseMatrix, resample: Resample) -> dict[str, Tensor]:
     by_attack: dict[str, list[int]] = {}
-    for row in draw.training.piracy:
-        by_attack.setdefault(getattr(panel.members[row].spec.origin, "attack", ""), []).append(row)
+    for row in resample.training.piracy:
+        by_attack.setdefault(getattr(matrix.members[row].spec.origin, "attack", ""), []).append(row)
     method = METHODS["weighted_errors"]
-    candidate = method.candidates(panel)[0]
-    folds = [TrainingSet(tuple(rows), draw.training.homologous) for rows in by_attack.values()]
-    scores = method.score(Request(panel, candidate, folds))
+    candidate = method.candidates(matrix)[0]
+    folds = [TrainingSet(tuple(rows), resample.training.homologous) for rows in by_attack.values()]
+    scores = method.score(Request(matrix, candidate, folds))
     return {attack: scores[i].mean(1) for i, attack in enumerate(by_attack)}

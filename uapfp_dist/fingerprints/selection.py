@@ -10,7 +10,7 @@ from uapfp_dist.errors import PermanentError, UserError
 
 
 class SmallClusterError(PermanentError):
-    """A cluster has fewer images than views are wanted: known only when the victim stands."""
+    """A cluster has fewer images than there are to be views: known only once the victim is trained."""
 
 
 def clusters(features: Tensor, n_points: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -93,7 +93,7 @@ def cluster_views(cluster: Tensor, centres: Tensor, n_views: int, rng: torch.Gen
 def unique_points(views: Tensor) -> tuple[Tensor, Tensor]:
     """(P,) unique values of `views` (V, n) in order of first appearance, and `views` rewritten to point into them.
 
-    What the first v views need is so the first max + 1 of them: a suspect of few views is asked a prefix.
+    So the first v views need the first max + 1 values: with fewer views a suspect is sent a prefix.
     """
     values, inverse = torch.unique(views, return_inverse=True)
     first = torch.full((len(values),), views.numel()).scatter_reduce(
@@ -107,9 +107,9 @@ def natural_errors(probabilities: Tensor, labels: Tensor, at_least: int, at_most
     """Images the victim gets wrong, most confident error last, topped up with its lowest margins (protocol 3.3).
 
     Args:
-        probabilities: (N, C) the victim's answers on PROBE.
+        probabilities: (N, C) the victim's responses on PROBE.
         labels: (N,) the truth.
-        at_least: top up to this many with the right answers of lowest margin.
+        at_least: top up to this many with the correct predictions of lowest margin.
         at_most: take no more than this many.
 
     Returns:

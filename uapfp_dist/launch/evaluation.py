@@ -3,7 +3,7 @@
 import shlex
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -40,6 +40,12 @@ from uapfp_dist.tracking.tracker import Tracker
 def run(config: Config, name: str, seed: int, runtime: RuntimeConfig) -> EvaluationReport:
     """One evaluation from data to report.
 
+    Args:
+        config: what is evaluated.
+        name: its preset.
+        seed: every random choice follows from it.
+        runtime: storage, workers and so on, none of which changes a result.
+
     Raises:
         UserError: anything wrong with the input.
     """
@@ -47,32 +53,95 @@ def run(config: Config, name: str, seed: int, runtime: RuntimeConfig) -> Evaluat
     check(config)
     check_runtime(runtime)
     if not config.uap.references:
-        raise UserError("references: expected with an evaluation, whose tables compare the UAPs with them; leave it on")
+        raise UserError(
+            "uap.references: expected with an evaluation, whose tables compare the UAPs with them; leave it on",
+            argument="uap.references",
+        )
     paths = resolve(runtime)
     check_report(paths.report)
     dataset = load(config.data.name, paths.data_root, config.data.n_classes)
-    plan = make_plan(config, seed, dataset)
-    store = Store(paths.storage)
-    store.remove_leftovers()
-    _keep_splits(store, plan, dataset)
-    store_plan(store, plan, name)
-    progress = Progress(workers=1)
-    report = _finished(plan, store)
-    if report is None:
-        progress.say(f"{name}, seed {seed}: {len(plan.members)} models, storage {paths.storage}")
-        settings = {"preset": name, "data_note": dataset.note, **environment()}
-        report = _evaluate(plan, store, paths, runtime, progress, settings).body
-    else:
-        progress.say("everything is in the store already: no model was trained")
-        _show(plan, store, paths, progress)
-        counts = report.models
-        assert counts is not None
-        report = replace(report, models=replace(counts, trained=0, reused=counts.trained + counts.reused))
-    seconds = round(time.perf_counter() - started, 2)
-    report = replace(report, wall_seconds=seconds, environment=from_json(Environment, environment()))
+    evaluation = EvaluationRun(make_plan(config, seed, dataset), name, dataset, Store(paths.storage), paths, runtime)
+    report = replace(evaluation.report(), environment=from_json(Environment, environment()))
+    report = replace(report, wall_seconds=round(time.perf_counter() - started, 2))
     write_report(paths.report, report)
     _print_end(report, paths)
     return report
+
+
+@dataclass(frozen=True)
+class EvaluationRun:
+    """One evaluation and where it runs."""
+
+    plan: Plan
+    preset: str
+    dataset: Dataset
+    store: Store
+    paths: ResolvedPaths
+    runtime: RuntimeConfig
+    progress: Progress = field(default_factory=lambda: Progress(workers=1))
+
+    def report(self) -> EvaluationReport:
+        """The stored report where nothing is left to do, else that of `evaluate`."""
+        self.store.remove_leftovers()
+        self._keep_splits()
+        store_plan(self.store, self.plan, self.preset)
+        if (report := _finished(self.plan, self.store)) is not None:
+            self.progress.say("everything is in the store already: no model was trained")
+            self._show()
+            counts = report.models
+            assert counts is not None
+            return replace(report, models=replace(counts, trained=0, reused=counts.trained + counts.reused))
+        n_models = len(self.plan.members)
+        self.progress.say(f"{self.preset}, seed {self.plan.seed}: {n_models} models, storage {self.paths.storage}")
+        stored = stored_specs(self.store, self.plan.specs)
+        here = self.runtime.workers == 0 or all(stored(spec) for spec in self.plan.specs)
+        settings = {"preset": self.preset, "data_note": self.dataset.note, **environment()}
+        return (self._serial(settings) if here else self._on_ray(settings)).body
+
+    def _keep_splits(self) -> None:
+        """Index files and their digests, once per split."""
+        key = content_id(self.plan.data)
+        if not self.store.intact("splits", key):
+            splits = make_splits(self.dataset, self.plan.data)
+            self.store.put("splits", key, vars(splits), {"digests": splits.digests(), "data": vars(self.plan.data)})
+
+    def _show(self) -> None:
+        """Bring MLflow up to the stored report."""
+        publication = Publication.from_artifact(self.store.get(KIND, self.plan.id))
+        tracker = open_tracker(self.paths)
+        try:
+            if tracker.find_run(self.plan.id, publication.digest) is None:
+                publish(publication, tracker, patience())
+        except (ConnectionError, UserError) as error:
+            self.progress.say(f"{error}; the report is in the store, the same command shows it there later")
+
+    def _serial(self, settings: dict[str, str]) -> Report:
+        """All of it in this process."""
+        torch.set_num_threads(1)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        pool = SerialPool(partial(perform_task, TaskContext(self.store, self.paths.data_root, device)))
+        judged = partial(self.progress.step, "judge")
+        evaluator = Evaluator(self.plan, self.store, open_tracker(self.paths), on_progress=judged)
+        with closing_run(evaluator.close):
+            return evaluate(self.plan, self.store, pool, evaluator, self.progress, settings)
+
+    def _on_ray(self, settings: dict[str, str]) -> Report:
+        """Models on Ray's workers, the evaluator in an actor."""
+        default_auth_mode(self.runtime.address)
+        from uapfp_dist.cluster.central_evaluator import CentralEvaluator  # Ray takes seconds to import
+        from uapfp_dist.cluster.session import session
+
+        plan, store, paths, progress = self.plan, self.store, self.paths, self.progress
+        with session(self.runtime.address) as machine:
+            progress.say(f"ray: {machine.cpus} CPUs and {machine.gpus:g} GPUs" + ", and what joins" * machine.elastic)
+            make_tracker: Callable[[], Tracker] = partial(open_tracker, paths)
+            evaluator = CentralEvaluator(plan, paths.storage, store.write_marker(), make_tracker, progress)
+            with (
+                ray_pool(machine, self.runtime, paths, store, plan.data, progress) as pool,
+                closing_run(evaluator.close),
+            ):
+                settings = {**settings, "cluster": f"{machine.cpus} CPUs, {machine.gpus:g} GPUs"}
+                return evaluate(plan, store, pool, evaluator, progress, settings)
 
 
 def _finished(plan: Plan, store: Store) -> EvaluationReport | None:
@@ -84,59 +153,6 @@ def _finished(plan: Plan, store: Store) -> EvaluationReport | None:
     wanted = [spec for spec in plan.specs if spec.id not in failed]
     stored = stored_specs(store, wanted)
     return report if is_final(report.failures) and all(stored(spec) for spec in wanted) else None
-
-
-def _show(plan: Plan, store: Store, paths: ResolvedPaths, progress: Progress) -> None:
-    """Bring MLflow up to the stored report."""
-    publication = Publication.from_artifact(store.get(KIND, plan.id))
-    tracker = open_tracker(paths)
-    try:
-        if tracker.find_run(plan.id, publication.digest) is None:
-            publish(publication, tracker, patience())
-    except (ConnectionError, UserError) as error:
-        progress.say(f"{error}; the report is in the store, the same command shows it there later")
-
-
-def _evaluate(
-    plan: Plan, store: Store, paths: ResolvedPaths, runtime: RuntimeConfig, progress: Progress, settings: dict[str, str]
-) -> Report:
-    """Here where there is nothing to train or no Ray is wanted, else on Ray."""
-    stored = stored_specs(store, plan.specs)
-    if runtime.workers == 0 or all(stored(spec) for spec in plan.specs):
-        return _serial(plan, store, paths, progress, settings)
-    return _on_ray(plan, store, paths, runtime, progress, settings)
-
-
-def _serial(plan: Plan, store: Store, paths: ResolvedPaths, progress: Progress, settings: dict[str, str]) -> Report:
-    torch.set_num_threads(1)
-    context = TaskContext(store, paths.data_root, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    evaluator = Evaluator(plan, store, open_tracker(paths), on_progress=partial(progress.step, "judge"))
-    with closing_run(evaluator.close):
-        return evaluate(plan, store, SerialPool(partial(perform_task, context)), evaluator, progress, settings)
-
-
-def _on_ray(
-    plan: Plan, store: Store, paths: ResolvedPaths, runtime: RuntimeConfig, progress: Progress, settings: dict[str, str]
-) -> Report:
-    default_auth_mode(runtime.address)
-    from uapfp_dist.cluster.central_evaluator import CentralEvaluator  # Ray takes seconds to import
-    from uapfp_dist.cluster.session import session
-
-    with session(runtime.address) as machine:
-        progress.say(f"ray: {machine.cpus} CPUs and {machine.gpus:g} GPUs" + ", and what joins" * machine.elastic)
-        make_tracker: Callable[[], Tracker] = partial(open_tracker, paths)
-        evaluator = CentralEvaluator(plan, paths.storage, store.write_marker(), make_tracker, progress)
-        with ray_pool(machine, runtime, paths, store, plan.data, progress) as pool, closing_run(evaluator.close):
-            settings = {**settings, "cluster": f"{machine.cpus} CPUs, {machine.gpus:g} GPUs"}
-            return evaluate(plan, store, pool, evaluator, progress, settings)
-
-
-def _keep_splits(store: Store, plan: Plan, dataset: Dataset) -> None:
-    """Index files and their digests, once per split."""
-    key = content_id(plan.data)
-    if not store.intact("splits", key):
-        splits = make_splits(dataset, plan.data)
-        store.put("splits", key, vars(splits), {"digests": splits.digests(), "data": vars(plan.data)})
 
 
 def _print_end(report: EvaluationReport, paths: ResolvedPaths) -> None:

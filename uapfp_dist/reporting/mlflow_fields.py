@@ -65,7 +65,7 @@ class PlannedModel:
 
     def to_json(self) -> dict[str, Any]:
         """For trackers."""
-        return {**self.card.to_json(), "changes": list(self.card.changes), **vars(self.place)}
+        return {**self.card.to_json(), **vars(self.place)}
 
 
 def mlflow_params(plan: Plan) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
@@ -23,7 +22,8 @@ from uapfp_dist.evaluation.judging import (
     verdicts,
 )
 from uapfp_dist.evaluation.plan import Plan
-from uapfp_dist.fingerprints.scoring import ScoredResample
+from uapfp_dist.fingerprints.probe_data import ProbeSummary
+from uapfp_dist.fingerprints.scoring import ScoredCandidate, ScoredResample
 from uapfp_dist.reporting.report_schema import (
     AucTable,
     CalibrationSizes,
@@ -33,12 +33,10 @@ from uapfp_dist.reporting.report_schema import (
     NaturalPoints,
     Power,
     TprNegatives,
-    UapSet,
     UapSummary,
     VictimSummary,
 )
 from uapfp_dist.reporting.report_tables import verdicts_table, zoo_table
-from uapfp_dist.serialization import from_json
 from uapfp_dist.statistics.auc import Estimate
 from uapfp_dist.statistics.conformal import needed_for
 
@@ -54,9 +52,7 @@ class Report:
     tables: dict[str, pd.DataFrame]
 
 
-def make_report(
-    plan: Plan, judged: JudgedModels, resamples: Sequence[ScoredResample], probe_info: Mapping[str, Any]
-) -> Report:
+def make_report(plan: Plan, judged: JudgedModels, resamples: Sequence[ScoredResample], probe: ProbeSummary) -> Report:
     """Everything that follows from the scored resamples."""
     members, config, first = judged.members, plan.config.verdict, resamples[0]
     areas = auc_table(resamples, members, config.formats)
@@ -70,8 +66,8 @@ def make_report(
         seed=plan.seed,
         data=plan.data,
         victim=VictimSummary(accuracy=judged.accuracy[0], architecture=members[0].spec.architecture),
-        uap=_uap(plan, resamples, probe_info),
-        natural=NaturalPoints(errors=probe_info["natural_errors"], topped_up=probe_info["topped_up"]),
+        uap=_uap(plan, uap, probe),
+        natural=NaturalPoints(errors=probe.natural_errors, topped_up=probe.topped_up),
         auc=_means(areas),
         auc_detail=areas,
         auc_soft_piracy=_means(soft),
@@ -121,20 +117,20 @@ def _rates(plan: Plan, judged: JudgedModels, resamples: Sequence[ScoredResample]
     return accusation, caught
 
 
-def _uap(plan: Plan, resamples: Sequence[ScoredResample], probe_info: Mapping[str, Any]) -> UapSummary:
-    uaps = {fraction: from_json(UapSet, uap) for fraction, uap in probe_info["uaps"].items()}
-    scored = resamples[0].chosen("uap")
-    assert scored is not None
-    norms = tuple(uaps[block.split("@")[1]].xi for block in scored.candidate.blocks)
+def _uap(plan: Plan, chosen: ScoredCandidate, probe: ProbeSummary) -> UapSummary:
+    paper = probe.uaps[1.0]
     return UapSummary(
         algorithm=plan.config.uap.algorithm,
-        xi=uaps["1"].xi,
-        fooling_rate=uaps["1"].fooling_rate,
-        fooling_rate_clipped=uaps["1"].fooling_rate_clipped,
-        target_reached=probe_info["fooling_target_reached"],
-        mean_image_norm=probe_info["mean_image_norm"],
-        chosen=ChosenUap(xi=norms, format=scored.candidate.format.wire),
-        all=uaps,
+        xi=paper.xi,
+        fooling_rate=paper.fooling_rate,
+        fooling_rate_clipped=paper.fooling_rate_clipped,
+        target_reached=probe.fooling_target_reached,
+        mean_image_norm=probe.mean_image_norm,
+        chosen=ChosenUap(
+            xi=tuple(probe.uaps[block.radius].xi for block in chosen.candidate.blocks if block.radius is not None),
+            format=chosen.candidate.format.wire,
+        ),
+        all={f"{radius:g}": uaps for radius, uaps in probe.uaps.items()},
     )
 
 
@@ -150,7 +146,7 @@ def _choices(resamples: Sequence[ScoredResample], method: str) -> dict[str, int]
     for d in resamples:
         scored = d.chosen(method)
         if scored is not None:
-            name = f"{scored.candidate.block}/{scored.candidate.format.wire}"
+            name = f"{scored.candidate.wire}/{scored.candidate.format.wire}"
             counts[name] = counts.get(name, 0) + 1
     return counts
 

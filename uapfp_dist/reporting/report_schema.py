@@ -8,6 +8,7 @@ from pydantic import Field, PlainSerializer
 
 from uapfp_dist.evaluation.judging import Group
 from uapfp_dist.evaluation.verdicts import Verdict
+from uapfp_dist.fingerprints.probe_data import UapSet
 from uapfp_dist.reporting.section_schema import SectionNumbers
 from uapfp_dist.serialization import Number
 from uapfp_dist.statistics.auc import Estimate
@@ -24,18 +25,6 @@ class VictimSummary:
 
     accuracy: Number
     architecture: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class UapSet:
-    """Means over the UAPs of one norm."""
-
-    fooling_rate: Number
-    fooling_rate_clipped: Number
-    l2: Number
-    linf: Number
-    n_uaps: int
-    xi: Number
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,7 +32,7 @@ def methods_table(resamples: Sequence[ScoredResample], report: EvaluationReport)
             if fmt == CHOSEN:
                 row |= {f"tpr_at_{float(f):.0%}_fpr": value for f, value in report.tpr[method].items()}
             rows.append(row)
-    return pd.DataFrame(rows).assign(about=[METHODS[str(row["method"])].about for row in rows])
+    return pd.DataFrame(rows).assign(about=[METHODS[str(row["method"])].description for row in rows])
 
 
 def verdicts_table(judged: Sequence[Verdict]) -> pd.DataFrame:

@@ -28,43 +28,43 @@ def _higher(difference: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over draws, its spread over draws, and an interval over models."""
+    """A mean over resamples of the zoo, its spread over them, and an interval over models."""
 
     mean: Number
     low: Number
     """2.5 % point of the bootstrap over models; NaN where a side has a single one."""
     high: Number
     minimum: Number
-    """Over draws."""
+    """Over resamples."""
     std: Number
-    """Over draws."""
+    """Over resamples."""
 
 
 Sides = tuple[Mapping[str, float], Mapping[str, float]]
-"""One draw: scores by model id of the positives and of the negatives."""
+"""One resample: scores by model id of the positives and of the negatives."""
 
 
-def auc_over_resamples(draws: Sequence[Sides], rng: np.random.Generator, n_boot: int = 1000) -> Estimate:
-    """Mean AUC over draws with a bootstrap interval that resamples models, not fingerprints."""
-    return _over_resamples(draws, _higher, rng, n_boot)
+def auc_over_resamples(resamples: Sequence[Sides], rng: np.random.Generator, n_boot: int = 1000) -> Estimate:
+    """Mean AUC over resamples with a bootstrap interval over models, not fingerprints."""
+    return _over_resamples(resamples, _higher, rng, n_boot)
 
 
-def gap_over_resamples(draws: Sequence[Sides], rng: np.random.Generator, n_boot: int = 1000) -> Estimate:
+def gap_over_resamples(resamples: Sequence[Sides], rng: np.random.Generator, n_boot: int = 1000) -> Estimate:
     """The same of the gap: mean score of the positives minus that of the negatives."""
-    return _over_resamples(draws, lambda difference: difference, rng, n_boot)
+    return _over_resamples(resamples, lambda difference: difference, rng, n_boot)
 
 
 def _over_resamples(
-    draws: Sequence[Sides], compared: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator, n_boot: int
+    resamples: Sequence[Sides], compared: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator, n_boot: int
 ) -> Estimate:
-    """The mean over all pairs of a positive and a negative, over draws.
+    """The mean over all pairs of a positive and a negative, over resamples.
 
-    A model keeps its weight in all draws of a resample, because its scores there are not independent.
+    A model keeps its bootstrap weight in all resamples, because its scores there are not independent.
 
     Args:
         compared: (P, N) differences of scores to what the mean is taken of.
     """
-    usable = [(p, n) for p, n in draws if p and n]
+    usable = [(p, n) for p, n in resamples if p and n]
     if not usable:
         return Estimate(*(math.nan,) * 5)
     matrices, sides = [], []

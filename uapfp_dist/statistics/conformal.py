@@ -14,16 +14,16 @@ def needed_for(alpha: float) -> int:
 
 
 def conformal_p(score: float, calibration: Sequence[float]) -> float:
-    """(1 + #{innocent calibration models scoring >= the suspect}) / (1 + m): uniform at least, if exchangeable.
+    """(1 + #{calibration models scoring >= the suspect}) / (1 + m): uniform at least, if exchangeable.
 
-    A score that is no number accuses nobody.
+    A NaN score accuses nobody.
     """
     return (1 + sum(not other < score for other in calibration)) / (1 + len(calibration))
 
 
 @dataclass(frozen=True)
 class Decision:
-    """A claim at level alpha and what it rests on."""
+    """A claim at level alpha and its p-value."""
 
     p_value: float
     claim: str
@@ -33,11 +33,11 @@ class Decision:
 def decide(
     score: float, calibration: Mapping[str, Sequence[float]], alpha: float, required: Sequence[str] = ()
 ) -> Decision:
-    """The largest conformal p over the groups of innocents that are large enough for `alpha`.
+    """The largest conformal p over the groups of negatives that are large enough for `alpha`.
 
     Args:
         score: the suspect's.
-        calibration: group of innocents to the scores of its calibration models.
+        calibration: group of negatives to the scores of its calibration models.
         alpha: tolerated rate of false accusation.
         required: groups without which, large enough, the others decide nothing.
     """

@@ -13,7 +13,7 @@ T_TEST_FINGERPRINTS = 20
 def paper_t_test(suspect: Tensor, homologous: Tensor, rng: np.random.Generator) -> float:
     """The paper's statistic (Section 5.2): one-sided two-sample t-test on 20 fingerprints a side, mean p of 30 repeats.
 
-    It takes fingerprints of one model for independent, which they are not: it is printed, not used.
+    It takes fingerprints of one model for independent, which they are not: it is reported, not used.
 
     Args:
         suspect: (V,) similarities of the suspect's fingerprints.
@@ -29,6 +29,6 @@ def paper_t_test(suspect: Tensor, homologous: Tensor, rng: np.random.Generator) 
 
 
 def _resample(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(repeats, 20) draws without replacement, or all values where there are no more than 20."""
+    """(repeats, 20) values drawn without replacement, or all values where there are no more than 20."""
     n = min(T_TEST_FINGERPRINTS, len(values))
     return np.stack([rng.choice(values, n, replace=False) for _ in range(T_TEST_REPEATS)])

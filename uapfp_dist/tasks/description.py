@@ -1,4 +1,4 @@
-"""Specs in words, for progress, failures and tables."""
+"""Short descriptions of specs, for progress, failures and tables."""
 
 from uapfp_dist.response_format import PROBABILITIES
 from uapfp_dist.tasks.hashing import Spec
@@ -26,7 +26,7 @@ def describe(spec: Spec) -> str:
         case ProbeSpec(victim=victim):
             return f"probe of {describe(victim)}"
         case ResponseSpec(model=model):
-            return f"answers of {describe(model)}"
+            return f"responses of {describe(model)}"
         case SubspaceSpec(model=model):
             return f"UAPs of {describe(model)}"
     return spec.kind

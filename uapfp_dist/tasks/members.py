@@ -4,49 +4,76 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 
-from uapfp_dist.tasks.specs import (
-    ModelSpec,
-)
+from uapfp_dist.tasks.specs import ModelSpec
+
+
+class Role(StrEnum):
+    """What a model is in an evaluation; the values are wire names.
+
+    *Independent* models are stolen from nobody. *Stolen* (extracted) models learned from a victim's responses.
+    *Negatives* are models not derived from this victim: independent ones, and those stolen from others.
+    """
+
+    VICTIM = "victim"
+    OTHER_VICTIM = "other_victim"
+    PIRACY = "piracy"
+    SOFT_PIRACY = "soft_piracy"
+    HOMOLOGOUS = "homologous"
+    SAME_DATA = "same_data"
+    OTHER_VICTIM_PIRACY = "other_victim_piracy"
+    CALIBRATION_PIRACY = "calibration_piracy"
+    CHECKPOINT_PIRACY = "checkpoint_piracy"
+    OVERLAP_HOMOLOGOUS = "overlap_homologous"
+    MODIFIED_VICTIM = "modified_victim"
+    MODIFIED_PIRACY = "modified_piracy"
+    MODIFIED_HOMOLOGOUS = "modified_homologous"
+
+    @property
+    def description(self) -> str:
+        """One line for tables."""
+        return _DESCRIPTIONS[self]
+
+
+_DESCRIPTIONS = {
+    Role.VICTIM: "the owner's model",
+    Role.OTHER_VICTIM: "another owner's model, homologous to the victim, from which others steal",
+    Role.PIRACY: "stolen from the victim, hard labels",
+    Role.SOFT_PIRACY: "stolen from the victim, soft labels",
+    Role.HOMOLOGOUS: "trained on a set of its own that overlaps with the victim's",
+    Role.SAME_DATA: "trained on exactly the victim's set, with another seed",
+    Role.OTHER_VICTIM_PIRACY: "stolen from another victim",
+    Role.CALIBRATION_PIRACY: "stolen from one further other victim each: calibrates against piracy of other victims",
+    Role.CHECKPOINT_PIRACY: "stolen from the victim, as it stood at a recovery rate",
+    Role.OVERLAP_HOMOLOGOUS: "trained on a set that shares a chosen part of the victim's",
+    Role.MODIFIED_VICTIM: "the victim, modified",
+    Role.MODIFIED_PIRACY: "stolen from the victim, then modified",
+    Role.MODIFIED_HOMOLOGOUS: "homologous, then modified",
+}
+
+STOLEN_ROLES = (Role.PIRACY, Role.SOFT_PIRACY)
+"""Stolen from the victim, not modified."""
+NEGATIVE_ROLES = (Role.HOMOLOGOUS, Role.SAME_DATA, Role.OTHER_VICTIM_PIRACY)
+"""Not derived from the victim, not modified; those that calibrate alone are left out."""
+MODIFIED_ROLES = (Role.MODIFIED_VICTIM, Role.MODIFIED_PIRACY, Role.MODIFIED_HOMOLOGOUS)
+"""Tested where the model that was modified is."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """A model's place in the evaluation."""
+    """A model and its role in an evaluation."""
 
-    role: str
+    role: Role
     spec: ModelSpec
 
     @property
     def stolen_from(self) -> str:
-        """For extracted models, modified or not, the id of whom they were stolen from, else an empty string."""
+        """Of extracted models, modified or not, the id of their victim, else an empty string."""
         extraction = self.spec.extraction
         return extraction.victim.id if extraction else ""
 
 
-ROLES = {
-    "victim": "the owner's model",
-    "other_victim": "another owner's model, homologous to the victim, from which others steal",
-    "piracy": "stolen from the victim, hard labels",
-    "soft_piracy": "stolen from the victim, soft labels",
-    "homologous": "trained on a set of its own that overlaps with the victim's",
-    "same_data": "trained on exactly the victim's set, with another seed",
-    "other_victim_piracy": "stolen from another victim",
-    "calibration_piracy": "stolen from one further other victim each: calibrates against piracy of other victims",
-    "checkpoint_piracy": "stolen from the victim, as it stood at a recovery rate",
-    "overlap_homologous": "trained on a set that shares a chosen part of the victim's",
-    "modified_victim": "the victim, modified",
-    "modified_piracy": "stolen from the victim, then modified",
-    "modified_homologous": "homologous, then modified",
-}
-
-
-STOLEN_ROLES = ("piracy", "soft_piracy")
-
-
-NEGATIVE_ROLES = ("homologous", "same_data", "other_victim_piracy")
-
-
-def members_of(members: Iterable[Member], role: str) -> list[Member]:
+def members_of(members: Iterable[Member], role: Role) -> list[Member]:
     """Those of one role, in their order."""
     return [m for m in members if m.role == role]

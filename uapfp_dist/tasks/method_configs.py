@@ -46,7 +46,7 @@ class UapConfig:
     """The radii offered to the choice on the training models, as fractions of the paper's xi."""
     n_uaps: int = 10
     """UAPs at each of those radii, applied to the views in turn: each from a random start, on a quarter of the images,
-    in half the passes. One direction asks every model the same question at every point."""
+    in half the passes. With one direction alone all models are queried with the same shift at every point."""
     round_to_8_bits: bool = False
     """Send every image as an API that takes 8-bit images would see it."""
     references: bool = omit_default(True)
@@ -90,9 +90,9 @@ class FingerprintConfig:
     representation: Literal["penultimate", "logits"] = "penultimate"
     """The victim's layer in which K-means clusters its training images."""
     n_natural: int = 100
-    """Natural errors of the victim (topped up with its lowest margins) that a suspect is asked."""
+    """Natural errors of the victim (topped up with its lowest margins) that a suspect is queried with."""
     max_natural: int = 1000
-    """Natural errors that training models are asked, from which the best n_natural are taken."""
+    """Natural errors that training models are queried with, from which the best n_natural are taken."""
 
 
 @wire_names("EncoderConfig", "hidden embedding tau learning_rate epochs batch_size span loss")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class ModelCard:
     recovery: float | None
     """Accuracy over the accuracy of the victim it was extracted from (protocol 2.4)."""
     agreement: float | None
-    """Share of EVAL on which it says what the victim it was extracted from says."""
+    """Share of EVAL on which it predicts what the victim it was extracted from predicts."""
     queries: int
     """Images sent to that victim."""
     attempt: int
@@ -30,11 +32,12 @@ class ModelCard:
     """Digest of the indices of its natural training images."""
     seconds: float
     device: str
-    changes: tuple[str, ...] = ()
-    """Modifications after training or extraction."""
+    modifications: Annotated[tuple[str, ...], Field(alias="changes")] = ()
+    """After training or extraction; `changes` in JSON."""
     accuracy_before: float | None = None
     """Of the model that was modified."""
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dictionary."""
-        return asdict(self)
+        """A plain dictionary under the wire names of the fields."""
+        card = asdict(self)
+        return card | {"changes": card.pop("modifications")}

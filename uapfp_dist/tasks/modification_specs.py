@@ -46,7 +46,7 @@ class AdversarialTraining:
 
     iterations: int
     start: int = 0
-    """Iterations that `of` has had already: chained, so that every 30th can be looked at without doing all anew."""
+    """Iterations that `of` has had already: a chain, in which every 30th iteration is a model."""
     labels: Literal["own", "true"] = "own"
     """The attacker's own model's labels before the attack, or the truth."""
     clip: bool = False
@@ -58,10 +58,10 @@ class AdversarialTraining:
 @wire_names("Distill", "labels", labels=lambda labels: labels.extraction_wire)
 @dataclass(frozen=True)
 class Distill:
-    """A net of another architecture learns what the model answers on the attacker's unlabelled images."""
+    """A net of another architecture is trained on the model's responses to the attacker's unlabelled images."""
 
     labels: ResponseFormat = PROBABILITIES
-    """What the student sees of the model's responses."""
+    """Format of the model's responses that the student is trained on."""
 
 
 ModificationSpec = FineTune | Prune | Int8 | AdversarialTraining | Distill

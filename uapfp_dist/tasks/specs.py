@@ -27,7 +27,7 @@ class DataSpec:
     n_classes: int | None = omit_default(None)
     """Only the first so many classes; None: all."""
     victim_set: str | None = omit_default(None)
-    """Digest of the images that an owner says she trained on, as an artifact of kind `index`; None: half of D."""
+    """Digest of the images that the owner trained on, as an artifact of kind `index`; None: half of D."""
 
 
 @wire_names("Recipe", "optimizer batch_size samples_seen augment")
@@ -50,7 +50,7 @@ class Trained:
 
     on: Literal["victim_set", "homologous_set"]
     overlap: float | None = None
-    """Share of D_homo that comes from D_v; None: whatever a uniform draw from D gives (about one half)."""
+    """Share of D_homo that comes from D_v; None: whatever uniform sampling from D gives (about one half)."""
 
 
 @wire_names(
@@ -60,14 +60,14 @@ class Trained:
 )
 @dataclass(frozen=True)
 class Extracted:
-    """Trained on the answers of a victim (Definition 2 of the paper)."""
+    """Trained on the responses of a victim (Definition 2 of the paper)."""
 
     victim: ModelSpec
     attack: str
     labels: ResponseFormat
-    """What the victim gives away."""
+    """Format of the victim's responses."""
     budget: int
-    """Images that may be sent to the victim."""
+    """Queries to the victim at most."""
     rounds: int
     """Rounds of synthetic queries after the natural ones."""
     natural_share: float
@@ -79,7 +79,7 @@ class Extracted:
 @wire_names("Modified", "of change")
 @dataclass(frozen=True)
 class Modified:
-    """Another model, modified to evade the fingerprint (paper Section 5.4). Modifications compose."""
+    """Another model, modified to evade detection (paper Section 5.4). Modifications compose."""
 
     of: ModelSpec
     modification: ModificationSpec
@@ -98,7 +98,7 @@ class Checkpoint:
 @wire_names("Imported", "weights mean std")
 @dataclass(frozen=True)
 class Imported:
-    """OwnerModel by its owner, weights and all; its artifact is put into the store before anything else is done."""
+    """A trained model of its owner's; its artifact is put into the store before anything else is done."""
 
     weights: str
     """SHA-256 of the file of the weights."""
@@ -154,9 +154,8 @@ class ModelSpec(Spec):
 
     @property
     def modifications(self) -> tuple[ModificationSpec, ...]:
-        """Since it was trained or extracted, the first one first."""
-        origin = self.origin
-        return (*origin.of.modifications, origin.modification) if isinstance(origin, Modified) else ()
+        """Modifications since it was trained or extracted, the first one first."""
+        return (*self.origin.of.modifications, self.origin.modification) if isinstance(self.origin, Modified) else ()
 
     @property
     def root(self) -> ModelSpec:
@@ -165,7 +164,7 @@ class ModelSpec(Spec):
 
     @property
     def extraction(self) -> Extracted | None:
-        """How it was stolen, modified afterwards or not; None if it was not."""
+        """How it was extracted, modified afterwards or not; None if it was not."""
         origin = self.root.origin
         if isinstance(origin, Checkpoint):
             origin = origin.trajectory.model.origin
@@ -210,7 +209,7 @@ class SubspaceSpec(Spec):
 @wire_names("probe", "victim uap fingerprint seed")
 @dataclass(frozen=True)
 class ProbeSpec(Spec):
-    """All that is sent to a model: points, perturbations and natural errors of one victim."""
+    """The queries of a fingerprint: points, perturbations and natural errors of one victim."""
 
     stage: ClassVar[str] = "probe"
     version: ClassVar[int] = 2
@@ -228,13 +227,13 @@ class ProbeSpec(Spec):
 @wire_names("answers", "model probe part")
 @dataclass(frozen=True)
 class ResponseSpec(Spec):
-    """What one model answers to one probe."""
+    """The responses of one model to one probe."""
 
     stage: ClassVar[str] = "answers"
     model: ModelSpec
     probe: ProbeSpec
     part: Literal["all", "test"] = "all"
-    """all: every view, as encoders learn from; test: the views that a suspect is judged by."""
+    """all: every view, as encoders are trained on; test: the views that a suspect is judged by."""
 
     @property
     def needs(self) -> tuple[Spec, ...]:

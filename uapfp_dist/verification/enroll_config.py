@@ -111,7 +111,7 @@ def with_model_counts(config: Config, wanted: EnrollConfig, share: float = 1.0) 
         uap=replace(config.uap, round_to_8_bits=True, references=False),
         fingerprint=replace(config.fingerprint, n_natural=max(wanted.n_errors, config.fingerprint.max_natural)),
         verdict=VerdictConfig(
-            alpha=wanted.alpha, n_train=1, n_calibrate=wanted.n_calibrate, formats=wanted.formats, n_draws=1
+            alpha=wanted.alpha, n_train=1, n_calibrate=wanted.n_calibrate, formats=wanted.formats, n_resamples=1
         ),
     )
 

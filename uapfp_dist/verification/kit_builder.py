@@ -11,14 +11,14 @@ from torch import Tensor
 
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
-from uapfp_dist.execution.probe_artifacts import read_probe, read_responses
-from uapfp_dist.fingerprints.blocks import CLEAN, NATURAL
+from uapfp_dist.execution.probe_artifacts import read_probe, read_responses, uaps_json
+from uapfp_dist.fingerprints.blocks import CLEAN, NATURAL, BlockKey
 from uapfp_dist.fingerprints.probe_data import Probe
 from uapfp_dist.fingerprints.querying import n_query_images
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.response_format import LABEL
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.members import Member
+from uapfp_dist.tasks.members import Member, Role
 from uapfp_dist.tasks.specs import Imported
 from uapfp_dist.verification.enroll_config import configuration
 from uapfp_dist.verification.kit import Kit
@@ -42,7 +42,7 @@ def make_kit(plan: EnrollmentPlan, dataset: Dataset, store: Store, failures: Seq
         raise UserError(f"enroll: expected a victim and its probe, they could not be made ({_causes(failures)})")
     rows = _in_parts(plan, made, failures)
     probe = read_probe(store.get("probe", plan.probe.id))
-    members = [Member("victim", plan.victim), *(row.supporter.member for row in rows)]
+    members = [Member(Role.VICTIM, plan.victim), *(row.supporter.member for row in rows)]
     specs = [plan.victim_response, *(plan.response(row.supporter) for row in rows)]
     answers = [read_responses(store.get("answers", spec.id)) for spec in specs]
     panel = ResponseMatrix.from_responses(members, answers, probe, plan.probe, plan.requirements.formats)
@@ -52,7 +52,7 @@ def make_kit(plan: EnrollmentPlan, dataset: Dataset, store: Store, failures: Seq
         "max_suspects": plan.requirements.max_suspects,
         "models": [row.to_json() for row in rows if row.part != "training"],
         "training": dict(Counter(row.supporter.group for row in rows if row.part == "training")),
-        "uap": probe.info["uaps"],
+        "uap": uaps_json(probe.summary),
         "data": {"name": dataset.name, "digest": dataset.digest, "note": dataset.note},
         "victim": _about_victim(plan, store),
         "costs": _costs(plan, store, len(failures)),
@@ -122,12 +122,13 @@ def _scorers(plan: EnrollmentPlan, panel: ResponseMatrix, probe: Probe, rows: Se
     by_errors, weights = learn_errors(panel, trainers, plan.requirements.n_errors)
     formats = plan.requirements.formats
     uap = {fmt: learn_uap(panel, trainers, fmt, plan.config.encoder, plan.probe.id) for fmt in formats}
-    blocks = sorted({learnt.variant for learnt, _ in uap.values()})
-    asked = {name: torch.arange(n_query_images(probe, name, "test")) for name in (CLEAN, *blocks)}
+    blocks = sorted({learnt.block for learnt, _ in uap.values() if learnt.block}, key=str)
+    asked = {key: torch.arange(n_query_images(probe, key, "test")) for key in (CLEAN, *blocks)}
     images = _Images.of(probe, asked | {NATURAL: weights.index})
     n = panel.n_test_views
 
-    def views(block: str) -> Tensor:
+    def views(block: BlockKey | None) -> Tensor:
+        assert block is not None
         return torch.stack([images.places[CLEAN][panel.views[:n]], images.places[block][panel.gather[block][:n]]])
 
     victim = images.gather(panel.answers[0])
@@ -140,14 +141,14 @@ def _scorers(plan: EnrollmentPlan, panel: ResponseMatrix, probe: Probe, rows: Se
         clean=images.places[CLEAN].unique(),
         info={
             "decided_by": {fmt.wire: _decided(learnt, by_errors) for fmt, (learnt, _) in uap.items()},
-            "natural_errors": int((weights.index < probe.info["natural_errors"]).sum()),
+            "natural_errors": int((weights.index < probe.summary.natural_errors).sum()),
         },
         victim=victim,
         natural=images.places[NATURAL],
         log_odds_agree=weights.log_odds_agree,
         log_odds_disagree=weights.log_odds_disagree,
         agrees=torch.zeros(0, len(weights.index), dtype=torch.bool),
-        views={fmt: views(learnt.variant) for fmt, (learnt, _) in uap.items()},
+        views={fmt: views(learnt.block) for fmt, (learnt, _) in uap.items()},
         encoders={fmt: encoder_of(stack) for fmt, (_, stack) in uap.items()},
     )
 
@@ -167,8 +168,9 @@ def _decided(uap: FittedScorer, errors: FittedScorer) -> dict[str, Any]:
 
 def _in_words(learnt: FittedScorer) -> str:
     """What cross-validation chose inside a method."""
-    name, _, fraction = learnt.variant.partition("@")
-    return f"perturbations of {fraction} times the paper's norm" if fraction else f"weighed by {name.replace('_', ' ')}"
+    if learnt.block is not None:
+        return f"perturbations of {learnt.block.radius:g} times the paper's norm"
+    return f"weighed by {learnt.variant.replace('_', ' ')}"
 
 
 def _with_models(kit: Kit, images: _Images, panel: ResponseMatrix, rows: Sequence[_Row]) -> Kit:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from uapfp_dist.fingerprints.blocks import BlockKey
 from uapfp_dist.fingerprints.probe_data import Probe, Responses
 from uapfp_dist.fingerprints.querying import query_images, to_8_bits
 
@@ -15,15 +16,15 @@ class _Images:
 
     images: Tensor
     """(Q, c, h, w) uint8."""
-    index: dict[str, Tensor]
+    index: dict[BlockKey, Tensor]
     """Block to (S,) int64: the images of it that are sent."""
-    places: dict[str, Tensor]
+    places: dict[BlockKey, Tensor]
     """Block to (S,) int64: where each of those lies."""
-    new: dict[str, Tensor]
+    new: dict[BlockKey, Tensor]
     """Block to (S,) bool: it stands there for the first time."""
 
     @staticmethod
-    def of(probe: Probe, index: dict[str, Tensor]) -> "_Images":
+    def of(probe: Probe, index: dict[BlockKey, Tensor]) -> "_Images":
         """The images at `index` of each block."""
         known: dict[bytes, int] = {}
         places, first, found = {}, {}, []

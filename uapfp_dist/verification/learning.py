@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from uapfp_dist.fingerprints.blocks import NATURAL
+from uapfp_dist.fingerprints.blocks import NATURAL, BlockKey
 from uapfp_dist.fingerprints.encoder import EncoderStack
 from uapfp_dist.fingerprints.methods.base import Candidate, Request
 from uapfp_dist.fingerprints.methods.encoder_method import EncoderMethod
@@ -80,7 +80,9 @@ class FittedScorer:
 
     separation: Separation
     variant: str
-    """What cross-validation chose inside the method: the radius of the UAPs, or how errors are weighed."""
+    """What cross-validation chose inside the method: the block of the UAPs, or how errors are weighed."""
+    block: BlockKey | None = None
+    """Of an encoder, that block."""
 
 
 def learn_uap(
@@ -96,7 +98,7 @@ def learn_uap(
         stack = UAP.fit(Request(panel, candidate, sets, config, seed))
         separation = Separation.of(_left_out_similarity(panel, candidate, stack, folds))
         if best is None or separation > best[0].separation:
-            best = FittedScorer(separation, candidate.block), stack
+            best = FittedScorer(separation, candidate.wire, candidate.block), stack
     assert best is not None
     return best
 
@@ -139,7 +141,7 @@ def naive_bayes(agree: Tensor, training: TrainingSet, n_images: int) -> ErrorWei
 
     The `n_images` with the largest a (1 - b) are kept, and taken for independent of each other.
     """
-    innocent = list(training.innocent(True))
+    innocent = list(training.negatives(True))
     a = (agree[list(training.piracy)].double().sum(0) + 0.5) / (len(training.piracy) + 1)
     b = (agree[innocent].double().sum(0) + 0.5) / (len(innocent) + 1)
     best = (a * (1 - b)).argsort(descending=True, stable=True)[:n_images]
@@ -148,7 +150,7 @@ def naive_bayes(agree: Tensor, training: TrainingSet, n_images: int) -> ErrorWei
 
 def logistic_regression(agree: Tensor, training: TrainingSet, n_images: int) -> ErrorWeights:
     """The same by ridge regression, which sees that errors come together: the `n_images` of largest weight."""
-    rows = [*training.piracy, *training.innocent(True)]
+    rows = [*training.piracy, *training.negatives(True)]
     stolen = [row in training.piracy for row in rows]
 
     def fitted(columns: Tensor) -> LogisticRegression:

@@ -14,7 +14,7 @@ from uapfp_dist.evaluation.plan import make_plan
 from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.rng import numpy_rng
 from uapfp_dist.tasks.hashing import Spec, content_id
-from uapfp_dist.tasks.members import Member, members_of
+from uapfp_dist.tasks.members import Member, Role, members_of
 from uapfp_dist.tasks.scheduler import dependency_order
 from uapfp_dist.tasks.specs import Extracted, Imported, ModelSpec, ProbeSpec, Recipe, ResponseSpec
 from uapfp_dist.verification.enroll_config import ROLES, EnrollConfig, _check, with_model_counts
@@ -133,14 +133,14 @@ def plan_enrollment(
     def owned(spec: ModelSpec) -> ModelSpec:
         return _owned(spec, planned, victim)
 
-    def of_role(role: str) -> list[Member]:
+    def of_role(role: Role) -> list[Member]:
         return [replace(m, spec=owned(m.spec)) for m in members_of(plan.members, role)]
 
-    pirates = _in_ways(of_role("piracy"), config, wanted, seed)
+    pirates = _in_ways(of_role(Role.PIRACY), config, wanted, seed)
     supporters = [*_dealt_piracy(pirates, wanted, seed)]
     for group in wanted.groups:
         order = numpy_rng("enroll", seed, group).permutation(config.zoo.n_homologous)
-        members = of_role(ROLES[group])
+        members = of_role(Role(ROLES[group]))
         if group == "other_victim":
             members = _in_ways(members, config, wanted, seed)
         supporters += [

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from uapfp_dist.fingerprints.blocks import block_name
+from uapfp_dist.fingerprints.blocks import BlockKey, join_wire
 from uapfp_dist.fingerprints.resamples import TrainingSet
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.response_format import ResponseFormat
@@ -15,23 +15,29 @@ from uapfp_dist.tasks.method_configs import EncoderConfig
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to run a method: which answers, as probabilities or labels."""
+    """One variant of a method: which responses, in which format."""
 
-    block: str
-    """Or several, joined by `+`: encoders of every block, in the format and the poorer ones, averaged."""
+    blocks: tuple[BlockKey, ...]
+    """Of several, encoders of every block, in the format and the poorer ones, are averaged."""
     format: ResponseFormat
 
     @property
-    def blocks(self) -> tuple[str, ...]:
-        """One or several."""
-        return tuple(self.block.split("+"))
+    def block(self) -> BlockKey:
+        """The only one."""
+        (block,) = self.blocks
+        return block
+
+    @property
+    def wire(self) -> str:
+        """As artifacts and reports name its blocks: `uap@0.5+uap@0.7`."""
+        return join_wire(self.blocks)
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be scored, and what may be learnt from."""
+    """What is to be scored, and what may be learned from."""
 
-    panel: ResponseMatrix
+    matrix: ResponseMatrix
     candidate: Candidate
     folds: Sequence[TrainingSet]
     """S training sets; a scorer each."""
@@ -39,32 +45,30 @@ class Request:
     seed: str = ""
     """Names the randomness of encoders."""
     memo: dict[tuple[str, Candidate], Tensor] = field(default_factory=dict)
-    """Encoders' scores of the same panel, folds and seed, so that rows that share an encoder fit it once."""
+    """Encoders' scores of the same matrix, folds and seed, so that methods that share an encoder fit it once."""
 
 
 class Method(Protocol):
     """Scores models; higher means more like the victim."""
 
     @property
-    def about(self) -> str:
+    def description(self) -> str:
         """One line for tables and reports."""
 
     @property
-    def by_view(self) -> bool:
+    def per_view(self) -> bool:
         """Whether scores stand per test view, or once per model."""
 
-    def candidates(self, panel: ResponseMatrix) -> tuple[Candidate, ...]:
-        """What the choice on the training models may choose from."""
+    def candidates(self, matrix: ResponseMatrix) -> tuple[Candidate, ...]:
+        """What may be chosen from on the training models."""
 
-    def sent(self, candidate: Candidate) -> tuple[str, ...]:
+    def query_blocks(self, candidate: Candidate) -> tuple[BlockKey, ...]:
         """The blocks whose test views a suspect is sent."""
 
     def score(self, request: Request) -> Tensor:
-        """(S, M, V) scores of all M models of the panel by S scorers, over V views (or 1)."""
+        """(S, M, V) scores of all M models of the matrix by S scorers, over V views (or 1)."""
 
 
-def _blocks(panel: ResponseMatrix, images: str) -> list[str]:
-    """The blocks of a kind of perturbation that comes in several radii, or the one of that name."""
-    if images in ("uap", "random", "lap"):
-        return [block_name(images, fraction) for fraction in panel.fractions]
-    return [images]
+def blocks_of(matrix: ResponseMatrix, images: str | BlockKey) -> list[BlockKey]:
+    """The blocks of a kind of perturbation, at every radius offered; of a block itself that one."""
+    return [images] if isinstance(images, BlockKey) else [BlockKey(images, radius) for radius in matrix.fractions]

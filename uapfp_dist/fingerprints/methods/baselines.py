@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from uapfp_dist.fingerprints.blocks import CLEAN, NATURAL
+from uapfp_dist.fingerprints.blocks import CLEAN, NATURAL, BlockKey
 from uapfp_dist.fingerprints.methods.base import Candidate, Request
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.response_format import LABEL
@@ -13,51 +13,51 @@ from uapfp_dist.response_format import LABEL
 
 @dataclass(frozen=True)
 class Confidence:
-    """Mean maximum confidence on clean points: never looks at the victim. What it detects is the recipe."""
+    """Mean maximum confidence on clean points: never uses the victim. What it detects is the recipe."""
 
-    about: str = "mean maximum confidence, the victim is not looked at"
-    by_view: bool = True
+    description: str = "mean maximum confidence, the victim is not looked at"
+    per_view: bool = True
 
-    def candidates(self, panel: ResponseMatrix) -> tuple[Candidate, ...]:
+    def candidates(self, matrix: ResponseMatrix) -> tuple[Candidate, ...]:
         """Every format but labels, which have no confidence."""
-        return tuple(Candidate(CLEAN, fmt) for fmt in panel.formats if fmt != LABEL)
+        return tuple(Candidate((CLEAN,), fmt) for fmt in matrix.formats if fmt != LABEL)
 
-    def sent(self, candidate: Candidate) -> tuple[str, ...]:
+    def query_blocks(self, candidate: Candidate) -> tuple[BlockKey, ...]:
         """The clean points."""
         return (CLEAN,)
 
     def score(self, request: Request) -> Tensor:
         """(S, M, V) means per view; the same for every fold."""
-        confidence = request.panel.per_model(CLEAN, request.candidate.format, lambda p: p.max(1).values)
-        return confidence[:, request.panel.query_index(CLEAN)].mean(2).expand(len(request.folds), -1, -1)
+        confidence = request.matrix.per_model(CLEAN, request.candidate.format, lambda p: p.max(1).values)
+        return confidence[:, request.matrix.query_index(CLEAN)].mean(2).expand(len(request.folds), -1, -1)
 
 
 @dataclass(frozen=True)
 class SampleCorrelation:
-    """SAC-w (Guan et al., NeurIPS 2022): how a model's answers to the victim's errors resemble each other.
+    """SAC-w (Guan et al., NeurIPS 2022): how a model's responses to the victim's errors resemble each other.
 
-    The distance between two models is the mean absolute difference of their matrices of cosines between answers, which
-    no permutation of classes changes.
+    The distance between two models is the mean absolute difference of their matrices of cosines between responses,
+    which no permutation of classes changes.
     """
 
-    about: str = "cosines between the answers to the victim's natural errors, compared with the victim's (SAC-w)"
-    by_view: bool = False
+    description: str = "cosines between the answers to the victim's natural errors, compared with the victim's (SAC-w)"
+    per_view: bool = False
 
-    def candidates(self, panel: ResponseMatrix) -> tuple[Candidate, ...]:
+    def candidates(self, matrix: ResponseMatrix) -> tuple[Candidate, ...]:
         """Every format offered."""
-        return tuple(Candidate(NATURAL, fmt) for fmt in panel.formats)
+        return tuple(Candidate((NATURAL,), fmt) for fmt in matrix.formats)
 
-    def sent(self, candidate: Candidate) -> tuple[str, ...]:
+    def query_blocks(self, candidate: Candidate) -> tuple[BlockKey, ...]:
         """Natural errors."""
         return (NATURAL,)
 
     def score(self, request: Request) -> Tensor:
         """(S, M, 1) minus the distance to the victim, at most 0; the same for every fold."""
-        index = request.panel.query_index(NATURAL)[0]
+        index = request.matrix.query_index(NATURAL)[0]
 
-        def correlation(answers: Tensor) -> Tensor:
-            unit = F.normalize(answers[index], dim=1)
+        def correlation(responses: Tensor) -> Tensor:
+            unit = F.normalize(responses[index], dim=1)
             return unit @ unit.T
 
-        matrices = request.panel.per_model(NATURAL, request.candidate.format, correlation)
+        matrices = request.matrix.per_model(NATURAL, request.candidate.format, correlation)
         return -(matrices - matrices[:1]).abs().mean((1, 2))[None, :, None].expand(len(request.folds), -1, -1)

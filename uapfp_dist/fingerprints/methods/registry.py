@@ -4,21 +4,24 @@ from uapfp_dist.fingerprints.blocks import (
     CLEAN,
     DEEPFOOL,
     IPGUARD,
+    LAP,
     LAP_MINIMAL,
     LAP_PAPER,
     NATURAL,
     PAPER,
+    RANDOM,
     RANDOM_PAPER,
+    UAP,
 )
 from uapfp_dist.fingerprints.methods.agreement import MatchingRate, WeightedLabels
 from uapfp_dist.fingerprints.methods.base import Method
 from uapfp_dist.fingerprints.methods.baselines import Confidence, SampleCorrelation
 from uapfp_dist.fingerprints.methods.encoder_method import EncoderMethod, Ensemble
 
-_UAP = EncoderMethod("UAPs in turn over the views, encoders at every norm averaged", "uap")
+_UAP = EncoderMethod("UAPs in turn over the views, encoders at every norm averaged", UAP)
 
 
-_CONTROLS = EncoderMethod("as uap, the encoder also learns other-victim piracy", "uap", True)
+_CONTROLS = EncoderMethod("as uap, the encoder also learns other-victim piracy", UAP, True)
 
 
 METHODS: dict[str, Method] = {
@@ -26,15 +29,15 @@ METHODS: dict[str, Method] = {
     "uap_deepfool": EncoderMethod("one UAP of the paper's norm, made by the DeepFool loop", DEEPFOOL),
     "uap": _UAP,
     "uap_controls": _CONTROLS,
-    "uap_weighted": WeightedLabels("labels on x + v weighted by the training models, no encoder", "uap"),
+    "uap_weighted": WeightedLabels("labels on x + v weighted by the training models, no encoder", UAP),
     "uap_ensemble": Ensemble("the encoders of uap and uap_controls, averaged", (_UAP, _CONTROLS)),
     "clean": EncoderMethod("clean points only", CLEAN),
-    "random": EncoderMethod("random vectors of the UAPs' norm, in turn over the views", "random"),
+    "random": EncoderMethod("random vectors of the UAPs' norm, in turn over the views", RANDOM),
     "random_paper": EncoderMethod("one random vector of the paper's norm", RANDOM_PAPER),
-    "lap": EncoderMethod("local perturbation (DeepFool) at the UAPs' norms", "lap"),
+    "lap": EncoderMethod("local perturbation (DeepFool) at the UAPs' norms", LAP),
     "lap_paper": EncoderMethod("local perturbation (DeepFool) at the paper's norm", LAP_PAPER),
     "lap_minimal": EncoderMethod("local perturbation (DeepFool) as it comes, to the nearest boundary", LAP_MINIMAL),
-    "agreement": MatchingRate("label agreement with the victim on x + v", "uap", by_view=True, only_labels=True),
+    "agreement": MatchingRate("label agreement with the victim on x + v", UAP, per_view=True, only_labels=True),
     "confidence": Confidence(),
     "ipguard": MatchingRate("agreement with the victim on points near its boundary (IPGuard)", IPGUARD),
     "natural_errors": MatchingRate("agreement with the victim on its natural errors (AKH)", NATURAL),

@@ -8,7 +8,7 @@ import pandas as pd
 from uapfp_dist.evaluation.judging import NEGATIVE_GROUPS, Group
 from uapfp_dist.reporting import figures
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
-from uapfp_dist.tasks.members import ROLES
+from uapfp_dist.tasks.members import Role
 
 SHOULD = {
     "piracy": "accused",
@@ -35,7 +35,7 @@ def controls(data: ReportData) -> ReportSection:
             rows.append(
                 {
                     "group": role,
-                    "who": ROLES[role],
+                    "who": Role(role).description,
                     "should be": should,
                     "models": len(mine),
                     "score": float(mine["similarity"].mean()),

@@ -20,7 +20,7 @@ def uap(data: ReportData) -> ReportSection:
     """v and the first points, with the victim's labels before and after."""
     matrix, probe = data.matrix, data.probe
     index, queried = matrix.views[0, :SHOWN_IMAGES], matrix.gather[PAPER][0, :SHOWN_IMAGES]
-    before = matrix.answers[0].blocks["clean"][index].argmax(1).tolist()
+    before = matrix.answers[0].blocks[CLEAN][index].argmax(1).tolist()
     after = matrix.answers[0].blocks[PAPER][queried].argmax(1).tolist()
     captions = [f"x + v: {a} to {b}" if a != b else f"x + v: stays {a}" for a, b in zip(before, after, strict=True)]
     moved = perturbed_images(probe, PAPER)[queried].numpy()

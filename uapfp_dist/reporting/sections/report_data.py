@@ -98,7 +98,7 @@ class ReportData:
                         "architecture": members[row].spec.architecture,
                         "optimizer": members[row].spec.recipe.optimizer,
                         "attack": attack_of(members[row]),
-                        "change": " + ".join(card.changes),
+                        "change": " + ".join(card.modifications),
                         "similarity": scores[row],
                         "p_value": found.p_value,
                         "accused": math.nan if found.claim == CANNOT_DECIDE else float(found.claim == "piracy"),

@@ -85,7 +85,7 @@ def destroyed_models(data: ReportData) -> pd.DataFrame:
         {
             "model": member.spec.id,
             "role": member.role.removeprefix("modified_"),
-            "modification": " + ".join(card.changes),
+            "modification": " + ".join(card.modifications),
             "accuracy_before": card.accuracy_before,
             "accuracy": card.accuracy,
         }

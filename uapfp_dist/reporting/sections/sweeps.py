@@ -9,7 +9,7 @@ from uapfp_dist.concurrency import map_threads
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.encoder_trial import Setting, mean_confidence, over_resamples, stored_trial
 from uapfp_dist.execution.probe_artifacts import read_probe, read_responses
-from uapfp_dist.fingerprints.blocks import PAPER, block_name
+from uapfp_dist.fingerprints.blocks import CLEAN, PAPER, UAP, BlockKey
 from uapfp_dist.fingerprints.resamples import Resample, TrainingSet, make_resample
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.reporting import figures
@@ -38,7 +38,7 @@ def n_points(data: ReportData) -> ReportSection | None:
 
 def top_k(data: ReportData) -> ReportSection | None:
     """Figure 6 left: the gap against the number of confidences a suspect returns; 0 is the bare label."""
-    n_classes = data.matrix.answers[0].blocks["clean"].shape[1]
+    n_classes = data.matrix.answers[0].blocks[CLEAN].shape[1]
     ks = [k for k in data.plan.config.studies.top_k if k < n_classes]
     settings = {0: Setting(_block(data), LABEL)}
     settings |= {k: Setting(_block(data), ResponseFormat(k)) for k in ks}
@@ -104,7 +104,7 @@ def view_algorithms(data: ReportData) -> ReportSection | None:
         remark = f"Algorithm 1 could not be compared: {error}"
         return ReportSection("view_algorithms", "Views by Algorithm 1 (supplement)", remark, remarks=(remark,))
     n = data.matrix.n_test_views
-    resamples = [_within(d.draw, rows) for d in data.resamples[: plan.config.studies.n_draws]]
+    resamples = [_within(d.draw, rows) for d in data.resamples[: plan.config.studies.n_resamples]]
     neighbours = _sweep(data, "views", {"Section 4.3": Setting(PAPER, n_views=n)}, always=True)
     whole = _sweep(data, "views", {"Algorithm 1": Setting(PAPER, n_views=n)}, second, resamples, always=True)
     table = pd.concat([neighbours, whole])
@@ -126,11 +126,11 @@ def one_architecture(data: ReportData) -> ReportSection | None:
         return None
     architecture = data.plan.config.zoo.architectures[0]
     seed = f"{data.plan.seed}/{architecture}"
-    n_draws = data.plan.config.studies.n_draws
+    n_resamples = data.plan.config.studies.n_resamples
     try:
         resamples = [
             make_resample(matrix.members, i, config.n_train, config.n_calibrate, seed, architecture, data.pool)
-            for i in range(n_draws)
+            for i in range(n_resamples)
         ]
     except UserError as error:
         remark = f"row `paper` could not be made: {error}"
@@ -150,14 +150,14 @@ def one_architecture(data: ReportData) -> ReportSection | None:
     )
 
 
-def _block(data: ReportData) -> str:
+def _block(data: ReportData) -> BlockKey:
     """The block of UAPs that the sweeps use: fixed by the configuration, so that no test model has a say in it."""
-    return block_name("uap", max(data.plan.config.uap.xi_fractions))
+    return BlockKey(UAP, max(data.plan.config.uap.xi_fractions))
 
 
 def _setting(data: ReportData) -> str:
     return (
-        f"Means over {data.plan.config.studies.n_draws} resamples, test models, with 95 % bootstrap intervals over "
+        f"Means over {data.plan.config.studies.n_resamples} resamples, test models, with 95 % bootstrap intervals over "
         f"models. {data.setting}."
     )
 
@@ -176,7 +176,7 @@ def _sweep(
     if not (studies.sweeps or always):
         return None
     shown = matrix or data.matrix
-    chosen = resamples or [d.draw for d in data.resamples[: studies.n_draws]]
+    chosen = resamples or [d.draw for d in data.resamples[: studies.n_resamples]]
     work = [(setting, resample) for setting in settings.values() for resample in chosen]
 
     def one(item: tuple[Setting, Resample]) -> tuple[Resample, Tensor]:

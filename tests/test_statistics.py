@@ -19,7 +19,7 @@ from uapfp_dist.statistics.t_test import T_TEST_FINGERPRINTS, T_TEST_REPEATS, pa
     ("score", "expected"),
     [(0.9, 1 / 5), (0.8, 2 / 5), (0.75, 2 / 5), (0.5, 4 / 5), (0.1, 5 / 5), (-1.0, 5 / 5)],
 )
-def test_conformal_p_counts_the_innocents_that_score_as_high(score: float, expected: float) -> None:
+def test_conformal_p_counts_the_negatives_that_score_as_high(score: float, expected: float) -> None:
     """(1 + #{calibration >= suspect}) / (1 + m); ties count against the accusation."""
     assert conformal_p(score, [0.1, 0.5, 0.5, 0.8]) == pytest.approx(expected)
 
@@ -41,19 +41,19 @@ def tied(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("m", [19, 39])
-@pytest.mark.parametrize("draw", [continuous, tied])
-def test_innocent_suspects_are_accused_at_alpha_at_most(
-    draw: Callable[[np.random.Generator, tuple[int, int]], np.ndarray], m: int
+@pytest.mark.parametrize("sample", [continuous, tied])
+def test_negatives_are_accused_at_alpha_at_most(
+    sample: Callable[[np.random.Generator, tuple[int, int]], np.ndarray], m: int
 ) -> None:
     """Under exchangeability P(p <= a) <= a for every a, and = a without ties where a is a multiple of 1 / (m + 1)."""
     trials = 4000
-    scores = draw(numpy_rng("exchangeable", m), (trials, m + 1))
+    scores = sample(numpy_rng("exchangeable", m), (trials, m + 1))
     p = np.array([conformal_p(row[0], row[1:].tolist()) for row in scores])
     for alpha in (0.05, 0.1, 0.25, 0.5, 0.9):
         error = 4 * math.sqrt(alpha * (1 - alpha) / trials)
         rate = float((p <= alpha + 1e-12).mean())
         assert rate <= alpha + error
-        if draw is continuous:
+        if sample is continuous:
             assert rate >= alpha - error
 
 
@@ -100,13 +100,13 @@ def test_a_group_that_is_required_decides_or_nobody_does() -> None:
 
 
 def test_no_calibration_at_all_decides_nothing() -> None:
-    """Without innocents nothing speaks against innocence."""
+    """Without negatives nothing is accused."""
     verdict = decide(1.0, {}, 0.05)
     assert (verdict.claim, verdict.p_value) == ("cannot decide at this alpha", 1.0)
 
 
 def test_a_score_that_is_not_a_number_accuses_nobody() -> None:
-    """A suspect that answers NaN has shown no likeness; an innocent that does is no evidence against the suspect."""
+    """A suspect whose score is NaN has shown no similarity; a negative with NaN is no evidence against the suspect."""
     assert conformal_p(math.nan, [0.1] * 19) == 1.0
     assert decide(math.nan, {"homologous": [0.1] * 19}, 0.05).claim == "inconclusive"
     assert conformal_p(0.9, [math.nan] * 19) == 1.0
@@ -134,10 +134,10 @@ def test_paper_t_test_of_constants_compares_means(suspect: float, homologous: fl
     assert paper_t_test(ours, theirs, numpy_rng("t")) == p
 
 
-def test_paper_t_test_accuses_innocents_that_models_clear() -> None:
+def test_paper_t_test_accuses_negatives_that_conformal_p_clears() -> None:
     """Twenty fingerprints of one model are not twenty witnesses: why the decision is made by the model.
 
-    Each innocent model has a level of its own, its fingerprints scatter little around it.
+    Each negative has a level of its own, its fingerprints scatter little around it.
     """
     rng, trials, m = numpy_rng("replication"), 300, 19
     accused_t, accused_p = 0, 0
@@ -175,14 +175,14 @@ def scored_models(prefix: str, n: int, level: float, rng: np.random.Generator) -
     return {f"{prefix}{i}": float(level + rng.normal()) for i in range(n)}
 
 
-def test_auc_over_draws_is_the_mean_with_an_interval_over_models() -> None:
-    """The interval holds the mean; with few models it is wide, and more draws of the same models do not narrow it."""
+def test_auc_over_resamples_is_the_mean_with_an_interval_over_models() -> None:
+    """The interval holds the mean; few models make it wide, and more resamples of the same models no narrower."""
     rng = numpy_rng("bootstrap")
     widths = {}
     for n in (5, 80):
-        draw = (scored_models("p", n, 1.0, rng), scored_models("n", n, 0.0, rng))
-        one, ten = (auc_over_resamples([draw] * k, numpy_rng("resample")) for k in (1, 10))
-        expected = auc(torch.tensor(list(draw[0].values())), torch.tensor(list(draw[1].values())))
+        resample = (scored_models("p", n, 1.0, rng), scored_models("n", n, 0.0, rng))
+        one, ten = (auc_over_resamples([resample] * k, numpy_rng("resample")) for k in (1, 10))
+        expected = auc(torch.tensor(list(resample[0].values())), torch.tensor(list(resample[1].values())))
         assert one.mean == pytest.approx(expected, abs=1e-6)
         assert one.low <= one.mean <= one.high
         assert (ten.low, ten.high) == pytest.approx((one.low, one.high))
@@ -193,8 +193,8 @@ def test_auc_over_draws_is_the_mean_with_an_interval_over_models() -> None:
     assert 2 < widths[5] / widths[80] < 8
 
 
-def test_auc_over_draws_spreads_over_draws() -> None:
-    """Mean, minimum and spread of the draws' areas; draws with an empty side are left out."""
+def test_auc_over_resamples_spreads_over_them() -> None:
+    """Mean, minimum and spread of the resamples' areas; resamples with an empty side are left out."""
     perfect, inverted = ({"a": 1.0}, {"b": 0.0}), ({"a": 0.0}, {"b": 1.0})
     found = auc_over_resamples([perfect, inverted, ({}, {"b": 1.0})], numpy_rng("x"))
     assert (found.mean, found.minimum, found.std) == (0.5, 0.0, 0.5)
@@ -205,7 +205,7 @@ def test_auc_over_draws_spreads_over_draws() -> None:
 
 
 def test_a_gap_has_the_interval_of_a_difference_of_means() -> None:
-    """Against the standard error of independent groups; models, not their appearances in draws, are what counts."""
+    """Against the standard error of independent groups; models, not their appearances in resamples, are what counts."""
     rng = numpy_rng("gap")
     piracy, homologous = scored_models("p", 60, 1.0, rng), scored_models("n", 40, 0.0, rng)
     found = gap_over_resamples([(piracy, homologous)] * 3, numpy_rng("resample"), n_boot=4000)
@@ -217,20 +217,22 @@ def test_a_gap_has_the_interval_of_a_difference_of_means() -> None:
 
 
 def test_a_model_weighs_as_much_as_it_is_tested() -> None:
-    """Against a bootstrap done by hand over draws that test other models each."""
+    """Against a bootstrap done by hand over resamples that test other models each."""
     rng = numpy_rng("gap")
     models = scored_models("p", 9, 1.0, rng), scored_models("n", 7, 0.0, rng)
-    draws = [tuple({m: s for i, (m, s) in enumerate(side.items()) if i % 4 != d} for side in models) for d in range(4)]
-    found = gap_over_resamples([(p, n) for p, n in draws], numpy_rng("resample"), n_boot=4000)
+    resamples = [
+        tuple({m: s for i, (m, s) in enumerate(side.items()) if i % 4 != d} for side in models) for d in range(4)
+    ]
+    found = gap_over_resamples([(p, n) for p, n in resamples], numpy_rng("resample"), n_boot=4000)
     gaps = []
     for _ in range(4000):
         drawn = [rng.choice(list(side), len(side)).tolist() for side in models]
-        by_draw = []
-        for sides in draws:
+        by_resample = []
+        for sides in resamples:
             tested = [[side[m] for m in names if m in side] for side, names in zip(sides, drawn, strict=True)]
             if all(tested):
-                by_draw.append(np.mean(tested[0]) - np.mean(tested[1]))
-        gaps.append(np.mean(by_draw))
+                by_resample.append(np.mean(tested[0]) - np.mean(tested[1]))
+        gaps.append(np.mean(by_resample))
     assert (found.low, found.high) == pytest.approx(tuple(np.percentile(gaps, [2.5, 97.5])), abs=0.08)
 
 
