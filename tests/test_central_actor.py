@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError, GetTimeoutError, OutOfMemoryError, RayTaskError
@@ -20,12 +20,17 @@ from uapfp_dist.cluster.central_recorder import CentralRecorder, make_recorder
 from uapfp_dist.errors import MismatchError, UserError
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.progress import Progress, WorkSummary
+from uapfp_dist.reporting.grid_schema import GridReport, Preparation
 from uapfp_dist.reporting.report import Report
+from uapfp_dist.reporting.report_schema import EvaluationReport, ModelCounts
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.outcomes import Done
 from uapfp_dist.tracking.tracker import NullTracker
 
-REPORT = Report({"verdicts": []}, {})
+REPORT = Report(cast(EvaluationReport, None), {})
+"""Only handed on."""
+GRID_REPORT = cast(GridReport, object())
+NOTHING_MADE = Preparation(models=ModelCounts(trained=0, reused=0, failed=0))
 WORK = WorkSummary({}, {}, None)
 DRIVERS_NODE = "ab" * 28
 
@@ -53,7 +58,7 @@ class FakeRay:
         self.made += 1
         number = self.made
         self.events.append(f"made {number}")
-        results = {"begin": "", "judge": REPORT, "progress": (1, 2), "publish": "", "finish": {}}
+        results = {"begin": "", "judge": REPORT, "progress": (1, 2), "publish": "", "finish": GRID_REPORT}
 
         def call(name: str, *arguments: Any) -> Callable[[], Any]:
             self.events.append(f"{name} {number}")
@@ -203,7 +208,7 @@ def test_the_end_outlives_a_dead_actor(error: Exception, digits_plan: Plan, fake
     fake = fakes(finish=[error], publish=[error], close=[error])
     recorder = central_recorder()
     recorder.begin({}, {})
-    assert recorder.finish({}, {}) == {}
+    assert recorder.finish({}, NOTHING_MADE) is GRID_REPORT
     assert fake.made == 2
     assert fake.events.count("begin 2") == 1
     assert "the recorder died while it showed the result" in recorder.publish()

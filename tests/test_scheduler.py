@@ -3,7 +3,7 @@
 import random
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -13,7 +13,8 @@ from uapfp_dist.errors import PermanentError, UserError
 from uapfp_dist.execution.make_model import GateError, NotReachedError
 from uapfp_dist.fingerprints.selection import SmallClusterError
 from uapfp_dist.models.blackbox import NotFiniteError
-from uapfp_dist.reporting.report_tables import FailureRecord, failures_of
+from uapfp_dist.reporting.report_schema import SpecFailure
+from uapfp_dist.reporting.report_tables import failures_of
 from uapfp_dist.tasks.executor import SerialPool
 from uapfp_dist.tasks.hashing import Spec, wire_names
 from uapfp_dist.tasks.outcomes import Done, Failed, Outcome
@@ -279,15 +280,15 @@ def test_what_no_other_try_can_avoid_is_permanent_and_one_line(error: PermanentE
 def test_the_failures_of_an_earlier_report_are_judged_by_their_messages() -> None:
     """It has no word on whether they are permanent."""
 
-    def record(error: str, lost: bool = False) -> FailureRecord:
-        return {"id": "i", "kind": "model", "words": "a model", "error": error, "details": "", "lost": lost}
+    def record(error: str, skipped: bool = False) -> SpecFailure:
+        return SpecFailure(id="i", kind="model", description="a model", error=error, details="", skipped=skipped)
 
     gate, died = record("GateError: accuracy 0.1"), record("worker died (3 times)")
-    skipped = record("needs model i, which failed", lost=True)
+    skipped = record("needs model i, which failed", skipped=True)
     assert is_final([gate, skipped])
     assert not is_final([gate, skipped, died])
-    assert is_final([{**died, "permanent": True}])
-    assert not is_final([{**gate, "permanent": False}])
+    assert is_final([replace(died, permanent=True)])
+    assert not is_final([replace(gate, permanent=False)])
 
 
 def test_the_pool_has_its_next_work_before_the_outcome_is_looked_at() -> None:
