@@ -33,9 +33,9 @@ class FormatRates:
     uap: AccusationRates
     weighted_errors: AccusationRates
 
-    def of(self, method: str) -> AccusationRates:
+    def of(self, method: MethodName) -> AccusationRates:
         """Those of one method."""
-        return {"uap": self.uap, "weighted_errors": self.weighted_errors}[method]
+        return self.uap if method == "uap" else self.weighted_errors
 
 
 def measure_rates(kit: Kit, max_queries: int | None = None) -> dict[ResponseFormat, FormatRates]:

@@ -68,9 +68,7 @@ def check_enroll_config(requirements: EnrollConfig) -> None:
     if not 0.0 < requirements.alpha <= 0.5:
         raise UserError(f"alpha: expected a rate above 0 and up to 0.5, got {requirements.alpha:g}", argument="alpha")
     if not 1 <= requirements.max_suspects <= 1000:
-        raise UserError(
-            f"max_suspects: expected 1 to 1000, got {requirements.max_suspects}", argument="max_suspects"
-        )
+        raise UserError(f"max_suspects: expected 1 to 1000, got {requirements.max_suspects}", argument="max_suspects")
     for kind, names, table in (("group", requirements.groups, ROLES), ("attack", requirements.attacks, EXTRACTIONS)):
         if not names or len(set(names)) < len(names):
             raise UserError(

@@ -21,6 +21,7 @@ from uapfp_dist.verification.fitting import FittedScorer, fit_errors, fit_uap
 from uapfp_dist.verification.kit import Kit
 from uapfp_dist.verification.kit_description import describe_kit, with_rates
 from uapfp_dist.verification.kit_images import KitImages
+from uapfp_dist.verification.kit_info import MethodName
 from uapfp_dist.verification.kit_io import with_digest
 from uapfp_dist.verification.kit_rows import KitRow, causes, kit_rows
 from uapfp_dist.verification.separation import TrainingRows
@@ -75,7 +76,7 @@ class _Scorers:
     errors: FittedScorer
     weights: ErrorWeights
 
-    def chosen(self) -> dict[ResponseFormat, dict[str, FittedScorer]]:
+    def chosen(self) -> dict[ResponseFormat, dict[MethodName, FittedScorer]]:
         """Format to both methods."""
         return {fmt: {"uap": fitted, "weighted_errors": self.errors} for fmt, (fitted, _) in self.uap.items()}
 

@@ -61,9 +61,7 @@ def describe_kit(
         training=dict(Counter(row.reference.group for row in rows if row.part == "training")),
         uap={fraction: UapSummary(**uap) for fraction, uap in enrolled.probe.info["uaps"].items()},
         data=KitData(dataset.name, dataset.digest, dataset.note),
-        victim=KitVictim(
-            plan.victim.architecture, isinstance(plan.victim.origin, Imported), enrolled.victim_accuracy
-        ),
+        victim=KitVictim(plan.victim.architecture, isinstance(plan.victim.origin, Imported), enrolled.victim_accuracy),
         costs=KitCosts(len(seconds), n_failed, round(sum(seconds), 1)),
         configuration=recorded_configuration(plan.config, plan.requirements),
         seed=plan.seed,
@@ -82,9 +80,7 @@ def with_rates(kit: Kit) -> Kit:
         power[fmt] = {method: found.of(method).power for method in METHODS}
         false_accusations[fmt] = {method: found.of(method).false_accusations for method in METHODS}
     queries = {fmt: found.queries for fmt, found in rates.items()}
-    return replace(
-        kit, info=replace(kit.info, power=power, false_accusations=false_accusations, queries=queries)
-    )
+    return replace(kit, info=replace(kit.info, power=power, false_accusations=false_accusations, queries=queries))
 
 
 def _choice(fitted: Mapping[MethodName, FittedScorer]) -> MethodChoice:

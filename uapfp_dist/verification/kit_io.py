@@ -194,7 +194,8 @@ def _unflat(tensors: dict[str, Tensor], digest: str, body: _Body) -> Kit:
         n_classes=body.n_classes,
         class_names=body.class_names,
         info=body.info,
+        views=by_format["views"],
         encoders=encoders,
-        **by_format,
+        similarity=by_format["similarity"],
         **{name: tensors[wire] for name, wire in TENSOR_NAMES.items()},
     )

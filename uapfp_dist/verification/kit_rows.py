@@ -59,7 +59,7 @@ def kit_rows(plan: EnrollmentPlan, made: Container[str], failures: Sequence[str]
         if held_out[group] < plan.requirements.n_calibrate:
             raise UserError(
                 f"enroll: expected {plan.requirements.n_calibrate} {group} models to calibrate with, {held_out[group]} "
-                f"could be made ({causes(failures)}); raise n_test, which holds the spare ones, or a margin of the gate",
+                f"could be made ({causes(failures)}); raise n_test, which holds spare ones, or a margin of the gate",
                 argument="n_test",
             )
     for group in (PIRACY, *plan.requirements.groups):

@@ -13,6 +13,7 @@ from torch import Tensor
 from uapfp_dist.fingerprints.encoder import EncoderStack
 from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.verification.kit import Kit
+from uapfp_dist.verification.kit_info import MethodName
 
 DIGITS = 9
 """Decimals that are kept."""
@@ -73,7 +74,7 @@ def score_suspect(kit: Kit, fmt: ResponseFormat, probabilities: Tensor) -> Suspe
 
 def model_scores(
     kit: Kit, similarity: Tensor, agrees: Tensor, views: Tensor | None = None, errors: Tensor | None = None
-) -> dict[str, Tensor]:
+) -> dict[MethodName, Tensor]:
     """Method to (M,) float64 scores of models; NaN where nothing of what it needs was answered.
 
     Args:
