@@ -250,8 +250,8 @@ def answers_ratio(trained: TrainedVictim) -> dict[str, Any]:
     torch.testing.assert_close(prints["gathered"], prints["view_by_view"], rtol=1e-3, atol=1e-4)
     ratio = seconds["view_by_view"] / seconds["gathered"]
     print(
-        f"answers, {trained.name}, {N_VIEWS} views x {N_POINTS} points over {len(trained.own)} images: equal fingerprints; "
-        f"{images['view_by_view']} images in {seconds['view_by_view']:.2f} s view by view, "
+        f"answers, {trained.name}, {N_VIEWS} views x {N_POINTS} points over {len(trained.own)} images: equal "
+        f"fingerprints; {images['view_by_view']} images in {seconds['view_by_view']:.2f} s view by view, "
         f"{images['gathered']} in {seconds['gathered']:.3f} s gathered: ratio {ratio:.1f}"
     )
     return {"images": images, "seconds": seconds, "ratio": ratio}

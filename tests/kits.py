@@ -6,13 +6,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.verification.kit import Kit
 from uapfp_dist.verification.kit_io import with_digest
 from uapfp_dist.verification.scoring import score
 
 N_CLASSES, N_IMAGES, N_ERRORS, N_VIEWS, N_POINTS = 4, 40, 16, 5, 3
-FORMATS = ("prob", "top2", "hard")
+TOP2 = ResponseFormat(2)
+FORMATS = (PROBABILITIES, TOP2, LABEL)
 
 
 def random_answers(seed: object) -> Tensor:
@@ -64,15 +66,15 @@ def make_test_kit(
         clean=torch.arange(10),
         info={
             "alpha": alpha,
-            "decided_by": {fmt: {"method": method, "why": "by hand"} for fmt in FORMATS},
+            "decided_by": {fmt.wire: {"method": method, "why": "by hand"} for fmt in FORMATS},
             "models": rows,
             "limits": ["A kit of a test."],
             **info,
         },
         victim=victim,
         natural=torch.arange(N_IMAGES - N_ERRORS, N_IMAGES),
-        gain=torch.rand(N_ERRORS, generator=rng).double() + 0.5,
-        loss=-torch.rand(N_ERRORS, generator=rng).double() - 0.5,
+        log_odds_agree=torch.rand(N_ERRORS, generator=rng).double() + 0.5,
+        log_odds_disagree=-torch.rand(N_ERRORS, generator=rng).double() - 0.5,
         agrees=torch.zeros(0, N_ERRORS, dtype=torch.bool),
         views={fmt: torch.randint(0, 24, (2, N_VIEWS, N_POINTS), generator=rng) for fmt in FORMATS},
         encoders={fmt: encoder() for fmt in FORMATS},
@@ -85,6 +87,6 @@ def with_models(kit: Kit, answers: list[Tensor]) -> Kit:
     scored = {fmt: [score(kit, fmt, a) for a in answers] for fmt in FORMATS}
     return replace(
         kit,
-        agrees=torch.stack([one.agrees for one in scored["hard"]]),
+        agrees=torch.stack([one.agrees for one in scored[LABEL]]),
         similarity={fmt: torch.stack([one.similarity for one in found]) for fmt, found in scored.items()},
     )

@@ -35,6 +35,7 @@ from uapfp_dist.fingerprints.resamples import make_resample
 from uapfp_dist.launch import ablation as ablations
 from uapfp_dist.reporting.figures.grids import grid_maps
 from uapfp_dist.reporting.grid_report import grid_figures, grid_text
+from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.executor import SerialPool
 from uapfp_dist.tasks.scheduler import run_tasks
@@ -176,7 +177,7 @@ def test_cells_are_all_combinations_the_last_axis_turning_fastest() -> None:
     assert [cell.name for cell in cells][:3] == [
         "n_points=3 top_k=0 encoder.tau=0.1", "n_points=3 top_k=0 encoder.tau=0.5", "n_points=3 top_k=1 encoder.tau=0.1"
     ]  # fmt: skip
-    assert [c.setting.format for c in cells[:6:2]] == ["hard", "top1", "prob"], (
+    assert [c.setting.format for c in cells[:6:2]] == [LABEL, ResponseFormat(1), PROBABILITIES], (
         "all of the confidences are probabilities"
     )
     assert {cell.plan.config.encoder.tau for cell in cells} == {0.1, 0.5}
@@ -303,11 +304,11 @@ def test_missing_answers_are_an_error_of_the_cell(answered: SuspectAnswers, tmp_
     (cell,) = cells_of("n_points=3")
     pirates = [m for m in cell.members if m.role == "piracy"]
     for member in pirates[:2]:
-        store.discard("answers", cell.plan.answer(member).id)
+        store.discard("answers", cell.plan.response(member).id)
     result = Trials(store).run(cell)
     assert not result.rows
     assert "n_train" in result.error
-    store.discard("answers", cell.plan.answer(cell.members[0]).id)
+    store.discard("answers", cell.plan.response(cell.members[0]).id)
     assert "victim" in Trials(store).run(cell).error
 
 
@@ -373,7 +374,7 @@ def test_what_an_evaluation_gave_up_is_not_tried_again(
     store = answered.copy(tmp_path / "s")
     (cell,) = cells_of("n_points=3")
     gone = next(m for m in cell.members if m.role == "other_victim_piracy")
-    answer = cell.plan.answer(gone)
+    answer = cell.plan.response(gone)
     store.discard("model", gone.spec.id)
     store.discard("answers", answer.id)
     failures = [{"id": key, "lost": False, "error": "GateError: below"} for key in (gone.spec.id, answer.id)]

@@ -276,8 +276,8 @@ def test_a_ray_cluster_that_does_not_answer(scheme: str, tmp_path: Path) -> None
 def test_an_interruption_waits_for_no_thread(tmp_path: Path) -> None:
     """While encoders are fitted in threads of this process, for minutes where models are many."""
     code = (  # os.write, since two threads that print at once may share a line
-        "import os, time; from uapfp_dist.command import main; from uapfp_dist.concurrency import in_threads; "
-        "main(lambda: in_threads(lambda i: (os.write(1, b'at work\\n'), time.sleep(120)), range(4), 2))"
+        "import os, time; from uapfp_dist.command import main; from uapfp_dist.concurrency import map_threads; "
+        "main(lambda: map_threads(lambda i: (os.write(1, b'at work\\n'), time.sleep(120)), range(4), 2))"
     )
     command = [sys.executable, "-c", code]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()) as running:

@@ -35,6 +35,7 @@ from uapfp_dist.models import Net
 from uapfp_dist.models.blackbox import ask
 from uapfp_dist.models.custom import CustomNet
 from uapfp_dist.progress import Progress
+from uapfp_dist.response_format import PROBABILITIES
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.statistics.conformal import needed_for
 from uapfp_dist.storage.store import Store
@@ -152,13 +153,13 @@ def test_every_way_of_stealing_trains_and_tests_alike(digits: Dataset) -> None:
     """Crossed with the architectures, so that none stands for a way."""
     plan = plan_enrollment(tiny(), EnrollConfig(), 0, digits)
     pirates = [s for s in plan.reference_models if s.group == "piracy"]
-    counts = Counter((s.way, s.part) for s in pirates)
+    counts = Counter((s.extraction_variant, s.part) for s in pirates)
     assert set(counts) == set(product(plan.requirements.extraction_variants, ("training", "held_out")))
     assert {counts[way, "training"] for way in plan.requirements.extraction_variants} == {
         plan.requirements.n_train_piracy
     }
-    assert len({(s.way, s.member.spec.architecture) for s in pirates}) > 15
-    natural = {s.member.spec.origin.natural_share for s in pirates if s.way[0] == "knockoff"}  # type: ignore[union-attr]
+    assert len({(s.extraction_variant, s.member.spec.architecture) for s in pirates}) > 15
+    natural = {s.member.spec.origin.natural_share for s in pirates if s.extraction_variant[0] == "knockoff"}  # type: ignore[union-attr]
     assert natural == {1.0}
 
 
@@ -196,9 +197,7 @@ def test_fields_that_came_later_change_no_name() -> None:
         ({"groups": ("cousins",)}, "cousins.*homologous, other_victim, same_data"),
         ({"attacks": ("gan",)}, "gan.*cloudleak"),
         ({"labels": ()}, "labels"),
-        ({"labels": ("loud",)}, "loud"),
-        ({"formats": ("prob",)}, "hard"),
-        ({"formats": ("top0", "hard")}, "top0"),
+        ({"formats": (PROBABILITIES,)}, "formats: expected label among them, .*got probabilities"),
         ({"n_train": 1}, "n_train"),
         ({"n_test": -1}, "n_test"),
     ],
@@ -216,11 +215,11 @@ def test_every_model_answered_the_very_images_of_the_kit(plan: EnrollmentPlan, k
     """Asked anew, from their 8 bits, each calibration model scores in its own row what the kit says."""
     context, images = context_on(store), from_8_bits(kit.images)
     assert torch.equal(to_8_bits(images), kit.images)
-    by_id = {s.member.spec.id: s.member.spec for s in plan.supporters}
+    by_id = {s.member.spec.id: s.member.spec for s in plan.reference_models}
     for row, model in enumerate(kit.info["models"]):
         answers = ask(context.net(by_id[model["model"]]), images)
-        verdict = judge(kit, [SuspectAnswers("again", answers, "prob")])[0]
-        assert verdict.similarity == pytest.approx(float(kit.similarity["prob"][row].mean()), abs=1e-5)
+        verdict = judge(kit, [SuspectAnswers("again", answers, PROBABILITIES)])[0]
+        assert verdict.similarity == pytest.approx(float(kit.similarity[PROBABILITIES][row].mean()), abs=1e-5)
         agrees = answers.argmax(1)[kit.natural] == kit.victim_labels[kit.natural]
         assert torch.equal(agrees, kit.agrees[row])
 
@@ -230,18 +229,18 @@ def test_the_victim_is_found_and_the_kit_is_whole(plan: EnrollmentPlan, kit: Kit
     answers = ask(context_on(store).net(plan.victim), from_8_bits(kit.images))
     assert torch.allclose(answers, kit.victim, atol=1e-6)
     assert len(kit.images.unique(dim=0)) == len(kit.images)
-    assert judge(kit, [SuspectAnswers("victim", answers, "prob")])[0].similarity == pytest.approx(1.0, abs=1e-6)
+    assert judge(kit, [SuspectAnswers("victim", answers, PROBABILITIES)])[0].similarity == pytest.approx(1.0, abs=1e-6)
     parts = Counter((model["group"], model["part"]) for model in kit.info["models"])
     assert parts == {("piracy", "test"): 4} | {
-        (group, part): 1 for group in plan.wanted.groups for part in ("calibration", "test")
+        (group, part): 1 for group in plan.requirements.groups for part in ("calibration", "test")
     }
-    held_out = {s.member.spec.id for s in plan.supporters if s.part == "held_out"}
+    held_out = {s.member.spec.id for s in plan.reference_models if s.part == "held_out"}
     assert {model["model"] for model in kit.info["models"]} == held_out
-    for fmt in plan.wanted.formats:
+    for fmt in plan.requirements.formats:
         for method in ("uap", "weighted_errors"):
-            assert kit.info["power"][fmt][method]["all"][1] == 4
-            assert kit.info["false_accusations"][fmt][method]["all"][1] == 3
-        decided = kit.info["decided_by"][fmt]
+            assert kit.info["power"][fmt.wire][method]["all"][1] == 4
+            assert kit.info["false_accusations"][fmt.wire][method]["all"][1] == 3
+        decided = kit.info["decided_by"][fmt.wire]
         trained = decided["training"]
         better = max(trained, key=lambda name: Separation(**trained[name]))
         assert decided["method"] == better
@@ -325,14 +324,14 @@ def test_scorers_look_at_training_models_only(plan: EnrollmentPlan, kit: Kit, di
         for path in (Path(store.url) / kind).iterdir():
             found = store.get(kind, path.stem)
             copy.put(kind, path.stem, found.tensors, found.info)
-    for supporter in plan.supporters:
+    for supporter in plan.reference_models:
         if supporter.part == "held_out":
-            key = plan.answer(supporter).id
+            key = plan.response(supporter).id
             found = copy.get("answers", key)
             copy.put("answers", key, {name: t.flip(1) for name, t in found.tensors.items()}, found.info)
     other = make_kit(plan, digits, copy)
     assert torch.equal(other.images, kit.images)
-    assert torch.equal(other.gain, kit.gain)
+    assert torch.equal(other.log_odds_agree, kit.log_odds_agree)
     assert all(torch.equal(t, other.encoders[f][n]) for f, e in kit.encoders.items() for n, t in e.items())
     assert other.info["decided_by"] == kit.info["decided_by"]
     assert not torch.equal(other.agrees, kit.agrees)
@@ -353,7 +352,7 @@ def test_weights_find_the_images_that_tell(way: str) -> None:
     agree[:, [7, 21, 40]] = torch.tensor([True] * 6 + [False] * 6)[:, None]
     found = WEIGHINGS[way](agree, TrainingRows({"piracy": range(6), "homologous": range(6, 12)}).training(), 3)  # type: ignore[arg-type]
     assert sorted(found.index.tolist()) == [7, 21, 40]
-    assert (found.gain > found.loss).all()
+    assert (found.log_odds_agree > found.log_odds_disagree).all()
     assert found.score(agree)[:6].min() > 0 > found.score(agree)[6:].max()
 
 
@@ -382,11 +381,11 @@ def test_a_model_that_fails_is_replaced_by_a_spare_one(
     plan: EnrollmentPlan, kit: Kit, digits: Dataset, store: Store, tmp_path: Path
 ) -> None:
     """It was going to test; without a spare one the kit is refused, and why is said."""
-    group = [s for s in plan.supporters if s.group == "same_data" and s.part == "held_out"]
+    group = [s for s in plan.reference_models if s.group == "same_data" and s.part == "held_out"]
 
     def without(lost: Sequence[Any], folder: str) -> Kit:
         copy = Store(str(tmp_path / folder))
-        gone = {plan.answer(s).id for s in lost}
+        gone = {plan.response(s).id for s in lost}
         for kind in ("model", "probe", "answers"):
             for path in (Path(store.url) / kind).iterdir():
                 found = store.get(kind, path.stem)
@@ -432,7 +431,7 @@ def test_her_own_module_is_enrolled(digits: Dataset, digits_splits: Splits, tmp_
     """By import path, her preprocessing inside: the kit holds what her module says, and some copies are of its kind."""
     path = her_weights(tmp_path, digits, digits_splits)
     brought = read_owner_model(path, "owners_net:make", 4)
-    plan = small_plan(digits, brought.victim, groups=("homologous",), labels=("soft",))
+    plan = small_plan(digits, brought.victim, groups=("homologous",), labels=(PROBABILITIES,))
     assert isinstance(plan.victim.origin, Imported)
     assert "owners_net:make" in {s.member.spec.architecture for s in plan.reference_models}
     assert "A" not in {s.member.spec.architecture for s in plan.reference_models}
@@ -445,18 +444,17 @@ def test_her_own_module_is_enrolled(digits: Dataset, digits_splits: Splits, tmp_
     assert torch.allclose(answers, kit.victim, atol=1e-5)
     assert kit.info["victim"]["imported"]
     assert any("half of the data" in limit for limit in kit.info["limits"])
-    verdict = judge(kit, [SuspectAnswers("hers", answers.detach(), "prob")])[0]
+    verdict = judge(kit, [SuspectAnswers("hers", answers.detach(), PROBABILITIES)])[0]
     assert verdict.similarity == pytest.approx(1.0, abs=1e-5)
     assert verdict.not_calibrated_against == ("same_data", "other_victim")
     # The same module from memory is the same victim, and everything is there already.
-    own, wanted = owner_model_of(hers, "owners_net:make"), replace(SMALL, groups=("homologous",), labels=("soft",))
+    own = owner_model_of(hers, "owners_net:make")
+    wanted = replace(SMALL, groups=("homologous",), labels=(PROBABILITIES,))
     assert (
         enroll_locally(tiny(), wanted, store=store.url, own=own, progress=quiet()).info["victim"] == kit.info["victim"]
     )
-    assert (
-        estimate(small_plan(digits, own.victim, groups=("homologous",), labels=("soft",)), context_on(store)).models
-        == 0
-    )
+    again = small_plan(digits, own.victim, groups=("homologous",), labels=(PROBABILITIES,))
+    assert estimate(again, context_on(store)).models == 0
 
 
 def test_a_known_architecture_with_her_preprocessing(victim: Net, digits: Dataset, own: Tensor, tmp_path: Path) -> None:

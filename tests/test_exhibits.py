@@ -25,6 +25,7 @@ from uapfp_dist.reporting.report import Report
 from uapfp_dist.reporting.sections.report_data import ReportData
 from uapfp_dist.reporting.sections.robustness import destroyed_models
 from uapfp_dist.reporting.sections.sweeps import one_architecture
+from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.method_configs import SubspaceConfig
 from uapfp_dist.tracking.tracker import NullTracker
@@ -60,7 +61,9 @@ def everything() -> Config:
             n_draws=2,
             whole_clusters=True,
         ),
-        verdict=replace(base.verdict, formats=("prob", "top3", "hard"), pool=3, decided_by="uap_ensemble"),
+        verdict=replace(
+            base.verdict, formats=(PROBABILITIES, ResponseFormat(3), LABEL), pool=3, decided_by="uap_ensemble"
+        ),
     )
 
 
@@ -214,7 +217,7 @@ def test_fooling_is_counted_from_the_answers(shown: Shown) -> None:
     sent = sorted({int(i) for i in block.gather[:n_views].flatten()})
     rates: dict[str, list[float]] = {}
     for member in plan.judged:
-        answers = read_responses(store.get("answers", plan.answer(member).id)).blocks
+        answers = read_responses(store.get("answers", plan.response(member).id)).blocks
         moved = [
             int(answers["uap_paper"][i].argmax()) != int(answers["clean"][int(block.point[i])].argmax()) for i in sent
         ]

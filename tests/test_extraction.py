@@ -16,11 +16,12 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.models import Net, build
 from uapfp_dist.models.blackbox import Blackbox, ask
 from uapfp_dist.models.training import Trainer
-from uapfp_dist.response_format import Labels, top_k
+from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat, top_k
 from uapfp_dist.rng import seeded, torch_rng
 from uapfp_dist.tasks.specs import Recipe
 
 CPU = torch.device("cpu")
+TOP3 = ResponseFormat(3)
 CRAFTING = sorted(name for name, craft in EXTRACTIONS.items() if craft is not None)
 
 
@@ -52,7 +53,7 @@ def steal(
     victim: Net,
     pool: Tensor,
     attack: str,
-    labels: Labels = "hard",
+    labels: ResponseFormat = LABEL,
     *,
     budget: int = 90,
     rounds: int = 3,
@@ -75,9 +76,9 @@ def pool(digits: Dataset, digits_splits: Splits) -> Tensor:
     return digits.pixels(outside_of(digits_splits.d, digits_splits.d_v))
 
 
-@pytest.mark.parametrize("labels", ["hard", "soft", "top3"])
+@pytest.mark.parametrize("labels", [LABEL, PROBABILITIES, TOP3], ids=str)
 @pytest.mark.parametrize("attack", sorted(EXTRACTIONS))
-def test_contract_of_every_attack(attack: str, labels: Labels, victim: Net, pool: Tensor) -> None:
+def test_contract_of_every_attack(attack: str, labels: ResponseFormat, victim: Net, pool: Tensor) -> None:
     """The whole budget and no image more, in [0, 1], natural images first, all steps of the recipe, same by seed."""
     loot = steal(victim, pool, attack, labels)
     crafts = attack in CRAFTING
@@ -98,10 +99,10 @@ def test_contract_of_every_attack(attack: str, labels: Labels, victim: Net, pool
 
 
 @pytest.mark.parametrize("budget", [1, 2, 7, 50, 101])
-@pytest.mark.parametrize("labels", ["hard", "soft", "top3"])
+@pytest.mark.parametrize("labels", [LABEL, PROBABILITIES, TOP3], ids=str)
 @pytest.mark.parametrize("attack", sorted(EXTRACTIONS))
 def test_ledger_is_spent_and_never_exceeded(
-    attack: str, labels: Labels, budget: int, victim: Net, pool: Tensor
+    attack: str, labels: ResponseFormat, budget: int, victim: Net, pool: Tensor
 ) -> None:
     """With a budget below the number of rounds, one that rounds do not divide, and one above a pool of twelve."""
     for rounds, natural_share in ((1, 1.0), (4, 1.0), (4, 0.3), (3, 0.0)):
@@ -144,7 +145,7 @@ class Reader(Trainer):
 def test_top_k_answers_are_learnt_as_a_distribution(attack: str, victim: Net, pool: Tensor) -> None:
     """The k largest of the victim's probabilities, in their proportions, sum to 1; the rest is 0."""
     trainer = Reader(build("C", (1, 8, 8), 10, 2, 0, CPU), Recipe("adam", 64, 640), torch_rng("reader"))
-    extract(Blackbox(victim, 60, "top3"), pool, trainer, EXTRACTIONS[attack], 2, 0.5)
+    extract(Blackbox(victim, 60, TOP3), pool, trainer, EXTRACTIONS[attack], 2, 0.5)
     images, targets = trainer.lesson
     torch.testing.assert_close(targets.sum(1), torch.ones(60))
     largest = top_k(ask(victim, images), 3)
@@ -155,7 +156,7 @@ def test_top_k_answers_are_learnt_as_a_distribution(attack: str, victim: Net, po
 def test_more_values_than_classes_is_soft(victim: Net, pool: Tensor) -> None:
     """The same weights, bit for bit; three values are something else."""
     soft, top99, top3 = (
-        steal(victim, pool, "jacobian", labels).net.state_dict() for labels in ("soft", "top99", "top3")
+        steal(victim, pool, "jacobian", labels).net.state_dict() for labels in (PROBABILITIES, ResponseFormat(99), TOP3)
     )
     assert all(torch.equal(soft[name], top99[name]) for name in soft)
     assert not all(torch.equal(soft[name], top3[name]) for name in soft)
@@ -278,7 +279,7 @@ def test_a_substitute_that_diverges_is_told_of(attack: str, victim: Net, pool: T
     net = build("C", (1, 8, 8), 10, 2, 0, CPU)
     with torch.no_grad():
         next(net.parameters()).view(-1)[0] = float("nan")
-    ledger = Recorder(victim, 40, "hard")
+    ledger = Recorder(victim, 40, LABEL)
     trainer = Trainer(net, Recipe("adam", 64, 640), torch_rng("nan"))
     with pytest.raises(DivergedError, match=r"^substitute: its weights are not finite after step \d+ of 10; .*$"):
         extract(ledger, pool, trainer, EXTRACTIONS[attack], 2, 0.5)
@@ -311,7 +312,7 @@ def watched(victim: Net, pool: Tensor, held_out: Tensor, held_out_labels: Tensor
     def run(every: int | None) -> Watched:
         net = build("E", (1, 8, 8), 10, 8, 0, CPU)
         trainer = Trainer(net, Recipe("adam", 64, 64 * 93), torch_rng("watched"))
-        ledger = Blackbox(victim, 300, "hard")
+        ledger = Blackbox(victim, 300, LABEL)
         curve: list[float] = []
         queries: list[int] = []
         reached: list[TrajectoryPoint] = []
@@ -393,7 +394,7 @@ def trajectory_of(
 ) -> list[TrajectoryPoint]:
     """Ten steps of knockoff."""
     trainer = Trainer(build("C", (1, 8, 8), 10, 2, 0, CPU), Recipe("adam", 64, 640), torch_rng("short"))
-    box = Blackbox(victim, 20, "hard")
+    box = Blackbox(victim, 20, LABEL)
     return extract_trajectory(box, pool, trainer, None, 0, 1.0, levels, recovery_of, every)
 
 

@@ -22,6 +22,7 @@ from uapfp_dist.config.schema import Config, ModificationConfig, StudyConfig
 from uapfp_dist.launch.ablation import run_grid
 from uapfp_dist.launch.evaluation import run
 from uapfp_dist.progress import Progress
+from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.storage.store import Artifact, Store
 from uapfp_dist.verification.enroll_config import EnrollConfig
 from uapfp_dist.verification.enrollment import enroll_locally

@@ -11,7 +11,7 @@ from kits import FORMATS, N_CLASSES, N_IMAGES, like, make_test_kit, model_rows, 
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.response_format import as_format
+from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.rng import numpy_rng, torch_rng
 from uapfp_dist.verification.judge import holm, judge
 from uapfp_dist.verification.kit import Kit
@@ -25,7 +25,7 @@ def kit() -> Kit:
     return make_test_kit()
 
 
-def one(kit: Kit, probabilities: Tensor, fmt: str = "prob", **more: object) -> SuspectVerdict:
+def one(kit: Kit, probabilities: Tensor, fmt: ResponseFormat = PROBABILITIES, **more: object) -> SuspectVerdict:
     """The verdict on a single suspect."""
     return judge(kit, [SuspectAnswers("suspect", probabilities, fmt, **more)])[0]  # type: ignore[arg-type]
 
@@ -35,7 +35,7 @@ def slow_p(kit: Kit, probabilities: Tensor, asked: list[int]) -> float:
     errors = [i for i, image in enumerate(kit.natural.tolist()) if image in asked]
 
     def odds(agrees: list[bool]) -> float:
-        return round(sum(float(kit.gain[i] if agrees[i] else kit.loss[i]) for i in errors), 9)
+        return round(sum(float(kit.log_odds_agree[i] if agrees[i] else kit.log_odds_disagree[i]) for i in errors), 9)
 
     labels = probabilities.argmax(1)[kit.natural] == kit.victim_labels[kit.natural]
     mine = odds(labels.tolist())
@@ -107,15 +107,15 @@ def test_views_that_are_not_whole_do_not_count(kit: Kit) -> None:
     """The similarity is the mean over the whole ones, and so is that of every calibration model."""
     kit = make_test_kit(method="uap")
     answers = like(kit.victim, 0.7, "views")
-    image = int(kit.views["prob"][1, 2, 0])
+    image = int(kit.views[PROBABILITIES][1, 2, 0])
     broken = answers.clone()
     broken[image] = torch.nan
-    whole = [v for v in range(5) if image not in kit.views["prob"][:, v].flatten().tolist()]
+    whole = [v for v in range(5) if image not in kit.views[PROBABILITIES][:, v].flatten().tolist()]
     assert 0 < len(whole) < 5
     fewer = replace(
         kit,
-        views=kit.views | {"prob": kit.views["prob"][:, whole]},
-        similarity=kit.similarity | {"prob": kit.similarity["prob"][:, whole]},
+        views=kit.views | {PROBABILITIES: kit.views[PROBABILITIES][:, whole]},
+        similarity=kit.similarity | {PROBABILITIES: kit.similarity[PROBABILITIES][:, whole]},
     )
     found, expected = one(kit, broken), one(fewer, answers)
     assert (found.similarity, found.p_value_uap) == (expected.similarity, expected.p_value_uap)
@@ -144,27 +144,20 @@ def test_insane_answers_never_accuse(kit: Kit) -> None:
 def test_answers_are_judged_by_what_they_give_away(kit: Kit) -> None:
     """top3 as top2, which the kit knows; top1 as a label; a label is worth the same however it is written."""
     answers = like(kit.victim, 0.6, "format")
-    assert [kit.scored_as(fmt) for fmt in ("prob", "top4", "top3", "top2", "top1", "hard")] == [
-        "prob",
-        "top2",
-        "top2",
-        "top2",
-        "hard",
-        "hard",
-    ]
-    by_three, by_two = one(kit, as_format(answers, "top3"), "top3"), one(kit, as_format(answers, "top2"), "top2")
+    top1, top2, top3, top4 = (ResponseFormat(k) for k in (1, 2, 3, 4))
+    formats = (PROBABILITIES, top4, top3, top2, top1, LABEL)
+    assert [kit.scored_as(fmt) for fmt in formats] == [PROBABILITIES, top2, top2, top2, LABEL, LABEL]
+    by_three, by_two = one(kit, top3.apply(answers), top3), one(kit, top2.apply(answers), top2)
     assert by_three == by_two
-    assert one(kit, answers, "top1") == one(kit, as_format(answers, "hard"), "hard")
-    with pytest.raises(UserError, match="loud"):
-        one(kit, answers, "loud")
+    assert one(kit, answers, top1) == one(kit, LABEL.apply(answers), LABEL)
 
 
 def test_a_kit_without_probabilities_judges_them_by_the_largest(kit: Kit) -> None:
     parts = {
-        name: {fmt: value for fmt, value in getattr(kit, name).items() if fmt != "prob"}
+        name: {fmt: value for fmt, value in getattr(kit, name).items() if fmt != PROBABILITIES}
         for name in ("views", "encoders", "similarity")
     }
-    assert replace(kit, **parts).scored_as("prob") == "top2"  # type: ignore[arg-type]
+    assert replace(kit, **parts).scored_as(PROBABILITIES) == ResponseFormat(2)
 
 
 # --- several at once
@@ -191,7 +184,7 @@ def test_family_wise_rate_stays_below_alpha_though_calibration_is_shared() -> No
     wrong = 0
     for seed in range(150):
         kit = make_test_kit(per_group=14, alpha=0.2, seed=seed)
-        suspects = [SuspectAnswers(str(i), random_answers((seed, i)), "prob") for i in range(3)]
+        suspects = [SuspectAnswers(str(i), random_answers((seed, i)), PROBABILITIES) for i in range(3)]
         wrong += any(v.claim == "piracy" for v in judge(kit, suspects))
     assert wrong / 150 <= 0.2 + 2 * math.sqrt(0.2 * 0.8 / 150)
 
@@ -199,7 +192,7 @@ def test_family_wise_rate_stays_below_alpha_though_calibration_is_shared() -> No
 def test_a_batch_claims_no_more_than_holm_allows() -> None:
     """Two pirates among 39 calibration models at alpha .05: each alone has p 1/40, together the first needs 2/40."""
     kit = make_test_kit(per_group=39)
-    suspects = [SuspectAnswers(str(i), kit.victim, "prob") for i in range(2)]
+    suspects = [SuspectAnswers(str(i), kit.victim, PROBABILITIES) for i in range(2)]
     assert most_suspects(kit, 0.05) == 2
     assert [v.p_adjusted for v in judge(kit, suspects)] == [0.05, 0.05]
     assert [v.claim for v in judge(kit, suspects)] == ["piracy", "piracy"]
@@ -207,7 +200,7 @@ def test_a_batch_claims_no_more_than_holm_allows() -> None:
 
 def test_order_of_suspects_is_of_no_account() -> None:
     kit = make_test_kit(per_group=59)
-    suspects = [SuspectAnswers(str(i), like(kit.victim, i / 2, i), "prob") for i in range(3)]
+    suspects = [SuspectAnswers(str(i), like(kit.victim, i / 2, i), PROBABILITIES) for i in range(3)]
     forth, back = judge(kit, suspects), judge(kit, suspects[::-1])
     assert forth == back[::-1]
 
@@ -216,7 +209,7 @@ def test_order_of_suspects_is_of_no_account() -> None:
 def test_a_kit_says_how_many_it_can_decide(per_group: int, alpha: float, most: int) -> None:
     kit = make_test_kit(per_group=per_group, alpha=alpha)
     assert most_suspects(kit, alpha) == most
-    suspects = [SuspectAnswers(str(i), kit.victim, "prob") for i in range(max(most, 1) + 1)]
+    suspects = [SuspectAnswers(str(i), kit.victim, PROBABILITIES) for i in range(max(most, 1) + 1)]
     with pytest.raises(UserError, match=f"can decide at most {most}") as caught:
         judge(kit, suspects)
     assert "\n" not in str(caught.value)
@@ -225,7 +218,7 @@ def test_a_kit_says_how_many_it_can_decide(per_group: int, alpha: float, most: i
 
 
 def test_a_smaller_alpha_than_the_kits_cannot_be_decided(kit: Kit) -> None:
-    verdict = judge(kit, [SuspectAnswers("a", kit.victim, "prob")], alpha=0.01)[0]
+    verdict = judge(kit, [SuspectAnswers("a", kit.victim, PROBABILITIES)], alpha=0.01)[0]
     assert verdict.claim == "cannot decide at this alpha"
     for alpha in (0.0, 1.0, -1.0):
         with pytest.raises(UserError, match="alpha"):
@@ -246,7 +239,7 @@ def test_groups_left_out_are_named() -> None:
 def test_the_limits_say_what_no_verdict_can(kit: Kit) -> None:
     """Small rates are not rounded; who asks again under other settings is told what that does."""
     for alpha, said in ((0.015, " 1.5 % "), (0.05, " 5 % "), (0.2, " 20 % "), (0.0005, " 0.05 % ")):
-        limits = judge(kit, [SuspectAnswers("a", kit.victim, "prob")], alpha)[0].limits
+        limits = judge(kit, [SuspectAnswers("a", kit.victim, PROBABILITIES)], alpha)[0].limits
         assert said in limits[1]
         assert sum("are not corrected for" in limit for limit in limits) == 1
 

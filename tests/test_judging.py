@@ -12,8 +12,8 @@ from uapfp_dist.evaluation.judging import (
     JudgedModels,
     auc_table,
     claim_rates,
-    columns,
     decision,
+    format_columns,
     left_out_rates,
     model_scores,
     tpr,
@@ -29,6 +29,7 @@ from uapfp_dist.reporting.sections.controls import controls
 from uapfp_dist.reporting.sections.pictures import claim_threshold, groups
 from uapfp_dist.reporting.sections.report_data import ReportData
 from uapfp_dist.reporting.summary import summary
+from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.statistics.conformal import CANNOT_DECIDE, conformal_p
 from uapfp_dist.storage.store import Store
@@ -40,17 +41,17 @@ INFO = {"uaps": UAPS, "fooling_target_reached": True, "mean_image_norm": 3.0, "n
 
 
 def scored_draw(
-    plan: Plan, index: int, formats: tuple[str, ...] = ("prob", "hard"), n_calibrate: int = 19
+    plan: Plan, index: int, formats: tuple[ResponseFormat, ...] = (PROBABILITIES, LABEL), n_calibrate: int = 19
 ) -> ScoredResample:
     """A draw of the digits zoo in which every method scores at random, four views a model."""
     members = plan.judged
     draw = make_resample(members, index, 5, n_calibrate, "judging")
     methods: dict[str, tuple[ScoredCandidate, ...]] = {}
     for method in METHODS:
-        for fmt in ("hard",) if method == "weighted_errors" else formats:
+        for fmt in (LABEL,) if method == "weighted_errors" else formats:
             block = "natural" if method == "weighted_errors" else "uap@0.5+uap@0.7"
-            views = torch.rand(len(members), 4, generator=torch_rng(method, fmt, index))
-            found = ScoredCandidate(Candidate(block, fmt), views, 0.9 if fmt == "prob" else 0.5, 1.0, 60)
+            views = torch.rand(len(members), 4, generator=torch_rng(method, fmt.wire, index))
+            found = ScoredCandidate(Candidate(block, fmt), views, 0.9 if fmt == PROBABILITIES else 0.5, 1.0, 60)
             methods[method] = (*methods.get(method, ()), found)
     return ScoredResample(draw, methods, {})
 
@@ -183,9 +184,15 @@ def test_a_rate_of_catching_needs_models_that_may_be_let_through(digits_plan: Pl
 
 def test_every_format_asked_for_is_reported(digits_plan: Plan) -> None:
     """Probabilities and labels first, the chosen one last."""
-    assert columns(("prob", "top3", "hard")) == ("prob", "hard", "top3", "chosen")
-    assert columns(("top5", "top2")) == ("top5", "top2", "chosen")
-    shown = evidence(digits_plan, replace(ENSEMBLE, formats=("prob", "top3", "hard")))
+    three, two, five = (ResponseFormat(k) for k in (3, 2, 5))
+    assert list(format_columns((PROBABILITIES, three, LABEL)).items()) == [
+        ("prob", PROBABILITIES),
+        ("hard", LABEL),
+        ("top3", three),
+        ("chosen", None),
+    ]
+    assert list(format_columns((five, two))) == ["top5", "top2", "chosen"]
+    shown = evidence(digits_plan, replace(ENSEMBLE, formats=(PROBABILITIES, three, LABEL)))
     assert list(shown.report["auc"]["uap"]) == ["prob", "hard", "top3", "chosen"]
     assert list(shown.report["auc_soft_piracy"]["uap"]) == ["prob", "hard", "top3", "chosen"]
     assert list(shown.report["auc"]["weighted_errors"]) == ["hard", "chosen"]
@@ -195,8 +202,9 @@ def test_every_format_asked_for_is_reported(digits_plan: Plan) -> None:
 
 def test_another_format_changes_no_other_number(digits_plan: Plan) -> None:
     """Each has its own bootstrap."""
-    draws, members = [scored_draw(digits_plan, 0, ("prob", "top3", "hard"))], digits_plan.judged
-    all_of_them = auc_table(draws, members, ("prob", "top3", "hard"))
-    two = auc_table(draws, members, ("prob", "hard"))
+    formats = (PROBABILITIES, ResponseFormat(3), LABEL)
+    draws, members = [scored_draw(digits_plan, 0, formats)], digits_plan.judged
+    all_of_them = auc_table(draws, members, formats)
+    two = auc_table(draws, members, (PROBABILITIES, LABEL))
     for fmt in ("prob", "hard", "chosen"):
         assert two["uap"][fmt] == all_of_them["uap"][fmt]

@@ -15,6 +15,7 @@ from kits import FORMATS, N_IMAGES, make_test_kit
 from safetensors.torch import load_file, save_file
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.response_format import LABEL, PROBABILITIES
 from uapfp_dist.verification.judge import judge
 from uapfp_dist.verification.kit import FEWEST_IMAGES, Kit
 from uapfp_dist.verification.kit_io import INDEX, TENSORS, load_kit, save_kit
@@ -72,7 +73,7 @@ def test_a_kit_comes_back_as_it_was(kit: Kit, folder: Path) -> None:
             assert all(torch.equal(mine[fmt], theirs[fmt]) for fmt in FORMATS)
         elif field.name != "encoders":
             assert mine == theirs
-    suspects = [SuspectAnswers("a", kit.victim, "prob")]
+    suspects = [SuspectAnswers("a", kit.victim, PROBABILITIES)]
     assert judge(kit, suspects) == judge(again, suspects)
 
 
@@ -84,7 +85,7 @@ def test_the_digest_is_known_before_it_is_written_and_covers_everything(kit: Kit
     moved[0, 0, 0, 0] ^= 1
     others = [
         replace(kit, images=moved),
-        replace(kit, gain=kit.gain + 1e-12),
+        replace(kit, log_odds_agree=kit.log_odds_agree + 1e-12),
         replace(kit, agrees=~kit.agrees),
         replace(kit, info=kit.info | {"alpha": 0.06}),
         replace(kit, class_names=tuple("abdc")),
@@ -164,7 +165,7 @@ def test_no_text_of_a_kit_moves_a_terminal_or_breaks_a_page(letter: str, folder:
     load_kit(folder)
 
 
-@pytest.mark.parametrize("name", ["top" + "9" * 5000, "top0", "top2\x1b", "loud"])
+@pytest.mark.parametrize("name", ["top" + "9" * 5000, "top0", "top2\x1b", "loud", "soft", "probabilities", "label"])
 def test_formats_that_there_are_not_are_refused(name: str, folder: Path) -> None:
     tensors = {key.replace("top2", name): tensor for key, tensor in load_file(folder / TENSORS).items()}
     save_file(tensors, folder / TENSORS)
@@ -281,27 +282,27 @@ def test_no_more_is_wanted_than_allowed(method: str, fmt: str) -> None:
 
 
 def test_fewer_than_are_of_use_are_refused(kit: Kit) -> None:
-    assert kit.wanted("hard", FEWEST_IMAGES).tolist() == kit.natural[:FEWEST_IMAGES].tolist()
+    assert kit.wanted(LABEL, FEWEST_IMAGES).tolist() == kit.natural[:FEWEST_IMAGES].tolist()
     with pytest.raises(UserError, match=f"at least {FEWEST_IMAGES}"):
-        kit.wanted("hard", FEWEST_IMAGES - 1)
+        kit.wanted(LABEL, FEWEST_IMAGES - 1)
 
 
 def test_where_few_views_fit_the_errors_are_asked_and_decide() -> None:
     """A rule of the kit, fixed before anybody answers, and the judge follows it: half of the views or none."""
     kit = make_test_kit(method="uap", seed=3)
     views = torch.arange(20).view(2, 5, 2)  # five views of four images each, none in common
-    kit = replace(kit, views=kit.views | {"prob": views}, natural=torch.arange(24, 40))
+    kit = replace(kit, views=kit.views | {PROBABILITIES: views}, natural=torch.arange(24, 40))
     three = set(views[:, :3].flatten().tolist())
-    assert three <= set(kit.wanted("prob", 12).tolist())
-    assert kit.wanted("prob", 11).tolist() == kit.natural[:11].tolist()
-    assert [kit.decided_by("prob", n) for n in range(6)] == ["weighted_errors"] * 3 + ["uap"] * 3
-    assert make_test_kit(method="weighted_errors").decided_by("prob", 5) == "weighted_errors"
+    assert three <= set(kit.wanted(PROBABILITIES, 12).tolist())
+    assert kit.wanted(PROBABILITIES, 11).tolist() == kit.natural[:11].tolist()
+    assert [kit.decided_by(PROBABILITIES, n) for n in range(6)] == ["weighted_errors"] * 3 + ["uap"] * 3
+    assert make_test_kit(method="weighted_errors").decided_by(PROBABILITIES, 5) == "weighted_errors"
 
 
 def test_the_judge_follows_that_rule() -> None:
     kit = make_test_kit(method="uap", seed=3)
     asked = torch.full_like(kit.victim, torch.nan)
     asked[kit.natural] = kit.victim[kit.natural]
-    verdict = judge(kit, [SuspectAnswers("a", asked, "prob")])[0]
+    verdict = judge(kit, [SuspectAnswers("a", asked, PROBABILITIES)])[0]
     assert (verdict.decided_by, verdict.claim) == ("weighted_errors", "piracy")
-    assert judge(kit, [SuspectAnswers("a", kit.victim, "prob")])[0].decided_by == "uap"
+    assert judge(kit, [SuspectAnswers("a", kit.victim, PROBABILITIES)])[0].decided_by == "uap"

@@ -21,6 +21,7 @@ from uapfp_dist.fingerprints.resamples import Resample, TrainingSet
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.fingerprints.scoring import ScoredResample, score_resample, scores_within_budget
 from uapfp_dist.fingerprints.selection import unique_points
+from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.members import Member
 from uapfp_dist.tasks.method_configs import EncoderConfig
@@ -40,7 +41,8 @@ TESTED = (3, 4, 7, 8, 9, 10, 12, 13)
 """Rows that no fold learns from."""
 
 FRACTIONS = (0.5, 0.75)
-FORMATS = ("prob", "top2", "hard")
+TOP2 = ResponseFormat(2)
+FORMATS = (PROBABILITIES, TOP2, LABEL)
 VIEWS = unique_points(
     torch.stack([torch.randperm(8, generator=torch_rng("views", i))[:N_VIEWS] + 3 * i for i in range(N_POINTS)], 1)
 )[1]
@@ -152,10 +154,10 @@ def test_labels_know_no_confidence(method: str, panel: ResponseMatrix) -> None:
     )
     after = scores_of(replace(panel, answers=sharp), method)
     for candidate, scores in scores_of(panel, method).items():
-        assert torch.equal(after[candidate], scores) == (candidate.format == "hard"), candidate
+        assert torch.equal(after[candidate], scores) == (candidate.format == LABEL), candidate
 
 
-def formats_of(method: str, panel: ResponseMatrix) -> set[str]:
+def formats_of(method: str, panel: ResponseMatrix) -> set[ResponseFormat]:
     """The formats among a method's candidates."""
     return {candidate.format for candidate in METHODS[method].candidates(panel)}
 
@@ -164,8 +166,8 @@ def formats_of(method: str, panel: ResponseMatrix) -> set[str]:
 def test_methods_offer_the_formats_of_the_panel(method: str, panel: ResponseMatrix) -> None:
     """All of them where they make sense: a label has no confidence, and weights are about labels."""
     only_labels = method == "agreement" or "weighted" in method
-    for formats in (FORMATS, ("prob", "hard"), ("top1", "hard")):
-        sensible = {"hard"} if only_labels else set(formats) - ({"hard"} if method == "confidence" else set())
+    for formats in (FORMATS, (PROBABILITIES, LABEL), (ResponseFormat(1), LABEL)):
+        sensible = {LABEL} if only_labels else set(formats) - ({LABEL} if method == "confidence" else set())
         assert formats_of(method, replace(panel, formats=formats)) == sensible
 
 
@@ -183,7 +185,7 @@ def test_queries_are_the_images_that_the_score_looks_at(method: str, panel: Resp
     unasked = panel
     for name in panel.answers[0].blocks:
         asked = torch.zeros(len(panel.answers[0].blocks[name]), 1, dtype=torch.bool)
-        asked[panel.asked(name).unique()] = True
+        asked[panel.query_index(name).unique()] = True
         lies = panel
         for row in TESTED:
             p = panel.answers[row].blocks[name]
@@ -194,7 +196,7 @@ def test_queries_are_the_images_that_the_score_looks_at(method: str, panel: Resp
             looked_at[candidate] += int(asked.sum()) * (not torch.equal(scores, untouched[candidate]))
     after = scores_of(unasked, method)
     assert all(torch.equal(after[candidate], untouched[candidate]) for candidate in untouched)
-    assert {candidate: panel.images(*METHODS[method].sent(candidate)) for candidate in untouched} == looked_at
+    assert {candidate: panel.n_query_images(*METHODS[method].sent(candidate)) for candidate in untouched} == looked_at
     assert min(looked_at.values()) > 0
 
 
@@ -207,7 +209,7 @@ def only_test_part(panel: ResponseMatrix, *rows: int) -> ResponseMatrix:
     """The panel when some rows were asked the test views alone."""
     for row in rows:
         blocks = {
-            name: p if name == "natural" else p[: int(panel.asked(name).max()) + 1]
+            name: p if name == "natural" else p[: int(panel.query_index(name).max()) + 1]
             for name, p in panel.answers[row].blocks.items()
         }
         panel = with_answers(panel, row, Responses(blocks))
@@ -260,7 +262,7 @@ def test_agreement_counts_equal_labels(panel: ResponseMatrix) -> None:
     for candidate, scores in scores_of(panel, "agreement").items():
         labels = [answers.blocks[candidate.block].argmax(1).tolist() for answers in panel.answers]
         for row in range(len(ROLES)):
-            for v, view in enumerate(panel.asked(candidate.block).tolist()):
+            for v, view in enumerate(panel.query_index(candidate.block).tolist()):
                 share = sum(labels[row][i] == labels[0][i] for i in view) / N_POINTS
                 assert float(scores[0, row, v]) == pytest.approx(share)
 
@@ -276,7 +278,7 @@ def test_matching_rate_is_the_mean_probability_of_the_victims_label(method: str,
                 p = panel.answers[row].blocks[candidate.block][image]
                 rank = int((p > p[victim[image]]).sum())
                 value = float(p[victim[image]])
-                total += {"prob": value, "top2": value * (rank < 2), "hard": float(rank == 0)}[candidate.format]
+                total += {PROBABILITIES: value, TOP2: value * (rank < 2), LABEL: float(rank == 0)}[candidate.format]
             assert float(scores[0, row, 0]) == pytest.approx(total / n, abs=1e-6)
 
 
@@ -289,7 +291,7 @@ def test_sample_correlation_is_that_of_the_paper(panel: ResponseMatrix) -> None:
     def top2(p: Tensor) -> Tensor:
         return p * (p >= p.topk(2).values[-1])
 
-    shown = {"prob": lambda p: p, "top2": top2, "hard": one_hot}
+    shown = {PROBABILITIES: lambda p: p, TOP2: top2, LABEL: one_hot}
     cosine = torch.nn.functional.cosine_similarity
     for candidate, scores in scores_of(panel, "sac").items():
         for row in (0, 1, 7):
@@ -333,7 +335,7 @@ def test_an_encoder_at_every_radius_and_format_averaged(panel: ResponseMatrix) -
     """Every radius, the format and the poorer ones; of an ensemble, of all its rows."""
     block = "+".join(block_name("uap", fraction) for fraction in FRACTIONS)
     assert {c.block for c in METHODS["uap_ensemble"].candidates(panel)} >= {block}
-    for fmt, formats in {"prob": FORMATS, "top2": ("top2", "hard"), "hard": ("hard",)}.items():
+    for fmt, formats in {PROBABILITIES: FORMATS, TOP2: (TOP2, LABEL), LABEL: (LABEL,)}.items():
         request = Request(panel, Candidate(block, fmt), FOLDS, ENCODER, "seed")
         rows = {}
         for method in ("uap", "uap_controls"):
@@ -399,7 +401,7 @@ def test_images_of_smaller_fingerprints_are_counted_as_they_are(panel: ResponseM
     """With fewer points what the views need is no longer the first images of a block without a gap."""
     fewer = of_points(panel, 4)
     for block in ("clean", "uap@0.5"):
-        assert fewer.images(block) == len(panel.asked(block)[:, :4].unique())
+        assert fewer.n_query_images(block) == len(panel.query_index(block)[:, :4].unique())
 
 
 def test_weighted_labels_look_only_at_the_points_of_the_fingerprint(panel: ResponseMatrix) -> None:
@@ -407,7 +409,7 @@ def test_weighted_labels_look_only_at_the_points_of_the_fingerprint(panel: Respo
     fewer = of_points(panel, 4)
     for candidate, scores in scores_of(fewer, "uap_weighted").items():
         unused = torch.ones(len(panel.answers[3].blocks[candidate.block]), 1, dtype=torch.bool)
-        unused[fewer.asked(candidate.block).unique()] = False
+        unused[fewer.query_index(candidate.block).unique()] = False
         p = panel.answers[3].blocks[candidate.block]
         lies = with_answers(fewer, 3, changed(panel.answers[3], candidate.block, torch.where(unused, lie(p), p)))
         assert torch.equal(scores_of(lies, "uap_weighted")[candidate], scores)
@@ -431,7 +433,7 @@ def test_a_budget_buys_what_fits(method: str, budget: int, panel: ResponseMatrix
             assert found is not None
             assert found[1] == min(budget, {"natural": 20, "ipguard": N_POINTS}[blocks[0]])
             continue
-        costs = [replace(panel, n_test_views=n).images(*blocks) for n in range(1, N_TEST + 1)]
+        costs = [replace(panel, n_test_views=n).n_query_images(*blocks) for n in range(1, N_TEST + 1)]
         affordable = [cost for cost in costs if cost <= budget]
         assert (found is None) == (not affordable)
         if found is not None:
@@ -443,7 +445,7 @@ def test_a_budget_buys_what_fits(method: str, budget: int, panel: ResponseMatrix
 def test_a_budget_of_exactly_two_views_buys_two(panel: ResponseMatrix, scored: ScoredResample) -> None:
     """One image less buys one view."""
     one = scored.methods["uap"][0]
-    cost = replace(panel, n_test_views=2).images(*METHODS["uap"].sent(one.candidate))
+    cost = replace(panel, n_test_views=2).n_query_images(*METHODS["uap"].sent(one.candidate))
     for budget, n_views in ((cost, 2), (cost - 1, 1)):
         found = scores_within_budget(panel, scored.draw, "uap", one, budget)
         assert found is not None
@@ -471,7 +473,7 @@ def test_a_budget_takes_the_best_images(panel: ResponseMatrix, scored: ScoredRes
     assert found is not None
     assert torch.equal(found[0], weighted_scores(agree, list(TRAINING.piracy), list(TRAINING.homologous), 5))
     for method, block in (("natural_errors", "natural"), ("ipguard", "ipguard")):
-        hard = next(s for s in scored.methods[method] if s.candidate.format == "hard")
+        hard = next(s for s in scored.methods[method] if s.candidate.format == LABEL)
         found = scores_within_budget(panel, scored.draw, method, hard, 5)
         labels = torch.stack([a.blocks[block][:5].argmax(1) for a in panel.answers])
         assert found is not None
@@ -486,7 +488,7 @@ def test_no_budget_at_all_is_refused(panel: ResponseMatrix, scored: ScoredResamp
 
 def test_labels_have_no_confidence_to_choose(panel: ResponseMatrix) -> None:
     """A method without a candidate in the formats offered is scored as nothing, not as an error."""
-    hard = replace(panel, formats=("hard",))
+    hard = replace(panel, formats=(LABEL,))
     draw = Resample(0, TRAINING, (7,), tuple(set(TESTED) - {7}))
     found = score_resample(hard, draw, ("confidence", "sac"), ENCODER, "seed")
     assert found.chosen("confidence") is None

@@ -17,8 +17,8 @@ from uapfp_dist.models import Net, build
 from uapfp_dist.models.blackbox import ask
 from uapfp_dist.models.training import fit
 from uapfp_dist.modifications import MODIFICATIONS, AttackerData, adversarial, int8_structure, modify
-from uapfp_dist.modifications.distill import distillation_targets
 from uapfp_dist.perturbations.deepfool import deepfool
+from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.rng import seeded, torch_rng
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.description import describe_modification
@@ -38,8 +38,8 @@ CHANGES: list[ModificationSpec] = [
     AdversarialTraining(3, labels="own", batch_size=16),
     AdversarialTraining(3, labels="true", batch_size=16),
     Distill(),
-    Distill("hard"),
-    Distill("top3"),
+    Distill(LABEL),
+    Distill(ResponseFormat(3)),
 ]
 
 
@@ -312,24 +312,15 @@ def test_true_labels_are_the_materials(victim: Net, material: AttackerData) -> N
     assert share["own"] < 0.2
 
 
-@pytest.mark.parametrize("labels", ["soft", "hard", "top1", "top3"])
+@pytest.mark.parametrize("labels", [PROBABILITIES, LABEL, ResponseFormat(1), ResponseFormat(3)], ids=str)
 def test_a_student_learns_the_models_answers(
-    labels: str, victim: Net, material: AttackerData, held_out: Tensor
+    labels: ResponseFormat, victim: Net, material: AttackerData, held_out: Tensor
 ) -> None:
     """It agrees with its teacher on images that neither saw, far beyond chance, and never sees a true label."""
     blind = replace(material, labels=torch.zeros_like(material.labels))
     learnt = changed(victim, Distill(labels), blind, recipe=replace(RECIPE, samples_seen=15_000))
     assert accuracy(learnt, held_out, ask(victim, held_out).argmax(1)) > 0.7
     assert [p.shape for p in learnt.parameters()] == [p.shape for p in student().parameters()]
-
-
-def test_lessons_hide_what_is_not_answered() -> None:
-    """The k largest as they are, nothing renormalised, the others 0."""
-    answers = torch.tensor([[0.1, 0.5, 0.15, 0.25]])
-    assert torch.equal(distillation_targets(answers, "soft"), answers)
-    assert torch.equal(distillation_targets(answers, "hard"), torch.tensor([1]))
-    assert torch.equal(distillation_targets(answers, "top2"), torch.tensor([[0.0, 0.5, 0.0, 0.25]]))
-    assert torch.equal(distillation_targets(answers, "top9"), answers)
 
 
 @pytest.mark.parametrize(
@@ -344,7 +335,6 @@ def test_lessons_hide_what_is_not_answered() -> None:
         (Int8(0), "at least 1 image"),
         (AdversarialTraining(0), "got 0 iterations"),
         (AdversarialTraining(3, labels="mine"), "'mine'; known: own, true"),  # type: ignore[arg-type]
-        (Distill("top0"), "'top0'; known: hard"),
     ],
 )
 def test_nonsense_is_refused_in_one_line(
@@ -383,7 +373,7 @@ def test_changes_compose(victim: Net, material: AttackerData, held_out: Tensor) 
         (AdversarialTraining(120), "adversarial training 120 (own labels)"),
         (AdversarialTraining(30, 90, "true"), "adversarial training 120 (true labels)"),
         (Distill(), "distillation"),
-        (Distill("hard"), "distillation (hard labels)"),
+        (Distill(LABEL), "distillation (hard labels)"),
     ],
 )
 def test_names_for_tables(change: ModificationSpec, name: str) -> None:

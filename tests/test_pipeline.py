@@ -189,7 +189,7 @@ def test_a_torn_model_is_made_again_to_the_bit(role: str, finished: Finished, tm
     before = store.get("model", member.spec.id).tensors
     path = Path(store.path("model", member.spec.id))
     path.write_bytes(path.read_bytes()[:-7])
-    store.discard("answers", finished.plan.answer(member).id)
+    store.discard("answers", finished.plan.response(member).id)
     report = run_here(finished.plan, store)
     assert report.body["models"] == {"trained": 1, "reused": 13, "failed": 0}
     after = store.get("model", member.spec.id).tensors
@@ -219,7 +219,7 @@ def test_two_threads_from_a_fresh_store_backwards(finished: Finished, tmp_path: 
     assert report.body["auc_detail"] == finished.report.body["auc_detail"]
     reference = Store(str(finished.folder))
     for member in finished.plan.judged:
-        key = finished.plan.answer(member).id
+        key = finished.plan.response(member).id
         ours, theirs = store.get("answers", key).tensors, reference.get("answers", key).tensors
         assert ours.keys() == theirs.keys()
         assert all(bool((ours[name] == theirs[name]).all()) for name in ours)
@@ -232,7 +232,7 @@ def test_one_broken_model_costs_one_model(finished: Finished, tmp_path: Path) ->
     store = finished.copy(tmp_path / "s", "model", "probe", "answers")
     broken = next(m for m in finished.plan.members if m.role == "same_data")
     store.discard("model", broken.spec.id)
-    store.discard("answers", finished.plan.answer(broken).id)
+    store.discard("answers", finished.plan.response(broken).id)
     report = run_here(finished.plan, store, refusing(store, lambda s: "struck" if s.id == broken.spec.id else None))
     assert report.body["models"] == {"trained": 0, "reused": 13, "failed": 1}
     failures = {f["kind"]: f for f in report.body["failures"]}
@@ -253,7 +253,7 @@ def test_a_failure_is_told_with_its_words_and_traceback(finished: Finished, tmp_
     store = finished.copy(tmp_path / "s", "model", "probe", "answers", "draw")
     broken = next(m for m in finished.plan.members if m.role == "same_data")
     store.discard("model", broken.spec.id)
-    store.discard("answers", finished.plan.answer(broken).id)
+    store.discard("answers", finished.plan.response(broken).id)
     report = run_here(finished.plan, store, refusing(store, lambda s: "struck" if s.id == broken.spec.id else None))
     failure, lost = report.body["failures"]
     assert failure["words"] == describe(broken.spec)
@@ -277,7 +277,7 @@ def test_what_is_torn_or_gone_at_judging_is_told_in_one_line(
 ) -> None:
     """It was there when the last outcome came in."""
     store, plan = finished.copy(tmp_path / "s", "model", "probe", "answers"), finished.plan
-    keys = {"probe": plan.probe.id, "answers": plan.answer(plan.judged[1]).id, "model": plan.judged[1].spec.id}
+    keys = {"probe": plan.probe.id, "answers": plan.response(plan.judged[1]).id, "model": plan.judged[1].spec.id}
     path = Path(store.path(kind, keys[kind]))
     if torn:
         path.write_bytes(path.read_bytes()[:100])
@@ -293,10 +293,10 @@ def test_a_broken_other_victim_costs_its_pirates(finished: Finished, tmp_path: P
     store = Store(str(tmp_path / "s"))
     plan = finished.plan
     other = next(m.spec for m in plan.members if m.role == "other_victim")
-    thieves = [m for m in plan.members if m.group_of_victim == other.id]
+    thieves = [m for m in plan.members if m.stolen_from == other.id]
     report = run_here(plan, store, refusing(store, lambda s: "struck" if s.id == other.id else None))
     lost = {f["id"] for f in report.body["failures"] if f["lost"]}
-    assert lost == {m.spec.id for m in thieves} | {plan.answer(m).id for m in thieves}
+    assert lost == {m.spec.id for m in thieves} | {plan.response(m).id for m in thieves}
     assert report.body["models"] == {"trained": 12, "reused": 0, "failed": 2}
 
 
@@ -319,7 +319,7 @@ def test_a_net_that_answers_nan_is_named(finished: Finished, tmp_path: Path) -> 
     artifact = store.get("model", ruined.spec.id)
     broken = {name: t * float("nan") if t.is_floating_point() else t for name, t in artifact.tensors.items()}
     store.put("model", ruined.spec.id, broken, artifact.info)
-    store.discard("answers", finished.plan.answer(ruined).id)
+    store.discard("answers", finished.plan.response(ruined).id)
     (failure,) = run_here(finished.plan, store).body["failures"]
     assert "NotFiniteError: answers: expected numbers, got NaN or infinity for" in failure["error"]
     assert is_final({"failures": [failure]})
@@ -333,7 +333,7 @@ def breaking(error: Exception) -> bool:
 
     outcome = attempt_task(tiny_plan().probe, perform, "here")
     assert isinstance(outcome, Failed)
-    return outcome.broken
+    return outcome.worker_broken
 
 
 def test_errors_after_which_a_worker_is_of_no_more_use() -> None:
@@ -348,7 +348,7 @@ def test_too_few_pirates_left(finished: Finished, tmp_path: Path) -> None:
     store = finished.copy(tmp_path / "s", "model", "probe", "answers")
     gone = next(m for m in finished.plan.members if m.role == "piracy")
     store.discard("model", gone.spec.id)
-    store.discard("answers", finished.plan.answer(gone).id)
+    store.discard("answers", finished.plan.response(gone).id)
     pool = refusing(store, lambda s: "struck" if s.id == gone.spec.id else None)
     with pytest.raises(UserError, match="n_train"):
         run_here(finished.plan, store, pool)

@@ -16,6 +16,7 @@ from uapfp_dist.config.validation import check
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import Plan, make_plan
+from uapfp_dist.response_format import LABEL, PROBABILITIES
 from uapfp_dist.statistics.conformal import needed_for
 from uapfp_dist.tasks.hashing import canonical
 from uapfp_dist.tasks.modification_specs import Distill
@@ -140,7 +141,8 @@ def test_origins_are_what_the_roles_say(name: str, digits: Dataset) -> None:
     victim = plan.members[0].spec
     others = {member.spec.id for member in plan.members if member.role == "other_victim"}
     roles = {member.spec.id: member.role for member in plan.members}
-    labels = {"piracy": "hard", "soft_piracy": "soft", "other_victim_piracy": "hard", "calibration_piracy": "hard"}
+    labels = dict.fromkeys(("piracy", "other_victim_piracy", "calibration_piracy"), LABEL)
+    labels["soft_piracy"] = PROBABILITIES
     robbed = set()
     for member in plan.members:
         origin = member.spec.origin
@@ -294,9 +296,7 @@ def changed(part: str, **fields: object) -> Config:
         (changed("encoder", tau=0.001), "tau"),
         (changed("verdict", methods=("magic",)), "magic"),
         (changed("verdict", alpha=0.0), "alpha"),
-        (changed("verdict", formats=("prob", "top0")), "top0"),
         (changed("verdict", pool=4), "pool"),
-        (changed("extraction", soft_labels="loud"), "loud"),
         (changed("modifications", n_piracy=13), "n_piracy"),
         (changed("modifications", prune=(0.5, 1.0)), "prune"),
         (changed("modifications", fine_tune=("first",)), "first"),

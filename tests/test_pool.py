@@ -22,6 +22,7 @@ from uapfp_dist.cluster.resources import GPU_SHARES, LARGE_SECONDS, SMALL_SECOND
 from uapfp_dist.cluster.session import ClusterResources
 from uapfp_dist.errors import MismatchError, UserError
 from uapfp_dist.evaluation.plan import Plan
+from uapfp_dist.response_format import LABEL
 from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.modification_specs import Distill, Prune
 from uapfp_dist.tasks.specs import (
@@ -85,7 +86,7 @@ DATA = DataSpec("digits", "0", 0, 0.5, (0.3, 0.3, 0.4))
 
 def model(architecture: str, victim: ModelSpec | None = None) -> ModelSpec:
     """A model, stolen where there is a victim."""
-    origin = Extracted(victim, "knockoff", "hard", 10, 0, 1.0) if victim else Trained("victim_set")
+    origin = Extracted(victim, "knockoff", LABEL, 10, 0, 1.0) if victim else Trained("victim_set")
     return ModelSpec(DATA, architecture, 8, Recipe("adam", 64, 100), origin, 0)
 
 

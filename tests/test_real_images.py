@@ -19,6 +19,7 @@ from uapfp_dist.evaluation.plan import Plan, make_plan
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.fingerprints.blocks import PAPER
+from uapfp_dist.response_format import PROBABILITIES
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.executor import SerialPool
 from uapfp_dist.tasks.method_configs import FingerprintConfig, UapConfig
@@ -118,6 +119,6 @@ def test_fingerprints_of_two_hundred_classes_fit_into_memory(tmp_path: Path) -> 
     plan, body = evaluated(config, images("tiny_imagenet"), tmp_path)
     assert body["failures"] == []
     panel, *_ = Evaluator(plan, Store(str(tmp_path)), NullTracker()).panel()
-    assert panel.fingerprints([0, 1], PAPER, "prob").shape == (2, 20, 40_000)
+    assert panel.fingerprints([0, 1], PAPER, PROBABILITIES).shape == (2, 20, 40_000)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     assert peak < 16, f"{peak:.1f} GiB"

@@ -27,7 +27,7 @@ from uapfp_dist.fingerprints.selection import (
 )
 from uapfp_dist.models import Net
 from uapfp_dist.models.blackbox import ask, layer
-from uapfp_dist.response_format import Format, as_format
+from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.method_configs import FingerprintConfig, UapConfig
 from uapfp_dist.tasks.specs import ProbeSpec
@@ -40,7 +40,7 @@ def probe_spec(digits: Dataset) -> ProbeSpec:
     """A small one."""
     return ProbeSpec(
         make_plan(preset("digits"), 0, digits).members[0].spec,
-        UapConfig(xi_grid=(0.3, 0.6), n_query_images=400, passes=4, xi_fractions=(0.5,), n_uaps=2),
+        UapConfig(xi_grid=(0.3, 0.6), n_images=400, passes=4, xi_fractions=(0.5,), n_uaps=2),
         FingerprintConfig(n_points=6, n_views=5, n_test_views=3, n_natural=20),
         seed=0,
     )
@@ -180,18 +180,6 @@ def test_the_images_of_a_block_come_in_parts(probe: Probe) -> None:
         assert torch.equal(query_images(probe, name, slice(1, 4)), query_images(probe, name)[1:4])
 
 
-def test_formats_are_what_an_api_gives_away() -> None:
-    """Against a loop: the k largest stay as they are, the others are 0; a label is a one."""
-    p = torch.rand(20, 6, generator=torch_rng("formats"))
-    assert torch.equal(as_format(p, "prob"), p)
-    for row, top, hard in zip(p, as_format(p, "top2"), as_format(p, "hard"), strict=True):
-        first, second = sorted(range(6), key=lambda c: -float(row[c]))[:2]
-        assert top.tolist() == [float(row[c]) if c in (first, second) else 0.0 for c in range(6)]
-        assert hard.tolist() == [float(c == first) for c in range(6)]
-    with pytest.raises(UserError, match="soft"):
-        as_format(p, "soft")
-
-
 def test_boundary_points_tie_two_logits_and_have_left_their_label(victim: Net, own: Tensor) -> None:
     """Of every point: inside [0, 1], the label is not the image's, and leads over the next by at most K."""
     images = own[:40]
@@ -234,11 +222,11 @@ def test_the_probe_keeps_boundary_points_at_the_boundary(victim: Net, probe: Pro
     assert float((top[:, 0] - top[:, 1]).max()) <= K + 1e-3
 
 
-@pytest.mark.parametrize("fmt", ["prob", "top3", "hard"])
+@pytest.mark.parametrize("fmt", [PROBABILITIES, ResponseFormat(3), LABEL], ids=str)
 @pytest.mark.parametrize(
     "name", ["uap_paper", "uap_deepfool", "uap@0.5", "random@0.5", "lap@0.5", "lap@1", "lap_minimal"]
 )
-def test_fingerprint_is_eq_6_and_gathering_is_asking(name: str, fmt: Format, victim: Net, probe: Probe) -> None:
+def test_fingerprint_is_eq_6_and_gathering_is_asking(name: str, fmt: ResponseFormat, victim: Net, probe: Probe) -> None:
     """[f(x1), f(x1 + v), ..., f(xn), f(xn + v)], asked view by view, equals what is gathered from unique answers.
 
     View j has perturbation j mod K of K universal ones; a local perturbation belongs to its point.
@@ -251,15 +239,15 @@ def test_fingerprint_is_eq_6_and_gathering_is_asking(name: str, fmt: Format, vic
             v = block.perturbations[i if name.startswith("lap") else j % len(block.perturbations)]
             for image in (probe.points[i], (probe.points[i] + v).clamp(0, 1)):
                 p = ask(victim, image[None])[0]
-                at_least = {"prob": 0.0, "top3": float(p.topk(3).values[-1]), "hard": float(p.max())}[fmt]
-                parts.append((p >= at_least) * (p if fmt != "hard" else 1.0))
+                at_least = {None: 0.0, 3: float(p.topk(3).values[-1]), 0: float(p.max())}[fmt.k]
+                parts.append((p >= at_least) * (p if fmt != LABEL else 1.0))
         torch.testing.assert_close(found, torch.cat(parts), rtol=1e-4, atol=1e-5)
 
 
 def test_without_perturbation_a_fingerprint_is_the_clean_answers(victim: Net, probe: Probe) -> None:
     """n C values a view."""
     answers = query_model(victim, probe, CPU)
-    clean = fingerprints(answers, probe.views, None, "clean", "prob")
+    clean = fingerprints(answers, probe.views, None, "clean", PROBABILITIES)
     assert torch.equal(clean.view(5, 6, 10), answers.blocks["clean"][probe.views])
 
 
@@ -317,7 +305,7 @@ def test_points_come_from_the_victims_own_images(probe: Probe, own: Tensor, held
     assert all(bool((held_out == image).flatten(1).all(1).any()) for image in probe.natural)
 
 
-PROBABILITIES = torch.tensor(
+VICTIM_PROBABILITIES = torch.tensor(
     [
         [0.90, 0.10],  # right, sure
         [0.20, 0.80],  # wrong, sure
@@ -343,7 +331,7 @@ def test_natural_errors_come_first_then_lowest_margins(
     at_least: int, at_most: int, expected: list[int], n_errors: int
 ) -> None:
     """The truth is class 0 throughout."""
-    index, found = natural_errors(PROBABILITIES, torch.zeros(6, dtype=torch.long), at_least, at_most)
+    index, found = natural_errors(VICTIM_PROBABILITIES, torch.zeros(6, dtype=torch.long), at_least, at_most)
     assert index.tolist() == expected
     assert found == n_errors
 

@@ -11,6 +11,7 @@ from uapfp_dist.data import load
 from uapfp_dist.models import Net, build
 from uapfp_dist.models.blackbox import ask
 from uapfp_dist.models.training import fit
+from uapfp_dist.response_format import LABEL, PROBABILITIES
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.specs import Recipe
 from uapfp_dist.verification.kit import Kit
@@ -78,11 +79,11 @@ def toy_kit(method: str = "weighted_errors") -> Kit:
     rows = [{"group": g, "part": "calibration", "attack": "", "labels": ""} for g in groups for _ in others]
     stolen = [{"group": "piracy", "part": "test", "attack": "knockoff", "labels": "hard"}] * 2
     similarity = {}
-    for fmt in ("prob", "hard"):
+    for fmt in (PROBABILITIES, LABEL):
         prints = [fingerprints(p, views, fmt) for p in (probabilities, *others)]
         scores = [similarities(encoder, p, prints[0]) for p in prints]
         similarity[fmt] = torch.stack(scores[1:] * 3 + scores[:1] * 2)
-    decided = {fmt: {"method": method, "why": "made by hand"} for fmt in similarity}
+    decided = {fmt.wire: {"method": method, "why": "made by hand"} for fmt in similarity}
     return with_digest(
         Kit(
             digest="",
@@ -94,8 +95,8 @@ def toy_kit(method: str = "weighted_errors") -> Kit:
             info={"alpha": 0.05, "decided_by": decided, "models": [*rows, *stolen], "limits": ["A toy."]},
             victim=probabilities,
             natural=at,
-            gain=torch.ones(N_NATURAL, dtype=torch.float64),
-            loss=-torch.ones(N_NATURAL, dtype=torch.float64),
+            log_odds_agree=torch.ones(N_NATURAL, dtype=torch.float64),
+            log_odds_disagree=-torch.ones(N_NATURAL, dtype=torch.float64),
             agrees=torch.cat([agrees, agrees, agrees, torch.ones(2, N_NATURAL, dtype=torch.bool)]),
             views=dict.fromkeys(similarity, views),
             encoders=dict.fromkeys(similarity, encoder),

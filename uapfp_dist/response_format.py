@@ -19,7 +19,7 @@ _ALIASES = {"prob": None, "soft": None, "hard": 0}
 
 @dataclass(frozen=True)
 class ResponseFormat:
-    """`probabilities`, `top<k>` or `label` (protocol 2.16): the same for victims, whom thieves query, and for suspects."""
+    """`probabilities`, `top<k>` or `label` (protocol 2.16): of victims, which attackers query, and suspects."""
 
     k: int | None
     """Confidences in a response: None all of them, 0 none (the label), else the k largest."""
@@ -63,7 +63,7 @@ class ResponseFormat:
         return math.inf if self.k is None else self.k
 
     def apply(self, probabilities: Tensor) -> Tensor:
-        """(Q, C) probabilities as a response in this format tells them: (Q, C), 0 outside the k largest, labels one-hot.
+        """(Q, C) probabilities as a response shows them: (Q, C), 0 outside the k largest, labels one-hot.
 
         Nothing is renormalised (protocol 2.16).
         """

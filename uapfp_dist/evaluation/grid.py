@@ -1,8 +1,8 @@
 """Grids of an ablation: `name=value,value` from the command line, typed and checked, as cells that a trial is made of.
 
-A plain name (`n_points`, `top_k`, ...) is a field of `GridOverrides` and needs nothing but stored answers. A dotted name
-(`encoder.tau`, `zoo.overlap`, ...) is a field of the configuration; where it changes models or the probe, those are
-made first, once for all cells that share them.
+A plain name (`n_points`, `top_k`, ...) is a field of `GridOverrides` and needs nothing but stored answers. A dotted
+name (`encoder.tau`, `zoo.overlap`, ...) is a field of the configuration; where it changes models or the probe, those
+are made first, once for all cells that share them.
 """
 
 import contextlib

@@ -28,7 +28,7 @@ def resample_artifact(scored: ScoredResample) -> tuple[dict[str, torch.Tensor], 
 
 
 def read_resample(artifact: Artifact, draw: Resample, order: Sequence[str]) -> ScoredResample:
-    """The inverse of `resample_artifact`; JSON does not keep the order of the methods, by which tables and figures go."""
+    """The inverse of `resample_artifact`. JSON does not keep the order of methods, which tables and figures show."""
     info = artifact.info["methods"]
     methods = {
         method: tuple(

@@ -24,8 +24,8 @@ class WeightsSuspect:
 
     Args:
         path: the file.
-        architecture: its name, or `package.module:factory` of the user's own code (see `CustomNet`); such weights are the
-            state_dict of her module, or of one that a storage holds.
+        architecture: its name, or `package.module:factory` of the user's own code (see `CustomNet`); such weights are
+            the state_dict of that module, or of one that a storage holds.
         width: of the nets of Table 1.
         shape: (c, h, w) of the images as the net gets them.
         n_classes: the kit's.

@@ -17,7 +17,7 @@ from uapfp_dist.tasks.specs import (
 
 
 def describe(spec: Spec) -> str:
-    """A short description such as `C sgd stolen by cloudleak (hard labels), prune .4`."""
+    """A short description such as `C sgd extracted by cloudleak (hard labels), prune .4`."""
     match spec:
         case ModelSpec():
             return ", ".join([_root(spec.root), *map(describe_modification, spec.changes)])
@@ -40,7 +40,7 @@ def _root(spec: ModelSpec) -> str:
         case Trained(overlap=overlap):
             return f"{net} trained on D_homo" + ("" if overlap is None else f" (overlap {overlap:g})")
         case Extracted(attack=attack, labels=labels):
-            return f"{net} extracted by {attack} ({labels})"
+            return f"{net} extracted by {attack} ({labels.extraction_wire} labels)"
         case Checkpoint(trajectory=trajectory, recovery=recovery):
             return f"{_root(trajectory.model)} at recovery {recovery:g}"
         case Modified():
@@ -60,4 +60,4 @@ def describe_modification(change: ModificationSpec) -> str:
         case AdversarialTraining(iterations=iterations, start=start, labels=labels):
             return f"adversarial training {start + iterations} ({labels} labels)"
         case Distill(labels=labels):
-            return "distillation" if labels == PROBABILITIES else f"distillation ({labels})"
+            return "distillation" if labels == PROBABILITIES else f"distillation ({labels.extraction_wire} labels)"

@@ -58,12 +58,12 @@ def _problem_of_tensors(kit: Kit) -> str:
         v, points = views.shape[1:]
         hidden, embedding = encoder["w2"].shape
         shapes += [
-            (f"views {fmt}", views, (2, v, points), torch.int64),
-            (f"similarity {fmt}", kit.similarity[fmt], (m, v), torch.float64),
-            (f"w1 {fmt}", encoder["w1"], (2 * points * c, hidden), torch.float32),
-            (f"b1 {fmt}", encoder["b1"], (hidden,), torch.float32),
-            (f"w2 {fmt}", encoder["w2"], (hidden, embedding), torch.float32),
-            (f"b2 {fmt}", encoder["b2"], (embedding,), torch.float32),
+            (f"views {fmt.wire}", views, (2, v, points), torch.int64),
+            (f"similarity {fmt.wire}", kit.similarity[fmt], (m, v), torch.float64),
+            (f"w1 {fmt.wire}", encoder["w1"], (2 * points * c, hidden), torch.float32),
+            (f"b1 {fmt.wire}", encoder["b1"], (hidden,), torch.float32),
+            (f"w2 {fmt.wire}", encoder["w2"], (hidden, embedding), torch.float32),
+            (f"b2 {fmt.wire}", encoder["b2"], (embedding,), torch.float32),
         ]
     for name, tensor, shape, kind in shapes:
         if tuple(tensor.shape) != shape or tensor.dtype != kind:

@@ -8,15 +8,32 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, PlainSerializer
 
+from uapfp_dist.errors import UserError
 from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.serialization import Json
 from uapfp_dist.verification.separation import Separation
 
 MethodName = Literal["uap", "weighted_errors"]
 
+
+def parse_wire(wire: str) -> ResponseFormat:
+    """The format of that wire name. Aliases are refused: two names of one format would be one part of a kit.
+
+    Raises:
+        ValueError: another name.
+    """
+    try:
+        fmt = ResponseFormat.parse(wire)
+    except UserError:
+        fmt = None
+    if fmt is None or fmt.wire != wire:
+        raise ValueError(f"an unknown format {wire!r:.60}")
+    return fmt
+
+
 WireFormat = Annotated[
     ResponseFormat,
-    BeforeValidator(lambda value: ResponseFormat.parse(value) if isinstance(value, str) else value),
+    BeforeValidator(parse_wire),
     PlainSerializer(lambda fmt: fmt.wire, return_type=str),
 ]
 """A format under its wire name."""

@@ -19,7 +19,7 @@ from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.serialization import from_json, to_json
 from uapfp_dist.verification.kit import Kit
 from uapfp_dist.verification.kit_check import problem_of
-from uapfp_dist.verification.kit_info import KitInfo
+from uapfp_dist.verification.kit_info import KitInfo, parse_wire
 
 VERSION = 1
 INDEX, TENSORS = "kit.json", "kit.safetensors"
@@ -113,7 +113,7 @@ def load_kit(path: str | Path, expect: str | None = None) -> Kit:
     try:
         kit = _unflat(load_tensors(data), digest, from_json(_Body, body))
         problem = problem_of(kit)
-    except (SafetensorError, UserError, KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
         problem = one_line(f"{type(error).__name__}: {error}", 120)
     if problem:
         raise UserError(f"kit {folder}: expected the parts of a kit, they do not fit ({problem}); get the kit again")
@@ -186,9 +186,9 @@ def _unflat(tensors: dict[str, Tensor], digest: str, body: _Body) -> Kit:
     for name in [name for name in tensors if "/" in name]:
         kind, fmt, *part = name.split("/")
         if part:
-            encoders.setdefault(ResponseFormat.parse(fmt), {})[part[0]] = tensors.pop(name)
+            encoders.setdefault(parse_wire(fmt), {})[part[0]] = tensors.pop(name)
         else:
-            by_format[kind][ResponseFormat.parse(fmt)] = tensors.pop(name)
+            by_format[kind][parse_wire(fmt)] = tensors.pop(name)
     return Kit(
         digest=digest,
         n_classes=body.n_classes,
