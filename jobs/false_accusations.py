@@ -87,7 +87,7 @@ def job() -> None:
 
 
 def check_same(kit: Kit, config: Config, requirements: EnrollConfig, seed: int, out: Path) -> None:
-    """Accept a kit of the enrolment that is asked for: one of other numbers would be counted under their name.
+    """Accept a kit of the requested enrolment: one of other numbers would be counted under their name.
 
     Raises:
         UserError: it was made with others.

@@ -49,13 +49,13 @@ class Serve:
     output: Literal["probabilities", "label"] = "probabilities"
     """Its responses."""
     architecture: str | None = None
-    """package.module:factory, where the kit is of a model of your own: said again here, because its code will run."""
+    """package.module:factory, where the kit is of a model of your own: named again here, because its code will run."""
     port: int = 5000
     """Of 127.0.0.1."""
     storage: str | None = None
     """Folder or fsspec URL of artifacts (default: $UAPFP_STORAGE, else ./results)."""
     folder: Path | None = None
-    """Where the served model and its count of images (`counts`) lie, a new folder (default: a temporary one)."""
+    """Where the served model and its count of images (`counts`) are, a new folder (default: a temporary one)."""
 
 
 @dataclass(frozen=True)

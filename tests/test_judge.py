@@ -69,7 +69,7 @@ def test_the_victim_itself_is_found(kit: Kit) -> None:
 
 
 def test_false_accusations_stay_below_alpha() -> None:
-    """Innocents drawn like the calibration models: at most one in five at alpha .2, whatever the group."""
+    """Negatives drawn like the calibration models: at most one in five at alpha .2, whatever the group."""
     accused = 0
     for seed in range(150):
         kit = make_test_kit(per_group=9, alpha=0.2, seed=seed)
@@ -131,7 +131,7 @@ def test_nothing_answered_accuses_nobody(method: str) -> None:
     assert to_json(verdict)["similarity"] is None
 
 
-def test_insane_answers_never_accuse(kit: Kit) -> None:
+def test_insane_responses_never_accuse(kit: Kit) -> None:
     """The numbers stay as they are; the claim does not."""
     sane, insane = one(kit, kit.victim), one(kit, kit.victim, findings=("it says NaN",), fatal=True)
     assert (sane.claim, insane.claim) == ("piracy", "inconclusive")
@@ -181,7 +181,7 @@ def test_holm_is_closed_testing_by_bonferroni() -> None:
 
 
 def test_family_wise_rate_stays_below_alpha_though_calibration_is_shared() -> None:
-    """Three innocents judged at once by one kit, 150 times: any of them accused at most in one case of five."""
+    """Three negatives judged at once by one kit, 150 times: any of them accused at most in one case of five."""
     wrong = 0
     for seed in range(150):
         kit = make_test_kit(per_group=14, alpha=0.2, seed=seed)
@@ -191,7 +191,7 @@ def test_family_wise_rate_stays_below_alpha_though_calibration_is_shared() -> No
 
 
 def test_a_batch_claims_no_more_than_holm_allows() -> None:
-    """Two pirates among 39 calibration models at alpha .05: each alone has p 1/40, together the first needs 2/40."""
+    """Two copies among 39 calibration models at alpha .05: each alone has p 1/40, together the first needs 2/40."""
     kit = make_test_kit(per_group=39)
     suspects = [SuspectResponses(str(i), kit.victim, PROBABILITIES) for i in range(2)]
     assert max_suspects(kit, 0.05) == 2
@@ -246,7 +246,7 @@ def test_the_limits_say_what_no_verdict_can(kit: Kit) -> None:
 
 
 def test_power_is_that_of_the_images_answered(kit: Kit) -> None:
-    """Held-out pirates judged on what the suspect answered: on nothing, none is caught."""
+    """Held-out stolen models judged on what the suspect answered: on nothing, none is caught."""
     everything = one(kit, kit.victim).power
     nothing = one(kit, torch.full((N_IMAGES, N_CLASSES), torch.nan)).power
     assert everything["all"].of == nothing["all"].of == 6

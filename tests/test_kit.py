@@ -258,7 +258,7 @@ def test_parts_that_do_not_fit_are_refused(spoil: Callable[[Path], None], folder
     refused(folder, "do not fit")
 
 
-# --- what is asked
+# --- what is queried
 
 
 @pytest.mark.parametrize("method", ["uap", "weighted_errors"])

@@ -25,7 +25,7 @@ def case(
     output: str = "probabilities",
     again: Callable[[Rows], list[Any]] | None = None,
 ) -> tuple[list[Finding], SuspectVerdict]:
-    """What is found, and what is claimed, of a thief of the victim whose answers pass through `say`."""
+    """What is found, and what is claimed, of a copy of the victim whose responses pass through `say`."""
     stolen = responses_of(trained(0), kit.images).double().numpy()
     first, second = say(stolen), (again or say)(stolen)
     answers = {i: [first[i], second[i]] if i % 10 == 0 else [first[i]] for i in range(len(first))}
@@ -101,8 +101,8 @@ INSANE: dict[str, tuple[Callable[[Rows], list[Any]], str, str]] = {
 
 @pytest.mark.parametrize("name", INSANE)
 @pytest.mark.parametrize("method", ["uap", "weighted_errors"])
-def test_insane_answers_are_named_and_accuse_nobody(name: str, method: str) -> None:
-    """Though it is the thief itself that speaks, and any score might come out high."""
+def test_insane_responses_are_named_and_accuse_nobody(name: str, method: str) -> None:
+    """Though it is a copy that responds, and any score might come out high."""
     say, output, said = INSANE[name]
     found, verdict = case(toy_kit(method), say, output)
     assert any(finding.fatal for finding in found)
@@ -135,7 +135,7 @@ def test_sane_responses_of_a_thief_are_piracy(name: str) -> None:
 
 
 @pytest.mark.parametrize("output", ["probabilities", "label"])
-def test_an_honest_model_is_sane_and_not_accused(output: str) -> None:
+def test_a_negative_is_sane_and_not_accused(output: str) -> None:
     """Other data, one in four clean labels unlike the victim's: no reason to doubt its answers."""
     kit = toy_kit("uap")
     p = responses_of(negative(), kit.images)

@@ -124,6 +124,8 @@ def test_the_walk_of_the_readme(lab: Lab, tmp_path: Path) -> None:
     with answering([sys.executable, str(ROOT / "jobs" / "serve.py"), *serve], port, tmp_path / "log") as url:
         out = tmp_path / "verdict"
         said = jobs("verify", "--kit", kit, "--expect", digest, "--at", url, "--name", "s", "--out", str(out))
+        (shown,) = (tmp_path / "log").read_text().splitlines()  # none of MLflow's warnings and progress bars
+        assert shown.startswith("serving ")
         (suspect,) = json.loads((out / "verdict.json").read_text())["suspects"]
         sent = sum(map(int, (tmp_path / "served" / "counts").read_text().split()))
     assert suspect["claim"] in ("piracy", "inconclusive")
@@ -143,7 +145,7 @@ def jobs(name: str, *arguments: str, **variables: str) -> str:
 @pytest.mark.heavy
 @pytest.mark.timeout(1800)
 def test_models_of_a_digits_kit(tmp_path: Path) -> None:
-    """A stolen one that the kit catches (also by its labels alone), an honest one, one stolen from somebody else."""
+    """A stolen one that the kit catches (also by its labels alone), a negative, one stolen from somebody else."""
     where = ("--preset", "digits", "--seed", "1", "--out", str(tmp_path / "kit"), "--storage", str(tmp_path / "s"))
     enrolled = [sys.executable, str(ROOT / "jobs" / "enroll.py"), *where]
     subprocess.run(enrolled, env=environment(), check=True, capture_output=True, timeout=1500)

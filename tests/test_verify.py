@@ -97,7 +97,7 @@ def test_a_faulty_endpoint_gets_the_verdict_of_a_good_one(name: str, tmp_path: P
 
 @pytest.mark.parametrize("stolen", [True, False])
 def test_an_endpoint_that_restarts_in_the_middle_gets_its_verdict(stolen: bool, tmp_path: Path) -> None:
-    """Nothing is asked of a door that is closed, and nothing of what was answered before it closed is asked again."""
+    """Nothing is asked of a door that is closed, and nothing of what was answered before it closed is sent again."""
     net, third = trained(0) if stolen else negative(), threading.Event()
 
     def notes_the_third(exchange: Exchange) -> bool:
@@ -111,12 +111,12 @@ def test_an_endpoint_that_restarts_in_the_middle_gets_its_verdict(stolen: bool, 
         expected = judged(plain, tmp_path / "plain")
     with serving(serve(net), notes_the_third) as endpoint:
         port = int(endpoint.url.rsplit(":", 1)[1])
-        asking_it = threading.Thread(target=lambda: found.append(judged(endpoint, tmp_path / "s", how=how)))
-        asking_it.start()
+        session = threading.Thread(target=lambda: found.append(judged(endpoint, tmp_path / "s", how=how)))
+        session.start()
         assert third.wait(30)
     time.sleep(0.3)
     with serving(serve(net), port=port, endpoint=endpoint):
-        asking_it.join(60)
+        session.join(60)
     verdict = found[0].verdict
     assert verdict.claim == expected.verdict.claim == ("piracy" if stolen else "inconclusive")
     # Requests of another size: a net's last digits.
@@ -169,7 +169,7 @@ def test_nobody_elses_verdict_is_overwritten(tmp_path: Path) -> None:
 def test_an_out_that_can_be_no_folder_is_one_line(out: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="out: expected a folder that can be written"):
-        verify(toy_kit(), [SuspectConfig(at="test_verify:thief")], tmp_path / out)
+        verify(toy_kit(), [SuspectConfig(at="test_verify:copied")], tmp_path / out)
 
 
 def test_names_of_every_alphabet_and_length_are_told_apart(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_lists_of_suspects_that_are_none_are_one_line(text: str, tmp_path: Path)
 @pytest.mark.parametrize("name", ["rate", "timeout", "total_timeout"])
 def test_endless_times_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"{name}: expected a finite number"):
-        verify(toy_kit(), [SuspectConfig(at="test_verify:thief")], tmp_path, QueryConfig(**{name: math.inf}))
+        verify(toy_kit(), [SuspectConfig(at="test_verify:copied")], tmp_path, QueryConfig(**{name: math.inf}))
 
 
 def test_an_order_of_classes_that_changes_on_the_way_accuses_nobody(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_confidences_that_are_no_numbers_accuse_nobody(tmp_path: Path) -> None:
 
 
 def test_a_verification_that_was_given_up_resumes(tmp_path: Path) -> None:
-    """Nothing lost, nothing asked twice but what was on its way, the same verdict."""
+    """Nothing lost, nothing sent twice but what was on its way, the same verdict."""
     stop = {"at": 3}
 
     def dies(exchange: Exchange) -> bool:
@@ -278,7 +278,7 @@ def test_answers_that_would_fill_the_memory_are_not_kept(tmp_path: Path) -> None
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 10_000
 
 
-def test_who_is_lost_while_asking_holds_up_nobody(tmp_path: Path) -> None:
+def test_a_worker_lost_while_querying_holds_up_nobody(tmp_path: Path) -> None:
     """A worker that an endless file killed can note nothing: whoever waited for it does."""
 
     def dies(task: Any, suspects: Any) -> Any:
@@ -307,11 +307,11 @@ def test_a_replay_gives_the_same_bits_from_the_transcript_alone(tmp_path: Path) 
 
 def test_several_suspects_share_one_error_rate(tmp_path: Path) -> None:
     kit = toy_kit()
-    with serving(serve(trained(0))) as thief, serving(serve(negative())) as fair, serving(serve(trained(0))) as other:
-        configs = [SuspectConfig(at=e.url, name=n) for n, e in (("thief", thief), ("fair", fair), ("other", other))]
+    with serving(serve(trained(0))) as copied, serving(serve(negative())) as fair, serving(serve(trained(0))) as other:
+        configs = [SuspectConfig(at=e.url, name=n) for n, e in (("copied", copied), ("fair", fair), ("other", other))]
         with pytest.raises(UserError, match=r"at most 1 at once.*nothing was sent"):
             verify(kit, configs, tmp_path)
-        assert thief.requests == fair.requests == 0
+        assert copied.requests == fair.requests == 0
         cases = verify(kit, configs, tmp_path, alpha=0.2)
     assert [case.verdict.claim for case in cases] == ["piracy", "inconclusive", "piracy"]
     assert cases[0].verdict.p_adjusted == pytest.approx(3 * cases[0].verdict.p_value)
@@ -341,7 +341,7 @@ def resets(exchange: Exchange) -> bool:
         (after_two(resets), r"left \(max_queries\)", QueryConfig(max_queries=110)),
     ],
 )
-def test_one_suspect_that_cannot_be_asked_does_not_hold_up_the_others(
+def test_one_suspect_that_cannot_be_queried_does_not_hold_up_the_others(
     fault: Any, said: str, how: QueryConfig, tmp_path: Path
 ) -> None:
     """They are judged as strictly as if it had answered; once it does, the same call finishes it and judges all."""
@@ -368,7 +368,7 @@ def test_one_suspect_that_cannot_be_asked_does_not_hold_up_the_others(
         assert good.images + fair.images == asked
     assert [case.verdict.claim for case in done] == ["piracy", "piracy", "inconclusive"]
     assert not any(case.stopped for case in done)
-    # Nothing that was answered is asked again, but for the few that are asked twice.
+    # Nothing that was answered is sent again, but for the few that are asked twice.
     assert len(done[1].ledger.responses) == len(kit.images)
     assert bad.images - before <= len(kit.images) - len(cases[1].ledger.responses) + query_session.N_REPEATS
     with serving(serve(trained(0))) as plain:
@@ -398,7 +398,7 @@ def test_a_batch_with_an_unfinished_one_is_shown_and_replayed(tmp_path: Path) ->
     assert "bad: not answered" in (tmp_path / "a" / "verdict.html").read_text()
 
 
-def test_none_that_could_be_asked_is_an_error_and_so_is_another_question(tmp_path: Path) -> None:
+def test_none_that_could_be_queried_is_an_error_and_so_is_another_question(tmp_path: Path) -> None:
     kit, dead = toy_kit(), {"is": True}
 
     def redirects(exchange: Exchange) -> bool:
@@ -415,7 +415,7 @@ def test_none_that_could_be_asked_is_an_error_and_so_is_another_question(tmp_pat
         assert two.images == query_session.FIRST_BATCH
 
 
-def test_nobody_is_asked_from_another_folder_of_that_name(tmp_path: Path) -> None:
+def test_nobody_is_queried_from_another_folder_of_that_name(tmp_path: Path) -> None:
     """On a machine that does not share it, what was sent before would not count towards the budget."""
 
     def elsewhere(task: Any, suspects: Any) -> Any:
@@ -429,7 +429,7 @@ def test_nobody_is_asked_from_another_folder_of_that_name(tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
 
 
-def test_a_bad_suspect_is_told_of_before_a_good_one_is_asked(tmp_path: Path) -> None:
+def test_a_bad_suspect_is_told_of_before_a_good_one_is_queried(tmp_path: Path) -> None:
     with serving(serve(trained(0))) as good:
         configs = [SuspectConfig(at=good.url, name="good"), SuspectConfig(at="file:///etc/passwd", name="bad")]
         with pytest.raises(UserError, match="http"):
@@ -450,7 +450,7 @@ def test_a_small_budget_buys_what_decides(tmp_path: Path) -> None:
     assert "not tried" in " ".join(case.verdict.findings)
 
 
-def test_what_is_asked_is_settled_by_the_first_run(tmp_path: Path) -> None:
+def test_what_is_queried_is_settled_by_the_first_run(tmp_path: Path) -> None:
     """More budget after a look at the answers must not buy another test."""
     with serving(serve(trained(0))) as endpoint:
         small = judged(endpoint, tmp_path, "uap", how=QueryConfig(max_queries=20))
@@ -554,7 +554,7 @@ def test_a_name_forges_nothing_that_is_printed(letter: str, tmp_path: Path) -> N
     with serving(serve(trained(0))) as good, serving(serve(trained(0)), faults.redirect_to("x")) as bad:
         configs = [SuspectConfig(at=e.url, name=n) for n, e in (("s", good), ("t", bad))]
         verify(kit, configs, tmp_path, alpha=0.2)
-    names = [f"{letter}thief: inconclusive. p 1", f"{letter}other"]
+    names = [f"{letter}copied: inconclusive. p 1", f"{letter}other"]
 
     def rename(records: list[Any]) -> None:
         records[0]["judged"]["names"] = names
@@ -574,7 +574,7 @@ def test_a_name_forges_nothing_that_is_printed(letter: str, tmp_path: Path) -> N
     write_verdict(tmp_path / "out", kit, cases)
     page = (tmp_path / "out" / "verdict.html").read_text()
     assert letter == "\n" or letter not in page
-    assert "thief: inconclusive. p 1: piracy" in page
+    assert "copied: inconclusive. p 1: piracy" in page
 
 
 def test_a_replay_says_when_others_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -595,8 +595,8 @@ def test_a_replay_says_when_others_asked(tmp_path: Path, monkeypatch: pytest.Mon
         return made_elsewhere(replay(kit, [path]))
 
     assert made_by(None) == ""
-    asked_by = f"s was asked by uapfp_dist {uapfp_dist.__version__}, torch 1.0;"
-    assert made_by(case.begin.made_by | {"torch": "1.0"}).startswith(asked_by)
+    queried_by = f"s was queried by uapfp_dist {uapfp_dist.__version__}, torch 1.0;"
+    assert made_by(case.begin.made_by | {"torch": "1.0"}).startswith(queried_by)
     assert "uapfp_dist 0.0.1" in made_by({"uapfp_dist": "0.0.1", "torch": [3]})
 
 
@@ -608,7 +608,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[JudgedSu
     """Two suspects, one with a name that would break a page."""
     out, kit = tmp_path_factory.mktemp("shown"), toy_kit("uap")
     configs = [
-        SuspectConfig(at="test_verify:thief", name="<script>alert(1)</script> $x_1$"),
+        SuspectConfig(at="test_verify:copied", name="<script>alert(1)</script> $x_1$"),
         SuspectConfig(at="test_verify:noisy", name="noisy"),
     ]
     cases = verify(kit, configs, out, alpha=0.2)
@@ -616,7 +616,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[JudgedSu
     return out, cases
 
 
-def thief(images: np.ndarray) -> list[list[float]]:
+def copied(images: np.ndarray) -> list[list[float]]:
     """The victim's own answers."""
     return serve(trained(0))(images)
 
@@ -648,7 +648,7 @@ def test_the_page_shows_where_the_suspect_falls_and_loads_nothing(shown: tuple[P
     assert text.count("<img ") == 6
     for said in (
         "falls among",
-        "how its answer moved",
+        "how the response moved",
         "inconclusive",
         "same answer to every image",
         "does not mean innocent",
@@ -731,7 +731,7 @@ def test_the_job_refuses_what_makes_no_sense(tmp_path: Path, monkeypatch: pytest
     kit = ("--kit", str(tmp_path / "kit"), "--no-track")
     save_kit(toy_kit("uap"), tmp_path / "kit")
     with pytest.raises(UserError, match="another kit"):
-        job_of(monkeypatch, *kit, "--expect", "0" * 64, "--at", "test_verify:thief")
+        job_of(monkeypatch, *kit, "--expect", "0" * 64, "--at", "test_verify:copied")
     with pytest.raises(UserError, match="address of a suspect, or a file"):
         job_of(monkeypatch, *kit)
     with pytest.raises(UserError, match="expected a file"):
@@ -739,7 +739,7 @@ def test_the_job_refuses_what_makes_no_sense(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(UserError, match="expected no alpha"):
         job_of(monkeypatch, *kit, "--replay", str(tmp_path / "nothing"), "--alpha", "0.01")
     with pytest.raises(UserError, match="at least 1"):
-        job_of(monkeypatch, *kit, "--at", "test_verify:thief", "--max-queries", "0", "--out", str(tmp_path / "out"))
+        job_of(monkeypatch, *kit, "--at", "test_verify:copied", "--max-queries", "0", "--out", str(tmp_path / "out"))
 
 
 def test_the_job_judges_and_replays(
@@ -749,9 +749,9 @@ def test_the_job_judges_and_replays(
     digest = save_kit(toy_kit("uap"), tmp_path / "kit")
     kit = ("--kit", str(tmp_path / "kit"), "--expect", digest, "--no-track")
     first, second = tmp_path / "first", tmp_path / "second"
-    job_of(monkeypatch, *kit, "--at", "test_verify:thief", "--name", "thief", "--out", str(first))
-    job_of(monkeypatch, *kit, "--out", str(second), "--replay", str(first / "thief.transcript.jsonl"))
-    assert capsys.readouterr().out.count("thief: piracy") == 2
+    job_of(monkeypatch, *kit, "--at", "test_verify:copied", "--name", "copied", "--out", str(first))
+    job_of(monkeypatch, *kit, "--out", str(second), "--replay", str(first / "copied.transcript.jsonl"))
+    assert capsys.readouterr().out.count("copied: piracy") == 2
     assert (first / "verdict.json").read_bytes() == (second / "verdict.json").read_bytes()
 
 
@@ -761,7 +761,7 @@ def test_a_replay_writes_only_where_it_is_told(
     """./verification is what the first run made; a note tells of another version."""
     save_kit(toy_kit("uap"), tmp_path / "kit")
     monkeypatch.chdir(tmp_path)
-    job_of(monkeypatch, "--kit", "kit", "--no-track", "--at", "test_verify:thief", "--name", "s")
+    job_of(monkeypatch, "--kit", "kit", "--no-track", "--at", "test_verify:copied", "--name", "s")
     first = {path: path.read_bytes() for path in Path("verification").iterdir()}
     assert Path("verification/verdict.html") in first
     path = forged(Path("verification"), Path("elsewhere"), lambda records: records[0].update(made_by={"torch": "\x1b"}))
@@ -770,7 +770,7 @@ def test_a_replay_writes_only_where_it_is_told(
     out = capsys.readouterr().out
     assert "s: piracy" in out
     assert "verdict.json" not in out
-    assert "note: s was asked by torch ?;" in out
+    assert "note: s was queried by torch ?;" in out
     assert {path: path.read_bytes() for path in Path("verification").iterdir()} == first
     assert {path.name for path in Path(".").iterdir()} == {"kit", "verification", "elsewhere"}
 
@@ -782,21 +782,21 @@ def sometimes(images: np.ndarray) -> list[list[float]]:
     """The victim's own answers, when it is there."""
     if away["is"]:
         raise UserError("nobody\x1b is there")
-    return thief(images)
+    return copied(images)
 
 
 def test_the_job_judges_the_others_and_says_who_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save_kit(toy_kit("uap"), tmp_path / "kit")
-    rows = [{"at": "test_verify:thief", "name": "thief"}, {"at": "test_verify:sometimes", "name": "sometimes"}]
+    rows = [{"at": "test_verify:copied", "name": "copied"}, {"at": "test_verify:sometimes", "name": "sometimes"}]
     (tmp_path / "s.json").write_text(json.dumps(rows))
     where = ("--kit", str(tmp_path / "kit"), "--suspects", str(tmp_path / "s.json"), "--out", str(tmp_path / "out"))
     again = (*where, "--alpha", "0.2", "--workers", "0", "--no-track")
     monkeypatch.setitem(away, "is", True)
     with pytest.raises(UserError, match=r"1 of 2 suspects .*: sometimes \(nobody\? is there\); the others"):
         job_of(monkeypatch, *again)
-    assert "thief: piracy" in capsys.readouterr().out
+    assert "copied: piracy" in capsys.readouterr().out
     found = json.loads((tmp_path / "out" / "verdict.json").read_text())["suspects"]
     assert [suspect["claim"] for suspect in found] == ["piracy", "inconclusive"]
     away["is"] = False
@@ -816,7 +816,7 @@ def test_the_job_on_ray_into_mlflow(tmp_path: Path) -> None:
     import mlflow
 
     save_kit(toy_kit("uap"), tmp_path / "kit")
-    rows = [{"at": f"test_verify:{name}", "name": name} for name in ("thief", "deadly", "noisy")]
+    rows = [{"at": f"test_verify:{name}", "name": name} for name in ("copied", "deadly", "noisy")]
     (tmp_path / "s.json").write_text(json.dumps(rows))
     out = tmp_path / "out"
     where = (
@@ -834,11 +834,11 @@ def test_the_job_on_ray_into_mlflow(tmp_path: Path) -> None:
     done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 2, done.stderr
     assert "1 of 3 suspects could not be fully queried: deadly (its worker was lost" in done.stderr
-    assert "thief: piracy" in done.stdout
+    assert "copied: piracy" in done.stdout
     assert "noisy: inconclusive" in done.stdout
     client = mlflow.MlflowClient(f"sqlite:///{out}/mlflow.db")
     runs = client.search_runs([client.get_experiment_by_name("uapfp_dist").experiment_id])
     assert {r.data.tags.get("claim") for r in runs} == {None, "piracy", "inconclusive"}
     (parent,) = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
     files = {file.path for file in client.list_artifacts(parent.info.run_id)}
-    assert {"verdict.json", "verdict.html", "thief.transcript.jsonl", "noisy.transcript.jsonl"} <= files
+    assert {"verdict.json", "verdict.html", "copied.transcript.jsonl", "noisy.transcript.jsonl"} <= files

@@ -86,10 +86,10 @@ def record_verdict(uri: str | None, out: Path, kit: Kit, cases: Sequence[JudgedS
     Raises:
         UserError: MLflow is away.
     """
-    for name in ("alembic", "mlflow"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     from uapfp_dist.tracking.mlflow_tracker import MlflowTracker  # seconds of import
 
+    for name in ("alembic", "mlflow"):  # they set their own levels when imported
+        logging.getLogger(name).setLevel(logging.WARNING)
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
     artifacts = (out / "mlflow-artifacts").as_uri() if uri is None else None
     tracker = MlflowTracker(uri or f"sqlite:///{out}/mlflow.db", artifacts)

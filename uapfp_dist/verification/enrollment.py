@@ -45,7 +45,7 @@ def enroll_locally(
         requirements: what the kit must decide (default: EnrollConfig()).
         seed: every random choice follows from it.
         store: folder or fsspec URL of artifacts.
-        data_root: where the images that `config` names lie; not needed for digits.
+        data_root: folder of the images that `config` names; not needed for digits.
         dataset: images at hand, in the place of those.
         owner_model: from `read_owner_model` or `owner_model_of`; None trains the victim of `config`.
         progress: shows how things stand (default: on standard error).
@@ -83,7 +83,7 @@ def enroll(
     Args:
         plan: what is made.
         dataset: its images, for the names of the classes.
-        store: artifacts; an imported victim's lies there already.
+        store: artifacts; an imported victim's is there already.
         pool: where specs are performed; closed when the last one is done.
         progress: shows how things stand.
         tracker: shows every trained model.

@@ -17,7 +17,7 @@ from uapfp_dist.verification.error_weights import WEIGHINGS, ErrorWeights
 from uapfp_dist.verification.separation import Fold, Separation, TrainingRows
 
 UAP = EncoderMethod("UAPs in turn over the views", "uap", other_victims_too=True)
-"""The paper's method; every group of negatives counts, since every group must be told apart."""
+"""The paper's method; every group of negatives counts, since a suspect may be of any of them."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def _left_out_similarity(
 
 
 def fit_errors(matrix: ResponseMatrix, rows: TrainingRows, n_images: int) -> tuple[FittedScorer, ErrorWeights]:
-    """Weighted natural errors, weighed in the way that does best on training models left out.
+    """Weighted natural errors, in the variant that does best on training models left out.
 
     Labels only, so the same for every format.
     """

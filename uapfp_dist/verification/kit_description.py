@@ -84,7 +84,7 @@ def with_rates(kit: Kit) -> Kit:
 
 
 def _choice(fitted: Mapping[MethodName, FittedScorer]) -> MethodChoice:
-    """The method that tells training models apart better when they are left out; the uap where they tie."""
+    """The method that separates training models better when they are left out; the uap where they tie."""
     shares = ", ".join(f"{name} ({_in_words(one)}) {one.separation.caught:.0%}" for name, one in fitted.items())
     return MethodChoice(
         method=max(fitted, key=lambda name: fitted[name].separation),

@@ -76,7 +76,7 @@ class MethodChoice:
     method: MethodName
     why: str
     training: dict[MethodName, Separation] | None = None
-    """How well each method told training models apart that were left out."""
+    """How well each method separated training models that were left out."""
     variants: Annotated[dict[MethodName, str] | None, Field(alias="ways")] = None
     """What cross-validation chose inside each method."""
 

@@ -95,8 +95,8 @@ class _Evidence:
         responses = self.ledger.responses
         if responses.keys() != set(required_images(kit, self.begin).tolist()):
             raise UserError(
-                f"transcript of {self.begin.name}: expected answers to just the images that the kit asks of such a "
-                "suspect, got others; take a whole one"
+                f"transcript of {self.begin.name}: expected answers to just the images that the kit requires of such "
+                "a suspect, got others; take a whole one"
             )
         probabilities, findings = check_responses(kit, form, responses)
         fatal = any(finding.fatal for finding in findings)
@@ -140,5 +140,5 @@ def made_elsewhere(cases: Sequence[JudgedSuspect]) -> str:
         made = case.begin.made_by or MADE_BY
         if made != MADE_BY:
             then, now = (", ".join(f"{name} {version}" for name, version in by.items()) for by in (made, MADE_BY))
-            return f"{case.verdict.name} was asked by {then}; {now} judges here: last digits may differ"
+            return f"{case.verdict.name} was queried by {then}; {now} judges here: last digits may differ"
     return ""

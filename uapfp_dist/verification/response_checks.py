@@ -1,6 +1,6 @@
 """Whether a suspect responds as a classifier of these images does; if not it is said how, and it is not accused.
 
-The score of a response that no trained model would give means nothing: constants, noise and one-hot "probabilities" lie
+The score of a response that no trained model would give means nothing: constants, noise and one-hot "probabilities" are
 outside what the kit was calibrated on, and may come out as similar to the victim as a stolen model (protocol 3.2).
 """
 
@@ -169,7 +169,7 @@ def _agreement_on_clean(kit: Kit, labels: Tensor, victim: Tensor) -> list[Findin
         return [
             Finding(
                 f"its classes seem to be in another order (its {names[0]} is the kit's {names[1]}; agreement "
-                f"{share:.2f}, {best:.2f} with its classes renamed): give their order with --classes",
+                f"{share:.2f}, {best:.2f} with its classes renamed): give their order in classes",
                 True,
             )
         ]

@@ -37,7 +37,7 @@ def load_suspects(path: Path) -> list[SuspectConfig]:
 
 
 def _relative_to(path: Path, at: str) -> str:
-    """A suspect's file as it is named from where the list lies; any other address as it is."""
+    """A suspect's file as it is named from the folder of the list; any other address as it is."""
     try:
         return str(path.parent / at) if at and (path.parent / at).is_file() else at
     except (OSError, ValueError):  # longer than a path can be, or none at all

@@ -62,7 +62,7 @@ class Transcript:
     def _begin(self, path: Path, begin: Begin) -> None:
         if not self.records:
             self._append(begin)
-        # Whoever could ask for more after a look at the responses would choose among tests.
+        # A larger budget after a look at the responses would be a choice among tests.
         elif different := _difference(self.begin, begin):
             raise UserError(
                 f"transcript {path}: it was made with {different}; use the same as then to resume. Another folder is "

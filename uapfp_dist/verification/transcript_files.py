@@ -1,4 +1,4 @@
-"""Where transcripts lie."""
+"""Files of transcripts."""
 
 import hashlib
 import re
@@ -40,7 +40,7 @@ def make_folder(out: Path, kit: Kit, names: Sequence[str]) -> None:
 
 
 def transcript_path(out: Path, name: str) -> Path:
-    """Where the transcript of the suspect `name` lies."""
+    """The transcript of the suspect `name`."""
     return out / f"{file_name(name)}{TRANSCRIPT}"
 
 

@@ -20,9 +20,9 @@ ROLES = {"homologous": "calibration", "same_data": "same_data", "other_victim": 
 """A kit's groups to the roles that figures have colours for."""
 
 GROUP_WORDS = {
-    "homologous": "honest models, other data",
-    "same_data": "honest models, the victim's own data",
-    "other_victim": "models stolen from others",
+    "homologous": "independent models, other data",
+    "same_data": "independent models, the victim's data",
+    "other_victim": "models stolen from other victims",
     "piracy": "models stolen from this victim",
 }
 

@@ -39,11 +39,9 @@ def _section(kit: Kit, case: JudgedSuspect) -> HtmlSection:
         return HtmlSection(f"{name}: not answered", text, remarks=findings(case))
     figures = {f"Where {name} falls among the kit's models, by {v.decided_by}": scores_figure(case)}
     if (pictures := perturbations_figure(kit, case)) is not None:
-        figures["Images without and with the perturbation, and how its answer moved"] = pictures
+        figures["Images without and with the perturbation, and how the response moved"] = pictures
     if (pictures := errors_figure(kit, case)) is not None:
-        figures[
-            "Images that tell most, by weighted_errors: what the victim says of them, and what this suspect says"
-        ] = pictures
+        figures["Images that tell most, by weighted_errors: the labels of the victim and of this suspect"] = pictures
     methods = pd.DataFrame(
         {
             "method": ["uap (the paper's)", "weighted_errors"],
