@@ -12,7 +12,7 @@ refused. For Fashion-MNIST with 100 images:
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -27,12 +27,12 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.launch.enrollment import run_enrollment
 from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.rng import numpy_rng
-from uapfp_dist.serialization import Json, to_json
+from uapfp_dist.serialization import to_json
 from uapfp_dist.verification.accusation_rates import AccusationRates, FormatRates, measure_rates
 from uapfp_dist.verification.derived_config import enroll_preset, recorded_configuration, with_model_counts
 from uapfp_dist.verification.enroll_config import EnrollConfig
 from uapfp_dist.verification.kit import Kit
-from uapfp_dist.verification.kit_info import Rates
+from uapfp_dist.verification.kit_info import Configuration, Rates
 from uapfp_dist.verification.kit_io import load_kit
 from uapfp_dist.verification.verdict import METHODS
 
@@ -105,7 +105,7 @@ def check_same(kit: Kit, config: Config, requirements: EnrollConfig, seed: int, 
         )
 
 
-def _fields(sections: Mapping[str, Mapping[str, Json]]) -> dict[str, Json]:
+def _fields(sections: Configuration) -> dict[str, object]:
     """`section.field` to its value, as it comes back from JSON."""
     plain = json.loads(json.dumps(sections))
     return {f"{section}.{name}": value for section, fields in plain.items() for name, value in fields.items()}

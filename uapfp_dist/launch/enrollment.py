@@ -152,7 +152,7 @@ def _workers(
         yield pool, runtime.workers or max(machine.cpus, 1)
 
 
-def _params(seed: int, requirements: EnrollConfig) -> dict[str, object]:
+def _params(seed: int, requirements: EnrollConfig) -> dict[str, int | float | tuple[str, ...]]:
     """Under wire names, as wire values in tuples: a run of MLflow is found by them again."""
     values = wire_form(requirements)
     return {"seed": seed} | {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from uapfp_dist.config.presets import preset
 from uapfp_dist.config.schema import Config, ExtractionConfig, VerdictConfig
-from uapfp_dist.serialization import Json
 from uapfp_dist.tasks.hashing import wire_form
 from uapfp_dist.verification.enroll_config import EnrollConfig
+from uapfp_dist.verification.kit_info import Configuration
 
 
 def enroll_preset(name: str) -> Config:
@@ -63,8 +63,8 @@ def with_model_counts(config: Config, requirements: EnrollConfig, share: float =
     )
 
 
-def recorded_configuration(config: Config, requirements: EnrollConfig) -> dict[str, dict[str, Json]]:
-    """What a kit says that it was made with: section to the values of its fields.
+def recorded_configuration(config: Config, requirements: EnrollConfig) -> Configuration:
+    """What a kit says that it was made with.
 
     `config` is what `with_model_counts` gives.
     """

@@ -39,6 +39,10 @@ WireFormat = Annotated[
 """A format under its wire name."""
 
 
+Configuration = dict[str, dict[str, Json]]
+"""Section to the values of its fields, under wire names."""
+
+
 class Accused(NamedTuple):
     """Models that were accused, and of how many."""
 
@@ -140,8 +144,8 @@ class KitInfo:
     data: KitData | None = None
     victim: KitVictim | None = None
     costs: KitCosts | None = None
-    configuration: dict[str, dict[str, Json]] | None = None
-    """Section to the values of its fields, as of the version that made the kit."""
+    configuration: Configuration | None = None
+    """As of the version that made the kit."""
     seed: int | None = None
     enrollment: str | None = None
     """Id of the plan."""
