@@ -1,7 +1,7 @@
 """A kit by hand, whose scores are known: for the tests of judging and of reading."""
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,40 +9,44 @@ from torch import Tensor
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.verification.kit import Kit
+from uapfp_dist.verification.kit_info import KitInfo, KitModel, MethodChoice, MethodName
 from uapfp_dist.verification.kit_io import with_digest
-from uapfp_dist.verification.scoring import score
+from uapfp_dist.verification.suspect_scores import score_suspect
 
 N_CLASSES, N_IMAGES, N_ERRORS, N_VIEWS, N_POINTS = 4, 40, 16, 5, 3
 TOP2 = ResponseFormat(2)
 FORMATS = (PROBABILITIES, TOP2, LABEL)
 
 
-def random_answers(seed: object) -> Tensor:
+def random_responses(seed: object) -> Tensor:
     """(Q, C) probabilities of a model that knows nothing."""
     return torch.randn(N_IMAGES, N_CLASSES, generator=torch_rng("answers", seed)).mul(2).softmax(1)
 
 
 def like(victim: Tensor, share: float, seed: object) -> Tensor:
-    """(Q, C) probabilities of a model that says what the victim says on that share of images."""
+    """(Q, C) probabilities of a model that responds as the victim does on that share of images."""
     same = torch.rand(len(victim), 1, generator=torch_rng("like", seed)) < share
-    return torch.where(same, victim, random_answers(seed))
+    return torch.where(same, victim, random_responses(seed))
 
 
-def model_rows(per_group: int, n_test: int = 6) -> list[dict[str, str]]:
+def model_rows(per_group: int, n_test: int = 6) -> list[KitModel]:
     """What a kit says of its models."""
     groups = ("homologous", "same_data", "other_victim")
-    none = {"attack": "", "labels": "", "architecture": "B", "optimizer": "sgd", "model": "m"}
-    rows = [{"group": g, "part": "calibration", **none} for g in groups for _ in range(per_group)]
-    stolen = {**none, "attack": "cloudleak", "labels": "hard"}
-    return rows + [{"group": "piracy", "part": "test", **stolen} for _ in range(n_test)]
+    about = {"architecture": "B", "optimizer": "sgd", "model": "m"}
+    rows = [KitModel(g, "calibration", "", "", **about) for g in groups for _ in range(per_group)]
+    return rows + [KitModel("piracy", "test", "cloudleak", "hard", **about)] * n_test
 
 
 def make_test_kit(
-    per_group: int = 19, alpha: float = 0.05, method: str = "weighted_errors", seed: object = 0, **info: Any
+    per_group: int = 19,
+    alpha: float = 0.05,
+    method: MethodName = "weighted_errors",
+    seed: object = 0,
+    models: Sequence[KitModel] | None = None,
 ) -> Kit:
-    """A kit with random encoders and weights; its innocents agree with the victim now and then, its pirates mostly."""
+    """A kit with random encoders and weights; negatives agree with its victim now and then, stolen models mostly."""
     rng = torch_rng("kit", seed)
-    victim = random_answers(("victim", seed))
+    victim = random_responses(("victim", seed))
     dims, hidden, embedding = 2 * N_POINTS * N_CLASSES, 6, 5
 
     def normal(*shape: int) -> Tensor:
@@ -56,7 +60,7 @@ def make_test_kit(
             "b2": normal(embedding).abs(),
         }
 
-    rows = info.pop("models", None) or model_rows(per_group)
+    rows = tuple(models or model_rows(per_group))
     kit = Kit(
         digest="",
         images=torch.arange(N_IMAGES * 4, dtype=torch.uint8).view(N_IMAGES, 1, 2, 2),
@@ -64,13 +68,12 @@ def make_test_kit(
         class_names=tuple("abcd"),
         victim_labels=victim.argmax(1),
         clean=torch.arange(10),
-        info={
-            "alpha": alpha,
-            "decided_by": {fmt.wire: {"method": method, "why": "by hand"} for fmt in FORMATS},
-            "models": rows,
-            "limits": ["A kit of a test."],
-            **info,
-        },
+        info=KitInfo(
+            alpha=alpha,
+            decided_by={fmt: MethodChoice(method, "by hand") for fmt in FORMATS},
+            models=rows,
+            limits=("A kit of a test.",),
+        ),
         victim=victim,
         natural=torch.arange(N_IMAGES - N_ERRORS, N_IMAGES),
         log_odds_agree=torch.rand(N_ERRORS, generator=rng).double() + 0.5,
@@ -79,12 +82,12 @@ def make_test_kit(
         views={fmt: torch.randint(0, 24, (2, N_VIEWS, N_POINTS), generator=rng) for fmt in FORMATS},
         encoders={fmt: encoder() for fmt in FORMATS},
     )
-    return with_digest(with_models(kit, [like(victim, 0.9 * (r["group"] == "piracy"), i) for i, r in enumerate(rows)]))
+    return with_digest(with_models(kit, [like(victim, 0.9 * (r.group == "piracy"), i) for i, r in enumerate(rows)]))
 
 
-def with_models(kit: Kit, answers: list[Tensor]) -> Kit:
-    """The kit with the scores of models that gave these answers."""
-    scored = {fmt: [score(kit, fmt, a) for a in answers] for fmt in FORMATS}
+def with_models(kit: Kit, responses: list[Tensor]) -> Kit:
+    """The kit with the scores of models that responded so."""
+    scored = {fmt: [score_suspect(kit, fmt, one) for one in responses] for fmt in FORMATS}
     return replace(
         kit,
         agrees=torch.stack([one.agrees for one in scored[LABEL]]),

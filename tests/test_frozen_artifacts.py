@@ -23,12 +23,13 @@ from uapfp_dist.launch.ablation import run_grid
 from uapfp_dist.launch.evaluation import run
 from uapfp_dist.progress import Progress
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
+from uapfp_dist.serialization import to_json
 from uapfp_dist.storage.store import Artifact, Store
 from uapfp_dist.verification.enroll_config import EnrollConfig
 from uapfp_dist.verification.enrollment import enroll_locally
 from uapfp_dist.verification.kit_io import load_kit, save_kit
 from uapfp_dist.verification.replay import replay
-from uapfp_dist.verification.verdict_page import verdict_json
+from uapfp_dist.verification.verdict_file import verdict_json
 
 FROZEN = Path(__file__).parent / "frozen"
 WRITTEN_AT = "/tmp/w/small/results"
@@ -219,7 +220,7 @@ def test_an_enrolment_of_before_is_resumed(enrollment: Path) -> None:
     theirs = load_kit(enrollment / "kit")
     assert progress.counts()["trained"] == 0
     assert artifacts(enrollment / "results") == before
-    assert_same(json.loads(json.dumps(kit.info)), json.loads(json.dumps(theirs.info)))
+    assert_same(to_json(kit.info), to_json(theirs.info))
     for fmt, similarity in theirs.similarity.items():
         torch.testing.assert_close(kit.similarity[fmt], similarity, rtol=0, atol=1e-4)
     assert torch.equal(kit.images, theirs.images)

@@ -1,22 +1,23 @@
 """Judging: exact p-values, no more false accusations than promised, nothing said from answers that are not there."""
 
-import json
 import math
 from dataclasses import replace
 from itertools import combinations
 
 import pytest
 import torch
-from kits import FORMATS, N_CLASSES, N_IMAGES, like, make_test_kit, model_rows, random_answers
+from kits import FORMATS, N_CLASSES, N_IMAGES, like, make_test_kit, model_rows, random_responses
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.rng import numpy_rng, torch_rng
-from uapfp_dist.verification.judge import holm, judge
+from uapfp_dist.serialization import to_json
+from uapfp_dist.statistics.holm import holm
+from uapfp_dist.verification.calibration import group_sizes, max_suspects
+from uapfp_dist.verification.judge import judge
 from uapfp_dist.verification.kit import Kit
-from uapfp_dist.verification.kit_rates import group_sizes, most_suspects
-from uapfp_dist.verification.verdict import SuspectAnswers, SuspectVerdict
+from uapfp_dist.verification.verdict import SuspectResponses, SuspectVerdict
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def kit() -> Kit:
 
 def one(kit: Kit, probabilities: Tensor, fmt: ResponseFormat = PROBABILITIES, **more: object) -> SuspectVerdict:
     """The verdict on a single suspect."""
-    return judge(kit, [SuspectAnswers("suspect", probabilities, fmt, **more)])[0]  # type: ignore[arg-type]
+    return judge(kit, [SuspectResponses("suspect", probabilities, fmt, **more)])[0]  # type: ignore[arg-type]
 
 
 def slow_p(kit: Kit, probabilities: Tensor, asked: list[int]) -> float:
@@ -41,7 +42,7 @@ def slow_p(kit: Kit, probabilities: Tensor, asked: list[int]) -> float:
     mine = odds(labels.tolist())
     worst = 0.0
     for group in group_sizes(kit):
-        rows = [i for i, r in enumerate(kit.info["models"]) if r["group"] == group and r["part"] == "calibration"]
+        rows = [i for i, r in enumerate(kit.info.models) if r.group == group and r.part == "calibration"]
         above = sum(odds(kit.agrees[row].tolist()) >= mine for row in rows)
         worst = max(worst, (1 + above) / (1 + len(rows)))
     return worst
@@ -68,11 +69,11 @@ def test_the_victim_itself_is_found(kit: Kit) -> None:
 
 
 def test_false_accusations_stay_below_alpha() -> None:
-    """Innocents drawn like the calibration models: at most one in five at alpha .2, whatever the group."""
+    """Negatives drawn like the calibration models: at most one in five at alpha .2, whatever the group."""
     accused = 0
     for seed in range(150):
         kit = make_test_kit(per_group=9, alpha=0.2, seed=seed)
-        accused += one(kit, random_answers(("innocent", seed))).claim == "piracy"
+        accused += one(kit, random_responses(("innocent", seed))).claim == "piracy"
     assert accused / 150 <= 0.2 + 2 * math.sqrt(0.2 * 0.8 / 150)
 
 
@@ -127,10 +128,10 @@ def test_nothing_answered_accuses_nobody(method: str) -> None:
     kit = make_test_kit(method=method)
     verdict = one(kit, torch.full((N_IMAGES, N_CLASSES), torch.nan))
     assert (verdict.claim, verdict.p_value, verdict.queries) == ("inconclusive", 1.0, 0)
-    assert json.loads(json.dumps(verdict.to_json(), allow_nan=False))["similarity"] is None
+    assert to_json(verdict)["similarity"] is None
 
 
-def test_insane_answers_never_accuse(kit: Kit) -> None:
+def test_insane_responses_never_accuse(kit: Kit) -> None:
     """The numbers stay as they are; the claim does not."""
     sane, insane = one(kit, kit.victim), one(kit, kit.victim, findings=("it says NaN",), fatal=True)
     assert (sane.claim, insane.claim) == ("piracy", "inconclusive")
@@ -180,27 +181,27 @@ def test_holm_is_closed_testing_by_bonferroni() -> None:
 
 
 def test_family_wise_rate_stays_below_alpha_though_calibration_is_shared() -> None:
-    """Three innocents judged at once by one kit, 150 times: any of them accused at most in one case of five."""
+    """Three negatives judged at once by one kit, 150 times: any of them accused at most in one case of five."""
     wrong = 0
     for seed in range(150):
         kit = make_test_kit(per_group=14, alpha=0.2, seed=seed)
-        suspects = [SuspectAnswers(str(i), random_answers((seed, i)), PROBABILITIES) for i in range(3)]
+        suspects = [SuspectResponses(str(i), random_responses((seed, i)), PROBABILITIES) for i in range(3)]
         wrong += any(v.claim == "piracy" for v in judge(kit, suspects))
     assert wrong / 150 <= 0.2 + 2 * math.sqrt(0.2 * 0.8 / 150)
 
 
 def test_a_batch_claims_no_more_than_holm_allows() -> None:
-    """Two pirates among 39 calibration models at alpha .05: each alone has p 1/40, together the first needs 2/40."""
+    """Two copies among 39 calibration models at alpha .05: each alone has p 1/40, together the first needs 2/40."""
     kit = make_test_kit(per_group=39)
-    suspects = [SuspectAnswers(str(i), kit.victim, PROBABILITIES) for i in range(2)]
-    assert most_suspects(kit, 0.05) == 2
+    suspects = [SuspectResponses(str(i), kit.victim, PROBABILITIES) for i in range(2)]
+    assert max_suspects(kit, 0.05) == 2
     assert [v.p_adjusted for v in judge(kit, suspects)] == [0.05, 0.05]
     assert [v.claim for v in judge(kit, suspects)] == ["piracy", "piracy"]
 
 
 def test_order_of_suspects_is_of_no_account() -> None:
     kit = make_test_kit(per_group=59)
-    suspects = [SuspectAnswers(str(i), like(kit.victim, i / 2, i), PROBABILITIES) for i in range(3)]
+    suspects = [SuspectResponses(str(i), like(kit.victim, i / 2, i), PROBABILITIES) for i in range(3)]
     forth, back = judge(kit, suspects), judge(kit, suspects[::-1])
     assert forth == back[::-1]
 
@@ -208,8 +209,8 @@ def test_order_of_suspects_is_of_no_account() -> None:
 @pytest.mark.parametrize(("per_group", "alpha", "most"), [(19, 0.05, 1), (39, 0.05, 2), (99, 0.01, 1), (98, 0.01, 0)])
 def test_a_kit_says_how_many_it_can_decide(per_group: int, alpha: float, most: int) -> None:
     kit = make_test_kit(per_group=per_group, alpha=alpha)
-    assert most_suspects(kit, alpha) == most
-    suspects = [SuspectAnswers(str(i), kit.victim, PROBABILITIES) for i in range(max(most, 1) + 1)]
+    assert max_suspects(kit, alpha) == most
+    suspects = [SuspectResponses(str(i), kit.victim, PROBABILITIES) for i in range(max(most, 1) + 1)]
     with pytest.raises(UserError, match=f"can decide at most {most}") as caught:
         judge(kit, suspects)
     assert "\n" not in str(caught.value)
@@ -218,7 +219,7 @@ def test_a_kit_says_how_many_it_can_decide(per_group: int, alpha: float, most: i
 
 
 def test_a_smaller_alpha_than_the_kits_cannot_be_decided(kit: Kit) -> None:
-    verdict = judge(kit, [SuspectAnswers("a", kit.victim, PROBABILITIES)], alpha=0.01)[0]
+    verdict = judge(kit, [SuspectResponses("a", kit.victim, PROBABILITIES)], alpha=0.01)[0]
     assert verdict.claim == "cannot decide at this alpha"
     for alpha in (0.0, 1.0, -1.0):
         with pytest.raises(UserError, match="alpha"):
@@ -229,8 +230,8 @@ def test_a_smaller_alpha_than_the_kits_cannot_be_decided(kit: Kit) -> None:
 
 
 def test_groups_left_out_are_named() -> None:
-    rows = [row for row in model_rows(19) if row["group"] != "same_data"]
-    verdict = one(make_test_kit(models=rows), random_answers("x"))
+    rows = [row for row in model_rows(19) if row.group != "same_data"]
+    verdict = one(make_test_kit(models=rows), random_responses("x"))
     assert verdict.not_calibrated_against == ("same_data",)
     assert verdict.calibration == {"homologous": 19, "other_victim": 19}
     assert any("same_data" in limit for limit in verdict.limits)
@@ -239,17 +240,17 @@ def test_groups_left_out_are_named() -> None:
 def test_the_limits_say_what_no_verdict_can(kit: Kit) -> None:
     """Small rates are not rounded; who asks again under other settings is told what that does."""
     for alpha, said in ((0.015, " 1.5 % "), (0.05, " 5 % "), (0.2, " 20 % "), (0.0005, " 0.05 % ")):
-        limits = judge(kit, [SuspectAnswers("a", kit.victim, PROBABILITIES)], alpha)[0].limits
+        limits = judge(kit, [SuspectResponses("a", kit.victim, PROBABILITIES)], alpha)[0].limits
         assert said in limits[1]
         assert sum("are not corrected for" in limit for limit in limits) == 1
 
 
 def test_power_is_that_of_the_images_answered(kit: Kit) -> None:
-    """Held-out pirates judged on what the suspect answered: on nothing, none is caught."""
+    """Held-out stolen models judged on what the suspect answered: on nothing, none is caught."""
     everything = one(kit, kit.victim).power
     nothing = one(kit, torch.full((N_IMAGES, N_CLASSES), torch.nan)).power
-    assert everything["all"]["of"] == nothing["all"]["of"] == 6
-    assert everything["all"]["caught"] > 0 == nothing["all"]["caught"]
+    assert everything["all"].of == nothing["all"].of == 6
+    assert everything["all"].caught > 0 == nothing["all"].caught
     assert everything.keys() == {"all", "cloudleak:hard"}
 
 
@@ -263,11 +264,11 @@ def test_the_picture_has_the_scores_of_those_who_decide(kit: Kit) -> None:
 
 def test_the_same_answers_give_the_same_bits(kit: Kit) -> None:
     """However many threads add them up."""
-    suspects = [SuspectAnswers("a", like(kit.victim, 0.5, fmt), fmt) for fmt in FORMATS]
-    before = [judge(kit, [s])[0].to_json() for s in suspects]
+    suspects = [SuspectResponses("a", like(kit.victim, 0.5, fmt), fmt) for fmt in FORMATS]
+    before = [to_json(judge(kit, [s])[0]) for s in suspects]
     torch.set_num_threads(2)
     try:
-        assert [judge(kit, [s])[0].to_json() for s in suspects] == before
+        assert [to_json(judge(kit, [s])[0]) for s in suspects] == before
     finally:
         torch.set_num_threads(1)
 

@@ -19,7 +19,7 @@ from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.verification.judge import judge
 from uapfp_dist.verification.kit import FEWEST_IMAGES, Kit
 from uapfp_dist.verification.kit_io import INDEX, TENSORS, load_kit, save_kit
-from uapfp_dist.verification.verdict import SuspectAnswers
+from uapfp_dist.verification.verdict import SuspectResponses
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_a_kit_comes_back_as_it_was(kit: Kit, folder: Path) -> None:
             assert all(torch.equal(mine[fmt], theirs[fmt]) for fmt in FORMATS)
         elif field.name != "encoders":
             assert mine == theirs
-    suspects = [SuspectAnswers("a", kit.victim, PROBABILITIES)]
+    suspects = [SuspectResponses("a", kit.victim, PROBABILITIES)]
     assert judge(kit, suspects) == judge(again, suspects)
 
 
@@ -87,7 +87,7 @@ def test_the_digest_is_known_before_it_is_written_and_covers_everything(kit: Kit
         replace(kit, images=moved),
         replace(kit, log_odds_agree=kit.log_odds_agree + 1e-12),
         replace(kit, agrees=~kit.agrees),
-        replace(kit, info=kit.info | {"alpha": 0.06}),
+        replace(kit, info=replace(kit.info, alpha=0.06)),
         replace(kit, class_names=tuple("abdc")),
     ]
     digests = {save_kit(other, tmp_path / str(i)) for i, other in enumerate(others)}
@@ -98,7 +98,7 @@ def test_no_kit_is_overwritten(kit: Kit, folder: Path) -> None:
     """The same again is harmless; another is refused, and so is any other folder."""
     assert save_kit(kit, folder) == kit.digest
     with pytest.raises(UserError, match="there already"):
-        save_kit(replace(kit, info=kit.info | {"alpha": 0.1}), folder)
+        save_kit(replace(kit, info=replace(kit.info, alpha=0.1)), folder)
     (folder.parent / "other").mkdir()
     with pytest.raises(UserError, match="there already"):
         save_kit(kit, folder.parent / "other")
@@ -160,7 +160,7 @@ def test_no_text_of_a_kit_moves_a_terminal_or_breaks_a_page(letter: str, folder:
         lambda body: body["info"]["models"][0].update(attack=letter),
     ):
         forge(folder, change)
-        refused(folder, "cannot be printed")
+        refused(folder, "cannot be printed|valid string")
         (folder / INDEX).write_bytes(good)
     load_kit(folder)
 
@@ -170,7 +170,7 @@ def test_formats_that_there_are_not_are_refused(name: str, folder: Path) -> None
     tensors = {key.replace("top2", name): tensor for key, tensor in load_file(folder / TENSORS).items()}
     save_file(tensors, folder / TENSORS)
     forge(folder, lambda body: body["info"]["decided_by"].update({name: body["info"]["decided_by"].pop("top2")}))
-    refused(folder, "unknown format")
+    refused(folder, "unknown format|decided_by.top9")
 
 
 @pytest.mark.parametrize("name", [INDEX, TENSORS])
@@ -258,7 +258,7 @@ def test_parts_that_do_not_fit_are_refused(spoil: Callable[[Path], None], folder
     refused(folder, "do not fit")
 
 
-# --- what is asked
+# --- what is queried
 
 
 @pytest.mark.parametrize("method", ["uap", "weighted_errors"])
@@ -266,12 +266,12 @@ def test_parts_that_do_not_fit_are_refused(spoil: Callable[[Path], None], folder
 def test_no_more_is_wanted_than_allowed(method: str, fmt: ResponseFormat) -> None:
     """Each image once; what decides comes first; more allowed never means less asked of it."""
     kit = make_test_kit(method=method)
-    everything = kit.wanted(fmt, None)
+    everything = kit.required_images(fmt, None)
     assert len(everything.unique()) == len(everything)
     assert set(everything.tolist()) == {*kit.natural.tolist(), *kit.views[fmt].flatten().tolist()}
     before: set[int] = set()
     for budget in range(20, N_IMAGES + 1):
-        wanted = kit.wanted(fmt, budget)
+        wanted = kit.required_images(fmt, budget)
         assert len(wanted) == len(wanted.unique()) <= budget
         whole = torch.isin(kit.views[fmt], wanted).all(2).all(0).sum()
         by_uap = kit.decided_by(fmt, int(whole)) == "uap"
@@ -282,9 +282,9 @@ def test_no_more_is_wanted_than_allowed(method: str, fmt: ResponseFormat) -> Non
 
 
 def test_fewer_than_are_of_use_are_refused(kit: Kit) -> None:
-    assert kit.wanted(LABEL, FEWEST_IMAGES).tolist() == kit.natural[:FEWEST_IMAGES].tolist()
+    assert kit.required_images(LABEL, FEWEST_IMAGES).tolist() == kit.natural[:FEWEST_IMAGES].tolist()
     with pytest.raises(UserError, match=f"at least {FEWEST_IMAGES}"):
-        kit.wanted(LABEL, FEWEST_IMAGES - 1)
+        kit.required_images(LABEL, FEWEST_IMAGES - 1)
 
 
 def test_where_few_views_fit_the_errors_are_asked_and_decide() -> None:
@@ -293,8 +293,8 @@ def test_where_few_views_fit_the_errors_are_asked_and_decide() -> None:
     views = torch.arange(20).view(2, 5, 2)  # five views of four images each, none in common
     kit = replace(kit, views=kit.views | {PROBABILITIES: views}, natural=torch.arange(24, 40))
     three = set(views[:, :3].flatten().tolist())
-    assert three <= set(kit.wanted(PROBABILITIES, 12).tolist())
-    assert kit.wanted(PROBABILITIES, 11).tolist() == kit.natural[:11].tolist()
+    assert three <= set(kit.required_images(PROBABILITIES, 12).tolist())
+    assert kit.required_images(PROBABILITIES, 11).tolist() == kit.natural[:11].tolist()
     assert [kit.decided_by(PROBABILITIES, n) for n in range(6)] == ["weighted_errors"] * 3 + ["uap"] * 3
     assert make_test_kit(method="weighted_errors").decided_by(PROBABILITIES, 5) == "weighted_errors"
 
@@ -303,6 +303,6 @@ def test_the_judge_follows_that_rule() -> None:
     kit = make_test_kit(method="uap", seed=3)
     asked = torch.full_like(kit.victim, torch.nan)
     asked[kit.natural] = kit.victim[kit.natural]
-    verdict = judge(kit, [SuspectAnswers("a", asked, PROBABILITIES)])[0]
+    verdict = judge(kit, [SuspectResponses("a", asked, PROBABILITIES)])[0]
     assert (verdict.decided_by, verdict.claim) == ("weighted_errors", "piracy")
-    assert judge(kit, [SuspectAnswers("a", kit.victim, PROBABILITIES)])[0].decided_by == "uap"
+    assert judge(kit, [SuspectResponses("a", kit.victim, PROBABILITIES)])[0].decided_by == "uap"

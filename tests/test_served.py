@@ -7,6 +7,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,16 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from system import ROOT, Lab, ProcessTree, environment, flags, free_ports, tiny, wait_until
-from toy_kit import WIDTH, answers_of, honest, toy_kit, trained
+from toy_kit import WIDTH, negative, responses_of, toy_kit, trained
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.storage.store import Store
 from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.verification.kit import Kit
+from uapfp_dist.verification.kit_info import KitModel
 from uapfp_dist.verification.kit_io import load_kit
 from uapfp_dist.verification.query_config import QueryConfig
-from uapfp_dist.verification.querying import N_REPEATS
+from uapfp_dist.verification.query_session import N_REPEATS
 from uapfp_dist.verification.replay import JudgedSuspect
 from uapfp_dist.verification.verify import verify
 
@@ -30,14 +32,11 @@ sys.path.insert(0, str(ROOT / "jobs"))
 
 import serve as job
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*[Tt]ype hint:UserWarning")
-"""MLflow reads types as a schema, and warns where they are none."""
-
-TOY = {"architecture": "A", "width": WIDTH, "shape": [1, 8, 8], "n_classes": 10}
+TOY = job.ServedNet("A", WIDTH, (1, 8, 8), 10)
 
 
 @contextmanager
-def served(net: dict[str, Any], weights: dict[str, Any], output: str, folder: Path) -> Iterator[tuple[str, Path]]:
+def served(net: job.ServedNet, weights: dict[str, Any], output: str, folder: Path) -> Iterator[tuple[str, Path]]:
     """(URL, file of counts) of a net behind `mlflow models serve`."""
     model = job.package(net, weights, output, folder)
     (port,) = free_ports(1)
@@ -70,7 +69,7 @@ def answering(command: list[str], port: int, log_path: Path) -> Iterator[str]:
         log.close()
 
 
-def over_http(kit: Kit, net: dict[str, Any], weights: dict[str, Any], output: str, folder: Path) -> JudgedSuspect:
+def over_http(kit: Kit, net: job.ServedNet, weights: dict[str, Any], output: str, folder: Path) -> JudgedSuspect:
     """The verdict on the net as it is served; the server's count of images is the ledger's."""
     with served(net, weights, output, folder / "served") as (url, counts):
         (case,) = verify(
@@ -86,10 +85,10 @@ def over_http(kit: Kit, net: dict[str, Any], weights: dict[str, Any], output: st
 )
 def test_a_toy(stolen: bool, output: str, claim: str, tmp_path: Path) -> None:
     """The local model's scores, and the queries that the server counted."""
-    kit, net = toy_kit("uap"), trained(0) if stolen else honest()
+    kit, net = toy_kit("uap"), trained(0) if stolen else negative()
     weights = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
     case = over_http(kit, TOY, weights, output, tmp_path)
-    local = answers_of(net, kit.images)
+    local = responses_of(net, kit.images)
     local = torch.eye(10)[local.argmax(1)] if output == "label" else local
     assert (case.probabilities - local).abs().max() < 1e-6
     assert case.verdict.claim == claim
@@ -98,8 +97,8 @@ def test_a_toy(stolen: bool, output: str, claim: str, tmp_path: Path) -> None:
 def test_no_code_that_a_kit_names_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Unless the command names it too."""
     kit = toy_kit("uap")
-    row = next(r for r in kit.info["models"] if r["part"] == "test" and r["group"] == "piracy")
-    monkeypatch.setitem(row, "architecture", "no_such_module:make")
+    models = [replace(row, architecture="no_such_module:make") for row in kit.info.models]
+    kit = replace(kit, info=replace(kit.info, models=tuple(models)))
     monkeypatch.setattr(job, "load_kit", lambda path: kit)
     monkeypatch.setattr(sys, "argv", ["serve.py", "--storage", str(tmp_path)])
     with pytest.raises(UserError, match="would be imported and run"):
@@ -117,7 +116,7 @@ def test_the_walk_of_the_readme(lab: Lab, tmp_path: Path) -> None:
     tests = ("--n-train-piracy", "1", "--n-test", "1", "--n-test-piracy", "1", "--workers", "2", *flags(tiny()))
     said = jobs("enroll", "--out", kit, "--storage", storage, *small, *tests, RAY_TMPDIR=lab.ray_home)
     assert re.search(r"to make: \d+ models \(0 are there\), about \d+ min on 2 workers", said)
-    assert said.index("to make: ") < said.index("learning the scorers")
+    assert said.index("to make: ") < said.index("fitting the scorers")
     digest = load_kit(kit).digest
     assert f"digest: {digest}" in said
     (port,) = free_ports(1)
@@ -125,6 +124,8 @@ def test_the_walk_of_the_readme(lab: Lab, tmp_path: Path) -> None:
     with answering([sys.executable, str(ROOT / "jobs" / "serve.py"), *serve], port, tmp_path / "log") as url:
         out = tmp_path / "verdict"
         said = jobs("verify", "--kit", kit, "--expect", digest, "--at", url, "--name", "s", "--out", str(out))
+        (shown,) = (tmp_path / "log").read_text().splitlines()  # none of MLflow's warnings and progress bars
+        assert shown.startswith("serving ")
         (suspect,) = json.loads((out / "verdict.json").read_text())["suspects"]
         sent = sum(map(int, (tmp_path / "served" / "counts").read_text().split()))
     assert suspect["claim"] in ("piracy", "inconclusive")
@@ -144,7 +145,7 @@ def jobs(name: str, *arguments: str, **variables: str) -> str:
 @pytest.mark.heavy
 @pytest.mark.timeout(1800)
 def test_models_of_a_digits_kit(tmp_path: Path) -> None:
-    """A stolen one that the kit catches (also by its labels alone), an honest one, one stolen from somebody else."""
+    """A stolen one that the kit catches (also by its labels alone), a negative, one stolen from somebody else."""
     where = ("--preset", "digits", "--seed", "1", "--out", str(tmp_path / "kit"), "--storage", str(tmp_path / "s"))
     enrolled = [sys.executable, str(ROOT / "jobs" / "enroll.py"), *where]
     subprocess.run(enrolled, env=environment(), check=True, capture_output=True, timeout=1500)
@@ -162,15 +163,15 @@ def test_models_of_a_digits_kit(tmp_path: Path) -> None:
                 assert abs(case.verdict.weighted_errors - local.verdict.weighted_errors) < 1e-6
 
 
-def first_as_it_should_be(kit: Kit, store: Store, group: str, folder: Path) -> tuple[dict[str, Any], JudgedSuspect]:
+def first_as_it_should_be(kit: Kit, store: Store, group: str, folder: Path) -> tuple[KitModel, JudgedSuspect]:
     """The first held-out model of a group on which the kit is right, asked as a file: rates are measured elsewhere."""
     wanted = "piracy" if group == "piracy" else "inconclusive"
-    for index in range(len(kit.info["models"])):
+    for index in range(len(kit.info.models)):
         row = job.chosen_row(kit, group, index)
         net, path = job.net_of(row, kit), folder / f"{index}.safetensors"
         path.parent.mkdir(exist_ok=True)
         save_file(job.weights_of(row, store), path)
-        config = SuspectConfig(at=str(path), name="local", architecture=net["architecture"], width=net["width"])
+        config = SuspectConfig(at=str(path), name="local", architecture=net.architecture, width=net.width)
         (case,) = verify(kit, [config], folder / f"local-{index}")
         if case.verdict.claim == wanted:
             return row, case

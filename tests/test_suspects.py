@@ -21,7 +21,7 @@ import pytest
 import torch
 from faulty_server import Exchange, serving
 from safetensors.torch import save_file
-from toy_kit import WIDTH, answers_of, honest, serve, trained
+from toy_kit import WIDTH, negative, responses_of, serve, trained
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.models.custom import CustomNet
@@ -220,7 +220,7 @@ def query(config: SuspectConfig, images: torch.Tensor = IMAGES, n_classes: int =
 
 @pytest.mark.parametrize("kind", ["weights", "python", "mlflow"])
 def test_every_protocol_gives_the_local_models_bits(kind: str, tmp_path: Path) -> None:
-    local = answers_of(trained(0), IMAGES)
+    local = responses_of(trained(0), IMAGES)
     with serving(serve(trained(0))) as endpoint:
         config = {**suspects_of(trained(0), tmp_path), "mlflow": SuspectConfig(at=endpoint.url)}[kind]
         assert config.protocol == kind
@@ -239,7 +239,7 @@ def test_open_inference_protocol() -> None:
 
     with serving(lambda images: images, respond) as endpoint:
         found = query(SuspectConfig(at=f"{endpoint.url}/v2/models/m"))
-    assert torch.equal(found, answers_of(trained(0), IMAGES))
+    assert torch.equal(found, responses_of(trained(0), IMAGES))
     with pytest.raises(UserError, match="/v2/models/NAME"):
         open_suspect(SuspectConfig(at="http://127.0.0.1:1/elsewhere", kind="oip"), SHAPE, 10)
 
@@ -549,7 +549,7 @@ def test_no_code_of_a_suspect_is_executed(suffix: str, tmp_path: Path) -> None:
 
 
 def test_weights_of_another_net_are_refused(tmp_path: Path) -> None:
-    config = suspects_of(honest(), tmp_path)["weights"]
+    config = suspects_of(negative(), tmp_path)["weights"]
     for other in ({"architecture": "B"}, {"width": WIDTH + 1}, {"architecture": ""}, {"architecture": "no-such"}):
         with pytest.raises(UserError) as caught:
             open_suspect(SuspectConfig(**{**vars(config), **other}), SHAPE, 10)
@@ -564,7 +564,7 @@ def test_weights_of_another_net_are_refused(tmp_path: Path) -> None:
 def test_weights_of_the_users_own_code(tmp_path: Path) -> None:
     """By import path, as an owner's model: the state_dict of the module, or of the net in a storage."""
     net = CustomNet("owners_net:make", SHAPE, 10).eval()
-    local = answers_of(net, IMAGES)
+    local = responses_of(net, IMAGES)
     for name, module in (("module", net.module), ("stored", net)):
         save_file({k: v.contiguous() for k, v in module.state_dict().items()}, tmp_path / f"{name}.safetensors")
         config = SuspectConfig(at=str(tmp_path / f"{name}.safetensors"), architecture="owners_net:make")

@@ -22,26 +22,28 @@ import pytest
 import torch
 from faulty_server import Endpoint, Exchange, serving
 from system import ROOT, environment, wait_until
-from toy_kit import answers_of, honest, serve, toy_kit, trained
+from toy_kit import negative, responses_of, serve, toy_kit, trained
 
 import uapfp_dist
 from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.config import SuspectConfig
-from uapfp_dist.verification import querying as asking
-from uapfp_dist.verification import transcript
+from uapfp_dist.verification import query_session, transcript
 from uapfp_dist.verification.kit_io import save_kit
 from uapfp_dist.verification.query_config import QueryConfig
 from uapfp_dist.verification.replay import JudgedSuspect, made_elsewhere, replay
 from uapfp_dist.verification.suspect_list import load_suspects
+from uapfp_dist.verification.suspect_task import Interrupted
 from uapfp_dist.verification.transcript_files import transcript_path
-from uapfp_dist.verification.verdict_page import verdict_fields, verdict_json, verdict_text, write_verdict
-from uapfp_dist.verification.verdict_schema import SCHEMA
-from uapfp_dist.verification.verify import Interrupted, verify
+from uapfp_dist.verification.verdict_file import verdict_json, verdict_schema
+from uapfp_dist.verification.verdict_folder import write_verdict
+from uapfp_dist.verification.verdict_metrics import verdict_metrics, verdict_tags
+from uapfp_dist.verification.verdict_text import verdict_text
+from uapfp_dist.verification.verify import verify
 
 
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(query_session, "FIRST_PAUSE", 0.01)
 
 
 def labels_of(net: Any) -> Any:
@@ -61,15 +63,15 @@ def judged(
 @pytest.mark.parametrize(("stolen", "claim"), [(True, "piracy"), (False, "inconclusive")])
 def test_the_right_claim_over_http(method: str, output: str, stolen: bool, claim: str, tmp_path: Path) -> None:
     """With the local model's own scores, and the server's own count."""
-    kit, net = toy_kit(method), trained(0) if stolen else honest()
+    kit, net = toy_kit(method), trained(0) if stolen else negative()
     with serving(labels_of(net) if output == "label" else serve(net)) as endpoint:
         case = judged(endpoint, tmp_path, method, output=output)
-    local = answers_of(net, kit.images)
+    local = responses_of(net, kit.images)
     local = torch.eye(10)[local.argmax(1)] if output == "label" else local
     assert case.verdict.claim == claim
     assert case.verdict.decided_by == method
     assert torch.equal(case.probabilities, local)
-    assert case.ledger.queries == endpoint.images == len(kit.images) + asking.N_REPEATS
+    assert case.ledger.queries == endpoint.images == len(kit.images) + query_session.N_REPEATS
 
 
 FAULTS: dict[str, Any] = {
@@ -95,8 +97,8 @@ def test_a_faulty_endpoint_gets_the_verdict_of_a_good_one(name: str, tmp_path: P
 
 @pytest.mark.parametrize("stolen", [True, False])
 def test_an_endpoint_that_restarts_in_the_middle_gets_its_verdict(stolen: bool, tmp_path: Path) -> None:
-    """Nothing is asked of a door that is closed, and nothing of what was answered before it closed is asked again."""
-    net, third = trained(0) if stolen else honest(), threading.Event()
+    """Nothing is asked of a door that is closed, and nothing of what was answered before it closed is sent again."""
+    net, third = trained(0) if stolen else negative(), threading.Event()
 
     def notes_the_third(exchange: Exchange) -> bool:
         if exchange.number == 3:
@@ -109,12 +111,12 @@ def test_an_endpoint_that_restarts_in_the_middle_gets_its_verdict(stolen: bool, 
         expected = judged(plain, tmp_path / "plain")
     with serving(serve(net), notes_the_third) as endpoint:
         port = int(endpoint.url.rsplit(":", 1)[1])
-        asking_it = threading.Thread(target=lambda: found.append(judged(endpoint, tmp_path / "s", how=how)))
-        asking_it.start()
+        session = threading.Thread(target=lambda: found.append(judged(endpoint, tmp_path / "s", how=how)))
+        session.start()
         assert third.wait(30)
     time.sleep(0.3)
     with serving(serve(net), port=port, endpoint=endpoint):
-        asking_it.join(60)
+        session.join(60)
     verdict = found[0].verdict
     assert verdict.claim == expected.verdict.claim == ("piracy" if stolen else "inconclusive")
     # Requests of another size: a net's last digits.
@@ -129,7 +131,7 @@ def test_an_endpoint_that_restarts_in_the_middle_gets_its_verdict(stolen: bool, 
 @pytest.mark.parametrize("decimals", [2, 3])
 def test_rounded_confidences_change_no_claim(method: str, decimals: int, tmp_path: Path) -> None:
     """As APIs give them: named in the findings, and neither an accusation nor an acquittal by accident."""
-    for net, claim in ((trained(0), "piracy"), (honest(), "inconclusive")):
+    for net, claim in ((trained(0), "piracy"), (negative(), "inconclusive")):
         with serving(lambda images, net=net: np.round(serve(net)(images), decimals).tolist()) as endpoint:
             case = judged(endpoint, tmp_path / claim, method)
         assert case.verdict.claim == claim
@@ -153,9 +155,9 @@ def test_nobody_elses_verdict_is_overwritten(tmp_path: Path) -> None:
         first = judged(endpoint, tmp_path)
         write_verdict(tmp_path, toy_kit(), [first])
         before, sent = (tmp_path / "verdict.json").read_bytes(), endpoint.images
-        with pytest.raises(UserError, match="choose another --out"):
+        with pytest.raises(UserError, match="choose another"):
             verify(toy_kit(), [SuspectConfig(at=endpoint.url, name="other")], tmp_path)
-        with pytest.raises(UserError, match="choose another --out"):
+        with pytest.raises(UserError, match="choose another"):
             judged(endpoint, tmp_path, "uap")
         assert endpoint.images == sent
         assert judged(endpoint, tmp_path).verdict == first.verdict
@@ -167,7 +169,7 @@ def test_nobody_elses_verdict_is_overwritten(tmp_path: Path) -> None:
 def test_an_out_that_can_be_no_folder_is_one_line(out: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="out: expected a folder that can be written"):
-        verify(toy_kit(), [SuspectConfig(at="test_verify:thief")], tmp_path / out)
+        verify(toy_kit(), [SuspectConfig(at="test_verify:copied")], tmp_path / out)
 
 
 def test_names_of_every_alphabet_and_length_are_told_apart(tmp_path: Path) -> None:
@@ -191,8 +193,8 @@ def test_lists_of_suspects_that_are_none_are_one_line(text: str, tmp_path: Path)
 
 @pytest.mark.parametrize("name", ["rate", "timeout", "total_timeout"])
 def test_endless_times_are_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"{name.replace('_', '-')}: expected a finite number"):
-        verify(toy_kit(), [SuspectConfig(at="test_verify:thief")], tmp_path, QueryConfig(**{name: math.inf}))
+    with pytest.raises(UserError, match=f"{name}: expected a finite number"):
+        verify(toy_kit(), [SuspectConfig(at="test_verify:copied")], tmp_path, QueryConfig(**{name: math.inf}))
 
 
 def test_an_order_of_classes_that_changes_on_the_way_accuses_nobody(tmp_path: Path) -> None:
@@ -216,7 +218,7 @@ def test_confidences_that_are_no_numbers_accuse_nobody(tmp_path: Path) -> None:
 
 
 def test_a_verification_that_was_given_up_resumes(tmp_path: Path) -> None:
-    """Nothing lost, nothing asked twice but what was on its way, the same verdict."""
+    """Nothing lost, nothing sent twice but what was on its way, the same verdict."""
     stop = {"at": 3}
 
     def dies(exchange: Exchange) -> bool:
@@ -276,7 +278,7 @@ def test_answers_that_would_fill_the_memory_are_not_kept(tmp_path: Path) -> None
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 10_000
 
 
-def test_who_is_lost_while_asking_holds_up_nobody(tmp_path: Path) -> None:
+def test_a_worker_lost_while_querying_holds_up_nobody(tmp_path: Path) -> None:
     """A worker that an endless file killed can note nothing: whoever waited for it does."""
 
     def dies(task: Any, suspects: Any) -> Any:
@@ -284,7 +286,7 @@ def test_who_is_lost_while_asking_holds_up_nobody(tmp_path: Path) -> None:
 
     with serving(serve(trained(0))) as good, serving(serve(trained(0))) as big:
         configs = [SuspectConfig(at=e.url, name=n) for n, e in (("good", good), ("big", big))]
-        cases = verify(toy_kit(), configs, tmp_path, alpha=0.2, spread=dies)
+        cases = verify(toy_kit(), configs, tmp_path, alpha=0.2, map_tasks=dies)
         assert [case.verdict.claim for case in cases] == ["piracy", "inconclusive"]
         assert "its worker was lost" in cases[1].stopped
         assert [case.verdict.claim for case in verify(toy_kit(), configs, tmp_path, alpha=0.2)] == ["piracy", "piracy"]
@@ -305,11 +307,11 @@ def test_a_replay_gives_the_same_bits_from_the_transcript_alone(tmp_path: Path) 
 
 def test_several_suspects_share_one_error_rate(tmp_path: Path) -> None:
     kit = toy_kit()
-    with serving(serve(trained(0))) as thief, serving(serve(honest())) as fair, serving(serve(trained(0))) as other:
-        configs = [SuspectConfig(at=e.url, name=n) for n, e in (("thief", thief), ("fair", fair), ("other", other))]
+    with serving(serve(trained(0))) as copied, serving(serve(negative())) as fair, serving(serve(trained(0))) as other:
+        configs = [SuspectConfig(at=e.url, name=n) for n, e in (("copied", copied), ("fair", fair), ("other", other))]
         with pytest.raises(UserError, match=r"at most 1 at once.*nothing was sent"):
             verify(kit, configs, tmp_path)
-        assert thief.requests == fair.requests == 0
+        assert copied.requests == fair.requests == 0
         cases = verify(kit, configs, tmp_path, alpha=0.2)
     assert [case.verdict.claim for case in cases] == ["piracy", "inconclusive", "piracy"]
     assert cases[0].verdict.p_adjusted == pytest.approx(3 * cases[0].verdict.p_value)
@@ -336,17 +338,17 @@ def resets(exchange: Exchange) -> bool:
         (faults.redirect_to("http://x/"), "redirect", QueryConfig()),
         (after_two(faults.redirect_to("http://x/")), "redirect", QueryConfig()),
         (after_two(resets), "requests in a row failed", QueryConfig(tries=2)),
-        (after_two(resets), r"left \(max-queries\)", QueryConfig(max_queries=110)),
+        (after_two(resets), r"left \(max_queries\)", QueryConfig(max_queries=110)),
     ],
 )
-def test_one_suspect_that_cannot_be_asked_does_not_hold_up_the_others(
+def test_one_suspect_that_cannot_be_queried_does_not_hold_up_the_others(
     fault: Any, said: str, how: QueryConfig, tmp_path: Path
 ) -> None:
     """They are judged as strictly as if it had answered; once it does, the same call finishes it and judges all."""
     kit, dead = toy_kit(), {"is": True}
     with (
         serving(serve(trained(0))) as good,
-        serving(serve(honest())) as fair,
+        serving(serve(negative())) as fair,
         serving(serve(trained(0)), lambda exchange: dead["is"] and fault(exchange)) as bad,
     ):
         configs = [SuspectConfig(at=e.url, name=n) for n, e in (("good", good), ("bad", bad), ("fair", fair))]
@@ -366,9 +368,9 @@ def test_one_suspect_that_cannot_be_asked_does_not_hold_up_the_others(
         assert good.images + fair.images == asked
     assert [case.verdict.claim for case in done] == ["piracy", "piracy", "inconclusive"]
     assert not any(case.stopped for case in done)
-    # Nothing that was answered is asked again, but for the few that are asked twice.
-    assert len(done[1].ledger.answers) == len(kit.images)
-    assert bad.images - before <= len(kit.images) - len(cases[1].ledger.answers) + asking.N_REPEATS
+    # Nothing that was answered is sent again, but for the few that are asked twice.
+    assert len(done[1].ledger.responses) == len(kit.images)
+    assert bad.images - before <= len(kit.images) - len(cases[1].ledger.responses) + query_session.N_REPEATS
     with serving(serve(trained(0))) as plain:
         verdict = verify(kit, [replace(configs[1], at=plain.url)], tmp_path / "plain", alpha=0.2)[0].verdict
     assert done[1].verdict.p_value == verdict.p_value
@@ -385,18 +387,18 @@ def test_a_batch_with_an_unfinished_one_is_shown_and_replayed(tmp_path: Path) ->
         with pytest.raises(UserError, match=r"suspect bad: .*redirect") as caught:
             verify(kit, configs[:1], tmp_path / "alone")
         assert "\n" not in str(caught.value)
-    with pytest.raises(UserError, match=r"bad was not asked to the end: .*redirect"):
+    with pytest.raises(UserError, match=r"bad was not fully queried: .*redirect"):
         replay(kit, [transcript_path(tmp_path / "alone", "bad")])
     write_verdict(tmp_path / "a", kit, cases)
     write_verdict(tmp_path / "b", kit, replay(kit, [transcript_path(tmp_path, c.name) for c in configs]))
     for name in ("verdict.json", "verdict.txt", "verdict.html"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    jsonschema.validate(json.loads((tmp_path / "a" / "verdict.json").read_text()), SCHEMA)
+    jsonschema.validate(json.loads((tmp_path / "a" / "verdict.json").read_text()), verdict_schema())
     assert "28 images sent, 12 answered and kept, none judged" in verdict_text(kit, cases)
     assert "bad: not answered" in (tmp_path / "a" / "verdict.html").read_text()
 
 
-def test_none_that_could_be_asked_is_an_error_and_so_is_another_question(tmp_path: Path) -> None:
+def test_none_that_could_be_queried_is_an_error_and_so_is_another_question(tmp_path: Path) -> None:
     kit, dead = toy_kit(), {"is": True}
 
     def redirects(exchange: Exchange) -> bool:
@@ -410,10 +412,10 @@ def test_none_that_could_be_asked_is_an_error_and_so_is_another_question(tmp_pat
         with pytest.raises(UserError, match=r"suspect two: .*another suspect"):
             verify(kit, [configs[0], replace(configs[1], output="logits")], tmp_path, alpha=0.2)
         assert one.images > len(kit.images)
-        assert two.images == asking.FIRST_BATCH
+        assert two.images == query_session.FIRST_BATCH
 
 
-def test_nobody_is_asked_from_another_folder_of_that_name(tmp_path: Path) -> None:
+def test_nobody_is_queried_from_another_folder_of_that_name(tmp_path: Path) -> None:
     """On a machine that does not share it, what was sent before would not count towards the budget."""
 
     def elsewhere(task: Any, suspects: Any) -> Any:
@@ -422,17 +424,17 @@ def test_nobody_is_asked_from_another_folder_of_that_name(tmp_path: Path) -> Non
         return [task(suspect) for suspect in suspects]
 
     with serving(serve(trained(0))) as endpoint, pytest.raises(UserError, match="one folder on all machines"):
-        verify(toy_kit(), [SuspectConfig(at=endpoint.url)], tmp_path, spread=elsewhere)
+        verify(toy_kit(), [SuspectConfig(at=endpoint.url)], tmp_path, map_tasks=elsewhere)
     assert endpoint.images == 0
     assert not list(tmp_path.iterdir())
 
 
-def test_a_bad_suspect_is_told_of_before_a_good_one_is_asked(tmp_path: Path) -> None:
+def test_a_bad_suspect_is_told_of_before_a_good_one_is_queried(tmp_path: Path) -> None:
     with serving(serve(trained(0))) as good:
         configs = [SuspectConfig(at=good.url, name="good"), SuspectConfig(at="file:///etc/passwd", name="bad")]
         with pytest.raises(UserError, match="http"):
             verify(toy_kit(), configs, tmp_path, alpha=0.2)
-        with pytest.raises(UserError, match="max-queries: expected at least"):
+        with pytest.raises(UserError, match="max_queries: expected at least"):
             verify(toy_kit(), configs[:1], tmp_path, QueryConfig(max_queries=1))
         with pytest.raises(UserError, match="different names"):
             verify(toy_kit(), [configs[0], configs[0]], tmp_path, alpha=0.2)
@@ -448,14 +450,14 @@ def test_a_small_budget_buys_what_decides(tmp_path: Path) -> None:
     assert "not tried" in " ".join(case.verdict.findings)
 
 
-def test_what_is_asked_is_settled_by_the_first_run(tmp_path: Path) -> None:
+def test_what_is_queried_is_settled_by_the_first_run(tmp_path: Path) -> None:
     """More budget after a look at the answers must not buy another test."""
     with serving(serve(trained(0))) as endpoint:
         small = judged(endpoint, tmp_path, "uap", how=QueryConfig(max_queries=20))
         asked = endpoint.images
         large = judged(endpoint, tmp_path, "uap", how=QueryConfig(max_queries=300))
         assert endpoint.images == asked <= 20
-    assert small.to_json() == large.to_json()
+    assert verdict_json(toy_kit("uap"), [small]) == verdict_json(toy_kit("uap"), [large])
     assert small.sha256 == large.sha256
     assert small.verdict.decided_by == "weighted_errors"
     assert "fewer than half of the views" in small.verdict.decided_because
@@ -506,21 +508,21 @@ def test_a_replay_wants_just_what_the_kit_asks(tmp_path: Path) -> None:
     changes = {
         "just the images": few,
         "larger": lambda records: records[0].update(max_queries=20),
-        "who was asked": lambda records: records[0].pop("judged") and None,
-        "who was asked ": lambda records: records[0]["judged"].update(alpha="x"),
-        "who was asked  ": lambda records: records[0]["suspect"].update(classes=[[1]]),
+        "line 1": lambda records: records[0].pop("judged") and None,
+        "line 1 ": lambda records: records[0]["judged"].update(alpha="x"),
+        "line 1  ": lambda records: records[0]["suspect"].update(classes=[[1]]),
         "a record in line 2": lambda records: [records[0], [3], *records[2:]],
         "a record in line 3": lambda records: [*records[:2], {"no": "kind"}, *records[3:]],
-        "records of batches": lambda records: records[2].pop("answers") and None,
-        "records of batches ": lambda records: records[1].update(images=[float(i) for i in records[1]["images"]]),
-        "records of batches  ": lambda records: records[1].update(images=[*records[1]["images"][:-1], True]),
-        "records of batches   ": lambda records: records[1].update(images="abcd"),
-        "records of batches    ": lambda records: records[1].update(batch=1.0),
+        "record in line 3 ": lambda records: records[2].pop("answers") and None,
+        "record in line 2": lambda records: records[1].update(images=[float(i) for i in records[1]["images"]]),
+        "record in line 2 ": lambda records: records[1].update(images=[*records[1]["images"][:-1], True]),
+        "record in line 2  ": lambda records: records[1].update(images="abcd"),
+        "record in line 2   ": lambda records: records[1].update(batch=1.0),
         "unknown output": lambda records: records[0]["suspect"].update(output="top" + "9" * 5000),
-        "who was asked   ": lambda records: records[0]["suspect"].update(width=float("nan")),
-        "who was asked    ": lambda records: records[0]["suspect"].update(at=[[]]),
-        "who was asked     ": lambda records: records[0].update(made_by=["me"]),
-        "who was asked      ": lambda records: records[0].update(max_queries=20.0),
+        "line 1   ": lambda records: records[0]["suspect"].update(width=float("nan")),
+        "line 1    ": lambda records: records[0]["suspect"].update(at=[[]]),
+        "line 1     ": lambda records: records[0].update(made_by=["me"]),
+        "line 1      ": lambda records: records[0].update(max_queries=20.0),
     }
     for said, change in changes.items():
         path = forged(tmp_path, tmp_path / "forged", change)
@@ -552,7 +554,7 @@ def test_a_name_forges_nothing_that_is_printed(letter: str, tmp_path: Path) -> N
     with serving(serve(trained(0))) as good, serving(serve(trained(0)), faults.redirect_to("x")) as bad:
         configs = [SuspectConfig(at=e.url, name=n) for n, e in (("s", good), ("t", bad))]
         verify(kit, configs, tmp_path, alpha=0.2)
-    names = [f"{letter}thief: inconclusive. p 1", f"{letter}other"]
+    names = [f"{letter}copied: inconclusive. p 1", f"{letter}other"]
 
     def rename(records: list[Any]) -> None:
         records[0]["judged"]["names"] = names
@@ -572,7 +574,7 @@ def test_a_name_forges_nothing_that_is_printed(letter: str, tmp_path: Path) -> N
     write_verdict(tmp_path / "out", kit, cases)
     page = (tmp_path / "out" / "verdict.html").read_text()
     assert letter == "\n" or letter not in page
-    assert "thief: inconclusive. p 1: piracy" in page
+    assert "copied: inconclusive. p 1: piracy" in page
 
 
 def test_a_replay_says_when_others_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -585,7 +587,7 @@ def test_a_replay_says_when_others_asked(tmp_path: Path, monkeypatch: pytest.Mon
         dead["is"] = False
         monkeypatch.setattr(transcript, "MADE_BY", {"uapfp_dist": "99", "torch": "98"})
         case = judged(endpoint, tmp_path)
-    assert case.begin["made_by"] == {"uapfp_dist": uapfp_dist.__version__, "torch": torch.__version__}
+    assert case.begin.made_by == {"uapfp_dist": uapfp_dist.__version__, "torch": torch.__version__}
     assert made_elsewhere([case]) == ""
 
     def made_by(by: Any) -> str:
@@ -593,8 +595,8 @@ def test_a_replay_says_when_others_asked(tmp_path: Path, monkeypatch: pytest.Mon
         return made_elsewhere(replay(kit, [path]))
 
     assert made_by(None) == ""
-    asked_by = f"s was asked by uapfp_dist {uapfp_dist.__version__}, torch 1.0;"
-    assert made_by(case.begin["made_by"] | {"torch": "1.0"}).startswith(asked_by)
+    queried_by = f"s was queried by uapfp_dist {uapfp_dist.__version__}, torch 1.0;"
+    assert made_by(case.begin.made_by | {"torch": "1.0"}).startswith(queried_by)
     assert "uapfp_dist 0.0.1" in made_by({"uapfp_dist": "0.0.1", "torch": [3]})
 
 
@@ -606,7 +608,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[JudgedSu
     """Two suspects, one with a name that would break a page."""
     out, kit = tmp_path_factory.mktemp("shown"), toy_kit("uap")
     configs = [
-        SuspectConfig(at="test_verify:thief", name="<script>alert(1)</script> $x_1$"),
+        SuspectConfig(at="test_verify:copied", name="<script>alert(1)</script> $x_1$"),
         SuspectConfig(at="test_verify:noisy", name="noisy"),
     ]
     cases = verify(kit, configs, out, alpha=0.2)
@@ -614,7 +616,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[JudgedSu
     return out, cases
 
 
-def thief(images: np.ndarray) -> list[list[float]]:
+def copied(images: np.ndarray) -> list[list[float]]:
     """The victim's own answers."""
     return serve(trained(0))(images)
 
@@ -627,7 +629,7 @@ def noisy(images: np.ndarray) -> list[list[float]]:
 def test_the_json_is_as_published(shown: tuple[Path, list[JudgedSuspect]]) -> None:
     out = shown[0]
     found = json.loads((out / "verdict.json").read_text(), parse_constant=pytest.fail)
-    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    jsonschema.Draft202012Validator.check_schema(verdict_schema())
     jsonschema.validate(found, json.loads((out / "verdict.schema.json").read_text()))
     assert found["kit"] == toy_kit("uap").digest
     assert [s["claim"] for s in found["suspects"]] == ["piracy", "inconclusive"]
@@ -635,7 +637,7 @@ def test_the_json_is_as_published(shown: tuple[Path, list[JudgedSuspect]]) -> No
         broken = json.loads(json.dumps(found))
         del broken["suspects"][0][key]
         with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate(broken, SCHEMA)
+            jsonschema.validate(broken, verdict_schema())
 
 
 def test_the_page_shows_where_the_suspect_falls_and_loads_nothing(shown: tuple[Path, list[JudgedSuspect]]) -> None:
@@ -646,7 +648,7 @@ def test_the_page_shows_where_the_suspect_falls_and_loads_nothing(shown: tuple[P
     assert text.count("<img ") == 6
     for said in (
         "falls among",
-        "how its answer moved",
+        "how the response moved",
         "inconclusive",
         "same answer to every image",
         "does not mean innocent",
@@ -672,9 +674,8 @@ def test_the_text_says_what_a_reader_needs(shown: tuple[Path, list[JudgedSuspect
 
 def test_metrics_are_numbers(shown: tuple[Path, list[JudgedSuspect]]) -> None:
     for case in shown[1]:
-        tags, values = verdict_fields(case)
-        assert tags["claim"] == case.verdict.claim
-        assert all(np.isfinite(value) for value in values.values())
+        assert verdict_tags(case)["claim"] == case.verdict.claim
+        assert all(np.isfinite(value) for value in verdict_metrics(case).values())
 
 
 def test_a_verdict_does_not_depend_on_when_it_was_made(shown: tuple[Path, list[JudgedSuspect]]) -> None:
@@ -730,15 +731,15 @@ def test_the_job_refuses_what_makes_no_sense(tmp_path: Path, monkeypatch: pytest
     kit = ("--kit", str(tmp_path / "kit"), "--no-track")
     save_kit(toy_kit("uap"), tmp_path / "kit")
     with pytest.raises(UserError, match="another kit"):
-        job_of(monkeypatch, *kit, "--expect", "0" * 64, "--at", "test_verify:thief")
-    with pytest.raises(UserError, match="--at or --suspects"):
+        job_of(monkeypatch, *kit, "--expect", "0" * 64, "--at", "test_verify:copied")
+    with pytest.raises(UserError, match="address of a suspect, or a file"):
         job_of(monkeypatch, *kit)
     with pytest.raises(UserError, match="expected a file"):
         job_of(monkeypatch, *kit, "--replay", str(tmp_path / "nothing"))
-    with pytest.raises(UserError, match="expected no --alpha"):
+    with pytest.raises(UserError, match="expected no alpha"):
         job_of(monkeypatch, *kit, "--replay", str(tmp_path / "nothing"), "--alpha", "0.01")
     with pytest.raises(UserError, match="at least 1"):
-        job_of(monkeypatch, *kit, "--at", "test_verify:thief", "--max-queries", "0", "--out", str(tmp_path / "out"))
+        job_of(monkeypatch, *kit, "--at", "test_verify:copied", "--max-queries", "0", "--out", str(tmp_path / "out"))
 
 
 def test_the_job_judges_and_replays(
@@ -748,9 +749,9 @@ def test_the_job_judges_and_replays(
     digest = save_kit(toy_kit("uap"), tmp_path / "kit")
     kit = ("--kit", str(tmp_path / "kit"), "--expect", digest, "--no-track")
     first, second = tmp_path / "first", tmp_path / "second"
-    job_of(monkeypatch, *kit, "--at", "test_verify:thief", "--name", "thief", "--out", str(first))
-    job_of(monkeypatch, *kit, "--out", str(second), "--replay", str(first / "thief.transcript.jsonl"))
-    assert capsys.readouterr().out.count("thief: piracy") == 2
+    job_of(monkeypatch, *kit, "--at", "test_verify:copied", "--name", "copied", "--out", str(first))
+    job_of(monkeypatch, *kit, "--out", str(second), "--replay", str(first / "copied.transcript.jsonl"))
+    assert capsys.readouterr().out.count("copied: piracy") == 2
     assert (first / "verdict.json").read_bytes() == (second / "verdict.json").read_bytes()
 
 
@@ -760,7 +761,7 @@ def test_a_replay_writes_only_where_it_is_told(
     """./verification is what the first run made; a note tells of another version."""
     save_kit(toy_kit("uap"), tmp_path / "kit")
     monkeypatch.chdir(tmp_path)
-    job_of(monkeypatch, "--kit", "kit", "--no-track", "--at", "test_verify:thief", "--name", "s")
+    job_of(monkeypatch, "--kit", "kit", "--no-track", "--at", "test_verify:copied", "--name", "s")
     first = {path: path.read_bytes() for path in Path("verification").iterdir()}
     assert Path("verification/verdict.html") in first
     path = forged(Path("verification"), Path("elsewhere"), lambda records: records[0].update(made_by={"torch": "\x1b"}))
@@ -769,7 +770,7 @@ def test_a_replay_writes_only_where_it_is_told(
     out = capsys.readouterr().out
     assert "s: piracy" in out
     assert "verdict.json" not in out
-    assert "note: s was asked by torch ?;" in out
+    assert "note: s was queried by torch ?;" in out
     assert {path: path.read_bytes() for path in Path("verification").iterdir()} == first
     assert {path.name for path in Path(".").iterdir()} == {"kit", "verification", "elsewhere"}
 
@@ -781,21 +782,21 @@ def sometimes(images: np.ndarray) -> list[list[float]]:
     """The victim's own answers, when it is there."""
     if away["is"]:
         raise UserError("nobody\x1b is there")
-    return thief(images)
+    return copied(images)
 
 
 def test_the_job_judges_the_others_and_says_who_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save_kit(toy_kit("uap"), tmp_path / "kit")
-    rows = [{"at": "test_verify:thief", "name": "thief"}, {"at": "test_verify:sometimes", "name": "sometimes"}]
+    rows = [{"at": "test_verify:copied", "name": "copied"}, {"at": "test_verify:sometimes", "name": "sometimes"}]
     (tmp_path / "s.json").write_text(json.dumps(rows))
     where = ("--kit", str(tmp_path / "kit"), "--suspects", str(tmp_path / "s.json"), "--out", str(tmp_path / "out"))
     again = (*where, "--alpha", "0.2", "--workers", "0", "--no-track")
     monkeypatch.setitem(away, "is", True)
     with pytest.raises(UserError, match=r"1 of 2 suspects .*: sometimes \(nobody\? is there\); the others"):
         job_of(monkeypatch, *again)
-    assert "thief: piracy" in capsys.readouterr().out
+    assert "copied: piracy" in capsys.readouterr().out
     found = json.loads((tmp_path / "out" / "verdict.json").read_text())["suspects"]
     assert [suspect["claim"] for suspect in found] == ["piracy", "inconclusive"]
     away["is"] = False
@@ -815,7 +816,7 @@ def test_the_job_on_ray_into_mlflow(tmp_path: Path) -> None:
     import mlflow
 
     save_kit(toy_kit("uap"), tmp_path / "kit")
-    rows = [{"at": f"test_verify:{name}", "name": name} for name in ("thief", "deadly", "noisy")]
+    rows = [{"at": f"test_verify:{name}", "name": name} for name in ("copied", "deadly", "noisy")]
     (tmp_path / "s.json").write_text(json.dumps(rows))
     out = tmp_path / "out"
     where = (
@@ -832,12 +833,12 @@ def test_the_job_on_ray_into_mlflow(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "jobs" / "verify.py"), *where]
     done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 2, done.stderr
-    assert "1 of 3 suspects could not be asked to the end: deadly (its worker was lost" in done.stderr
-    assert "thief: piracy" in done.stdout
+    assert "1 of 3 suspects could not be fully queried: deadly (its worker was lost" in done.stderr
+    assert "copied: piracy" in done.stdout
     assert "noisy: inconclusive" in done.stdout
     client = mlflow.MlflowClient(f"sqlite:///{out}/mlflow.db")
     runs = client.search_runs([client.get_experiment_by_name("uapfp_dist").experiment_id])
     assert {r.data.tags.get("claim") for r in runs} == {None, "piracy", "inconclusive"}
     (parent,) = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
     files = {file.path for file in client.list_artifacts(parent.info.run_id)}
-    assert {"verdict.json", "verdict.html", "thief.transcript.jsonl", "noisy.transcript.jsonl"} <= files
+    assert {"verdict.json", "verdict.html", "copied.transcript.jsonl", "noisy.transcript.jsonl"} <= files

@@ -1,4 +1,4 @@
-"""A small kit made by hand around one net: who answers as that net does is accused, who does not is not."""
+"""A small kit made by hand around one net: a model that responds as it does is accused, another one is not."""
 
 from collections.abc import Callable
 from functools import cache
@@ -15,8 +15,9 @@ from uapfp_dist.response_format import LABEL, PROBABILITIES
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.specs import Recipe
 from uapfp_dist.verification.kit import Kit
+from uapfp_dist.verification.kit_info import KitInfo, KitModel, MethodChoice, MethodName
 from uapfp_dist.verification.kit_io import with_digest
-from uapfp_dist.verification.scoring import fingerprints, similarities
+from uapfp_dist.verification.suspect_scores import fingerprints, similarities
 
 N_CALIBRATE, N_POINTS, N_VIEWS, N_NATURAL = 19, 10, 4, 30
 WIDTH = 8
@@ -24,7 +25,7 @@ WIDTH = 8
 
 @cache
 def trained(seed: int, first: int = 0) -> Net:
-    """A net of architecture A that learnt 500 digits, those from `first` on."""
+    """A net of architecture A trained on 500 digits, those from `first` on."""
     digits = load("digits", None)
     index = torch.arange(first, first + 500)
     net = build("A", digits.shape, digits.n_classes, WIDTH, seed, torch.device("cpu"))
@@ -33,7 +34,7 @@ def trained(seed: int, first: int = 0) -> Net:
     return net
 
 
-def honest() -> Net:
+def negative() -> Net:
     """A net that stands among the calibration models six times: never accused at alpha .05."""
     return trained(1, 600)
 
@@ -43,25 +44,25 @@ def serve(net: nn.Module) -> Callable[[np.ndarray], list[list[float]]]:
     return lambda images: predict_probabilities(net, torch.from_numpy(np.asarray(images, dtype=np.float32))).tolist()
 
 
-def answers_of(net: nn.Module, images: Tensor) -> Tensor:
+def responses_of(net: nn.Module, images: Tensor) -> Tensor:
     """(Q, C) probabilities of the net for (Q, c, h, w) uint8 images."""
     return predict_probabilities(net, images.float() / 255)
 
 
 @cache
-def toy_kit(method: str = "weighted_errors") -> Kit:
-    """The victim is `trained(0)`; honest nets on other digits calibrate both methods, three of them for all 57."""
+def toy_kit(method: MethodName = "weighted_errors") -> Kit:
+    """The victim is `trained(0)`; nets on other digits calibrate both methods, three of them for all 57."""
     digits, rng = load("digits", None), torch_rng("toy kit")
     victim = trained(0)
     clean = digits.images[: N_POINTS * N_VIEWS]
     shift = torch.randint(-90, 90, clean.shape[1:], generator=rng)
     moved = (clean.int() + shift).clamp(0, 255).to(torch.uint8)
     outside = digits.images[1100:]
-    natural = outside[answers_of(victim, outside).max(1).values.argsort()[:N_NATURAL]]
+    natural = outside[responses_of(victim, outside).max(1).values.argsort()[:N_NATURAL]]
     images = torch.cat([clean, moved, natural])
     order = torch.randperm(len(images), generator=rng)
     images, place = images[order], order.argsort()
-    probabilities = answers_of(victim, images)
+    probabilities = responses_of(victim, images)
     points = torch.arange(len(clean)).view(N_VIEWS, N_POINTS)
     views = torch.stack([place[points], place[points + len(clean)]])
     at = place[2 * len(clean) :]
@@ -72,18 +73,19 @@ def toy_kit(method: str = "weighted_errors") -> Kit:
         "w2": torch.randn(32, 16, generator=rng),
         "b2": torch.zeros(16),
     }
-    others = [answers_of(trained(1 + i % 3, 600), images) for i in range(N_CALIBRATE)]
+    others = [responses_of(trained(1 + i % 3, 600), images) for i in range(N_CALIBRATE)]
     labels = probabilities.argmax(1)
     agrees = torch.stack([p.argmax(1)[at] == labels[at] for p in others])
     groups = ("homologous", "same_data", "other_victim")
-    rows = [{"group": g, "part": "calibration", "attack": "", "labels": ""} for g in groups for _ in others]
-    stolen = [{"group": "piracy", "part": "test", "attack": "knockoff", "labels": "hard"}] * 2
+    about = {"architecture": "A", "optimizer": "adam", "model": "m"}
+    rows = [KitModel(g, "calibration", "", "", **about) for g in groups for _ in others]
+    stolen = [KitModel("piracy", "test", "knockoff", "hard", **about)] * 2
     similarity = {}
     for fmt in (PROBABILITIES, LABEL):
         prints = [fingerprints(p, views, fmt) for p in (probabilities, *others)]
         scores = [similarities(encoder, p, prints[0]) for p in prints]
         similarity[fmt] = torch.stack(scores[1:] * 3 + scores[:1] * 2)
-    decided = {fmt.wire: {"method": method, "why": "made by hand"} for fmt in similarity}
+    decided = {fmt: MethodChoice(method, "made by hand") for fmt in similarity}
     return with_digest(
         Kit(
             digest="",
@@ -92,7 +94,7 @@ def toy_kit(method: str = "weighted_errors") -> Kit:
             class_names=digits.class_names,
             victim_labels=labels,
             clean=place[: len(clean)],
-            info={"alpha": 0.05, "decided_by": decided, "models": [*rows, *stolen], "limits": ["A toy."]},
+            info=KitInfo(0.05, decided, (*rows, *stolen), ("A toy.",)),
             victim=probabilities,
             natural=at,
             log_odds_agree=torch.ones(N_NATURAL, dtype=torch.float64),

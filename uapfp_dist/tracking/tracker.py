@@ -6,7 +6,7 @@ from typing import Protocol, TypeAlias
 
 from uapfp_dist.serialization import Json
 
-RunParams: TypeAlias = Mapping[str, Json]
+RunParams: TypeAlias = Mapping[str, Json | tuple[str, ...]]
 """Parameters of a run, nested as the JSON of a configuration."""
 
 

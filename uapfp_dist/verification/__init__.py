@@ -1,1 +1,1 @@
-"""A verdict on a live suspect: enroll a victim into a kit, ask, judge by the answers."""
+"""A verdict on a live suspect: enroll a victim into a kit, query the suspect, judge it by its responses."""

@@ -18,52 +18,54 @@ from uapfp_dist.tasks.scheduler import run_tasks
 from uapfp_dist.tasks.specs import ModelSpec
 from uapfp_dist.tracking.live import LiveTracker
 from uapfp_dist.tracking.tracker import NullTracker
-from uapfp_dist.verification.enroll_config import EnrollConfig, enroll_preset
+from uapfp_dist.verification.derived_config import enroll_preset
+from uapfp_dist.verification.enroll_config import EnrollConfig
+from uapfp_dist.verification.enrolled_responses import read_enrolled
+from uapfp_dist.verification.enrollment_plan import EnrollmentPlan, plan_enrollment
 from uapfp_dist.verification.kit import Kit
 from uapfp_dist.verification.kit_builder import make_kit
-from uapfp_dist.verification.owner import OwnerModel, import_owner_model
-from uapfp_dist.verification.reference_models import EnrollmentPlan, plan_enrollment
+from uapfp_dist.verification.owner_model import OwnerModel, import_owner_model
 
 
 def enroll_locally(
     config: Config | str = "digits",
-    wanted: EnrollConfig | None = None,
+    requirements: EnrollConfig | None = None,
     seed: int = 0,
     *,
     store: Path | str = "results",
     data_root: Path | None = None,
     dataset: Dataset | None = None,
-    own: OwnerModel | None = None,
+    owner_model: OwnerModel | None = None,
     progress: Progress | None = None,
 ) -> Kit:
     """Enroll in this process, one model after the other, without Ray and MLflow; calling again resumes.
 
     Args:
         config: a preset by name, or a configuration.
-        wanted: what the kit must decide (default: EnrollConfig()).
+        requirements: what the kit must decide (default: EnrollConfig()).
         seed: every random choice follows from it.
         store: folder or fsspec URL of artifacts.
-        data_root: where the images that `config` names lie; not needed for digits.
+        data_root: folder of the images that `config` names; not needed for digits.
         dataset: images at hand, in the place of those.
-        own: the owner's model, from `read_owner` or `owner_of`; None trains the victim of `config`.
-        progress: tells a person how things stand (default: on standard error).
+        owner_model: from `read_owner_model` or `owner_model_of`; None trains the victim of `config`.
+        progress: shows how things stand (default: on standard error).
 
     Raises:
         UserError: anything wrong with the input; too few models could be made.
     """
     config = enroll_preset(config) if isinstance(config, str) else config
     dataset = dataset or load(config.data.name, data_root, config.data.n_classes)
-    plan = plan_enrollment(config, wanted or EnrollConfig(), seed, dataset, own.victim if own else None)
+    owner_victim = owner_model.victim if owner_model else None
+    plan = plan_enrollment(config, requirements or EnrollConfig(), seed, dataset, owner_victim)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     context = TaskContext(Store(str(store)), data_root, device, dataset)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the order of a parallel sum must not change a kit
     try:
-        if own is not None:
-            import_owner_model(own, context, plan.victim, dataset)
-        return enroll(
-            plan, dataset, context.store, SerialPool(partial(perform_task, context)), progress or Progress(workers=1)
-        )
+        if owner_model is not None:
+            import_owner_model(owner_model, context, plan.victim, dataset)
+        pool = SerialPool(partial(perform_task, context))
+        return enroll(plan, dataset, context.store, pool, progress or Progress(workers=1))
     finally:
         torch.set_num_threads(threads)
 
@@ -76,20 +78,27 @@ def enroll(
     progress: Progress,
     tracker: LiveTracker | None = None,
 ) -> Kit:
-    """Make every model of `plan`, ask it, and put the kit together; what is in the store is not done again.
+    """Make and query every model of `plan`, and build the kit; what is in the store is not made again.
 
     Args:
         plan: what is made.
         dataset: its images, for the names of the classes.
-        store: artifacts; an imported victim's lies there already.
+        store: artifacts; an imported victim's is there already.
         pool: where specs are performed; closed when the last one is done.
-        progress: tells a person how things stand.
-        tracker: hears of every trained model.
+        progress: shows how things stand.
+        tracker: shows every trained model.
 
     Raises:
         UserError: too few models could be made; the causes are named.
     """
-    tracker = tracker or LiveTracker(NullTracker())
+    failures = _make_all(plan, store, pool, progress, tracker or LiveTracker(NullTracker()))
+    enrolled = read_enrolled(plan, store)
+    progress.say("fitting the scorers")
+    return make_kit(plan, enrolled, dataset, failures)
+
+
+def _make_all(plan: EnrollmentPlan, store: Store, pool: Pool, progress: Progress, tracker: LiveTracker) -> list[str]:
+    """Perform what the store lacks; returns why specs failed."""
     progress.expect(plan.specs)
     progress.watch(pool)
     failures: list[str] = []
@@ -100,5 +109,4 @@ def enroll(
         elif isinstance(outcome.spec, ModelSpec):
             tracker.log_model(store.get("model", outcome.spec.id).info["accuracy"])
     pool.close()
-    progress.say("learning the scorers")
-    return make_kit(plan, dataset, store, failures)
+    return failures

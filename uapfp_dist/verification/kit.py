@@ -1,25 +1,25 @@
 """The kit: all that judging a suspect needs and nothing that an attacker could train on; fixed before it is used.
 
 On disk it is a folder of two files, without pickle. `kit.json` says what the kit is and covers and holds the SHA-256 of
-`kit.safetensors`; its own canonical form is hashed into the digest, which an owner publishes before she asks anybody.
+`kit.safetensors`; its own canonical form is hashed into the digest, which an owner publishes before anybody is queried.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.response_format import LABEL, ResponseFormat
+from uapfp_dist.verification.kit_info import KitInfo, MethodName
 
 FEWEST_IMAGES = 10
-"""Natural errors below which asking is no use: hardly a pirate would stand out."""
+"""Natural errors below which a query is no use: hardly a stolen model would stand out."""
 
 
 @dataclass(frozen=True)
 class Kit:
-    """What is sent to a suspect, what the victim says to it, and how innocent models scored.
+    """What is sent to a suspect, the victim's responses to it, and how models not derived from the victim scored.
 
     Q images, C classes, n points a view, V views, N natural errors, M models that calibrate or measure power.
     """
@@ -31,11 +31,10 @@ class Kit:
     n_classes: int
     class_names: tuple[str, ...]
     victim_labels: Tensor
-    """(Q,) int64: what the victim says."""
+    """(Q,) int64: the victim's labels."""
     clean: Tensor
     """(K,) int64 indices of unperturbed images of the victim's own training set."""
-    info: dict[str, Any]
-    """JSON: alpha, decided_by, models, sizes, power, costs, configuration, limits."""
+    info: KitInfo
     victim: Tensor
     """(Q, C) float32: the victim's probabilities."""
     natural: Tensor
@@ -56,35 +55,39 @@ class Kit:
     @property
     def alpha(self) -> float:
         """Tolerated rate of false accusation that its groups are large enough for."""
-        return float(self.info["alpha"])
+        return self.info.alpha
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(c, h, w) of an image."""
+        _, channels, height, width = self.images.shape
+        return channels, height, width
 
     def scored_as(self, fmt: ResponseFormat) -> ResponseFormat:
-        """The kit's format by which answers in `fmt` are judged: the same, or the next that gives away less."""
+        """The kit's format by which responses in `fmt` are judged: the same, or the next that gives away less."""
         if fmt in self.encoders:
             return fmt
         most = self.n_classes if fmt.k is None else fmt.k
         tops = [f for f in self.encoders if f.k and f.k <= most]
         return max(tops, key=lambda f: f.n_values) if tops else LABEL
 
-    def decided_by(self, fmt: ResponseFormat, n_whole: int) -> str:
+    def decided_by(self, fmt: ResponseFormat, n_whole: int) -> MethodName:
         """`uap` or `weighted_errors`, as fixed at enrolment; on fewer than half of its views `uap` decides nothing.
 
         Args:
             fmt: one of the kit's formats.
             n_whole: views that are sent, or answered, whole.
         """
-        chosen: str = self.info["decided_by"][fmt.wire]["method"]
-        return chosen if 2 * n_whole >= self.views[fmt].shape[1] else "weighted_errors"
+        return self.info.decided_by[fmt].method if 2 * n_whole >= self.views[fmt].shape[1] else "weighted_errors"
 
     def decided_because(self, fmt: ResponseFormat, n_whole: int) -> str:
         """Why that method decides, in words; arguments as of `decided_by`."""
         if 2 * n_whole < self.views[fmt].shape[1]:
             return "fewer than half of the views are asked, or were answered, whole"
-        why: str = self.info["decided_by"][fmt.wire]["why"]
-        return why
+        return self.info.decided_by[fmt].why
 
-    def wanted(self, fmt: ResponseFormat, max_queries: int | None) -> Tensor:
-        """(W,) int64: the images to send to a suspect that answers `fmt`, W at most `max_queries`.
+    def required_images(self, fmt: ResponseFormat, max_queries: int | None) -> Tensor:
+        """(W,) int64: the images to send to a suspect that responds in `fmt`, W at most `max_queries`.
 
         Images of the method that decides come first, then as much of the other as fits; None sends all of both. Where
         not even half of the views fit, weighted errors decide.
@@ -98,7 +101,10 @@ class Kit:
         method = self.decided_by(fmt, len(views) if max_queries is None or max_queries >= half else 0)
         smallest = min(FEWEST_IMAGES, len(self.natural))
         if max_queries is not None and max_queries < smallest:
-            raise UserError(f"max-queries: expected at least {smallest} images, got {max_queries}; allow more")
+            raise UserError(
+                f"max_queries: expected at least {smallest} images, got {max_queries}; allow more",
+                argument="max_queries",
+            )
         errors = [self.natural[i : i + 1] for i in range(len(self.natural))]
         chosen: dict[int, None] = {}
         for part in [*views, *errors] if method == "uap" else [*errors, *views]:

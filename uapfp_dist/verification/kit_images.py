@@ -11,35 +11,34 @@ from uapfp_dist.fingerprints.querying import query_images, to_8_bits
 
 
 @dataclass(frozen=True)
-class _Images:
+class KitImages:
     """Parts of a probe's blocks as one list of images without repetition."""
 
     images: Tensor
     """(Q, c, h, w) uint8."""
     index: dict[BlockKey, Tensor]
     """Block to (S,) int64: the images of it that are sent."""
-    places: dict[BlockKey, Tensor]
-    """Block to (S,) int64: where each of those lies."""
-    new: dict[BlockKey, Tensor]
+    position: dict[BlockKey, Tensor]
+    """Block to (S,) int64: where each of those stands in `images`."""
+    first: dict[BlockKey, Tensor]
     """Block to (S,) bool: it stands there for the first time."""
 
     @staticmethod
-    def of(probe: Probe, index: dict[BlockKey, Tensor]) -> "_Images":
+    def of(probe: Probe, index: dict[BlockKey, Tensor]) -> "KitImages":
         """The images at `index` of each block."""
         known: dict[bytes, int] = {}
-        places, first, found = {}, {}, []
-        for name, rows in index.items():
-            images = to_8_bits(query_images(probe, name, slice(int(rows.max()) + 1)))[rows]
-            keys = [image.numpy().tobytes() for image in images]
-            before = len(known)
-            places[name] = torch.tensor([known.setdefault(key, len(known)) for key in keys])
-            first[name] = torch.zeros(len(keys), dtype=torch.bool)
-            for i, place in enumerate(places[name].tolist()):
-                first[name][i] = place == before
-                before += place == before
-            found.append(images[first[name]])
-        return _Images(torch.cat(found), index, places, first)
+        position, first, found = {}, {}, []
+        for key, rows in index.items():
+            images = to_8_bits(query_images(probe, key, slice(int(rows.max()) + 1)))[rows]
+            n_before = len(known)
+            position[key] = torch.tensor([known.setdefault(i.numpy().tobytes(), len(known)) for i in images])
+            first[key] = torch.zeros(len(images), dtype=torch.bool)
+            for i, place in enumerate(position[key].tolist()):
+                first[key][i] = place == n_before
+                n_before += place == n_before
+            found.append(images[first[key]])
+        return KitImages(torch.cat(found), index, position, first)
 
-    def gather(self, answers: Responses) -> Tensor:
+    def gather(self, responses: Responses) -> Tensor:
         """(Q, C) one model's probabilities on these images."""
-        return torch.cat([answers.blocks[name][rows][self.new[name]] for name, rows in self.index.items()])
+        return torch.cat([responses.blocks[key][rows][self.first[key]] for key, rows in self.index.items()])

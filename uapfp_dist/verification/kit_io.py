@@ -5,7 +5,7 @@ import json
 import os
 import stat
 import uuid
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,13 @@ from torch import Tensor
 
 from uapfp_dist.errors import UserError, one_line
 from uapfp_dist.response_format import ResponseFormat
+from uapfp_dist.serialization import from_json, to_json
 from uapfp_dist.verification.kit import Kit
-from uapfp_dist.verification.kit_check import _problem
+from uapfp_dist.verification.kit_check import problem_of
+from uapfp_dist.verification.kit_info import KitInfo, parse_wire
 
 VERSION = 1
-
-
 INDEX, TENSORS = "kit.json", "kit.safetensors"
-
 
 TENSOR_NAMES = {
     **{name: name for name in ("images", "victim_labels", "clean", "victim", "natural", "agrees")},
@@ -31,10 +30,26 @@ TENSOR_NAMES = {
     "log_odds_disagree": "loss",
 }
 """Field of a kit to the name of its tensor in the file; those by format have names of their own."""
+
 MOST_INDEX_BYTES = 16 * 2**20
-
-
 MOST_TENSOR_BYTES = 4 * 2**30
+
+
+@dataclass(frozen=True)
+class _File:
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class _Body:
+    """What the digest is of."""
+
+    version: int
+    files: dict[str, _File]
+    n_classes: int
+    class_names: tuple[str, ...]
+    info: KitInfo
 
 
 def save_kit(kit: Kit, path: str | Path) -> str:
@@ -62,46 +77,6 @@ def save_kit(kit: Kit, path: str | Path) -> str:
     return digest
 
 
-def load_kit(path: str | Path, expect: str | None = None) -> Kit:
-    """Read a kit and check every byte of it.
-
-    Args:
-        path: its folder.
-        expect: the digest that was committed to, if one was.
-
-    Raises:
-        UserError: another digest, a changed byte, a newer version, files outside the folder, shapes that do not fit.
-    """
-    folder = Path(path)
-    raw = _read(folder / INDEX, MOST_INDEX_BYTES)
-    try:
-        whole = json.loads(raw)
-        body, digest = whole["kit"], whole["digest"]
-        version, files = body["version"], body["files"]
-        same = _canonical(whole) == raw and hashlib.sha256(_canonical(body)).hexdigest() == digest
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"kit {folder}: expected the index of a kit, {INDEX} is none; get the kit again") from error
-    if not isinstance(version, int) or version > VERSION:
-        raise UserError(f"kit {folder}: expected version {VERSION} or older, got {version!r:.20}; update uapfp_dist")
-    if not same:
-        raise _changed(folder, INDEX)
-    if expect is not None and digest != expect.lower().removeprefix("sha256:"):
-        raise UserError(f"kit {folder}: expected the digest {expect:.64}, found {digest}; this is another kit")
-    if not isinstance(files, dict) or list(files) != [TENSORS] or not isinstance(files[TENSORS], dict):
-        raise UserError(f"kit {folder}: expected the one file {TENSORS}, its index names {files!r:.60}")
-    data = _read(folder / TENSORS, MOST_TENSOR_BYTES)
-    if hashlib.sha256(data).hexdigest() != files[TENSORS].get("sha256"):
-        raise _changed(folder, TENSORS)
-    try:
-        kit = _unflat(load_tensors(data), digest, body)
-        problem = _problem(kit)
-    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
-        problem = one_line(f"{type(error).__name__}: {error}", 120)
-    if problem:
-        raise UserError(f"kit {folder}: expected the parts of a kit, they do not fit ({problem}); get the kit again")
-    return kit
-
-
 def with_digest(kit: Kit) -> Kit:
     """The kit with the digest that `save_kit` gives it."""
     return replace(kit, digest=hashlib.sha256(_canonical(_body(kit, _packed(kit)))).hexdigest())
@@ -113,15 +88,62 @@ def _packed(kit: Kit) -> bytes:
     return data
 
 
-def _body(kit: Kit, tensors: bytes) -> dict[str, Any]:
-    """What the digest is of."""
-    return {
-        "version": VERSION,
-        "files": {TENSORS: {"sha256": hashlib.sha256(tensors).hexdigest(), "bytes": len(tensors)}},
-        "n_classes": kit.n_classes,
-        "class_names": list(kit.class_names),
-        "info": kit.info,
-    }
+def _body(kit: Kit, tensors: bytes) -> Any:
+    files = {TENSORS: _File(hashlib.sha256(tensors).hexdigest(), len(tensors))}
+    return to_json(_Body(VERSION, files, kit.n_classes, kit.class_names, kit.info))
+
+
+def load_kit(path: str | Path, expect: str | None = None) -> Kit:
+    """Read a kit and check every byte of it.
+
+    Args:
+        path: its folder.
+        expect: the digest that was committed to, if one was.
+
+    Raises:
+        UserError: another digest, a changed byte, a newer version, files outside the folder, shapes that do not fit.
+    """
+    folder = Path(path)
+    body, digest = _read_index(folder)
+    if expect is not None and digest != expect.lower().removeprefix("sha256:"):
+        raise UserError(
+            f"kit {folder}: expected the digest {expect:.64}, found {digest}; this is another kit", argument="expect"
+        )
+    data = _read_tensors(folder, body["files"])
+    try:
+        kit = _unflat(load_tensors(data), digest, from_json(_Body, body))
+        problem = problem_of(kit)
+    except (SafetensorError, KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
+        problem = one_line(f"{type(error).__name__}: {error}", 120)
+    if problem:
+        raise UserError(f"kit {folder}: expected the parts of a kit, they do not fit ({problem}); get the kit again")
+    return kit
+
+
+def _read_index(folder: Path) -> tuple[Any, str]:
+    """(body, digest): JSON of a version that is known, as it was written."""
+    raw = _read(folder / INDEX, MOST_INDEX_BYTES)
+    try:
+        whole = json.loads(raw)
+        body, digest, version = whole["kit"], whole["digest"], whole["kit"]["version"]
+        same = _canonical(whole) == raw and hashlib.sha256(_canonical(body)).hexdigest() == digest
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"kit {folder}: expected the index of a kit, {INDEX} is none; get the kit again") from error
+    if not isinstance(version, int) or version > VERSION:
+        raise UserError(f"kit {folder}: expected version {VERSION} or older, got {version!r:.20}; update uapfp_dist")
+    if not same:
+        raise _changed(folder, INDEX)
+    return body, digest
+
+
+def _read_tensors(folder: Path, files: Any) -> bytes:
+    """The one file of tensors, as the index has it."""
+    if not isinstance(files, dict) or list(files) != [TENSORS] or not isinstance(files[TENSORS], dict):
+        raise UserError(f"kit {folder}: expected the one file {TENSORS}, its index names {files!r:.60}")
+    data = _read(folder / TENSORS, MOST_TENSOR_BYTES)
+    if hashlib.sha256(data).hexdigest() != files[TENSORS].get("sha256"):
+        raise _changed(folder, TENSORS)
+    return data
 
 
 def _canonical(value: Any) -> bytes:
@@ -158,33 +180,22 @@ def _flat(kit: Kit) -> dict[str, Tensor]:
     return tensors | {f"encoder/{fmt.wire}/{name}": t for fmt, e in kit.encoders.items() for name, t in e.items()}
 
 
-def _format(wire: str) -> ResponseFormat:
-    """The format of that wire name. Aliases are refused: two names of one format would be one part of a kit."""
-    try:
-        fmt = ResponseFormat.parse(wire)
-    except UserError:
-        fmt = None
-    if fmt is None or fmt.wire != wire:
-        raise ValueError(f"an unknown format {wire!r:.60}")
-    return fmt
-
-
-def _unflat(tensors: dict[str, Tensor], digest: str, body: dict[str, Any]) -> Kit:
-    nested: dict[str, dict[ResponseFormat, Any]] = {"views": {}, "similarity": {}, "encoder": {}}
+def _unflat(tensors: dict[str, Tensor], digest: str, body: _Body) -> Kit:
+    by_format: dict[str, dict[ResponseFormat, Tensor]] = {"views": {}, "similarity": {}}
+    encoders: dict[ResponseFormat, dict[str, Tensor]] = {}
     for name in [name for name in tensors if "/" in name]:
-        kind, text, *part = name.split("/")
-        fmt = _format(text)
+        kind, fmt, *part = name.split("/")
         if part:
-            nested[kind].setdefault(fmt, {})[part[0]] = tensors.pop(name)
+            encoders.setdefault(parse_wire(fmt), {})[part[0]] = tensors.pop(name)
         else:
-            nested[kind][fmt] = tensors.pop(name)
+            by_format[kind][parse_wire(fmt)] = tensors.pop(name)
     return Kit(
         digest=digest,
-        n_classes=body["n_classes"],
-        class_names=tuple(body["class_names"]),
-        info=body["info"],
-        views=nested["views"],
-        similarity=nested["similarity"],
-        encoders=nested["encoder"],
+        n_classes=body.n_classes,
+        class_names=body.class_names,
+        info=body.info,
+        views=by_format["views"],
+        encoders=encoders,
+        similarity=by_format["similarity"],
         **{name: tensors[wire] for name, wire in TENSOR_NAMES.items()},
     )

@@ -1,4 +1,4 @@
-"""How a suspect is queried."""
+"""At what pace and within what limits a suspect is queried."""
 
 import math
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from uapfp_dist.errors import UserError
 
 @dataclass(frozen=True)
 class QueryConfig:
-    """How a suspect is asked."""
+    """At what pace and within what limits a suspect is queried."""
 
     max_queries: int | None = None
-    """Images that may be sent in all, tries without an answer and earlier runs counted (default: twice what
-    the kit wants). What is asked is settled by the first run: more, later, allows for more tries at the same."""
+    """Images that may be sent in all, tries without a response and earlier runs counted (default: twice what the kit
+    requires). What is queried is settled by the first run: more, later, allows for more tries at the same."""
     batch_size: int = 64
     """Images in one request at most."""
     concurrency: int = 1
@@ -29,17 +29,17 @@ class QueryConfig:
     """Of the order in which images are sent."""
 
 
-def check_query_config(how: QueryConfig) -> None:
+def check_query_config(config: QueryConfig) -> None:
     """Accept what makes sense.
 
     Raises:
         UserError: a number below its least.
     """
-    for name, least in (("max_queries", 1), ("batch_size", 1), ("concurrency", 1), ("tries", 1)):
-        value = getattr(how, name)
-        if value is not None and value < least:
-            raise UserError(f"{name.replace('_', '-')}: expected at least {least}, got {value}")
+    for name in ("max_queries", "batch_size", "concurrency", "tries"):
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            raise UserError(f"{name}: expected at least 1, got {value}", argument=name)
     for name in ("rate", "timeout", "total_timeout"):
-        value = getattr(how, name)
+        value = getattr(config, name)
         if value is not None and not 0 < value < math.inf:
-            raise UserError(f"{name.replace('_', '-')}: expected a finite number above 0, got {value:g}")
+            raise UserError(f"{name}: expected a finite number above 0, got {value:g}", argument=name)

@@ -22,17 +22,22 @@ def load_suspects(path: Path) -> list[SuspectConfig]:
         for row in rows:
             unknown = [key for key in row if key not in known]
             if unknown:
-                raise UserError(f"suspects: unknown field {unknown[0]!r} in {path}; known: {', '.join(sorted(known))}")
+                raise UserError(
+                    f"suspects: unknown field {unknown[0]!r} in {path}; known: {', '.join(sorted(known))}",
+                    argument="suspects",
+                )
             classes = path.parent / row["classes"] if row.get("classes") else None
-            at = _beside(path, row["at"]) if isinstance(row.get("at"), str) else row.get("at", "")
+            at = _relative_to(path, row["at"]) if isinstance(row.get("at"), str) else row.get("at", "")
             found.append(SuspectConfig(**{**row, "at": at, "classes": classes}))
     except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
-        raise UserError(f"suspects: expected a JSON list of objects in {path} ({error}); write one") from error
+        raise UserError(
+            f"suspects: expected a JSON list of objects in {path} ({error}); write one", argument="suspects"
+        ) from error
     return found
 
 
-def _beside(path: Path, at: str) -> str:
-    """A suspect's file as it is named from where the list lies; any other address as it is."""
+def _relative_to(path: Path, at: str) -> str:
+    """A suspect's file as it is named from the folder of the list; any other address as it is."""
     try:
         return str(path.parent / at) if at and (path.parent / at).is_file() else at
     except (OSError, ValueError):  # longer than a path can be, or none at all

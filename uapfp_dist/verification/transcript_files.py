@@ -1,4 +1,4 @@
-"""Where transcripts lie."""
+"""Files of transcripts."""
 
 import hashlib
 import re
@@ -12,13 +12,11 @@ from uapfp_dist.verification.kit import Kit
 from uapfp_dist.verification.transcript import first_record
 
 TRANSCRIPT = ".transcript.jsonl"
-
-
 LONGEST_NAME = 80
 """Characters of a suspect's name that its files have."""
 
 
-def _settle_in(out: Path, kit: Kit, names: Sequence[str]) -> None:
+def make_folder(out: Path, kit: Kit, names: Sequence[str]) -> None:
     """Make the folder, or find that it is this verification's: another one's verdict would be lost in it.
 
     Raises:
@@ -29,34 +27,37 @@ def _settle_in(out: Path, kit: Kit, names: Sequence[str]) -> None:
         for path in sorted(out.glob(f"*{TRANSCRIPT}")):
             with path.open("rb") as file:
                 begin = first_record(file.readline())
-            if begin and (begin.get("kit") != kit.digest or sorted(begin["judged"]["names"]) != sorted(names)):
+            if begin and (begin.kit != kit.digest or sorted(begin.judged.names) != sorted(names)):
                 raise UserError(
                     f"out: expected a new folder, or this verification's own, {out} holds {path.name} of another kit "
-                    "or other suspects; choose another --out (nothing was sent)"
+                    "or other suspects; choose another (nothing was sent)",
+                    argument="out",
                 )
     except OSError as error:
-        raise UserError(f"out: expected a folder that can be written at {out} ({error.strerror})") from error
+        raise UserError(
+            f"out: expected a folder that can be written at {out} ({error.strerror})", argument="out"
+        ) from error
 
 
 def transcript_path(out: Path, name: str) -> Path:
-    """Where the transcript of the suspect `name` lies."""
-    return out / f"{_slug(name)}{TRANSCRIPT}"
+    """The transcript of the suspect `name`."""
+    return out / f"{file_name(name)}{TRANSCRIPT}"
 
 
-@contextmanager
-def _mark(out: Path) -> Iterator[Path]:
-    """A file in `out` that whoever asks must see: in another folder of that name its queries would be counted anew."""
-    mark = out / f".{secrets.token_hex(16)}.mark"
-    mark.touch()
-    try:
-        yield mark
-    finally:
-        mark.unlink(missing_ok=True)
-
-
-def _slug(name: str) -> str:
-    """A file name: letters, digits and dashes; where other alphabets or an end are lost, a digest tells names apart."""
+def file_name(name: str) -> str:
+    """Letters, digits and dashes; where other alphabets or an end are lost, a digest tells names apart."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "suspect"
     if name.isascii() and len(plain) <= LONGEST_NAME:
         return plain
     return f"{plain[:LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+@contextmanager
+def folder_marker(out: Path) -> Iterator[Path]:
+    """A file in `out` that every worker must see: in another folder of that name its queries would be counted anew."""
+    marker = out / f".{secrets.token_hex(16)}.mark"
+    marker.touch()
+    try:
+        yield marker
+    finally:
+        marker.unlink(missing_ok=True)

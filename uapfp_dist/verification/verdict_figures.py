@@ -16,18 +16,15 @@ from uapfp_dist.verification.replay import JudgedSuspect
 N_PICTURES = 6
 """Images shown with their perturbation."""
 
-
 ROLES = {"homologous": "calibration", "same_data": "same_data", "other_victim": "other_victim", "piracy": "piracy"}
 """A kit's groups to the roles that figures have colours for."""
 
-
 GROUP_WORDS = {
-    "homologous": "honest models, other data",
-    "same_data": "honest models, the victim's own data",
-    "other_victim": "models stolen from others",
+    "homologous": "independent models, other data",
+    "same_data": "independent models, the victim's data",
+    "other_victim": "models stolen from other victims",
     "piracy": "models stolen from this victim",
 }
-
 
 SCORE_WORDS = {
     "uap": "similarity to the victim (mean cosine)",
@@ -35,7 +32,7 @@ SCORE_WORDS = {
 }
 
 
-def placed(case: JudgedSuspect) -> Figure:
+def scores_figure(case: JudgedSuspect) -> Figure:
     """The suspect's score among those of the calibration models and of held-out stolen ones."""
     v = case.verdict
     own = v.similarity if v.decided_by == "uap" else v.weighted_errors
@@ -52,42 +49,42 @@ def placed(case: JudgedSuspect) -> Figure:
     return figure
 
 
-def moved(kit: Kit, case: JudgedSuspect) -> Figure | None:
-    """Some images with their perturbation, those whose answer moved the most; None where none was asked."""
+def perturbations_figure(kit: Kit, case: JudgedSuspect) -> Figure | None:
+    """Some images with their perturbation, those whose response moved the most; None where none was queried."""
     views = kit.views[ResponseFormat.parse(case.verdict.format)]
     clean, perturbed = views[0].flatten(), views[1].flatten()
-    answers = case.probabilities
-    known = answers[clean].isfinite().all(1) & answers[perturbed].isfinite().all(1)
+    responses = case.probabilities
+    known = responses[clean].isfinite().all(1) & responses[perturbed].isfinite().all(1)
     clean, perturbed = clean[known], perturbed[known]
     if not len(clean):
         return None
-    change = (answers[perturbed] - answers[clean]).abs().sum(1)
+    moved = (responses[perturbed] - responses[clean]).abs().sum(1)
     chosen: list[int] = []
-    for i in change.argsort(descending=True, stable=True).tolist():
+    for i in moved.argsort(descending=True, stable=True).tolist():
         if clean[i] not in clean[chosen]:
             chosen.append(i)
         if len(chosen) == N_PICTURES:
             break
     before, after = kit.images[clean[chosen]] / 255, kit.images[perturbed[chosen]] / 255
-    captions = [_told(kit, answers[clean[i]], answers[perturbed[i]]) for i in chosen]
+    captions = [_caption(kit, responses[clean[i]], responses[perturbed[i]]) for i in chosen]
     # What was added to the first one; each view may have its own perturbation, and clipping takes its share.
     return perturbed_images((after - before)[0].numpy(), before.numpy(), after.numpy(), captions)
 
 
-def errors_shown(kit: Kit, case: JudgedSuspect) -> Figure | None:
-    """The victim's errors whose repetition weighs most; None where none was asked."""
-    answers = case.probabilities[kit.natural]
-    known = answers.isfinite().all(1).nonzero()[:, 0]
+def errors_figure(kit: Kit, case: JudgedSuspect) -> Figure | None:
+    """The victim's errors whose repetition weighs most; None where none was queried."""
+    responses = case.probabilities[kit.natural]
+    known = responses.isfinite().all(1).nonzero()[:, 0]
     if not len(known):
         return None
     chosen = known[kit.log_odds_agree[known].argsort(descending=True, stable=True)][:N_PICTURES]
     at = kit.natural[chosen]
-    pairs = zip(kit.victim_labels[at].tolist(), answers[chosen].argmax(1).tolist(), strict=True)
+    pairs = zip(kit.victim_labels[at].tolist(), responses[chosen].argmax(1).tolist(), strict=True)
     names = [name.replace(":", " ")[:11] for name in kit.class_names]
     captions = [f"victim {names[victim]}: suspect {names[suspect]}" for victim, suspect in pairs]
     return captioned_images((kit.images[at] / 255).numpy(), captions)
 
 
-def _told(kit: Kit, before: torch.Tensor, after: torch.Tensor) -> str:
+def _caption(kit: Kit, before: torch.Tensor, after: torch.Tensor) -> str:
     words = [f"{kit.class_names[int(p.argmax())][:10]} {float(p.max()):.2f}" for p in (before, after)]
     return f"{words[0]} to: {words[1]}"

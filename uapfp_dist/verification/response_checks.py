@@ -1,13 +1,12 @@
-"""Does a suspect answer as a classifier of these images does? If not it is said how, and it is not accused.
+"""Whether a suspect responds as a classifier of these images does; if not it is said how, and it is not accused.
 
-The score of an answer that no trained model would give means nothing: constants, noise and one-hot "probabilities" lie
-outside what the kit was calibrated on, and may come out as similar to the victim as a pirate (protocol 3.2).
+The score of a response that no trained model would give means nothing: constants, noise and one-hot "probabilities" are
+outside what the kit was calibrated on, and may come out as similar to the victim as a stolen model (protocol 3.2).
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -22,44 +21,46 @@ SUM_TOLERANCE = 0.01
 COARSE = 1
 """Decimals up to which rounded confidences are not confidences any more but labels."""
 JITTER = 1e-3
-"""By which a confidence may differ between two answers to the same image: float16, other batch sizes."""
+"""By which a confidence may differ between two responses to the same image: float16, other batch sizes."""
 MAX_FLIPS = 1
-"""Of images asked twice, those whose label may change (one may lie on the boundary)."""
+"""Of images sent twice, those whose label may change (one may lie on the boundary)."""
 ABOVE_CHANCE = 0.2
-"""Of the way from chance to full agreement: below it an answer has hardly to do with the image."""
+"""Of the way from chance to full agreement: below it a response has hardly to do with the image."""
 FEW = 10
 """Images below which a rate says nothing."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about the answers that a reader must know."""
+    """Something about the responses that a reader must know."""
 
     text: str
     fatal: bool
     """It forbids an accusation."""
 
 
-def examine(kit: Kit, form: OutputFormat, answers: Mapping[int, Sequence[Any]]) -> tuple[Tensor, list[Finding]]:
-    """Read the answers and look for what no trained classifier would say.
+def check_responses(
+    kit: Kit, form: OutputFormat, responses: Mapping[int, Sequence[object]]
+) -> tuple[Tensor, list[Finding]]:
+    """Read the responses and look for what no trained classifier would say.
 
     Args:
-        kit: what was asked.
-        form: how answers are to be read.
-        answers: image to its answers as they came, the first one first.
+        kit: what was queried.
+        form: how responses are to be read.
+        responses: image to its responses as they came, the first one first.
 
     Returns:
-        (Q, C) float32 probabilities in the kit's order, NaN where nothing was asked or nothing could be read, and what
-        was found.
+        (Q, C) float32 probabilities in the kit's order, NaN where nothing was queried or nothing could be read, and
+        what was found.
     """
-    asked = sorted(answers)
-    read = form.parse([answers[i][0] for i in asked])
+    queried = sorted(responses)
+    read = form.parse([responses[i][0] for i in queried])
     probabilities = torch.full((len(kit.images), kit.n_classes), torch.nan)
-    probabilities[asked] = read.probabilities
-    found = [*_unreadable(read), *_changing(form, answers)]
+    probabilities[queried] = read.probabilities
+    findings = [*_unreadable(read), *_changes(form, responses)]
     if not read.problems:
-        found += [*_confidences(form, read), *_meaning(kit, probabilities, torch.tensor(asked))]
-    return probabilities, found
+        findings += [*_confidences(form, read), *_agreement(kit, probabilities, torch.tensor(queried))]
+    return probabilities, findings
 
 
 def _unreadable(read: ParsedResponses) -> list[Finding]:
@@ -69,15 +70,15 @@ def _unreadable(read: ParsedResponses) -> list[Finding]:
     return lines + ([Finding(f"and {len(kinds) - 3} other kinds of unusable answers", True)] if len(kinds) > 3 else [])
 
 
-def _changing(form: OutputFormat, answers: Mapping[int, Sequence[Any]]) -> list[Finding]:
-    twice = [given for given in answers.values() if len(given) > 1]
+def _changes(form: OutputFormat, responses: Mapping[int, Sequence[object]]) -> list[Finding]:
+    """Between the two responses to an image that was sent twice."""
+    twice = [given for given in responses.values() if len(given) > 1]
     if not twice:
         return [Finding("whether answers change from call to call was not tried: no queries were left for it", False)]
     first, second = (form.parse([given[i] for given in twice]).probabilities for i in (0, 1))
-    once, twice_readable = (
-        found(first.isfinite().all(1), second.isfinite().all(1)) for found in (torch.logical_xor, torch.logical_and)
-    )
-    first, second = first[twice_readable], second[twice_readable]
+    readable = first.isfinite().all(1), second.isfinite().all(1)
+    once, both = torch.logical_xor(*readable), torch.logical_and(*readable)
+    first, second = first[both], second[both]
     flips = int((first.argmax(1) != second.argmax(1)).sum()) + int(once.sum())
     largest = max((first - second).abs().flatten().tolist(), default=0.0)
     if flips > MAX_FLIPS:
@@ -139,19 +140,19 @@ def _decimals(values: Tensor) -> int | None:
     return None
 
 
-def _meaning(kit: Kit, probabilities: Tensor, asked: Tensor) -> list[Finding]:
+def _agreement(kit: Kit, probabilities: Tensor, queried: Tensor) -> list[Finding]:
     """Constants, labels that have nothing to do with the images, classes in another order."""
-    rows = probabilities[asked]
-    if len(asked) > 1 and bool((rows == rows[0]).all()):
+    rows = probabilities[queried]
+    if len(queried) > 1 and bool((rows == rows[0]).all()):
         return [Finding("the same answer to every image", True)]
     labels = probabilities.argmax(1)
-    clean = kit.clean[torch.isin(kit.clean, asked)].unique()
+    clean = kit.clean[torch.isin(kit.clean, queried)].unique()
     if len(clean) >= FEW:
-        return _agreement(kit, labels[clean], kit.victim_labels[clean])
-    return _agreement_on_errors(kit, labels, asked)
+        return _agreement_on_clean(kit, labels[clean], kit.victim_labels[clean])
+    return _agreement_on_errors(kit, labels, queried)
 
 
-def _agreement(kit: Kit, labels: Tensor, victim: Tensor) -> list[Finding]:
+def _agreement_on_clean(kit: Kit, labels: Tensor, victim: Tensor) -> list[Finding]:
     """On images that every trained model knows."""
     share = float((labels == victim).double().mean())
     counts = torch.zeros(kit.n_classes, kit.n_classes).index_put(
@@ -168,7 +169,7 @@ def _agreement(kit: Kit, labels: Tensor, victim: Tensor) -> list[Finding]:
         return [
             Finding(
                 f"its classes seem to be in another order (its {names[0]} is the kit's {names[1]}; agreement "
-                f"{share:.2f}, {best:.2f} with its classes renamed): give their order with --classes",
+                f"{share:.2f}, {best:.2f} with its classes renamed): give their order in classes",
                 True,
             )
         ]
@@ -183,9 +184,9 @@ def _agreement(kit: Kit, labels: Tensor, victim: Tensor) -> list[Finding]:
     return []
 
 
-def _agreement_on_errors(kit: Kit, labels: Tensor, asked: Tensor) -> list[Finding]:
-    """On the victim's own errors innocent models disagree too: what counts is the least of the kit's models."""
-    used = torch.isin(kit.natural, asked)
+def _agreement_on_errors(kit: Kit, labels: Tensor, queried: Tensor) -> list[Finding]:
+    """On the victim's own errors negatives disagree too: what counts is the least of the kit's models."""
+    used = torch.isin(kit.natural, queried)
     if int(used.sum()) < FEW:
         return []
     at = kit.natural[used]

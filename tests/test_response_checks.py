@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from toy_kit import answers_of, honest, toy_kit, trained
+from toy_kit import negative, responses_of, toy_kit, trained
 
 from uapfp_dist.suspects.output_format import OutputFormat
 from uapfp_dist.verification.judge import judge
 from uapfp_dist.verification.kit import Kit
-from uapfp_dist.verification.sanity import Finding, examine
-from uapfp_dist.verification.verdict import SuspectAnswers, SuspectVerdict
+from uapfp_dist.verification.response_checks import Finding, check_responses
+from uapfp_dist.verification.verdict import SuspectResponses, SuspectVerdict
 
 Rows = np.ndarray
 """(Q, C) probabilities."""
@@ -25,14 +25,14 @@ def case(
     output: str = "probabilities",
     again: Callable[[Rows], list[Any]] | None = None,
 ) -> tuple[list[Finding], SuspectVerdict]:
-    """What is found, and what is claimed, of a thief of the victim whose answers pass through `say`."""
-    stolen = answers_of(trained(0), kit.images).double().numpy()
+    """What is found, and what is claimed, of a copy of the victim whose responses pass through `say`."""
+    stolen = responses_of(trained(0), kit.images).double().numpy()
     first, second = say(stolen), (again or say)(stolen)
     answers = {i: [first[i], second[i]] if i % 10 == 0 else [first[i]] for i in range(len(first))}
     form = OutputFormat(output, kit.class_names)
-    probabilities, found = examine(kit, form, answers)
+    probabilities, found = check_responses(kit, form, answers)
     fatal = any(finding.fatal for finding in found)
-    answered = SuspectAnswers("s", probabilities, form.format, tuple(f.text for f in found), fatal)
+    answered = SuspectResponses("s", probabilities, form.format, tuple(f.text for f in found), fatal)
     return found, judge(kit, [answered])[0]
 
 
@@ -101,8 +101,8 @@ INSANE: dict[str, tuple[Callable[[Rows], list[Any]], str, str]] = {
 
 @pytest.mark.parametrize("name", INSANE)
 @pytest.mark.parametrize("method", ["uap", "weighted_errors"])
-def test_insane_answers_are_named_and_accuse_nobody(name: str, method: str) -> None:
-    """Though it is the thief itself that speaks, and any score might come out high."""
+def test_insane_responses_are_named_and_accuse_nobody(name: str, method: str) -> None:
+    """Though it is a copy that responds, and any score might come out high."""
     say, output, said = INSANE[name]
     found, verdict = case(toy_kit(method), say, output)
     assert any(finding.fatal for finding in found)
@@ -126,7 +126,7 @@ SANE: dict[str, tuple[Callable[[Rows], list[Any]], str]] = {
 
 
 @pytest.mark.parametrize("name", SANE)
-def test_sane_answers_of_a_thief_are_piracy(name: str) -> None:
+def test_sane_responses_of_a_thief_are_piracy(name: str) -> None:
     say, output = SANE[name]
     found, verdict = case(toy_kit(), say, output)
     assert not any(finding.fatal for finding in found)
@@ -135,15 +135,15 @@ def test_sane_answers_of_a_thief_are_piracy(name: str) -> None:
 
 
 @pytest.mark.parametrize("output", ["probabilities", "label"])
-def test_an_honest_model_is_sane_and_not_accused(output: str) -> None:
+def test_a_negative_is_sane_and_not_accused(output: str) -> None:
     """Other data, one in four clean labels unlike the victim's: no reason to doubt its answers."""
     kit = toy_kit("uap")
-    p = answers_of(honest(), kit.images)
+    p = responses_of(negative(), kit.images)
     answers = {i: [row, row] for i, row in enumerate(p.tolist() if output == "probabilities" else p.argmax(1).tolist())}
     form = OutputFormat(output, kit.class_names)
-    probabilities, found = examine(kit, form, answers)
+    probabilities, found = check_responses(kit, form, answers)
     assert found == []
-    assert judge(kit, [SuspectAnswers("s", probabilities, form.format)])[0].claim == "inconclusive"
+    assert judge(kit, [SuspectResponses("s", probabilities, form.format)])[0].claim == "inconclusive"
 
 
 def test_jitter_is_named_and_forgiven_flips_are_not() -> None:
@@ -161,8 +161,10 @@ def test_jitter_is_named_and_forgiven_flips_are_not() -> None:
 
 def test_what_was_not_tried_is_said() -> None:
     kit = toy_kit()
-    rows = answers_of(trained(0), kit.images).tolist()
-    found = examine(kit, OutputFormat("probabilities", kit.class_names), {i: [row] for i, row in enumerate(rows)})[1]
+    rows = responses_of(trained(0), kit.images).tolist()
+    found = check_responses(
+        kit, OutputFormat("probabilities", kit.class_names), {i: [row] for i, row in enumerate(rows)}
+    )[1]
     assert [f.fatal for f in found] == [False]
     assert "not tried" in found[0].text
 
@@ -171,15 +173,15 @@ def test_noise_is_seen_with_the_victims_errors_alone() -> None:
     """A small budget buys no clean image: the kit's own models are the measure."""
     kit = toy_kit()
     labels = torch.randint(0, 10, (len(kit.images),), generator=torch.Generator().manual_seed(3)).tolist()
-    rows = answers_of(honest(), kit.images).argmax(1).tolist()
+    rows = responses_of(negative(), kit.images).argmax(1).tolist()
     form = OutputFormat("label", kit.class_names)
     noisy = {int(i): [labels[i]] for i in kit.natural}
     fair = {int(i): [rows[i]] for i in kit.natural}
-    assert any(f.fatal for f in examine(kit, form, noisy)[1])
-    assert not any(f.fatal for f in examine(kit, form, fair)[1])
+    assert any(f.fatal for f in check_responses(kit, form, noisy)[1])
+    assert not any(f.fatal for f in check_responses(kit, form, fair)[1])
 
 
 def test_what_was_not_asked_stays_unknown() -> None:
     kit = toy_kit()
-    probabilities, _ = examine(kit, OutputFormat("label", kit.class_names), {5: [1], 7: [2]})
+    probabilities, _ = check_responses(kit, OutputFormat("label", kit.class_names), {5: [1], 7: [2]})
     assert probabilities.isfinite().all(1).nonzero().flatten().tolist() == [5, 7]

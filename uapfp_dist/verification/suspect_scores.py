@@ -1,4 +1,4 @@
-"""Scores of a suspect by a kit: the same arithmetic for calibration models at enrolment and for suspects later.
+"""Scores of a model by a kit: the same arithmetic for calibration models at enrolment and for suspects later.
 
 All in double precision and rounded far below any difference between models: another processor sums in another order,
 and must come to the same verdict.
@@ -13,6 +13,7 @@ from torch import Tensor
 from uapfp_dist.fingerprints.encoder import EncoderStack
 from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.verification.kit import Kit
+from uapfp_dist.verification.kit_info import MethodName
 
 DIGITS = 9
 """Decimals that are kept."""
@@ -39,13 +40,13 @@ def _encode(encoder: Mapping[str, Tensor], prints: Tensor) -> Tensor:
 
 
 def fingerprints(probabilities: Tensor, views: Tensor, fmt: ResponseFormat) -> Tensor:
-    """(V, D) of Eq. 6 from answers (Q, C) and a kit's views (2, V, n)."""
+    """(V, D) of Eq. 6 from probabilities (Q, C) and a kit's views (2, V, n)."""
     return fmt.apply(probabilities)[views].movedim(0, 2).flatten(1)
 
 
 @dataclass(frozen=True)
 class SuspectScores:
-    """One model's scores, on the images that it answered."""
+    """One model's scores, on the images that it responded to."""
 
     views: Tensor
     """(V,) bool: the views answered whole."""
@@ -54,11 +55,11 @@ class SuspectScores:
     errors: Tensor
     """(N,) bool: the natural errors answered."""
     agrees: Tensor
-    """(N,) bool: where it says what the victim says."""
+    """(N,) bool: where it gives the victim's label."""
 
 
-def score(kit: Kit, fmt: ResponseFormat, probabilities: Tensor) -> SuspectScores:
-    """Score answers (Q, C) in one of the kit's formats; a row that is not all finite was not answered."""
+def score_suspect(kit: Kit, fmt: ResponseFormat, probabilities: Tensor) -> SuspectScores:
+    """Score responses (Q, C) in one of the kit's formats; a row that is not all finite was not answered."""
     answered = probabilities.isfinite().all(1)
     known = torch.where(answered[:, None], probabilities, torch.zeros_like(probabilities))
     views = kit.views[fmt]
@@ -73,7 +74,7 @@ def score(kit: Kit, fmt: ResponseFormat, probabilities: Tensor) -> SuspectScores
 
 def model_scores(
     kit: Kit, similarity: Tensor, agrees: Tensor, views: Tensor | None = None, errors: Tensor | None = None
-) -> dict[str, Tensor]:
+) -> dict[MethodName, Tensor]:
     """Method to (M,) float64 scores of models; NaN where nothing of what it needs was answered.
 
     Args:

@@ -1,4 +1,4 @@
-"""What an enrolment will cost, said before it starts."""
+"""What an enrolment will cost, estimated before it starts."""
 
 import math
 import time
@@ -11,19 +11,19 @@ from uapfp_dist.models.training import Trainer
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.specs import Extracted, Imported, ModelSpec, Recipe
-from uapfp_dist.verification.reference_models import EnrollmentPlan
+from uapfp_dist.verification.enrollment_plan import EnrollmentPlan
 
-TRIED_STEPS = 3
+MEASURED_STEPS = 3
 BATCH = 64
-THEFT = 1.5
+EXTRACTION_FACTOR = 1.5
 """A stolen model also crafts its queries: measured about half as long again as training."""
-REST = 1.2
-"""Answers, UAPs and encoders beside the training, as a share of it."""
+REST_FACTOR = 1.2
+"""Training, and the responses, UAPs and encoders beside it."""
 
 
 @dataclass(frozen=True)
-class Cost:
-    """Of what is not in the store yet."""
+class EnrollmentCost:
+    """Cost of what is not in the store yet."""
 
     models: int
     """To make."""
@@ -35,7 +35,7 @@ class Cost:
     """Where the seconds come from."""
 
     def summary(self, workers: int) -> str:
-        """One line for a person."""
+        """One line."""
         minutes = math.ceil(self.seconds / max(workers, 1) / 60)
         return (
             f"to make: {self.models} models ({self.stored} are there), about {minutes} min on {workers} worker"
@@ -43,21 +43,21 @@ class Cost:
         )
 
 
-def estimate(plan: EnrollmentPlan, context: TaskContext) -> Cost:
+def estimate_cost(plan: EnrollmentPlan, context: TaskContext) -> EnrollmentCost:
     """By the cards of models of the same architecture that are made already, else by a few steps of training here."""
     stored = [spec for spec in plan.models if context.store.has("model", spec.id)]
     todo = [spec for spec in plan.models if not context.store.has("model", spec.id)]
     known = _by_cards(stored, context.store)
     guessed = {spec.architecture for spec in todo} - known.keys()
-    tried = {spec.architecture: _seconds_per_image(spec, context) for spec in todo if spec.architecture in guessed}
-    total = sum(_work(spec) * (known | tried)[spec.architecture] for spec in todo)
+    measured = {spec.architecture: _seconds_per_image(spec, context) for spec in todo if spec.architecture in guessed}
+    total = sum(_work(spec) * (known | measured)[spec.architecture] for spec in todo)
     source = "a few steps of training on this CPU" if guessed else "the models made before"
-    return Cost(len(todo), len(stored), total * REST, source)
+    return EnrollmentCost(len(todo), len(stored), total * REST_FACTOR, source)
 
 
 def _work(spec: ModelSpec) -> float:
-    """Images seen, those of a theft weighted."""
-    return spec.recipe.samples_seen * (THEFT if isinstance(spec.origin, Extracted) else 1.0)
+    """Images seen, those of an extraction weighted."""
+    return spec.recipe.samples_seen * (EXTRACTION_FACTOR if isinstance(spec.origin, Extracted) else 1.0)
 
 
 def _by_cards(stored: list[ModelSpec], store: Store) -> dict[str, float]:
@@ -76,9 +76,9 @@ def _seconds_per_image(spec: ModelSpec, context: TaskContext) -> float:
     rng = torch_rng("cost")
     images = torch.rand(BATCH, *dataset.shape, generator=rng).to(context.device)
     labels = torch.arange(BATCH, device=context.device) % dataset.n_classes
-    recipe = Recipe(spec.recipe.optimizer, BATCH, BATCH * (TRIED_STEPS + 1))
+    recipe = Recipe(spec.recipe.optimizer, BATCH, BATCH * (MEASURED_STEPS + 1))
     times: list[float] = []
     Trainer(context.empty(spec), recipe, rng).run(
         images, labels, after_step=lambda _: times.append(time.perf_counter())
     )
-    return (times[-1] - times[0]) / TRIED_STEPS / BATCH
+    return (times[-1] - times[0]) / MEASURED_STEPS / BATCH

@@ -1,0 +1,54 @@
+"""A small enrolment on digits: for the tests of enrolments."""
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from system import context_on, tiny
+
+from uapfp_dist.data import Dataset
+from uapfp_dist.execution.steps import perform_task
+from uapfp_dist.progress import Progress
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.executor import SerialPool
+from uapfp_dist.tasks.hashing import Spec
+from uapfp_dist.verification.enroll_config import EnrollConfig
+from uapfp_dist.verification.enrollment import enroll
+from uapfp_dist.verification.enrollment_plan import EnrollmentPlan, plan_enrollment
+from uapfp_dist.verification.kit import Kit
+from uapfp_dist.verification.owner_victim import OwnerVictim
+
+SMALL = EnrollConfig(
+    alpha=0.5, attacks=("cloudleak", "knockoff"), n_train=2, n_train_piracy=1, n_test=1, n_test_piracy=1
+)
+"""One calibration model per group is enough to decide at alpha .5."""
+
+
+def small_plan(digits: Dataset, owner_victim: OwnerVictim | None = None, **requirements: Any) -> EnrollmentPlan:
+    """A small enrolment on digits, seed 0."""
+    return plan_enrollment(tiny(), replace(SMALL, **requirements), 0, digits, owner_victim)
+
+
+def failing(store: Store, doomed: Callable[[Spec], bool] = lambda spec: True) -> SerialPool:
+    """A pool that fails some specs."""
+    context = context_on(store)
+
+    def act(spec: Spec) -> None:
+        if doomed(spec):
+            raise RuntimeError("broken")
+        perform_task(context, spec)
+
+    return SerialPool(act)
+
+
+def run_here(plan: EnrollmentPlan, digits: Dataset, store: Store, pool: SerialPool | None = None) -> Kit:
+    """Without Ray and MLflow."""
+    pool = pool or SerialPool(partial(perform_task, context_on(store)))
+    return enroll(plan, digits, store, pool, quiet())
+
+
+def quiet() -> Progress:
+    """Shown to nobody."""
+    return Progress(workers=1, out=io.StringIO())

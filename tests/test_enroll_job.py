@@ -1,0 +1,121 @@
+"""jobs/enroll.py and jobs/false_accusations.py: bad input is one line, before anything is trained."""
+
+import importlib
+import runpy
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from kits import make_test_kit
+from small_enrollment import SMALL, run_here, small_plan
+from system import ROOT, tiny
+from toy_kit import toy_kit
+
+from uapfp_dist.config.schema import Config
+from uapfp_dist.data import Dataset
+from uapfp_dist.errors import UserError
+from uapfp_dist.launch.enrollment import run_enrollment
+from uapfp_dist.response_format import PROBABILITIES
+from uapfp_dist.storage.store import Store
+from uapfp_dist.verification.accusation_rates import measure_rates
+from uapfp_dist.verification.kit_io import load_kit, save_kit
+
+
+def test_a_kit_that_is_there_must_be_the_one_asked_for(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Zoos of one table have one configuration; the kit says which."""
+    monkeypatch.syspath_prepend(str(ROOT / "jobs"))
+    job = importlib.import_module("false_accusations")
+    save_kit(run_here(small_plan(digits), digits, Store(str(tmp_path / "s"))), tmp_path / "digits-0")
+    kit = load_kit(tmp_path / "digits-0")
+    job.check_same(kit, tiny(), SMALL, 0, tmp_path)
+    assert kit.info.configuration is not None
+    zoo = {name: value for name, value in kit.info.configuration["zoo"].items() if name != "augment"}
+    older = replace(kit, info=replace(kit.info, configuration=kit.info.configuration | {"zoo": zoo}))
+    job.check_same(older, tiny(), SMALL, 0, tmp_path)
+    slower = replace(tiny(), zoo=replace(tiny().zoo, epochs=5.0))
+    for config, requirements, seed, said in (
+        (slower, SMALL, 0, "zoo.epochs 5.0, it says 4.0"),
+        (tiny(), replace(SMALL, n_errors=7), 0, "enroll.n_errors 7, it says 100"),
+        (tiny(), SMALL, 1, "seed 1, it says 0"),
+    ):
+        with pytest.raises(UserError, match=said) as caught:
+            job.check_same(kit, config, requirements, seed, tmp_path)
+        assert "\n" not in str(caught.value)
+    monkeypatch.setattr(sys, "argv", ["false_accusations.py", "--out", str(tmp_path), "--seeds", "5", "0"])
+    monkeypatch.setattr(job, "run_enrollment", lambda *_: pytest.fail("nothing is enrolled before the others are seen"))
+    with pytest.raises(UserError, match=r"digits-0: expected one enrolled with .* more differ"):
+        job.job()
+
+
+def test_rates_over_zoos_are_one_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line per kind of model and format; the method that decides stands first."""
+    monkeypatch.syspath_prepend(str(ROOT / "jobs"))
+    job = importlib.import_module("false_accusations")
+    kit = make_test_kit()
+    rates = [measure_rates(kit)] * 2
+    _, _, *lines = job.rows(rates, lambda found: found.power)
+    assert [line.split(" | ")[:2] for line in lines[:2]] == [["| all", "prob"], ["| cloudleak:hard", "prob"]]
+    n, of = rates[0][PROBABILITIES].weighted_errors.power["all"]
+    assert f"({2 * n}/{2 * of})" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("--preset", "enormous"), "enormous"),
+        (("--alpha", "2"), "alpha"),
+        (("--groups", "cousins"), "cousins"),
+        (("--attacks", "gan"), "gan"),
+        (("--model", "owner.onnx", "--architecture", "A"), "no gradients"),
+        (("--model", "owner.pkl", "--architecture", "A"), "pickle"),
+        (("--model", "owner.safetensors"), "--architecture"),
+        (("--mean", "0.5"), "--model"),
+        (("--out", "."), "out"),
+        (("--data.name", "imagefolder"), "--data-root"),
+    ],
+)
+def test_the_job_refuses_in_one_line(
+    arguments: tuple[str, ...],
+    word: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Before anything is trained."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(ROOT / "jobs" / "enroll.py"), *arguments])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / "jobs" / "enroll.py"), run_name="__main__")
+    err = capfd.readouterr().err.splitlines()
+    assert end.value.code == 2
+    assert len(err) == 1
+    assert err[0].startswith("enroll: error: ")
+    assert word in err[0]
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_another_enrolments_kit_is_seen_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not after an hour of it, when the new one is to be written there."""
+    save_kit(toy_kit(), tmp_path / "kit")
+    monkeypatch.syspath_prepend(str(ROOT / "jobs"))
+    enroll = importlib.import_module("enroll")
+    chosen = enroll.parse(["--out", str(tmp_path / "kit"), "--storage", str(tmp_path / "s"), "--workers", "0"])
+    parts = chosen.config, chosen.preset, chosen.seed, chosen.requirements, chosen.runtime, chosen.out
+    with pytest.raises(UserError, match="the kit of another enrolment"):
+        run_enrollment(*parts)
+    assert not list((tmp_path).rglob("model/*"))
+
+
+def test_the_jobs_configuration_is_the_presets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "jobs"))
+    chosen = importlib.import_module("enroll").parse(
+        ["--preset", "digits-large", "--alpha", "0.1", "--groups", "homologous", "same_data"]
+    )
+    assert isinstance(chosen.config, Config)
+    assert chosen.config.zoo.width == 16
+    assert (chosen.requirements.alpha, chosen.requirements.groups) == (0.1, ("homologous", "same_data"))

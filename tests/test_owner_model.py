@@ -1,0 +1,189 @@
+"""The owner's model: weights, preprocessing, the images it was trained on."""
+
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from owners_net import make, trained
+from safetensors.torch import save_file
+from small_enrollment import SMALL, quiet, run_here, small_plan
+from system import context_on, tiny
+from torch import Tensor
+
+from uapfp_dist.data import Dataset, Splits
+from uapfp_dist.data.splits import outside_of
+from uapfp_dist.errors import UserError
+from uapfp_dist.execution.context import around
+from uapfp_dist.fingerprints.querying import from_8_bits
+from uapfp_dist.models import Net
+from uapfp_dist.models.blackbox import predict_probabilities
+from uapfp_dist.models.custom import CustomNet
+from uapfp_dist.response_format import PROBABILITIES
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.specs import Imported
+from uapfp_dist.verification.enrollment import enroll_locally
+from uapfp_dist.verification.enrollment_cost import estimate_cost
+from uapfp_dist.verification.judge import judge
+from uapfp_dist.verification.owner_images import check_splits, put_index, read_index
+from uapfp_dist.verification.owner_model import owner_model_of, read_owner_model
+from uapfp_dist.verification.verdict import SuspectResponses
+
+
+def save(weights: Mapping[str, Tensor], path: Path) -> None:
+    """As an owner would."""
+    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, path)
+
+
+def owner_weights(folder: Path, digits: Dataset, digits_splits: Splits) -> Path:
+    """Trained a little on D_v, by the owner's own code."""
+    index = digits_splits.d_v
+    net = trained(digits.pixels(index), digits.labels[index], digits.n_classes)
+    save_file(net.state_dict(), folder / "owner.safetensors")
+    return folder / "owner.safetensors"
+
+
+def test_the_owners_module_is_enrolled(digits: Dataset, digits_splits: Splits, tmp_path: Path) -> None:
+    """By import path, its preprocessing inside: the kit holds its responses, some copies are of its architecture."""
+    path = owner_weights(tmp_path, digits, digits_splits)
+    owner = read_owner_model(path, "owners_net:make", 4)
+    plan = small_plan(digits, owner.victim, groups=("homologous",), labels=(PROBABILITIES,))
+    assert isinstance(plan.victim.origin, Imported)
+    assert "owners_net:make" in {s.member.spec.architecture for s in plan.reference_models}
+    assert "A" not in {s.member.spec.architecture for s in plan.reference_models}
+    store = Store(str(tmp_path / "store"))
+    assert owner.put(context_on(store), plan.victim) > 0.8
+    kit = run_here(plan, digits, store)
+    module = make(digits.n_classes, digits.shape)
+    module.load_state_dict(owner.weights)
+    responses = module(from_8_bits(kit.images)).softmax(1)
+    assert torch.allclose(responses, kit.victim, atol=1e-5)
+    assert kit.info.victim.imported
+    assert any("half of the data" in limit for limit in kit.info.limits)
+    verdict = judge(kit, [SuspectResponses("module", responses.detach(), PROBABILITIES)])[0]
+    assert verdict.similarity == pytest.approx(1.0, abs=1e-5)
+    assert verdict.not_calibrated_against == ("same_data", "other_victim")
+    # The same module from memory is the same victim, and everything is there already.
+    same = owner_model_of(module, "owners_net:make")
+    requirements = replace(SMALL, groups=("homologous",), labels=(PROBABILITIES,))
+    found = enroll_locally(tiny(), requirements, store=store.url, owner_model=same, progress=quiet())
+    assert found.info.victim == kit.info.victim
+    again = small_plan(digits, same.victim, groups=("homologous",), labels=(PROBABILITIES,))
+    assert estimate_cost(again, context_on(store)).models == 0
+
+
+def test_a_known_architecture_with_the_owners_preprocessing(
+    victim: Net, digits: Dataset, own: Tensor, tmp_path: Path
+) -> None:
+    """Weights without mean and standard deviation, given beside them, are the same net."""
+    weights = {name: t for name, t in victim.state_dict().items() if name not in ("mean", "std")}
+    save(weights, tmp_path / "a.safetensors")
+    mean, std = (tuple(getattr(victim, name).flatten().tolist()) for name in ("mean", "std"))
+    owner = read_owner_model(tmp_path / "a.safetensors", "A", 8, mean, std)
+    plan = small_plan(digits, owner.victim)
+    context = context_on(Store(str(tmp_path / "s")))
+    owner.put(context, plan.victim)
+    assert torch.allclose(
+        predict_probabilities(context.net(plan.victim), own), predict_probabilities(victim, own), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("name", ["owner.onnx", "owner.pt", "owner.pth", "owner.pkl", "owner.safetensors"])
+def test_other_files_are_refused_with_the_reason_and_never_run(name: str, tmp_path: Path) -> None:
+    class Malice:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (tmp_path / "ran",))
+
+    (tmp_path / name).write_bytes(pickle.dumps(Malice()))
+    reason = {"onnx": "no gradients", "safetensors": "safetensors"}.get(name.split(".")[1], "may be a pickle")
+    with pytest.raises(UserError, match=reason) as caught:
+        read_owner_model(tmp_path / name, "A", 8)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "ran").exists()
+    with pytest.raises(UserError, match="weights"):
+        read_owner_model(tmp_path / "none.safetensors", "A", 8)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "spoil", "word"),
+    [
+        ("A", lambda w: {n: t for n, t in w.items() if n != "last.bias"}, "last.bias"),
+        ("A", lambda w: w | {"last.weight": w["last.weight"][:5]}, "last.weight"),
+        ("A", lambda w: w | {"last.bias": w["last.bias"] * torch.nan}, "NaN"),
+        ("A", lambda w: w | {"last.weight": -w["last.weight"]}, "chance"),
+        ("B", lambda w: w, "tensors of this architecture"),
+        ("nobody:make", lambda w: w, "nobody"),
+        ("owners_net:nothing", lambda w: w, "nothing"),
+        ("owners_net:make_nothing", lambda w: w, "module"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(
+    architecture: str, spoil: Callable[[Any], Any], word: str, victim: Net, digits: Dataset, tmp_path: Path
+) -> None:
+    save(spoil(dict(victim.state_dict())), tmp_path / "w.safetensors")
+    owner = read_owner_model(tmp_path / "w.safetensors", architecture, 8)
+    plan = small_plan(digits, owner.victim)
+    store = Store(str(tmp_path / "s"))
+    with pytest.raises(UserError, match=word) as caught:
+        owner.put(context_on(store), plan.victim)
+    assert "\n" not in str(caught.value)
+    assert not store.has("model", plan.victim.id)
+
+
+def test_images_of_the_owner_train_nobody_else(digits: Dataset, victim: Net, tmp_path: Path) -> None:
+    """They become D_v; nobody else's held-out images have any; every worker splits alike."""
+    index = torch.arange(0, 900, 2)
+    (tmp_path / "index.txt").write_text("\n".join(map(str, index.tolist())))
+    found = read_index(tmp_path / "index.txt", digits)
+    assert torch.equal(found, index)
+    save(victim.state_dict(), tmp_path / "w.safetensors")
+    owner = read_owner_model(tmp_path / "w.safetensors", "A", 8, trained_on=found)
+    plan = small_plan(digits, owner.victim)
+    context = context_on(Store(str(tmp_path / "s")))
+    put_index(context.store, found, digits)
+    check_splits(context, plan.victim)
+    _, splits = context.data(plan.victim.data)
+    assert torch.equal(splits.d_v, index)
+    assert torch.isin(index, splits.d).all()
+    for name in ("probe", "attack", "eval"):
+        assert not torch.isin(getattr(splits, name), index).any()
+    seen = {s.member.spec.recipe.samples_seen for s in plan.reference_models}
+    assert seen == {round(4.0 * 450)}
+    assert {s.member.spec.data for s in plan.reference_models} == {plan.victim.data}
+
+
+@pytest.mark.parametrize("text", ["", "1\n1\n", "-1\n" * 30, "a\n", "\n".join(map(str, range(1700, 1900)))])
+def test_lists_of_images_that_are_none_are_refused(text: str, digits: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "index.txt").write_text(text)
+    with pytest.raises(UserError, match="trained_on") as caught:
+        read_index(tmp_path / "index.txt", digits)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_victim_trained_on_everything_cannot_be_enrolled(digits: Dataset, victim: Net, tmp_path: Path) -> None:
+    """Nothing is left to extract with, or to measure by."""
+    everything = torch.arange(len(digits.labels))
+    save(victim.state_dict(), tmp_path / "w.safetensors")
+    owner = read_owner_model(tmp_path / "w.safetensors", "A", 8, trained_on=everything)
+    context = context_on(Store(str(tmp_path / "s")))
+    put_index(context.store, everything, digits)
+    with pytest.raises(UserError, match="images of each other use"):
+        check_splits(context, small_plan(digits, owner.victim).victim)
+
+
+def test_splits_around_a_set_stay_splits(digits_splits: Splits) -> None:
+    index = torch.cat([digits_splits.d_v[:100], digits_splits.probe[:30]])
+    split = around(digits_splits, index)
+    assert torch.equal(split.probe, outside_of(digits_splits.probe, index))
+    assert torch.equal(split.attack, digits_splits.attack)
+    assert set(split.d.tolist()) == {*digits_splits.d.tolist(), *index.tolist()}
+
+
+def test_the_owners_module_keeps_its_preprocessing_in_copies_too(own: Tensor) -> None:
+    net = CustomNet("owners_net:make", (1, 8, 8), 10)
+    before = net(own[:4])
+    net.normalise_by(own)
+    assert torch.equal(net(own[:4]), before)

@@ -1,0 +1,169 @@
+"""Run an enrolment from a configuration to a kit on disk, here or on Ray."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, check_runtime, resolve
+from uapfp_dist.config.schema import Config
+from uapfp_dist.data import Dataset, load
+from uapfp_dist.errors import UserError
+from uapfp_dist.execution.context import TaskContext
+from uapfp_dist.execution.steps import perform_task
+from uapfp_dist.launch.environment import environment
+from uapfp_dist.launch.tracker import closing_run, open_tracker
+from uapfp_dist.launch.workers import default_auth_mode, ray_pool
+from uapfp_dist.progress import Progress
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.executor import Pool, SerialPool
+from uapfp_dist.tasks.hashing import wire_form
+from uapfp_dist.tasks.specs import DataSpec
+from uapfp_dist.tracking.live import LiveTracker
+from uapfp_dist.verification.enroll_config import EnrollConfig
+from uapfp_dist.verification.enrollment import enroll
+from uapfp_dist.verification.enrollment_cost import estimate_cost
+from uapfp_dist.verification.enrollment_plan import EnrollmentPlan, plan_enrollment
+from uapfp_dist.verification.kit import Kit
+from uapfp_dist.verification.kit_io import load_kit, save_kit
+from uapfp_dist.verification.owner_images import read_index
+from uapfp_dist.verification.owner_model import OwnerModel, import_owner_model, read_owner_model
+
+
+@dataclass(frozen=True)
+class OwnerFiles:
+    """The owner's own model; without one the preset's victim is trained."""
+
+    model: Path | None = None
+    """Its weights, a safetensors file."""
+    architecture: str | None = None
+    """A known name, or package.module:factory for a factory(n_classes, shape) -> module in your own code, on the import
+    path of every node; its module takes images in [0, 1] and gives logits."""
+    mean: tuple[float, ...] | None = None
+    """Per channel, subtracted from images in [0, 1] before the model sees them."""
+    std: tuple[float, ...] | None = None
+    """Per channel, divided by after that."""
+    trained_on: Path | None = None
+    """Text file with the index of an image a line: those the model was trained on (default: half of D)."""
+
+
+def run_enrollment(
+    config: Config,
+    name: str,
+    seed: int,
+    requirements: EnrollConfig,
+    runtime: RuntimeConfig,
+    out: Path,
+    owner: OwnerFiles | None = None,
+) -> Kit:
+    """Enroll a victim and save the kit; running it again resumes.
+
+    Args:
+        config: data, zoo, extraction, UAP, fingerprint and encoder as in an evaluation.
+        name: its preset.
+        seed: every random choice follows from it.
+        requirements: what the kit must decide.
+        runtime: storage, workers and so on.
+        out: folder of the kit, a new one.
+        owner: the owner's model; None trains the victim of `config`.
+
+    Raises:
+        UserError: anything wrong with the input; too few models could be made.
+    """
+    torch.set_num_threads(1)
+    check_runtime(runtime)
+    paths = resolve(runtime)
+    owner_model, dataset = _read_input(config, owner or OwnerFiles(), paths, out)
+    plan = plan_enrollment(config, requirements, seed, dataset, owner_model.victim if owner_model else None)
+    _check_same_enrollment(out, plan)
+    store, progress = Store(paths.storage), Progress(workers=1)
+    context = TaskContext(store, paths.data_root, torch.device("cpu"))
+    if owner_model is not None:
+        accuracy = import_owner_model(owner_model, context, plan.victim, dataset)
+        progress.say(f"your model: accuracy {accuracy:.3f} on images held out")
+    params, tags = _params(seed, requirements), {"preset": f"enroll-{name}", "job": "enroll", **environment()}
+    tracker = open_tracker(paths)
+    live = LiveTracker(tracker)
+    with (
+        closing_run(live.end_run),
+        _workers(runtime, paths, store, plan.victim.data, progress) as (pool, n_workers),
+    ):
+        progress.say(estimate_cost(plan, context).summary(n_workers))
+        live.start_run(plan.id, params, tags)
+        kit = enroll(plan, dataset, store, pool, progress, live)
+        save_kit(kit, out)
+        try:
+            tracker.start_run(plan.id, params, tags)
+            tracker.log_metrics(rate_metrics(kit))
+            tracker.log_files(out)
+        except ConnectionError as error:
+            progress.say(f"{error}; the kit is in {out}, the same command shows it in MLflow later")
+    return kit
+
+
+def _read_input(
+    config: Config, owner: OwnerFiles, paths: ResolvedPaths, out: Path
+) -> tuple[OwnerModel | None, Dataset]:
+    """What can be wrong with the input is found before the data are read, or anything is trained."""
+    read = None
+    if owner.model is not None and owner.architecture is not None:
+        read = partial(read_owner_model, owner.model, owner.architecture, config.zoo.width, owner.mean, owner.std)
+        read()
+    elif owner.model is not None:
+        raise UserError("model: expected an architecture with it, got none; give both", argument="architecture")
+    elif owner != OwnerFiles():
+        raise UserError(
+            "architecture, mean, std, trained_on: expected with the file of a model, got none; give it, or leave them "
+            "out",
+            argument="model",
+        )
+    if out.is_symlink() or (out.exists() and not (out / "kit.json").is_file()):
+        raise UserError(f"out: expected a new folder, {out} is there already; choose another", argument="out")
+    dataset = load(config.data.name, paths.data_root, config.data.n_classes)
+    if read is None:
+        return None, dataset
+    return read(trained_on=read_index(owner.trained_on, dataset) if owner.trained_on else None), dataset
+
+
+def _check_same_enrollment(out: Path, plan: EnrollmentPlan) -> None:
+    """A kit that is there already must be the one to make: not found out after an hour of training."""
+    if (out / "kit.json").is_file() and load_kit(out).info.enrollment != plan.id:
+        raise UserError(
+            f"out: expected a new folder, {out} holds the kit of another enrolment; choose another", argument="out"
+        )
+
+
+@contextmanager
+def _workers(
+    runtime: RuntimeConfig, paths: ResolvedPaths, store: Store, data: DataSpec, progress: Progress
+) -> Iterator[tuple[Pool, int]]:
+    """(pool, about how many workers it will have): this process for 0 workers, else Ray."""
+    if runtime.workers == 0:
+        context = TaskContext(store, paths.data_root, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        yield SerialPool(partial(perform_task, context)), 1
+        return
+    default_auth_mode(runtime.address)
+    from uapfp_dist.cluster.session import session  # Ray takes seconds to import
+
+    with session(runtime.address) as machine, ray_pool(machine, runtime, paths, store, data, progress) as pool:
+        yield pool, runtime.workers or max(machine.cpus, 1)
+
+
+def _params(seed: int, requirements: EnrollConfig) -> dict[str, int | float | tuple[str, ...]]:
+    """Under wire names, as wire values in tuples: a run of MLflow is found by them again."""
+    values = wire_form(requirements)
+    return {"seed": seed} | {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+
+
+def rate_metrics(kit: Kit) -> dict[str, float]:
+    """Share of held-out models accused, by format and method."""
+    found: dict[str, float] = {}
+    for what, rates in (("power", kit.info.power), ("false_accusations", kit.info.false_accusations)):
+        for fmt, methods in (rates or {}).items():
+            for method, kinds in methods.items():
+                for kind, (n, of) in kinds.items():
+                    found[f"{what}/{fmt.wire}/{method}/{kind.replace(':', '_')}"] = n / of
+    return found

@@ -1,0 +1,112 @@
+"""Run a verification from suspects to a recorded verdict, or judge again by transcripts."""
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.launch.workers import default_auth_mode
+from uapfp_dist.suspects.config import SuspectConfig
+from uapfp_dist.tasks.hashing import content_id
+from uapfp_dist.tracking.tracker import RunParams
+from uapfp_dist.verification.kit import Kit
+from uapfp_dist.verification.query_config import QueryConfig
+from uapfp_dist.verification.replay import JudgedSuspect
+from uapfp_dist.verification.suspect_list import load_suspects
+from uapfp_dist.verification.suspect_task import Interrupted
+from uapfp_dist.verification.transcript_files import transcript_path
+from uapfp_dist.verification.verdict_metrics import verdict_metrics, verdict_tags
+from uapfp_dist.verification.verify import MapTasks, verify
+
+
+def choose_suspects(suspect: SuspectConfig, suspects: Path | None) -> list[SuspectConfig]:
+    """The one suspect that was named, or those of a file.
+
+    Raises:
+        UserError: both, or none.
+    """
+    if suspects is None:
+        if not suspect.at:
+            raise UserError("at: expected the address of a suspect, or a file of suspects, got neither", argument="at")
+        return [suspect]
+    if suspect != SuspectConfig():
+        raise UserError(
+            "suspects: expected the options of each suspect in the file, got some beside it; write them there (nothing "
+            "was sent)",
+            argument="suspects",
+        )
+    return load_suspects(suspects)
+
+
+def run_verification(
+    kit: Kit,
+    suspects: Sequence[SuspectConfig],
+    out: Path,
+    query: QueryConfig,
+    alpha: float | None,
+    workers: int | None,
+    address: str | None,
+) -> list[JudgedSuspect]:
+    """Query suspects, several of them as tasks on Ray, and judge them.
+
+    Args:
+        kit: what to query and how to judge.
+        suspects: judged together.
+        out: folder of the transcripts.
+        query: at what pace, within what limits.
+        alpha: tolerated rate of false accusation; None: the kit's.
+        workers: 0 queries from this process.
+        address: of the Ray cluster.
+
+    Raises:
+        UserError: as `verify`.
+    """
+    on_ray = len(suspects) > 1 and workers != 0
+    return verify(kit, suspects, out, query, alpha, _ray_tasks(address) if on_ray else None)
+
+
+def _ray_tasks(address: str | None) -> MapTasks:
+    default_auth_mode(address)
+    from uapfp_dist.cluster.map_tasks import map_tasks  # Ray takes seconds to import
+
+    return lambda task, suspects: map_tasks(task, suspects, address, lambda why: Interrupted(why, lost=True))
+
+
+def record_verdict(uri: str | None, out: Path, kit: Kit, cases: Sequence[JudgedSuspect]) -> None:
+    """The verdict as a run of MLflow, its files beside it, a nested run for every suspect.
+
+    Args:
+        uri: of MLflow; None: $MLFLOW_TRACKING_URI, else a sqlite file in `out`.
+        out: folder of verdict and transcripts.
+        kit: that judged.
+        cases: the suspects.
+
+    Raises:
+        UserError: MLflow is away.
+    """
+    from uapfp_dist.tracking.mlflow_tracker import MlflowTracker  # seconds of import
+
+    for name in ("alembic", "mlflow"):  # they set their own levels when imported
+        logging.getLogger(name).setLevel(logging.WARNING)
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
+    artifacts = (out / "mlflow-artifacts").as_uri() if uri is None else None
+    tracker = MlflowTracker(uri or f"sqlite:///{out}/mlflow.db", artifacts)
+    # The same evidence is the same run, however often it is recorded.
+    evidence = content_id([case.sha256 for case in cases])
+    params: RunParams = {"kit": kit.digest, "alpha": cases[0].verdict.alpha, "suspects": len(cases)}
+    try:
+        tracker.start_run(evidence, params, {"preset": "verify"})
+        for case in cases:
+            tracker.log_suspect(case.verdict.name, verdict_tags(case), verdict_metrics(case))
+        with tempfile.TemporaryDirectory() as folder:
+            for file in (*out.glob("verdict.*"), *(transcript_path(out, case.verdict.name) for case in cases)):
+                shutil.copy(file, folder)
+            tracker.log_files(Path(folder))
+        tracker.end_run("FINISHED")
+    except ConnectionError as error:
+        raise UserError(
+            f"mlflow: {error}; the verdict is in {out}, the same command records it later", argument="mlflow_uri"
+        ) from error

@@ -1,0 +1,163 @@
+"""The records of a transcript.
+
+The JSON of each has its `kind` and its fields. What is read from a file, which may come from anybody, is validated.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Strict, WithJsonSchema
+
+from uapfp_dist.serialization import from_json
+
+FORMAT = 2
+
+Index = Annotated[int, Strict()]
+"""1.0 and True are 1 to a dictionary, but no index."""
+Plain = str | Index | None
+Shown = Plain | Sequence[Plain] | Mapping[str, Plain]
+"""A value that is only shown."""
+
+SuspectRecord = Annotated[
+    dict[str, Shown], WithJsonSchema({"type": "object", "required": ["name", "at", "kind", "output"]})
+]
+"""What decides a suspect's responses: name, output, classes, and how it was reached."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The suspects that are judged together."""
+
+    names: tuple[str, ...]
+    alpha: float
+    """Tolerated rate of false accusation over all of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begin:
+    """Who is queried by which kit, and how.
+
+    Raises:
+        ValueError: a suspect without a name or a form of output, or with classes that are no texts.
+    """
+
+    kind: ClassVar = "begin"
+    format: int = FORMAT
+    made_by: dict[str, Shown] | None = None
+    """Versions that queried; older transcripts do not say."""
+    kit: str
+    """Its digest."""
+    suspect: SuspectRecord
+    judged: Judged
+    seed: int = 0
+    """Of the order in which images are sent."""
+    max_queries: Index | None = None
+    """Of the first run: with the kit it settles what is queried."""
+
+    def __post_init__(self) -> None:
+        """Fields of the suspect that are more than shown have the types they should have."""
+        classes: Any = self.suspect.get("classes") or ()
+        texts = [self.suspect.get("name"), self.suspect.get("output"), *classes]
+        texts += classes.values() if isinstance(classes, Mapping) else ()
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("expected texts as name, output and classes of the suspect")
+
+    @property
+    def name(self) -> str:
+        """The suspect's."""
+        return str(self.suspect["name"])
+
+    @property
+    def output(self) -> str:
+        """Its form of output."""
+        return str(self.suspect["output"])
+
+    @property
+    def classes(self) -> Sequence[str] | Mapping[str, str] | None:
+        """Its classes where they are not the kit's."""
+        classes: Any = self.suspect.get("classes")
+        return classes  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Images are about to be sent: from now on they count."""
+
+    kind: ClassVar = "sent"
+    batch: Index
+    """Its number."""
+    images: tuple[Index, ...]
+    """Indices in the kit's order."""
+    at: str
+    """UTC."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A batch came back."""
+
+    kind: ClassVar = "answered"
+    batch: Index
+    answers: tuple[object, ...]
+    """One JSON value for each image, as it came."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A batch did not come back."""
+
+    kind: ClassVar = "failed"
+    batch: Index
+    why: str
+    counts: bool
+    """False when certainly nothing was sent."""
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """It was given up for now; more may follow."""
+
+    kind: ClassVar = "stopped"
+    why: str
+
+
+@dataclass(frozen=True)
+class End:
+    """Every image that had to be answered was."""
+
+    kind: ClassVar = "end"
+    wanted: int
+    """How many those were."""
+
+
+Record = Begin | Sent | Answered | Failed | Stopped | End
+KINDS: dict[str, type[Record]] = {kind.kind: kind for kind in (Begin, Sent, Answered, Failed, Stopped, End)}
+
+
+class OtherFormatError(ValueError):
+    """A transcript of another version."""
+
+
+def encode_record(record: Record) -> bytes:
+    """JSON in one line."""
+    return json.dumps({"kind": record.kind, **vars(record)}, default=vars).encode()
+
+
+def decode_record(body: bytes) -> Record:
+    """The inverse, of bytes that may come from anybody.
+
+    Raises:
+        OtherFormatError: the first record of another format.
+        ValueError: no record, in one line.
+    """
+    try:
+        found = json.loads(body)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+    if not isinstance(found, dict) or not isinstance(found.get("kind"), str) or found["kind"] not in KINDS:
+        raise ValueError("no kind of record that is known")
+    if found["kind"] == Begin.kind and found.get("format") != FORMAT:
+        raise OtherFormatError(f"expected format {FORMAT}, got {found.get('format')!r:.20}")
+    return from_json(KINDS[found["kind"]], found)

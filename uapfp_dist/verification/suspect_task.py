@@ -1,0 +1,108 @@
+"""Query one suspect into its transcript. An error is a value here: the other suspects are queried all the same."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.suspects.config import SuspectConfig, describe_suspect
+from uapfp_dist.suspects.output_format import load_classes
+from uapfp_dist.suspects.suspect import Suspect
+from uapfp_dist.verification.kit import Kit
+from uapfp_dist.verification.query_config import QueryConfig
+from uapfp_dist.verification.query_session import query_all
+from uapfp_dist.verification.records import Begin, Judged
+from uapfp_dist.verification.replay import output_form, required_images
+from uapfp_dist.verification.transcript import Transcript
+from uapfp_dist.verification.transcript_files import transcript_path
+
+LONGEST_RESPONSE, LONGEST_PER_CLASS = 4096, 256
+"""A response to one image may take the first and, for every class, the second, in characters of JSON: a name with its
+confidence fits several times. Transcripts are kept in memory, and a suspect may send anything."""
+
+Opener = Callable[[SuspectConfig, tuple[int, int, int], int], Suspect]
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """A suspect was not fully queried."""
+
+    why: str
+    """One line."""
+    noted: bool = False
+    """Its transcript says so and keeps what was answered: the others can be judged without it."""
+    lost: bool = False
+    """Its worker is gone, and could note nothing."""
+
+
+@dataclass(frozen=True)
+class QueryTask:
+    """Queries any one of the suspects that are judged together."""
+
+    kit: Kit
+    marker: Path
+    """A file in the folder of the transcripts."""
+    query: QueryConfig
+    judged: Judged
+    opener: Opener
+
+    def __call__(self, config: SuspectConfig) -> Interrupted | None:
+        """Query one suspect, fully unless something stops it."""
+        try:
+            if not self.marker.exists():
+                raise UserError(
+                    f"out: expected {self.marker.parent} to be one folder on all machines, it is another one here; "
+                    "share it"
+                )
+            transcript = self._transcript(config)
+            try:
+                self._query(config, transcript)
+            except Exception as error:
+                why = _cause(error, config)
+                transcript.stopped(why)
+                return Interrupted(why, noted=True)
+            finally:
+                transcript.close()
+        except Exception as error:
+            return Interrupted(_cause(error, config))
+        return None
+
+    def _query(self, config: SuspectConfig, transcript: Transcript) -> None:
+        suspect = self.opener(config, self.kit.shape, self.kit.n_classes)
+        longest = LONGEST_RESPONSE + LONGEST_PER_CLASS * self.kit.n_classes
+        required = required_images(self.kit, transcript.begin)
+        unreadable = output_form(self.kit, transcript.begin).parse_error
+        query_all(suspect, self.kit.images, required, transcript, self.query, longest, unreadable)
+
+    def _transcript(self, config: SuspectConfig) -> Transcript:
+        begin = Begin(
+            kit=self.kit.digest,
+            suspect={"name": config.display_name, **describe_suspect(config), "classes": load_classes(config.classes)},
+            judged=self.judged,
+            seed=self.query.seed,
+            max_queries=self.query.max_queries,
+        )
+        return Transcript(transcript_path(self.marker.parent, config.display_name), begin)
+
+    def note_lost(self, config: SuspectConfig, stopped: Interrupted | None) -> Interrupted | None:
+        """What stopped a suspect; in its transcript too, where its worker could not write it there."""
+        if stopped is None or not stopped.lost:
+            return stopped
+        try:
+            transcript = self._transcript(config)
+        except UserError as error:
+            return Interrupted(str(error))
+        try:
+            transcript.stopped(stopped.why)
+        finally:
+            transcript.close()
+        return Interrupted(stopped.why, noted=True)
+
+
+def _cause(error: Exception, config: SuspectConfig) -> str:
+    """In one line; an internal error, which must neither look like silence nor end the others, is logged whole."""
+    if isinstance(error, UserError):
+        return str(error)
+    logging.getLogger(__name__).error("while querying %s", config.display_name, exc_info=error)
+    return f"{type(error).__name__}: {error}"
