@@ -261,7 +261,7 @@ def test_a_failure_is_reported_with_its_description_and_traceback(finished: Fini
     failure, skipped = report.body.failures
     assert failure.description == describe(broken.spec)
     assert failure.details.splitlines()[-1] == "RuntimeError: struck"
-    assert skipped.description == f"answers of {describe(broken.spec)}"
+    assert skipped.description == f"responses of {describe(broken.spec)}"
     table = pd.read_csv(io.BytesIO(published(store, finished.plan)), keep_default_na=False)
     assert table.to_dict("records") == to_json(report.body)["failures"]
     whole = Store(str(finished.folder))

@@ -186,8 +186,8 @@ def test_specs_in_words(plan: Plan) -> None:
     twice = replace(modified, origin=Modified(modified, FineTune()))
     assert describe(by_role["same_data"]).endswith("trained on D_v")
     assert describe(by_role["homologous"]).endswith("trained on D_homo")
-    assert describe(extracted).split(" ", 2)[2] == "extracted by cloudleak (label)"
+    assert describe(extracted).split(" ", 2)[2] == "extracted by cloudleak (hard labels)"
     assert describe(twice) == f"{describe(extracted)}, prune .4, fine-tune"
     assert describe(plan.probe).startswith("probe of A ")
-    assert describe(plan.response(plan.members[1])) == f"answers of {describe(plan.members[1].spec)}"
+    assert describe(plan.response(plan.members[1])) == f"responses of {describe(plan.members[1].spec)}"
     assert describe(SubspaceSpec(extracted, SubspaceConfig(), 0)) == f"UAPs of {describe(extracted)}"

@@ -143,7 +143,7 @@ def test_a_modification_that_destroys_a_model_is_reported_with_its_utility() -> 
     """A model whose responses are NaN has no similarity, and is not left out for that."""
     plan = tiny_plan(everything())
     lost = next(m for m in plan.judged if m.role == "modified_piracy")
-    card = SimpleNamespace(changes=("prune .4",), accuracy_before=0.9, accuracy=0.1)
+    card = SimpleNamespace(modifications=("prune .4",), accuracy_before=0.9, accuracy=0.1)
     data = SimpleNamespace(plan=plan, cards={lost.spec.id: card})
     data.judged = SimpleNamespace(members=[m for m in plan.judged if m != lost])
     (row,) = destroyed_models(cast(ReportData, data)).to_dict("records")
