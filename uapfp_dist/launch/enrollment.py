@@ -21,7 +21,7 @@ from uapfp_dist.progress import Progress
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.executor import Pool, SerialPool
 from uapfp_dist.tasks.hashing import wire_form
-from uapfp_dist.tasks.specs import DataSpec
+from uapfp_dist.tasks.specs import DataSpec, ModelSpec
 from uapfp_dist.tracking.live import LiveTracker
 from uapfp_dist.verification.enroll_config import EnrollConfig
 from uapfp_dist.verification.enrollment import enroll
@@ -93,7 +93,11 @@ def run_enrollment(
     ):
         progress.say(estimate_cost(plan, context).summary(n_workers))
         live.start_run(plan.id, params, tags)
-        kit = enroll(plan, dataset, store, pool, progress, live)
+
+        def on_model(spec: ModelSpec) -> None:
+            live.log_model(store.get(spec.kind, spec.id).info["accuracy"])
+
+        kit = enroll(plan, dataset, store, pool, progress, on_model)
         save_kit(kit, out)
         try:
             tracker.start_run(plan.id, params, tags)

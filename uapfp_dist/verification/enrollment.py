@@ -1,5 +1,6 @@
 """Enroll a victim: train its reference models, query them, and build the kit."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -16,8 +17,6 @@ from uapfp_dist.tasks.executor import Pool, SerialPool
 from uapfp_dist.tasks.outcomes import Failed
 from uapfp_dist.tasks.scheduler import run_tasks
 from uapfp_dist.tasks.specs import ModelSpec
-from uapfp_dist.tracking.live import LiveTracker
-from uapfp_dist.tracking.tracker import NullTracker
 from uapfp_dist.verification.derived_config import enroll_preset
 from uapfp_dist.verification.enroll_config import EnrollConfig
 from uapfp_dist.verification.enrolled_responses import read_enrolled
@@ -76,7 +75,7 @@ def enroll(
     store: Store,
     pool: Pool,
     progress: Progress,
-    tracker: LiveTracker | None = None,
+    on_model: Callable[[ModelSpec], None] = lambda spec: None,
 ) -> Kit:
     """Make and query every model of `plan`, and build the kit; what is in the store is not made again.
 
@@ -86,18 +85,20 @@ def enroll(
         store: artifacts; an imported victim's is there already.
         pool: where specs are performed; closed when the last one is done.
         progress: shows how things stand.
-        tracker: shows every trained model.
+        on_model: called with every model that was made, once it is in the store.
 
     Raises:
         UserError: too few models could be made; the causes are named.
     """
-    failures = _make_all(plan, store, pool, progress, tracker or LiveTracker(NullTracker()))
+    failures = _make_all(plan, store, pool, progress, on_model)
     enrolled = read_enrolled(plan, store)
     progress.say("fitting the scorers")
     return make_kit(plan, enrolled, dataset, failures)
 
 
-def _make_all(plan: EnrollmentPlan, store: Store, pool: Pool, progress: Progress, tracker: LiveTracker) -> list[str]:
+def _make_all(
+    plan: EnrollmentPlan, store: Store, pool: Pool, progress: Progress, on_model: Callable[[ModelSpec], None]
+) -> list[str]:
     """Perform what the store lacks; returns why specs failed."""
     progress.expect(plan.specs)
     progress.watch(pool)
@@ -107,6 +108,6 @@ def _make_all(plan: EnrollmentPlan, store: Store, pool: Pool, progress: Progress
         if isinstance(outcome, Failed):
             failures += [] if outcome.skipped else [outcome.error]
         elif isinstance(outcome.spec, ModelSpec):
-            tracker.log_model(store.get("model", outcome.spec.id).info["accuracy"])
+            on_model(outcome.spec)
     pool.close()
     return failures
