@@ -43,7 +43,7 @@ class OverSeeds:
     """Seeds to run."""
     out: Path = Path("over_seeds")
     """Folder for <preset>-<seed>.json and <preset>.md."""
-    surroundings: Annotated[RuntimeConfig, tyro.conf.arg(name="")] = field(default_factory=RuntimeConfig)
+    runtime: Annotated[RuntimeConfig, tyro.conf.arg(name="")] = field(default_factory=RuntimeConfig)
 
 
 def cell(values: Iterable[float]) -> str:
@@ -112,12 +112,12 @@ def job() -> None:
         chosen.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"out: expected a folder that can be made at {chosen.out} ({error.strerror})") from error
-    dataset = load(config.data.name, resolve(chosen.surroundings).data_root, config.data.n_classes)
+    dataset = load(config.data.name, resolve(chosen.runtime).data_root, config.data.n_classes)
     reports = []
     for seed in chosen.seeds:
         path = chosen.out / f"{chosen.preset}-{seed}.json"
         if not path.exists():
-            write_report(path, run(config, chosen.preset, seed, chosen.surroundings))
+            write_report(path, run(config, chosen.preset, seed, chosen.runtime))
         try:
             reports.append(from_json(EvaluationReport, json.loads(path.read_text())))
         except ValueError as error:

@@ -52,7 +52,7 @@ class Transfer:
     """Seed of the target evaluation."""
     n_points: int | None = None
     """Points per fingerprint, for both; None: as in the presets."""
-    surroundings: Annotated[RuntimeConfig, tyro.conf.arg(name="")] = field(default_factory=RuntimeConfig)
+    runtime: Annotated[RuntimeConfig, tyro.conf.arg(name="")] = field(default_factory=RuntimeConfig)
 
 
 @dataclass(frozen=True)
@@ -71,19 +71,19 @@ def side(name: str, seed: int, chosen: Transfer) -> Side:
     Raises:
         UserError: it is not finished.
     """
-    places = resolve(chosen.surroundings)
+    paths = resolve(chosen.runtime)
     config: Config = preset(name)
     if chosen.n_points is not None:
         config = replace(config, fingerprint=replace(config.fingerprint, n_points=chosen.n_points))
-    plan = make_plan(config, seed, load(config.data.name, places.data_root, config.data.n_classes))
-    store = Store(places.storage)
+    plan = make_plan(config, seed, load(config.data.name, paths.data_root, config.data.n_classes))
+    store = Store(paths.storage)
     stored = stored_specs(store)
     missing = sum(not stored(plan.response(member)) for member in plan.judged)
     if missing > len(plan.judged) // 10:
         points = f" --fingerprint.n-points {chosen.n_points}" if chosen.n_points else ""
         raise UserError(
-            f"{name}: expected a finished evaluation in {places.storage}, {missing} of {len(plan.judged)} models have "
-            f"not answered; run full_eval.py --preset {name} --seed {seed}{points} --storage {places.storage}"
+            f"{name}: expected a finished evaluation in {paths.storage}, {missing} of {len(plan.judged)} models have "
+            f"not answered; run full_eval.py --preset {name} --seed {seed}{points} --storage {paths.storage}"
         )
     matrix = Evaluator(plan, store, NullTracker()).matrix()[0]
     return Side(plan, matrix, plan.pool_of(matrix.members))
@@ -122,7 +122,7 @@ def job() -> None:
     """Parse, read both evaluations, compare."""
     chosen = tyro.cli(Transfer, args=sys.argv[1:], description=__doc__)
     torch.set_num_threads(1)
-    report = resolve(chosen.surroundings).report
+    report = resolve(chosen.runtime).report
     check_report(report)
     source, target = side(chosen.source, chosen.source_seed, chosen), side(chosen.target, chosen.target_seed, chosen)
     found = areas(source, target)

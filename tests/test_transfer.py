@@ -50,7 +50,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeConfig
 
 def test_transfer_onto_itself_is_no_transfer(finished: RuntimeConfig, transfer: dict[str, Any]) -> None:
     """The same evaluation twice: both encoders are one."""
-    chosen = transfer["Transfer"]("tiny", "tiny", surroundings=finished)
+    chosen = transfer["Transfer"]("tiny", "tiny", runtime=finished)
     side = transfer["side"]("tiny", 0, chosen)
     found = transfer["areas"](side, side)
     assert found["own"] == found["transferred"]
@@ -85,7 +85,7 @@ def test_an_encoder_judges_the_models_of_another_data_set(
 
 def test_an_unfinished_evaluation_is_named(finished: RuntimeConfig, transfer: dict[str, Any]) -> None:
     """With the command that finishes it."""
-    chosen = transfer["Transfer"]("tiny", "tiny", n_points=5, surroundings=finished)
+    chosen = transfer["Transfer"]("tiny", "tiny", n_points=5, runtime=finished)
     with pytest.raises(UserError, match=r"not answered; run full_eval.py --preset tiny") as caught:
         transfer["side"]("tiny", 0, chosen)
     assert "--fingerprint.n-points 5" in str(caught.value)
@@ -93,7 +93,7 @@ def test_an_unfinished_evaluation_is_named(finished: RuntimeConfig, transfer: di
 
 def test_fingerprints_of_another_length_are_refused(finished: RuntimeConfig, transfer: dict[str, Any]) -> None:
     """An encoder of ten points cannot read five."""
-    chosen = transfer["Transfer"]("tiny", "tiny", surroundings=finished)
+    chosen = transfer["Transfer"]("tiny", "tiny", runtime=finished)
     side = transfer["side"]("tiny", 0, chosen)
     matrix = side.matrix
     gather = {name: index[:, :5] for name, index in matrix.gather.items()}

@@ -13,7 +13,7 @@ from uapfp_dist.tracking.tracker import Tracker
 
 class CentralRecorder(CentralActor):
     """The methods of `GridRecorder`, run by an actor. The trials report to its `handle`; one that replaces it reads
-    from the store what it has not heard.
+    from the store what it has not received.
 
     Args:
         cells: the grid.

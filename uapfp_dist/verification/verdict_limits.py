@@ -40,7 +40,7 @@ def verdict_limits(
         limits.append(f"Judged together with {n_suspects - 1} others (Holm): less is caught than alone.")
     limits.append(
         "Verdicts of other runs (another kit, --out, --output, --max-queries, seed or alpha) are not corrected "
-        "for: of several, all must be told."
+        "for: of several, all must be reported."
     )
     if missing:
         limits.append(f"Not calibrated against: {', '.join(missing)}.")
