@@ -19,8 +19,6 @@ from uapfp_dist.fingerprints.methods.baselines import Confidence, SampleCorrelat
 from uapfp_dist.fingerprints.methods.encoder_method import EncoderMethod, Ensemble
 
 _UAP = EncoderMethod("UAPs in turn over the views, encoders at every norm averaged", UAP)
-
-
 _CONTROLS = EncoderMethod("as uap, the encoder also learns other-victim piracy", UAP, True)
 
 
