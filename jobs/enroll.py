@@ -20,9 +20,9 @@ from uapfp_dist.config.presets import preset_named
 from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config
 from uapfp_dist.launch.enrollment import OwnerFiles, run_enrollment
-from uapfp_dist.verification.derived_config import enroll_preset
-from uapfp_dist.verification.enroll_config import EnrollConfig
-from uapfp_dist.verification.kit_text import kit_text
+from uapfp_dist.verification.enrollment.config import EnrollConfig
+from uapfp_dist.verification.enrollment.derived_config import enroll_preset
+from uapfp_dist.verification.kit.text import kit_text
 
 
 @dataclass(frozen=True)

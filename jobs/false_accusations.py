@@ -28,13 +28,13 @@ from uapfp_dist.launch.enrollment import run_enrollment
 from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.rng import numpy_rng
 from uapfp_dist.serialization import to_json
-from uapfp_dist.verification.accusation_rates import AccusationRates, FormatRates, measure_rates
-from uapfp_dist.verification.derived_config import enroll_preset, recorded_configuration, with_model_counts
-from uapfp_dist.verification.enroll_config import EnrollConfig
-from uapfp_dist.verification.kit import Kit
-from uapfp_dist.verification.kit_info import Configuration, Rates
-from uapfp_dist.verification.kit_io import load_kit
-from uapfp_dist.verification.verdict import METHODS
+from uapfp_dist.verification.enrollment.config import EnrollConfig
+from uapfp_dist.verification.enrollment.derived_config import enroll_preset, recorded_configuration, with_model_counts
+from uapfp_dist.verification.judging.accusation_rates import AccusationRates, FormatRates, measure_rates
+from uapfp_dist.verification.judging.verdict import METHODS
+from uapfp_dist.verification.kit.info import Configuration, Rates
+from uapfp_dist.verification.kit.io import load_kit
+from uapfp_dist.verification.kit.kit import Kit
 
 N_BOOT = 2000
 

@@ -23,9 +23,9 @@ from uapfp_dist.config.runtime import RuntimeConfig, resolve
 from uapfp_dist.errors import UserError
 from uapfp_dist.models.custom import is_import_path
 from uapfp_dist.storage.store import Store
-from uapfp_dist.verification.kit import Kit
-from uapfp_dist.verification.kit_info import KitModel
-from uapfp_dist.verification.kit_io import load_kit
+from uapfp_dist.verification.kit.info import KitModel
+from uapfp_dist.verification.kit.io import load_kit
+from uapfp_dist.verification.kit.kit import Kit
 
 QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",

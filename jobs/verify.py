@@ -21,11 +21,11 @@ from uapfp_dist.command import main
 from uapfp_dist.errors import UserError, printable
 from uapfp_dist.launch.verification import choose_suspects, record_verdict, run_verification
 from uapfp_dist.suspects.config import SuspectConfig
-from uapfp_dist.verification.kit_io import load_kit
-from uapfp_dist.verification.query_config import QueryConfig
+from uapfp_dist.verification.kit.io import load_kit
+from uapfp_dist.verification.querying.config import QueryConfig
 from uapfp_dist.verification.replay import JudgedSuspect, made_elsewhere, replay
-from uapfp_dist.verification.verdict_folder import write_verdict
-from uapfp_dist.verification.verdict_text import verdict_text
+from uapfp_dist.verification.reports.verdict_folder import write_verdict
+from uapfp_dist.verification.reports.verdict_text import verdict_text
 
 
 @dataclass(frozen=True)

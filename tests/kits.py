@@ -8,10 +8,10 @@ from torch import Tensor
 
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.rng import torch_rng
-from uapfp_dist.verification.kit import Kit
-from uapfp_dist.verification.kit_info import KitInfo, KitModel, MethodChoice, MethodName
-from uapfp_dist.verification.kit_io import with_digest
-from uapfp_dist.verification.suspect_scores import score_suspect
+from uapfp_dist.verification.judging.suspect_scores import score_suspect
+from uapfp_dist.verification.kit.info import KitInfo, KitModel, MethodChoice, MethodName
+from uapfp_dist.verification.kit.io import with_digest
+from uapfp_dist.verification.kit.kit import Kit
 
 N_CLASSES, N_IMAGES, N_ERRORS, N_VIEWS, N_POINTS = 4, 40, 16, 5, 3
 TOP2 = ResponseFormat(2)

@@ -14,11 +14,11 @@ from uapfp_dist.progress import Progress
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.executor import SerialPool
 from uapfp_dist.tasks.hashing import Spec
-from uapfp_dist.verification.enroll_config import EnrollConfig
-from uapfp_dist.verification.enrollment import enroll
-from uapfp_dist.verification.enrollment_plan import EnrollmentPlan, plan_enrollment
-from uapfp_dist.verification.kit import Kit
-from uapfp_dist.verification.owner_victim import OwnerVictim
+from uapfp_dist.verification.enrollment.config import EnrollConfig
+from uapfp_dist.verification.enrollment.enroll import enroll
+from uapfp_dist.verification.enrollment.owner_victim import OwnerVictim
+from uapfp_dist.verification.enrollment.plan import EnrollmentPlan, plan_enrollment
+from uapfp_dist.verification.kit.kit import Kit
 
 SMALL = EnrollConfig(
     alpha=0.5, attacks=("cloudleak", "knockoff"), n_train=2, n_train_piracy=1, n_test=1, n_test_piracy=1

@@ -19,15 +19,15 @@ from uapfp_dist.fingerprints.querying import from_8_bits, query_images, to_8_bit
 from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.response_format import PROBABILITIES
 from uapfp_dist.storage.store import Store
-from uapfp_dist.verification.enrolled_responses import read_enrolled
-from uapfp_dist.verification.enrollment import enroll_locally
-from uapfp_dist.verification.enrollment_cost import estimate_cost
-from uapfp_dist.verification.enrollment_plan import EnrollmentPlan, plan_enrollment
-from uapfp_dist.verification.judge import judge
-from uapfp_dist.verification.kit import Kit
-from uapfp_dist.verification.kit_builder import make_kit
-from uapfp_dist.verification.kit_io import load_kit, save_kit
-from uapfp_dist.verification.verdict import SuspectResponses
+from uapfp_dist.verification.enrollment.cost import estimate_cost
+from uapfp_dist.verification.enrollment.enroll import enroll_locally
+from uapfp_dist.verification.enrollment.kit_builder import make_kit
+from uapfp_dist.verification.enrollment.plan import EnrollmentPlan, plan_enrollment
+from uapfp_dist.verification.enrollment.responses import read_enrolled
+from uapfp_dist.verification.judging.judge import judge
+from uapfp_dist.verification.judging.verdict import SuspectResponses
+from uapfp_dist.verification.kit.io import load_kit, save_kit
+from uapfp_dist.verification.kit.kit import Kit
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.launch.enrollment import run_enrollment
 from uapfp_dist.response_format import PROBABILITIES
 from uapfp_dist.storage.store import Store
-from uapfp_dist.verification.accusation_rates import measure_rates
-from uapfp_dist.verification.kit_io import load_kit, save_kit
+from uapfp_dist.verification.judging.accusation_rates import measure_rates
+from uapfp_dist.verification.kit.io import load_kit, save_kit
 
 
 def test_a_kit_that_is_there_must_be_the_one_asked_for(

@@ -15,8 +15,8 @@ from uapfp_dist.statistics.conformal import needed_for
 from uapfp_dist.tasks.hashing import canonical
 from uapfp_dist.tasks.method_configs import UapConfig
 from uapfp_dist.tasks.specs import DataSpec, Extracted
-from uapfp_dist.verification.enroll_config import EnrollConfig
-from uapfp_dist.verification.enrollment_plan import plan_enrollment
+from uapfp_dist.verification.enrollment.config import EnrollConfig
+from uapfp_dist.verification.enrollment.plan import plan_enrollment
 
 
 @pytest.mark.parametrize(("alpha", "k", "m"), [(0.05, 1, 19), (0.01, 1, 99), (0.05, 3, 59), (0.1, 2, 19)])

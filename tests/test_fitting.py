@@ -7,8 +7,8 @@ import torch
 
 from uapfp_dist.fingerprints.methods.agreement import weighted_scores
 from uapfp_dist.rng import torch_rng
-from uapfp_dist.verification.error_weights import WEIGHINGS, naive_bayes
-from uapfp_dist.verification.separation import Separation, TrainingRows
+from uapfp_dist.verification.enrollment.error_weights import WEIGHINGS, naive_bayes
+from uapfp_dist.verification.kit.separation import Separation, TrainingRows
 
 
 def test_weights_are_those_of_the_evaluation() -> None:

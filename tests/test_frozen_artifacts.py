@@ -25,11 +25,11 @@ from uapfp_dist.progress import Progress
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.serialization import to_json
 from uapfp_dist.storage.store import Artifact, Store
-from uapfp_dist.verification.enroll_config import EnrollConfig
-from uapfp_dist.verification.enrollment import enroll_locally
-from uapfp_dist.verification.kit_io import load_kit, save_kit
+from uapfp_dist.verification.enrollment.config import EnrollConfig
+from uapfp_dist.verification.enrollment.enroll import enroll_locally
+from uapfp_dist.verification.kit.io import load_kit, save_kit
 from uapfp_dist.verification.replay import replay
-from uapfp_dist.verification.verdict_file import verdict_json
+from uapfp_dist.verification.reports.verdict_file import verdict_json
 
 FROZEN = Path(__file__).parent / "frozen"
 WRITTEN_AT = "/tmp/w/small/results"

@@ -14,10 +14,10 @@ from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.rng import numpy_rng, torch_rng
 from uapfp_dist.serialization import to_json
 from uapfp_dist.statistics.holm import holm
-from uapfp_dist.verification.calibration import group_sizes, max_suspects
-from uapfp_dist.verification.judge import judge
-from uapfp_dist.verification.kit import Kit
-from uapfp_dist.verification.verdict import SuspectResponses, SuspectVerdict
+from uapfp_dist.verification.judging.calibration import group_sizes, max_suspects
+from uapfp_dist.verification.judging.judge import judge
+from uapfp_dist.verification.judging.verdict import SuspectResponses, SuspectVerdict
+from uapfp_dist.verification.kit.kit import Kit
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save_file
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
-from uapfp_dist.verification.judge import judge
-from uapfp_dist.verification.kit import FEWEST_IMAGES, Kit
-from uapfp_dist.verification.kit_io import INDEX, TENSORS, load_kit, save_kit
-from uapfp_dist.verification.verdict import SuspectResponses
+from uapfp_dist.verification.judging.judge import judge
+from uapfp_dist.verification.judging.verdict import SuspectResponses
+from uapfp_dist.verification.kit.io import INDEX, TENSORS, load_kit, save_kit
+from uapfp_dist.verification.kit.kit import FEWEST_IMAGES, Kit
 
 
 @pytest.fixture(scope="module")

@@ -153,7 +153,7 @@ def test_the_entrypoint_is_a_command_line_of_the_main_job(ray_job: dict[str, Any
 # --- the working directory of a submitted job
 
 
-SOURCES = ("README.md", "uapfp_dist/data/digits.py", "uapfp_dist/verification/kit.py", "jobs/full_eval.py")
+SOURCES = ("README.md", "uapfp_dist/data/digits.py", "uapfp_dist/verification/kit/kit.py", "jobs/full_eval.py")
 WRITTEN = (
     *("results/model/x.safetensors", "results-large/model/x.safetensors", "mlflow.db", "mlruns/0/x", ".venv/x"),
     *("DATA/FashionMNIST/raw/x.gz", "data/x.bin", "kit/kit.json", "verdict/verdict.html", "verification/x.jsonl"),

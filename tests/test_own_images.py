@@ -16,9 +16,9 @@ from torch import nn
 from uapfp_dist.data import load
 from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.suspects.config import SuspectConfig
-from uapfp_dist.verification.kit import Kit
-from uapfp_dist.verification.kit_io import load_kit
-from uapfp_dist.verification.query_session import N_REPEATS
+from uapfp_dist.verification.kit.io import load_kit
+from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.querying.session import N_REPEATS
 from uapfp_dist.verification.verify import verify
 
 REQUIREMENTS = (

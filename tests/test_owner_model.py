@@ -25,12 +25,12 @@ from uapfp_dist.models.custom import CustomNet
 from uapfp_dist.response_format import PROBABILITIES
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.specs import Imported
-from uapfp_dist.verification.enrollment import enroll_locally
-from uapfp_dist.verification.enrollment_cost import estimate_cost
-from uapfp_dist.verification.judge import judge
-from uapfp_dist.verification.owner_images import check_splits, put_index, read_index
-from uapfp_dist.verification.owner_model import owner_model_of, read_owner_model
-from uapfp_dist.verification.verdict import SuspectResponses
+from uapfp_dist.verification.enrollment.cost import estimate_cost
+from uapfp_dist.verification.enrollment.enroll import enroll_locally
+from uapfp_dist.verification.enrollment.owner_images import check_splits, put_index, read_index
+from uapfp_dist.verification.enrollment.owner_model import owner_model_of, read_owner_model
+from uapfp_dist.verification.judging.judge import judge
+from uapfp_dist.verification.judging.verdict import SuspectResponses
 
 
 def save(weights: Mapping[str, Tensor], path: Path) -> None:

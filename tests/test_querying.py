@@ -18,13 +18,13 @@ from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.suspects.output_format import OutputFormat
 from uapfp_dist.suspects.registry import open_suspect
 from uapfp_dist.suspects.suspect import Suspect, TooLargeError, TransientError
-from uapfp_dist.verification import query_session
-from uapfp_dist.verification.ledger import Ledger
-from uapfp_dist.verification.query_config import QueryConfig, check_query_config
-from uapfp_dist.verification.query_session import N_REPEATS, query_all, query_order
-from uapfp_dist.verification.record_chain import record_of
-from uapfp_dist.verification.records import Begin, Judged, decode_record
-from uapfp_dist.verification.transcript import Transcript, read_transcript
+from uapfp_dist.verification.querying import session as query_session
+from uapfp_dist.verification.querying.config import QueryConfig, check_query_config
+from uapfp_dist.verification.querying.ledger import Ledger
+from uapfp_dist.verification.querying.record_chain import record_of
+from uapfp_dist.verification.querying.records import Begin, Judged, decode_record
+from uapfp_dist.verification.querying.session import N_REPEATS, query_all, query_order
+from uapfp_dist.verification.querying.transcript import Transcript, read_transcript
 
 IMAGES = torch.arange(200, dtype=torch.uint8).view(200, 1, 1, 1)
 REQUIRED = torch.arange(0, 200, 2)

@@ -10,10 +10,10 @@ import torch
 from toy_kit import negative, responses_of, toy_kit, trained
 
 from uapfp_dist.suspects.output_format import OutputFormat
-from uapfp_dist.verification.judge import judge
-from uapfp_dist.verification.kit import Kit
-from uapfp_dist.verification.response_checks import Finding, check_responses
-from uapfp_dist.verification.verdict import SuspectResponses, SuspectVerdict
+from uapfp_dist.verification.judging.judge import judge
+from uapfp_dist.verification.judging.response_checks import Finding, check_responses
+from uapfp_dist.verification.judging.verdict import SuspectResponses, SuspectVerdict
+from uapfp_dist.verification.kit.kit import Kit
 
 Rows = np.ndarray
 """(Q, C) probabilities."""

@@ -20,11 +20,11 @@ from toy_kit import WIDTH, negative, responses_of, toy_kit, trained
 from uapfp_dist.errors import UserError
 from uapfp_dist.storage.store import Store
 from uapfp_dist.suspects.config import SuspectConfig
-from uapfp_dist.verification.kit import Kit
-from uapfp_dist.verification.kit_info import KitModel
-from uapfp_dist.verification.kit_io import load_kit
-from uapfp_dist.verification.query_config import QueryConfig
-from uapfp_dist.verification.query_session import N_REPEATS
+from uapfp_dist.verification.kit.info import KitModel
+from uapfp_dist.verification.kit.io import load_kit
+from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.querying.config import QueryConfig
+from uapfp_dist.verification.querying.session import N_REPEATS
 from uapfp_dist.verification.replay import JudgedSuspect
 from uapfp_dist.verification.verify import verify
 

@@ -27,17 +27,18 @@ from toy_kit import negative, responses_of, serve, toy_kit, trained
 import uapfp_dist
 from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.config import SuspectConfig
-from uapfp_dist.verification import query_session, transcript
-from uapfp_dist.verification.kit_io import save_kit
-from uapfp_dist.verification.query_config import QueryConfig
+from uapfp_dist.verification.kit.io import save_kit
+from uapfp_dist.verification.querying import session as query_session
+from uapfp_dist.verification.querying import transcript
+from uapfp_dist.verification.querying.config import QueryConfig
+from uapfp_dist.verification.querying.transcript_files import transcript_path
 from uapfp_dist.verification.replay import JudgedSuspect, made_elsewhere, replay
+from uapfp_dist.verification.reports.verdict_file import verdict_json, verdict_schema
+from uapfp_dist.verification.reports.verdict_folder import write_verdict
+from uapfp_dist.verification.reports.verdict_metrics import verdict_metrics, verdict_tags
+from uapfp_dist.verification.reports.verdict_text import verdict_text
 from uapfp_dist.verification.suspect_list import load_suspects
 from uapfp_dist.verification.suspect_task import Interrupted
-from uapfp_dist.verification.transcript_files import transcript_path
-from uapfp_dist.verification.verdict_file import verdict_json, verdict_schema
-from uapfp_dist.verification.verdict_folder import write_verdict
-from uapfp_dist.verification.verdict_metrics import verdict_metrics, verdict_tags
-from uapfp_dist.verification.verdict_text import verdict_text
 from uapfp_dist.verification.verify import verify
 
 

@@ -20,9 +20,9 @@ from uapfp_dist.evaluation.grid import figure_6, make_cells
 from uapfp_dist.evaluation.plan import make_plan
 from uapfp_dist.reporting.grid_report import grid_id
 from uapfp_dist.tasks.hashing import Spec, canonical, content_id, omit_default, wire_form, wire_names
-from uapfp_dist.verification.derived_config import enroll_preset
-from uapfp_dist.verification.enroll_config import EnrollConfig
-from uapfp_dist.verification.enrollment_plan import plan_enrollment
+from uapfp_dist.verification.enrollment.config import EnrollConfig
+from uapfp_dist.verification.enrollment.derived_config import enroll_preset
+from uapfp_dist.verification.enrollment.plan import plan_enrollment
 
 FROZEN = json.loads((Path(__file__).parent / "frozen" / "ids.json").read_text())
 

@@ -14,10 +14,10 @@ from uapfp_dist.models.training import fit
 from uapfp_dist.response_format import LABEL, PROBABILITIES
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.specs import Recipe
-from uapfp_dist.verification.kit import Kit
-from uapfp_dist.verification.kit_info import KitInfo, KitModel, MethodChoice, MethodName
-from uapfp_dist.verification.kit_io import with_digest
-from uapfp_dist.verification.suspect_scores import fingerprints, similarities
+from uapfp_dist.verification.judging.suspect_scores import fingerprints, similarities
+from uapfp_dist.verification.kit.info import KitInfo, KitModel, MethodChoice, MethodName
+from uapfp_dist.verification.kit.io import with_digest
+from uapfp_dist.verification.kit.kit import Kit
 
 N_CALIBRATE, N_POINTS, N_VIEWS, N_NATURAL = 19, 10, 4, 30
 WIDTH = 8

@@ -23,14 +23,14 @@ from uapfp_dist.tasks.executor import Pool, SerialPool
 from uapfp_dist.tasks.hashing import wire_form
 from uapfp_dist.tasks.specs import DataSpec, ModelSpec
 from uapfp_dist.tracking.live import LiveTracker
-from uapfp_dist.verification.enroll_config import EnrollConfig
-from uapfp_dist.verification.enrollment import enroll
-from uapfp_dist.verification.enrollment_cost import estimate_cost
-from uapfp_dist.verification.enrollment_plan import EnrollmentPlan, plan_enrollment
-from uapfp_dist.verification.kit import Kit
-from uapfp_dist.verification.kit_io import load_kit, save_kit
-from uapfp_dist.verification.owner_images import read_index
-from uapfp_dist.verification.owner_model import OwnerModel, import_owner_model, read_owner_model
+from uapfp_dist.verification.enrollment.config import EnrollConfig
+from uapfp_dist.verification.enrollment.cost import estimate_cost
+from uapfp_dist.verification.enrollment.enroll import enroll
+from uapfp_dist.verification.enrollment.owner_images import read_index
+from uapfp_dist.verification.enrollment.owner_model import OwnerModel, import_owner_model, read_owner_model
+from uapfp_dist.verification.enrollment.plan import EnrollmentPlan, plan_enrollment
+from uapfp_dist.verification.kit.io import load_kit, save_kit
+from uapfp_dist.verification.kit.kit import Kit
 
 
 @dataclass(frozen=True)

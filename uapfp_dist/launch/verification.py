@@ -12,13 +12,13 @@ from uapfp_dist.launch.workers import default_auth_mode
 from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.tasks.hashing import content_id
 from uapfp_dist.tracking.tracker import RunParams
-from uapfp_dist.verification.kit import Kit
-from uapfp_dist.verification.query_config import QueryConfig
+from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.querying.config import QueryConfig
+from uapfp_dist.verification.querying.transcript_files import transcript_path
 from uapfp_dist.verification.replay import JudgedSuspect
+from uapfp_dist.verification.reports.verdict_metrics import verdict_metrics, verdict_tags
 from uapfp_dist.verification.suspect_list import load_suspects
 from uapfp_dist.verification.suspect_task import Interrupted
-from uapfp_dist.verification.transcript_files import transcript_path
-from uapfp_dist.verification.verdict_metrics import verdict_metrics, verdict_tags
 from uapfp_dist.verification.verify import MapTasks, verify
 
 

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.output_format import OutputFormat
-from uapfp_dist.verification.judge import judge
-from uapfp_dist.verification.kit import Kit
-from uapfp_dist.verification.ledger import Ledger
-from uapfp_dist.verification.records import Begin, Record
-from uapfp_dist.verification.response_checks import check_responses
-from uapfp_dist.verification.transcript import MADE_BY, read_transcript, why_stopped
-from uapfp_dist.verification.verdict import SuspectResponses, SuspectVerdict
+from uapfp_dist.verification.judging.judge import judge
+from uapfp_dist.verification.judging.response_checks import check_responses
+from uapfp_dist.verification.judging.verdict import SuspectResponses, SuspectVerdict
+from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.querying.ledger import Ledger
+from uapfp_dist.verification.querying.records import Begin, Record
+from uapfp_dist.verification.querying.transcript import MADE_BY, read_transcript, why_stopped
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.config import SuspectConfig, describe_suspect
 from uapfp_dist.suspects.output_format import load_classes
 from uapfp_dist.suspects.suspect import Suspect
-from uapfp_dist.verification.kit import Kit
-from uapfp_dist.verification.query_config import QueryConfig
-from uapfp_dist.verification.query_session import query_all
-from uapfp_dist.verification.records import Begin, Judged
+from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.querying.config import QueryConfig
+from uapfp_dist.verification.querying.records import Begin, Judged
+from uapfp_dist.verification.querying.session import query_all
+from uapfp_dist.verification.querying.transcript import Transcript
+from uapfp_dist.verification.querying.transcript_files import transcript_path
 from uapfp_dist.verification.replay import output_form, required_images
-from uapfp_dist.verification.transcript import Transcript
-from uapfp_dist.verification.transcript_files import transcript_path
 
 LONGEST_RESPONSE, LONGEST_PER_CLASS = 4096, 256
 """A response to one image may take the first and, for every class, the second, in characters of JSON: a name with its

@@ -11,13 +11,13 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.suspects.output_format import OutputFormat, load_classes
 from uapfp_dist.suspects.registry import open_suspect
-from uapfp_dist.verification.calibration import max_suspects
-from uapfp_dist.verification.kit import Kit
-from uapfp_dist.verification.query_config import QueryConfig, check_query_config
-from uapfp_dist.verification.records import Judged
+from uapfp_dist.verification.judging.calibration import max_suspects
+from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.querying.config import QueryConfig, check_query_config
+from uapfp_dist.verification.querying.records import Judged
+from uapfp_dist.verification.querying.transcript_files import file_name, folder_marker, make_folder, transcript_path
 from uapfp_dist.verification.replay import JudgedSuspect, replay
 from uapfp_dist.verification.suspect_task import Interrupted, Opener, QueryTask
-from uapfp_dist.verification.transcript_files import file_name, folder_marker, make_folder, transcript_path
 
 Task = Callable[[SuspectConfig], Interrupted | None]
 """Queries one suspect; says what stopped it."""

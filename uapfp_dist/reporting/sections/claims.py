@@ -203,7 +203,7 @@ def _abstract(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
         paper="99.99 %",
         measured=f"with {m} calibration models at most {1 - 1 / (m + 1):.2%}; power at alpha {data.alpha:g}: {caught}; "
         f"the t-test behind the claim detects {_percent(t_test.piracy)} of piracy (the paper: all) and accuses "
-        f"{_percent(t_test.homologous)} of homologous models",
+        f"{_percent(t_test.homologous)} of innocent homologous models",
         rule="needs at least 9,999 calibration models",
         outcome=_graded(m >= 9999, False),
     )

@@ -1,0 +1,1 @@
+"""From a victim to its kit."""

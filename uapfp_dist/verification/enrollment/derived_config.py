@@ -1,0 +1,71 @@
+"""The configuration of the evaluation that an enrolment is made with."""
+
+from dataclasses import replace
+
+from uapfp_dist.config.presets import preset
+from uapfp_dist.config.schema import Config, ExtractionConfig, VerdictConfig
+from uapfp_dist.tasks.hashing import wire_form
+from uapfp_dist.verification.enrollment.config import EnrollConfig
+from uapfp_dist.verification.kit.info import Configuration
+
+
+def enroll_preset(name: str) -> Config:
+    """A preset of the evaluation; digits cut so that a victim makes errors, without which little tells it apart.
+
+    Raises:
+        UserError: unknown; lists the known ones.
+    """
+    config = preset(name)
+    if name != "digits":
+        return config
+    return replace(
+        config,
+        data=replace(config.data, train_share=0.3, outside_shares=(0.8, 0.05, 0.15)),
+        zoo=replace(config.zoo, epochs=40.0),
+        extraction=ExtractionConfig(budget=4.0, natural_share=0.25, rounds=5),
+    )
+
+
+def with_model_counts(config: Config, requirements: EnrollConfig, share: float = 1.0) -> Config:
+    """`config` with the numbers of models that `requirements` take, and images in 8 bits.
+
+    Args:
+        config: as it was chosen.
+        requirements: what the kit must decide.
+        share: images that the victim was trained on, of those that it would be trained on by `config`.
+    """
+    n_group = requirements.n_train + requirements.n_calibrate + requirements.n_test
+    n_per_variant = requirements.n_train_piracy + requirements.n_test_piracy
+    zoo = config.zoo
+    return replace(
+        config,
+        zoo=replace(
+            zoo,
+            architectures=tuple(dict.fromkeys((zoo.victim_architecture, *zoo.architectures))),
+            epochs=zoo.epochs * share,
+            n_piracy=len(requirements.extraction_variants) * n_per_variant,
+            n_soft_piracy=0,
+            n_homologous=n_group,
+            n_same_data=n_group if "same_data" in requirements.groups else 0,
+            n_other_piracy=(),
+            n_calibration_piracy=n_group if "other_victim" in requirements.groups else 0,
+        ),
+        extraction=replace(config.extraction, attacks=requirements.attacks, budget=config.extraction.budget * share),
+        uap=replace(config.uap, round_to_8_bits=True, references=False),
+        fingerprint=replace(config.fingerprint, n_natural=max(requirements.n_errors, config.fingerprint.max_natural)),
+        verdict=VerdictConfig(
+            alpha=requirements.alpha,
+            n_train=1,
+            n_calibrate=requirements.n_calibrate,
+            formats=requirements.formats,
+            n_resamples=1,
+        ),
+    )
+
+
+def recorded_configuration(config: Config, requirements: EnrollConfig) -> Configuration:
+    """What a kit says that it was made with.
+
+    `config` is what `with_model_counts` gives.
+    """
+    return wire_form(config) | {"enroll": wire_form(requirements)}

@@ -1,0 +1,123 @@
+"""What a kit says of itself, from the plan and what came of it. Its sentences are part of the kit's digest."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from uapfp_dist.data import Dataset
+from uapfp_dist.response_format import ResponseFormat
+from uapfp_dist.tasks.specs import Imported
+from uapfp_dist.verification.enrollment.derived_config import recorded_configuration
+from uapfp_dist.verification.enrollment.fitting import FittedScorer
+from uapfp_dist.verification.enrollment.kit_rows import KitRow
+from uapfp_dist.verification.enrollment.plan import EnrollmentPlan
+from uapfp_dist.verification.enrollment.responses import EnrolledResponses
+from uapfp_dist.verification.judging.accusation_rates import measure_rates
+from uapfp_dist.verification.judging.verdict import GROUPS, METHODS
+from uapfp_dist.verification.kit.info import (
+    KitCosts,
+    KitData,
+    KitInfo,
+    KitVictim,
+    MethodChoice,
+    MethodName,
+    Rates,
+)
+from uapfp_dist.verification.kit.kit import Kit
+
+
+def describe_kit(
+    plan: EnrollmentPlan,
+    enrolled: EnrolledResponses,
+    dataset: Dataset,
+    rows: Sequence[KitRow],
+    fitted: Mapping[ResponseFormat, Mapping[MethodName, FittedScorer]],
+    natural: Tensor,
+    n_failed: int,
+) -> KitInfo:
+    """All but the measured rates.
+
+    Args:
+        plan: what was to be made.
+        enrolled: what could be made.
+        dataset: its images.
+        rows: the reference models and what they are for.
+        fitted: format to both methods.
+        natural: (N,) int64 into the probe's natural errors: those of the kit.
+        n_failed: specs that could not be made.
+    """
+    n_errors = int((natural < enrolled.probe.summary.natural_errors).sum())
+    seconds = enrolled.training_seconds
+    return KitInfo(
+        alpha=plan.requirements.alpha,
+        decided_by={fmt: _choice(methods) for fmt, methods in fitted.items()},
+        models=tuple(row.described() for row in rows if row.part != "training"),
+        limits=_limits(plan, n_errors, len(natural)),
+        max_suspects=plan.requirements.max_suspects,
+        training=dict(Counter(row.reference.group for row in rows if row.part == "training")),
+        uap={f"{radius:g}": uaps for radius, uaps in enrolled.probe.summary.uaps.items()},
+        data=KitData(dataset.name, dataset.digest, dataset.note),
+        victim=KitVictim(plan.victim.architecture, isinstance(plan.victim.origin, Imported), enrolled.victim_accuracy),
+        costs=KitCosts(len(seconds), n_failed, round(sum(seconds), 1)),
+        configuration=recorded_configuration(plan.config, plan.requirements),
+        seed=plan.seed,
+        enrollment=plan.id,
+        torch=str(torch.__version__),
+        natural_errors=n_errors,
+    )
+
+
+def with_rates(kit: Kit) -> Kit:
+    """The kit with power and false accusations on models that neither trained nor calibrated, and its queries."""
+    rates = measure_rates(kit)
+    power: dict[ResponseFormat, dict[MethodName, Rates]] = {}
+    false_accusations: dict[ResponseFormat, dict[MethodName, Rates]] = {}
+    for fmt, found in rates.items():
+        power[fmt] = {method: found.of(method).power for method in METHODS}
+        false_accusations[fmt] = {method: found.of(method).false_accusations for method in METHODS}
+    queries = {fmt: found.queries for fmt, found in rates.items()}
+    return replace(kit, info=replace(kit.info, power=power, false_accusations=false_accusations, queries=queries))
+
+
+def _choice(fitted: Mapping[MethodName, FittedScorer]) -> MethodChoice:
+    """The method that separates training models better when they are left out; the uap where they tie."""
+    shares = ", ".join(f"{name} ({_in_words(one)}) {one.separation.caught:.0%}" for name, one in fitted.items())
+    return MethodChoice(
+        method=max(fitted, key=lambda name: fitted[name].separation),
+        why="of the stolen training models, each left out when it was judged, it put more above every innocent one "
+        f"({shares}; where they tie, the larger AUC, then the wider gap)",
+        training={name: one.separation for name, one in fitted.items()},
+        variants={name: one.variant for name, one in fitted.items()},
+    )
+
+
+def _in_words(fitted: FittedScorer) -> str:
+    """What cross-validation chose inside a method."""
+    if fitted.block is not None:
+        return f"perturbations of {fitted.block.radius:g} times the paper's norm"
+    return f"weighed by {fitted.variant.replace('_', ' ')}"
+
+
+def _limits(plan: EnrollmentPlan, n_errors: int, n_natural: int) -> tuple[str, ...]:
+    """What the kit does not cover, in plain sentences."""
+    requirements = plan.requirements
+    labels = ", ".join(fmt.extraction_wire for fmt in requirements.labels)
+    architectures = sorted({model.member.spec.architecture for model in plan.reference_models})
+    limits = [
+        f"Stolen models were made by {', '.join(requirements.attacks)} with {labels} labels: "
+        "other attacks, and models changed after the theft, may escape.",
+        f"Architectures seen: {', '.join(architectures)}.",
+    ]
+    if missing := [group for group in GROUPS if group not in requirements.groups]:
+        limits.append(f"Innocents left out at enrolment: {', '.join(missing)}.")
+    if isinstance(plan.victim.origin, Imported) and plan.victim.data.victim_set is None:
+        limits.append("The owner did not name her training images: half of the data were taken for them.")
+    if n_errors < n_natural:
+        limits.append(
+            f"Of the {n_natural} images of weighted_errors {n_errors} are errors of the victim, the others its lowest "
+            "margins."
+        )
+    return tuple(limits)

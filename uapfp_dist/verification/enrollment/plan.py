@@ -1,0 +1,95 @@
+"""All that is to be made for one kit, as specs."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from uapfp_dist.config.schema import Config
+from uapfp_dist.config.validation import check
+from uapfp_dist.data import Dataset
+from uapfp_dist.errors import UserError
+from uapfp_dist.evaluation.plan import make_plan
+from uapfp_dist.tasks.hashing import Spec, content_id
+from uapfp_dist.tasks.scheduler import dependency_order
+from uapfp_dist.tasks.specs import ModelSpec, ProbeSpec, ResponseSpec
+from uapfp_dist.verification.enrollment.config import EnrollConfig, check_enroll_config
+from uapfp_dist.verification.enrollment.derived_config import with_model_counts
+from uapfp_dist.verification.enrollment.owner_victim import OwnerVictim, with_victim
+from uapfp_dist.verification.enrollment.reference_models import ReferenceModel, assign_reference_models
+
+
+@dataclass(frozen=True)
+class EnrollmentPlan:
+    """All that is to be made for one kit."""
+
+    config: Config
+    """With the numbers of models that `requirements` take."""
+    requirements: EnrollConfig
+    seed: int
+    victim: ModelSpec
+    reference_models: tuple[ReferenceModel, ...]
+    """Those held out of each group in a random order: the first so many calibrate."""
+    probe: ProbeSpec
+
+    @property
+    def id(self) -> str:
+        """Content address."""
+        return content_id(
+            {"wanted": self.requirements, "config": self.config, "seed": self.seed, "victim": self.victim}
+        )
+
+    def response(self, model: ReferenceModel) -> ResponseSpec:
+        """Training models respond to every view, the others to what a suspect is queried with."""
+        return ResponseSpec(model.member.spec, self.probe, "all" if model.part == "training" else "test")
+
+    @property
+    def victim_response(self) -> ResponseSpec:
+        """The victim's responses to every view."""
+        return ResponseSpec(self.victim, self.probe)
+
+    @cached_property
+    def specs(self) -> list[Spec]:
+        """Everything to perform, in an order in which it could be."""
+        return dependency_order([self.victim_response, *map(self.response, self.reference_models)])
+
+    @property
+    def models(self) -> list[ModelSpec]:
+        """Every model, the victim and other victims counted."""
+        return [spec for spec in self.specs if isinstance(spec, ModelSpec)]
+
+
+def plan_enrollment(
+    config: Config, requirements: EnrollConfig, seed: int, dataset: Dataset, owner_victim: OwnerVictim | None = None
+) -> EnrollmentPlan:
+    """The models, probe and responses for one kit; every random choice follows from the seed.
+
+    Args:
+        config: data, zoo, extraction, UAP, fingerprint and encoder as in an evaluation; numbers of models are set here.
+        requirements: what the kit must decide.
+        seed: of everything.
+        dataset: its images.
+        owner_victim: the owner's model; None trains the victim of `config`.
+
+    Raises:
+        UserError: unknown names, impossible numbers.
+    """
+    check_enroll_config(requirements)
+    if odd := [name for name in dataset.class_names if not name.isprintable()]:
+        raise UserError(f"data: expected names of classes that can be printed, got {ascii(odd[0])[:60]}; rename it")
+    config = with_model_counts(config, requirements, _victim_share(config, dataset, owner_victim))
+    check(config)
+    members = make_plan(config, seed, dataset).members
+    planned = members[0].spec
+    victim = owner_victim.in_place_of(planned) if owner_victim else planned
+    owned = [replace(member, spec=with_victim(member.spec, planned, victim)) for member in members]
+    models = assign_reference_models(owned, requirements, config.extraction.natural_share, seed)
+    return EnrollmentPlan(
+        config, requirements, seed, victim, models, ProbeSpec(victim, config.uap, config.fingerprint, seed)
+    )
+
+
+def _victim_share(config: Config, dataset: Dataset, owner_victim: OwnerVictim | None) -> float:
+    """Images that the owner trained on, of the half of D that epochs and budget are multiples of."""
+    if owner_victim is None or not owner_victim.n_images:
+        return 1.0
+    n_d = dataset.n_train if dataset.n_train is not None else int(len(dataset.labels) * config.data.train_share)
+    return owner_victim.n_images / (n_d // 2)

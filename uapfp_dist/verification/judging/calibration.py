@@ -1,0 +1,30 @@
+"""Conformal decisions on single scores by the calibration models of a kit."""
+
+from collections import Counter
+
+from torch import Tensor
+
+from uapfp_dist.statistics.conformal import Decision, decide
+from uapfp_dist.verification.judging.verdict import GROUPS
+from uapfp_dist.verification.kit.kit import Kit
+
+
+def group_sizes(kit: Kit) -> dict[str, int]:
+    """Group of negatives to its number of calibration models."""
+    counts = Counter(row.group for row in kit.info.models if row.part == "calibration")
+    return {group: counts[group] for group in GROUPS if counts[group]}
+
+
+def max_suspects(kit: Kit, alpha: float) -> int:
+    """How many suspects can be judged together: the first of Holm's steps needs p <= alpha / K."""
+    smallest = min(group_sizes(kit).values(), default=0)
+    return int((smallest + 1) * alpha + 1e-9)
+
+
+def decide_by(kit: Kit, scores: Tensor, suspect: float, alpha: float) -> Decision:
+    """The conformal decision on one score against the calibration models' (M,) scores."""
+    groups: dict[str, list[float]] = {}
+    for row, value in zip(kit.info.models, scores.tolist(), strict=True):
+        if row.part == "calibration":
+            groups.setdefault(row.group, []).append(value)
+    return decide(suspect, groups, alpha)

@@ -1,0 +1,189 @@
+"""Judge suspects by a kit and their responses: a pure function, the same responses give the same verdict to the bit."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.response_format import ResponseFormat
+from uapfp_dist.rng import numpy_rng
+from uapfp_dist.statistics.conformal import Decision, needed_for
+from uapfp_dist.statistics.holm import holm
+from uapfp_dist.statistics.t_test import paper_t_test
+from uapfp_dist.verification.judging.accusation_rates import accusation_rates
+from uapfp_dist.verification.judging.calibration import decide_by, group_sizes, max_suspects
+from uapfp_dist.verification.judging.limits import verdict_limits
+from uapfp_dist.verification.judging.suspect_scores import SuspectScores, model_scores, score_suspect
+from uapfp_dist.verification.judging.verdict import (
+    GROUPS,
+    INCONCLUSIVE,
+    METHODS,
+    PIRACY,
+    UNDECIDABLE,
+    Caught,
+    Claim,
+    SuspectResponses,
+    SuspectVerdict,
+)
+from uapfp_dist.verification.kit.info import MethodName, Rates
+from uapfp_dist.verification.kit.kit import Kit
+
+
+def judge(kit: Kit, suspects: Sequence[SuspectResponses], alpha: float | None = None) -> list[SuspectVerdict]:
+    """One verdict per suspect, in their order; the chance of any false accusation among them is at most `alpha`.
+
+    Args:
+        kit: what they were queried by.
+        suspects: judged together: p-values are corrected by Holm's step-down procedure.
+        alpha: tolerated rate of false accusation; None: the kit's own.
+
+    Raises:
+        UserError: more suspects than the kit can decide; responses of another shape; an alpha outside (0, 1).
+    """
+    alpha = kit.alpha if alpha is None else alpha
+    if not 0.0 < alpha < 1.0:
+        raise UserError(f"alpha: expected a rate between 0 and 1, got {alpha:g}", argument="alpha")
+    most = max_suspects(kit, alpha)
+    if len(suspects) > max(most, 1):
+        raise UserError(
+            f"suspects: this kit can decide at most {most} at once at alpha {alpha:g}, got {len(suspects)}; enroll "
+            f"one with max_suspects {len(suspects)}, or judge fewer",
+            argument="suspects",
+        )
+    scored = [_ScoredSuspect.of(kit, suspect, alpha) for suspect in suspects]
+    adjusted = holm([one.decision.p_value for one in scored])
+    return [one.verdict(p, alpha, len(suspects)) for one, p in zip(scored, adjusted, strict=True)]
+
+
+@dataclass(frozen=True)
+class _ScoredSuspect:
+    """One suspect with all that Holm's correction does not touch."""
+
+    kit: Kit
+    suspect: SuspectResponses
+    format: ResponseFormat
+    scores: SuspectScores
+    own: dict[MethodName, float]
+    """Method to the suspect's score."""
+    others: dict[MethodName, Tensor]
+    """Method to (M,) scores of the kit's models, on the same images."""
+    decisions: dict[MethodName, Decision]
+    method: MethodName
+    """The one that decides."""
+
+    @staticmethod
+    def of(kit: Kit, suspect: SuspectResponses, alpha: float) -> "_ScoredSuspect":
+        """Score the suspect, and the kit's models on the images that it responded to."""
+        expected = (len(kit.images), kit.n_classes)
+        if tuple(suspect.probabilities.shape) != expected:
+            raise UserError(
+                f"suspect {suspect.name}: expected answers of shape {expected}, got "
+                f"{tuple(suspect.probabilities.shape)}; query it with the images of this kit"
+            )
+        fmt = kit.scored_as(suspect.format)
+        scores = score_suspect(kit, fmt, suspect.probabilities)
+        answered = scores.views, scores.errors
+        others = model_scores(kit, kit.similarity[fmt], kit.agrees, *answered)
+        own = model_scores(kit, scores.similarity[None], scores.agrees[None], *answered)
+        return _ScoredSuspect(
+            kit=kit,
+            suspect=suspect,
+            format=fmt,
+            scores=scores,
+            own={method: float(own[method]) for method in METHODS},
+            others=others,
+            decisions={method: decide_by(kit, others[method], float(own[method]), alpha) for method in METHODS},
+            method=kit.decided_by(fmt, int(scores.views.sum())),
+        )
+
+    @property
+    def decision(self) -> Decision:
+        """By the method that was fixed at enrolment."""
+        return self.decisions[self.method]
+
+    def verdict(self, p_adjusted: float, alpha: float, n_suspects: int) -> SuspectVerdict:
+        """The claim and all that stands beside it."""
+        views = self.scores.similarity[self.scores.views]
+        power = accusation_rates(self.kit, self.others[self.method], alpha).power
+        missing = self._not_calibrated_against()
+        return SuspectVerdict(
+            name=self.suspect.name,
+            claim=self._claim(p_adjusted, alpha, n_suspects),
+            p_value=self.decision.p_value,
+            p_adjusted=p_adjusted,
+            alpha=alpha,
+            decided_by=self.method,
+            decided_because=self.kit.decided_because(self.format, len(views)),
+            similarity=self.own["uap"],
+            similarity_std=_rounded(float(views.std())) if len(views) > 1 else math.nan,
+            p_value_uap=self.decisions["uap"].p_value,
+            weighted_errors=self.own["weighted_errors"],
+            p_value_weighted_errors=self.decisions["weighted_errors"].p_value,
+            p_value_t_test=self._t_test(views),
+            queries=int(self._answered().sum()),
+            agreement_clean=self._agreement_clean(),
+            power={kind: Caught(n, of) for kind, (n, of) in power.items()},
+            calibration=group_sizes(self.kit),
+            not_calibrated_against=missing,
+            findings=self.suspect.findings,
+            limits=self._limits(missing, power, alpha, n_suspects),
+            scores=self._model_scores(),
+            format=self.format.wire,
+        )
+
+    def _claim(self, p_adjusted: float, alpha: float, n_suspects: int) -> Claim:
+        smallest = min(group_sizes(self.kit).values(), default=0)
+        if smallest < needed_for(alpha / n_suspects):
+            return UNDECIDABLE
+        # p is a ratio of counts: compare with a tolerance far below 1 / (m + 1).
+        accused = p_adjusted <= alpha + 1e-12 and not self.suspect.fatal
+        return PIRACY if accused else INCONCLUSIVE
+
+    def _t_test(self, views: Tensor) -> float:
+        """Against the views of the group that the paper's test compares with."""
+        rows = [
+            i for i, row in enumerate(self.kit.info.models) if row.part == "calibration" and row.group == "homologous"
+        ]
+        others = self.kit.similarity[self.format][rows][:, self.scores.views].flatten()
+        if len(views) < 2 or len(others) < 2:
+            return math.nan
+        return _rounded(paper_t_test(views, others, numpy_rng("t", self.kit.digest)))
+
+    def _answered(self) -> Tensor:
+        """(Q,) bool."""
+        return self.suspect.probabilities.isfinite().all(1)
+
+    def _agreement_clean(self) -> float:
+        clean = self.kit.clean[self._answered()[self.kit.clean]]
+        same = self.suspect.probabilities[clean].argmax(1) == self.kit.victim_labels[clean]
+        return float(same.float().mean()) if len(clean) else math.nan
+
+    def _not_calibrated_against(self) -> tuple[str, ...]:
+        sizes = group_sizes(self.kit)
+        return tuple(g for g in GROUPS if g not in sizes or g in self.decision.not_calibrated_against)
+
+    def _model_scores(self) -> dict[str, tuple[float, ...]]:
+        """Group to the scores of calibration models, and of held-out stolen ones, by the method that decides."""
+        found: dict[str, list[float]] = {}
+        for row, value in zip(self.kit.info.models, self.others[self.method].tolist(), strict=True):
+            if row.part == "calibration" or row.group == "piracy":
+                found.setdefault(row.group, []).append(value)
+        return {group: tuple(scores) for group, scores in found.items()}
+
+    def _limits(self, missing: tuple[str, ...], power: Rates, alpha: float, n_suspects: int) -> tuple[str, ...]:
+        return verdict_limits(
+            alpha=alpha,
+            n_suspects=n_suspects,
+            caught=power.get("all"),
+            missing=missing,
+            whole_views=(int(self.scores.views.sum()), len(self.scores.views)),
+            fatal=self.suspect.fatal,
+            of_kit=self.kit.info.limits,
+        )
+
+
+def _rounded(value: float) -> float:
+    """Another processor sums in another order; a replay there must print the same."""
+    return float(f"{value:.9g}")

@@ -1,0 +1,52 @@
+"""What a verdict cannot say, in plain sentences. They are part of it: a replay must come to the same."""
+
+from collections.abc import Sequence
+
+from uapfp_dist.verification.kit.info import Accused
+
+
+def verdict_limits(
+    *,
+    alpha: float,
+    n_suspects: int,
+    caught: Accused | None,
+    missing: Sequence[str],
+    whole_views: tuple[int, int],
+    fatal: bool,
+    of_kit: Sequence[str],
+) -> tuple[str, ...]:
+    """The limits of one verdict.
+
+    Args:
+        alpha: tolerated rate of false accusation.
+        n_suspects: judged together.
+        caught: held-out stolen models, where the kit has any.
+        missing: groups of negatives that were not calibrated against.
+        whole_views: views answered whole, and of how many.
+        fatal: a finding forbids the claim of piracy.
+        of_kit: limits of the kit itself.
+    """
+    limits = [
+        "`inconclusive` does not mean innocent.",
+        f"An innocent model is accused at most {100 * alpha:.3g} % of the time if it resembles the calibration "
+        "models: other data, architectures or training than theirs are not covered.",
+    ]
+    if caught is not None:
+        limits.append(
+            f"Of {caught.of} held-out stolen models this kit catches {caught.n} with the images answered, one at a "
+            "time."
+        )
+    if n_suspects > 1:
+        limits.append(f"Judged together with {n_suspects - 1} others (Holm): less is caught than alone.")
+    limits.append(
+        "Verdicts of other runs (another kit, --out, --output, --max-queries, seed or alpha) are not corrected "
+        "for: of several, all must be told."
+    )
+    if missing:
+        limits.append(f"Not calibrated against: {', '.join(missing)}.")
+    n_whole, n_views = whole_views
+    if n_whole < n_views:
+        limits.append(f"{n_whole} of {n_views} views were answered whole; below half, weighted errors decide.")
+    if fatal:
+        limits.append("The answers are not sane: no claim of piracy can rest on them.")
+    return (*limits, *of_kit)

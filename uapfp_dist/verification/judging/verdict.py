@@ -1,0 +1,91 @@
+"""The verdict on one suspect."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field, WithJsonSchema
+from torch import Tensor
+
+from uapfp_dist.response_format import ResponseFormat
+from uapfp_dist.serialization import Number
+from uapfp_dist.verification.kit.info import MethodName
+
+METHODS: tuple[MethodName, ...] = ("uap", "weighted_errors")
+
+Claim = Literal["piracy", "inconclusive", "cannot decide at this alpha"]
+PIRACY: Claim = "piracy"
+INCONCLUSIVE: Claim = "inconclusive"
+UNDECIDABLE: Claim = "cannot decide at this alpha"
+
+GROUPS = ("homologous", "same_data", "other_victim")
+"""Groups of negatives that a kit can be calibrated against."""
+
+Rate = Annotated[float, Field(ge=0, le=1)]
+MeasuredRate = Annotated[Number, WithJsonSchema({"type": ["number", "null"], "minimum": 0, "maximum": 1})]
+"""A rate; NaN, in JSON null, where nothing was measured."""
+Count = Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True)
+class SuspectResponses:
+    """What a suspect responded."""
+
+    name: str
+    probabilities: Tensor
+    """(Q, C) float32 in the kit's order; rows never queried are NaN; labels are one-hot."""
+    format: ResponseFormat
+    findings: tuple[str, ...] = ()
+    """Why these are not the responses of a trained classifier."""
+    fatal: bool = False
+    """The findings forbid the claim of piracy."""
+
+
+@dataclass(frozen=True)
+class Caught:
+    """Held-out stolen models that are accused."""
+
+    caught: Count
+    of: Count
+
+
+@dataclass(frozen=True)
+class SuspectVerdict:
+    """What is said of one suspect. There is no claim of innocence."""
+
+    name: str
+    claim: Claim
+    p_value: Annotated[Rate, Field(description="conformal, over models, by the method that decides")]
+    """The largest over the groups of negatives (protocol 3.1)."""
+    p_adjusted: Annotated[Rate, Field(description="after Holm's correction over the suspects judged together")]
+    alpha: Rate
+    """Tolerated rate of false accusation over all of them."""
+    decided_by: MethodName
+    """Fixed at enrolment by cross-validation inside the training models."""
+    decided_because: str
+    similarity: Annotated[Number, Field(description="mean over views of the cosine to the victim")]
+    """In [0, 1]; NaN when no view was answered whole."""
+    similarity_std: Number
+    """Over views."""
+    p_value_uap: MeasuredRate
+    weighted_errors: Annotated[Number, Field(description="log odds of piracy")]
+    """NaN when none was queried."""
+    p_value_weighted_errors: MeasuredRate
+    p_value_t_test: Annotated[MeasuredRate, Field(description="the paper's statistic: printed, never used")]
+    """It takes the views of one model for independent."""
+    queries: Annotated[Count, Field(description="images answered")]
+    agreement_clean: MeasuredRate
+    """Share of unperturbed training images of the victim with its label; NaN when none was queried."""
+    power: dict[str, Caught]
+    """Held-out stolen models that these images catch at this alpha: `all`, and by `<attack>:<labels>`."""
+    calibration: dict[str, Count]
+    """Group of negatives to its number of models."""
+    not_calibrated_against: tuple[str, ...]
+    findings: Annotated[
+        tuple[str, ...], Field(description="why the answers are not, or not quite, those of a trained classifier")
+    ]
+    limits: tuple[str, ...]
+    """What this verdict cannot say, in plain sentences."""
+    scores: dict[str, tuple[Number, ...]]
+    """For the picture: scores by the method that decides, of calibration models by group and of held-out `piracy`."""
+    format: Annotated[str, Field(pattern="^(prob|hard|top[1-9][0-9]*)$")]
+    """Wire name of the kit's format by which the responses were judged."""

@@ -1,0 +1,1 @@
+"""The kit: what an enrolment leaves, and verification needs."""

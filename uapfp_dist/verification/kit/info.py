@@ -1,0 +1,150 @@
+"""What a kit says of itself: the JSON beside its tensors.
+
+Keys of the JSON are the fields' names or aliases; a field that is None is left out. The JSON is part of the digest.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import BeforeValidator, Field, PlainSerializer
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.fingerprints.probe_data import UapSet
+from uapfp_dist.response_format import ResponseFormat
+from uapfp_dist.serialization import Json
+from uapfp_dist.verification.kit.separation import Separation
+
+MethodName = Literal["uap", "weighted_errors"]
+
+
+def parse_wire(wire: str) -> ResponseFormat:
+    """The format of that wire name. Aliases are refused: two names of one format would be one part of a kit.
+
+    Raises:
+        ValueError: another name.
+    """
+    try:
+        fmt = ResponseFormat.parse(wire)
+    except UserError:
+        fmt = None
+    if fmt is None or fmt.wire != wire:
+        raise ValueError(f"an unknown format {wire!r:.60}")
+    return fmt
+
+
+WireFormat = Annotated[
+    ResponseFormat,
+    BeforeValidator(parse_wire),
+    PlainSerializer(lambda fmt: fmt.wire, return_type=str),
+]
+"""A format under its wire name."""
+
+
+Configuration = dict[str, dict[str, Json]]
+"""Section to the values of its fields, under wire names."""
+
+
+class Accused(NamedTuple):
+    """Models that were accused, and of how many."""
+
+    n: int
+    of: int
+
+
+Rates = dict[str, Accused]
+"""Kind of model to how many were accused: `all`; `<attack>:<labels>`, or the group of negatives."""
+
+RatesByMethod = dict[WireFormat, dict[MethodName, Rates]]
+
+
+@dataclass(frozen=True)
+class KitModel:
+    """A model that calibrates the kit or measures its rates."""
+
+    group: str
+    """`piracy`, or a group of negatives."""
+    part: Literal["calibration", "test"]
+    attack: str
+    """By which it was stolen; empty if it was not."""
+    labels: str
+    """What its victim gave away; empty likewise."""
+    architecture: str
+    optimizer: str
+    model: str
+    """Id of its artifact."""
+
+
+@dataclass(frozen=True)
+class MethodChoice:
+    """The method that decides in one format."""
+
+    method: MethodName
+    why: str
+    training: dict[MethodName, Separation] | None = None
+    """How well each method separated training models that were left out."""
+    variants: Annotated[dict[MethodName, str] | None, Field(alias="ways")] = None
+    """What cross-validation chose inside each method."""
+
+
+@dataclass(frozen=True)
+class KitData:
+    """The data set that the kit was made on."""
+
+    name: str
+    digest: str
+    note: str
+
+
+@dataclass(frozen=True)
+class KitVictim:
+    """What the victim's card says that a kit may tell."""
+
+    architecture: str
+    imported: bool
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class KitCosts:
+    """What the enrolment took, wherever and whenever that was."""
+
+    models: int
+    failed: int
+    model_seconds: float
+
+
+@dataclass(frozen=True)
+class KitInfo:
+    """What a kit says of itself; a verdict needs the first four fields alone."""
+
+    alpha: float
+    """Tolerated rate of false accusation that its groups are large enough for."""
+    decided_by: dict[WireFormat, MethodChoice]
+    models: tuple[KitModel, ...]
+    """In the order of the rows of `agrees` and `similarity`."""
+    limits: tuple[str, ...]
+    """What the kit does not cover, in plain sentences."""
+    max_suspects: int | None = None
+    """Suspects that it was enrolled to judge together."""
+    training: dict[str, int] | None = None
+    """Group to the number of models that trained the scorers."""
+    uap: dict[str, UapSet] | None = None
+    """Fraction of the paper's norm to its UAPs."""
+    data: KitData | None = None
+    victim: KitVictim | None = None
+    costs: KitCosts | None = None
+    configuration: Configuration | None = None
+    """As of the version that made the kit."""
+    seed: int | None = None
+    enrollment: str | None = None
+    """Id of the plan."""
+    torch: str | None = None
+    """Version that scored the models."""
+    natural_errors: int | None = None
+    """Images of `natural` that are errors of the victim."""
+    power: RatesByMethod | None = None
+    """Held-out stolen models accused, each judged alone."""
+    false_accusations: RatesByMethod | None = None
+    """Held-out negatives accused, likewise."""
+    queries: dict[WireFormat, int] | None = None
+    """Images that a suspect is sent."""

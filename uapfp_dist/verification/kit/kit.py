@@ -1,0 +1,115 @@
+"""The kit: all that judging a suspect needs and nothing that an attacker could train on; fixed before it is used.
+
+On disk it is a folder of two files, without pickle. `kit.json` says what the kit is and covers and holds the SHA-256 of
+`kit.safetensors`; its own canonical form is hashed into the digest, which an owner publishes before anybody is queried.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.response_format import LABEL, ResponseFormat
+from uapfp_dist.verification.kit.info import KitInfo, MethodName
+
+FEWEST_IMAGES = 10
+"""Natural errors below which a query is no use: hardly a stolen model would stand out."""
+
+
+@dataclass(frozen=True)
+class Kit:
+    """What is sent to a suspect, the victim's responses to it, and how models not derived from the victim scored.
+
+    Q images, C classes, n points a view, V views, N natural errors, M models that calibrate or measure power.
+    """
+
+    digest: str
+    """SHA-256 over everything in the kit: the commitment. Empty until it is saved."""
+    images: Tensor
+    """(Q, c, h, w) uint8: every image that may be sent, each once."""
+    n_classes: int
+    class_names: tuple[str, ...]
+    victim_labels: Tensor
+    """(Q,) int64: the victim's labels."""
+    clean: Tensor
+    """(K,) int64 indices of unperturbed images of the victim's own training set."""
+    info: KitInfo
+    victim: Tensor
+    """(Q, C) float32: the victim's probabilities."""
+    natural: Tensor
+    """(N,) int64 indices of its natural errors and lowest margins, the most telling first."""
+    log_odds_agree: Tensor
+    """(N,) float64: log odds of piracy where a suspect agrees with the victim (protocol 3.3)."""
+    log_odds_disagree: Tensor
+    """(N,) float64: the same where it does not."""
+    agrees: Tensor
+    """(M, N) bool: which models agree there."""
+    views: dict[ResponseFormat, Tensor] = field(default_factory=dict)
+    """Format to (2, V, n) int64: the images of each view, clean and perturbed."""
+    encoders: dict[ResponseFormat, dict[str, Tensor]] = field(default_factory=dict)
+    """Format to the encoder's float32 `w1` (D, H), `b1` (H,), `w2` (H, E), `b2` (E,)."""
+    similarity: dict[ResponseFormat, Tensor] = field(default_factory=dict)
+    """Format to (M, V) float64: every model's similarity to the victim, view by view."""
+
+    @property
+    def alpha(self) -> float:
+        """Tolerated rate of false accusation that its groups are large enough for."""
+        return self.info.alpha
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(c, h, w) of an image."""
+        _, channels, height, width = self.images.shape
+        return channels, height, width
+
+    def scored_as(self, fmt: ResponseFormat) -> ResponseFormat:
+        """The kit's format by which responses in `fmt` are judged: the same, or the next that gives away less."""
+        if fmt in self.encoders:
+            return fmt
+        most = self.n_classes if fmt.k is None else fmt.k
+        tops = [f for f in self.encoders if f.k and f.k <= most]
+        return max(tops, key=lambda f: f.n_values) if tops else LABEL
+
+    def decided_by(self, fmt: ResponseFormat, n_whole: int) -> MethodName:
+        """`uap` or `weighted_errors`, as fixed at enrolment; on fewer than half of its views `uap` decides nothing.
+
+        Args:
+            fmt: one of the kit's formats.
+            n_whole: views that are sent, or answered, whole.
+        """
+        return self.info.decided_by[fmt].method if 2 * n_whole >= self.views[fmt].shape[1] else "weighted_errors"
+
+    def decided_because(self, fmt: ResponseFormat, n_whole: int) -> str:
+        """Why that method decides, in words; arguments as of `decided_by`."""
+        if 2 * n_whole < self.views[fmt].shape[1]:
+            return "fewer than half of the views are asked, or were answered, whole"
+        return self.info.decided_by[fmt].why
+
+    def required_images(self, fmt: ResponseFormat, max_queries: int | None) -> Tensor:
+        """(W,) int64: the images to send to a suspect that responds in `fmt`, W at most `max_queries`.
+
+        Images of the method that decides come first, then as much of the other as fits; None sends all of both. Where
+        not even half of the views fit, weighted errors decide.
+
+        Raises:
+            UserError: not even the smallest useful set fits.
+        """
+        fmt = self.scored_as(fmt)
+        views = [torch.cat([clean, moved]).unique() for clean, moved in zip(*self.views[fmt], strict=True)]
+        half = len(torch.cat(views[: (len(views) + 1) // 2]).unique())
+        method = self.decided_by(fmt, len(views) if max_queries is None or max_queries >= half else 0)
+        smallest = min(FEWEST_IMAGES, len(self.natural))
+        if max_queries is not None and max_queries < smallest:
+            raise UserError(
+                f"max_queries: expected at least {smallest} images, got {max_queries}; allow more",
+                argument="max_queries",
+            )
+        errors = [self.natural[i : i + 1] for i in range(len(self.natural))]
+        chosen: dict[int, None] = {}
+        for part in [*views, *errors] if method == "uap" else [*errors, *views]:
+            grown = chosen | dict.fromkeys(part.tolist())
+            if max_queries is not None and len(grown) > max_queries:
+                continue
+            chosen = grown
+        return torch.tensor(list(chosen), dtype=torch.int64)

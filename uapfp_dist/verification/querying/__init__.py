@@ -1,0 +1,1 @@
+"""Query a suspect, and keep the transcript."""

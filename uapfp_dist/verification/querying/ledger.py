@@ -1,0 +1,48 @@
+"""What a transcript's records come to."""
+
+from collections.abc import Sequence
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.verification.querying.records import Answered, Failed, Record, Sent
+
+
+class Ledger:
+    """Responses and queries of one suspect.
+
+    An image counts as a query from the moment it may have been sent, whether or not its response came.
+
+    Args:
+        records: of one transcript.
+
+    Raises:
+        UserError: a response to what was never sent.
+    """
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.responses: dict[int, list[object]] = {}
+        """Image to its responses, the first one first."""
+        self.queries = 0
+        """Images sent, those without a response counted."""
+        self.failures = 0
+        """Batches without a response."""
+        batches: dict[int, tuple[int, ...]] = {}
+        try:
+            for record in records:
+                self._take(record, batches)
+        except (KeyError, ValueError) as error:
+            raise UserError(
+                "transcript: expected records of batches and their answers, got others; take a whole one"
+            ) from error
+
+    def _take(self, record: Record, batches: dict[int, tuple[int, ...]]) -> None:
+        match record:
+            case Sent(batch, images):
+                batches[batch] = images
+                self.queries += len(images)
+            case Failed(batch, counts=counts):
+                self.failures += 1
+                images = batches.pop(batch)
+                self.queries -= 0 if counts else len(images)
+            case Answered(batch, answers):
+                for image, answer in zip(batches.pop(batch), answers, strict=True):
+                    self.responses.setdefault(image, []).append(answer)

@@ -1,0 +1,246 @@
+"""Query a suspect with the images that a kit requires: within a budget, at its pace, never twice what is known."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.rng import torch_rng
+from uapfp_dist.suspects.suspect import Suspect, TooLargeError, TransientError
+from uapfp_dist.verification.querying.background import query_in_background
+from uapfp_dist.verification.querying.config import QueryConfig
+from uapfp_dist.verification.querying.ledger import Ledger
+from uapfp_dist.verification.querying.transcript import Transcript
+
+FIRST_BATCH = 4
+"""Images in the first request: little is lost to a refusal. While all goes well every response doubles the next one."""
+SLOW_START = 10
+"""Responses in a row that it takes to double once there was a failure; a second failure in a row halves."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0
+"""Seconds before the first further try, doubled for each one after it; more where the endpoint says so."""
+N_REPEATS = 10
+"""Images sent twice, to see whether responses change."""
+
+
+def query_order(required: Tensor, seed: int) -> tuple[list[int], list[int]]:
+    """(all required images, shuffled; those of them that are sent again, spread evenly over that order)."""
+    shuffled = torch.randperm(len(required), generator=torch_rng("questions", seed))
+    order: list[int] = required[shuffled].tolist()
+    return order, order[:: max(1, len(order) // N_REPEATS)][:N_REPEATS]
+
+
+def query_all(
+    suspect: Suspect,
+    images: Tensor,
+    required: Tensor,
+    transcript: Transcript,
+    config: QueryConfig,
+    longest: int = 1 << 16,
+    unreadable: Callable[[Sequence[object]], str] = lambda responses: "",
+) -> None:
+    """Query until the transcript holds a response to every required image, and a second one to some if all goes well.
+
+    A finished transcript stays as it is.
+
+    Args:
+        suspect: whom to query.
+        images: (Q, c, h, w) uint8, the kit's.
+        required: (W,) int64 indices of images that must be answered.
+        transcript: what was sent before, in earlier runs too; everything is appended to it as it comes.
+        config: at what pace, within what limits.
+        longest: characters of JSON that a response to one image may have; a longer one is none.
+        unreadable: why none of some responses can be read, or an empty string: where that is so of the very first
+            request, the rest would most likely be paid for in vain.
+
+    Raises:
+        UserError: budget, time or patience at an end, the suspect refuses, or its first responses are not of the form
+            that was named; the transcript keeps what came.
+    """
+    if not transcript.finished:
+        QuerySession(suspect, images, required, transcript, config, longest, unreadable).run()
+
+
+@dataclass(frozen=True)
+class _Request:
+    batch: int
+    images: list[int]
+    queue: deque[int]
+    """Where its images came from."""
+
+
+class QuerySession:
+    """One thread decides, writes and counts; the others only wait for responses."""
+
+    def __init__(
+        self,
+        suspect: Suspect,
+        images: Tensor,
+        required: Tensor,
+        transcript: Transcript,
+        config: QueryConfig,
+        longest: int,
+        unreadable: Callable[[Sequence[object]], str],
+    ) -> None:
+        self._suspect, self._images, self._transcript, self._config = suspect, images, transcript, config
+        self._longest, self._unreadable = longest, unreadable
+        ledger = Ledger(transcript.records)
+        self._first = not ledger.responses
+        order, repeats = query_order(required, config.seed)
+        self._n_required = len(order)
+        self._missing = {i for i in order if i not in ledger.responses}
+        self._todo = deque(i for i in order if i in self._missing)
+        self._repeats = deque(i for i in repeats if len(ledger.responses.get(i, ())) < 2)
+        self._budget = 2 * len(order) + N_REPEATS if config.max_queries is None else config.max_queries
+        self._left = self._budget - ledger.queries
+        self._largest = config.batch_size if config.rate is None else min(config.batch_size, max(1, int(config.rate)))
+        self._size = min(FIRST_BATCH, self._largest)
+        self._successes, self._successes_to_grow = 0, 1
+        self._failures = 0
+        self._not_before = time.monotonic()
+        self._deadline = self._not_before + config.total_timeout
+        self._running: dict[Future[list[object]], _Request] = {}
+
+    def run(self) -> None:
+        """Until nothing is left to send. A failure of what is sent twice only ends that: no verdict hangs on it."""
+        patience = 0.0  # Ctrl-C ends at once
+        try:
+            while self._todo or self._repeats or self._running:
+                self._check()
+                self._start()
+                self._collect()
+        except UserError:
+            patience = self._config.timeout
+            if self._missing:
+                raise
+        finally:
+            self._drain(patience)
+        self._transcript.end(self._n_required)
+
+    def _check(self) -> None:
+        """Stop when the rest cannot be had any more: what is left of the budget is not spent in vain."""
+        if time.monotonic() >= self._deadline:
+            raise self._stop(f"{self._config.total_timeout:g} s have passed (total_timeout)", "total_timeout")
+        if len(self._todo) > self._left:
+            least = self._budget - self._left + len(self._todo)
+            raise self._stop(
+                f"of {self._budget} queries {max(self._left, 0)} are left (max_queries), at least {least} are needed",
+                "max_queries",
+            )
+        if not self._todo and not self._running:
+            while len(self._repeats) > max(self._left, 0):
+                self._repeats.pop()
+
+    def _start(self) -> None:
+        """As many requests as may run now. Repeats are sent last, when nothing else needs the budget."""
+        while len(self._running) < self._config.concurrency and (now := time.monotonic()) >= self._not_before:
+            queue = self._todo if self._todo or self._running else self._repeats
+            images = [queue.popleft() for _ in range(min(self._size, len(queue), self._left))]
+            if not images:
+                return
+            batch = self._transcript.sent(images)
+            self._left -= len(images)
+            if self._config.rate is not None:
+                self._not_before = now + len(images) / self._config.rate
+            # A request has its own deadline in the total one.
+            timeout = max(min(self._config.timeout, self._deadline - now), 0.001)
+            future = query_in_background(self._suspect, self._images[images], timeout, self._longest)
+            self._running[future] = _Request(batch, images, queue)
+
+    def _collect(self) -> None:
+        now = time.monotonic()
+        may_start = len(self._running) < self._config.concurrency and (self._todo or not self._running)
+        until = min(self._deadline, self._not_before) if may_start else self._deadline
+        if not self._running:
+            time.sleep(max(0.0, until - now))
+            return
+        done, _ = wait(self._running, timeout=max(0.0, until - now), return_when=FIRST_COMPLETED)
+        for future in done:
+            request = self._running.pop(future)
+            try:
+                responses = future.result()
+            except TransientError as error:
+                self._failed(request, error)
+            except TooLargeError as error:
+                self._too_large(request, error)
+            except BaseException as error:
+                self._transcript.failed(request.batch, str(error), counts=True)
+                raise
+            else:
+                self._keep(request, responses)
+                self._succeeded()
+                self._check_first(responses)
+
+    def _drain(self, patience: float) -> None:
+        """What is under way has been paid for: its responses are kept if they come within `patience` seconds."""
+        seconds = min(patience, max(self._deadline - time.monotonic(), 0.0))
+        done, late = wait(self._running, timeout=seconds)
+        for future in done:
+            request = self._running.pop(future)
+            error = future.exception()
+            if error is None:
+                self._keep(request, future.result())
+            else:
+                self._transcript.failed(request.batch, str(error), counts=getattr(error, "sent", True))
+        for future in late:
+            self._transcript.failed(self._running.pop(future).batch, "given up", counts=True)
+
+    def _keep(self, request: _Request, responses: list[object]) -> None:
+        self._transcript.answered(request.batch, responses)
+        self._missing.difference_update(request.images)
+
+    def _check_first(self, responses: list[object]) -> None:
+        """The first responses alone: whoever named another form than the suspect's has not yet spent much."""
+        if self._first and (why := self._unreadable(responses)):
+            raise UserError(
+                f"none of its first {len(responses)} answers can be read ({why}): check output and classes, and begin "
+                "again in another folder; or run the same again to query the rest all the same",
+                argument="output",
+            )
+        self._first = False
+
+    def _succeeded(self) -> None:
+        self._failures = 0
+        self._successes += 1
+        if self._successes >= self._successes_to_grow:
+            self._size, self._successes = min(2 * self._size, self._largest), 0
+
+    def _failed(self, request: _Request, error: TransientError) -> None:
+        """Query again later, if it goes on in smaller batches."""
+        self._requeue(request, str(error), counts=error.sent)
+        self._failures += 1
+        self._successes, self._successes_to_grow = 0, SLOW_START
+        if self._failures > 1:
+            self._size = max(1, min(self._size, len(request.images)) // 2)
+        if self._failures >= self._config.tries * self._config.concurrency:
+            raise self._stop(f"{self._failures} requests in a row failed, the last one with: {error}", "tries")
+        # An endpoint that says 0, or a moment that has passed, is spared all the same.
+        pause = max(min(FIRST_PAUSE * 2 ** (self._failures - 1), LONGEST_PAUSE), error.retry_after or 0.0)
+        if time.monotonic() + pause > self._deadline:
+            raise self._stop(
+                f"{error}, and the {pause:.0f} s to wait are longer than what is left of total_timeout", "total_timeout"
+            )
+        self._not_before = max(self._not_before, time.monotonic() + pause)
+
+    def _too_large(self, request: _Request, error: TooLargeError) -> None:
+        self._requeue(request, str(error), counts=True)
+        if len(request.images) == 1:
+            raise self._stop(f"the endpoint refuses even a single image ({error})")
+        self._largest = min(self._largest, len(request.images) // 2)
+        self._size = min(self._size, self._largest)
+
+    def _requeue(self, request: _Request, why: str, *, counts: bool) -> None:
+        self._transcript.failed(request.batch, why, counts)
+        self._left += 0 if counts else len(request.images)
+        request.queue.extendleft(reversed(request.images))
+
+    def _stop(self, why: str, argument: str = "") -> UserError:
+        done = self._n_required - len(self._missing)
+        return UserError(
+            f"{why}; {done} of {self._n_required} images are answered and kept: allow more and run it again to resume",
+            argument=argument,
+        )

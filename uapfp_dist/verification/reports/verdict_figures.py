@@ -1,0 +1,90 @@
+"""Figures of a verdict."""
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from uapfp_dist.errors import printable
+from uapfp_dist.reporting.figures.marks import named_rows, reference, strip
+from uapfp_dist.reporting.figures.pictures import captioned_images, perturbed_images
+from uapfp_dist.reporting.figures.style import PAGE, describe_axes, no_data, plain, subplots
+from uapfp_dist.reporting.number_format import number
+from uapfp_dist.response_format import ResponseFormat
+from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.replay import JudgedSuspect
+
+N_PICTURES = 6
+"""Images shown with their perturbation."""
+
+ROLES = {"homologous": "calibration", "same_data": "same_data", "other_victim": "other_victim", "piracy": "piracy"}
+"""A kit's groups to the roles that figures have colours for."""
+
+GROUP_WORDS = {
+    "homologous": "independent models, other data",
+    "same_data": "independent models, the victim's data",
+    "other_victim": "models stolen from other victims",
+    "piracy": "models stolen from this victim",
+}
+
+SCORE_WORDS = {
+    "uap": "similarity to the victim (mean cosine)",
+    "weighted_errors": "evidence from the victim's errors (log odds)",
+}
+
+
+def scores_figure(case: JudgedSuspect) -> Figure:
+    """The suspect's score among those of the calibration models and of held-out stolen ones."""
+    v = case.verdict
+    own = v.similarity if v.decided_by == "uap" else v.weighted_errors
+    groups = [group for group in ROLES if v.scores.get(group)]
+    figure, (axis,) = subplots(PAGE, 1.1 + 0.5 * max(len(groups), 1))
+    for y, group in enumerate(groups):
+        strip(axis, v.scores[group], y, ROLES[group])
+    if not groups:
+        no_data(axis)
+    if np.isfinite(own):
+        reference(axis, own, f"{plain(printable(v.name))[:40]}: {number(own)}", vertical=True)
+    named_rows(axis, [GROUP_WORDS[group] for group in groups])
+    describe_axes(axis, SCORE_WORDS.get(v.decided_by, v.decided_by))
+    return figure
+
+
+def perturbations_figure(kit: Kit, case: JudgedSuspect) -> Figure | None:
+    """Some images with their perturbation, those whose response moved the most; None where none was queried."""
+    views = kit.views[ResponseFormat.parse(case.verdict.format)]
+    clean, perturbed = views[0].flatten(), views[1].flatten()
+    responses = case.probabilities
+    known = responses[clean].isfinite().all(1) & responses[perturbed].isfinite().all(1)
+    clean, perturbed = clean[known], perturbed[known]
+    if not len(clean):
+        return None
+    moved = (responses[perturbed] - responses[clean]).abs().sum(1)
+    chosen: list[int] = []
+    for i in moved.argsort(descending=True, stable=True).tolist():
+        if clean[i] not in clean[chosen]:
+            chosen.append(i)
+        if len(chosen) == N_PICTURES:
+            break
+    before, after = kit.images[clean[chosen]] / 255, kit.images[perturbed[chosen]] / 255
+    captions = [_caption(kit, responses[clean[i]], responses[perturbed[i]]) for i in chosen]
+    # What was added to the first one; each view may have its own perturbation, and clipping takes its share.
+    return perturbed_images((after - before)[0].numpy(), before.numpy(), after.numpy(), captions)
+
+
+def errors_figure(kit: Kit, case: JudgedSuspect) -> Figure | None:
+    """The victim's errors whose repetition weighs most; None where none was queried."""
+    responses = case.probabilities[kit.natural]
+    known = responses.isfinite().all(1).nonzero()[:, 0]
+    if not len(known):
+        return None
+    chosen = known[kit.log_odds_agree[known].argsort(descending=True, stable=True)][:N_PICTURES]
+    at = kit.natural[chosen]
+    pairs = zip(kit.victim_labels[at].tolist(), responses[chosen].argmax(1).tolist(), strict=True)
+    names = [name.replace(":", " ")[:11] for name in kit.class_names]
+    captions = [f"victim {names[victim]}: suspect {names[suspect]}" for victim, suspect in pairs]
+    return captioned_images((kit.images[at] / 255).numpy(), captions)
+
+
+def _caption(kit: Kit, before: torch.Tensor, after: torch.Tensor) -> str:
+    words = [f"{kit.class_names[int(p.argmax())][:10]} {float(p.max()):.2f}" for p in (before, after)]
+    return f"{words[0]} to: {words[1]}"

@@ -1,0 +1,35 @@
+"""The files of a verdict: JSON with its schema, text, page."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.replay import JudgedSuspect
+from uapfp_dist.verification.reports.verdict_file import verdict_json, verdict_schema
+from uapfp_dist.verification.reports.verdict_page import verdict_page
+from uapfp_dist.verification.reports.verdict_text import verdict_text
+
+
+def write_verdict(out: Path, kit: Kit, cases: Sequence[JudgedSuspect]) -> None:
+    """Lay verdict.json, verdict.schema.json, verdict.txt and verdict.html into `out`.
+
+    Raises:
+        UserError: `out` cannot be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"out: expected a folder that can be written at {out} ({error.strerror})", argument="out"
+        ) from error
+    for name, text in {
+        "verdict.json": json.dumps(verdict_json(kit, cases), indent=1, allow_nan=False) + "\n",
+        "verdict.schema.json": json.dumps(verdict_schema(), indent=1) + "\n",
+        "verdict.txt": verdict_text(kit, cases) + "\n",
+        "verdict.html": verdict_page(kit, cases),
+    }.items():
+        temporary = out / f".{name}.tmp"
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(out / name)

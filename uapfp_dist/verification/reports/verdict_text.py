@@ -1,0 +1,61 @@
+"""The verdict as a few lines of text."""
+
+from collections.abc import Sequence
+
+from uapfp_dist.errors import printable
+from uapfp_dist.reporting.number_format import number
+from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.replay import JudgedSuspect
+
+
+def verdict_text(kit: Kit, cases: Sequence[JudgedSuspect]) -> str:
+    """A few lines per suspect."""
+    return f"{suspects_text(cases)}\n\nkit {kit.digest}"
+
+
+def suspects_text(cases: Sequence[JudgedSuspect]) -> str:
+    """The same without the kit."""
+    return "\n\n".join("\n".join(_lines(case)) for case in cases)
+
+
+def headline(case: JudgedSuspect) -> str:
+    """The claim and its p-value."""
+    v = case.verdict
+    together = "" if v.p_adjusted == v.p_value else f" (p {number(v.p_adjusted)} among all suspects)"
+    return f"{printable(v.name)}: {v.claim}. p {number(v.p_value)}{together} by {v.decided_by}, alpha {v.alpha:g}."
+
+
+def findings(case: JudgedSuspect) -> list[str]:
+    """They quote a suspect."""
+    return [printable(finding) for finding in case.verdict.findings]
+
+
+def queries(case: JudgedSuspect) -> str:
+    """Images sent and answered."""
+    if case.stopped:
+        return f"{case.ledger.queries} images sent, {len(case.ledger.responses)} answered and kept, none judged"
+    return f"{case.ledger.queries} images sent, {case.verdict.queries} answered"
+
+
+def _lines(case: JudgedSuspect) -> list[str]:
+    v = case.verdict
+    remarks = [f"  ! {finding}" for finding in findings(case)]
+    if case.stopped:
+        return [headline(case), f"  queries           {queries(case)}", *remarks]
+    similarity = f"{number(v.similarity)} +- {number(v.similarity_std)}"
+    lines = [
+        headline(case),
+        f"  uap               p {number(v.p_value_uap)}, similarity {similarity}",
+        f"  weighted_errors   p {number(v.p_value_weighted_errors)}, log odds {number(v.weighted_errors)}",
+        f"  paper's t-test    p {number(v.p_value_t_test)} (printed, not used)",
+        f"  queries           {queries(case)}; format {v.format}",
+        f"  agreement         {number(v.agreement_clean)} on clean images",
+    ]
+    if power := v.power.get("all"):
+        lines.append(
+            f"  power of the kit  {power.caught} of {power.of} held-out stolen models caught with these images"
+        )
+    lines.append(f"  {v.decided_by} decides    {printable(v.decided_because)}")
+    if v.not_calibrated_against:
+        lines.append(f"  not calibrated against {', '.join(v.not_calibrated_against)}")
+    return lines + remarks
