@@ -27,7 +27,7 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.launch.enrollment import run_enrollment
 from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.rng import numpy_rng
-from uapfp_dist.serialization import to_json
+from uapfp_dist.serialization import Json, to_json
 from uapfp_dist.verification.enrollment.config import EnrollConfig
 from uapfp_dist.verification.enrollment.derived_config import enroll_preset, recorded_configuration, with_model_counts
 from uapfp_dist.verification.judging.accusation_rates import AccusationRates, FormatRates, measure_rates
@@ -105,7 +105,7 @@ def check_same(kit: Kit, config: Config, requirements: EnrollConfig, seed: int, 
         )
 
 
-def _fields(sections: Configuration) -> dict[str, object]:
+def _fields(sections: Configuration) -> dict[str, Json]:
     """`section.field` to its value, as it comes back from JSON."""
     plain = json.loads(json.dumps(sections))
     return {f"{section}.{name}": value for section, fields in plain.items() for name, value in fields.items()}

@@ -1,1 +1,1 @@
-"""The central process of a run: hears every outcome, judges, and alone writes to the tracker."""
+"""The central process of a run: receives every outcome, judges, and alone writes to the tracker."""

@@ -1,6 +1,6 @@
 """Refuse a configuration that cannot work, before any work is done."""
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from itertools import pairwise
 from operator import attrgetter
 from typing import Any
@@ -13,7 +13,7 @@ from uapfp_dist.fingerprints.methods.registry import METHODS
 from uapfp_dist.models import ARCHITECTURES
 from uapfp_dist.models.training import PEAK_RATES
 
-NAMES: dict[str, tuple[str, Mapping[str, object]]] = {
+NAMES: dict[str, tuple[str, Collection[str]]] = {
     "data.name": ("data set", DATASETS),
     "zoo.architectures": ("architecture", ARCHITECTURES),
     "zoo.victim_architecture": ("architecture", ARCHITECTURES),

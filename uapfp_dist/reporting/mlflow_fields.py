@@ -11,7 +11,7 @@ from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.evaluation.verdicts import Verdict
 from uapfp_dist.fingerprints.resamples import Resample
 from uapfp_dist.reporting.report_schema import EvaluationReport
-from uapfp_dist.serialization import to_json
+from uapfp_dist.serialization import Json, to_json
 from uapfp_dist.tasks.description import describe_modification
 from uapfp_dist.tasks.hashing import wire_form
 from uapfp_dist.tasks.members import Member
@@ -68,7 +68,7 @@ class PlannedModel:
         return {**self.card.to_json(), **vars(self.place)}
 
 
-def mlflow_params(plan: Plan) -> dict[str, Any]:
+def mlflow_params(plan: Plan) -> dict[str, Json]:
     """The configuration as it comes back from JSON: a stored one must read like a fresh one."""
     return dict(json.loads(json.dumps(wire_form(plan.config) | {"seed": plan.seed})))
 

@@ -14,6 +14,8 @@ from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar
 
+from uapfp_dist.serialization import Json
+
 SCIENCE_VERSION = 2
 """Part of every id. Raise it when a change of the science must not reuse artifacts of the code before it."""
 JUDGING_VERSION = 4
@@ -99,7 +101,7 @@ def canonical(value: Any) -> Any:
     return value
 
 
-def _hashed_fields(value: Any) -> dict[str, Any]:
+def _hashed_fields(value: Any) -> dict[str, Json]:
     return {name: canonical(x) for item, name, x in _wire_items(value) if is_hashed(item, getattr(value, item.name))}
 
 

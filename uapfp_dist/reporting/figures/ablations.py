@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from uapfp_dist.reporting.figures.columns import by_value, require_columns
-from uapfp_dist.reporting.figures.marks import named_rows, series
+from uapfp_dist.reporting.figures.marks import SeriesStyle, named_rows, series
 from uapfp_dist.reporting.figures.style import COLUMN, PAGE, describe_axes, display_name, legend, no_data, subplots
 from uapfp_dist.reporting.figures.sweeps import over_resamples
 
@@ -50,7 +50,7 @@ def ablation_bars(
         for j, (part, rows) in enumerate(parts):
             found = by_value(rows, category, y)
             at = np.array([names.index(name) for name in found[category]]) + (j - (len(parts) - 1) / 2) * 0.24
-            style = series(part, j) | {"ls": ""}
+            style: SeriesStyle = {**series(part, j), "ls": ""}
             axis.hlines(at, found["low"], found["high"], color=style["color"], lw=1.4)
             axis.plot(found["mean"], at, ms=4.5, label=display_name(part) if by else None, **style)
         if table[y].isna().all():

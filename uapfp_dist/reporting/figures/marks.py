@@ -1,7 +1,7 @@
 """Marks shared by all figures."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -27,13 +27,17 @@ def reference(axis: Axes, value: float, text: str = "", *, vertical: bool = Fals
     draw_line = axis.axvline if vertical else axis.axhline
     draw_line(value, color=GREY, lw=0.8, ls=(0, (4, 2)), zorder=0)
     if text and vertical:
-        where: dict[str, Any] = {
-            "xy": (value, 1),
-            "xycoords": ("data", "axes fraction"),
-            "ha": "center",
-            "va": "bottom",
-        }
-        axis.annotate(text, xytext=(0, 1), textcoords="offset points", fontsize=SMALL, color="#555555", **where)
+        axis.annotate(
+            text,
+            (value, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 1),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=SMALL,
+            color="#555555",
+        )
     elif text:
         annotate_right(axis, text, value)
 
@@ -49,7 +53,16 @@ def marker_fill(role: str) -> str:
     return COLOURS.get(role, CYCLE[-1]) if role in FILLED else "white"
 
 
-def series(name: object, i: int) -> dict[str, Any]:
+class SeriesStyle(TypedDict):
+    """How a series is drawn: keywords of matplotlib."""
+
+    color: str
+    marker: str
+    mfc: str
+    ls: str
+
+
+def series(name: object, i: int) -> SeriesStyle:
     """Colour, marker and line of the i-th series: a role keeps its own."""
     role = str(name)
     if role in COLOURS:

@@ -6,8 +6,9 @@ models are filled where negatives are hollow.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -121,7 +122,7 @@ def legend(
     figure: Figure, columns: int | None = None, *, where: LegendPlace = "outside upper center", title: str | None = None
 ) -> None:
     """One legend for all axes, outside of them."""
-    found: dict[str, Any] = {}
+    found: dict[str, Artist] = {}
     for axis in figure.axes:
         for handle, text in zip(*axis.get_legend_handles_labels(), strict=True):
             found.setdefault(text, handle)

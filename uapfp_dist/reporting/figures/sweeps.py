@@ -1,7 +1,6 @@
 """Figure 6 left: similarity gap and AUC against the number of points or of confidences."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from uapfp_dist.reporting.figures.columns import by_value, finite, require_columns
-from uapfp_dist.reporting.figures.marks import reference, series
+from uapfp_dist.reporting.figures.marks import SeriesStyle, reference, series
 from uapfp_dist.reporting.figures.style import (
     PAGE,
     SMALL,
@@ -39,7 +38,7 @@ def over_resamples(axis: Axes, table: pd.DataFrame, x: str, y: str, by: str | No
         no_data(axis)
 
 
-def _line(axis: Axes, rows: pd.DataFrame, x: str, shift: float, style: dict[str, Any], label: str | None) -> None:
+def _line(axis: Axes, rows: pd.DataFrame, x: str, shift: float, style: SeriesStyle, label: str | None) -> None:
     if rows.empty:
         return
     error = np.maximum([rows["mean"] - rows["low"], rows["high"] - rows["mean"]], 0)
