@@ -31,7 +31,7 @@ from uapfp_dist.serialization import Json, to_json
 from uapfp_dist.verification.enrollment.config import EnrollConfig
 from uapfp_dist.verification.enrollment.derived_config import enroll_preset, recorded_configuration, with_model_counts
 from uapfp_dist.verification.judging.accusation_rates import AccusationRates, FormatRates, measure_rates
-from uapfp_dist.verification.judging.verdict import METHODS
+from uapfp_dist.verification.judging.verdict import KIT_METHODS
 from uapfp_dist.verification.kit.info import Configuration, Rates
 from uapfp_dist.verification.kit.io import load_kit
 from uapfp_dist.verification.kit.kit import Kit
@@ -130,11 +130,14 @@ def table_text(chosen: FalseAccusations, kits: Sequence[Kit], rates: Sequence[Ki
 
 def rows(rates: Sequence[KitRates], what: Callable[[AccusationRates], Rates]) -> list[str]:
     """A line per kind of model and format: the method that decides, and both methods."""
-    lines = ["| suspect | answers | as decided | " + " | ".join(METHODS) + " |", "|---" * (3 + len(METHODS)) + "|"]
+    lines = [
+        "| suspect | answers | as decided | " + " | ".join(KIT_METHODS) + " |",
+        "|---" * (3 + len(KIT_METHODS)) + "|",
+    ]
     for fmt in rates[0]:
         of_format = [zoo[fmt] for zoo in rates]
         decided = [what(zoo.of(zoo.decided_by)) for zoo in of_format]
-        columns = [decided, *([what(zoo.of(method)) for zoo in of_format] for method in METHODS)]
+        columns = [decided, *([what(zoo.of(method)) for zoo in of_format] for method in KIT_METHODS)]
         for kind in sorted({kind for found in decided for kind in found}):
             cells = []
             for column in columns:

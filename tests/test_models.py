@@ -11,8 +11,8 @@ from uapfp_dist.attacks import DivergedError
 from uapfp_dist.data import Dataset, Splits
 from uapfp_dist.data.splits import training_set
 from uapfp_dist.errors import UserError
+from uapfp_dist.evaluation.modified_models import modified
 from uapfp_dist.evaluation.plan import Plan
-from uapfp_dist.evaluation.variants import modified
 from uapfp_dist.execution import make_model as models
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.make_model import GateError, NotReachedError, attack_pool, before_adversarial, watched_images

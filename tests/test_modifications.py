@@ -21,7 +21,6 @@ from uapfp_dist.perturbations.deepfool import deepfool
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.rng import seeded, torch_rng
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.description import describe_modification
 from uapfp_dist.tasks.modification_specs import AdversarialTraining, Distill, FineTune, Int8, ModificationSpec, Prune
 from uapfp_dist.tasks.specs import Recipe
 
@@ -112,7 +111,7 @@ def test_every_spec_has_a_function() -> None:
     assert set(MODIFICATIONS) == set(ModificationSpec.__args__)
 
 
-@pytest.mark.parametrize("modification", EXAMPLES, ids=describe_modification)
+@pytest.mark.parametrize("modification", EXAMPLES, ids=lambda modification: modification.description)
 @pytest.mark.parametrize("which", ["victim", "normed"])
 def test_contract_of_every_modification(
     which: str,
@@ -345,7 +344,7 @@ def test_bad_specs_are_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("modification", EXAMPLES, ids=describe_modification)
+@pytest.mark.parametrize("modification", EXAMPLES, ids=lambda modification: modification.description)
 def test_a_ruined_net_is_returned(modification: ModificationSpec, victim: Net, data: AttackerData) -> None:
     """Its accuracy is measured like any other."""
     ruined = copy.deepcopy(victim)
@@ -377,4 +376,4 @@ def test_modifications_compose(victim: Net, data: AttackerData, held_out: Tensor
     ],
 )
 def test_names_for_tables(modification: ModificationSpec, name: str) -> None:
-    assert describe_modification(modification) == name
+    assert modification.description == name

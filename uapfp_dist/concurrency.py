@@ -1,4 +1,4 @@
-"""Threads."""
+"""Work in several threads."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor

@@ -36,7 +36,8 @@ from uapfp_dist.reporting.report import Report, make_report
 from uapfp_dist.reporting.report_schema import ModelCounts
 from uapfp_dist.reporting.report_tables import failures_of, failures_table
 from uapfp_dist.reporting.section_schema import joined
-from uapfp_dist.reporting.sections import SECTIONS, ReportData, ReportSection, make_sections
+from uapfp_dist.reporting.sections.registry import SECTIONS, make_sections
+from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 from uapfp_dist.serialization import from_json, to_json
 from uapfp_dist.storage.store import Store, TornArtifactError
 from uapfp_dist.tasks.hashing import JUDGING_VERSION, content_id

@@ -1,1 +1,1 @@
-"""Which science, in what order. Knows no Ray and no MLflow."""
+"""From a configuration to its plan, and from responses to judgements. Knows no Ray and no MLflow."""

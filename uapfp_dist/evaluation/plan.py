@@ -10,7 +10,8 @@ from uapfp_dist.attacks import ATTACKS
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
-from uapfp_dist.evaluation.variants import checkpoint_members, modified_members, overlap_members
+from uapfp_dist.evaluation.modified_models import modified_members
+from uapfp_dist.evaluation.study_models import checkpoint_members, overlap_members
 from uapfp_dist.models.training import BATCH_SIZES
 from uapfp_dist.response_format import LABEL, ResponseFormat
 from uapfp_dist.rng import numpy_rng

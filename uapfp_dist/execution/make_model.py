@@ -18,7 +18,6 @@ from uapfp_dist.models.blackbox import Blackbox, predict_probabilities
 from uapfp_dist.models.training import Trainer, fit
 from uapfp_dist.modifications import AttackerData, modify
 from uapfp_dist.rng import seed_of, seeded, torch_rng
-from uapfp_dist.tasks.description import describe_modification
 from uapfp_dist.tasks.model_card import ModelCard
 from uapfp_dist.tasks.modification_specs import AdversarialTraining, Distill
 from uapfp_dist.tasks.specs import Checkpoint, Extracted, Imported, ModelSpec, Modified, Trained, TrajectorySpec
@@ -258,7 +257,7 @@ def _card(context: TaskContext, spec: ModelSpec, made: MadeModel) -> ModelCard:
         train_digest=made.train_digest,
         seconds=0.0,
         device=_named(context.device),
-        modifications=tuple(map(describe_modification, spec.modifications)),
+        modifications=tuple(modification.description for modification in spec.modifications),
         accuracy_before=before,
     )
 

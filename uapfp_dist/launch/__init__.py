@@ -1,1 +1,1 @@
-"""Runs from a configuration to a result, here or on Ray. This package knows every other one."""
+"""One file per command: from its configuration to its result, in this process or on Ray."""

@@ -1,4 +1,4 @@
-"""Any modification, on a copy of the net."""
+"""Apply a modification to a copy of a net."""
 
 import copy
 
@@ -10,7 +10,6 @@ from uapfp_dist.modifications.attacker import AttackerContext, AttackerData
 from uapfp_dist.modifications.int8 import is_int8
 from uapfp_dist.modifications.registry import MODIFICATIONS
 from uapfp_dist.rng import seeded
-from uapfp_dist.tasks.description import describe_modification
 from uapfp_dist.tasks.modification_specs import AdversarialTraining, Distill, ModificationSpec
 from uapfp_dist.tasks.specs import Recipe
 
@@ -40,8 +39,7 @@ def modify(
     """
     if is_int8(net) and not isinstance(modification, Distill):
         raise UserError(
-            f"{describe_modification(modification)}: expected a net in float, got one in INT8; "
-            "let INT8 be the last modification"
+            f"{modification.description}: expected a net in float, got one in INT8; let INT8 be the last modification"
         )
     goes_on = isinstance(modification, AdversarialTraining) and modification.labels == "own" and modification.start > 0
     if goes_on and teacher is None:

@@ -1,4 +1,9 @@
-"""Modifications by the class of their spec. To add one: a spec in tasks.modification_specs, a function, a line here."""
+"""Modifications by the class of their spec.
+
+To add one: its spec in `tasks.modification_specs`, a file here with a function, a line in MODIFICATIONS; and for an
+evaluation to make such models, an option in `config.schema.ModificationConfig` and a line in
+`evaluation.modified_models`.
+"""
 
 from typing import Any, Protocol
 

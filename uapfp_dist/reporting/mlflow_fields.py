@@ -12,7 +12,6 @@ from uapfp_dist.evaluation.verdicts import Verdict
 from uapfp_dist.fingerprints.resamples import Resample
 from uapfp_dist.reporting.report_schema import EvaluationReport
 from uapfp_dist.serialization import Json, to_json
-from uapfp_dist.tasks.description import describe_modification
 from uapfp_dist.tasks.hashing import wire_form
 from uapfp_dist.tasks.members import Member
 from uapfp_dist.tasks.model_card import ModelCard
@@ -134,7 +133,7 @@ def suspect_run(member: Member, part: str, verdict: Verdict | None, card: ModelC
         "origin": card.origin,
         "attack": attack_of(member),
         "labels": spec.extraction.labels.extraction_wire if spec.extraction else "",
-        "modification": " + ".join(map(describe_modification, spec.modifications)),
+        "modification": " + ".join(modification.description for modification in spec.modifications),
         "architecture": spec.architecture,
         "optimizer": spec.recipe.optimizer,
         "batch_size": str(spec.recipe.batch_size),

@@ -12,7 +12,7 @@ from uapfp_dist.evaluation.judging import CHOSEN
 from uapfp_dist.reporting.html import HtmlSection, html_report
 from uapfp_dist.reporting.report import Report
 from uapfp_dist.reporting.report_schema import EvaluationReport
-from uapfp_dist.reporting.sections import ReportData, ReportSection
+from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 from uapfp_dist.reporting.summary import summary
 from uapfp_dist.serialization import to_json
 from uapfp_dist.tasks.hashing import wire_form

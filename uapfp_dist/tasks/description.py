@@ -1,8 +1,6 @@
 """Short descriptions of specs, for progress, failures and tables."""
 
-from uapfp_dist.response_format import PROBABILITIES
 from uapfp_dist.tasks.hashing import Spec
-from uapfp_dist.tasks.modification_specs import AdversarialTraining, Distill, FineTune, Int8, ModificationSpec, Prune
 from uapfp_dist.tasks.specs import (
     Checkpoint,
     Extracted,
@@ -20,7 +18,7 @@ def describe(spec: Spec) -> str:
     """A short description such as `C sgd extracted by cloudleak (hard labels), prune .4`."""
     match spec:
         case ModelSpec():
-            return ", ".join([_root(spec.root), *map(describe_modification, spec.modifications)])
+            return ", ".join([_root(spec.root), *(modification.description for modification in spec.modifications)])
         case TrajectorySpec(model=model):
             return f"{describe(model)}, kept at {len(spec.recoveries)} recovery rates"
         case ProbeSpec(victim=victim):
@@ -46,18 +44,3 @@ def _root(spec: ModelSpec) -> str:
         case Modified():
             return _root(spec.root)
     return f"{net} {type(spec.origin).__name__.lower()}"
-
-
-def describe_modification(modification: ModificationSpec) -> str:
-    """A short name for tables, such as `prune .4 + recovery`."""
-    match modification:
-        case FineTune(layers=layers):
-            return {"last": "fine-tune last layer", "new_last": "fine-tune new last layer"}.get(layers, "fine-tune")
-        case Prune(share=share, recovery_epochs=epochs):
-            return f"prune {share:g}".replace("0.", ".") + (" + recovery" if epochs else "")
-        case Int8():
-            return "INT8"
-        case AdversarialTraining(iterations=iterations, start=start, labels=labels):
-            return f"adversarial training {start + iterations} ({labels} labels)"
-        case Distill(labels=labels):
-            return "distillation" if labels == PROBABILITIES else f"distillation ({labels.extraction_wire} labels)"

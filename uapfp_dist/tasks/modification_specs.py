@@ -18,6 +18,11 @@ class FineTune:
     layers: Literal["all", "last", "new_last"] = "all"
     """All; the last layer alone; the last layer alone after new random weights for it."""
 
+    @property
+    def description(self) -> str:
+        """A short name for tables."""
+        return {"all": "fine-tune", "last": "fine-tune last layer", "new_last": "fine-tune new last layer"}[self.layers]
+
 
 @wire_names("Prune", "share recovery_epochs")
 @dataclass(frozen=True)
@@ -29,6 +34,11 @@ class Prune:
     recovery_epochs: float = 0.0
     """Epochs on ATTACK afterwards, the zeros held."""
 
+    @property
+    def description(self) -> str:
+        """A short name for tables, such as `prune .4 + recovery`."""
+        return f"prune {self.share:g}".replace("0.", ".") + (" + recovery" if self.recovery_epochs else "")
+
 
 @wire_names("Int8", "n_images")
 @dataclass(frozen=True)
@@ -37,6 +47,11 @@ class Int8:
 
     n_images: int = 500
     """Images of ATTACK on which the ranges of the activations are measured."""
+
+    @property
+    def description(self) -> str:
+        """A short name for tables."""
+        return "INT8"
 
 
 @wire_names("AdversarialTraining", "iterations start labels clip batch_size")
@@ -54,6 +69,11 @@ class AdversarialTraining:
     examples at its small overshoot hardly any fools the model afterwards."""
     batch_size: int = 128
 
+    @property
+    def description(self) -> str:
+        """A short name for tables."""
+        return f"adversarial training {self.start + self.iterations} ({self.labels} labels)"
+
 
 @wire_names("Distill", "labels", labels=lambda labels: labels.extraction_wire)
 @dataclass(frozen=True)
@@ -62,6 +82,13 @@ class Distill:
 
     labels: ResponseFormat = PROBABILITIES
     """Format of the model's responses that the student is trained on."""
+
+    @property
+    def description(self) -> str:
+        """A short name for tables."""
+        return (
+            "distillation" if self.labels == PROBABILITIES else f"distillation ({self.labels.extraction_wire} labels)"
+        )
 
 
 ModificationSpec = FineTune | Prune | Int8 | AdversarialTraining | Distill

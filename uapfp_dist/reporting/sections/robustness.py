@@ -14,7 +14,6 @@ from uapfp_dist.reporting.section_schema import (
 )
 from uapfp_dist.reporting.sections.intervals import over_models
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
-from uapfp_dist.tasks.description import describe_modification
 from uapfp_dist.tasks.members import Member
 from uapfp_dist.tasks.modification_specs import AdversarialTraining
 from uapfp_dist.tasks.specs import Modified
@@ -113,7 +112,7 @@ def _variants(data: ReportData, models: pd.DataFrame) -> pd.DataFrame:
     before = stops[(stops["iterations"] == 0) & ~stops["model"].isin(table["model"])].drop_duplicates("model")
     last = stops[stops["iterations"] > 0].sort_values("iterations", kind="stable").groupby(["base", "labels"]).tail(1)
     names = [
-        describe_modification(AdversarialTraining(n, labels=labels))
+        AdversarialTraining(n, labels=labels).description
         for n, labels in zip(last["iterations"], last["labels"], strict=True)
     ]
     whole = pd.concat([table, before, last.assign(modification=names)]).drop(columns=["iterations", "labels"])

@@ -16,7 +16,7 @@ from uapfp_dist.verification.enrollment.kit_rows import KitRow
 from uapfp_dist.verification.enrollment.plan import EnrollmentPlan
 from uapfp_dist.verification.enrollment.responses import EnrolledResponses
 from uapfp_dist.verification.judging.accusation_rates import measure_rates
-from uapfp_dist.verification.judging.verdict import GROUPS, METHODS
+from uapfp_dist.verification.judging.verdict import GROUPS, KIT_METHODS
 from uapfp_dist.verification.kit.info import (
     KitCosts,
     KitData,
@@ -76,8 +76,8 @@ def with_rates(kit: Kit) -> Kit:
     power: dict[ResponseFormat, dict[MethodName, Rates]] = {}
     false_accusations: dict[ResponseFormat, dict[MethodName, Rates]] = {}
     for fmt, found in rates.items():
-        power[fmt] = {method: found.of(method).power for method in METHODS}
-        false_accusations[fmt] = {method: found.of(method).false_accusations for method in METHODS}
+        power[fmt] = {method: found.of(method).power for method in KIT_METHODS}
+        false_accusations[fmt] = {method: found.of(method).false_accusations for method in KIT_METHODS}
     queries = {fmt: found.queries for fmt, found in rates.items()}
     return replace(kit, info=replace(kit.info, power=power, false_accusations=false_accusations, queries=queries))
 

@@ -1,4 +1,4 @@
-"""What is planned with of a victim that its owner brings."""
+"""The victim that its owner brings, as a spec in the plan."""
 
 from dataclasses import dataclass, replace
 

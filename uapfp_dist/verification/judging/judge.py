@@ -17,11 +17,11 @@ from uapfp_dist.verification.judging.calibration import decide_by, group_sizes, 
 from uapfp_dist.verification.judging.limits import verdict_limits
 from uapfp_dist.verification.judging.suspect_scores import SuspectScores, model_scores, score_suspect
 from uapfp_dist.verification.judging.verdict import (
+    CANNOT_DECIDE,
     GROUPS,
     INCONCLUSIVE,
-    METHODS,
+    KIT_METHODS,
     PIRACY,
-    UNDECIDABLE,
     Caught,
     Claim,
     SuspectResponses,
@@ -92,9 +92,9 @@ class _ScoredSuspect:
             suspect=suspect,
             format=fmt,
             scores=scores,
-            own={method: float(own[method]) for method in METHODS},
+            own={method: float(own[method]) for method in KIT_METHODS},
             others=others,
-            decisions={method: decide_by(kit, others[method], float(own[method]), alpha) for method in METHODS},
+            decisions={method: decide_by(kit, others[method], float(own[method]), alpha) for method in KIT_METHODS},
             method=kit.decided_by(fmt, int(scores.views.sum())),
         )
 
@@ -136,7 +136,7 @@ class _ScoredSuspect:
     def _claim(self, p_adjusted: float, alpha: float, n_suspects: int) -> Claim:
         smallest = min(group_sizes(self.kit).values(), default=0)
         if smallest < needed_for(alpha / n_suspects):
-            return UNDECIDABLE
+            return CANNOT_DECIDE
         # p is a ratio of counts: compare with a tolerance far below 1 / (m + 1).
         accused = p_adjusted <= alpha + 1e-12 and not self.suspect.fatal
         return PIRACY if accused else INCONCLUSIVE

@@ -10,12 +10,13 @@ from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.serialization import Number
 from uapfp_dist.verification.kit.info import MethodName
 
-METHODS: tuple[MethodName, ...] = ("uap", "weighted_errors")
+KIT_METHODS: tuple[MethodName, ...] = ("uap", "weighted_errors")
+"""Methods of `fingerprints.methods` that a kit holds."""
 
 Claim = Literal["piracy", "inconclusive", "cannot decide at this alpha"]
 PIRACY: Claim = "piracy"
 INCONCLUSIVE: Claim = "inconclusive"
-UNDECIDABLE: Claim = "cannot decide at this alpha"
+CANNOT_DECIDE: Claim = "cannot decide at this alpha"
 
 GROUPS = ("homologous", "same_data", "other_victim")
 """Groups of negatives that a kit can be calibrated against."""

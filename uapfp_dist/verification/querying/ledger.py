@@ -1,4 +1,4 @@
-"""What a transcript's records come to."""
+"""The responses and queries that a transcript holds."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Lines of which none can be changed, dropped or moved without the next one telling.
+"""A file of records in a hash chain: none can be changed, dropped or moved without breaking it.
 
 Each is `{"sha256": "...", "record": {...}}`, where the digest is over the one before it and the bytes of the record.
 """

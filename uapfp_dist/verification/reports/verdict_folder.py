@@ -13,7 +13,7 @@ from uapfp_dist.verification.reports.verdict_text import verdict_text
 
 
 def write_verdict(out: Path, kit: Kit, cases: Sequence[JudgedSuspect]) -> None:
-    """Lay verdict.json, verdict.schema.json, verdict.txt and verdict.html into `out`.
+    """Write verdict.json, verdict.schema.json, verdict.txt and verdict.html into `out`.
 
     Raises:
         UserError: `out` cannot be written.

@@ -1,13 +1,12 @@
-"""Members beyond the zoo: modified models, models in the middle of an extraction, chosen overlaps. Trains nothing."""
+"""Which models of the zoo are modified, and how. Trains nothing."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from uapfp_dist.config.schema import ModificationConfig, StudyConfig
-from uapfp_dist.rng import numpy_rng
+from uapfp_dist.config.schema import ModificationConfig
 from uapfp_dist.tasks.members import Member, Role, members_of
 from uapfp_dist.tasks.modification_specs import AdversarialTraining, Distill, FineTune, Int8, ModificationSpec, Prune
-from uapfp_dist.tasks.specs import Checkpoint, ModelSpec, Modified, Trained, TrajectorySpec
+from uapfp_dist.tasks.specs import ModelSpec, Modified
 
 MODIFIED_ROLE = {
     Role.VICTIM: Role.MODIFIED_VICTIM,
@@ -34,7 +33,7 @@ def modified_members(
     }
     for role, n in n_modified.items():
         for i, member in enumerate(members_of(members, role)[:n]):
-            specs = list(_variants(config, member.spec, architectures))
+            specs = list(_modified(config, member.spec, architectures))
             if i < config.n_adversarial and role != Role.VICTIM:
                 specs += _adversarial(config, member.spec)
             yield from (Member(MODIFIED_ROLE[role], spec) for spec in specs)
@@ -45,7 +44,7 @@ def modified(of: ModelSpec, modification: ModificationSpec, architecture: str | 
     return replace(of, origin=Modified(of, modification), architecture=architecture or of.architecture, gate=None)
 
 
-def _variants(config: ModificationConfig, of: ModelSpec, architectures: Sequence[str]) -> Iterator[ModelSpec]:
+def _modified(config: ModificationConfig, of: ModelSpec, architectures: Sequence[str]) -> Iterator[ModelSpec]:
     for layers in config.fine_tune:
         yield modified(of, FineTune(config.fine_tune_epochs, layers))  # type: ignore[arg-type]
     for share in config.prune:
@@ -70,23 +69,3 @@ def _adversarial(config: ModificationConfig, of: ModelSpec) -> Iterator[ModelSpe
             spec = modified(spec, AdversarialTraining(step, done, labels))  # type: ignore[arg-type]
             done += step
             yield spec
-
-
-def checkpoint_members(config: StudyConfig, members: Sequence[Member]) -> Iterator[Member]:
-    """Figure 6 right: the first extractions anew, from other random weights, kept at every recovery rate."""
-    piracy = [m.spec for m in members_of(members, Role.PIRACY)][: config.n_trajectories]
-    for spec in piracy:
-        seed = int(numpy_rng("trajectory", spec.seed).integers(2**31))
-        trajectory = TrajectorySpec(replace(spec, seed=seed, gate=None), config.recoveries)
-        for recovery in config.recoveries:
-            yield Member(Role.CHECKPOINT_PIRACY, replace(trajectory.model, origin=Checkpoint(trajectory, recovery)))
-
-
-def overlap_members(config: StudyConfig, members: Sequence[Member]) -> Iterator[Member]:
-    """Homologous models whose set shares a chosen part of D_v (the supplement's ablation)."""
-    homologous = [m.spec for m in members_of(members, Role.HOMOLOGOUS)][: config.n_overlap]
-    for overlap in config.overlaps:
-        for spec in homologous:
-            seed = int(numpy_rng("overlap", spec.seed, overlap).integers(2**31))
-            origin = Trained("homologous_set", overlap)
-            yield Member(Role.OVERLAP_HOMOLOGOUS, replace(spec, origin=origin, seed=seed))

@@ -1,0 +1,61 @@
+"""Every section of a report.
+
+To add a table or figure: a function from ReportData to a ReportSection (a figure's drawing in `reporting.figures`), a
+line in SECTIONS, and for its numbers in the report's JSON a field in `reporting.section_schema`.
+"""
+
+from collections.abc import Callable
+
+from uapfp_dist.reporting.section_schema import joined
+from uapfp_dist.reporting.sections import (
+    controls,
+    methods,
+    pictures,
+    recovery,
+    robustness,
+    similarity,
+    subspace,
+    sweeps,
+)
+from uapfp_dist.reporting.sections.claims import check_claims
+from uapfp_dist.reporting.sections.paper_comparison import paper_comparison
+from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
+
+SECTIONS: tuple[Callable[[ReportData], ReportSection | None], ...] = (
+    pictures.groups,
+    methods.methods,
+    controls.controls,
+    methods.roc,
+    similarity.zoo,
+    subspace.subspaces,
+    similarity.embedding,
+    similarity.tables_2_3,
+    similarity.cdfs,
+    sweeps.n_points,
+    sweeps.top_k,
+    recovery.recovery,
+    similarity.perturbations,
+    robustness.modifications,
+    robustness.adversarial,
+    recovery.overlap,
+    sweeps.n_views,
+    sweeps.losses,
+    sweeps.view_algorithms,
+    sweeps.one_architecture,
+    pictures.uap,
+)
+"""In the order of the report; one that has nothing to show gives None."""
+
+
+def make_sections(data: ReportData, on_progress: Callable[[], None] = lambda: None) -> list[ReportSection]:
+    """All that have something to show; the paper's claims and numbers, which sum them up, come first.
+
+    `on_progress` is called after each.
+    """
+    found = []
+    for make in SECTIONS:
+        section = make(data)
+        found += [section] if section is not None else []
+        on_progress()
+    numbers = joined(section.numbers for section in found)
+    return [check_claims(data, numbers), paper_comparison(data, numbers), *found]
