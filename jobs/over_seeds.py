@@ -26,8 +26,7 @@ from uapfp_dist.evaluation.judging import CHOSEN, NEGATIVE_GROUPS, Group
 from uapfp_dist.evaluation.plan import make_plan
 from uapfp_dist.launch.evaluation import run
 from uapfp_dist.launch.report_file import write_report
-from uapfp_dist.reporting.report_schema import AucTable, EvaluationReport
-from uapfp_dist.serialization import from_json
+from uapfp_dist.reporting.report_schema import AucTable, EvaluationReport, read_report
 
 DECISIONS = ("conformal", "t_test", "conformal_weighted_errors")
 """Fields of a report's power and false accusations."""
@@ -119,9 +118,9 @@ def job() -> None:
         if not path.exists():
             write_report(path, run(config, chosen.preset, seed, chosen.runtime))
         try:
-            reports.append(from_json(EvaluationReport, json.loads(path.read_text())))
-        except ValueError as error:
-            raise UserError(f"out: expected a report in {path} ({error}); remove it") from error
+            reports.append(read_report(json.loads(path.read_text())))
+        except (ValueError, UserError) as error:
+            raise UserError(f"out: expected a report in {path} ({error}); move it away", argument="out") from error
         if reports[-1].evaluation != make_plan(config, seed, dataset).id:
             raise UserError(f"out: expected the report of this evaluation in {path}, found that of another; remove it")
     text = write_up(chosen.preset, reports)

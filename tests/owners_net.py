@@ -1,11 +1,11 @@
-"""A model owner's own code, as the tests of enrolment import it by path: her preprocessing is inside the module."""
+"""A model owner's own code, as the tests of enrolment import it by path: the preprocessing is inside the module."""
 
 import torch
 from torch import Tensor, nn
 
 
-class Her(nn.Module):
-    """Two layers, and a shift that only she knows."""
+class OwnersNet(nn.Module):
+    """Two layers, and a shift that only the owner knows."""
 
     def __init__(self, n_classes: int, shape: tuple[int, int, int]) -> None:
         super().__init__()
@@ -18,14 +18,14 @@ class Her(nn.Module):
 
 def make(n_classes: int, shape: tuple[int, int, int]) -> nn.Module:
     """The factory."""
-    return Her(n_classes, shape)
+    return OwnersNet(n_classes, shape)
 
 
 def trained(images: Tensor, labels: Tensor, n_classes: int) -> nn.Module:
-    """A module of hers that learnt (N, c, h, w) images a little, in her own way."""
+    """The module, trained a little on (N, c, h, w) images."""
     with torch.random.fork_rng():
         torch.random.manual_seed(0)
-        net = Her(n_classes, (images.shape[1], images.shape[2], images.shape[3]))
+        net = OwnersNet(n_classes, (images.shape[1], images.shape[2], images.shape[3]))
     optimizer = torch.optim.Adam(net.parameters(), 0.01)
     for _ in range(60):
         optimizer.zero_grad()
@@ -36,7 +36,7 @@ def trained(images: Tensor, labels: Tensor, n_classes: int) -> nn.Module:
 
 def make_wide(n_classes: int, shape: tuple[int, int, int]) -> nn.Module:
     """Of one class more."""
-    return Her(n_classes + 1, shape)
+    return OwnersNet(n_classes + 1, shape)
 
 
 def make_trouble(n_classes: int, shape: tuple[int, int, int]) -> nn.Module:

@@ -323,20 +323,20 @@ def test_missing_answers_are_an_error_of_the_cell(answered: SuspectAnswers, tmp_
 
 def test_a_grid_is_summed_up(answered: SuspectAnswers, tmp_path: Path) -> None:
     """A nested run per cell, also of cells nobody told of and of cells that died; table, figures and JSON."""
-    store, told = answered.copy(tmp_path / "s"), Listener()
+    store, tracker = answered.copy(tmp_path / "s"), Listener()
     cells = cells_of("n_points=3,10", "top_k=1,10", config=learning_from_fewer())
-    recorder = GridRecorder(cells, store, told)
+    recorder = GridRecorder(cells, store, tracker)
     assert recorder.begin({}, {}) == ""
     first = Trials(store).run(cells[0])
     recorder.record(first)
     assert recorder.progress() == (1, 4)
-    assert [name for name, *_ in told.nested] == [cells[0].name]
+    assert [name for name, *_ in tracker.nested] == [cells[0].name]
     report = recorder.finish({cells[1].name: "WorkerCrashed"}, NOTHING_MADE)
     assert recorder.publish() == ""
-    assert [name for name, *_ in told.nested[1:]] == [cell.name for cell in cells]
-    assert told.nested[0] == told.nested[1]
-    assert told.nested[0][1]["n_points"] == "3"
-    assert told.nested[0][2]["gap"] == pytest.approx(pd.DataFrame(list(first.rows))["gap"].mean(), abs=1e-6)
+    assert [name for name, *_ in tracker.nested[1:]] == [cell.name for cell in cells]
+    assert tracker.nested[0] == tracker.nested[1]
+    assert tracker.nested[0][1]["n_points"] == "3"
+    assert tracker.nested[0][2]["gap"] == pytest.approx(pd.DataFrame(list(first.rows))["gap"].mean(), abs=1e-6)
     assert report.failures == (CellFailure(cell=cells[1].name, error="WorkerCrashed"),)
     assert report.trials == TrialCounts(run=3, reused=0)
     assert report.encoders_trained == 6
@@ -347,7 +347,7 @@ def test_a_grid_is_summed_up(answered: SuspectAnswers, tmp_path: Path) -> None:
     assert f"{table['gap'][0]:.2f} [" in grid_text(report)
     plain = to_json(report)
     assert to_json(from_json(GridReport, json.loads(json.dumps(plain, allow_nan=False)))) == plain
-    assert {"ablation.json", "tables/ablation.csv", "figures/ablation_map.png"} <= set(told.files)
+    assert {"ablation.json", "tables/ablation.csv", "figures/ablation_map.png"} <= set(tracker.files)
 
 
 def test_a_tracker_that_is_away_costs_nothing_and_is_brought_up_to_date(
@@ -361,18 +361,18 @@ def test_a_tracker_that_is_away_costs_nothing_and_is_brought_up_to_date(
                 raise ConnectionError("mlflow: away")
             super().log_suspect(name, tags, metrics)
 
-    store, told = answered.copy(tmp_path / "s"), Away()
+    store, tracker = answered.copy(tmp_path / "s"), Away()
     cells = cells_of("n_points=3,10")
-    recorder = GridRecorder(cells, store, told)
+    recorder = GridRecorder(cells, store, tracker)
     recorder.begin({}, {})
     for cell in cells:
         recorder.record(Trials(store).run(cell))
     assert recorder.progress() == (2, 2)
     recorder.finish({}, NOTHING_MADE)
-    told.away = False
+    tracker.away = False
     assert recorder.publish() == ""
-    assert [name for name, *_ in told.nested] == [cell.name for cell in cells]
-    assert all("seconds" in metrics for *_, metrics in told.nested)
+    assert [name for name, *_ in tracker.nested] == [cell.name for cell in cells]
+    assert all("seconds" in metrics for *_, metrics in tracker.nested)
 
 
 def test_what_an_evaluation_gave_up_is_not_tried_again(

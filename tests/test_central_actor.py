@@ -104,7 +104,7 @@ def central_recorder(out: io.StringIO | None = None) -> CentralRecorder:
 
 @pytest.fixture
 def judged(digits_plan: Plan, fakes: Callable[..., FakeRay]) -> Callable[..., tuple[FakeRay, str]]:
-    """Begins, observes two models, notes thrice and judges, through `faults`; what went on and what was shown."""
+    """Begins, observes two models, notes three times and judges, through `faults`; what went on and what was shown."""
 
     def run(**faults: list[Exception]) -> tuple[FakeRay, str]:
         fake, shown = fakes(**faults), io.StringIO()

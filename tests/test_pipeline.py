@@ -1,4 +1,4 @@
-"""The whole evaluation, small: the same verdicts however it is run, and honest about what is missing."""
+"""The whole evaluation, small: the same verdicts however it is run, which says what is missing."""
 
 import io
 import json
@@ -150,27 +150,27 @@ def test_the_summary_names_every_method(finished: Finished) -> None:
 
 def test_what_the_tracker_receives(finished: Finished, tmp_path: Path) -> None:
     """One card per model that was there, one entry per suspect, tables and figures, and an end."""
-    told: dict[str, list[Any]] = {"models": [], "suspects": [], "files": [], "end": []}
+    received: dict[str, list[Any]] = {"models": [], "suspects": [], "files": [], "end": []}
 
     class Listener(NullTracker):
         def log_model(self, accuracy: float, number: int | None = None) -> None:
-            told["models"].append(number)
+            received["models"].append(number)
 
         def log_suspect(self, name: str, tags: Mapping[str, str], metrics: Mapping[str, float]) -> None:
-            told["suspects"].append((name, tags, metrics))
+            received["suspects"].append((name, tags, metrics))
 
         def log_files(self, folder: Path) -> None:
-            told["files"] += [str(file.relative_to(folder)) for file in folder.rglob("*.*")]
+            received["files"] += [str(file.relative_to(folder)) for file in folder.rglob("*.*")]
 
     store = finished.copy(tmp_path / "s")
     run_here(finished.plan, store, no_training(store), tracker=Listener())
-    assert set(told["models"]) == set(range(1, 15)), "as they come, and again with the whole"
-    assert len(told["suspects"]) == 11, "all but the victim and the two other victims"
-    assert {tags["part"] for _, tags, _ in told["suspects"]} == {"training", "calibration", "test"}
-    assert all(metrics["accuracy"] > 0 for _, _, metrics in told["suspects"])
-    assert "report.json" in told["files"]
-    assert any(name.endswith(".csv") for name in told["files"])
-    assert any(name.endswith(".png") for name in told["files"])
+    assert set(received["models"]) == set(range(1, 15)), "as they come, and again with the whole"
+    assert len(received["suspects"]) == 11, "all but the victim and the two other victims"
+    assert {tags["part"] for _, tags, _ in received["suspects"]} == {"training", "calibration", "test"}
+    assert all(metrics["accuracy"] > 0 for _, _, metrics in received["suspects"])
+    assert "report.json" in received["files"]
+    assert any(name.endswith(".csv") for name in received["files"])
+    assert any(name.endswith(".png") for name in received["files"])
 
 
 # --- the same, however it is run
@@ -305,7 +305,7 @@ def test_a_broken_other_victim_costs_the_models_stolen_from_it(finished: Finishe
 
 @pytest.mark.parametrize("kind", [ModelSpec, ProbeSpec])
 def test_without_victim_or_probe_there_is_no_report(kind: type[Spec], finished: Finished, tmp_path: Path) -> None:
-    """The one cause is told, not the hundreds of losses that follow."""
+    """The one cause is reported, not the hundreds of losses that follow."""
     store = Store(str(tmp_path / "s"))
     spec = finished.plan.members[0].spec if kind is ModelSpec else finished.plan.probe
     if kind is ProbeSpec:

@@ -169,7 +169,7 @@ def test_origins_are_what_the_roles_say(name: str, digits: Dataset) -> None:
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_attacks_and_architectures_are_crossed(name: str, digits: Dataset) -> None:
-    """Every architecture is stolen with every attack: else the attack could not be told from the architecture."""
+    """Every architecture is stolen with every attack: else the attack could not be separated from the architecture."""
     plan = plan_of(name, digits)
     stolen = [m.spec for m in plan.members if m.role == "piracy"]
     crossed = {(spec.architecture, spec.origin.attack) for spec in stolen if isinstance(spec.origin, Extracted)}

@@ -262,9 +262,9 @@ def test_what_one_filters_by(undisturbed: Undisturbed) -> None:
     """Lineage of every suspect, costs and queries."""
     suspects = [said["tags"] for said in undisturbed.seen["suspects"]]
     victim = undisturbed.plan.members[0].spec.id
-    pirates = [tags for tags in suspects if tags["role"] == "piracy"]
+    stolen = [tags for tags in suspects if tags["role"] == "piracy"]
     assert len(suspects) == 11
-    assert all(tags["victim"] == victim and tags["attack"] and tags["labels"] == "hard" for tags in pirates)
+    assert all(tags["victim"] == victim and tags["attack"] and tags["labels"] == "hard" for tags in stolen)
     assert all({"model", "origin", "architecture", "optimizer", "seed", "part"} <= tags.keys() for tags in suspects)
     assert {tags["origin"] for tags in suspects if tags["role"] == "homologous"} == {"trained:homologous_set"}
     assert all(

@@ -9,7 +9,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from uapfp_dist.reporting.report_schema import EvaluationReport, SpecFailure
+from uapfp_dist.errors import UserError
+from uapfp_dist.reporting.report_schema import EvaluationReport, SpecFailure, read_report
 from uapfp_dist.reporting.section_schema import SectionNumbers, ZooNumbers, joined
 from uapfp_dist.serialization import from_json, json_schema, to_json
 
@@ -45,6 +46,16 @@ def test_reports_of_earlier_code_are_read(path: Path) -> None:
     again = to_json(from_json(EvaluationReport, body))
     assert lost(body, again) == []
     jsonschema.validate(again, json_schema(EvaluationReport))
+
+
+def test_a_report_by_newer_code_is_refused_in_one_line() -> None:
+    body = json.loads(REPORTS[0].read_text())
+    assert read_report(body).seed == body["seed"]
+    with pytest.raises(UserError, match="expected schema version 1, got 2") as caught:
+        read_report(body | {"version": 2, "seed": "anything"})
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="report: expected one of an evaluation"):
+        read_report([])
 
 
 def test_there_are_reports() -> None:

@@ -65,7 +65,7 @@ def test_models_needed_for_alpha(alpha: float, models: int) -> None:
 
 
 def test_decision_takes_the_largest_p_over_groups_large_enough() -> None:
-    """Innocent of one kind are enough to doubt; a group too small for alpha is named and has no say."""
+    """Negatives of one kind are enough to doubt; a group too small for alpha is named and has no say."""
     low, high = [0.1] * 19, [*[0.1] * 18, 0.95]
     assert decide(0.9, {"homologous": low}, 0.05).claim == "piracy"
     doubted = decide(0.9, {"homologous": low, "same_data": high}, 0.05)

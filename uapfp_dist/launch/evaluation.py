@@ -27,7 +27,7 @@ from uapfp_dist.launch.tracker import closing_run, open_tracker
 from uapfp_dist.launch.workers import default_auth_mode, ray_pool
 from uapfp_dist.progress import Progress
 from uapfp_dist.reporting.report import Report
-from uapfp_dist.reporting.report_schema import Environment, EvaluationReport
+from uapfp_dist.reporting.report_schema import Environment, EvaluationReport, read_report
 from uapfp_dist.reporting.summary import summary
 from uapfp_dist.serialization import from_json
 from uapfp_dist.storage.store import Store
@@ -148,7 +148,7 @@ def _finished(plan: Plan, store: Store) -> EvaluationReport | None:
     """The stored report, if nothing is left to do: every artifact is whole, or no further try could make it."""
     if not store.intact(KIND, plan.id) or not store.intact("report", plan.id):
         return None
-    report = from_json(EvaluationReport, store.get("report", plan.id).info)
+    report = read_report(store.get("report", plan.id).info)
     failed = {failure.id for failure in report.failures}
     wanted = [spec for spec in plan.specs if spec.id not in failed]
     stored = stored_specs(store, wanted)

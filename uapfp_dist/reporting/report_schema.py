@@ -6,15 +6,17 @@ from typing import Annotated
 
 from pydantic import Field, PlainSerializer
 
+from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.judging import Group
 from uapfp_dist.evaluation.verdicts import Verdict
 from uapfp_dist.fingerprints.probe_data import UapSet
 from uapfp_dist.reporting.section_schema import SectionNumbers
-from uapfp_dist.serialization import Number
+from uapfp_dist.serialization import Number, from_json
 from uapfp_dist.statistics.auc import Estimate
 from uapfp_dist.tasks.hashing import wire_form
 from uapfp_dist.tasks.specs import DataSpec
 
+VERSION = 1
 AucTable = dict[str, dict[str, dict[Group, Number]]]
 """Method to format (`chosen`: chosen on the training models) to group of negatives to AUC."""
 
@@ -181,3 +183,22 @@ class EvaluationReport:
     sections: Annotated[SectionNumbers, Field(alias="exhibits")] = field(default_factory=SectionNumbers)
     wall_seconds: float | None = None
     environment: Environment | None = None
+    version: int | None = None
+    """Of this schema; absent: 1, the only one so far."""
+
+
+def read_report(value: object) -> EvaluationReport:
+    """A report from its JSON, also one by earlier code.
+
+    Raises:
+        UserError: it is by newer code, or none.
+    """
+    version = value.get("version") if isinstance(value, dict) else None
+    if version not in (None, VERSION):
+        raise UserError(
+            f"report: expected schema version {VERSION}, got {version}; update this package"
+        )
+    try:
+        return from_json(EvaluationReport, value)
+    except ValueError as error:
+        raise UserError(f"report: expected one of an evaluation, it is not ({error})") from error
