@@ -10,6 +10,7 @@ MLflow's scoring server, on this machine alone; Ctrl-C ends it. The kit's models
 import os
 import sys
 import tempfile
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -145,15 +146,17 @@ def package(net: ServedNet, weights: dict[str, Tensor], output: str, folder: Pat
     folder.mkdir(parents=True)
     save_file(weights, folder / "weights.safetensors")
     os.environ |= QUIET
-    import mlflow  # two seconds that --help should not wait for
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlflow  # two seconds that --help should not wait for
 
-    mlflow.pyfunc.save_model(
-        folder / "model",
-        python_model=str(Path(__file__).with_name("served_model.py")),
-        artifacts={"weights": str(folder / "weights.safetensors")},
-        model_config={**asdict(net), "output": output, "counts": str((folder / "counts").absolute())},
-        pip_requirements=[],
-    )
+        mlflow.pyfunc.save_model(
+            folder / "model",
+            python_model=str(Path(__file__).with_name("served_model.py")),
+            artifacts={"weights": str(folder / "weights.safetensors")},
+            model_config={**asdict(net), "output": output, "counts": str((folder / "counts").absolute())},
+            pip_requirements=[],
+        )
     return folder / "model"
 
 

@@ -289,7 +289,7 @@ def test_a_server_that_refuses_keeps_no_report_back(
 ) -> None:
     """The evaluation is finished, and its report asked for as a file."""
     shutil.copytree(undisturbed.store, tmp_path / "s")
-    monkeypatch.setattr("uapfp_dist.launch.tracker.open_tracker", lambda places: Refusing())
+    monkeypatch.setattr("uapfp_dist.launch.evaluation.open_tracker", lambda paths: Refusing())
     around = RuntimeConfig(storage=str(tmp_path / "s"), report=tmp_path / "report.json", workers=0)
     body = run(tiny(), "digits", 0, around)
     assert body.evaluation == undisturbed.plan.id
