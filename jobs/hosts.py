@@ -40,7 +40,7 @@ EVALUATION = (
     *("--preset", "digits", "--zoo.width", "6", "--zoo.n-piracy", "6", "--zoo.n-homologous", "8"),
     *("--zoo.n-same-data", "2", "--zoo.n-soft-piracy", "1", "--zoo.n-other-piracy", "1", "1"),
     *("--zoo.homologous-margin", "1.0", "--zoo.piracy-margin", "1.0"),
-    *("--verdict.n-train", "3", "--verdict.n-calibrate", "3", "--verdict.n-draws", "2", "--verdict.alpha", "0.3"),
+    *("--verdict.n-train", "3", "--verdict.n-calibrate", "3", "--verdict.n-resamples", "2", "--verdict.alpha", "0.3"),
     *("--verdict.methods", "uap", "weighted_errors", "--encoder.epochs", "10"),
 )
 """Options of an evaluation: digits with few models, each with the preset's epochs."""

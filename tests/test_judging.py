@@ -86,12 +86,12 @@ def test_a_verdict_says_what_every_number_comes_from(digits_plan: Plan) -> None:
     scores = {method: model_scores(first.methods[method][0]) for method in METHODS}
     row_of = {m.spec.id: row for row, m in enumerate(digits_plan.judged)}
     found = verdicts(first, judged_models(digits_plan), ENSEMBLE)
-    assert len(found) == len(first.draw.test)
+    assert len(found) == len(first.resample.test)
     for verdict in found:
         row = row_of[verdict.model]
         assert (verdict.decided_by, verdict.score) == ("uap_ensemble", scores["uap_ensemble"][row])
         assert verdict.similarity == scores["uap"][row] != verdict.score
-        calibration = [scores["uap_ensemble"][i] for i in first.draw.calibration]
+        calibration = [scores["uap_ensemble"][i] for i in first.resample.calibration]
         assert verdict.p_value == conformal_p(verdict.score, calibration)
     for verdict in verdicts(first, judged_models(digits_plan), replace(ENSEMBLE, decided_by="uap")):
         assert verdict.score == verdict.similarity
@@ -104,7 +104,7 @@ def test_controls_and_groups_show_the_method_that_decides(digits_plan: Plan) -> 
     members, by_model = shown.judged.members, {}
     for d in shown.resamples:
         scores = model_scores(d.methods["uap_ensemble"][0])
-        for row in d.draw.tested(members, "homologous"):
+        for row in d.resample.tested(members, "homologous"):
             by_model.setdefault(row, []).append(scores[row])
     expected = sum(sum(s) / len(s) for s in by_model.values()) / len(by_model)
     assert table.loc["homologous", "score"] == pytest.approx(expected)
@@ -122,9 +122,9 @@ def test_a_kind_left_out_of_calibration_meets_the_verdicts_own_decision(digits_p
     """Models stolen from others calibrate there, too, those of that kind left out; the larger p decides."""
     members, scored = digits_plan.judged, scored_draw(digits_plan, 0)
     others = tuple(row for row, m in enumerate(members) if m.role != "homologous")
-    strict = replace(scored, draw=replace(scored.draw, calibration_piracy=others))
+    strict = replace(scored, resample=replace(scored.resample, calibration_piracy=others))
     scores = model_scores(strict.methods["uap"][0])
-    pool = [*strict.draw.calibration, *strict.draw.tested(members, "homologous")]
+    pool = [*strict.resample.calibration, *strict.resample.tested(members, "homologous")]
     for draw, parts in ((scored, (pool,)), (strict, (pool, others))):
         found = left_out_rates([draw], members, "uap", 0.1, lambda m: m.spec.architecture)
         for kind, rate in found.items():
@@ -161,8 +161,10 @@ def test_verdicts_rates_and_summary_agree_that_nothing_can_be_decided(digits_pla
     """With enough models stolen from others, too few homologous ones."""
     config = replace(ENSEMBLE, n_calibrate=10)
     base = scored_draw(digits_plan, 0, n_calibrate=10)
-    others = tuple(i for i, m in enumerate(digits_plan.judged) if m.role != "victim" and i not in base.draw.test)[:30]
-    draw = replace(base, draw=replace(base.draw, calibration_piracy=others))
+    others = tuple(i for i, m in enumerate(digits_plan.judged) if m.role != "victim" and i not in base.resample.test)[
+        :30
+    ]
+    draw = replace(base, resample=replace(base.resample, calibration_piracy=others))
     plan = replace(digits_plan, config=replace(digits_plan.config, verdict=config))
     report = make_report(plan, judged_models(plan), [draw], SUMMARY).body
     assert {v.claim for v in report.verdicts} == {CANNOT_DECIDE}
@@ -175,8 +177,8 @@ def test_a_rate_of_catching_needs_models_that_may_be_let_through(digits_plan: Pl
     """Five homologous test models show nothing at a false positive rate of 5 %, twenty do."""
     members = digits_plan.judged
     few, many = scored_draw(digits_plan, 0), scored_draw(digits_plan, 0, n_calibrate=4)
-    assert len(few.draw.tested(members, "homologous")) == 5
-    assert len(many.draw.tested(members, "homologous")) == 20
+    assert len(few.resample.tested(members, "homologous")) == 5
+    assert len(many.resample.tested(members, "homologous")) == 20
     assert math.isnan(tpr([few], members, "uap", 0.05))
     assert 0 <= tpr([few], members, "uap", 0.2) <= 1
     assert 0 <= tpr([many], members, "uap", 0.05) <= 1

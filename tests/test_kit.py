@@ -135,6 +135,29 @@ def test_a_newer_version_is_refused(folder: Path) -> None:
     refused(folder, "version")
 
 
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda body: body.pop("files"), "one file"),
+        (lambda body: body["info"].update(alpha=str(body["info"]["alpha"])), "info.alpha"),
+        (lambda body: body.update(n_classes=str(body["n_classes"])), "n_classes"),
+        (lambda body: body["info"].update(strange=1), "'strange' is unknown"),
+        (lambda body: body["info"]["models"][0].update(strange=[0]), "'strange' is unknown"),
+    ],
+)
+def test_nothing_of_an_index_is_converted_or_dropped(
+    change: Callable[[dict[str, Any]], object], word: str, folder: Path
+) -> None:
+    forge(folder, change)
+    refused(folder, word)
+
+
+def test_a_tensor_of_no_meaning_is_refused(folder: Path) -> None:
+    save_file(load_file(folder / TENSORS) | {"strange": torch.zeros(1)}, folder / TENSORS)
+    forge(folder, lambda body: None)
+    refused(folder, "'strange' is none of a kit's")
+
+
 @pytest.mark.parametrize("path", ["../elsewhere.safetensors", "/etc/passwd", "sub/kit.safetensors", "kit.pkl"])
 def test_no_path_in_the_index_is_followed(path: str, folder: Path) -> None:
     def point_elsewhere(body: dict[str, Any]) -> None:

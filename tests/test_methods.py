@@ -120,7 +120,7 @@ def scores_of(matrix: ResponseMatrix, method: str) -> dict[Candidate, Tensor]:
 
 def with_responses(matrix: ResponseMatrix, row: int, answers: Responses) -> ResponseMatrix:
     """The matrix with other responses in one row."""
-    return replace(matrix, answers=(*matrix.answers[:row], answers, *matrix.answers[row + 1 :]))
+    return replace(matrix, responses=(*matrix.responses[:row], answers, *matrix.responses[row + 1 :]))
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
@@ -163,9 +163,9 @@ def test_labels_know_no_confidence(method: str, matrix: ResponseMatrix) -> None:
     """Sharpening every probability changes no label: hard formats stay as they are, soft ones do not."""
     sharp = tuple(
         Responses({name: p**4 / (p**4).sum(1, keepdim=True) for name, p in answers.blocks.items()})
-        for answers in matrix.answers
+        for answers in matrix.responses
     )
-    after = scores_of(replace(matrix, answers=sharp), method)
+    after = scores_of(replace(matrix, responses=sharp), method)
     for candidate, scores in scores_of(matrix, method).items():
         assert torch.equal(after[candidate], scores) == (candidate.format == LABEL), candidate
 
@@ -196,16 +196,16 @@ def test_queries_are_the_images_that_the_score_uses(method: str, matrix: Respons
     untouched = scores_of(matrix, method)
     used: dict[Candidate, int] = dict.fromkeys(untouched, 0)
     unqueried = matrix
-    for name in matrix.answers[0].blocks:
-        queried = torch.zeros(len(matrix.answers[0].blocks[name]), 1, dtype=torch.bool)
+    for name in matrix.responses[0].blocks:
+        queried = torch.zeros(len(matrix.responses[0].blocks[name]), 1, dtype=torch.bool)
         queried[matrix.query_index(name).unique()] = True
         lies = matrix
         for row in TESTED:
-            p = matrix.answers[row].blocks[name]
-            lies = with_responses(lies, row, changed(matrix.answers[row], name, torch.where(queried, lie(p), p)))
+            p = matrix.responses[row].blocks[name]
+            lies = with_responses(lies, row, changed(matrix.responses[row], name, torch.where(queried, lie(p), p)))
             if name != NATURAL:
                 unqueried = with_responses(
-                    unqueried, row, changed(unqueried.answers[row], name, torch.where(queried, p, lie(p)))
+                    unqueried, row, changed(unqueried.responses[row], name, torch.where(queried, p, lie(p)))
                 )
         for candidate, scores in scores_of(lies, method).items():
             used[candidate] += int(queried.sum()) * (not torch.equal(scores, untouched[candidate]))
@@ -227,7 +227,7 @@ def only_test_part(matrix: ResponseMatrix, *rows: int) -> ResponseMatrix:
     for row in rows:
         blocks = {
             name: p if name == NATURAL else p[: int(matrix.query_index(name).max()) + 1]
-            for name, p in matrix.answers[row].blocks.items()
+            for name, p in matrix.responses[row].blocks.items()
         }
         matrix = with_responses(matrix, row, Responses(blocks))
     return matrix
@@ -237,7 +237,7 @@ def only_test_part(matrix: ResponseMatrix, *rows: int) -> ResponseMatrix:
 def test_suspects_need_only_the_test_views(method: str, matrix: ResponseMatrix) -> None:
     """Bit by bit the same scores for everybody."""
     partly = only_test_part(matrix, *TESTED)
-    assert len(partly.answers[TESTED[0]].blocks[CLEAN]) < N_UNIQUE
+    assert len(partly.responses[TESTED[0]].blocks[CLEAN]) < N_UNIQUE
     before, after = scores_of(matrix, method), scores_of(partly, method)
     assert all(torch.equal(after[candidate], before[candidate]) for candidate in before)
 
@@ -277,7 +277,7 @@ def test_confidence_never_uses_the_victim(matrix: ResponseMatrix) -> None:
 def test_agreement_counts_equal_labels(matrix: ResponseMatrix) -> None:
     """Against a loop over models, views and points."""
     for candidate, scores in scores_of(matrix, "agreement").items():
-        labels = [answers.blocks[candidate.block].argmax(1).tolist() for answers in matrix.answers]
+        labels = [answers.blocks[candidate.block].argmax(1).tolist() for answers in matrix.responses]
         for row in range(len(ROLES)):
             for v, view in enumerate(matrix.query_index(candidate.block).tolist()):
                 share = sum(labels[row][i] == labels[0][i] for i in view) / N_POINTS
@@ -290,11 +290,11 @@ def test_matching_rate_is_the_mean_probability_of_the_victims_label(
 ) -> None:
     """Against a loop; for labels, the share of equal ones; top 2 gives nothing for the third."""
     for candidate, scores in scores_of(matrix, method).items():
-        victim = matrix.answers[0].blocks[candidate.block].argmax(1).tolist()
+        victim = matrix.responses[0].blocks[candidate.block].argmax(1).tolist()
         for row in range(len(ROLES)):
             total = 0.0
             for image in range(n):
-                p = matrix.answers[row].blocks[candidate.block][image]
+                p = matrix.responses[row].blocks[candidate.block][image]
                 rank = int((p > p[victim[image]]).sum())
                 value = float(p[victim[image]])
                 total += {PROBABILITIES: value, TOP2: value * (rank < 2), LABEL: float(rank == 0)}[candidate.format]
@@ -318,7 +318,9 @@ def test_sample_correlation_is_that_of_the_paper(matrix: ResponseMatrix) -> None
             for i in range(N_NATURAL):
                 for j in range(N_NATURAL):
                     mine, victims = (
-                        cosine(*(shown[candidate.format](matrix.answers[r].blocks[NATURAL][k]) for k in (i, j)), dim=0)
+                        cosine(
+                            *(shown[candidate.format](matrix.responses[r].blocks[NATURAL][k]) for k in (i, j)), dim=0
+                        )
                         for r in (row, 0)
                     )
                     total += abs(float(mine) - float(victims))
@@ -328,7 +330,7 @@ def test_sample_correlation_is_that_of_the_paper(matrix: ResponseMatrix) -> None
 
 def test_sample_correlation_does_not_know_the_names_of_the_classes(matrix: ResponseMatrix) -> None:
     """A suspect whose classes are permuted scores the same: what resembles what is all that counts."""
-    blocks = matrix.answers[3].blocks
+    blocks = matrix.responses[3].blocks
     renamed = with_responses(matrix, 3, Responses({**blocks, NATURAL: blocks[NATURAL].roll(1, dims=1)}))
     before, after = scores_of(matrix, "sac"), scores_of(renamed, "sac")
     for candidate, scores in before.items():
@@ -427,10 +429,10 @@ def test_weighted_labels_use_only_the_points_of_the_fingerprint(matrix: Response
     """Responses of a block that smaller fingerprints leave out count for nothing."""
     fewer = of_points(matrix, 4)
     for candidate, scores in scores_of(fewer, "uap_weighted").items():
-        unused = torch.ones(len(matrix.answers[3].blocks[candidate.block]), 1, dtype=torch.bool)
+        unused = torch.ones(len(matrix.responses[3].blocks[candidate.block]), 1, dtype=torch.bool)
         unused[fewer.query_index(candidate.block).unique()] = False
-        p = matrix.answers[3].blocks[candidate.block]
-        lies = with_responses(fewer, 3, changed(matrix.answers[3], candidate.block, torch.where(unused, lie(p), p)))
+        p = matrix.responses[3].blocks[candidate.block]
+        lies = with_responses(fewer, 3, changed(matrix.responses[3], candidate.block, torch.where(unused, lie(p), p)))
         assert torch.equal(scores_of(lies, "uap_weighted")[candidate], scores)
 
 
@@ -448,7 +450,7 @@ def test_a_budget_buys_what_fits(method: str, budget: int, matrix: ResponseMatri
     """Views: the longest run of first views whose unique images are not more than the budget. Images: so many."""
     scorer = METHODS[method]
     for one in scored.methods[method]:
-        found = scores_within_budget(matrix, scored.draw, method, one, budget)
+        found = scores_within_budget(matrix, scored.resample, method, one, budget)
         blocks = scorer.query_blocks(one.candidate)
         if set(blocks) <= {NATURAL, IPGUARD}:
             assert found is not None
@@ -468,7 +470,7 @@ def test_a_budget_of_exactly_two_views_buys_two(matrix: ResponseMatrix, scored: 
     one = scored.methods["uap"][0]
     cost = replace(matrix, n_test_views=2).n_query_images(*METHODS["uap"].query_blocks(one.candidate))
     for budget, n_views in ((cost, 2), (cost - 1, 1)):
-        found = scores_within_budget(matrix, scored.draw, "uap", one, budget)
+        found = scores_within_budget(matrix, scored.resample, "uap", one, budget)
         assert found is not None
         torch.testing.assert_close(found[0], one.scores[:, :n_views].mean(1))
     assert found[1] < cost
@@ -478,8 +480,8 @@ def test_a_budget_of_exactly_two_views_buys_two(matrix: ResponseMatrix, scored: 
 def test_a_budget_for_everything_changes_nothing(method: str, matrix: ResponseMatrix, scored: ScoredResample) -> None:
     """Where suspects are sent all there is, unlimited and limited scores are the same."""
     everything = replace(matrix, n_natural=20)
-    for one in score_resample(everything, scored.draw, (method,), ENCODER, "seed").methods[method]:
-        found = scores_within_budget(everything, scored.draw, method, one, 1000)
+    for one in score_resample(everything, scored.resample, (method,), ENCODER, "seed").methods[method]:
+        found = scores_within_budget(everything, scored.resample, method, one, 1000)
         assert found is not None
         assert found[1] == one.queries
         torch.testing.assert_close(found[0], one.scores.mean(1))
@@ -487,16 +489,16 @@ def test_a_budget_for_everything_changes_nothing(method: str, matrix: ResponseMa
 
 def test_a_budget_takes_the_best_images(matrix: ResponseMatrix, scored: ScoredResample) -> None:
     """Weighted errors by the weights of this resample's training models, boundary points and AKH in their order."""
-    agree = torch.stack([a.blocks[NATURAL].argmax(1) for a in matrix.answers])
+    agree = torch.stack([a.blocks[NATURAL].argmax(1) for a in matrix.responses])
     agree = agree == agree[0]
     (errors,) = scored.methods["weighted_errors"]
-    found = scores_within_budget(matrix, scored.draw, "weighted_errors", errors, 5)
+    found = scores_within_budget(matrix, scored.resample, "weighted_errors", errors, 5)
     assert found is not None
     assert torch.equal(found[0], weighted_scores(agree, list(TRAINING.piracy), list(TRAINING.homologous), 5))
     for method, block in (("natural_errors", NATURAL), ("ipguard", IPGUARD)):
         hard = next(s for s in scored.methods[method] if s.candidate.format == LABEL)
-        found = scores_within_budget(matrix, scored.draw, method, hard, 5)
-        labels = torch.stack([a.blocks[block][:5].argmax(1) for a in matrix.answers])
+        found = scores_within_budget(matrix, scored.resample, method, hard, 5)
+        labels = torch.stack([a.blocks[block][:5].argmax(1) for a in matrix.responses])
         assert found is not None
         torch.testing.assert_close(found[0], (labels == labels[0]).float().mean(1))
 
@@ -504,7 +506,7 @@ def test_a_budget_takes_the_best_images(matrix: ResponseMatrix, scored: ScoredRe
 def test_no_budget_at_all_is_refused(matrix: ResponseMatrix, scored: ScoredResample) -> None:
     """In one line."""
     with pytest.raises(UserError, match="query budget: expected at least 1 image, got 0"):
-        scores_within_budget(matrix, scored.draw, "sac", scored.methods["sac"][0], 0)
+        scores_within_budget(matrix, scored.resample, "sac", scored.methods["sac"][0], 0)
 
 
 def test_labels_have_no_confidence_to_choose(matrix: ResponseMatrix) -> None:

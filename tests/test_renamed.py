@@ -66,7 +66,7 @@ def test_an_old_name_is_taken_with_a_line(
     old: list[str], new: list[str], notes: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert current_arguments(old) == new
-    assert capsys.readouterr().err.splitlines() == [f"note: {note}" for note in notes]
+    assert capsys.readouterr().err.splitlines() == (["note: " + "; ".join(notes)] if notes else [])
     assert current_arguments(new) == new
     assert capsys.readouterr().err == ""
 

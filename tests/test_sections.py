@@ -197,7 +197,7 @@ def test_the_papers_encoder_learns_from_one_architecture(shown: Shown) -> None:
         for seed, only in (("0", None), (f"0/{architecture}", architecture))
     )
     data = SimpleNamespace(plan=plan, matrix=matrix, store=shown.store)
-    data.resamples = [SimpleNamespace(draw=resample) for resample in own]
+    data.resamples = [SimpleNamespace(resample=resample) for resample in own]
     vars(data).update(pool=None, threads=1, setting="digits")
     found = one_architecture(cast(ReportData, data))
     assert found is not None

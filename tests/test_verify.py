@@ -166,6 +166,14 @@ def test_nobody_elses_verdict_is_overwritten(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.jsonl"))) == 1
 
 
+def test_the_folder_of_another_versions_transcript_is_refused(tmp_path: Path) -> None:
+    """Nothing can be known of it but that it is not this verification's."""
+    record = b'{"kind": "begin", "format": 1, "kit": "' + b"a" * 64 + b'"}'
+    (tmp_path / "s.transcript.jsonl").write_bytes(b'{"sha256": "' + b"0" * 64 + b'", "record": ' + record + b"}\n")
+    with pytest.raises(UserError, match="of another version; choose another"):
+        verify(toy_kit(), [SuspectConfig(at="test_verify:copied")], tmp_path)
+
+
 @pytest.mark.parametrize("out", ["file", "file/below"])
 def test_an_out_that_can_be_no_folder_is_one_line(out: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")

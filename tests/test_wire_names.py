@@ -16,7 +16,7 @@ from test_plan import black
 from uapfp_dist.config.presets import PRESETS, preset
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import Dataset
-from uapfp_dist.evaluation.grid import figure_6, make_cells
+from uapfp_dist.evaluation.grid import figure_6, make_cells, parse_grid
 from uapfp_dist.evaluation.plan import make_plan
 from uapfp_dist.reporting.grid_report import grid_id
 from uapfp_dist.tasks.hashing import Spec, canonical, content_id, omit_default, wire_form, wire_names
@@ -53,6 +53,23 @@ def test_ids_of_a_presets_plan(name: str, digits: Dataset) -> None:
     config = preset(preset_name)
     plan = make_plan(config, int(seed), images(config, digits))
     assert {"plan": plan.id, "data": content_id(plan.data), "specs": summed(plan.specs)} == FROZEN["plans"][name]
+
+
+@pytest.mark.parametrize(
+    ("grid", "id_", "cells"),
+    [
+        (("verdict.formats=probabilities+label,top3+label",), "516824235bfa2e2cb0db", "verdict.formats=prob+hard"),
+        (("verdict.n_resamples=2,3",), "8e4335944a7ac66d6220", "verdict.n_draws=2"),
+        (("verdict.train_pool=8,none",), "96d8d156183552a958dd", "verdict.pool=8"),
+        (("extraction.soft_labels=probabilities,top3",), "d52927b664724a88d07d", "extraction.soft_labels=soft"),
+        (("studies.n_resamples=2", "n_points=10,60"), "618a1552363289c67caf", "studies.n_draws=2 n_points=10"),
+        (("encoder.tau=0.1,0.5",), "2dcc77a70655b97c96a6", "encoder.tau=0.1"),
+    ],
+)
+def test_ids_of_grids_over_the_configuration(grid: tuple[str, ...], id_: str, cells: str, digits: Dataset) -> None:
+    """As the code before names its axes and values, also where options have new names."""
+    found = make_cells(parse_grid(grid), preset("digits"), 0, lambda data: digits)
+    assert (grid_id(found), found[0].name) == (id_, cells)
 
 
 @pytest.mark.parametrize("name", sorted(FROZEN["grids"]))

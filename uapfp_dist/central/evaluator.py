@@ -224,7 +224,7 @@ class Evaluator:
             mlflow_tags(self.plan, self._settings),
             mlflow_metrics(report.body, models, self._busy, time.process_time() - self._begun),
             cards,
-            suspect_runs(data.judged, data.resamples[0].draw, report.body, self._cards),
+            suspect_runs(data.judged, data.resamples[0].resample, report.body, self._cards),
             files,
         )
         self.store.put(KIND, self.plan.id, *publication.to_artifact())

@@ -195,5 +195,5 @@ def preset(name: str) -> Config:
         UserError: unknown; lists the known ones.
     """
     if name not in PRESETS:
-        raise unknown_name("preset", name, PRESETS)
+        raise unknown_name("preset", name, PRESETS, argument="preset")
     return PRESETS[name]

@@ -18,7 +18,7 @@ FORMAT_OPTIONS = ("verdict.formats", "extraction.soft_labels", "formats", "label
 
 
 def current_arguments(arguments: Sequence[str]) -> list[str]:
-    """A command line under the names of today; each old name is reported once, in a line on stderr."""
+    """A command line under the names of today; old names are reported in one line on stderr."""
     option, found = "", []
     notes: dict[str, None] = {}
     for argument in arguments:
@@ -33,8 +33,8 @@ def current_arguments(arguments: Sequence[str]) -> list[str]:
             notes[f"option {name} is now {new}"] = None
             name = new
         found.append(f"{name}={_value(option, value, notes)}" if equals else name)
-    for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+    if notes:
+        print(f"note: {'; '.join(notes)}", file=sys.stderr)
     return found
 
 

@@ -10,7 +10,8 @@ import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import product
-from typing import Any, Literal, get_type_hints
+from operator import attrgetter
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -21,8 +22,8 @@ from uapfp_dist.errors import UserError, unknown_name
 from uapfp_dist.evaluation.encoder_trial import Setting
 from uapfp_dist.evaluation.plan import Plan, make_plan
 from uapfp_dist.fingerprints.blocks import UAP, BlockKey
-from uapfp_dist.response_format import ResponseFormat
-from uapfp_dist.tasks.hashing import Spec, content_id, has_wire_names, wire_names
+from uapfp_dist.response_format import KNOWN, ResponseFormat
+from uapfp_dist.tasks.hashing import Spec, content_id, has_wire_names, wire_item, wire_names
 from uapfp_dist.tasks.members import Member, Role
 from uapfp_dist.tasks.scheduler import dependency_order
 
@@ -66,7 +67,7 @@ class GridCell:
     """One trial: an evaluation, and what is varied on its responses."""
 
     values: Mapping[str, Any]
-    """Axis to value."""
+    """Axis to value, both as ids have them: the cells of earlier code are the same cells."""
     plan: Plan
     knobs: GridOverrides
 
@@ -154,10 +155,23 @@ def make_cells(
         knobs = GridOverrides(**{name: value for name, value in named.items() if "." not in name})
         key = content_id(varied)
         if key not in plans:
-            check(varied)
+            try:
+                check(varied)
+            except UserError as error:
+                raise UserError(str(error), argument="grid") from error
             plans[key] = make_plan(varied, seed, dataset(varied.data))
-        cells.append(GridCell(named, plans[key], _checked(knobs, varied, dataset(varied.data).n_classes)))
+        wired = dict(_wire(varied, name, value) for name, value in named.items())
+        cells.append(GridCell(wired, plans[key], _checked(knobs, varied, dataset(varied.data).n_classes)))
     return cells
+
+
+def _wire(config: Config, name: str, value: Any) -> tuple[str, Any]:
+    """An axis and its value under their wire names."""
+    *path, field = name.split(".")
+    if not path:
+        return name, value
+    wire, encoded = wire_item(attrgetter(".".join(path))(config), field)
+    return ".".join((*path, wire)), tuple(encoded) if isinstance(encoded, list) else encoded
 
 
 def shared_specs(cells: Sequence[GridCell]) -> list[Spec]:
@@ -214,8 +228,18 @@ def _typed(name: str, text: str) -> Any:
         with contextlib.redirect_stderr(printed), contextlib.redirect_stdout(printed):
             return tyro.cli(kind, args=["None" if part == "none" else part for part in text.split(JOIN)])
     except SystemExit:
-        expected = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
-        raise UserError(f"grid {name}: expected {expected}, got {text!r}") from None
+        raise UserError(f"grid {name}: expected {_expected(kind)}, got {text!r}", argument="grid") from None
+
+
+def _expected(kind: Any) -> str:
+    """A type for a person."""
+    if get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if kind is ResponseFormat:
+        return KNOWN
+    if get_origin(kind) is tuple:
+        return f"{_expected(get_args(kind)[0])}, several joined by {JOIN}"
+    return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
 
 
 def _type_of(name: str) -> Any:

@@ -75,7 +75,7 @@ def auc_table(
     table: dict[str, dict[str, dict[Group, Estimate]]] = {}
     for method in resamples[0].methods:
         for column, fmt in format_columns(formats).items():
-            picked = [(d.draw, model_scores(s)) for d in resamples if (s := d.chosen(method, fmt)) is not None]
+            picked = [(d.resample, model_scores(s)) for d in resamples if (s := d.chosen(method, fmt)) is not None]
             if not picked:
                 continue
             for group, role in NEGATIVE_GROUPS.items():
@@ -102,7 +102,7 @@ def tpr(resamples: Sequence[ScoredResample], members: Sequence[Member], method: 
         if scored is not None:
             scores = model_scores(scored)
             piracy, homologous = (
-                [scores[row] for row in d.draw.tested(members, role)] for role in ("piracy", "homologous")
+                [scores[row] for row in d.resample.tested(members, role)] for role in ("piracy", "homologous")
             )
             if fpr * len(homologous) >= 1 - 1e-9:
                 rates.append(tpr_at_fpr(piracy, homologous, fpr))
@@ -137,11 +137,11 @@ def claim_rates(
     """
     accused: dict[str, list[bool]] = {}
     for d in resamples:
-        if (scored := d.chosen(method)) is None or len(d.draw.calibration) < needed_for(alpha):
+        if (scored := d.chosen(method)) is None or len(d.resample.calibration) < needed_for(alpha):
             continue
         scores = model_scores(scored)
-        for row in d.draw.test:
-            claim = decision(scores, row, d.draw, alpha).claim
+        for row in d.resample.test:
+            claim = decision(scores, row, d.resample, alpha).claim
             accused.setdefault(members[row].role, []).append(claim == "piracy")
     return {role: float(np.mean(claims)) for role, claims in accused.items()}
 
@@ -154,8 +154,8 @@ def t_test_rates(
     for d in resamples:
         if (scored := d.chosen(method)) is None:
             continue
-        for row in d.draw.test:
-            p = t_test_p(scored, row, d.draw, method, d.draw.index, row)
+        for row in d.resample.test:
+            p = t_test_p(scored, row, d.resample, method, d.resample.index, row)
             accused.setdefault(members[row].role, []).append(p <= alpha)
     return {role: float(np.mean(claims)) for role, claims in accused.items()}
 
@@ -179,12 +179,13 @@ def left_out_rates(
         if scored is None:
             continue
         scores = model_scores(scored)
-        pool = [*d.draw.calibration, *d.draw.tested(members, "homologous")]
+        pool = [*d.resample.calibration, *d.resample.tested(members, "homologous")]
         for kind in kinds:
             seen, other_victim = (
-                tuple(row for row in rows if key(members[row]) != kind) for rows in (pool, d.draw.calibration_piracy)
+                tuple(row for row in rows if key(members[row]) != kind)
+                for rows in (pool, d.resample.calibration_piracy)
             )
-            without = replace(d.draw, calibration=seen, calibration_piracy=other_victim)
+            without = replace(d.resample, calibration=seen, calibration_piracy=other_victim)
             if len(seen) >= needed_for(alpha):
                 suspects = [row for row in pool if key(members[row]) == kind]
                 claims = [decision(scores, row, without, alpha).claim for row in suspects]
@@ -203,8 +204,8 @@ def attack_out_auc(resamples: Sequence[ScoredResample], members: Sequence[Member
                 if attack not in d.attack_out:
                     continue
                 scores = [float(value) for value in d.attack_out[attack]]
-                unseen = [r for r in d.draw.tested(members, "piracy") if attack_of(members[r]) != attack]
-                negative = d.draw.tested(members, role)
+                unseen = [r for r in d.resample.tested(members, "piracy") if attack_of(members[r]) != attack]
+                negative = d.resample.tested(members, role)
                 pairs.append((by_id(unseen, scores, members), by_id(negative, scores, members)))
             estimate = auc_over_resamples(pairs, numpy_rng("bootstrap", attack, group))
             table.setdefault(f"learnt from {attack}", {})[group] = estimate.mean
@@ -226,12 +227,12 @@ def verdicts(first: ScoredResample, judged: JudgedModels, config: VerdictConfig)
     decider = first.chosen(config.decided_by)
     assert decider is not None
     deciding = model_scores(decider)
-    calibrated = calibration_scores(deciding, first.draw)
+    calibrated = calibration_scores(deciding, first.resample)
     found = []
-    for row in first.draw.test:
+    for row in first.resample.test:
         member = members[row]
-        decided = decision(deciding, row, first.draw, config.alpha)
-        by_errors = decision(weights, row, first.draw, config.alpha)
+        decided = decision(deciding, row, first.resample, config.alpha)
+        by_errors = decision(weights, row, first.resample, config.alpha)
         found.append(
             Verdict(
                 model=member.spec.id,
@@ -244,7 +245,7 @@ def verdicts(first: ScoredResample, judged: JudgedModels, config: VerdictConfig)
                 decided_by=config.decided_by,
                 score=deciding[row],
                 p_value=decided.p_value,
-                p_value_t_test=t_test_p(uap, row, first.draw, "verdict", row),
+                p_value_t_test=t_test_p(uap, row, first.resample, "verdict", row),
                 claim=decided.claim,  # type: ignore[arg-type]
                 queries=uap.queries,
                 accuracy=judged.accuracy[row],

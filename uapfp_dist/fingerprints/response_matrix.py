@@ -26,7 +26,7 @@ class ResponseMatrix:
     """
 
     members: tuple[Member, ...]
-    answers: tuple[Responses, ...]
+    responses: tuple[Responses, ...]
     views: Tensor
     """(V, n) int64 into the points, which stand in order of first appearance."""
     gather: dict[BlockKey, Tensor]
@@ -44,7 +44,7 @@ class ResponseMatrix:
     @staticmethod
     def from_responses(
         members: Sequence[Member],
-        answers: Sequence[Responses],
+        responses: Sequence[Responses],
         probe: Probe,
         spec: ProbeSpec,
         formats: tuple[ResponseFormat, ...] = FORMATS,
@@ -53,7 +53,7 @@ class ResponseMatrix:
         assert members[0].role == Role.VICTIM
         return ResponseMatrix(
             members=tuple(members),
-            answers=tuple(answers),
+            responses=tuple(responses),
             views=probe.views,
             gather={key: block.gather for key, block in probe.blocks.items()},
             n_test_views=probe.n_test_views,
@@ -70,17 +70,17 @@ class ResponseMatrix:
         views = self.views[:n_views]
         gather = None if block == CLEAN else self.gather[block][:n_views]
         first, *rest = rows
-        one = fingerprints(self.answers[first], views, gather, block, fmt)
+        one = fingerprints(self.responses[first], views, gather, block, fmt)
         found = one.new_empty(len(rows), *one.shape)  # stacking a list of them would take the memory twice
         found[0] = one
         for i, row in enumerate(rest, start=1):
-            found[i] = fingerprints(self.answers[row], views, gather, block, fmt)
+            found[i] = fingerprints(self.responses[row], views, gather, block, fmt)
         return found
 
     def per_model(self, block: BlockKey, fmt: ResponseFormat, of: Callable[[Tensor], Tensor]) -> Tensor:
         """(M, ...) what `of` makes of each model's responses (S, C) to the images of `block` that suspects are sent."""
         end = len(self.natural_labels) if block == NATURAL else int(self.query_index(block).max()) + 1
-        return torch.stack([of(fmt.apply(answers.blocks[block][:end])) for answers in self.answers])
+        return torch.stack([of(fmt.apply(answers.blocks[block][:end])) for answers in self.responses])
 
     def labels(self, block: BlockKey) -> Tensor:
         """(M, S) int64 labels of every model on the images of `block` that suspects are sent."""

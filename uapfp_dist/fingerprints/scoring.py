@@ -33,7 +33,7 @@ class ScoredCandidate:
 class ScoredResample:
     """All methods in one resample."""
 
-    draw: Resample
+    resample: Resample
     methods: dict[str, tuple[ScoredCandidate, ...]]
     attack_out: dict[str, Tensor]
     """Attack to (M,) weighted-error scores, trained on that attack's piracy alone."""

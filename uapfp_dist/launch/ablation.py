@@ -28,6 +28,7 @@ from uapfp_dist.progress import Progress
 from uapfp_dist.reporting.grid_report import grid_id, grid_text
 from uapfp_dist.reporting.grid_schema import FailedSpec, GridReport, Preparation
 from uapfp_dist.reporting.report_schema import ModelCounts
+from uapfp_dist.serialization import Json
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.executor import Pool, SerialPool
 from uapfp_dist.tasks.outcomes import Failed
@@ -63,7 +64,7 @@ def run_grid(config: Config, name: str, seed: int, runtime: RuntimeConfig, grid:
     cells = make_cells(axes or figure_6(config, images.n_classes), config, seed, dataset)
     store, progress = Store(paths.storage), Progress(workers=1)
     progress.say(f"{name}, seed {seed}: a grid of {len(cells)} cells, storage {paths.storage}")
-    params: RunParams = {"seed": seed, "grid": {axis.name: str(axis.values) for axis in axes}}
+    params: RunParams = {"seed": seed, "grid": _axes(cells)}
     tags = {"preset": f"{name}-ablation", "evaluation_of": make_plan(config, seed, images).id, **environment()}
     sweep = GridRun(cells, store, paths, runtime, progress, params, tags)
     report = sweep.here() if runtime.workers == 0 or sweep.settled else sweep.on_ray()
@@ -71,6 +72,11 @@ def run_grid(config: Config, name: str, seed: int, runtime: RuntimeConfig, grid:
     write_report(paths.report, report)
     _print_end(report, paths)
     return report
+
+
+def _axes(cells: Sequence[GridCell]) -> dict[str, Json]:
+    """Axis to its values."""
+    return {axis: str(tuple(dict.fromkeys(cell.values[axis] for cell in cells))) for axis in cells[0].values}
 
 
 class GridRun:

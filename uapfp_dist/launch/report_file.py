@@ -15,11 +15,19 @@ def check_report(path: Path | None) -> None:
     if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
         path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
-        raise UserError(f"report: expected a file, {path} is a folder; name a file in it")
+        raise UserError(
+            f"report: expected a file, {path} is a folder; name a file in it",
+            argument="report",
+        )
     if not path.parent.is_dir():
-        raise UserError(f"report: expected an existing folder for {path}, found none; make it or name another file")
+        raise UserError(
+            f"report: expected an existing folder for {path}, found none; make it or name another file",
+            argument="report",
+        )
     if not os.access(path.parent, os.W_OK):
-        raise UserError(f"report: expected a folder that can be written for {path}; name another file")
+        raise UserError(
+            f"report: expected a folder that can be written for {path}; name another file", argument="report"
+        )
 
 
 def write_report(path: Path | None, report: object) -> None:

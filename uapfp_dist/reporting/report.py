@@ -74,13 +74,13 @@ def make_report(plan: Plan, judged: JudgedModels, resamples: Sequence[ScoredResa
         weighted_errors_one_attack_out=attack_out_auc(resamples, members),
         tpr={m: {f"{f:g}": tpr(resamples, members, m, f) for f in RATES} for m in first.methods},
         tpr_negatives=TprNegatives(
-            models=len(first.draw.tested(members, "homologous")), needed={f"{f:g}": round(1 / f) for f in RATES}
+            models=len(first.resample.tested(members, "homologous")), needed={f"{f:g}": round(1 / f) for f in RATES}
         ),
         false_accusation=accusation,
         power=caught,
         calibration=CalibrationSizes(
-            models=len(first.draw.calibration),
-            other_victim=len(first.draw.calibration_piracy),
+            models=len(first.resample.calibration),
+            other_victim=len(first.resample.calibration_piracy),
             needed=needed_for(config.alpha),
         ),
         decided_by=config.decided_by,

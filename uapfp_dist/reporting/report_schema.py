@@ -195,9 +195,7 @@ def read_report(value: object) -> EvaluationReport:
     """
     version = value.get("version") if isinstance(value, dict) else None
     if version not in (None, VERSION):
-        raise UserError(
-            f"report: expected schema version {VERSION}, got {version}; update this package"
-        )
+        raise UserError(f"report: expected schema version {VERSION}, got {version}; update this package")
     try:
         return from_json(EvaluationReport, value)
     except ValueError as error:

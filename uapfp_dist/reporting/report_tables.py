@@ -86,9 +86,9 @@ def group_scores(d: ScoredResample, judged: JudgedModels, method: str) -> dict[s
     scored = d.chosen(method)
     assert scored is not None
     scores, members = model_scores(scored), judged.members
-    found = {"calibration": [scores[row] for row in d.draw.calibration]}
-    if d.draw.calibration_piracy:
-        found["calibration_piracy"] = [scores[row] for row in d.draw.calibration_piracy]
-    for row in d.draw.test:
+    found = {"calibration": [scores[row] for row in d.resample.calibration]}
+    if d.resample.calibration_piracy:
+        found["calibration_piracy"] = [scores[row] for row in d.resample.calibration_piracy]
+    for row in d.resample.test:
         found.setdefault(members[row].role, []).append(scores[row])
     return found

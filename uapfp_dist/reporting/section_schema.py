@@ -9,7 +9,7 @@ import pandas as pd
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from uapfp_dist.evaluation.judging import Group
-from uapfp_dist.serialization import Number, from_json
+from uapfp_dist.serialization import Number, from_json, json_schema
 
 T = TypeVar("T")
 MaybeNumber = Annotated[
@@ -21,7 +21,13 @@ MaybeNumber = Annotated[
 
 
 def rows_of(kind: type[T], table: pd.DataFrame) -> tuple[T, ...]:
-    """The rows of a table as dataclasses whose fields are its columns."""
+    """The rows of a table as dataclasses whose fields are its columns.
+
+    Raises:
+        TypeError: a column is no field.
+    """
+    if lost := set(table.columns) - json_schema(kind)["properties"].keys():
+        raise TypeError(f"{kind.__name__}: expected a field for every column, {sorted(lost)} have none")
     return tuple(from_json(kind, row) for row in table.to_dict("records"))
 
 

@@ -113,6 +113,11 @@ def _wire_items(value: Any) -> Iterator[tuple[Field[Any], str, Any]]:
         yield item, wire.fields[item.name], wire.encoders.get(item.name, lambda same: same)(x)
 
 
+def wire_item(value: Any, field: str) -> tuple[str, Any]:
+    """The wire name of a field of a dataclass, and what is hashed of its value."""
+    return next((name, encoded) for item, name, encoded in _wire_items(value) if item.name == field)
+
+
 def has_wire_names(kind: Any) -> bool:
     """Whether a type's fields are hashed one by one, as those of specs and of sections of a configuration are."""
     return isinstance(kind, type) and isinstance(kind.__dict__.get("_wire_names"), _WireNames)

@@ -62,15 +62,15 @@ def _equal(data: ReportData) -> pd.DataFrame:
         pairs: dict[Group, list[Sides]] = {group: [] for group in NEGATIVE_GROUPS}
         queries = 0
         for d in data.resamples:
-            scores_of = (scores_within_budget(data.matrix, d.draw, method, c, budget) for c in d.ranked(method))
+            scores_of = (scores_within_budget(data.matrix, d.resample, method, c, budget) for c in d.ranked(method))
             found = next((scores for scores in scores_of if scores is not None), None)  # the best within the budget
             if found is None:
                 continue
             queries = max(queries, found[1])
             scores = [float(value) for value in found[0]]
-            positive = by_id(d.draw.tested(members, "piracy"), scores, members)
+            positive = by_id(d.resample.tested(members, "piracy"), scores, members)
             for group, role in NEGATIVE_GROUPS.items():
-                pairs[group].append((positive, by_id(d.draw.tested(members, role), scores, members)))
+                pairs[group].append((positive, by_id(d.resample.tested(members, role), scores, members)))
         for group, sides in pairs.items():
             e = auc_over_resamples(sides, numpy_rng("bootstrap", "equal", method, group))
             rows.append(
@@ -95,7 +95,7 @@ def roc(data: ReportData) -> ReportSection:
             scored = d.chosen(method)
             if scored is not None:
                 scores = np.array(model_scores(scored))
-                sides = [scores[d.draw.tested(members, role)] for role in ("piracy", "homologous")]
+                sides = [scores[d.resample.tested(members, role)] for role in ("piracy", "homologous")]
                 curves.setdefault(method, []).append((sides[0], sides[1]))
     areas = {method: data.report.auc[method][CHOSEN]["homologous"] for method in curves}
     return ReportSection(

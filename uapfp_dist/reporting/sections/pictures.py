@@ -20,8 +20,8 @@ def uap(data: ReportData) -> ReportSection:
     """v and the first points, with the victim's labels before and after."""
     matrix, probe = data.matrix, data.probe
     index, queried = matrix.views[0, :SHOWN_IMAGES], matrix.gather[PAPER][0, :SHOWN_IMAGES]
-    before = matrix.answers[0].blocks[CLEAN][index].argmax(1).tolist()
-    after = matrix.answers[0].blocks[PAPER][queried].argmax(1).tolist()
+    before = matrix.responses[0].blocks[CLEAN][index].argmax(1).tolist()
+    after = matrix.responses[0].blocks[PAPER][queried].argmax(1).tolist()
     captions = [f"x + v: {a} to {b}" if a != b else f"x + v: stays {a}" for a, b in zip(before, after, strict=True)]
     moved = perturbed_images(probe, PAPER)[queried].numpy()
     v = probe.blocks[PAPER].perturbations[0].numpy()
@@ -36,7 +36,7 @@ def uap(data: ReportData) -> ReportSection:
         "label a point moves to.",
         {"fooling": rates},
         {"uap": figures.perturbed_images(v, probe.points[index].numpy(), moved, captions)},
-        SectionNumbers(fooling=dict(zip(rates["role"], rows_of(FoolingRate, rates), strict=True))),
+        SectionNumbers(fooling=dict(zip(rates["role"], rows_of(FoolingRate, rates.drop(columns="role")), strict=True))),
     )
 
 

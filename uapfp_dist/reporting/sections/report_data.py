@@ -85,12 +85,12 @@ class ReportData:
             if scored is None:
                 continue
             scores = model_scores(scored)
-            for row in self.testable(d.draw):
-                found = decision(scores, row, d.draw, self.alpha)
+            for row in self.testable(d.resample):
+                found = decision(scores, row, d.resample, self.alpha)
                 card = self.cards[members[row].spec.id]
                 rows.append(
                     {
-                        "draw": d.draw.index,
+                        "draw": d.resample.index,
                         "row": row,
                         "model": members[row].spec.id,
                         "base": members[row].spec.root.id,
@@ -134,7 +134,7 @@ class ReportData:
             scored = d.chosen("uap_paper", PROBABILITIES) if "uap_paper" in d.methods else d.chosen("uap")
             if scored is None:
                 continue
-            for row in d.draw.tested(members, "piracy", "homologous"):
+            for row in d.resample.tested(members, "piracy", "homologous"):
                 spec = members[row].spec
                 rows.append(
                     {
@@ -143,7 +143,7 @@ class ReportData:
                         "architecture": spec.architecture,
                         "optimizer": spec.recipe.optimizer,
                         "views": scored.scores[row].double().numpy(),
-                        "p": t_test_p(scored, row, d.draw, "table2", d.draw.index, row),
+                        "p": t_test_p(scored, row, d.resample, "table2", d.resample.index, row),
                     }
                 )
         return pd.DataFrame(rows, columns=["model", "role", "architecture", "optimizer", "views", "p"])

@@ -176,7 +176,7 @@ def _fingerprints_by(data: ReportData, method: str, fmt: ResponseFormat) -> dict
         scored = d.chosen(method, fmt) or d.chosen(method)
         if scored is None:
             continue
-        for row in d.draw.tested(members, "piracy", "homologous"):
+        for row in d.resample.tested(members, "piracy", "homologous"):
             roles = found.setdefault(members[row].spec.architecture, {})
             roles.setdefault(members[row].role, []).append(scored.scores[row].numpy())
     return {a: {role: np.concatenate(v) for role, v in sorted(roles.items())} for a, roles in found.items()}
@@ -258,7 +258,7 @@ def place_of(fractions: Sequence[float]) -> str:
 
 def embedding(data: ReportData) -> ReportSection:
     """Figure 3: t-SNE of the test fingerprints (probabilities) of the victim and a few models of each type."""
-    matrix, resample = data.matrix, data.resamples[0].draw
+    matrix, resample = data.matrix, data.resamples[0].resample
     piracy = resample.tested(matrix.members, "piracy")[:TSNE_MODELS]
     homologous = resample.tested(matrix.members, "homologous")[:TSNE_MODELS]
     rows = [0, *piracy, *homologous]

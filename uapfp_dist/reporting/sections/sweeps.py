@@ -38,7 +38,7 @@ def n_points(data: ReportData) -> ReportSection | None:
 
 def top_k(data: ReportData) -> ReportSection | None:
     """Figure 6 left: the gap against the number of confidences a suspect returns; 0 is the bare label."""
-    n_classes = data.matrix.answers[0].blocks[CLEAN].shape[1]
+    n_classes = data.matrix.responses[0].blocks[CLEAN].shape[1]
     ks = [k for k in data.plan.config.studies.top_k if k < n_classes]
     settings = {0: Setting(_block(data), LABEL)}
     settings |= {k: Setting(_block(data), ResponseFormat(k)) for k in ks}
@@ -104,7 +104,7 @@ def view_algorithms(data: ReportData) -> ReportSection | None:
         remark = f"Algorithm 1 could not be compared: {error}"
         return ReportSection("view_algorithms", "Views by Algorithm 1 (supplement)", remark, remarks=(remark,))
     n = data.matrix.n_test_views
-    resamples = [_within(d.draw, rows) for d in data.resamples[: plan.config.studies.n_resamples]]
+    resamples = [_within(d.resample, rows) for d in data.resamples[: plan.config.studies.n_resamples]]
     neighbours = _sweep(data, "views", {"Section 4.3": Setting(PAPER, n_views=n)}, always=True)
     whole = _sweep(data, "views", {"Algorithm 1": Setting(PAPER, n_views=n)}, second, resamples, always=True)
     table = pd.concat([neighbours, whole])
@@ -176,7 +176,7 @@ def _sweep(
     if not (studies.sweeps or always):
         return None
     shown = matrix or data.matrix
-    chosen = resamples or [d.draw for d in data.resamples[: studies.n_resamples]]
+    chosen = resamples or [d.resample for d in data.resamples[: studies.n_resamples]]
     work = [(setting, resample) for setting in settings.values() for resample in chosen]
 
     def one(item: tuple[Setting, Resample]) -> tuple[Resample, Tensor]:
@@ -221,4 +221,4 @@ def _within(resample: Resample, rows: Sequence[int]) -> Resample:
 
 def _keyed(table: pd.DataFrame, column: str) -> dict[str, SweepNumbers]:
     """Value to means and intervals."""
-    return dict(zip(map(str, table[column]), rows_of(SweepNumbers, table), strict=True))
+    return dict(zip(map(str, table[column]), rows_of(SweepNumbers, table.drop(columns=column)), strict=True))

@@ -69,6 +69,12 @@ def check_enroll_config(requirements: EnrollConfig) -> None:
         raise UserError(f"alpha: expected a rate above 0 and up to 0.5, got {requirements.alpha:g}", argument="alpha")
     if not 1 <= requirements.max_suspects <= 1000:
         raise UserError(f"max_suspects: expected 1 to 1000, got {requirements.max_suspects}", argument="max_suspects")
+    if requirements.n_calibrate > 100_000:
+        raise UserError(
+            f"alpha: expected a rate that 100,000 models per group can decide at, {requirements.alpha:g} for "
+            f"{requirements.max_suspects} suspects needs {requirements.n_calibrate:,}; raise it",
+            argument="alpha",
+        )
     for kind, names, table in (("group", requirements.groups, ROLES), ("attack", requirements.attacks, ATTACKS)):
         if not names or len(set(names)) < len(names):
             raise UserError(
@@ -77,7 +83,7 @@ def check_enroll_config(requirements: EnrollConfig) -> None:
             )
         for name in names:
             if name not in table:
-                raise unknown_name(kind, name, table)
+                raise unknown_name(kind, name, table, argument=f"{kind}s")
     if not requirements.labels or len(set(requirements.labels)) < len(requirements.labels):
         got = ", ".join(map(str, requirements.labels)) or "none"
         raise UserError(f"labels: expected at least one kind, each once, got {got}", argument="labels")

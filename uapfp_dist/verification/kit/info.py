@@ -6,7 +6,7 @@ Keys of the JSON are the fields' names or aliases; a field that is None is left 
 from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic import BeforeValidator, Field, PlainSerializer, StrictFloat
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.fingerprints.probe_data import UapSet
@@ -117,7 +117,7 @@ class KitCosts:
 class KitInfo:
     """What a kit says of itself; a verdict needs the first four fields alone."""
 
-    alpha: float
+    alpha: StrictFloat
     """Tolerated rate of false accusation that its groups are large enough for."""
     decided_by: dict[WireFormat, MethodChoice]
     models: tuple[KitModel, ...]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import StrictInt
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -47,7 +48,7 @@ class _Body:
 
     version: int
     files: dict[str, _File]
-    n_classes: int
+    n_classes: StrictInt
     class_names: tuple[str, ...]
     info: KitInfo
 
@@ -109,10 +110,11 @@ def load_kit(path: str | Path, expect: str | None = None) -> Kit:
         raise UserError(
             f"kit {folder}: expected the digest {expect:.64}, found {digest}; this is another kit", argument="expect"
         )
-    data = _read_tensors(folder, body["files"])
+    data = _read_tensors(folder, body.get("files"))
     try:
-        kit = _unflat(load_tensors(data), digest, from_json(_Body, body))
-        problem = problem_of(kit)
+        found = from_json(_Body, body)
+        kit = _unflat(load_tensors(data), digest, found)
+        problem = problem_of(kit) or _problem_of_keys(body, to_json(found))
     except (SafetensorError, KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
         problem = one_line(f"{type(error).__name__}: {error}", 120)
     if problem:
@@ -134,6 +136,17 @@ def _read_index(folder: Path) -> tuple[Any, str]:
     if not same:
         raise _changed(folder, INDEX)
     return body, digest
+
+
+def _problem_of_keys(before: object, after: object) -> str:
+    """Names a key of JSON that reading did not keep; empty where none is lost. One of null may be left out."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        if unknown := [key for key in before if key not in after and before[key] is not None]:
+            return f"{unknown[0]!r} is unknown"
+        return next(filter(None, (_problem_of_keys(before[key], after[key]) for key in before if key in after)), "")
+    if isinstance(before, list) and isinstance(after, list):
+        return next(filter(None, map(_problem_of_keys, before, after)), "")
+    return ""
 
 
 def _read_tensors(folder: Path, files: Any) -> bytes:
@@ -189,6 +202,8 @@ def _unflat(tensors: dict[str, Tensor], digest: str, body: _Body) -> Kit:
             encoders.setdefault(parse_wire(fmt), {})[part[0]] = tensors.pop(name)
         else:
             by_format[kind][parse_wire(fmt)] = tensors.pop(name)
+    if strange := sorted(tensors.keys() - TENSOR_NAMES.values()):
+        raise ValueError(f"tensor {strange[0]!r} is none of a kit's")
     return Kit(
         digest=digest,
         n_classes=body.n_classes,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Strict, WithJsonSchema
+from pydantic import Strict, StrictFloat, WithJsonSchema
 
 from uapfp_dist.serialization import from_json
 
@@ -31,7 +31,7 @@ class Judged:
     """The suspects that are judged together."""
 
     names: tuple[str, ...]
-    alpha: float
+    alpha: StrictFloat
     """Tolerated rate of false accusation over all of them."""
 
 

@@ -149,9 +149,15 @@ def read_transcript(path: Path, kit: str) -> list[Record]:
 
 
 def first_record(line: bytes) -> Begin | None:
-    """The record that a transcript begins with, from its first line; None if that is none."""
+    """The record that a transcript begins with, from its first line; None if that is none.
+
+    Raises:
+        OtherFormatError: it is by another version.
+    """
     try:
         begin = decode_record(record_of(line))
+    except OtherFormatError:
+        raise
     except ValueError:
         return None
     return begin if isinstance(begin, Begin) else None

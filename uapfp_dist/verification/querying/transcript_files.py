@@ -9,11 +9,20 @@ from pathlib import Path
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.querying.records import OtherFormatError
 from uapfp_dist.verification.querying.transcript import first_record
 
 TRANSCRIPT = ".transcript.jsonl"
 LONGEST_NAME = 80
 """Characters of a suspect's name that its files have."""
+
+
+def _not_ours(out: Path, path: Path, whose: str) -> UserError:
+    return UserError(
+        f"out: expected a new folder, or this verification's own, {out} holds {path.name} of {whose}; choose another "
+        "(nothing was sent)",
+        argument="out",
+    )
 
 
 def make_folder(out: Path, kit: Kit, names: Sequence[str]) -> None:
@@ -28,11 +37,9 @@ def make_folder(out: Path, kit: Kit, names: Sequence[str]) -> None:
             with path.open("rb") as file:
                 begin = first_record(file.readline())
             if begin and (begin.kit != kit.digest or sorted(begin.judged.names) != sorted(names)):
-                raise UserError(
-                    f"out: expected a new folder, or this verification's own, {out} holds {path.name} of another kit "
-                    "or other suspects; choose another (nothing was sent)",
-                    argument="out",
-                )
+                raise _not_ours(out, path, "another kit or other suspects")
+    except OtherFormatError as error:
+        raise _not_ours(out, path, "another version") from error
     except OSError as error:
         raise UserError(
             f"out: expected a folder that can be written at {out} ({error.strerror})", argument="out"
