@@ -100,7 +100,7 @@ def answered(tmp_path_factory: pytest.TempPathFactory) -> SuspectAnswers:
 
 
 class Listener(NullTracker):
-    """Keeps what a tracker is told."""
+    """A tracker that keeps what it receives."""
 
     def __init__(self) -> None:
         self.nested: list[tuple[str, Mapping[str, str], Mapping[str, float]]] = []

@@ -238,7 +238,7 @@ def test_groups_left_out_are_named() -> None:
 
 
 def test_the_limits_say_what_no_verdict_can(kit: Kit) -> None:
-    """Small rates are not rounded; who asks again under other settings is told what that does."""
+    """Small rates are not rounded; verifying again under other settings has a line of its own."""
     for alpha, said in ((0.015, " 1.5 % "), (0.05, " 5 % "), (0.2, " 20 % "), (0.0005, " 0.05 % ")):
         limits = judge(kit, [SuspectResponses("a", kit.victim, PROBABILITIES)], alpha)[0].limits
         assert said in limits[1]
