@@ -1,4 +1,8 @@
-"""Suspects by protocol. To add one: a file with a class that has `query`, a line in SUSPECTS."""
+"""Suspects by protocol.
+
+To add one: a file with a `Suspect` (an `Endpoint` where it speaks HTTP), a line in SUSPECTS, and in `suspects.config`
+what `auto` takes for it and the fields that it needs.
+"""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -1,4 +1,9 @@
-"""Fingerprint methods by name. To add one: an object that scores a response matrix, a line in METHODS."""
+"""Fingerprint methods by name.
+
+To add one: a `Method` (`methods.base`) that scores a response matrix, a line in METHODS. An evaluation that names no
+methods has all of them, so its id changes, and what it fits; its models and responses are used again. Images that no
+method queries with yet: a block in `fingerprints.blocks` and `fingerprints.probe`.
+"""
 
 from uapfp_dist.fingerprints.blocks import (
     CLEAN,
