@@ -3,6 +3,7 @@
     python jobs/verify.py --kit KIT --at http://127.0.0.1:5000                        # mlflow models serve
     python jobs/verify.py --kit KIT --at suspect.onnx --output logits --max-queries 500
     python jobs/verify.py --kit KIT --suspects suspects.json                          # several, in parallel on Ray
+    python jobs/verify.py --kit KIT --at URL --probe-forms                            # how does it take its images?
     python jobs/verify.py --kit KIT --replay OUT/*.transcript.jsonl                   # judge again, nothing is sent
 
 Running the same command again resumes: no image that was answered is sent again (but for the ten that are sent twice,
@@ -10,18 +11,22 @@ to see whether responses change). Of several suspects, those that were fully que
 not; the exit code is 2 then.
 """
 
+import shlex
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from uapfp_dist.command import main
-from uapfp_dist.errors import UserError, printable
+from uapfp_dist.errors import UserError, one_line, printable
 from uapfp_dist.launch.verification import choose_suspects, record_verdict, run_verification
 from uapfp_dist.suspects.config import SuspectConfig
+from uapfp_dist.suspects.input_format import InputFormat
+from uapfp_dist.verification.input_probing import TriedFormat, probe_formats
 from uapfp_dist.verification.kit.io import load_kit
+from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.querying.config import QueryConfig
 from uapfp_dist.verification.replay import JudgedSuspect, made_elsewhere, replay
 from uapfp_dist.verification.reports.verdict_folder import write_verdict
@@ -40,6 +45,9 @@ class Verify:
     replay: tuple[Path, ...] = ()
     """Transcripts of all suspects that were judged together: judge by them again, offline. Without --out nothing is
     written."""
+    probe_forms: bool = False
+    """Do not judge, but try in which of the usual forms the suspect takes its images (scale, mean and std, layout,
+    channels) and propose one. Clean images that are no evidence are sent in each, and counted."""
     expect: str | None = None
     """The digest that was published for the kit; another one is refused."""
     alpha: float | None = None
@@ -64,6 +72,9 @@ def job() -> None:
     kit = load_kit(chosen.kit, chosen.expect)
     out = (chosen.out or Path("verification")).expanduser().resolve()
     print(f"kit {kit.digest}", flush=True)
+    if chosen.probe_forms:
+        _probe_forms(chosen, kit, out)
+        return
     if chosen.replay:
         _check_replay(chosen)
         cases = replay(kit, chosen.replay)
@@ -80,6 +91,45 @@ def job() -> None:
     where = f"\n\nverdict.json, verdict.html{'' if chosen.replay else ' and transcripts'}: {out}" if written else ""
     print(f"\n{verdict_text(kit, cases)}{where}", flush=True)
     _check_complete(cases)
+
+
+def _probe_forms(chosen: Verify, kit: Kit, out: Path) -> None:
+    """A line for each form as it is tried, then the one to use."""
+    if chosen.replay or chosen.suspects or chosen.query.anyway:
+        raise UserError(
+            "probe_forms: expected one suspect, and no replay, suspects or anyway beside it; leave them out",
+            argument="probe_forms",
+        )
+
+    def show(tried: TriedFormat) -> None:
+        said = tried.result.text if tried.result else one_line(tried.why)
+        print(f"  {shlex.join(input_options(tried.format)) or 'as named'}: {printable(said)}", flush=True)
+
+    (suspect,) = choose_suspects(chosen.suspect, None)
+    found = probe_formats(kit, suspect, out, chosen.query, on_tried=show)
+    best, sent = found[0], sum(tried.queries for tried in found)
+    assert best.result is not None
+    if not best.result.passed:
+        raise UserError(
+            f"probe_forms: none of {len(found)} forms is the one that this suspect expects ({sent} images sent); the "
+            f"best one {best.result.text}; perhaps its classes are in another order, or its images of another size",
+            argument="probe_forms",
+        )
+    options = shlex.join(input_options(best.format)) or "no option: scale 0-1, layout NCHW, no mean or std"
+    print(f"\nproposed: {options}\n  it {best.result.text}; {sent} images were sent in {len(found)} forms", flush=True)
+    for other in found[1:]:
+        if other.result and (other.result.agreed, other.result.of) == (best.result.agreed, best.result.of):
+            words = shlex.join(input_options(other.format)) or "no option"
+            print(f"  {words} does equally well: ask who serves it, or allow more max_queries", flush=True)
+
+
+def input_options(given: InputFormat) -> list[str]:
+    """The options of a form, where it is not the default one."""
+    words: list[str] = []
+    for item in fields(given):
+        if (value := getattr(given, item.name)) != item.default:
+            words += [f"--{item.name}", *map(str, value if isinstance(value, tuple) else (value,))]
+    return words
 
 
 def _check_replay(chosen: Verify) -> None:

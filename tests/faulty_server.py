@@ -24,6 +24,8 @@ class Endpoint:
 
     model: Model
     fault: Fault | None = None
+    metadata: bool = False
+    """Its fault answers GET requests, too."""
     requests: int = 0
     images: int = 0
     """Images of complete requests."""
@@ -42,7 +44,10 @@ class Exchange:
     number: int
     """From 1."""
     images: np.ndarray
+    """Of shape (0,) for a GET."""
     path: str
+    tensor: Any = None
+    """As it came, by the Open Inference Protocol."""
 
     def send(self, status: int, body: bytes, headers: dict[str, str] | None = None, length: int | None = None) -> None:
         """A response, with a wrong length if one is given."""
@@ -77,13 +82,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers["Content-Length"]))
-        images = _images(json.loads(raw)["inputs"])
+        inputs = json.loads(raw)["inputs"]
+        images = _images(inputs)
         with self.endpoint.lock:
             self.endpoint.requests += 1
             self.endpoint.images += len(images)
-            exchange = Exchange(self, self.endpoint, self.endpoint.requests, images, self.path)
+            exchange = Exchange(self, self.endpoint, self.endpoint.requests, images, self.path, inputs[0])
         if self.endpoint.fault is None or not self.endpoint.fault(exchange):
             exchange.send(200, exchange.predictions())
+
+    def do_GET(self) -> None:
+        """Metadata, if a fault gives them."""
+        exchange = Exchange(self, self.endpoint, 0, np.zeros(0), self.path)
+        wanted = "/v2/models/" in self.path and self.endpoint.metadata
+        if not wanted or self.endpoint.fault is None or not self.endpoint.fault(exchange):
+            exchange.send(404, b"")
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing."""
@@ -98,10 +111,15 @@ class _Server(ThreadingHTTPServer):
 
 @contextmanager
 def serving(
-    model: Model, fault: Fault | None = None, port: int = 0, endpoint: Endpoint | None = None
+    model: Model,
+    fault: Fault | None = None,
+    port: int = 0,
+    endpoint: Endpoint | None = None,
+    *,
+    metadata: bool = False,
 ) -> Iterator[Endpoint]:
     """A server on loopback during the block."""
-    found = endpoint or Endpoint(model, fault)
+    found = endpoint or Endpoint(model, fault, metadata)
     server = _Server(("127.0.0.1", port), type("Handler", (_Handler,), {"endpoint": found}))
     found.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)

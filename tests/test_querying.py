@@ -23,7 +23,7 @@ from uapfp_dist.verification.querying.config import QueryConfig, check_query_con
 from uapfp_dist.verification.querying.ledger import Ledger
 from uapfp_dist.verification.querying.record_chain import record_of
 from uapfp_dist.verification.querying.records import Begin, Judged, decode_record
-from uapfp_dist.verification.querying.session import N_REPEATS, query_all, query_order
+from uapfp_dist.verification.querying.session import N_REPEATS, FirstResponses, query_all, query_order
 from uapfp_dist.verification.querying.transcript import Transcript, read_transcript
 
 IMAGES = torch.arange(200, dtype=torch.uint8).view(200, 1, 1, 1)
@@ -179,7 +179,9 @@ def test_first_responses_of_another_form_cost_four_images(tmp_path: Path) -> Non
     def run(suspect: Suspect) -> None:
         transcript = Transcript(tmp_path / "t", BEGIN)
         try:
-            query_all(suspect, IMAGES, REQUIRED, transcript, QueryConfig(), unreadable=form.parse_error)
+            query_all(
+                suspect, IMAGES, REQUIRED, transcript, QueryConfig(), first=FirstResponses(unreadable=form.parse_error)
+            )
         finally:
             transcript.close()
 

@@ -644,7 +644,7 @@ def test_onnx_equals_its_reference(tmp_path: Path) -> None:
     weights = np.random.default_rng(0).normal(size=(64, 10)).astype(np.float32)
     expected = (torch.from_numpy(InputFormat("flat").encode(IMAGES)) @ torch.from_numpy(weights)).softmax(1)
     assert torch.allclose(query(config), expected, atol=1e-5)
-    with pytest.raises(UserError, match="set layout"):
+    with pytest.raises(UserError, match="give layout flat"):
         query(SuspectConfig(at=config.at, output="logits"))
 
 

@@ -1,6 +1,7 @@
 """A small kit made by hand around one net: a model that responds as it does is accused, another one is not."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -16,6 +17,7 @@ from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.specs import Recipe
 from uapfp_dist.verification.judging.suspect_scores import fingerprints, similarities
 from uapfp_dist.verification.kit.info import KitInfo, KitModel, MethodChoice, MethodName
+from uapfp_dist.verification.kit.input_check import choose_input_check
 from uapfp_dist.verification.kit.io import with_digest
 from uapfp_dist.verification.kit.kit import Kit
 
@@ -105,3 +107,12 @@ def toy_kit(method: MethodName = "weighted_errors") -> Kit:
             similarity=similarity,
         )
     )
+
+
+@cache
+def checked_kit(method: MethodName = "weighted_errors") -> Kit:
+    """The toy kit with an input check by its models."""
+    kit = replace(toy_kit(method), input_check=None)
+    nets = [trained(1 + i % 3, 600) for i in range(N_CALIBRATE)] * 3 + [trained(0)] * 2
+    labels = torch.stack([responses_of(net, kit.images).argmax(1) for net in nets])
+    return with_digest(replace(kit, input_check=choose_input_check(kit.clean, labels)))

@@ -7,7 +7,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.suspects.input_format import InputFormat
+from uapfp_dist.suspects.input_format import Channels, InputFormat, Layout, Resampling, Scale
 
 
 @dataclass(frozen=True)
@@ -26,18 +26,27 @@ class SuspectConfig:
     classes: Path | None = None
     """JSON file for a suspect whose classes are not the kit's: a list of the kit's classes in the suspect's order, or
     an object from the suspect's names to the kit's."""
-    layout: Literal["NCHW", "NHWC", "flat"] = "NCHW"
+    layout: Layout = "NCHW"
     """Order of the image's dimensions; flat: one row per image."""
-    scale: Literal["0-1", "0-255"] = "0-1"
-    """Pixel values."""
-    channels: Literal["same", "RGB", "BGR"] = "same"
+    scale: Scale = "0-1"
+    """Pixel values; signed: from -1 to 1."""
+    channels: Channels = "same"
     """same: as the kit has them; RGB or BGR: three in this order, grey repeated."""
+    mean: tuple[float, ...] = ()
+    """Subtracted from scaled pixels, as torchvision's Normalize: one number, or one for each channel in the order that
+    is sent."""
+    std: tuple[float, ...] = ()
+    """By which they are divided after that, likewise."""
+    size: tuple[int, ...] = ()
+    """Side of the images that it takes, or height and width (default: the kit's)."""
+    resampling: Resampling = "bilinear"
+    """How images are resized: on 8 bits, antialiased unless nearest, as torchvision's Resize does."""
     architecture: str = ""
     """Of a file of weights: a known name, or package.module:factory of your code, which runs here."""
     width: int = 16
     """Of an architecture of the paper's Table 1."""
-    tensor: str = "input"
-    """Name of the input (Open Inference Protocol)."""
+    tensor: str = ""
+    """Name of the input (Open Inference Protocol; default: the one that the server declares, else `input`)."""
     headers: dict[str, str] = field(default_factory=dict)
     """HTTP headers, such as Authorization env:MY_TOKEN: `env:` takes the value from the environment and
     writes it into no file."""
@@ -50,6 +59,9 @@ class SuspectConfig:
         """
         for name, hint in get_type_hints(type(self)).items():
             value, origin = getattr(self, name), get_origin(hint)
+            if origin is tuple:
+                object.__setattr__(self, name, _numbers(name, value, get_args(hint)[0]))
+                continue
             if origin is Literal and value not in get_args(hint):
                 raise UserError(
                     f"{name}: expected one of {', '.join(get_args(hint))}, got {value!r:.60}", argument=name
@@ -63,11 +75,12 @@ class SuspectConfig:
                 )
         if not all(isinstance(text, str) for pair in self.headers.items() for text in pair):
             raise UserError("headers: expected an object from names to values, all of them strings", argument="headers")
+        _ = self.input_format
 
     @property
     def input_format(self) -> InputFormat:
         """How images are sent."""
-        return InputFormat(self.layout, self.scale, self.channels)
+        return InputFormat(self.layout, self.scale, self.channels, self.mean, self.std, self.size, self.resampling)
 
     @property
     def display_name(self) -> str:
@@ -96,11 +109,28 @@ LOCAL = ("onnx", "weights")
 """Protocols whose address is a file."""
 
 
+def _numbers(name: str, value: object, kind: type) -> tuple[float, ...]:
+    """A number, or a list of them, as a tuple."""
+    values = value if isinstance(value, list | tuple) else (value,)
+    allowed = (int,) if kind is int else (int, float)
+    if any(isinstance(one, bool) or not isinstance(one, allowed) for one in values):
+        raise UserError(f"{name}: expected {kind.__name__} or a list of them, got {value!r:.60}", argument=name)
+    return tuple(kind(one) for one in values)
+
+
 def describe_suspect(config: SuspectConfig) -> dict[str, str | int | list[str]]:
     """Whatever decides the responses, as JSON for the transcript; no header values, no query string, no local path.
 
     A file is identified by its digest. A query string may hold a key: a few digits of its digest tell it from another.
+    Normalisation and size are there where they are given.
     """
+    given: dict[str, str | int | list[str]] = {
+        name: [repr(value) for value in values]
+        for name, values in (("mean", config.mean), ("std", config.std), ("size", config.size))
+        if values
+    }
+    if config.size:
+        given["resampling"] = config.resampling
     local, query = config.protocol in LOCAL, urlsplit(config.at).query
     file, digest = Path(config.at).expanduser(), ""
     if local:
@@ -118,6 +148,7 @@ def describe_suspect(config: SuspectConfig) -> dict[str, str | int | list[str]]:
         "channels": config.channels,
         "architecture": config.architecture,
         "headers": sorted(config.headers),
+        **given,
     }
 
 

@@ -24,6 +24,8 @@ RETRYABLE_STATUSES = (408, 425, 429)
 """HTTP statuses below 500 after which a retry may help."""
 PERMANENT_STATUSES = (501, 505)
 """HTTP statuses from 500 on after which no retry helps."""
+NOTHING_THERE = (400, 404, 405, 501)
+"""HTTP statuses of a server that does not know what is asked for."""
 BASE_BYTES, BYTES_PER_IMAGE = 1 << 20, 1 << 16
 """Most bytes of a reply: the first and, for every image, the second (a thousand classes take 20 kB)."""
 MAX_DEPTH = 20
@@ -80,16 +82,41 @@ class Endpoint:
         Raises:
             TransientError, TooLargeError, UserError: see `Suspect.query`.
         """
-        data = json.dumps(body).encode()
+        text, late = self._exchange("POST", json.dumps(body).encode(), path, n_images, timeout)
+        try:
+            return self._json(text)
+        except ValueError as error:
+            raise TransientError(f"no response within {timeout:.3g} s" if late else str(error)) from error
+
+    def get(self, path: str, timeout: float) -> Any:
+        """The JSON value at a path; None where the server has none there.
+
+        Raises:
+            TransientError, UserError: see `Suspect.query`; no image was sent.
+        """
+        try:
+            text, _ = self._exchange("GET", None, path, 0, timeout)
+            return self._json(text)
+        except ValueError:
+            return None
+        except TransientError as error:
+            raise TransientError(str(error), sent=False, retry_after=error.retry_after) from error
+
+    def _exchange(
+        self, method: str, data: bytes | None, path: str, n_images: int, timeout: float
+    ) -> tuple[bytes, bool]:
+        """(body of the reply, empty where there is nothing to GET; whether the time was over then)."""
         deadline = Deadline(timeout)
         connection = self._connect(deadline)
         try:
             headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "Connection": "close"}
             # A server may refuse a long request before it has read all of it.
             with contextlib.suppress(BrokenPipeError):
-                connection.request("POST", path + self._query, data, {**headers, **self._headers})
+                connection.request(method, path + self._query, data, {**headers, **self._headers})
             with connection.getresponse() as http_response:
                 text = _read(http_response, BASE_BYTES + BYTES_PER_IMAGE * n_images)
+                if method == "GET" and http_response.status in NOTHING_THERE:
+                    return b"", False
                 self._check_status(http_response, text, n_images)
         except (OSError, http.client.HTTPException, ValueError) as error:
             # A socket that was shut down looks like a lost connection, or like a shorter reply.
@@ -98,13 +125,15 @@ class Endpoint:
         finally:
             deadline.cancel()
             connection.close()
+        return text, deadline.expired
+
+    def _json(self, text: bytes) -> Any:
         try:
             reply = json.loads(text)
         except (ValueError, RecursionError) as error:
-            late, no_json = deadline.expired, f"a response that is no JSON ({one_line(error)})"
-            raise TransientError(f"no response within {timeout:.3g} s" if late else no_json) from error
+            raise ValueError(f"a response that is no JSON ({one_line(error)})") from error
         if _is_deep(reply):
-            raise TransientError(f"a response nested more than {MAX_DEPTH} deep")
+            raise ValueError(f"a response nested more than {MAX_DEPTH} deep")
         return self._redacted(reply)
 
     def _redacted(self, value: Any) -> Any:

@@ -9,18 +9,19 @@ import numpy as np
 from torch import Tensor
 
 from uapfp_dist.errors import UserError, one_line
+from uapfp_dist.suspects.declared_input import check_declared
 from uapfp_dist.suspects.input_format import InputFormat
 from uapfp_dist.suspects.suspect import TransientError
 
 MAX_BYTES = 2 << 30
 """Of a file; a protocol buffer cannot be larger."""
-INPUT_TYPES = {
-    "tensor(float)": np.float32,
-    "tensor(double)": np.float64,
-    "tensor(float16)": np.float16,
-    "tensor(uint8)": np.uint8,
+INPUT_TYPES: dict[str, np.dtype[Any]] = {
+    "tensor(float)": np.dtype(np.float32),
+    "tensor(double)": np.dtype(np.float64),
+    "tensor(float16)": np.dtype(np.float16),
+    **{f"tensor({name})": np.dtype(name) for name in ("uint8", "int8", "uint16", "int16", "int32", "int64")},
 }
-"""Types of an input that images can be converted to."""
+"""Types of an input that images may be converted to."""
 
 
 class OnnxSuspect:
@@ -29,12 +30,14 @@ class OnnxSuspect:
     Args:
         path: the file.
         input_format: of the images.
+        shape: (c, h, w) of the kit's images.
 
     Raises:
-        UserError: the extra is missing, no ONNX model, or one that would read other files.
+        UserError: the extra is missing, no ONNX model, one that would read other files, or one that declares another
+            type or shape of its input.
     """
 
-    def __init__(self, path: Path, input_format: InputFormat) -> None:
+    def __init__(self, path: Path, input_format: InputFormat, shape: tuple[int, int, int]) -> None:
         try:
             import onnx  # type: ignore[import-not-found]  # an extra
             import onnxruntime  # type: ignore[import-not-found]
@@ -70,12 +73,15 @@ class OnnxSuspect:
                 argument="at",
             ) from error
         self._input_format, self._options = input_format, onnxruntime.RunOptions
-        self._input = self._session.get_inputs()[0]
-        if self._input.type not in INPUT_TYPES:
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1 or inputs[0].type not in INPUT_TYPES:
+            got = ", ".join(one.type for one in inputs) or "none"
             raise UserError(
-                f"suspect {path}: expected an input of images, got {self._input.type}; export another one",
-                argument="at",
+                f"suspect {path}: expected one input of images, got {got}; export another one", argument="at"
             )
+        self._input = inputs[0]
+        self._dtype = INPUT_TYPES[self._input.type]
+        check_declared(str(path), input_format, shape, self._input.shape, self._dtype)
 
     def query(self, images: Tensor, timeout: float) -> list[Any]:
         """See `Suspect.query`.
@@ -84,7 +90,7 @@ class OnnxSuspect:
             TransientError: it takes longer than `timeout`.
             UserError: the model does not take such images.
         """
-        array = self._input_format.encode(images).astype(INPUT_TYPES[self._input.type], copy=False)
+        array = self._input_format.encode(images).astype(self._dtype, copy=False)
         batch = self._input.shape[0] if self._input.shape else None
         parts = np.split(array, len(array)) if batch == 1 else [array]
         # A file may hold an endless loop: the runtime checks `terminate` between nodes.

@@ -2,49 +2,92 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.suspects.declared_input import Dimensions, check_declared
 from uapfp_dist.suspects.endpoint import Endpoint, one_per_image
 from uapfp_dist.suspects.input_format import InputFormat
-from uapfp_dist.suspects.suspect import TransientError
+from uapfp_dist.suspects.response_parsing import quoted
+from uapfp_dist.suspects.suspect import InputMismatchError, TooLargeError, TransientError
+
+INTEGERS = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
+DATATYPES: dict[str, np.dtype[Any]] = {
+    **{name: np.dtype(name.lower()) for name in INTEGERS},
+    "FP16": np.dtype(np.float16),
+    "FP32": np.dtype(np.float32),
+    "FP64": np.dtype(np.float64),
+}
+"""The protocol's types that images may be sent in."""
+
+
+@dataclass(frozen=True)
+class TensorInput:
+    """The input that images are sent as."""
+
+    name: str
+    datatype: str
+    """Of the protocol; empty: not declared, then FP32, or UINT8 for integers."""
+    dimensions: Dimensions = ()
+    """The batch first; empty: not declared."""
 
 
 class OpenInferenceSuspect:
     """A model behind the Open Inference Protocol v2 (REST, JSON).
 
+    What its metadata declare of the input is obeyed; where the server has none, the input is taken as 32-bit floats,
+    or bytes at scale 0-255.
+
     Args:
         url: `http://HOST/v2/models/NAME` with or without `/infer`.
         input_format: of the images.
         headers: see `Endpoint`.
-        tensor: name of the model's input.
+        tensor: name of the model's input; empty: the one that its metadata declare, else `input`.
+        shape: (c, h, w) of the kit's images.
 
     Raises:
         UserError: another path.
     """
 
-    def __init__(self, url: str, input_format: InputFormat, headers: Mapping[str, str], tensor: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        input_format: InputFormat,
+        headers: Mapping[str, str],
+        tensor: str,
+        shape: tuple[int, int, int],
+    ) -> None:
         self._endpoint, self._input_format, self._tensor = Endpoint(url, headers), input_format, tensor
+        self._shape = shape
+        self._declared: TensorInput | None = None
         if not re.fullmatch(r".*/v2/models/[^/]+(/versions/[^/]+)?(/infer)?/?", self._endpoint.path):
             raise UserError(
                 f"suspect {self._endpoint.url}: expected a path /v2/models/NAME, got {self._endpoint.path or 'none'}",
                 argument="at",
             )
-        self._path = self._endpoint.path.rstrip("/").removesuffix("/infer") + "/infer"
+        self._path = self._endpoint.path.rstrip("/").removesuffix("/infer")
 
     def query(self, images: Tensor, timeout: float) -> list[Any]:
-        """See `Suspect.query`. The first of several outputs is used."""
+        """See `Suspect.query`. The first of several outputs is used.
+
+        Raises:
+            InputMismatchError: its metadata declare another input than what it would be sent; nothing was sent.
+        """
+        declared = self._input(timeout)
+        if declared.dimensions and declared.dimensions[0] == 1 and len(images) > 1:
+            raise TooLargeError("its metadata declare batches of 1", sent=False)
         array = self._input_format.encode(images)
         tensor = {
-            "name": self._tensor,
+            "name": declared.name,
             "shape": list(array.shape),
-            "datatype": "UINT8" if array.dtype == np.uint8 else "FP32",
+            "datatype": declared.datatype or ("UINT8" if array.dtype == np.uint8 else "FP32"),
             "data": array.ravel().tolist(),
         }
-        reply = self._endpoint.post({"inputs": [tensor]}, self._path, len(images), timeout)
+        reply = self._endpoint.post({"inputs": [tensor]}, f"{self._path}/infer", len(images), timeout)
         try:
             output = reply["outputs"][0]
             shape, data = output["shape"], output["data"]
@@ -56,3 +99,35 @@ class OpenInferenceSuspect:
             return data
         width = len(data) // len(images)
         return list(one_per_image([data[i : i + width] for i in range(0, len(data), width or 1)], len(images)))
+
+    def _input(self, timeout: float) -> TensorInput:
+        """What the metadata declare, read once and checked."""
+        if self._declared is None:
+            found = self._choose(self._endpoint.get(self._path, timeout))
+            if found.datatype:
+                check_declared(
+                    self._endpoint.url, self._input_format, self._shape, found.dimensions, DATATYPES[found.datatype]
+                )
+            self._declared = found
+        return self._declared
+
+    def _choose(self, metadata: Any) -> TensorInput:
+        inputs = metadata.get("inputs") if isinstance(metadata, dict) else None
+        if not isinstance(inputs, list) or not inputs or not all(isinstance(one, dict) for one in inputs):
+            return TensorInput(self._tensor or "input", "")
+        names = [one.get("name") for one in inputs]
+        chosen = [one for one in inputs if not self._tensor or one.get("name") == self._tensor]
+        if len(chosen) != 1:
+            raise InputMismatchError(
+                f"suspect {self._endpoint.url}: expected one input {self._tensor or 'of images'}, it declares "
+                f"{', '.join(map(quoted, names))}; name its input in tensor",
+                argument="tensor",
+            )
+        name, datatype, dimensions = (chosen[0].get(key) for key in ("name", "datatype", "shape"))
+        if datatype not in DATATYPES or not isinstance(name, str):
+            raise InputMismatchError(
+                f"suspect {self._endpoint.url}: expected an input of {', '.join(DATATYPES)}, it declares "
+                f"{quoted(datatype)}; name another model, or write a function that calls it",
+                argument="at",
+            )
+        return TensorInput(name, datatype, tuple(dimensions) if isinstance(dimensions, list) else ())

@@ -28,9 +28,9 @@ def _weights(config: SuspectConfig, shape: tuple[int, int, int], n_classes: int)
 SUSPECTS: Mapping[str, Opener] = {
     "mlflow": lambda config, shape, n_classes: MlflowScoringSuspect(config.at, config.input_format, config.headers),
     "oip": lambda config, shape, n_classes: OpenInferenceSuspect(
-        config.at, config.input_format, config.headers, config.tensor
+        config.at, config.input_format, config.headers, config.tensor, shape
     ),
-    "onnx": lambda config, shape, n_classes: OnnxSuspect(Path(config.at).expanduser(), config.input_format),
+    "onnx": lambda config, shape, n_classes: OnnxSuspect(Path(config.at).expanduser(), config.input_format, shape),
     "weights": _weights,
     "python": lambda config, shape, n_classes: CallableSuspect(function_at(config.at), config.input_format),
 }
@@ -51,4 +51,5 @@ def open_suspect(config: SuspectConfig, shape: tuple[int, int, int], n_classes: 
         raise UserError("suspect: expected an address, a file or module:function, got nothing; name one", argument="at")
     if config.protocol not in SUSPECTS:
         raise unknown_name("kind of suspect", config.protocol, SUSPECTS)
+    config.input_format.image_shape(shape)  # raises for channels, mean or std that these images do not have
     return SUSPECTS[config.protocol](config, shape, n_classes)

@@ -4,6 +4,8 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from uapfp_dist.errors import UserError
+
 
 class Suspect(Protocol):
     """A model that is known by its responses alone."""
@@ -40,5 +42,20 @@ class TransientError(Exception):
         self.retry_after = retry_after
 
 
+class InputMismatchError(UserError):
+    """The suspect declares another input than what it would be sent; nothing was sent."""
+
+    sent = False
+
+
 class TooLargeError(Exception):
-    """The endpoint refuses requests of this size (HTTP 413)."""
+    """The endpoint refuses requests of this size (HTTP 413), or declares that it takes none of it.
+
+    Args:
+        reason: one line.
+        sent: False when certainly no image left this machine.
+    """
+
+    def __init__(self, reason: str, *, sent: bool = True) -> None:
+        super().__init__(reason)
+        self.sent = sent

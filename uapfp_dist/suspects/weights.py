@@ -29,7 +29,7 @@ class WeightsSuspect:
         width: of the nets of Table 1.
         shape: (c, h, w) of the kit's images.
         n_classes: of the kit.
-        input_format: of the images; layout and scale must be NCHW and 0-1.
+        input_format: of the images; the layout must be NCHW.
 
     Raises:
         UserError: no safetensors file, an unknown architecture, weights of another one.
@@ -44,8 +44,8 @@ class WeightsSuspect:
         n_classes: int,
         input_format: InputFormat,
     ) -> None:
-        if input_format.layout != "NCHW" or input_format.scale != "0-1":
-            raise UserError("weights: expected layout NCHW and scale 0-1; leave them out", argument="layout")
+        if input_format.layout != "NCHW":
+            raise UserError("weights: expected layout NCHW; leave it out", argument="layout")
         refuse_pickle(path)
         try:
             weights = load_file(path)
@@ -54,8 +54,7 @@ class WeightsSuspect:
                 f"suspect {path}: expected a safetensors file ({one_line(error)}); export the weights as one",
                 argument="at",
             ) from error
-        c, h, w = shape
-        shape = (c if input_format.channels == "same" else 3, h, w)
+        shape = input_format.image_shape(shape)
         custom = is_import_path(architecture)
         self._net = (
             _custom(architecture, shape, n_classes)
@@ -82,7 +81,7 @@ class WeightsSuspect:
         Raises:
             UserError: the user's module does not take such images.
         """
-        array = torch.from_numpy(self._input_format.encode(images))
+        array = torch.from_numpy(self._input_format.encode(images)).float()
         try:
             return predict_probabilities(self._net, array).tolist()  # type: ignore[no-any-return]
         except RuntimeError as error:

@@ -100,7 +100,14 @@ class _Evidence:
             )
         probabilities, findings = check_responses(kit, form, responses)
         fatal = any(finding.fatal for finding in findings)
-        return SuspectResponses(self.begin.name, probabilities, form.format, tuple(f.text for f in findings), fatal)
+        texts = [finding.text for finding in findings]
+        checked = None
+        if check := kit.input_check:
+            checked = check.result(form, responses)
+            every = check.result(form, responses, (0, len(check.images)))
+            if checked.passed and not every.passed:
+                texts.append(f"{every.text}: a weaker model than those, or its input has another form")
+        return SuspectResponses(self.begin.name, probabilities, form.format, tuple(texts), fatal, checked)
 
 
 def _in_order(evidence: Sequence[_Evidence]) -> list[_Evidence]:

@@ -1,18 +1,18 @@
 """Query one suspect into its transcript. An error is a value here: the other suspects are queried all the same."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.config import SuspectConfig, describe_suspect
-from uapfp_dist.suspects.output_format import load_classes
+from uapfp_dist.suspects.output_format import OutputFormat, load_classes
 from uapfp_dist.suspects.suspect import Suspect
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.querying.config import QueryConfig
-from uapfp_dist.verification.querying.records import Begin, Judged
-from uapfp_dist.verification.querying.session import query_all
+from uapfp_dist.verification.querying.records import Begin, Judged, SuspectRecord
+from uapfp_dist.verification.querying.session import FirstResponses, query_all
 from uapfp_dist.verification.querying.transcript import Transcript
 from uapfp_dist.verification.querying.transcript_files import transcript_path
 from uapfp_dist.verification.replay import output_form, required_images
@@ -20,6 +20,13 @@ from uapfp_dist.verification.replay import output_form, required_images
 LONGEST_RESPONSE, LONGEST_PER_CLASS = 4096, 256
 """A response to one image may take the first and, for every class, the second, in characters of JSON: a name with its
 confidence fits several times. Transcripts are kept in memory, and a suspect may send anything."""
+
+ADVICE = (
+    "most likely it expects another scale (0-255, signed, or mean and std), layout, order of channels, size, or order "
+    "of classes: try probe_forms, then begin again in another folder; anyway queries the rest all the same, and the "
+    "verdict says so"
+)
+"""Where a suspect fails the input check."""
 
 Opener = Callable[[SuspectConfig, tuple[int, int, int], int], Suspect]
 
@@ -72,13 +79,13 @@ class QueryTask:
         suspect = self.opener(config, self.kit.shape, self.kit.n_classes)
         longest = LONGEST_RESPONSE + LONGEST_PER_CLASS * self.kit.n_classes
         required = required_images(self.kit, transcript.begin)
-        unreadable = output_form(self.kit, transcript.begin).parse_error
-        query_all(suspect, self.kit.images, required, transcript, self.query, longest, unreadable)
+        first = first_responses(self.kit, output_form(self.kit, transcript.begin), anyway=self.query.anyway)
+        query_all(suspect, self.kit.images, required, transcript, self.query, longest, first)
 
     def _transcript(self, config: SuspectConfig) -> Transcript:
         begin = Begin(
             kit=self.kit.digest,
-            suspect={"name": config.display_name, **describe_suspect(config), "classes": load_classes(config.classes)},
+            suspect=suspect_record(config),
             judged=self.judged,
             seed=self.query.seed,
             max_queries=self.query.max_queries,
@@ -98,6 +105,34 @@ class QueryTask:
         finally:
             transcript.close()
         return Interrupted(stopped.why, noted=True)
+
+
+def suspect_record(config: SuspectConfig) -> SuspectRecord:
+    """What a transcript says of the suspect."""
+    return {"name": config.display_name, **describe_suspect(config), "classes": load_classes(config.classes)}
+
+
+def first_responses(kit: Kit, form: OutputFormat, *, anyway: bool) -> FirstResponses:
+    """What is looked at before a suspect is queried as far as the kit requires.
+
+    Args:
+        kit: one of version 1 has no images to check the input.
+        form: how its responses are read.
+        anyway: query on although the input check fails.
+    """
+    check = kit.input_check
+    if check is None:
+        return FirstResponses(unreadable=form.parse_error)
+
+    def refusal(responses: Mapping[int, Sequence[object]]) -> str:
+        found = check.result(form, responses)  # of the first, whatever else a resumed run has
+        return (
+            ""
+            if found.passed or anyway
+            else f"this does not look like the question this model expects: it {found.text}; {ADVICE}"
+        )
+
+    return FirstResponses(check.first, form.parse_error, refusal)
 
 
 def _cause(error: Exception, config: SuspectConfig) -> str:

@@ -23,6 +23,7 @@ from uapfp_dist.verification.enrollment.plan import EnrollmentPlan
 from uapfp_dist.verification.enrollment.responses import EnrolledResponses
 from uapfp_dist.verification.judging.suspect_scores import encoder_of, score_suspect
 from uapfp_dist.verification.kit.info import MethodName
+from uapfp_dist.verification.kit.input_check import choose_input_check
 from uapfp_dist.verification.kit.io import with_digest
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.kit.separation import TrainingRows
@@ -65,7 +66,9 @@ def make_kit(
         encoders={fmt: encoder_of(stack) for fmt, (_, stack) in scorers.uap.items()},
     )
     held_out = [enrolled.models[row.reference.member.spec.id] for row in rows if row.part != "training"]
-    return with_digest(with_rates(_with_scores(kit, [images.gather(responses) for responses in held_out])))
+    responses = torch.stack([images.gather(one) for one in held_out])
+    kit = replace(kit, input_check=choose_input_check(kit.clean, responses.argmax(2)))
+    return with_digest(with_rates(_with_scores(kit, responses)))
 
 
 @dataclass(frozen=True)
@@ -113,12 +116,12 @@ def _views(matrix: ResponseMatrix, images: KitImages, block: BlockKey | None) ->
     return torch.stack([images.position[CLEAN][matrix.views[:n]], images.position[block][matrix.gather[block][:n]]])
 
 
-def _with_scores(kit: Kit, held_out: Sequence[Tensor]) -> Kit:
+def _with_scores(kit: Kit, held_out: Tensor) -> Kit:
     """The kit with the scores of models that do not train, by the very arithmetic that suspects meet.
 
     Args:
         kit: without any.
-        held_out: (Q, C) probabilities of each model.
+        held_out: (M, Q, C) probabilities of each model.
     """
     scores = {fmt: [score_suspect(kit, fmt, probabilities) for probabilities in held_out] for fmt in kit.views}
     return replace(

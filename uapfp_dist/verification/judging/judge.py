@@ -131,6 +131,7 @@ class _ScoredSuspect:
             limits=self._limits(missing, power, alpha, n_suspects),
             scores=self._model_scores(),
             format=self.format.wire,
+            input_check=self.suspect.input_check,
         )
 
     def _claim(self, p_adjusted: float, alpha: float, n_suspects: int) -> Claim:

@@ -1,6 +1,6 @@
 """The verdict on one suspect."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import Field, WithJsonSchema
@@ -9,6 +9,7 @@ from torch import Tensor
 from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.serialization import Number
 from uapfp_dist.verification.kit.info import MethodName
+from uapfp_dist.verification.kit.input_check import InputCheckResult
 
 KIT_METHODS: tuple[MethodName, ...] = ("uap", "weighted_errors")
 """Methods of `fingerprints.methods` that a kit holds."""
@@ -39,6 +40,8 @@ class SuspectResponses:
     """Why these are not the responses of a trained classifier."""
     fatal: bool = False
     """The findings forbid the claim of piracy."""
+    input_check: InputCheckResult | None = None
+    """None for a kit that has none, or a suspect that was not fully queried."""
 
 
 @dataclass(frozen=True)
@@ -90,3 +93,7 @@ class SuspectVerdict:
     """For the picture: scores by the method that decides, of calibration models by group and of held-out `piracy`."""
     format: Annotated[str, Field(pattern="^(prob|hard|top[1-9][0-9]*)$")]
     """Wire name of the kit's format by which the responses were judged."""
+    input_check: Annotated[
+        InputCheckResult | None, Field(description="whether it sees what it was sent: its labels on the first images")
+    ] = field(default=None, kw_only=True)
+    """None for a kit that has none, or a suspect that was not fully queried."""

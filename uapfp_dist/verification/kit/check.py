@@ -53,6 +53,13 @@ def _problem_of_tensors(kit: Kit) -> str:
         ("loss", kit.log_odds_disagree, (n,), torch.float64),
         ("agrees", kit.agrees, (m, n), torch.bool),
     ]
+    if (check := kit.input_check) is not None:
+        k = len(check.images)
+        shapes += [
+            ("input_check", check.images, (k,), torch.int64),
+            ("input_check_labels", check.labels, (k,), torch.int64),
+            ("input_check_agrees", check.agrees, (m, k), torch.bool),
+        ]
     for fmt, views in kit.views.items():
         encoder = kit.encoders[fmt]
         v, points = views.shape[1:]
@@ -74,8 +81,10 @@ def _problem_of_tensors(kit: Kit) -> str:
 
 
 def _problem_of_indices(kit: Kit) -> str:
-    indices = [kit.clean, kit.natural, *kit.views.values()]
+    check = kit.input_check
+    indices = [kit.clean, kit.natural, *kit.views.values(), *([check.images] if check else [])]
     if any(t.numel() == 0 or int(t.min()) < 0 or int(t.max()) >= len(kit.images) for t in indices):
         return "an index outside the images"
-    least, most = int(kit.victim_labels.min()), int(kit.victim_labels.max())
+    labels = torch.cat([kit.victim_labels, *([check.labels] if check else [])])
+    least, most = int(labels.min()), int(labels.max())
     return "" if 0 <= least <= most < kit.n_classes else "a label that is no class"

@@ -20,9 +20,11 @@ from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.serialization import from_json, to_json
 from uapfp_dist.verification.kit.check import problem_of
 from uapfp_dist.verification.kit.info import KitInfo, parse_wire
+from uapfp_dist.verification.kit.input_check import InputCheck
 from uapfp_dist.verification.kit.kit import Kit
 
-VERSION = 1
+VERSION = 2
+"""1: without images that check the input."""
 INDEX, TENSORS = "kit.json", "kit.safetensors"
 
 TENSOR_NAMES = {
@@ -31,6 +33,9 @@ TENSOR_NAMES = {
     "log_odds_disagree": "loss",
 }
 """Field of a kit to the name of its tensor in the file; those by format have names of their own."""
+
+INPUT_CHECK_NAMES = {"images": "input_check", "labels": "input_check_labels", "agrees": "input_check_agrees"}
+"""The same for the fields of its input check."""
 
 MOST_INDEX_BYTES = 16 * 2**20
 MOST_TENSOR_BYTES = 4 * 2**30
@@ -91,7 +96,7 @@ def _packed(kit: Kit) -> bytes:
 
 def _body(kit: Kit, tensors: bytes) -> Any:
     files = {TENSORS: _File(hashlib.sha256(tensors).hexdigest(), len(tensors))}
-    return to_json(_Body(VERSION, files, kit.n_classes, kit.class_names, kit.info))
+    return to_json(_Body(2 if kit.input_check else 1, files, kit.n_classes, kit.class_names, kit.info))
 
 
 def load_kit(path: str | Path, expect: str | None = None) -> Kit:
@@ -188,6 +193,8 @@ def _read(path: Path, most: int) -> bytes:
 
 def _flat(kit: Kit) -> dict[str, Tensor]:
     tensors = {wire: getattr(kit, name) for name, wire in TENSOR_NAMES.items()}
+    if kit.input_check:
+        tensors |= {wire: getattr(kit.input_check, name) for name, wire in INPUT_CHECK_NAMES.items()}
     tensors |= {f"views/{fmt.wire}": t for fmt, t in kit.views.items()}
     tensors |= {f"similarity/{fmt.wire}": t for fmt, t in kit.similarity.items()}
     return tensors | {f"encoder/{fmt.wire}/{name}": t for fmt, e in kit.encoders.items() for name, t in e.items()}
@@ -202,6 +209,7 @@ def _unflat(tensors: dict[str, Tensor], digest: str, body: _Body) -> Kit:
             encoders.setdefault(parse_wire(fmt), {})[part[0]] = tensors.pop(name)
         else:
             by_format[kind][parse_wire(fmt)] = tensors.pop(name)
+    check = {name: tensors.pop(wire) for name, wire in INPUT_CHECK_NAMES.items()} if body.version >= 2 else None
     if strange := sorted(tensors.keys() - TENSOR_NAMES.values()):
         raise ValueError(f"tensor {strange[0]!r} is none of a kit's")
     return Kit(
@@ -212,5 +220,6 @@ def _unflat(tensors: dict[str, Tensor], digest: str, body: _Body) -> Kit:
         views=by_format["views"],
         encoders=encoders,
         similarity=by_format["similarity"],
+        input_check=InputCheck(**check) if check else None,
         **{name: tensors[wire] for name, wire in TENSOR_NAMES.items()},
     )

@@ -12,6 +12,7 @@ from torch import Tensor
 from uapfp_dist.errors import UserError
 from uapfp_dist.response_format import LABEL, ResponseFormat
 from uapfp_dist.verification.kit.info import KitInfo, MethodName
+from uapfp_dist.verification.kit.input_check import InputCheck
 
 FEWEST_IMAGES = 10
 """Natural errors below which a query is no use: hardly a stolen model would stand out."""
@@ -51,6 +52,8 @@ class Kit:
     """Format to the encoder's float32 `w1` (D, H), `b1` (H,), `w2` (H, E), `b2` (E,)."""
     similarity: dict[ResponseFormat, Tensor] = field(default_factory=dict)
     """Format to (M, V) float64: every model's similarity to the victim, view by view."""
+    input_check: InputCheck | None = None
+    """Images that a suspect is sent first; None in kits of version 1, which have none."""
 
     @property
     def alpha(self) -> float:
@@ -89,24 +92,25 @@ class Kit:
     def required_images(self, fmt: ResponseFormat, max_queries: int | None) -> Tensor:
         """(W,) int64: the images to send to a suspect that responds in `fmt`, W at most `max_queries`.
 
-        Images of the method that decides come first, then as much of the other as fits; None sends all of both. Where
-        not even half of the views fit, weighted errors decide.
+        Those that check the input come first, then images of the method that decides, then as much of the other as
+        fits; None sends all. Where not even half of the views fit, weighted errors decide.
 
         Raises:
             UserError: not even the smallest useful set fits.
         """
         fmt = self.scored_as(fmt)
         views = [torch.cat([clean, moved]).unique() for clean, moved in zip(*self.views[fmt], strict=True)]
-        half = len(torch.cat(views[: (len(views) + 1) // 2]).unique())
+        checked = self.input_check.first if self.input_check else torch.zeros(0, dtype=torch.int64)
+        half = len(torch.cat([checked, *views[: (len(views) + 1) // 2]]).unique())
         method = self.decided_by(fmt, len(views) if max_queries is None or max_queries >= half else 0)
-        smallest = min(FEWEST_IMAGES, len(self.natural))
+        smallest = min(FEWEST_IMAGES, len(self.natural)) + len(checked)
         if max_queries is not None and max_queries < smallest:
             raise UserError(
                 f"max_queries: expected at least {smallest} images, got {max_queries}; allow more",
                 argument="max_queries",
             )
         errors = [self.natural[i : i + 1] for i in range(len(self.natural))]
-        chosen: dict[int, None] = {}
+        chosen = dict.fromkeys(checked.tolist())
         for part in [*views, *errors] if method == "uap" else [*errors, *views]:
             grown = chosen | dict.fromkeys(part.tolist())
             if max_queries is not None and len(grown) > max_queries:

@@ -25,6 +25,9 @@ class QueryConfig:
     """Seconds for all of them."""
     tries: int = 8
     """Failed requests in a row after which it is given up."""
+    anyway: bool = False
+    """Query on although the first images show that the suspect does not see them as the kit's models do; the verdict
+    says so."""
     seed: int = 0
     """Of the order in which images are sent."""
 

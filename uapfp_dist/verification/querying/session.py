@@ -2,9 +2,9 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -27,11 +27,23 @@ N_REPEATS = 10
 """Images sent twice, to see whether responses change."""
 
 
-def query_order(required: Tensor, seed: int) -> tuple[list[int], list[int]]:
+def query_order(required: Tensor, seed: int, n_repeats: int = N_REPEATS) -> tuple[list[int], list[int]]:
     """(all required images, shuffled; those of them that are sent again, spread evenly over that order)."""
     shuffled = torch.randperm(len(required), generator=torch_rng("questions", seed))
     order: list[int] = required[shuffled].tolist()
-    return order, order[:: max(1, len(order) // N_REPEATS)][:N_REPEATS]
+    return order, order[:: max(1, len(order) // max(1, n_repeats))][:n_repeats]
+
+
+@dataclass(frozen=True)
+class FirstResponses:
+    """What is looked at before the rest of the budget is spent."""
+
+    images: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    """(K,) int64: required images that are sent before all others."""
+    unreadable: Callable[[Sequence[object]], str] = lambda responses: ""
+    """Why none of some responses can be read, or an empty string: asked of the very first request."""
+    refusal: Callable[[Mapping[int, Sequence[object]]], str] = lambda responses: ""
+    """Why the rest would be paid for in vain, or an empty string: asked of the responses to `images`."""
 
 
 def query_all(
@@ -41,7 +53,8 @@ def query_all(
     transcript: Transcript,
     config: QueryConfig,
     longest: int = 1 << 16,
-    unreadable: Callable[[Sequence[object]], str] = lambda responses: "",
+    first: FirstResponses | None = None,
+    n_repeats: int = N_REPEATS,
 ) -> None:
     """Query until the transcript holds a response to every required image, and a second one to some if all goes well.
 
@@ -54,15 +67,15 @@ def query_all(
         transcript: what was sent before, in earlier runs too; everything is appended to it as it comes.
         config: at what pace, within what limits.
         longest: characters of JSON that a response to one image may have; a longer one is none.
-        unreadable: why none of some responses can be read, or an empty string: where that is so of the very first
-            request, the rest would most likely be paid for in vain.
+        first: what is looked at first; None: nothing.
+        n_repeats: images sent twice.
 
     Raises:
-        UserError: budget, time or patience at an end, the suspect refuses, or its first responses are not of the form
-            that was named; the transcript keeps what came.
+        UserError: budget, time or patience at an end, the suspect refuses, or its first responses are not as they
+            should be; the transcript keeps what came.
     """
     if not transcript.finished:
-        QuerySession(suspect, images, required, transcript, config, longest, unreadable).run()
+        QuerySession(suspect, images, required, transcript, config, longest, first or FirstResponses(), n_repeats).run()
 
 
 @dataclass(frozen=True)
@@ -84,18 +97,21 @@ class QuerySession:
         transcript: Transcript,
         config: QueryConfig,
         longest: int,
-        unreadable: Callable[[Sequence[object]], str],
+        first: FirstResponses,
+        n_repeats: int,
     ) -> None:
         self._suspect, self._images, self._transcript, self._config = suspect, images, transcript, config
-        self._longest, self._unreadable = longest, unreadable
+        self._longest, self._first = longest, first
         ledger = Ledger(transcript.records)
-        self._first = not ledger.responses
-        order, repeats = query_order(required, config.seed)
+        self._unread = not ledger.responses
+        order, repeats = query_order(required, config.seed, n_repeats)
         self._n_required = len(order)
         self._missing = {i for i in order if i not in ledger.responses}
-        self._todo = deque(i for i in order if i in self._missing)
+        checked = set(first.images.tolist())
+        self._todo = deque(i for i in order if i in self._missing and i in checked)
+        self._later = deque(i for i in order if i in self._missing and i not in checked)
         self._repeats = deque(i for i in repeats if len(ledger.responses.get(i, ())) < 2)
-        self._budget = 2 * len(order) + N_REPEATS if config.max_queries is None else config.max_queries
+        self._budget = 2 * len(order) + n_repeats if config.max_queries is None else config.max_queries
         self._left = self._budget - ledger.queries
         self._largest = config.batch_size if config.rate is None else min(config.batch_size, max(1, int(config.rate)))
         self._size = min(FIRST_BATCH, self._largest)
@@ -109,8 +125,11 @@ class QuerySession:
         """Until nothing is left to send. A failure of what is sent twice only ends that: no verdict hangs on it."""
         patience = 0.0  # Ctrl-C ends at once
         try:
-            while self._todo or self._repeats or self._running:
+            while self._todo or self._later or self._repeats or self._running:
                 self._check()
+                if self._later and not self._todo and not self._running:
+                    self._check_input()
+                    self._todo, self._later = self._later, deque()
                 self._start()
                 self._collect()
         except UserError:
@@ -125,20 +144,20 @@ class QuerySession:
         """Stop when the rest cannot be had any more: what is left of the budget is not spent in vain."""
         if time.monotonic() >= self._deadline:
             raise self._stop(f"{self._config.total_timeout:g} s have passed (total_timeout)", "total_timeout")
-        if len(self._todo) > self._left:
-            least = self._budget - self._left + len(self._todo)
+        if (n_left := len(self._todo) + len(self._later)) > self._left:
+            least = self._budget - self._left + n_left
             raise self._stop(
                 f"of {self._budget} queries {max(self._left, 0)} are left (max_queries), at least {least} are needed",
                 "max_queries",
             )
-        if not self._todo and not self._running:
+        if not self._todo and not self._later and not self._running:
             while len(self._repeats) > max(self._left, 0):
                 self._repeats.pop()
 
     def _start(self) -> None:
         """As many requests as may run now. Repeats are sent last, when nothing else needs the budget."""
         while len(self._running) < self._config.concurrency and (now := time.monotonic()) >= self._not_before:
-            queue = self._todo if self._todo or self._running else self._repeats
+            queue = self._todo if self._todo or self._later or self._running else self._repeats
             images = [queue.popleft() for _ in range(min(self._size, len(queue), self._left))]
             if not images:
                 return
@@ -168,7 +187,7 @@ class QuerySession:
             except TooLargeError as error:
                 self._too_large(request, error)
             except BaseException as error:
-                self._transcript.failed(request.batch, str(error), counts=True)
+                self._transcript.failed(request.batch, str(error), counts=getattr(error, "sent", True))
                 raise
             else:
                 self._keep(request, responses)
@@ -195,13 +214,18 @@ class QuerySession:
 
     def _check_first(self, responses: list[object]) -> None:
         """The first responses alone: whoever named another form than the suspect's has not yet spent much."""
-        if self._first and (why := self._unreadable(responses)):
+        if self._unread and (why := self._first.unreadable(responses)):
             raise UserError(
                 f"none of its first {len(responses)} answers can be read ({why}): check output and classes, and begin "
                 "again in another folder; or run the same again to query the rest all the same",
                 argument="output",
             )
-        self._first = False
+        self._unread = False
+
+    def _check_input(self) -> None:
+        """Once the first images are answered, in this run or an earlier one."""
+        if why := self._first.refusal(Ledger(self._transcript.records).responses):
+            raise UserError(why, argument="anyway")
 
     def _succeeded(self) -> None:
         self._failures = 0
@@ -227,7 +251,7 @@ class QuerySession:
         self._not_before = max(self._not_before, time.monotonic() + pause)
 
     def _too_large(self, request: _Request, error: TooLargeError) -> None:
-        self._requeue(request, str(error), counts=True)
+        self._requeue(request, str(error), counts=error.sent)
         if len(request.images) == 1:
             raise self._stop(f"the endpoint refuses even a single image ({error})")
         self._largest = min(self._largest, len(request.images) // 2)

@@ -19,10 +19,13 @@ def suspects_text(cases: Sequence[JudgedSuspect]) -> str:
 
 
 def headline(case: JudgedSuspect) -> str:
-    """The claim and its p-value."""
+    """The claim and its p-value; that the suspect failed the input check and was queried anyway."""
     v = case.verdict
     together = "" if v.p_adjusted == v.p_value else f" (p {number(v.p_adjusted)} among all suspects)"
-    return f"{printable(v.name)}: {v.claim}. p {number(v.p_value)}{together} by {v.decided_by}, alpha {v.alpha:g}."
+    claim = f"{printable(v.name)}: {v.claim}. p {number(v.p_value)}{together} by {v.decided_by}, alpha {v.alpha:g}."
+    if v.input_check is None or v.input_check.passed:
+        return claim
+    return f"{claim} QUERIED ANYWAY, most likely its input has another form: it {v.input_check.text}."
 
 
 def findings(case: JudgedSuspect) -> list[str]:

@@ -1,0 +1,193 @@
+"""In which form a suspect takes its input: the images of the input check are sent in the usual ones."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import Tensor
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.suspects.config import SuspectConfig
+from uapfp_dist.suspects.input_format import InputFormat
+from uapfp_dist.suspects.output_format import OutputFormat, load_classes
+from uapfp_dist.suspects.registry import open_suspect
+from uapfp_dist.suspects.suspect import Suspect
+from uapfp_dist.suspects.usual_formats import usual_formats
+from uapfp_dist.tasks.hashing import content_id
+from uapfp_dist.verification.kit.input_check import N_FIRST, InputCheck, InputCheckResult
+from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.querying.config import QueryConfig, check_query_config
+from uapfp_dist.verification.querying.ledger import Ledger
+from uapfp_dist.verification.querying.records import Begin, Judged
+from uapfp_dist.verification.querying.session import FirstResponses, query_all
+from uapfp_dist.verification.querying.transcript import Transcript
+from uapfp_dist.verification.querying.transcript_files import make_folder, transcript_path
+from uapfp_dist.verification.suspect_task import Opener, suspect_record
+
+FOLDER = "forms"
+"""Of the transcripts, below that of the verification."""
+TRIES = 2
+"""Failed requests in a row after which a form is given up: servers answer a wrong one with errors of all kinds."""
+
+
+MOST_IMAGES = 8
+"""Times as many as are sent first: so many clean images are sent in forms that do equally well."""
+
+
+@dataclass(frozen=True)
+class TriedFormat:
+    """What came of one form."""
+
+    format: InputFormat
+    queries: int
+    """Images sent."""
+    result: InputCheckResult | None
+    """None: no responses."""
+    why: str = ""
+    """Why there are no responses, in one line."""
+
+    @property
+    def agreement(self) -> float:
+        """Share of usual labels; -1 without responses. Confidences do not count: a wrong form may raise them."""
+        return self.result.agreed / self.result.of if self.result else -1.0
+
+
+def probe_formats(
+    kit: Kit,
+    suspect: SuspectConfig,
+    out: Path,
+    query: QueryConfig | None = None,
+    opener: Opener = open_suspect,
+    on_tried: Callable[[TriedFormat], None] = lambda tried: None,
+) -> list[TriedFormat]:
+    """Try the usual forms of input until those of one layout have one that passes the kit's input check.
+
+    Those that do equally well are sent more clean images. No image is evidence for or against anybody. Every one sent
+    counts as a query and is in a transcript; what was answered is not sent again by a second call.
+
+    Args:
+        kit: one that has an input check.
+        suspect: as it was named; its form is tried first.
+        out: folder of the verification; the transcripts come into a folder below.
+        query: limits; `max_queries` and `total_timeout` are of all forms together.
+        opener: makes something that can be queried of a config.
+        on_tried: is called with each form.
+
+    Returns:
+        The best first; of those that do equally well, the most common.
+
+    Raises:
+        UserError: a kit without an input check; a budget for not even one form; no form got a response.
+    """
+    if kit.input_check is None:
+        raise UserError(
+            "probe_forms: expected a kit with an input check, this one is of an earlier version; enroll again",
+            argument="probe_forms",
+        )
+    query = query or QueryConfig()
+    check_query_config(query)
+    prober = _Prober(kit, kit.input_check, suspect, out / FOLDER, query, opener)
+    make_folder(prober.out, kit, [suspect.display_name])
+    tried = _first_round(prober, on_tried)
+    if not any(one.result for one in tried):
+        why = tried[0].why if tried else f"max_queries {query.max_queries} is less than {N_FIRST}"
+        raise UserError(f"probe_forms: no form of input got responses ({why}); check at and kind", argument="at")
+    n, images = N_FIRST, len(kit.input_check.images)
+    while len(best := _best(tried)) > 1 and n < min(images, MOST_IMAGES * N_FIRST):
+        more = min(2 * n, images)
+        if not prober.can_afford(len(best) * (more - n)):
+            break
+        for one in best:
+            tried[tried.index(one)] = prober.attempt(one.format, (n, more), one)
+        n = more
+    # Only what did best was sent more.
+    return sorted(tried, key=lambda one: (-one.result.of, -one.agreement) if one.result else (0, 0.0))
+
+
+def _first_round(prober: "_Prober", on_tried: Callable[[TriedFormat], None]) -> list[TriedFormat]:
+    tried: list[TriedFormat] = []
+    for formats in usual_formats(prober.suspect.input_format, prober.kit.shape):
+        for input_format in formats:
+            if not prober.can_afford(N_FIRST):
+                return tried
+            tried.append(prober.attempt(input_format, (0, N_FIRST)))
+            on_tried(tried[-1])
+        if any(one.result and one.result.passed for one in tried):
+            break
+    return tried
+
+
+def _best(tried: list[TriedFormat]) -> list[TriedFormat]:
+    """All that do equally well, if they pass."""
+    most = max(one.agreement for one in tried)
+    return [one for one in tried if one.agreement == most and one.result and one.result.passed]
+
+
+@dataclass
+class _Prober:
+    """Counts what all forms spend together."""
+
+    kit: Kit
+    check: InputCheck
+    suspect: SuspectConfig
+    out: Path
+    query: QueryConfig
+    opener: Opener
+    spent: int = 0
+
+    def __post_init__(self) -> None:
+        self.deadline = time.monotonic() + self.query.total_timeout
+
+    def can_afford(self, n_images: int) -> bool:
+        """Whether so many more may be sent."""
+        left = n_images if self.query.max_queries is None else self.query.max_queries - self.spent
+        return left >= n_images and time.monotonic() < self.deadline
+
+    def attempt(self, given: InputFormat, part: tuple[int, int], before: TriedFormat | None = None) -> TriedFormat:
+        """Send a part of the input check's images in this form, after those `before`."""
+        config = replace(self.suspect, **vars(given))
+        form = OutputFormat(config.output, self.kit.class_names, load_classes(config.classes))
+        images = self.check.images[slice(*part)]
+        try:
+            suspect = self.opener(config, self.kit.shape, self.kit.n_classes)
+            ledger, why = self._query(suspect, config, form, images)
+        except UserError as error:  # nothing was sent
+            return TriedFormat(given, 0, None, str(error))
+        self.spent += ledger.queries
+        queries = ledger.queries + (before.queries if before else 0)
+        if why:
+            return TriedFormat(given, queries, before.result if before else None, why)
+        result = self.check.result(form, ledger.responses, part)
+        if before and before.result:
+            result = self.check.joined(before.result, result, part[1])
+        return TriedFormat(given, queries, result)
+
+    def _query(self, suspect: Suspect, config: SuspectConfig, form: OutputFormat, images: Tensor) -> tuple[Ledger, str]:
+        """What its transcript holds after that, and why that is not all."""
+        record = suspect_record(config)
+        begin = Begin(
+            kit=self.kit.digest,
+            suspect=record,
+            judged=Judged((config.display_name,), self.kit.alpha),
+            seed=self.query.seed,
+            max_queries=len(images),
+        )
+        path = transcript_path(self.out, f"{config.display_name}-{content_id([record, images.tolist()])[:8]}")
+        transcript, why = Transcript(path, begin), ""
+        enough = 2 * TRIES * len(images)
+        limits = replace(
+            self.query,
+            max_queries=enough if self.query.max_queries is None else min(enough, self.query.max_queries - self.spent),
+            tries=min(self.query.tries, TRIES),
+            total_timeout=max(self.deadline - time.monotonic(), 0.001),
+        )
+        first = FirstResponses(unreadable=form.parse_error)
+        try:
+            query_all(suspect, self.kit.images, images, transcript, limits, first=first, n_repeats=0)
+        except UserError as error:
+            why = str(error)
+            transcript.stopped(why)
+        finally:
+            transcript.close()
+        return Ledger(transcript.records), why
