@@ -18,8 +18,9 @@ from typing import Annotated
 import tyro
 
 from uapfp_dist.command import main
-from uapfp_dist.errors import UserError, printable
+from uapfp_dist.errors import UserError
 from uapfp_dist.launch.verification import choose_suspects, record_verdict, run_verification
+from uapfp_dist.messages import printable
 from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.verification.kit.io import load_kit
 from uapfp_dist.verification.querying.config import QueryConfig

@@ -11,7 +11,8 @@ from types import FrameType
 from typing import NoReturn
 
 from uapfp_dist.config.renamed import current_arguments
-from uapfp_dist.errors import UserError, printable
+from uapfp_dist.errors import UserError
+from uapfp_dist.messages import printable
 
 
 def main(job: Callable[[], object]) -> NoReturn:
