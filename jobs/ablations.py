@@ -18,7 +18,8 @@ from typing import Annotated
 import tyro
 
 from uapfp_dist.command import main
-from uapfp_dist.config.presets import preset, preset_named
+from uapfp_dist.config.command_line import preset_named
+from uapfp_dist.config.presets import preset
 from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config
 from uapfp_dist.launch.ablation import run_grid

@@ -1,6 +1,5 @@
 """Configurations by name."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from uapfp_dist.config.schema import (
@@ -175,17 +174,6 @@ PRESETS: dict[str, Config] = {
     ),
 }
 """By name: data set, a hyphen and the size where it is not the paper's."""
-
-
-def preset_named(arguments: Sequence[str]) -> str:
-    """The preset that a command line names, from which the other options start; `digits` where it names none."""
-    found = "digits"
-    for i, argument in enumerate(arguments):
-        if argument == "--preset" and i + 1 < len(arguments):
-            found = arguments[i + 1]
-        if argument.startswith("--preset="):
-            found = argument.split("=", 1)[1]
-    return found  # the last one counts, as of any option
 
 
 def preset(name: str) -> Config:
