@@ -15,8 +15,8 @@ import torch
 from benchmark_results import Noop, Run, Scaling
 
 from uapfp_dist.cluster.pool import RayPool
-from uapfp_dist.cluster.resources import seconds_for
 from uapfp_dist.cluster.session import session
+from uapfp_dist.cluster.spec_resources import seconds_for
 from uapfp_dist.cluster.worker import Perform, open_context
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import load
