@@ -28,7 +28,7 @@ from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.progress import Progress
 from uapfp_dist.reporting.report import Report
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.executor import Pool, SerialPool
+from uapfp_dist.tasks.pool import Pool, SerialPool
 from uapfp_dist.tracking.tracker import NullTracker, Tracker
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -28,7 +28,8 @@ from uapfp_dist.config.schema import Config, DataConfig
 from uapfp_dist.data import Dataset, load
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.encoder_trial import Setting, outcome, trial
-from uapfp_dist.evaluation.grid import GridCell, figure_6, make_cells, parse_grid, shared_specs
+from uapfp_dist.evaluation.grid_axes import figure_6, parse_grid
+from uapfp_dist.evaluation.grid_cells import GridCell, make_cells, shared_specs
 from uapfp_dist.evaluation.trials import Trials
 from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.fingerprints.blocks import BlockKey
@@ -41,7 +42,7 @@ from uapfp_dist.reporting.report_schema import ModelCounts
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.serialization import from_json, to_json
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.executor import SerialPool
+from uapfp_dist.tasks.pool import SerialPool
 from uapfp_dist.tasks.scheduler import run_tasks
 from uapfp_dist.tasks.specs import ModelSpec
 from uapfp_dist.tracking.tracker import NullTracker

@@ -28,9 +28,10 @@ from uapfp_dist.reporting.summary import summary
 from uapfp_dist.serialization import to_json
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.description import describe
-from uapfp_dist.tasks.executor import SerialPool, attempt_task
+from uapfp_dist.tasks.executor import attempt_task
 from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.outcomes import Done, Failed, Outcome
+from uapfp_dist.tasks.pool import SerialPool
 from uapfp_dist.tasks.specs import Gate, ModelSpec, ProbeSpec, ResponseSpec
 from uapfp_dist.tracking.publication import KIND, Publication
 from uapfp_dist.tracking.tracker import NullTracker

@@ -4,7 +4,7 @@ import pytest
 
 from uapfp_dist.config.renamed import OPTIONS, current_arguments
 from uapfp_dist.config.schema import Config
-from uapfp_dist.evaluation.grid import parse_grid
+from uapfp_dist.evaluation.grid_axes import parse_grid
 
 
 @pytest.mark.parametrize(

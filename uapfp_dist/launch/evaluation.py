@@ -32,8 +32,8 @@ from uapfp_dist.reporting.report_schema import Environment, EvaluationReport, re
 from uapfp_dist.reporting.summary import summary
 from uapfp_dist.serialization import from_json
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.executor import SerialPool
 from uapfp_dist.tasks.hashing import content_id
+from uapfp_dist.tasks.pool import SerialPool
 from uapfp_dist.tracking.publication import KIND, Publication, patience, publish
 from uapfp_dist.tracking.tracker import Tracker
 

@@ -9,7 +9,7 @@ from typing import Any
 from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, gpu_shares
 from uapfp_dist.progress import Progress
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.executor import Pool
+from uapfp_dist.tasks.pool import Pool
 from uapfp_dist.tasks.specs import DataSpec
 
 

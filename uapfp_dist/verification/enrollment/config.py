@@ -1,4 +1,4 @@
-"""What a kit must decide, and from which models."""
+"""What is required of a kit."""
 
 from dataclasses import dataclass
 from itertools import product
