@@ -37,6 +37,7 @@ from benchmark_victims import TrainedVictim, prepare
 
 from uapfp_dist.command import main
 from uapfp_dist.config.presets import preset
+from uapfp_dist.config.renamed import current_arguments
 from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config, VerdictConfig, ZooConfig
 from uapfp_dist.errors import UserError
@@ -146,7 +147,7 @@ def measure(chosen: Benchmark) -> Measured:
 
 def job() -> None:
     """Parse, measure, report."""
-    chosen = tyro.cli(Benchmark, args=sys.argv[1:], description=__doc__)
+    chosen = tyro.cli(Benchmark, args=current_arguments(sys.argv[1:], options={}), description=__doc__)
     if chosen.report is not None and not chosen.report.resolve().parent.is_dir():
         raise UserError(
             f"report: expected an existing folder for {chosen.report}, found none; make it first", argument="report"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -155,7 +156,10 @@ def ray_home() -> Iterator[str]:
         (["zoo.width.x=1"], ["unknown name in a grid 'zoo.width.x'", "zoo.width"]),
         (["n_points"], ["name=value,value"]),
         (["n_points="], ["name=value,value"]),
-        (["n_points=ten"], ["n_points", "int", "'ten'"]),
+        (["n_points=ten"], ["n_points", "expected int or none", "'ten'"]),
+        (["verdict.formats=label+top0"], ["verdict.formats", "top<k>", "several joined by +", "'label+top0'"]),
+        (["zoo.n_other_piracy=3+x"], ["zoo.n_other_piracy", "expected int, several joined by +", "'3+x'"]),
+        (["encoder.loss=hinge"], ["encoder.loss", "expected one of supcon, cross_entropy, autoencoder", "'hinge'"]),
         (["zoo.augment=1,2"], ["zoo.augment", "bool", "'1'"]),
         (["loss=hinge"], ["loss", "supcon", "'hinge'"]),
         (["n_points=3", "n-points=4"], ["n_points", "one list"]),
@@ -173,9 +177,12 @@ def ray_home() -> Iterator[str]:
 def test_a_grid_that_cannot_be_is_refused_in_one_line(grid: list[str], words: list[str]) -> None:
     with pytest.raises(UserError) as refusal:
         cells_of(*grid)
-    assert "\n" not in str(refusal.value)
+    message = str(refusal.value)
+    assert "\n" not in message
+    assert not re.search(r"typing|Literal|Annotated|NoneType|Optional|<class|\[", message), "a type as Python writes it"
+    assert refusal.value.argument == "grid"
     for word in words:
-        assert word in str(refusal.value)
+        assert word in message
 
 
 def test_cells_are_all_combinations_the_last_axis_turning_fastest() -> None:

@@ -62,9 +62,9 @@ def parse_grid(texts: Sequence[str]) -> tuple[GridAxis, ...]:
         name, _, values = text.replace(" ", "").partition("=")
         name = name.replace("-", "_")
         if not values.strip(","):
-            raise UserError(f"grid {text!r}: expected name=value,value, such as n_points=10,20,30")
+            raise UserError(f"grid {text!r}: expected name=value,value, such as n_points=10,20,30", argument="grid")
         if name in axes:
-            raise UserError(f"grid {name}: expected one list of values, got two; join them by commas")
+            raise UserError(f"grid {name}: expected one list of values, got two; join them by commas", argument="grid")
         typed = [_typed(name, value) for value in values.split(",") if value]
         axes[name] = GridAxis(name, tuple(dict.fromkeys(typed)))
     return tuple(axes.values())
@@ -93,7 +93,7 @@ def _typed(name: str, text: str) -> Any:
     try:
         with contextlib.redirect_stderr(printed), contextlib.redirect_stdout(printed):
             return tyro.cli(kind, args=["None" if part == "none" else part for part in text.split(JOIN)])
-    except SystemExit:
+    except (SystemExit, UserError):
         raise UserError(f"grid {name}: expected {_expected(kind)}, got {text!r}", argument="grid") from None
 
 
@@ -103,9 +103,12 @@ def _expected(kind: Any) -> str:
         kind = get_args(kind)[0]
     if kind is ResponseFormat:
         return KNOWN
+    parts = get_args(kind)
     if get_origin(kind) is tuple:
-        return f"{_expected(get_args(kind)[0])}, several joined by {JOIN}"
-    return kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+        return f"{_expected(parts[0])}, several joined by {JOIN}"
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(parts)}"
+    return " or ".join(map(_expected, parts)) if parts else {type(None): "none"}.get(kind, kind.__name__)
 
 
 def _type_of(name: str) -> Any:
@@ -128,4 +131,4 @@ def _type_of(name: str) -> Any:
 
 def _unknown(name: str, names: Iterable[str]) -> UserError:
     hint = "" if "." in name else "; or a field of the configuration, such as encoder.tau or zoo.overlap"
-    return UserError(f"{unknown_name('name in a grid', name, names)}{hint}")
+    return UserError(f"{unknown_name('name in a grid', name, names)}{hint}", argument="grid")

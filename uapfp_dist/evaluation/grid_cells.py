@@ -125,7 +125,8 @@ def _checked(knobs: GridOverrides, config: Config, n_classes: int) -> GridOverri
         if value is not None and not low <= value <= high:
             raise UserError(
                 f"grid {name}: expected a number from {low} to the evaluation's own {high}, got {value}; "
-                "for more run an evaluation that has more"
+                "for more run an evaluation that has more",
+                argument="grid",
             )
     for name, allowed, where in (
         ("xi", config.uap.xi_fractions, "uap.xi_fractions"),
@@ -136,7 +137,8 @@ def _checked(knobs: GridOverrides, config: Config, n_classes: int) -> GridOverri
         if value is not None and value not in allowed:
             listed = ", ".join(map(in_text, allowed)) or "none"
             raise UserError(
-                f"grid {name}: expected one of those the evaluation has ({listed}), got {in_text(value)}; see {where}"
+                f"grid {name}: expected one of those the evaluation has ({listed}), got {in_text(value)}; see {where}",
+                argument="grid",
             )
     return replace(knobs, top_k=None) if knobs.top_k == n_classes else knobs
 
