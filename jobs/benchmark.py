@@ -30,9 +30,10 @@ from typing import Literal
 import torch
 import tyro
 from benchmark_peers import PeersRatio, compare, missing
+from benchmark_race import Races
 from benchmark_responses import ResponsesRatio, responses_ratio
 from benchmark_results import Noop, Scaling
-from benchmark_uap import UapRatio, uap_ratio
+from benchmark_uap import uap_ratio
 from benchmark_victims import TrainedVictim, prepare
 
 from uapfp_dist.command import main
@@ -123,7 +124,7 @@ def on_cluster(parts: tuple[Part, ...]) -> tuple[Noop | None, Scaling | None]:
 class Measured:
     """Every part that was measured; None for the others."""
 
-    uap: dict[str, UapRatio] | None
+    uap: dict[str, Races] | None
     """By data set."""
     responses: dict[str, ResponsesRatio] | None
     """By data set."""

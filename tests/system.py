@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import torch
 
 from uapfp_dist.central.evaluate import evaluate
 from uapfp_dist.central.evaluator import Evaluator
+from uapfp_dist.config.command_line import config_flags
 from uapfp_dist.config.presets import preset
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import load
@@ -64,15 +65,16 @@ def tiny(alpha: float = 0.5) -> Config:
 
 def flags(config: Config) -> list[str]:
     """The options that turn the preset `digits` into `config`."""
-    base, found = preset("digits"), []
-    for section in fields(Config):
-        ours, theirs = getattr(config, section.name), getattr(base, section.name)
-        for item in fields(ours):
-            value = getattr(ours, item.name)
-            if value != getattr(theirs, item.name):
-                values = value if isinstance(value, tuple) else (value,)
-                found += [f"--{section.name}.{item.name.replace('_', '-')}", *map(str, values)]
-    return found
+    return config_flags(config, preset("digits"))
+
+
+def copy_store(folder: Path, to: Path, *kinds: str) -> Store:
+    """A store with the artifacts in `folder`, or with those of `kinds` alone."""
+    if not kinds:
+        shutil.copytree(folder, to)
+    for kind in kinds:
+        shutil.copytree(folder / kind, to / kind)
+    return Store(str(to))
 
 
 def tiny_plan(config: Config | None = None) -> Plan:

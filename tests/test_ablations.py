@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from system import ROOT, ProcessTree, context_on, environment, flags, job, tiny, tiny_plan, wait_until
+from system import ROOT, ProcessTree, context_on, copy_store, environment, flags, job, tiny, tiny_plan, wait_until
 from test_figures import drawn, texts
 
 from uapfp_dist.central.evaluator import Evaluator
@@ -82,11 +81,7 @@ class SuspectAnswers:
 
     def copy(self, to: Path, *kinds: str) -> Store:
         """A store with its artifacts, or with those of `kinds` alone."""
-        if not kinds:
-            shutil.copytree(self.folder, to)
-        for kind in kinds:
-            shutil.copytree(self.folder / kind, to / kind)
-        return Store(str(to))
+        return copy_store(self.folder, to, *kinds)
 
 
 @pytest.fixture(scope="module")

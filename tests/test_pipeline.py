@@ -2,7 +2,6 @@
 
 import io
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -14,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from system import ROOT, context_on, environment, run_here, tiny, tiny_plan
+from system import ROOT, context_on, copy_store, environment, run_here, tiny, tiny_plan
 
 from uapfp_dist.central.evaluate import is_final
 from uapfp_dist.central.evaluator import Evaluator
@@ -47,11 +46,7 @@ class Finished:
 
     def copy(self, to: Path, *kinds: str) -> Store:
         """A store with its artifacts of `kinds`, or with all."""
-        if not kinds:
-            shutil.copytree(self.folder, to)
-        for kind in kinds:
-            shutil.copytree(self.folder / kind, to / kind)
-        return Store(str(to))
+        return copy_store(self.folder, to, *kinds)
 
 
 @pytest.fixture(scope="session")
