@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -128,6 +129,21 @@ class ProcessTree:
         """Running processes with `text` in their command line."""
         self.look()
         return [pid for pid in self.alive() if text in command_line(pid)]
+
+    def wait_for(self, url: str, log: Path) -> None:
+        """Wait until the server that the process is responds at `url`; fail the test, with its log, if it ends."""
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+        def responds() -> bool:
+            self.look()
+            assert self.process.poll() is None, log.read_text()[-2000:]
+            try:
+                with direct.open(url, timeout=5) as http_response:
+                    return bool(http_response.status == 200)
+            except OSError:
+                return False
+
+        wait_until(responds, 120.0, f"{url} to respond")
 
     def end(self) -> None:
         """Kill those that are left."""
