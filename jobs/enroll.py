@@ -16,8 +16,7 @@ from typing import Annotated
 import tyro
 
 from uapfp_dist.command import main
-from uapfp_dist.config.command_line import preset_named
-from uapfp_dist.config.renamed import current_arguments
+from uapfp_dist.config.command_line import parse_with_preset
 from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config
 from uapfp_dist.launch.enrollment import OwnerFiles, run_enrollment
@@ -44,10 +43,7 @@ class Enroll:
 
 def parse(arguments: list[str]) -> Enroll:
     """The command line; the preset gives the defaults of every field of the configuration."""
-    arguments = current_arguments(arguments)
-    name = preset_named(arguments)
-    default = Enroll(preset=name, config=enroll_preset(name))
-    return tyro.cli(Enroll, args=arguments, default=default, description=__doc__)
+    return parse_with_preset(Enroll, arguments, __doc__, enroll_preset)
 
 
 def job() -> None:

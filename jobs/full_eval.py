@@ -14,9 +14,7 @@ from typing import Annotated
 import tyro
 
 from uapfp_dist.command import main
-from uapfp_dist.config.command_line import preset_named
-from uapfp_dist.config.presets import preset
-from uapfp_dist.config.renamed import current_arguments
+from uapfp_dist.config.command_line import parse_with_preset
 from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config
 from uapfp_dist.launch.ablation import run_grid
@@ -40,10 +38,7 @@ class FullEval:
 
 def parse(arguments: list[str]) -> FullEval:
     """The command line; the preset gives the defaults of every other field."""
-    arguments = current_arguments(arguments)
-    name = preset_named(arguments)
-    default = FullEval(preset=name, config=preset(name))
-    return tyro.cli(FullEval, args=arguments, default=default, description=__doc__)
+    return parse_with_preset(FullEval, arguments, __doc__)
 
 
 def job() -> None:

@@ -1,13 +1,38 @@
 """The command line of a configuration."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeVar
 
-from uapfp_dist.config.presets import PRESETS
+import tyro
+
+from uapfp_dist.config.presets import PRESETS, preset
+from uapfp_dist.config.renamed import current_arguments
 from uapfp_dist.config.schema import Config
 from uapfp_dist.tasks.hashing import has_wire_names
+
+T = TypeVar("T")
+
+
+def parse_with_preset(
+    command: type[T], arguments: Sequence[str], description: str | None, preset: Callable[[str], Config] = preset
+) -> T:
+    """The command line of a command with fields `preset` and `config`; the preset gives the configuration's defaults.
+
+    Args:
+        command: a dataclass.
+        arguments: as typed; names of earlier versions are taken, with a note.
+        description: for the help.
+        preset: name to configuration.
+
+    Raises:
+        UserError: an unknown preset or response format.
+    """
+    arguments = current_arguments(arguments)
+    name = preset_named(arguments)
+    make: Any = command
+    return tyro.cli(command, args=arguments, default=make(preset=name, config=preset(name)), description=description)
 
 
 def preset_named(arguments: Sequence[str]) -> str:
