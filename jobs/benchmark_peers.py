@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from benchmark_clock import Stopwatch
 from benchmark_race import SGD_PASSES, Point, Race, Races, images_and_radius, race, sum_up
-from benchmark_victims import Stopwatch
 from torch import Tensor, nn
 
 from uapfp_dist.perturbations.deepfool import MAX_STEPS, OVERSHOOT, deepfool

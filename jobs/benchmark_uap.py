@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 
 import torch
+from benchmark_clock import Stopwatch
 from benchmark_race import SGD_PASSES, Point, Races, images_and_radius, race, sum_up
-from benchmark_victims import Stopwatch, TrainedVictim
+from benchmark_victims import TrainedVictim
 from torch import Tensor
 
 from uapfp_dist.models.blackbox import batched_outputs
