@@ -18,7 +18,7 @@ from typing import Annotated
 import tyro
 
 from uapfp_dist.command import main
-from uapfp_dist.config.presets import preset, preset_named
+from uapfp_dist.config.command_line import parse_with_preset
 from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config
 from uapfp_dist.launch.ablation import run_grid
@@ -40,8 +40,7 @@ class Ablations:
 
 def parse(arguments: list[str]) -> Ablations:
     """The command line; the preset gives the defaults of every other field."""
-    name = preset_named(arguments)
-    return tyro.cli(Ablations, args=arguments, default=Ablations(name, config=preset(name)), description=__doc__)
+    return parse_with_preset(Ablations, arguments, __doc__)
 
 
 def job() -> None:

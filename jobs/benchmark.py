@@ -30,13 +30,15 @@ from typing import Literal
 import torch
 import tyro
 from benchmark_peers import PeersRatio, compare, missing
+from benchmark_race import Races
 from benchmark_responses import ResponsesRatio, responses_ratio
 from benchmark_results import Noop, Scaling
-from benchmark_uap import UapRatio, uap_ratio
+from benchmark_uap import uap_ratio
 from benchmark_victims import TrainedVictim, prepare
 
 from uapfp_dist.command import main
 from uapfp_dist.config.presets import preset
+from uapfp_dist.config.renamed import current_arguments
 from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config, VerdictConfig, ZooConfig
 from uapfp_dist.errors import UserError
@@ -122,7 +124,7 @@ def on_cluster(parts: tuple[Part, ...]) -> tuple[Noop | None, Scaling | None]:
 class Measured:
     """Every part that was measured; None for the others."""
 
-    uap: dict[str, UapRatio] | None
+    uap: dict[str, Races] | None
     """By data set."""
     responses: dict[str, ResponsesRatio] | None
     """By data set."""
@@ -146,7 +148,7 @@ def measure(chosen: Benchmark) -> Measured:
 
 def job() -> None:
     """Parse, measure, report."""
-    chosen = tyro.cli(Benchmark, args=sys.argv[1:], description=__doc__)
+    chosen = tyro.cli(Benchmark, args=current_arguments(sys.argv[1:], options={}), description=__doc__)
     if chosen.report is not None and not chosen.report.resolve().parent.is_dir():
         raise UserError(
             f"report: expected an existing folder for {chosen.report}, found none; make it first", argument="report"

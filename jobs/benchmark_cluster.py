@@ -15,8 +15,8 @@ import torch
 from benchmark_results import Noop, Run, Scaling
 
 from uapfp_dist.cluster.pool import RayPool
-from uapfp_dist.cluster.resources import seconds_for
 from uapfp_dist.cluster.session import session
+from uapfp_dist.cluster.spec_resources import seconds_for
 from uapfp_dist.cluster.worker import Perform, open_context
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import load
@@ -25,9 +25,10 @@ from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.progress import Progress
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.executor import Pool, attempt_task
+from uapfp_dist.tasks.executor import attempt_task
 from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.outcomes import Done, Outcome
+from uapfp_dist.tasks.pool import Pool
 from uapfp_dist.tasks.scheduler import run_tasks
 from uapfp_dist.tasks.specs import ModelSpec
 

@@ -13,23 +13,21 @@ import copy
 import importlib.util
 import logging
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from benchmark_clock import Stopwatch
+from benchmark_race import SGD_PASSES, Point, Race, Races, images_and_radius, race, sum_up
 from torch import Tensor, nn
 
 from uapfp_dist.perturbations.deepfool import MAX_STEPS, OVERSHOOT, deepfool
-from uapfp_dist.perturbations.uap import DEEPFOOL_STEPS, fooling_rate, predict, search_xi, uap_sgd
+from uapfp_dist.perturbations.uap import DEEPFOOL_STEPS, fooling_rate, predict, uap_sgd
 from uapfp_dist.rng import torch_rng
-from uapfp_dist.tasks.method_configs import UapConfig
 
 LIBRARIES = ("art", "torchattacks")
 DEEPFOOL_IMAGES = 128
-UAP_IMAGES = 300
-SGD_PASSES = (1, 2, 3, 5, 8, 12, 20)
 ART_PASSES = (1, 2)
 ORDERS = 3
 """The loop's fooling rate jumps about: one order of the images would be luck."""
@@ -65,52 +63,11 @@ class DeepFoolRace:
 
 
 @dataclass(frozen=True)
-class Point:
-    """A UAP after some passes."""
-
-    passes: int
-    seconds: float
-    """CPU seconds."""
-    fooling: float
-    """On held-out images, without clipping."""
-    l2: float
-
-
-@dataclass(frozen=True)
-class UapRace:
-    """Ours and ART's on one order of the images."""
-
-    fooling: float
-    """The highest fooling rate that both reach."""
-    best: dict[str, float]
-    """The highest fooling rate of each."""
-    seconds: dict[str, float]
-    """CPU seconds of each until the rate that both reach."""
-    traces: dict[str, list[Point]]
-
-
-@dataclass(frozen=True)
-class UapRaces:
-    """All races at the radius that the product would choose."""
-
-    xi: float
-    fooling: float
-    """Mean over races of the rate that both reach."""
-    best: dict[str, float]
-    """Means over races."""
-    seconds: dict[str, float]
-    """Sums over races."""
-    ratio: float
-    """Seconds of ART over ours."""
-    races: list[UapRace]
-
-
-@dataclass(frozen=True)
 class PeersRatio:
     """Both algorithms against those of other libraries."""
 
     deepfool: DeepFoolRace
-    uap: UapRaces
+    uap: Races
 
 
 def missing() -> list[str]:
@@ -190,10 +147,10 @@ def deepfool_race(name: str, net: nn.Module, images: Tensor) -> DeepFoolRace:
     for library, attack in (OURS | THEIRS).items():
         attack(net, images[:2], labels[:2])  # the first call pays for imports and allocations
         repeats = REPEATS if library in OURS else 1
-        began = time.process_time()
-        for _ in range(repeats):
-            delta = attack(net, images, labels)
-        seconds = (time.process_time() - began) / repeats
+        with Stopwatch() as watch:
+            for _ in range(repeats):
+                delta = attack(net, images, labels)
+        seconds = watch.seconds / repeats
         fooled = (predict(net, images + delta) != labels).float().mean()
         l2 = delta.flatten(1).norm(dim=1).mean()
         rows[library] = DeepFoolRow(seconds, float(l2), float(fooled))
@@ -221,48 +178,34 @@ def uap_by_art(net: nn.Module, images: Tensor, xi: float, passes: int, order: in
     return torch.from_numpy(attack.noise)
 
 
-def uap_race(name: str, net: nn.Module, own: Tensor, held_out: Tensor) -> UapRaces:
+def uap_race(name: str, net: nn.Module, own: Tensor, held_out: Tensor) -> Races:
     """Seconds until the highest fooling rate of held-out images that both reach, at the radius the product takes."""
-    config, norm = UapConfig(), float(own.flatten(1).norm(dim=1).mean())
-    images = own[torch.randperm(len(own), generator=torch_rng("images"))[:UAP_IMAGES]]
-    grid = [share * norm for share in config.xi_grid]
-    xi = search_xi(net, images, held_out, grid, config.target_fooling, "sgd", config.passes, torch_rng("xi")).xi
-    races = [one_race(net, images, held_out, xi, order) for order in range(ORDERS)]
-    seconds = {library: sum(race.seconds[library] for race in races) for library in ("ours", "art")}
-    best = {library: sum(race.best[library] for race in races) / ORDERS for library in ("ours", "art")}
-    level = sum(race.fooling for race in races) / ORDERS
-    ratio = seconds["art"] / seconds["ours"]
+    images, xi = images_and_radius(net, own, held_out)
+    found = sum_up(xi, [one_race(net, images, held_out, xi, order) for order in range(ORDERS)], "ours", "art")
+    best, seconds = found.best, found.seconds
     print(
         f"peers, {name}, UAP, {len(images)} images, xi {xi:.2f}, {ORDERS} orders of them: both reach fooling "
-        f"{level:.2f} of held-out images on average "
+        f"{found.fooling:.2f} of held-out images on average "
         f"(best of any passes tried: ours {best['ours']:.2f}, ART {best['art']:.2f}); "
-        f"ours {seconds['ours']:.2f} s in all, ART {seconds['art']:.1f} s: ratio {ratio:.0f}"
+        f"ours {seconds['ours']:.2f} s in all, ART {seconds['art']:.1f} s: ratio {found.ratio:.0f}"
     )
-    return UapRaces(xi, level, best, seconds, ratio, races)
+    return found
 
 
-def one_race(net: nn.Module, images: Tensor, held_out: Tensor, xi: float, order: int) -> UapRace:
+def one_race(net: nn.Module, images: Tensor, held_out: Tensor, xi: float, order: int) -> Race:
     """Both on one order of the images; each number of passes is a run of its own, for ART as for us."""
     variants: dict[str, tuple[tuple[int, ...], Callable[[int], Tensor]]] = {
         "ours": (SGD_PASSES, lambda passes: uap_sgd(net, images, xi, passes, torch_rng("sgd", order))),
         "art": (ART_PASSES, lambda passes: uap_by_art(net, images, xi, passes, order)),
     }
-    traces = {library: trace(net, held_out, numbers, make) for library, (numbers, make) in variants.items()}
-    best = {library: max(point.fooling for point in points) for library, points in traces.items()}
-    level = min(best.values())
-    seconds = {
-        library: min(point.seconds for point in points if point.fooling >= level) for library, points in traces.items()
-    }
-    return UapRace(level, best, seconds, traces)
+    return race({library: trace(net, held_out, numbers, make) for library, (numbers, make) in variants.items()})
 
 
 def trace(net: nn.Module, held_out: Tensor, numbers: tuple[int, ...], make: Callable[[int], Tensor]) -> list[Point]:
     """CPU seconds, held-out fooling rate (unclipped) and norm for each number of passes."""
     points = []
     for passes in numbers:
-        began = time.process_time()
-        v = make(passes)
-        seconds = time.process_time() - began
-        rate = fooling_rate(net, held_out, v, clip=False)
-        points.append(Point(passes, seconds, rate, float(v.norm())))
+        with Stopwatch() as watch:
+            v = make(passes)
+        points.append(Point(watch.seconds, fooling_rate(net, held_out, v, clip=False), passes, float(v.norm())))
     return points

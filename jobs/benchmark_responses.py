@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from benchmark_victims import CPU, UAP_IMAGES, Stopwatch, TrainedVictim
+from benchmark_clock import Stopwatch
+from benchmark_victims import CPU, UAP_IMAGES, TrainedVictim
 from torch import Tensor
 
 from uapfp_dist.fingerprints.blocks import PAPER

@@ -1,7 +1,6 @@
-"""What the parts of benchmark.py share: trained victims, and a clock of CPU time."""
+"""The trained victims that the parts of benchmark.py share."""
 
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,21 +16,6 @@ from uapfp_dist.tasks.specs import DataSpec, Recipe
 CPU = torch.device("cpu")
 UAP_IMAGES = 300
 """Images that a UAP is fitted on."""
-
-
-@dataclass
-class Stopwatch:
-    """CPU seconds of this process inside `with` blocks: other processes on the machine do not count."""
-
-    seconds: float = 0.0
-    started: float = field(default=0.0, repr=False)
-
-    def __enter__(self) -> "Stopwatch":
-        self.started = time.process_time()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds += time.process_time() - self.started
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Annotated
 import tyro
 
 from uapfp_dist.command import main
-from uapfp_dist.config.presets import preset_named
+from uapfp_dist.config.command_line import parse_with_preset
 from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config
 from uapfp_dist.launch.enrollment import OwnerFiles, run_enrollment
@@ -43,9 +43,7 @@ class Enroll:
 
 def parse(arguments: list[str]) -> Enroll:
     """The command line; the preset gives the defaults of every field of the configuration."""
-    name = preset_named(arguments)
-    default = Enroll(preset=name, config=enroll_preset(name))
-    return tyro.cli(Enroll, args=arguments, default=default, description=__doc__)
+    return parse_with_preset(Enroll, arguments, __doc__, enroll_preset)
 
 
 def job() -> None:

@@ -21,6 +21,7 @@ import numpy as np
 import tyro
 
 from uapfp_dist.command import main
+from uapfp_dist.config.renamed import current_arguments
 from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config
 from uapfp_dist.errors import UserError
@@ -62,7 +63,7 @@ class FalseAccusations:
 
 def job() -> None:
     """Enroll every seed, count, write one table."""
-    chosen = tyro.cli(FalseAccusations, args=sys.argv[1:], description=__doc__)
+    chosen = tyro.cli(FalseAccusations, args=current_arguments(sys.argv[1:], options={}), description=__doc__)
     config = enroll_preset(chosen.preset)
     try:
         chosen.out.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from typing import Annotated
 import tyro
 
 from uapfp_dist.command import main
-from uapfp_dist.config.presets import preset, preset_named
+from uapfp_dist.config.command_line import parse_with_preset
 from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config
 from uapfp_dist.launch.ablation import run_grid
@@ -38,9 +38,7 @@ class FullEval:
 
 def parse(arguments: list[str]) -> FullEval:
     """The command line; the preset gives the defaults of every other field."""
-    name = preset_named(arguments)
-    default = FullEval(preset=name, config=preset(name))
-    return tyro.cli(FullEval, args=arguments, default=default, description=__doc__)
+    return parse_with_preset(FullEval, arguments, __doc__)
 
 
 def job() -> None:

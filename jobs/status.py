@@ -13,6 +13,7 @@ import fsspec
 import tyro
 
 from uapfp_dist.command import main
+from uapfp_dist.config.command_line import evaluation_command
 from uapfp_dist.config.runtime import RuntimeConfig, resolve
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.state import evaluation_states, state_lines
@@ -34,14 +35,16 @@ def job() -> None:
     chosen = tyro.cli(Status, args=sys.argv[1:], description=__doc__)
     storage = resolve(RuntimeConfig(storage=chosen.storage, mlflow_uri="none")).storage
     if not _is_storage(storage):
-        raise UserError(f"storage {storage}: expected the artifacts of an evaluation, found none; check --storage")
+        raise UserError(
+            f"storage {storage}: expected the artifacts of an evaluation, found none; check it", argument="storage"
+        )
     found = evaluation_states(Store(storage))
     if chosen.json:
         print(json.dumps([asdict(state) for state in found], indent=1))
     elif not found:
         print(f"no evaluation has left its plan in {storage}")
     for state in () if chosen.json else found:
-        print("\n".join(state_lines(state, storage, time.time())))
+        print("\n".join(state_lines(state, evaluation_command(state.flags, storage), time.time())))
 
 
 def _is_storage(storage: str) -> bool:
@@ -50,7 +53,9 @@ def _is_storage(storage: str) -> bool:
         system, root = fsspec.core.url_to_fs(storage)
         return bool(system.exists(f"{root}/store.json"))
     except (ImportError, ValueError, OSError) as error:
-        raise UserError(f"storage {storage}: expected a path or an fsspec URL ({error}); choose --storage") from error
+        raise UserError(
+            f"storage {storage}: expected a path or an fsspec URL ({error}); choose another", argument="storage"
+        ) from error
 
 
 if __name__ == "__main__":

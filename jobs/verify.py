@@ -20,8 +20,9 @@ from typing import Annotated
 import tyro
 
 from uapfp_dist.command import main
-from uapfp_dist.errors import UserError, one_line, printable
+from uapfp_dist.errors import UserError
 from uapfp_dist.launch.verification import choose_suspects, record_verdict, run_verification
+from uapfp_dist.messages import one_line, printable
 from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.suspects.input_format import InputFormat
 from uapfp_dist.verification.input_probing import TriedFormat, probe_formats

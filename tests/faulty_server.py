@@ -165,20 +165,19 @@ def hanging(exchange: Exchange) -> bool:
 
 def dripping(exchange: Exchange) -> bool:
     """A byte now and then: no single read times out."""
-    with suppress(OSError):
-        exchange.handler.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Length: 100000\r\n\r\n")
-        while not exchange.endpoint.freed.wait(0.05):
-            exchange.handler.wfile.write(b" ")
-            exchange.handler.wfile.flush()
-    return True
+    return _drip(exchange, b"HTTP/1.0 200 OK\r\nContent-Length: 100000\r\n\r\n", b" ")
 
 
 def dripping_headers(exchange: Exchange) -> bool:
     """The same before the body begins."""
+    return _drip(exchange, b"HTTP/1.0 200 OK\r\nX-A: ", b"a")
+
+
+def _drip(exchange: Exchange, start: bytes, drop: bytes) -> bool:
     with suppress(OSError):
-        exchange.handler.wfile.write(b"HTTP/1.0 200 OK\r\nX-A: ")
+        exchange.handler.wfile.write(start)
         while not exchange.endpoint.freed.wait(0.05):
-            exchange.handler.wfile.write(b"a")
+            exchange.handler.wfile.write(drop)
             exchange.handler.wfile.flush()
     return True
 

@@ -12,8 +12,8 @@ from uapfp_dist.data import Dataset
 from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.progress import Progress
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.executor import SerialPool
 from uapfp_dist.tasks.hashing import Spec
+from uapfp_dist.tasks.pool import SerialPool
 from uapfp_dist.verification.enrollment.config import EnrollConfig
 from uapfp_dist.verification.enrollment.enroll import enroll
 from uapfp_dist.verification.enrollment.owner_victim import OwnerVictim

@@ -8,9 +8,10 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import torch
 
 from uapfp_dist.central.evaluate import evaluate
 from uapfp_dist.central.evaluator import Evaluator
+from uapfp_dist.config.command_line import config_flags
 from uapfp_dist.config.presets import preset
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import load
@@ -28,7 +30,7 @@ from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.progress import Progress
 from uapfp_dist.reporting.report import Report
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.executor import Pool, SerialPool
+from uapfp_dist.tasks.pool import Pool, SerialPool
 from uapfp_dist.tracking.tracker import NullTracker, Tracker
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,15 +66,16 @@ def tiny(alpha: float = 0.5) -> Config:
 
 def flags(config: Config) -> list[str]:
     """The options that turn the preset `digits` into `config`."""
-    base, found = preset("digits"), []
-    for section in fields(Config):
-        ours, theirs = getattr(config, section.name), getattr(base, section.name)
-        for item in fields(ours):
-            value = getattr(ours, item.name)
-            if value != getattr(theirs, item.name):
-                values = value if isinstance(value, tuple) else (value,)
-                found += [f"--{section.name}.{item.name.replace('_', '-')}", *map(str, values)]
-    return found
+    return config_flags(config, preset("digits"))
+
+
+def copy_store(folder: Path, to: Path, *kinds: str) -> Store:
+    """A store with the artifacts in `folder`, or with those of `kinds` alone."""
+    if not kinds:
+        shutil.copytree(folder, to)
+    for kind in kinds:
+        shutil.copytree(folder / kind, to / kind)
+    return Store(str(to))
 
 
 def tiny_plan(config: Config | None = None) -> Plan:
@@ -126,6 +129,21 @@ class ProcessTree:
         """Running processes with `text` in their command line."""
         self.look()
         return [pid for pid in self.alive() if text in command_line(pid)]
+
+    def wait_for(self, url: str, log: Path) -> None:
+        """Wait until the server that the process is responds at `url`; fail the test, with its log, if it ends."""
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+        def responds() -> bool:
+            self.look()
+            assert self.process.poll() is None, log.read_text()[-2000:]
+            try:
+                with direct.open(url, timeout=5) as http_response:
+                    return bool(http_response.status == 200)
+            except OSError:
+                return False
+
+        wait_until(responds, 120.0, f"{url} to respond")
 
     def end(self) -> None:
         """Kill those that are left."""

@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "uapfp_dist"
 
 LAYERS = (
-    ("errors", "rng", "concurrency", "serialization"),
+    ("errors", "messages", "rng", "concurrency", "serialization"),
     ("response_format",),
     ("tasks",),
     ("statistics", "data", "models", "perturbations"),

@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from system import ProcessTree, environment, free_ports, job, wait_until
+from system import ProcessTree, environment, free_ports, job
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -74,19 +73,8 @@ def site(storage: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
     log = (shots / "mlflow-ui.log").open("wb")
     server = ProcessTree(subprocess.Popen(command, env=environment(), stdout=log, stderr=log, start_new_session=True))
     address = f"http://127.0.0.1:{port}"
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-    def responds() -> bool:
-        server.look()
-        assert server.process.poll() is None, (shots / "mlflow-ui.log").read_text()[-2000:]
-        try:
-            with direct.open(f"{address}/health", timeout=5) as response:
-                return bool(response.status == 200)
-        except OSError:
-            return False
-
     try:
-        wait_until(responds, 120.0, "mlflow ui to respond")
+        server.wait_for(f"{address}/health", shots / "mlflow-ui.log")
         yield Site(address, experiment.experiment_id, parent, children, figures, shots)
     finally:
         server.end()

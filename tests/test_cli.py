@@ -99,6 +99,8 @@ def test_an_unknown_name_lists_the_known_ones(
         (["--fingerprint.n-points", 751], ["n_points", "at most the 750 images of D_v", "751"]),
         (["--fingerprint.n-test-views", 21], ["n_test_views", "from 2 to 20", "21"]),
         (["--verdict.alpha", 0], ["alpha", "got 0"]),
+        (["--verdict.formats", "label", "top0"], ["'top0'", "top<k>", "(option --verdict.formats)"]),
+        (["--extraction.soft-labels", "loud"], ["'loud'", "top<k>", "(option --extraction.soft-labels)"]),
         (["--verdict.n-train", 12], ["n_piracy", "got 12"]),
         (["--zoo.overlap", 1.5], ["overlap", "from 0 to 1", "1.5"]),
         (["--zoo.epochs", "nan"], ["epochs", "nan"]),

@@ -75,6 +75,14 @@ def test_rates_over_zoos_are_one_table(monkeypatch: pytest.MonkeyPatch) -> None:
         (("--mean", "0.5"), "--model"),
         (("--out", "."), "out"),
         (("--data.name", "imagefolder"), "--data-root"),
+        (("--labels", "top0"), "(option --labels)"),
+        (("--formats", "label", "loud"), "(option --formats)"),
+        # what an enrolment sets is no option: the error names what it follows from
+        (("--zoo.victim-architecture", "nosuch"), "(option --zoo.victim-architecture)"),
+        (("--fingerprint.max-natural", "2000000"), "(option --fingerprint.max-natural)"),
+        (("--alpha", "0.00001"), "(option --alpha)"),
+        (("--n-train-piracy", "10000", "--n-test-piracy", "9000"), "(option --n-train-piracy)"),
+        (("--n-train-piracy", "9000", "--n-test-piracy", "10000"), "(option --n-test-piracy)"),
     ],
 )
 def test_the_job_refuses_in_one_line(

@@ -177,7 +177,7 @@ FULL: dict[str, Callable[[], Figure]] = {
         {f"weighted_errors_{i}": [(some(0.6, 8, 0.2), some(0.4, 9, 0.2))] * 3 for i in range(13)},
         {f"weighted_errors_{i}": 0.9 - i / 50 for i in range(13)},
     ),
-    "tsne": lambda: figures.tsne({"UAP fingerprints": plane(), "local perturbation fingerprints": plane()}),
+    "tsne": lambda: figures.fig3_tsne({"UAP fingerprints": plane(), "local perturbation fingerprints": plane()}),
     "pictures": lambda: figures.perturbed_images(
         noise(1, 9, 9), images(6, 1), images(6, 1), ["x + v: ankle boot to bag"] * 6
     ),
@@ -229,8 +229,8 @@ POOR: dict[str, Callable[[], Figure]] = {
     "groups, one": lambda: figures.group_strips({"uap": {"piracy": [0.5]}}, {"uap": None}),
     "roc, none": lambda: figures.roc_curves({}, {}),
     "roc, a side missing": lambda: figures.roc_curves({"uap": [(np.array([1.0]), np.array([]))]}, {"uap": None}),
-    "tsne, none": lambda: figures.tsne({}),
-    "tsne, one": lambda: figures.tsne({"UAP": (np.zeros((1, 2)), ["victim"])}),
+    "tsne, none": lambda: figures.fig3_tsne({}),
+    "tsne, one": lambda: figures.fig3_tsne({"UAP": (np.zeros((1, 2)), ["victim"])}),
     "pictures, none": lambda: figures.perturbed_images(np.zeros((1, 9, 9)), images(0, 1), images(0, 1), []),
 }  # fmt: skip
 

@@ -7,7 +7,7 @@ import torch
 
 from uapfp_dist.fingerprints.methods.agreement import weighted_scores
 from uapfp_dist.rng import torch_rng
-from uapfp_dist.verification.enrollment.error_weights import WEIGHINGS, naive_bayes
+from uapfp_dist.verification.enrollment.error_weights import WEIGHINGS, by_naive_bayes
 from uapfp_dist.verification.kit.separation import Separation, TrainingRows
 
 
@@ -16,7 +16,7 @@ def test_weights_are_those_of_the_evaluation() -> None:
     agree = torch.rand(12, 50, generator=torch_rng("agree")) < 0.5
     training = TrainingRows({"piracy": [1, 2, 3], "homologous": [4, 5], "same_data": [6]}).training()
     expected = weighted_scores(agree, [1, 2, 3], [4, 5, 6], 20)
-    assert torch.allclose(naive_bayes(agree, training, 20).score(agree).float(), expected)
+    assert torch.allclose(by_naive_bayes(agree, training, 20).score(agree).float(), expected)
 
 
 @pytest.mark.parametrize("variant", sorted(WEIGHINGS))

@@ -30,7 +30,7 @@ from uapfp_dist.reporting.report import make_report
 from uapfp_dist.reporting.report_schema import TprNegatives
 from uapfp_dist.reporting.report_tables import methods_table
 from uapfp_dist.reporting.sections.controls import controls
-from uapfp_dist.reporting.sections.pictures import claim_threshold, groups
+from uapfp_dist.reporting.sections.groups import claim_threshold, groups
 from uapfp_dist.reporting.sections.report_data import ReportData
 from uapfp_dist.reporting.summary import summary
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat

@@ -2,7 +2,6 @@
 
 import io
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -14,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from system import ROOT, context_on, environment, run_here, tiny, tiny_plan
+from system import ROOT, context_on, copy_store, environment, run_here, tiny, tiny_plan
 
 from uapfp_dist.central.evaluate import is_final
 from uapfp_dist.central.evaluator import Evaluator
@@ -28,9 +27,10 @@ from uapfp_dist.reporting.summary import summary
 from uapfp_dist.serialization import to_json
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.description import describe
-from uapfp_dist.tasks.executor import SerialPool, attempt_task
+from uapfp_dist.tasks.executor import attempt_task
 from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.outcomes import Done, Failed, Outcome
+from uapfp_dist.tasks.pool import SerialPool
 from uapfp_dist.tasks.specs import Gate, ModelSpec, ProbeSpec, ResponseSpec
 from uapfp_dist.tracking.publication import KIND, Publication
 from uapfp_dist.tracking.tracker import NullTracker
@@ -46,11 +46,7 @@ class Finished:
 
     def copy(self, to: Path, *kinds: str) -> Store:
         """A store with its artifacts of `kinds`, or with all."""
-        if not kinds:
-            shutil.copytree(self.folder, to)
-        for kind in kinds:
-            shutil.copytree(self.folder / kind, to / kind)
-        return Store(str(to))
+        return copy_store(self.folder, to, *kinds)
 
 
 @pytest.fixture(scope="session")

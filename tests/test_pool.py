@@ -18,8 +18,9 @@ from typing import Any, ClassVar
 import pytest
 from system import ROOT, environment
 
-from uapfp_dist.cluster.resources import GPU_SHARES, LARGE_SECONDS, SMALL_SECONDS, fits, gpu_share, seconds_for, shares
+from uapfp_dist.cluster.capacity import fits, shares
 from uapfp_dist.cluster.session import ClusterResources
+from uapfp_dist.cluster.spec_resources import GPU_SHARES, LARGE_SECONDS, SMALL_SECONDS, gpu_share, seconds_for
 from uapfp_dist.errors import MismatchError, UserError
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.response_format import LABEL

@@ -21,8 +21,8 @@ from uapfp_dist.launch.evaluation import _finished, run
 from uapfp_dist.reporting.report_schema import SpecFailure
 from uapfp_dist.serialization import to_json
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.executor import SerialPool
 from uapfp_dist.tasks.hashing import Spec
+from uapfp_dist.tasks.pool import SerialPool
 from uapfp_dist.tasks.specs import ModelSpec
 from uapfp_dist.tracking.live import LiveTracker
 from uapfp_dist.tracking.mlflow_tracker import MlflowTracker

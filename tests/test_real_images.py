@@ -22,8 +22,8 @@ from uapfp_dist.fingerprints.blocks import PAPER
 from uapfp_dist.reporting.report_schema import EvaluationReport
 from uapfp_dist.response_format import PROBABILITIES
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.executor import SerialPool
 from uapfp_dist.tasks.method_configs import FingerprintConfig, UapConfig
+from uapfp_dist.tasks.pool import SerialPool
 from uapfp_dist.tracking.tracker import NullTracker
 
 FOLDERS = {"cifar10": "cifar10", "tiny_imagenet": "tiny-imagenet-200"}

@@ -1,10 +1,15 @@
 """Old names of options and values: taken, with a line each."""
 
+import importlib
+import runpy
+import sys
+
 import pytest
+from system import ROOT
 
 from uapfp_dist.config.renamed import OPTIONS, current_arguments
 from uapfp_dist.config.schema import Config
-from uapfp_dist.evaluation.grid import parse_grid
+from uapfp_dist.evaluation.grid_axes import parse_grid
 
 
 @pytest.mark.parametrize(
@@ -53,6 +58,11 @@ from uapfp_dist.evaluation.grid import parse_grid
             ["--grid", "verdict.n_resamples=2,3"],
             ["grid verdict.n_draws is now verdict.n_resamples"],
         ),
+        (
+            ["--grid", " verdict . pool = 5, 6"],
+            ["--grid", "verdict.train_pool= 5, 6"],
+            ["grid verdict.pool is now verdict.train_pool"],
+        ),
         (["--grid=verdict.pool=5"], ["--grid=verdict.train_pool=5"], ["grid verdict.pool is now verdict.train_pool"]),
         (
             ["--grid", "verdict.formats=prob+hard,top3"],
@@ -69,6 +79,29 @@ def test_an_old_name_is_taken_with_a_line(
     assert capsys.readouterr().err.splitlines() == (["note: " + "; ".join(notes)] if notes else [])
     assert current_arguments(new) == new
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("job", ["full_eval", "ablations", "enroll"])
+def test_commands_with_a_configuration_take_old_names(
+    job: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "jobs"))
+    chosen = importlib.import_module(job).parse(["--verdict.pool", "7"])
+    assert chosen.config.verdict.train_pool == 7
+    assert capsys.readouterr().err.startswith("note: option --verdict.pool is now")
+
+
+@pytest.mark.parametrize("job", ["over_seeds", "transfer", "false_accusations", "benchmark", "status"])
+def test_commands_without_one_just_refuse(
+    job: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "jobs"))
+    path = str(ROOT / "jobs" / f"{job}.py")
+    monkeypatch.setattr(sys, "argv", [path, "--verdict.n-draws", "3"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(path, run_name="__main__")
+    assert end.value.code == 2
+    assert "is now" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("new", OPTIONS.values())

@@ -15,9 +15,9 @@ from uapfp_dist.fingerprints.selection import SmallClusterError
 from uapfp_dist.models.blackbox import NotFiniteError
 from uapfp_dist.reporting.report_schema import SpecFailure
 from uapfp_dist.reporting.report_tables import failures_of
-from uapfp_dist.tasks.executor import SerialPool
 from uapfp_dist.tasks.hashing import Spec, wire_names
 from uapfp_dist.tasks.outcomes import Done, Failed, Outcome
+from uapfp_dist.tasks.pool import SerialPool
 from uapfp_dist.tasks.scheduler import run_tasks
 
 

@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from system import ROOT, Lab, ProcessTree, environment, flags, free_ports, tiny, wait_until
+from system import ROOT, Lab, ProcessTree, environment, flags, free_ports, tiny
 from toy_kit import WIDTH, negative, responses_of, toy_kit, trained
 
 from uapfp_dist.errors import UserError
@@ -46,23 +45,11 @@ def served(net: job.ServedNet, weights: dict[str, Any], output: str, folder: Pat
 
 @contextmanager
 def answering(command: list[str], port: int, log_path: Path) -> Iterator[str]:
-    """URL of a server that `command` starts, once it answers; it ends with the block."""
+    """URL of a server that `command` starts, once it responds; it ends with the block."""
     log = log_path.open("wb")
-    process = subprocess.Popen(command, env=environment(), stdout=log, stderr=log)
-    server = ProcessTree(process)
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-    def answers() -> bool:
-        server.look()
-        assert process.poll() is None, log_path.read_text()[-2000:]
-        try:
-            with direct.open(f"http://127.0.0.1:{port}/ping", timeout=5) as response:
-                return bool(response.status == 200)
-        except OSError:
-            return False
-
+    server = ProcessTree(subprocess.Popen(command, env=environment(), stdout=log, stderr=log))
     try:
-        wait_until(answers, 120.0, "mlflow models serve to answer")
+        server.wait_for(f"http://127.0.0.1:{port}/ping", log_path)
         yield f"http://127.0.0.1:{port}"
     finally:
         server.end()

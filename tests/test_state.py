@@ -11,10 +11,11 @@ import pytest
 import tyro
 from system import ROOT, tiny, tiny_plan
 
+from uapfp_dist.config.command_line import config_flags, evaluation_command, evaluation_flags
 from uapfp_dist.config.presets import PRESETS, preset
 from uapfp_dist.config.schema import Config
 from uapfp_dist.evaluation.plan import Plan
-from uapfp_dist.evaluation.state import config_flags, evaluation_states, state_lines, store_failure, store_plan
+from uapfp_dist.evaluation.state import evaluation_states, state_lines, store_failure, store_plan
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.description import describe
 from uapfp_dist.tasks.hashing import Spec
@@ -30,11 +31,16 @@ def plan() -> Plan:
     return tiny_plan()
 
 
+def keep(store: Store, plan: Plan) -> None:
+    """Store the plan, as an evaluation does before its work begins."""
+    store_plan(store, plan, "digits", evaluation_flags("digits", plan.seed, plan.config))
+
+
 @pytest.fixture
 def store(tmp_path: Path, plan: Plan) -> Store:
     """A storage in which the tiny evaluation has begun."""
     store = Store(str(tmp_path / "s"))
-    store_plan(store, plan, "digits")
+    keep(store, plan)
     return store
 
 
@@ -70,7 +76,7 @@ def test_a_failure_counts_until_the_spec_is_done(store: Store, plan: Plan) -> No
     store_failure(store, Failed(lost, "needs a model", skipped=True))
     (state,) = evaluation_states(store)
     assert [failure.id for failure in state.failures] == [broken.id], "what was skipped follows from it"
-    text = "\n".join(state_lines(state, "/s", time.time()))
+    text = "\n".join(state_lines(state, "the command", time.time()))
     assert describe(broken) in text
     assert "RuntimeError: struck" in text
     assert "line 8" in text
@@ -82,22 +88,24 @@ def test_a_failure_counts_until_the_spec_is_done(store: Store, plan: Plan) -> No
 def test_the_command_that_resumes_is_shown(store: Store, plan: Plan) -> None:
     """The arguments are those that make this very configuration."""
     (state,) = evaluation_states(store)
-    assert f"python jobs/full_eval.py {state.flags} --storage '/a b'" in "\n".join(state_lines(state, "/a b", 0.0))
-    *_, last = state_lines(state, "/s", time.time())
-    assert last.strip().startswith("python jobs/full_eval.py --preset digits --seed 0 --zoo.width 4")
+    command = evaluation_command(state.flags, "/a b")
+    assert command == f"python jobs/full_eval.py {state.flags} --storage '/a b'"
+    assert state.flags.startswith("--preset digits --seed 0 --zoo.width 4")
+    *_, last = state_lines(state, command, 0.0)
+    assert last.strip() == command
     for spec in plan.specs:
         done(store, spec)
     store.put("report", plan.id, {}, {"failures": []})
     (state,) = evaluation_states(store)
     assert (state.missing, state.report) == (0, True)
-    assert "finished" in "\n".join(state_lines(state, "/s", time.time()))
+    assert "finished" in "\n".join(state_lines(state, "the command", time.time()))
 
 
 def test_an_evaluation_that_gave_up_on_models_is_finished(store: Store, plan: Plan) -> None:
     for spec in plan.specs[:-2]:
         done(store, spec)
     store.put("report", plan.id, {}, {"failures": []})
-    assert "finished without 2 specs" in "\n".join(state_lines(evaluation_states(store)[0], "/s", time.time()))
+    assert "finished without 2 specs" in "\n".join(state_lines(evaluation_states(store)[0], "the command", time.time()))
 
 
 def everything(config: Config) -> Config:
@@ -120,7 +128,7 @@ def test_flags_lead_back_to_the_configuration(name: str) -> None:
 
 def test_the_last_one_worked_on_stands_last(store: Store, plan: Plan) -> None:
     other = tiny_plan(replace(tiny(), verdict=replace(tiny().verdict, n_train=1)))
-    store_plan(store, other, "digits")
+    keep(store, other)
     assert {state.evaluation for state in evaluation_states(store)} == {plan.id, other.id}
     assert {json.dumps(state.stages) for state in evaluation_states(store)} == {
         json.dumps(evaluation_states(store)[0].stages)
@@ -130,7 +138,7 @@ def test_the_last_one_worked_on_stands_last(store: Store, plan: Plan) -> None:
 def test_a_plan_is_kept_once(store: Store, plan: Plan, tmp_path: Path) -> None:
     (path,) = (tmp_path / "s" / "plan").iterdir()
     before = path.read_bytes()
-    store_plan(store, plan, "digits")
+    keep(store, plan)
     assert path.read_bytes() == before
 
 

@@ -22,7 +22,7 @@ from uapfp_dist.evaluation.plan import make_plan
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.executor import SerialPool
+from uapfp_dist.tasks.pool import SerialPool
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ from test_plan import black
 from uapfp_dist.config.presets import PRESETS, preset
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import Dataset
-from uapfp_dist.evaluation.grid import figure_6, make_cells, parse_grid
+from uapfp_dist.evaluation.grid_axes import figure_6, parse_grid
+from uapfp_dist.evaluation.grid_cells import make_cells
 from uapfp_dist.evaluation.plan import make_plan
 from uapfp_dist.reporting.grid_report import grid_id
 from uapfp_dist.tasks.hashing import Spec, canonical, content_id, omit_default, wire_form, wire_names

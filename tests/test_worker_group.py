@@ -17,8 +17,8 @@ import pytest
 
 from uapfp_dist.cluster import pool as pool_module
 from uapfp_dist.cluster import worker_group as group_module
+from uapfp_dist.cluster.capacity import fits
 from uapfp_dist.cluster.pool import RayPool
-from uapfp_dist.cluster.resources import fits
 from uapfp_dist.errors import MismatchError, UserError
 from uapfp_dist.progress import Progress
 from uapfp_dist.tasks.hashing import Spec, wire_names

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from system import ProcessTree, environment, free_ports, wait_until
+from system import ProcessTree, environment, free_ports
 
 TIMED = ("cpu_seconds", "gpu_seconds", "stage_seconds", "workers_busy", "models/", "system/")
 """Metrics of the work rather than of the result."""
@@ -36,18 +35,7 @@ class Server:
         with (self._folder / "server.log").open("ab") as log:
             process = subprocess.Popen(command, env=environment(), stdout=log, stderr=log, start_new_session=True)
         self._running = ProcessTree(process)
-        wait_until(self._responds, 120.0, "the MLflow server to respond")
-
-    def _responds(self) -> bool:
-        assert self._running is not None
-        self._running.look()
-        assert self._running.process.poll() is None, (self._folder / "server.log").read_text()[-2000:]
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with direct.open(f"{self.uri}/health", timeout=5) as http_response:
-                return bool(http_response.status == 200)
-        except OSError:
-            return False
+        self._running.wait_for(f"{self.uri}/health", self._folder / "server.log")
 
     def kill(self) -> None:
         """SIGKILL, as at a power cut."""

@@ -10,15 +10,14 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from uapfp_dist.config.renamed import current_arguments
-from uapfp_dist.errors import UserError, printable
+from uapfp_dist.errors import UserError
+from uapfp_dist.messages import printable
 
 
 def main(job: Callable[[], object]) -> NoReturn:
     """Run a job as a command: one line and exit code 2 for bad input, 130 after Ctrl-C, 1 for an internal error."""
     warnings.filterwarnings("ignore", category=FutureWarning)
     signal.signal(signal.SIGTERM, _as_interrupt)
-    sys.argv[1:] = current_arguments(sys.argv[1:])
     try:
         job()
     except UserError as error:

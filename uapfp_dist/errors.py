@@ -1,4 +1,4 @@
-"""The exceptions that decide what happens next, and text for messages of one line."""
+"""The exceptions that decide what happens next."""
 
 from collections.abc import Iterable
 
@@ -25,18 +25,6 @@ class PermanentError(RuntimeError):
 
     The message is for a person: one line that needs no traceback.
     """
-
-
-def printable(text: str) -> str:
-    """The same on one line that no terminal obeys: control characters, marks that turn the direction of writing and
-    lone surrogates become question marks.
-    """
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
-def one_line(what: object, most: int = 160) -> str:
-    """Foreign words for a line of ours: short, printable, never nothing."""
-    return printable(" ".join(str(what).split()))[:most] or type(what).__name__
 
 
 def unknown_name(kind: str, name: str, names: Iterable[str], *, argument: str = "") -> UserError:

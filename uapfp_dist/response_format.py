@@ -25,8 +25,8 @@ class ResponseFormat:
     """Confidences in a response: None all of them, 0 none (the label), else the k largest."""
 
     @staticmethod
-    def parse(text: str) -> ResponseFormat:
-        """The format of that name or wire name.
+    def parse(text: str, *, argument: str = "") -> ResponseFormat:
+        """The format of that name or wire name; `argument` is where it was given, for the error.
 
         Raises:
             UserError: another name; lists the known ones.
@@ -36,7 +36,7 @@ class ResponseFormat:
             return ResponseFormat(names[text])
         match = re.fullmatch(r"top([1-9][0-9]{0,8})", text)
         if match is None:
-            raise UserError(f"unknown response format {text!r:.60}; known: {KNOWN}")
+            raise UserError(f"unknown response format {text!r:.60}; known: {KNOWN}", argument=argument)
         return ResponseFormat(int(match[1]))
 
     @staticmethod

@@ -10,8 +10,8 @@ from uapfp_dist.progress import Progress, WorkSummary
 from uapfp_dist.reporting.report import Report
 from uapfp_dist.reporting.report_schema import SpecFailure
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.executor import Pool
 from uapfp_dist.tasks.outcomes import Failed, Outcome
+from uapfp_dist.tasks.pool import Pool
 from uapfp_dist.tasks.scheduler import run_tasks
 
 

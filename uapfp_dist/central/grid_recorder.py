@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.evaluation.grid import GridCell
+from uapfp_dist.evaluation.grid_cells import GridCell
 from uapfp_dist.evaluation.trials import TrialResult, Trials
 from uapfp_dist.reporting.grid_report import grid_id, grid_results, nested_run, write_grid_files
 from uapfp_dist.reporting.grid_schema import GridReport, Preparation

@@ -17,7 +17,8 @@ from ray.exceptions import (
 )
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from uapfp_dist.errors import MismatchError, UserError, one_line
+from uapfp_dist.errors import MismatchError, UserError
+from uapfp_dist.messages import one_line
 from uapfp_dist.progress import Progress
 
 DEATHS = (RayActorError, OutOfMemoryError)

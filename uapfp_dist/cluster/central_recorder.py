@@ -5,7 +5,7 @@ from functools import partial
 
 from uapfp_dist.central.grid_recorder import GridRecorder
 from uapfp_dist.cluster.central_actor import CentralActor, typed
-from uapfp_dist.evaluation.grid import GridCell
+from uapfp_dist.evaluation.grid_cells import GridCell
 from uapfp_dist.progress import Progress
 from uapfp_dist.storage.store import shared_store
 from uapfp_dist.tracking.tracker import Tracker

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import ray
 
 from uapfp_dist.cluster.session import session
-from uapfp_dist.errors import one_line
+from uapfp_dist.messages import one_line
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")

@@ -16,7 +16,7 @@ from ray.tune.experiment import Trial
 
 from uapfp_dist.cluster.central_recorder import CentralRecorder
 from uapfp_dist.errors import MismatchError, UserError
-from uapfp_dist.evaluation.grid import GridCell
+from uapfp_dist.evaluation.grid_cells import GridCell
 from uapfp_dist.evaluation.trials import Trials
 from uapfp_dist.storage.store import shared_store
 

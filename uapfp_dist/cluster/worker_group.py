@@ -8,7 +8,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from uapfp_dist.cluster.resources import capacity
+from uapfp_dist.cluster.capacity import capacity
 from uapfp_dist.cluster.worker import Perform, Worker
 from uapfp_dist.errors import MismatchError, UserError
 

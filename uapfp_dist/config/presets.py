@@ -1,6 +1,5 @@
 """Configurations by name."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from uapfp_dist.config.schema import (
@@ -16,7 +15,12 @@ from uapfp_dist.errors import unknown_name
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.tasks.method_configs import FingerprintConfig, SubspaceConfig
 
+ALL_FORMATS = (PROBABILITIES, ResponseFormat(3), LABEL)
+"""What suspects are queried for on the paper's data sets."""
+_EXTRACTION = ExtractionConfig(budget=0.8, natural_share=0.7)
 _DIGITS_FINGERPRINT = FingerprintConfig(n_points=60, n_views=20, n_test_views=20)
+_SMALL_FINGERPRINT = FingerprintConfig(n_points=100, n_views=50)
+_FULL_FINGERPRINT = FingerprintConfig(n_points=100, n_views=200)
 
 
 def _modifications(n: int, iterations: int) -> ModificationConfig:
@@ -36,32 +40,73 @@ def _studies(n_subspace: int, subspace: SubspaceConfig, n_trajectories: int, n_o
     )
 
 
-def _torchvision_zoo(epochs: float, homologous_margin: float, piracy_margin: float) -> ZooConfig:
-    """The paper's zoo of 81 models, and controls."""
-    return ZooConfig(
-        architectures=("resnet34", "vgg16", "densenet121", "googlenet"),
-        victim_architecture="resnet18",
-        optimizers=("sgd",),
-        epochs=epochs,
-        augment=True,
-        n_piracy=40,
-        n_soft_piracy=4,
-        n_homologous=40,
-        n_same_data=4,
-        n_other_piracy=(4, 4),
-        homologous_margin=homologous_margin,
-        piracy_margin=piracy_margin,
+def _small(
+    data: DataConfig,
+    *,
+    epochs: float,
+    augment: bool,
+    homologous_margin: float,
+    piracy_margin: float,
+    extraction: ExtractionConfig = _EXTRACTION,
+    fingerprint: FingerprintConfig = _SMALL_FINGERPRINT,
+) -> Config:
+    """Few small nets, and everything that is measured on them."""
+    return Config(
+        data=data,
+        zoo=ZooConfig(
+            width=16,
+            epochs=epochs,
+            augment=augment,
+            n_piracy=16,
+            n_soft_piracy=3,
+            n_homologous=37,
+            n_same_data=4,
+            n_other_piracy=(6, 4),
+            homologous_margin=homologous_margin,
+            piracy_margin=piracy_margin,
+        ),
+        extraction=extraction,
+        fingerprint=fingerprint,
+        verdict=VerdictConfig(formats=ALL_FORMATS),
+        modifications=_modifications(3, 120),
+        studies=_studies(5, SubspaceConfig(n_uaps=64, passes=5), n_trajectories=2, n_overlap=2),
     )
 
 
-ALL_FORMATS = (PROBABILITIES, ResponseFormat(3), LABEL)
-"""What suspects are queried for on the paper's data sets."""
+def _large(
+    data: DataConfig, *, homologous_margin: float, piracy_margin: float, n_modified: int, subspace: SubspaceConfig
+) -> Config:
+    """The paper's zoo of 81 torchvision nets, controls, and everything that is measured on them."""
+    return Config(
+        data=data,
+        zoo=ZooConfig(
+            architectures=("resnet34", "vgg16", "densenet121", "googlenet"),
+            victim_architecture="resnet18",
+            optimizers=("sgd",),
+            epochs=60.0,
+            augment=True,
+            n_piracy=40,
+            n_soft_piracy=4,
+            n_homologous=40,
+            n_same_data=4,
+            n_other_piracy=(4, 4),
+            homologous_margin=homologous_margin,
+            piracy_margin=piracy_margin,
+        ),
+        extraction=_EXTRACTION,
+        fingerprint=_FULL_FINGERPRINT,
+        verdict=VerdictConfig(train_pool=20, formats=ALL_FORMATS),
+        modifications=replace(_modifications(n_modified, 270), distill_to="googlenet"),
+        studies=_studies(10, subspace, n_trajectories=4, n_overlap=4),
+    )
 
+
+_FASHION_MNIST_SMALL = _small(
+    DataConfig("fashion_mnist"), epochs=4.0, augment=False, homologous_margin=0.03, piracy_margin=0.05
+)
 
 PRESETS: dict[str, Config] = {
-    "digits": Config(
-        fingerprint=_DIGITS_FINGERPRINT,
-    ),
+    "digits": Config(fingerprint=_DIGITS_FINGERPRINT),
     "digits-large": Config(
         zoo=ZooConfig(
             width=16,
@@ -77,115 +122,39 @@ PRESETS: dict[str, Config] = {
         fingerprint=_DIGITS_FINGERPRINT,
         verdict=VerdictConfig(n_calibrate=39, decided_by="uap_ensemble"),
     ),
-    "fashion_mnist-small": Config(
-        data=DataConfig(name="fashion_mnist"),
-        zoo=ZooConfig(
-            width=16,
-            epochs=4.0,
-            n_piracy=16,
-            n_soft_piracy=3,
-            n_homologous=37,
-            n_same_data=4,
-            n_other_piracy=(6, 4),
-            homologous_margin=0.03,
-            piracy_margin=0.05,
-        ),
-        extraction=ExtractionConfig(budget=0.8, natural_share=0.7),
-        fingerprint=FingerprintConfig(n_points=100, n_views=50),
-        verdict=VerdictConfig(formats=ALL_FORMATS),
-        modifications=_modifications(3, 120),
-        studies=_studies(5, SubspaceConfig(n_uaps=64, passes=5), n_trajectories=2, n_overlap=2),
-    ),
-    "fashion_mnist": Config(
-        data=DataConfig(name="fashion_mnist"),
-        zoo=ZooConfig(
-            width=16,
-            epochs=4.0,
-            n_piracy=120,
-            n_soft_piracy=3,
-            n_homologous=120,
-            n_same_data=4,
-            n_other_piracy=(6, 4),
-            homologous_margin=0.03,
-            piracy_margin=0.05,
-        ),
-        extraction=ExtractionConfig(budget=0.8, natural_share=0.7),
-        fingerprint=FingerprintConfig(n_points=100, n_views=200),
+    "fashion_mnist-small": _FASHION_MNIST_SMALL,
+    "fashion_mnist": replace(
+        _FASHION_MNIST_SMALL,
+        zoo=replace(_FASHION_MNIST_SMALL.zoo, n_piracy=120, n_homologous=120),
+        fingerprint=_FULL_FINGERPRINT,
         verdict=VerdictConfig(n_calibrate=39, train_pool=20, formats=ALL_FORMATS),
         modifications=_modifications(12, 270),
         studies=_studies(20, SubspaceConfig(), n_trajectories=20, n_overlap=10),
     ),
-    "cifar10-small": Config(
-        data=DataConfig(name="cifar10"),
-        zoo=ZooConfig(
-            width=16,
-            epochs=8.0,
-            augment=True,
-            n_piracy=16,
-            n_soft_piracy=3,
-            n_homologous=37,
-            n_same_data=4,
-            n_other_piracy=(6, 4),
-            homologous_margin=0.08,
-            piracy_margin=0.15,
-        ),
-        extraction=ExtractionConfig(budget=0.8, natural_share=0.7),
-        fingerprint=FingerprintConfig(n_points=100, n_views=50),
-        verdict=VerdictConfig(formats=ALL_FORMATS),
-        modifications=_modifications(3, 120),
-        studies=_studies(5, SubspaceConfig(n_uaps=64, passes=5), n_trajectories=2, n_overlap=2),
+    "cifar10-small": _small(
+        DataConfig("cifar10"), epochs=8.0, augment=True, homologous_margin=0.08, piracy_margin=0.15
     ),
-    "cifar10": Config(
-        data=DataConfig(name="cifar10"),
-        zoo=_torchvision_zoo(epochs=60.0, homologous_margin=0.05, piracy_margin=0.2),
-        extraction=ExtractionConfig(budget=0.8, natural_share=0.7),
-        fingerprint=FingerprintConfig(n_points=100, n_views=200),
-        verdict=VerdictConfig(train_pool=20, formats=ALL_FORMATS),
-        modifications=replace(_modifications(8, 270), distill_to="googlenet"),
-        studies=_studies(10, SubspaceConfig(), n_trajectories=4, n_overlap=4),
+    "cifar10": _large(
+        DataConfig("cifar10"), homologous_margin=0.05, piracy_margin=0.2, n_modified=8, subspace=SubspaceConfig()
     ),
-    "tiny_imagenet-small": Config(
-        data=DataConfig(name="tiny_imagenet", n_classes=20),
-        zoo=ZooConfig(
-            width=16,
-            epochs=25.0,
-            augment=True,
-            n_piracy=16,
-            n_soft_piracy=3,
-            n_homologous=37,
-            n_same_data=4,
-            n_other_piracy=(6, 4),
-            homologous_margin=0.1,
-            piracy_margin=0.3,
-        ),
+    "tiny_imagenet-small": _small(
+        DataConfig("tiny_imagenet", n_classes=20),
+        epochs=25.0,
+        augment=True,
+        homologous_margin=0.1,
+        piracy_margin=0.3,
         extraction=ExtractionConfig(budget=0.9, natural_share=0.7),
         fingerprint=FingerprintConfig(n_points=100, n_views=20, max_natural=300),
-        verdict=VerdictConfig(formats=ALL_FORMATS),
-        modifications=_modifications(3, 120),
-        studies=_studies(5, SubspaceConfig(n_uaps=64, passes=5), n_trajectories=2, n_overlap=2),
     ),
-    "tiny_imagenet": Config(
-        data=DataConfig(name="tiny_imagenet"),
-        zoo=_torchvision_zoo(epochs=60.0, homologous_margin=0.1, piracy_margin=0.45),
-        extraction=ExtractionConfig(budget=0.8, natural_share=0.7),
-        fingerprint=FingerprintConfig(n_points=100, n_views=200),
-        verdict=VerdictConfig(train_pool=20, formats=ALL_FORMATS),
-        modifications=replace(_modifications(4, 270), distill_to="googlenet"),
-        studies=_studies(10, SubspaceConfig(n_uaps=256), n_trajectories=4, n_overlap=4),
+    "tiny_imagenet": _large(
+        DataConfig("tiny_imagenet"),
+        homologous_margin=0.1,
+        piracy_margin=0.45,
+        n_modified=4,
+        subspace=SubspaceConfig(n_uaps=256),
     ),
 }
 """By name: data set, a hyphen and the size where it is not the paper's."""
-
-
-def preset_named(arguments: Sequence[str]) -> str:
-    """The preset that a command line names, from which the other options start; `digits` where it names none."""
-    found = "digits"
-    for i, argument in enumerate(arguments):
-        if argument == "--preset" and i + 1 < len(arguments):
-            found = arguments[i + 1]
-        if argument.startswith("--preset="):
-            found = argument.split("=", 1)[1]
-    return found  # the last one counts, as of any option
 
 
 def preset(name: str) -> Config:

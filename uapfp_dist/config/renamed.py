@@ -1,7 +1,7 @@
 """Names of options and values that earlier versions took: they still work, with a warning."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from uapfp_dist.response_format import ResponseFormat
 
@@ -17,8 +17,13 @@ FORMAT_OPTIONS = ("verdict.formats", "extraction.soft_labels", "formats", "label
 """Options whose values are response formats, which had other names."""
 
 
-def current_arguments(arguments: Sequence[str]) -> list[str]:
-    """A command line under the names of today; old names are reported in one line on stderr."""
+def current_arguments(arguments: Sequence[str], options: Mapping[str, str] = OPTIONS) -> list[str]:
+    """A command line under the names of today; old names are reported in one line on stderr.
+
+    Args:
+        arguments: of a command whose options once had other names.
+        options: those that the command takes: the old name to the new one.
+    """
     option, found = "", []
     notes: dict[str, None] = {}
     for argument in arguments:
@@ -27,8 +32,8 @@ def current_arguments(arguments: Sequence[str]) -> list[str]:
             continue
         name, equals, value = argument.partition("=")
         option = name[2:].replace("-", "_")
-        if option in OPTIONS:
-            option = OPTIONS[option]
+        if option in options:
+            option = options[option]
             new = f"--{option.replace('_', '-')}"
             notes[f"option {name} is now {new}"] = None
             name = new
@@ -42,9 +47,10 @@ def _value(option: str, value: str, notes: dict[str, None]) -> str:
     """The value of an option; that of `grid` holds an option itself."""
     if option == "grid":
         axis, _, values = value.partition("=")
-        name = axis.strip().replace("-", "_")
+        axis = axis.replace(" ", "")  # as in `parse_grid`
+        name = axis.replace("-", "_")
         if name in OPTIONS:
-            notes[f"grid {axis.strip()} is now {OPTIONS[name]}"] = None
+            notes[f"grid {axis} is now {OPTIONS[name]}"] = None
             axis = name = OPTIONS[name]
         if name in FORMAT_OPTIONS:
             parts = [[_format(part.strip(), notes) for part in cell.split("+")] for cell in values.split(",")]

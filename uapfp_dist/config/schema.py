@@ -10,17 +10,16 @@ from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.tasks.hashing import wire_names
 from uapfp_dist.tasks.method_configs import EncoderConfig, FingerprintConfig, SubspaceConfig, UapConfig
 
-FormatOption = Annotated[
-    ResponseFormat,
-    tyro.constructors.PrimitiveConstructorSpec(
+
+def format_option(argument: str) -> tyro.constructors.PrimitiveConstructorSpec[ResponseFormat]:
+    """A response format on the command line; its errors name `argument`."""
+    return tyro.constructors.PrimitiveConstructorSpec(
         nargs=1,
         metavar="probabilities|top<k>|label",
-        instance_from_str=lambda args: ResponseFormat.parse(args[0]),
+        instance_from_str=lambda args: ResponseFormat.parse(args[0], argument=argument),
         is_instance=lambda value: isinstance(value, ResponseFormat),
         str_from_instance=lambda value: [str(value)],
-    ),
-]
-"""A response format as an option of the command line."""
+    )
 
 
 @wire_names("DataConfig", "name train_share outside_shares n_classes")
@@ -102,7 +101,7 @@ class ExtractionConfig:
     """Rounds of synthetic queries after that."""
     overlap: float = 0.0
     """Share of the natural queries that are images of D_v."""
-    soft_labels: FormatOption = PROBABILITIES
+    soft_labels: Annotated[ResponseFormat, format_option("extraction.soft_labels")] = PROBABILITIES
     """Format of the victim's responses to extractions with soft labels: probabilities, or top3 (any number)."""
 
 
@@ -121,7 +120,7 @@ class VerdictConfig:
     """Piracy and homologous models that train the encoder (the paper's 5 + 5)."""
     n_calibrate: int = 19
     """Homologous models that calibrate; at least 1 / alpha - 1, or nothing can be decided."""
-    formats: tuple[FormatOption, ...] = (PROBABILITIES, LABEL)
+    formats: tuple[Annotated[ResponseFormat, format_option("verdict.formats")], ...] = (PROBABILITIES, LABEL)
     """What suspects may be queried for: probabilities, top3 (any number), label; methods choose on training models."""
     train_pool: int | None = None
     """Only the first so many piracy and homologous models may train an encoder; the others are queried with the

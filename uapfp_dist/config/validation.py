@@ -15,8 +15,8 @@ from uapfp_dist.models.training import PEAK_RATES
 
 NAMES: dict[str, tuple[str, Collection[str]]] = {
     "data.name": ("data set", DATASETS),
-    "zoo.architectures": ("architecture", ARCHITECTURES),
     "zoo.victim_architecture": ("architecture", ARCHITECTURES),
+    "zoo.architectures": ("architecture", ARCHITECTURES),
     "zoo.optimizers": ("optimizer", PEAK_RATES),
     "extraction.attacks": ("attack", ATTACKS),
     "verdict.methods": ("method", METHODS),

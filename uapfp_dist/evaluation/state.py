@@ -1,21 +1,17 @@
 """The state of evaluations, from what lies in their storage alone: finished, running somewhere else, or stopped."""
 
-import shlex
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import fsspec
 
-from uapfp_dist.config.presets import PRESETS
-from uapfp_dist.config.schema import Config
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.serialization import from_json, to_json
 from uapfp_dist.storage.store import Store, TornArtifactError
 from uapfp_dist.tasks.description import describe
-from uapfp_dist.tasks.hashing import has_wire_names
 from uapfp_dist.tasks.outcomes import Failed
 
 Written = dict[str, float | None]
@@ -42,7 +38,7 @@ class StoredPlan:
     seed: int
     data: str
     flags: str
-    """Arguments of full_eval.py that resume it."""
+    """Arguments of the command that resumes it."""
     specs: tuple[StoredSpec, ...]
     begun: float
     """Seconds since 1970, as all times here."""
@@ -61,19 +57,18 @@ class StoredFailure:
     when: float
 
 
-def store_plan(store: Store, plan: Plan, name: str) -> None:
+def store_plan(store: Store, plan: Plan, name: str, flags: str) -> None:
     """Store what an evaluation consists of, once, before its work begins: `evaluation_states` counts against it.
 
     Args:
         store: its storage.
         plan: the evaluation.
         name: its preset.
+        flags: arguments of the command that resumes it.
     """
     if store.intact("plan", plan.id):
         return
-    base = PRESETS.get(name, Config())
     specs = tuple(StoredSpec(spec.id, spec.kind, spec.stage) for spec in plan.specs)
-    flags = shlex.join(["--preset", name, "--seed", str(plan.seed), *config_flags(plan.config, base)])
     store.put("plan", plan.id, {}, to_json(StoredPlan(name, plan.seed, plan.data.name, flags, specs, time.time())))
 
 
@@ -100,7 +95,7 @@ class EvaluationState:
     """When an artifact of it was last written, seconds since 1970; None: nothing is known."""
     report: bool
     flags: str
-    """Arguments of full_eval.py that resume it."""
+    """Arguments of the command that resumes it."""
 
     @property
     def missing(self) -> int:
@@ -169,23 +164,14 @@ def _written(entry: Mapping[str, Any]) -> float | None:
     return None
 
 
-def config_flags(config: Any, base: Any, prefix: str = "") -> list[str]:
-    """The command line that turns `base` into `config`."""
-    found: list[str] = []
-    for item in fields(base):
-        ours, theirs = getattr(config, item.name), getattr(base, item.name)
-        name = item.name.replace("_", "-")
-        if has_wire_names(type(theirs)):
-            found += config_flags(ours, theirs, f"{prefix}{name}.")
-        elif isinstance(theirs, bool) and ours != theirs:
-            found.append(f"--{prefix}{'' if ours else 'no-'}{name}")
-        elif ours != theirs:
-            found += [f"--{prefix}{name}", *map(str, ours if isinstance(ours, tuple) else (ours,))]
-    return found
+def state_lines(state: EvaluationState, command: str, now: float) -> list[str]:
+    """A state as a person reads it.
 
-
-def state_lines(state: EvaluationState, storage: str, now: float) -> list[str]:
-    """A state as a person reads it."""
+    Args:
+        state: how the evaluation stands.
+        command: what resumes it.
+        now: seconds since 1970.
+    """
     stages = ", ".join(f"{stage} {done}/{total}" for stage, (done, total) in state.stages.items())
     age = "unknown" if state.last is None else f"{_duration(max(0.0, now - state.last))} ago"
     lines = [f"{state.preset}, seed {state.seed} ({state.evaluation}): {stages}; last activity {age}"]
@@ -200,8 +186,7 @@ def state_lines(state: EvaluationState, storage: str, now: float) -> list[str]:
         lines.append(f"  finished{without}; the same command shows the report again:")
     else:
         lines.append(f"  {state.missing} specs to do; if nothing works on it, this resumes:")
-    lines.append(f"    python jobs/full_eval.py {state.flags} --storage {shlex.quote(storage)}")
-    return lines
+    return [*lines, f"    {command}"]
 
 
 def _duration(seconds: float) -> str:

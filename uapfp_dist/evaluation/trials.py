@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.encoder_trial import Setting, outcome, over_resamples, stored_trial, trial_id
-from uapfp_dist.evaluation.grid import GridCell
+from uapfp_dist.evaluation.grid_cells import GridCell
 from uapfp_dist.execution.probe_artifacts import read_probe, read_responses
 from uapfp_dist.fingerprints.blocks import CLEAN
 from uapfp_dist.fingerprints.probe_data import Responses

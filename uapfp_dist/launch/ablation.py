@@ -15,7 +15,8 @@ from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, check_runtim
 from uapfp_dist.config.schema import Config, DataConfig
 from uapfp_dist.config.validation import check
 from uapfp_dist.data import Dataset, load
-from uapfp_dist.evaluation.grid import GridCell, figure_6, make_cells, parse_grid, shared_specs
+from uapfp_dist.evaluation.grid_axes import figure_6, parse_grid
+from uapfp_dist.evaluation.grid_cells import GridCell, make_cells, shared_specs
 from uapfp_dist.evaluation.plan import make_plan
 from uapfp_dist.evaluation.trials import Trials
 from uapfp_dist.execution.context import TaskContext
@@ -30,8 +31,8 @@ from uapfp_dist.reporting.grid_schema import FailedSpec, GridReport, Preparation
 from uapfp_dist.reporting.report_schema import ModelCounts
 from uapfp_dist.serialization import Json
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.executor import Pool, SerialPool
 from uapfp_dist.tasks.outcomes import Failed
+from uapfp_dist.tasks.pool import Pool, SerialPool
 from uapfp_dist.tasks.scheduler import run_tasks
 from uapfp_dist.tracking.tracker import RunParams, Tracker
 

@@ -19,8 +19,8 @@ from uapfp_dist.launch.tracker import closing_run, open_tracker
 from uapfp_dist.launch.workers import default_auth_mode, ray_pool
 from uapfp_dist.progress import Progress
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.executor import Pool, SerialPool
 from uapfp_dist.tasks.hashing import wire_form
+from uapfp_dist.tasks.pool import Pool, SerialPool
 from uapfp_dist.tasks.specs import DataSpec, ModelSpec
 from uapfp_dist.tracking.live import LiveTracker
 from uapfp_dist.verification.enrollment.config import EnrollConfig

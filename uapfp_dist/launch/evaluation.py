@@ -10,6 +10,7 @@ import torch
 
 from uapfp_dist.central.evaluate import evaluate, is_final
 from uapfp_dist.central.evaluator import Evaluator
+from uapfp_dist.config.command_line import evaluation_flags
 from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, check_runtime, resolve
 from uapfp_dist.config.schema import Config
 from uapfp_dist.config.validation import check
@@ -31,8 +32,8 @@ from uapfp_dist.reporting.report_schema import Environment, EvaluationReport, re
 from uapfp_dist.reporting.summary import summary
 from uapfp_dist.serialization import from_json
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.executor import SerialPool
 from uapfp_dist.tasks.hashing import content_id
+from uapfp_dist.tasks.pool import SerialPool
 from uapfp_dist.tracking.publication import KIND, Publication, patience, publish
 from uapfp_dist.tracking.tracker import Tracker
 
@@ -84,7 +85,8 @@ class EvaluationRun:
         """The stored report where nothing is left to do, else that of `evaluate`."""
         self.store.remove_leftovers()
         self._keep_splits()
-        store_plan(self.store, self.plan, self.preset)
+        flags = evaluation_flags(self.preset, self.plan.seed, self.plan.config)
+        store_plan(self.store, self.plan, self.preset, flags)
         if (report := _finished(self.plan, self.store)) is not None:
             self.progress.say("everything is in the store already: no model was trained")
             self._show()

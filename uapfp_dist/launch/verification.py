@@ -1,4 +1,4 @@
-"""Run a verification from suspects to a recorded verdict, or judge again by transcripts."""
+"""Run a verification, from suspects to a recorded verdict."""
 
 import logging
 import os

@@ -9,7 +9,7 @@ from typing import Any
 from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, gpu_shares
 from uapfp_dist.progress import Progress
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.executor import Pool
+from uapfp_dist.tasks.pool import Pool
 from uapfp_dist.tasks.specs import DataSpec
 
 
@@ -38,8 +38,9 @@ def ray_pool(
         data: the images as this process sees them.
         progress: what the pool reports to.
     """
+    from uapfp_dist.cluster.capacity import shares
     from uapfp_dist.cluster.pool import RayPool
-    from uapfp_dist.cluster.resources import seconds_for, shares  # Ray takes seconds to import
+    from uapfp_dist.cluster.spec_resources import seconds_for  # Ray takes seconds to import
     from uapfp_dist.cluster.worker import open_context
 
     opening = partial(open_context, paths.storage, paths.data_root, store.write_marker(), data)

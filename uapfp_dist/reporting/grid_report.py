@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from uapfp_dist.evaluation.grid import GridCell, in_text
+from uapfp_dist.evaluation.grid_axes import in_text
+from uapfp_dist.evaluation.grid_cells import GridCell
 from uapfp_dist.evaluation.trials import TrialResult
 from uapfp_dist.reporting import figures
 from uapfp_dist.reporting.figures.grids import grid_maps

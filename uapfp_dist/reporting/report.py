@@ -1,4 +1,4 @@
-"""The report of an evaluation: what other programs read, and tables for people."""
+"""The report of an evaluation, from its scored resamples."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""AUC, similarity gap and their bootstrap intervals over models."""
+"""How well scores tell positives from negatives, with bootstrap intervals over models."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence

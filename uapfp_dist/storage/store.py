@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from uapfp_dist.errors import MismatchError, UserError, one_line
+from uapfp_dist.errors import MismatchError, UserError
+from uapfp_dist.messages import one_line
 from uapfp_dist.storage.artifacts import FORMAT, Artifact, TornArtifactError, decode, encode
 from uapfp_dist.storage.filesystem import Filesystem
 

@@ -15,7 +15,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import unquote_plus, urlsplit
 
-from uapfp_dist.errors import UserError, one_line
+from uapfp_dist.errors import UserError
+from uapfp_dist.messages import one_line
 from uapfp_dist.suspects.deadline import Deadline
 from uapfp_dist.suspects.secrets import header_value, redact, redactable, unescape_json
 from uapfp_dist.suspects.suspect import TooLargeError, TransientError

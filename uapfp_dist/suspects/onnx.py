@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from uapfp_dist.errors import UserError, one_line
+from uapfp_dist.errors import UserError
+from uapfp_dist.messages import one_line
 from uapfp_dist.suspects.declared_input import check_declared
 from uapfp_dist.suspects.input_format import InputFormat
 from uapfp_dist.suspects.suspect import TransientError

@@ -72,7 +72,7 @@ class OutputFormat:
     @property
     def format(self) -> ResponseFormat:
         """What a response gives away; logits are probabilities before the softmax."""
-        return PROBABILITIES if self.output == "logits" else ResponseFormat.parse(self.output)
+        return PROBABILITIES if self.output == "logits" else ResponseFormat.parse(self.output, argument="output")
 
     def parse(self, responses: Sequence[Any]) -> ParsedResponses:
         """Parse B responses; one that does not have this format is a problem, and never guessed."""

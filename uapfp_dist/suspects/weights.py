@@ -12,7 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from uapfp_dist.errors import UserError, one_line
+from uapfp_dist.errors import UserError
+from uapfp_dist.messages import one_line
 from uapfp_dist.models import build
 from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.models.custom import CustomNet, is_import_path

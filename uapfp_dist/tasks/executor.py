@@ -1,11 +1,9 @@
-"""Perform tasks: the protocol of a pool of workers, and the simplest pool, which is this process."""
+"""Perform one task; what it raises becomes a value."""
 
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 import torch
 
@@ -17,23 +15,6 @@ DETAIL_LINES = 12
 """Of a traceback, in a report."""
 TRANSIENT = (OSError, MemoryError, torch.OutOfMemoryError)
 """Errors that may pass: storage that did not answer, memory that others held."""
-
-
-class Pool(Protocol):
-    """Where specs are performed."""
-
-    @property
-    def size(self) -> int:
-        """Specs that can be in work at once, as things stand."""
-
-    def submit(self, spec: Spec) -> None:
-        """Have `spec` done as soon as there is room, in the order of submission."""
-
-    def wait(self, timeout: float) -> list[Outcome]:
-        """Outcomes that are there, waiting up to `timeout` seconds for the first."""
-
-    def close(self) -> None:
-        """End all work and give back what was held."""
 
 
 def attempt_task(spec: Spec, perform: Callable[[Spec], None], worker: str) -> Outcome:
@@ -58,24 +39,3 @@ def attempt_task(spec: Spec, perform: Callable[[Spec], None], worker: str) -> Ou
 def _breaks_worker(error: Exception) -> bool:
     """Errors of CUDA stay with the process; running out of memory is none of them."""
     return isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
-
-
-class SerialPool:
-    """This process, one spec at a time."""
-
-    size = 1
-
-    def __init__(self, perform: Callable[[Spec], None]) -> None:
-        self._perform = perform
-        self._queue: deque[Spec] = deque()
-
-    def submit(self, spec: Spec) -> None:
-        """Take `spec`; each `wait` performs one."""
-        self._queue.append(spec)
-
-    def wait(self, timeout: float) -> list[Outcome]:
-        """Perform the first of what was submitted."""
-        return [attempt_task(self._queue.popleft(), self._perform, "serial")] if self._queue else []
-
-    def close(self) -> None:
-        """Nothing is held."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
-from uapfp_dist.tasks.executor import Pool
 from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.outcomes import Done, Failed, Outcome
+from uapfp_dist.tasks.pool import Pool
 
 POLL_SECONDS = 1.0
 

@@ -87,19 +87,21 @@ def weighted_scores(agree: Tensor, piracy: list[int], negative: list[int], n_ima
     Returns:
         (M,) scores.
     """
-    odds, worth = log_odds(agree, piracy, negative)
-    return odds[:, worth.argsort(descending=True, stable=True)[:n_images]].sum(1).float()
+    log_odds_agree, log_odds_disagree, worth = naive_bayes(agree, piracy, negative)
+    log_odds = torch.where(agree, log_odds_agree, log_odds_disagree)
+    return log_odds[:, worth.argsort(descending=True, stable=True)[:n_images]].sum(1).float()
 
 
-def log_odds(agree: Tensor, piracy: list[int], negative: list[int]) -> tuple[Tensor, Tensor]:
-    """Log odds of piracy that each image gives each model, with how well it separates the training models.
+def naive_bayes(agree: Tensor, piracy: list[int], negative: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Log odds of piracy that each image gives, with how well it separates the training models.
 
     With a = (agreeing piracy + .5) / (piracy + 1) and b likewise over negatives, the log odds are log(a / b) where
-    a model agrees and log((1 - a) / (1 - b)) where it does not; an image is worth a (1 - b).
+    a model agrees and log((1 - a) / (1 - b)) where it does not; an image is worth a (1 - b). Images are taken for
+    independent of each other (protocol 3.3).
 
     Returns:
-        (M, E) float64 log odds and (E,) worth.
+        (E,) float64 log odds where a model agrees, those where it does not, and worth.
     """
     a = (agree[piracy].double().sum(0) + 0.5) / (len(piracy) + 1)
     b = (agree[negative].double().sum(0) + 0.5) / (len(negative) + 1)
-    return torch.where(agree, (a / b).log(), ((1 - a) / (1 - b)).log()), a * (1 - b)
+    return (a / b).log(), ((1 - a) / (1 - b)).log(), a * (1 - b)

@@ -20,8 +20,9 @@ from uapfp_dist.fingerprints.blocks import (
 )
 from uapfp_dist.fingerprints.methods.agreement import MatchingRate, WeightedLabels
 from uapfp_dist.fingerprints.methods.base import Method
-from uapfp_dist.fingerprints.methods.baselines import Confidence, SampleCorrelation
+from uapfp_dist.fingerprints.methods.confidence import Confidence
 from uapfp_dist.fingerprints.methods.encoder_method import EncoderMethod, Ensemble
+from uapfp_dist.fingerprints.methods.sample_correlation import SampleCorrelation
 
 _UAP = EncoderMethod("UAPs in turn over the views, encoders at every norm averaged", UAP)
 _CONTROLS = EncoderMethod("as uap, the encoder also learns other-victim piracy", UAP, True)

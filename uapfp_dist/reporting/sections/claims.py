@@ -1,7 +1,7 @@
 """The paper's main claims, each beside what was measured and by which rule it counts as reproduced."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import pandas as pd
@@ -12,7 +12,6 @@ from uapfp_dist.reporting.report_schema import AucTable
 from uapfp_dist.reporting.section_schema import ClaimCheck, RecoveryBin, SectionNumbers, SweepNumbers, TTestRates
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 from uapfp_dist.reporting.sections.robustness import UNMODIFIED, of_the_paper
-from uapfp_dist.reporting.sections.similarity import place_of
 
 Outcome = Literal["reproduced", "partly", "not reproduced", "not measured"]
 
@@ -62,7 +61,7 @@ def _local(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
     table = data.report.auc
     ours, rescaled = _auc(table, "uap_paper", "prob"), _auc(table, "lap_paper", "prob")
     known = not math.isnan(ours + rescaled)
-    where = place_of(data.plan.config.uap.xi_fractions)
+    where = _norms(data.plan.config.uap.xi_fractions)
     words = [f"AUC {ours:.3f} of one UAP at xi against {rescaled:.3f} of LAP at xi"]
     others = {
         "one random vector at xi": _auc(table, "random_paper", "prob"),
@@ -216,6 +215,12 @@ def first_bin(sections: SectionNumbers) -> RecoveryBin | None:
 
 def _percent(rate: float | None) -> str:
     return "an unknown share" if rate is None else f"{rate:.1%}"
+
+
+def _norms(fractions: Sequence[float]) -> str:
+    """At which norms a row of several stands, in units of the paper's xi, and that its encoders are then averaged."""
+    norms = " and ".join(f"{fraction:g}".replace("0.", ".") for fraction in fractions)
+    return f"at {norms} xi" + (", averaged" if len(fractions) > 1 else "")
 
 
 CHECKS: tuple[Callable[[ReportData, SectionNumbers], ClaimCheck], ...] = (

@@ -1,9 +1,8 @@
 """All methods side by side, at their own cost and at the same number of queries."""
 
-import numpy as np
 import pandas as pd
 
-from uapfp_dist.evaluation.judging import CHOSEN, NEGATIVE_GROUPS, Group, by_id, model_scores
+from uapfp_dist.evaluation.judging import CHOSEN, NEGATIVE_GROUPS, Group, by_id
 from uapfp_dist.fingerprints.scoring import scores_within_budget
 from uapfp_dist.reporting import figures
 from uapfp_dist.reporting.report_tables import methods_table
@@ -84,24 +83,3 @@ def _nested(table: pd.DataFrame) -> dict[str, dict[Group, float]]:
     for record in table.to_dict("records"):
         found.setdefault(record["method"], {})[record["group"]] = record["mean"]
     return found
-
-
-def roc(data: ReportData) -> ReportSection:
-    """ROC of every method, and the score of every model of resample 0 by group."""
-    members = data.judged.members
-    curves: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
-    for method in data.resamples[0].methods:
-        for d in data.resamples:
-            scored = d.chosen(method)
-            if scored is not None:
-                scores = np.array(model_scores(scored))
-                sides = [scores[d.resample.tested(members, role)] for role in ("piracy", "homologous")]
-                curves.setdefault(method, []).append((sides[0], sides[1]))
-    areas = {method: data.report.auc[method][CHOSEN]["homologous"] for method in curves}
-    return ReportSection(
-        "roc",
-        "ROC of every method",
-        f"Piracy against homologous test models, mean over resamples. {data.setting}.",
-        {},
-        {"roc": figures.roc_curves(curves, areas)},
-    )

@@ -12,40 +12,47 @@ from collections.abc import Callable
 from uapfp_dist.reporting.section_schema import joined
 from uapfp_dist.reporting.sections import (
     controls,
+    groups,
     methods,
-    pictures,
+    overlap,
     recovery,
     robustness,
-    similarity,
+    roc,
+    similarity_cdf,
+    similarity_tables,
     subspace,
     sweeps,
+    tsne,
+    uap,
+    uap_vs_lap,
+    zoo,
 )
 from uapfp_dist.reporting.sections.claims import check_claims
 from uapfp_dist.reporting.sections.paper_comparison import paper_comparison
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 
 SECTIONS: tuple[Callable[[ReportData], ReportSection | None], ...] = (
-    pictures.groups,
+    groups.groups,
     methods.methods,
     controls.controls,
-    methods.roc,
-    similarity.zoo,
+    roc.roc,
+    zoo.zoo,
     subspace.subspaces,
-    similarity.embedding,
-    similarity.tables_2_3,
-    similarity.cdfs,
+    tsne.tsne,
+    similarity_tables.tables_2_3,
+    similarity_cdf.cdfs,
     sweeps.n_points,
     sweeps.top_k,
     recovery.recovery,
-    similarity.perturbations,
+    uap_vs_lap.uap_vs_lap,
     robustness.modifications,
     robustness.adversarial,
-    recovery.overlap,
+    overlap.overlap,
     sweeps.n_views,
     sweeps.losses,
     sweeps.view_algorithms,
     sweeps.one_architecture,
-    pictures.uap,
+    uap.uap,
 )
 """In the order of the report; one that has nothing to show gives None."""
 

@@ -1,4 +1,4 @@
-"""Figure 8 and its cost in accuracy: models after every modification."""
+"""Models after every modification: Figure 8, with what it costs in accuracy."""
 
 from collections.abc import Callable
 

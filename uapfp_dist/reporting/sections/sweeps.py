@@ -1,4 +1,4 @@
-"""Figure 6 left and the supplement's ablations of the encoder: retrained per setting, on stored responses."""
+"""Encoders retrained per setting, on stored responses: Figure 6 left, the supplement's ablations."""
 
 from collections.abc import Mapping, Sequence
 

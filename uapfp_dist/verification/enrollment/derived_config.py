@@ -34,16 +34,14 @@ def with_model_counts(config: Config, requirements: EnrollConfig, share: float =
         requirements: what the kit must decide.
         share: images that the victim was trained on, of those that it would be trained on by `config`.
     """
-    n_group = requirements.n_train + requirements.n_calibrate + requirements.n_test
-    n_per_variant = requirements.n_train_piracy + requirements.n_test_piracy
-    zoo = config.zoo
+    n_group, zoo = requirements.n_group, config.zoo
     return replace(
         config,
         zoo=replace(
             zoo,
             architectures=tuple(dict.fromkeys((zoo.victim_architecture, *zoo.architectures))),
             epochs=zoo.epochs * share,
-            n_piracy=len(requirements.extraction_variants) * n_per_variant,
+            n_piracy=requirements.n_stolen,
             n_soft_piracy=0,
             n_homologous=n_group,
             n_same_data=n_group if "same_data" in requirements.groups else 0,

@@ -13,8 +13,8 @@ from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.execution.stored import stored_specs
 from uapfp_dist.progress import Progress
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.executor import Pool, SerialPool
 from uapfp_dist.tasks.outcomes import Failed
+from uapfp_dist.tasks.pool import Pool, SerialPool
 from uapfp_dist.tasks.scheduler import run_tasks
 from uapfp_dist.tasks.specs import ModelSpec
 from uapfp_dist.verification.enrollment.config import EnrollConfig

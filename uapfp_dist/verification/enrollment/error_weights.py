@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from uapfp_dist.fingerprints.methods.agreement import naive_bayes
 from uapfp_dist.fingerprints.resamples import TrainingSet
 
 RIDGE = 0.1
@@ -30,20 +31,15 @@ class ErrorWeights:
         return torch.where(agree[:, self.index], self.log_odds_agree, self.log_odds_disagree).sum(1)
 
 
-def naive_bayes(agree: Tensor, training: TrainingSet, n_images: int) -> ErrorWeights:
-    """log(a / b) or log((1 - a) / (1 - b)), for shares a of piracy and b of negatives that agree (protocol 3.3).
-
-    The `n_images` with the largest a (1 - b) are kept, and taken for independent of each other.
-    """
-    negatives = list(training.negatives(True))
-    a = (agree[list(training.piracy)].double().sum(0) + 0.5) / (len(training.piracy) + 1)
-    b = (agree[negatives].double().sum(0) + 0.5) / (len(negatives) + 1)
-    best = (a * (1 - b)).argsort(descending=True, stable=True)[:n_images]
-    return ErrorWeights(best, (a / b).log()[best], ((1 - a) / (1 - b)).log()[best])
+def by_naive_bayes(agree: Tensor, training: TrainingSet, n_images: int) -> ErrorWeights:
+    """By naive Bayes: the `n_images` that separate the training models best."""
+    odds_agree, odds_disagree, worth = naive_bayes(agree, list(training.piracy), list(training.negatives(True)))
+    best = worth.argsort(descending=True, stable=True)[:n_images]
+    return ErrorWeights(best, odds_agree[best], odds_disagree[best])
 
 
-def logistic_regression(agree: Tensor, training: TrainingSet, n_images: int) -> ErrorWeights:
-    """The same by ridge regression, which sees that errors come together: the `n_images` of largest weight."""
+def by_logistic_regression(agree: Tensor, training: TrainingSet, n_images: int) -> ErrorWeights:
+    """By ridge regression, which sees that errors come together: the `n_images` of largest weight."""
     rows = [*training.piracy, *training.negatives(True)]
     stolen = [row in training.piracy for row in rows]
 
@@ -60,6 +56,6 @@ def logistic_regression(agree: Tensor, training: TrainingSet, n_images: int) -> 
 
 
 WEIGHINGS: dict[str, Callable[[Tensor, TrainingSet, int], ErrorWeights]] = {
-    "naive_bayes": naive_bayes,
-    "logistic_regression": logistic_regression,
+    "naive_bayes": by_naive_bayes,
+    "logistic_regression": by_logistic_regression,
 }

@@ -1,4 +1,4 @@
-"""The owner's model: weights, their preprocessing, and a place in the store."""
+"""The owner's own model: from its weights to an artifact in the store."""
 
 import hashlib
 from dataclasses import dataclass

@@ -16,6 +16,9 @@ from uapfp_dist.verification.enrollment.derived_config import with_model_counts
 from uapfp_dist.verification.enrollment.owner_victim import OwnerVictim, with_victim
 from uapfp_dist.verification.enrollment.reference_models import ReferenceModel, assign_reference_models
 
+MAX_NATURAL = 10**6
+"""Natural errors that models may be queried with."""
+
 
 @dataclass(frozen=True)
 class EnrollmentPlan:
@@ -75,6 +78,11 @@ def plan_enrollment(
     check_enroll_config(requirements)
     if odd := [name for name in dataset.class_names if not name.isprintable()]:
         raise UserError(f"data: expected names of classes that can be printed, got {ascii(odd[0])[:60]}; rename it")
+    if config.fingerprint.max_natural > MAX_NATURAL:
+        raise UserError(
+            f"fingerprint.max_natural: expected at most {MAX_NATURAL:,}, got {config.fingerprint.max_natural:,}",
+            argument="fingerprint.max_natural",
+        )
     config = with_model_counts(config, requirements, _victim_share(config, dataset, owner_victim))
     check(config)
     members = make_plan(config, seed, dataset).members

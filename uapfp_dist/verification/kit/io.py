@@ -15,7 +15,8 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from uapfp_dist.errors import UserError, one_line
+from uapfp_dist.errors import UserError
+from uapfp_dist.messages import one_line
 from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.serialization import from_json, to_json
 from uapfp_dist.verification.kit.check import problem_of

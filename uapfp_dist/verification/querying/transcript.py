@@ -15,7 +15,8 @@ from typing import BinaryIO
 import torch
 
 import uapfp_dist
-from uapfp_dist.errors import UserError, one_line
+from uapfp_dist.errors import UserError
+from uapfp_dist.messages import one_line
 from uapfp_dist.verification.querying.record_chain import chain_line, read_chain, record_of
 from uapfp_dist.verification.querying.records import (
     Answered,

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from uapfp_dist.errors import printable
+from uapfp_dist.messages import printable
+from uapfp_dist.reporting.figures.images import captioned_images, perturbed_images
 from uapfp_dist.reporting.figures.marks import named_rows, reference, strip
-from uapfp_dist.reporting.figures.pictures import captioned_images, perturbed_images
 from uapfp_dist.reporting.figures.style import PAGE, describe_axes, no_data, plain, subplots
 from uapfp_dist.reporting.number_format import number
 from uapfp_dist.response_format import ResponseFormat

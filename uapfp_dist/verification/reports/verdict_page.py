@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from uapfp_dist.errors import printable
+from uapfp_dist.messages import printable
 from uapfp_dist.reporting.html import HtmlSection, html_report
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.replay import JudgedSuspect

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from uapfp_dist.errors import printable
+from uapfp_dist.messages import printable
 from uapfp_dist.reporting.number_format import number
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.replay import JudgedSuspect

@@ -1,17 +1,13 @@
-"""The UAP itself, and the scores of resample 0 by group."""
-
-from collections.abc import Mapping, Sequence
+"""The UAP itself, with how often it fools models of each role."""
 
 import pandas as pd
 
 from uapfp_dist.fingerprints.blocks import CLEAN, PAPER
 from uapfp_dist.fingerprints.querying import perturbed_images
 from uapfp_dist.reporting import figures
-from uapfp_dist.reporting.report_tables import group_scores
 from uapfp_dist.reporting.section_schema import FoolingRate, SectionNumbers, rows_of
 from uapfp_dist.reporting.sections.intervals import over_models
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
-from uapfp_dist.statistics.conformal import needed_for
 
 SHOWN_IMAGES = 6
 
@@ -48,36 +44,3 @@ def fooling(data: ReportData) -> pd.DataFrame:
     rates = (matrix.labels(PAPER)[:, queried] != matrix.labels(CLEAN)[:, points]).double().mean(1)
     table = pd.DataFrame({"role": [m.role for m in matrix.members], "fooling_rate": rates.numpy()})
     return over_models(table, ["role"], ["fooling_rate"], ["fooling_rate"])
-
-
-def groups(data: ReportData) -> ReportSection:
-    """The score of every test and calibration model of resample 0, with the score above which a claim is made."""
-    methods = tuple(dict.fromkeys((data.plan.config.verdict.decided_by, "weighted_errors")))
-    scores = {m: group_scores(data.resamples[0], data.judged, m) for m in methods}
-    thresholds = {m: claim_threshold(found, data.alpha) for m, found in scores.items()}
-    shown = {m: {role: v for role, v in found.items() if role in figures.LABELS} for m, found in scores.items()}
-    return ReportSection(
-        "groups",
-        "Every model's score, by group",
-        f"Resample 0, the verdict's: `{methods[0]}`, which decides"
-        + (", and `weighted_errors`, the second verdict" if len(methods) > 1 else "")
-        + f". Above the line: a claim at alpha {data.alpha:g}. {data.setting}.",
-        {},
-        {"groups": figures.group_strips(shown, thresholds)},
-    )
-
-
-def claim_threshold(groups: Mapping[str, Sequence[float]], alpha: float) -> float | None:
-    """The score a suspect must exceed for a claim, the largest over the groups; None if no score would do.
-
-    As in `judging.decision`, nothing is claimed without enough homologous models.
-    """
-    if len(groups["calibration"]) < needed_for(alpha):
-        return None
-    calibrating = [groups[name] for name in ("calibration", "calibration_piracy") if name in groups]
-    highest = []
-    for scores in calibrating:
-        if len(scores) >= needed_for(alpha):
-            may_exceed = int(alpha * (len(scores) + 1) + 1e-9) - 1
-            highest.append(sorted(scores, reverse=True)[may_exceed])
-    return max(highest, default=None)

@@ -1,53 +1,14 @@
-"""GPU shares and time limits of specs, and how many workers a cluster can hold."""
+"""How many workers a cluster can hold, by their share of a GPU."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from types import MappingProxyType
 
 import ray
 
 from uapfp_dist.cluster.session import ClusterResources
+from uapfp_dist.cluster.spec_resources import GPU_SHARES, NO_SHARES, gpu_share
 from uapfp_dist.errors import UserError
 from uapfp_dist.tasks.hashing import Spec
-from uapfp_dist.tasks.specs import ModelSpec, Modified, ProbeSpec, ResponseSpec, SubspaceSpec, TrajectorySpec
-
-GPU_SHARES = dict.fromkeys("ABCDE", 0.25)
-"""Architecture to its share of a GPU. The nets of Table 1 leave most of one idle: four trainings share it."""
-LARGE_SHARE = 1.0
-"""Of every other architecture: ResNet, VGG, DenseNet and the like fill a GPU."""
-SMALL_SECONDS, LARGE_SECONDS = 3600.0, 86400.0
-"""After which a spec of the nets of Table 1 counts as hung, and one of larger nets: a ResNet takes a CPU many hours."""
-NO_SHARES: Mapping[str, float] = MappingProxyType({})
-
-
-def gpu_share(spec: Spec, given: Mapping[str, float] = NO_SHARES) -> float:
-    """The share of a GPU of the largest net that `spec` loads: its own model, or one that it queries.
-
-    Args:
-        spec: what a worker is to do.
-        given: architecture to its share, in place of the default.
-    """
-    known = {**GPU_SHARES, **given}
-    return max((known.get(model.architecture, LARGE_SHARE) for model in _loaded(spec)), default=LARGE_SHARE)
-
-
-def seconds_for(spec: Spec) -> float:
-    """How long `spec` may take."""
-    small = all(model.architecture in GPU_SHARES for model in _loaded(spec))
-    return SMALL_SECONDS if small else LARGE_SECONDS
-
-
-def _loaded(spec: Spec) -> list[ModelSpec]:
-    """The models whose nets are loaded. An extracted model, modified since or not, is compared with its victim."""
-    match spec:
-        case ModelSpec(origin=origin, extraction=extraction):
-            modified = [origin.of] if isinstance(origin, Modified) else []
-            return [spec, *modified, *([extraction.victim] if extraction else [])]
-        case TrajectorySpec(model=model):
-            return _loaded(model)
-        case ResponseSpec(model=model) | SubspaceSpec(model=model) | ProbeSpec(victim=model):
-            return [model]
-    return []
 
 
 def fits(resources: Mapping[str, float], share: float) -> int:

@@ -1,0 +1,31 @@
+"""Confidence: needs neither training models nor the victim's responses."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from uapfp_dist.fingerprints.blocks import CLEAN, BlockKey
+from uapfp_dist.fingerprints.methods.base import Candidate, Request
+from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
+from uapfp_dist.response_format import LABEL
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """Mean maximum confidence on clean points: never uses the victim. What it detects is the recipe."""
+
+    description: str = "mean maximum confidence, the victim is not looked at"
+    per_view: bool = True
+
+    def candidates(self, matrix: ResponseMatrix) -> tuple[Candidate, ...]:
+        """Every format but labels, which have no confidence."""
+        return tuple(Candidate((CLEAN,), fmt) for fmt in matrix.formats if fmt != LABEL)
+
+    def query_blocks(self, candidate: Candidate) -> tuple[BlockKey, ...]:
+        """The clean points."""
+        return (CLEAN,)
+
+    def score(self, request: Request) -> Tensor:
+        """(S, M, V) means per view; the same for every fold."""
+        confidence = request.matrix.per_model(CLEAN, request.candidate.format, lambda p: p.max(1).values)
+        return confidence[:, request.matrix.query_index(CLEAN)].mean(2).expand(len(request.folds), -1, -1)
