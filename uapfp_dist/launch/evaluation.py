@@ -13,7 +13,7 @@ from uapfp_dist.central.evaluator import Evaluator
 from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, check_runtime, resolve
 from uapfp_dist.config.schema import Config
 from uapfp_dist.config.validation import check
-from uapfp_dist.data import Dataset, load
+from uapfp_dist.data import Dataset
 from uapfp_dist.data.splits import make_splits
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import Plan, make_plan
@@ -22,6 +22,7 @@ from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.execution.stored import stored_specs
 from uapfp_dist.launch.environment import environment
+from uapfp_dist.launch.images import load_images
 from uapfp_dist.launch.report_file import check_report, write_report
 from uapfp_dist.launch.tracker import closing_run, open_tracker
 from uapfp_dist.launch.workers import default_auth_mode, ray_pool
@@ -59,7 +60,7 @@ def run(config: Config, name: str, seed: int, runtime: RuntimeConfig) -> Evaluat
         )
     paths = resolve(runtime)
     check_report(paths.report)
-    dataset = load(config.data.name, paths.data_root, config.data.n_classes)
+    dataset = load_images(config.data, paths)
     evaluation = EvaluationRun(make_plan(config, seed, dataset), name, dataset, Store(paths.storage), paths, runtime)
     report = replace(evaluation.report(), environment=from_json(Environment, environment()))
     report = replace(report, wall_seconds=round(time.perf_counter() - started, 2))
