@@ -41,7 +41,7 @@ class DataConfig:
     """Images outside D: the owner's PROBE, the attacker's ATTACK, everybody's EVAL."""
     n_classes: int | None = None
     """Only the first so many classes; None: all."""
-    size: tuple[int, ...] | None = omit_default(None)
+    size: tuple[int, ...] | None = omit_default(None, in_files=False)
     """Of the images of a folder: one side, or height and width (None: that of all images if they have one of at most
     512, else their median, at most 224 on the longer side)."""
 

@@ -23,8 +23,8 @@ class Tally:
         return len(self._found)
 
     def lines(self) -> list[str]:
-        """A line for each kind: the number, the kind, examples."""
+        """A line for each kind: its number and examples."""
         return [
-            f"{n} {kind}: {', '.join(names)}{', ...' if n > len(names) else ''}"
+            f"{kind}: {n} ({', '.join(names)}{', ...' if n > len(names) else ''})"
             for kind, (n, names) in self._found.items()
         ]

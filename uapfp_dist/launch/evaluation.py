@@ -33,7 +33,7 @@ from uapfp_dist.reporting.summary import summary
 from uapfp_dist.serialization import from_json
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.executor import SerialPool
-from uapfp_dist.tasks.hashing import content_id
+from uapfp_dist.tasks.hashing import content_id, wire_form
 from uapfp_dist.tracking.publication import KIND, Publication, patience, publish
 from uapfp_dist.tracking.tracker import Tracker
 
@@ -104,7 +104,9 @@ class EvaluationRun:
         key = content_id(self.plan.data)
         if not self.store.intact("splits", key):
             splits = make_splits(self.dataset, self.plan.data)
-            self.store.put("splits", key, vars(splits), {"digests": splits.digests(), "data": vars(self.plan.data)})
+            self.store.put(
+                "splits", key, vars(splits), {"digests": splits.digests(), "data": wire_form(self.plan.data)}
+            )
 
     def _show(self) -> None:
         """Bring MLflow up to the stored report."""

@@ -28,7 +28,7 @@ class DataSpec:
     """Only the first so many classes; None: all."""
     victim_set: str | None = omit_default(None)
     """Digest of the images that the owner trained on, as an artifact of kind `index`; None: half of D."""
-    size: tuple[int, int] | None = omit_default(None)
+    size: tuple[int, int] | None = omit_default(None, in_files=False)
     """(height, width) of the images of a folder, where it was asked for; None: as they are, or their median."""
 
 
