@@ -192,7 +192,7 @@ def compressed_bomb(folder: Path, rng: Rng) -> Odd:
 
 @kind
 def flipped_bit(folder: Path, rng: Rng) -> Odd:
-    """A PNG has checksums: what they cover is right or refused. None covers the name of a chunk that may be left out."""
+    """A PNG has checksums."""
     pixels = colours(rng)
     data = bytearray(encoded(pixels, "PNG"))
     data[int(rng.integers(16, len(data) - 16))] ^= 1 << int(rng.integers(8))

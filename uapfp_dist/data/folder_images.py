@@ -92,7 +92,9 @@ def _decode(root: Path, files: Sequence[Path], wanted: Size | None) -> tuple[Ten
             scaled[pixels.scaled] = min(low, before[0]), max(high, before[1])
     facts = [why, *seen.lines(), *(_range_fact(kind, low, high) for kind, (low, high) in scaled.items())]
     resized = any(header.size != size for _, header in found)
-    note = join_notes(f"resized to {text(size)}" if resized else "", *(f"{seen[f'images {k}']} {k}" for k in scaled))
+    note = join_notes(
+        f"resized to {text(size)}" if resized else "", *(f"{seen[f'images {k}']} images {k}" for k in scaled)
+    )
     return images, Remarks(other, tuple(facts), note)
 
 

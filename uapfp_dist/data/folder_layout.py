@@ -47,11 +47,11 @@ def find_layout(root: Path, seen: Tally) -> Layout:
         raise _error(root, f"found no class folders in {_listed(named)}", "sort the images by class, in a folder each")
     for folder in named:
         seen.add("folders with the name of a split but without class folders, taken for classes", folder)
-    _refuse_splits_within(root, folders)
     if len(folders) < 2:
         found = f"found {f'only the class {shown(folders[0])}' if folders else 'no folder'}"
         inner = [name for name in folders if _holds_layout(root / name)]
         raise _error(root, found, f"give {shown(root / inner[0])}" if inner else "choose another folder")
+    _refuse_splits_within(root, folders)
     return Layout((root,), tuple(folders))
 
 

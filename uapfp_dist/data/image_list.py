@@ -1,6 +1,7 @@
 """A numbered list of the images of a data set, to read and to shorten: index, class, file, with tabs between."""
 
 import os
+import re
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -71,7 +72,8 @@ def read_list(path: Path, dataset: Dataset) -> list[int]:
 
 def _images(line: str, dataset: Dataset, by_name: dict[str, int], here: str) -> tuple[str, list[int]]:
     """(what a line is, the images that it names)."""
-    if "\t" in line and not line.startswith('"'):
+    numbers = all(re.fullmatch(r"-?\d+", word) for word in line.split())
+    if "\t" in line and not line.startswith('"') and not (numbers and dataset.files):
         start = line.split("\t", 1)[0].strip()
         i = int(start) if start.isdecimal() else -1
         if not 0 <= i < len(dataset.labels):
@@ -83,9 +85,8 @@ def _images(line: str, dataset: Dataset, by_name: dict[str, int], here: str) -> 
                 "have changed since, write the list anew"
             )
         return "lines of a numbered list", [i]
-    words = line.split()
-    if all(word.lstrip("-").isdecimal() for word in words):
-        indices = [int(word) for word in words]
+    if numbers:
+        indices = [int(word) for word in line.split()]
         if any(not 0 <= i < len(dataset.labels) for i in indices):
             raise _unknown(line, dataset, here)
         return "indices", indices
