@@ -1,6 +1,8 @@
 """What the folders of a user's images are taken for, what is left out, and what a person reads of it first."""
 
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +11,17 @@ import torch
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
+from uapfp_dist.config.runtime import RuntimeConfig
+from uapfp_dist.config.schema import Config, DataConfig
 from uapfp_dist.data import Dataset, cache, load
 from uapfp_dist.data.imagefolder import load_imagefolder
 from uapfp_dist.data.summary import summary_lines
 from uapfp_dist.errors import UserError
+from uapfp_dist.evaluation.grid import parse_grid
+from uapfp_dist.launch.ablation import run_grid
+from uapfp_dist.launch.enrollment import run_enrollment
+from uapfp_dist.launch.evaluation import run
+from uapfp_dist.verification.enrollment.config import EnrollConfig
 
 
 @pytest.fixture(autouse=True)
@@ -228,3 +237,34 @@ def test_a_cached_start_says_the_same(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("UAPFP_CACHE", str(record.parent))
     monkeypatch.setattr(cache, "MIN_FILES", 1)
     assert load_imagefolder(tmp_path, size=(3, 4)).shape == (3, 3, 4)
+
+
+@pytest.mark.parametrize("command", ["evaluation", "grid", "enrolment"])
+def test_a_person_reads_it_before_anything_is_trained(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On stderr; then these few images are refused."""
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path / "data", "train/cat", "train/dog", "test/cat", "test/dog", "val/cat")
+    runtime = RuntimeConfig(storage=str(tmp_path / "store"), data_root=tmp_path / "data", workers=0)
+    config = replace(Config(), data=DataConfig(name="imagefolder", size=(4,)))
+    start: dict[str, Callable[[], object]] = {
+        "evaluation": lambda: run(config, "digits", 0, runtime),
+        "grid": lambda: run_grid(config, "digits", 0, runtime, ["n_points=10"]),
+        "enrolment": lambda: run_enrollment(config, "digits", 0, EnrollConfig(), runtime, tmp_path / "kit"),
+    }
+    with pytest.raises(UserError, match="at most the 10 images of D_v"):
+        start[command]()
+    printed = capsys.readouterr().err.splitlines()
+    assert printed == [
+        "imagefolder: 40 images of 2 classes, 3x4x4",
+        "  20 training images; cat 10, dog 10",
+        "  20 test images; cat 10, dog 10",
+        "  size 4x4 (height x width), as asked for of 40 images of 5x6; 40 are stretched to it, 0 of them enlarged",
+        "  files of val not used, as test is the test set: 10 (val/, ...)",
+    ]
+
+
+def test_a_grid_may_vary_the_size() -> None:
+    axis = parse_grid(["data.size=8,8+9,none"])[0]
+    assert axis.values == ((8,), (8, 9), None)
