@@ -154,10 +154,11 @@ def test_litter_is_neither_image_nor_class(tmp_path: Path) -> None:
 
 def test_what_is_no_image_is_counted_by_suffix(tmp_path: Path) -> None:
     fill(tmp_path, "cat", "dog")
-    for name in ("a.txt", "b.txt", "c.TXT", "d.npy", "README"):
+    for name in ("a.txt", "b.txt", "c.TXT", "d.npy", "README", "e.a\tb"):
         (tmp_path / "cat" / name).write_text("no image")
     found = facts(load("imagefolder", tmp_path))
     assert "no images by name or content, .txt: 3 (cat/a.txt, cat/b.txt, ...)" in found
+    assert 'no images by name or content, ".a\\tb": 1 ("cat/e.a\\tb")' in found
     assert "no images by name or content, .npy: 1 (cat/d.npy)" in found
     assert "no images by name or content, without a suffix: 1 (cat/README)" in found
 

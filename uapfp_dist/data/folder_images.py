@@ -10,6 +10,7 @@ from torch import Tensor
 
 from uapfp_dist.data.cache import decoded_with_remarks
 from uapfp_dist.data.dataset import join_notes
+from uapfp_dist.data.file_names import shown
 from uapfp_dist.data.folder_walk import relative
 from uapfp_dist.data.image_header import read_header
 from uapfp_dist.data.image_size import Size, check_memory, choose_size, text
@@ -64,12 +65,12 @@ def _decode(root: Path, files: Sequence[Path], wanted: Size | None) -> tuple[Ten
     headers = [(path, read_header(path)) for path in files]
     other = tuple(i for i, (_, header) in enumerate(headers) if header is None)
     for i in other:
-        suffix = files[i].suffix.lower()
-        kind = f"files left out, no images by name or content, {suffix or 'without a suffix'}"
+        suffix = shown(files[i].suffix.lower()) if files[i].suffix else "without a suffix"
+        kind = f"files left out, no images by name or content, {suffix}"
         seen.add(kind, relative(files[i], root))
     found = [(path, header) for path, header in headers if header is not None]
     if not found:
-        raise UserError(f"expected images in {root}, found none; choose another folder", argument="data_root")
+        raise UserError(f"expected images in {shown(root)}, found none; choose another folder", argument="data_root")
     size, why = choose_size([header.size for _, header in found], wanted)
     mode = "L" if all(header.grey for _, header in found) else "RGB"
     for path, header in found:
