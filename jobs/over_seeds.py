@@ -111,7 +111,7 @@ def job() -> None:
         chosen.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"out: expected a folder that can be made at {chosen.out} ({error.strerror})") from error
-    dataset = load(config.data.name, resolve(chosen.runtime).data_root, config.data.n_classes)
+    dataset = load(config.data.name, resolve(chosen.runtime).data_root, config.data.n_classes, config.data.shape)
     reports = []
     for seed in chosen.seeds:
         path = chosen.out / f"{chosen.preset}-{seed}.json"

@@ -19,7 +19,6 @@ from uapfp_dist.command import main
 from uapfp_dist.config.presets import preset
 from uapfp_dist.config.runtime import RuntimeConfig, resolve
 from uapfp_dist.config.schema import Config
-from uapfp_dist.data import load
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.judging import NEGATIVE_GROUPS, Group, by_id
 from uapfp_dist.evaluation.plan import Plan, make_plan
@@ -29,6 +28,7 @@ from uapfp_dist.fingerprints.methods.base import Candidate
 from uapfp_dist.fingerprints.methods.encoder_method import transfer_scores
 from uapfp_dist.fingerprints.resamples import make_resample
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
+from uapfp_dist.launch.images import load_images
 from uapfp_dist.launch.report_file import check_report, write_report
 from uapfp_dist.reporting.number_format import interval
 from uapfp_dist.response_format import PROBABILITIES
@@ -75,7 +75,7 @@ def side(name: str, seed: int, chosen: Transfer) -> Side:
     config: Config = preset(name)
     if chosen.n_points is not None:
         config = replace(config, fingerprint=replace(config.fingerprint, n_points=chosen.n_points))
-    plan = make_plan(config, seed, load(config.data.name, paths.data_root, config.data.n_classes))
+    plan = make_plan(config, seed, load_images(config.data, paths))
     store = Store(paths.storage)
     stored = stored_specs(store)
     missing = sum(not stored(plan.response(member)) for member in plan.judged)

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import tyro
 
+from uapfp_dist.errors import UserError
 from uapfp_dist.fingerprints.methods.registry import METHODS
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
-from uapfp_dist.tasks.hashing import wire_names
+from uapfp_dist.tasks.hashing import omit_default, wire_names
 from uapfp_dist.tasks.method_configs import EncoderConfig, FingerprintConfig, SubspaceConfig, UapConfig
 
 
@@ -22,7 +23,11 @@ def format_option(argument: str) -> tyro.constructors.PrimitiveConstructorSpec[R
     )
 
 
-@wire_names("DataConfig", "name train_share outside_shares n_classes")
+@wire_names(
+    "DataConfig",
+    "name train_share outside_shares n_classes size",
+    size=lambda size: [size[0], size[-1]] if size else None,
+)
 @dataclass(frozen=True)
 class DataConfig:
     """Images and how they are cut."""
@@ -35,6 +40,25 @@ class DataConfig:
     """Images outside D: the owner's PROBE, the attacker's ATTACK, everybody's EVAL."""
     n_classes: int | None = None
     """Only the first so many classes; None: all."""
+    size: tuple[int, ...] | None = omit_default(None, in_files=False)
+    """Of the images of a folder: one side, or height and width (None: that of all images if they have one of at most
+    512, else their median, at most 224 on the longer side)."""
+
+    @property
+    def shape(self) -> tuple[int, int] | None:
+        """(height, width) of `size`.
+
+        Raises:
+            UserError: neither one number nor two.
+        """
+        if self.size is None:
+            return None
+        if len(self.size) not in (1, 2):
+            raise UserError(
+                f"data.size: expected one side, or height and width, got {len(self.size)} numbers; give one or two",
+                argument="data.size",
+            )
+        return self.size[0], self.size[-1]
 
 
 @wire_names(

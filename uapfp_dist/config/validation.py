@@ -128,6 +128,7 @@ def check(config: Config) -> None:
         for value in _values(config, path):
             if not low <= value <= high:
                 raise UserError(f"{path}: expected a number from {low:g} to {high:g}, got {value:g}", argument=path)
+    _ = config.data.shape
     levels = config.studies.recoveries
     if any(a >= b for a, b in pairwise(levels)) or not all(0 < level <= 2 for level in levels):
         raise UserError(

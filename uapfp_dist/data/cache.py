@@ -5,17 +5,22 @@ time; where it cannot be written, images are decoded at every start.
 """
 
 import hashlib
+import json
 import os
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from uapfp_dist.data.file_names import shown
 from uapfp_dist.errors import UserError
+
+Remarks = TypeVar("Remarks")
 
 MIN_FILES = 1000
 """Fewer files are not cached: decoding them is fast enough."""
@@ -40,10 +45,49 @@ def decoded(name: str, files: Sequence[Path], decode: Callable[[], Tensor]) -> T
     Raises:
         UserError: a missing file; whatever `decode` raises (nothing is cached then).
     """
+
+    def complete(path: Path) -> tuple[Tensor, None] | None:
+        images = _mapped(path)
+        return None if images is None or len(images) != len(files) else (images, None)
+
+    return _cached(name, files, lambda: (decode(), None), complete)[0]
+
+
+def decoded_with_remarks(
+    name: str, files: Sequence[Path], decode: Callable[[], tuple[Tensor, str]]
+) -> tuple[Tensor, str]:
+    """The same of files that need not all be images: (images, what `decode` says of how they were read).
+
+    Args:
+        name: as above.
+        files: those that are looked at, in order.
+        decode: returns (at most len(files), c, h, w) uint8, and remarks.
+
+    Raises:
+        UserError: as above.
+    """
+
+    def complete(path: Path) -> tuple[Tensor, str] | None:
+        images = _mapped(path)
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            kept = json.loads(path.with_suffix(".json").read_text())
+            if images is not None and kept["n_images"] == len(images):
+                return images, str(kept["remarks"])
+        return None
+
+    return _cached(name, files, decode, complete)
+
+
+def _cached(
+    name: str,
+    files: Sequence[Path],
+    decode: Callable[[], tuple[Tensor, Remarks]],
+    complete: Callable[[Path], tuple[Tensor, Remarks] | None],
+) -> tuple[Tensor, Remarks]:
     if len(files) < MIN_FILES:
         return decode()
     path = cache_folder() / f"{name}-{_listing_digest(name, files)}.npy"
-    if (found := _mapped(path, len(files))) is not None:
+    if (found := complete(path)) is not None:
         return found
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,12 +100,15 @@ def decoded(name: str, files: Sequence[Path], decode: Callable[[], Tensor]) -> T
             import fcntl
 
             fcntl.flock(lock, fcntl.LOCK_EX)
-        if (found := _mapped(path, len(files))) is not None:
+        if (found := complete(path)) is not None:
             return found
-        images = decode()
-        _publish(path, images)
-        found = _mapped(path, len(files))
-        return images if found is None else found
+        images, remarks = decode()
+        if remarks is not None:
+            text = json.dumps({"n_images": len(images), "remarks": remarks})
+            _publish(path.with_suffix(".json"), lambda file: file.write(text.encode()))
+        _publish(path, lambda file: np.save(file, images.numpy()))
+        found = complete(path)
+        return (images, remarks) if found is None else found
 
 
 def _listing_digest(name: str, files: Sequence[Path]) -> str:
@@ -70,26 +117,26 @@ def _listing_digest(name: str, files: Sequence[Path]) -> str:
         try:
             stat = file.stat()
         except OSError as error:
-            raise UserError(f"{name}: cannot read the image {file} ({error.strerror}); put it back") from error
+            raise UserError(f"{name}: cannot read the image {shown(file)} ({error.strerror}); put it back") from error
         sha.update(f"{file.absolute()}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
     return sha.hexdigest()[:20]
 
 
-def _mapped(path: Path, n_images: int) -> Tensor | None:
-    """The array at `path`, copy on write (torch needs writable memory), or None if it is missing or incomplete."""
+def _mapped(path: Path) -> Tensor | None:
+    """The array at `path`, copy on write (torch needs writable memory), or None if it is missing or torn."""
     try:
         array = np.load(path, mmap_mode="c")
     except (OSError, ValueError, EOFError):
         return None
-    return torch.from_numpy(array) if array.dtype == np.uint8 and len(array) == n_images else None
+    return torch.from_numpy(array) if array.dtype == np.uint8 and array.ndim == 4 else None
 
 
-def _publish(path: Path, images: Tensor) -> None:
+def _publish(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write under another name, then rename; a full disk is no error: then nothing is cached."""
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("wb") as file:
-            np.save(file, images.numpy())
+            write(file)
         temporary.replace(path)
     except OSError:
         with suppress(OSError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import compress
 
 import numpy as np
 import torch
@@ -27,6 +28,10 @@ class Dataset:
     """How many come from the official training set; None where there is no official test set."""
     note: str = ""
     """A caveat for results on these images, e.g. that they are not all of the published ones."""
+    files: tuple[str, ...] = ()
+    """The file of each image, from the data folder on; empty where there are none."""
+    facts: tuple[str, ...] = ()
+    """How the files were read: sizes, and what was scaled, converted or left out. A line each."""
 
     @property
     def n_classes(self) -> int:
@@ -68,6 +73,7 @@ class Dataset:
             labels=self.labels[keep],
             class_names=names,
             n_train=n_train,
+            files=tuple(compress(self.files, keep.tolist())),
             note=join_notes(self.note, note),
         )
 

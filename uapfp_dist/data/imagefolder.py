@@ -1,62 +1,83 @@
 """A folder of images of the user: one sub-folder per class, optionally under train/ and test/."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
-from torchvision.datasets import ImageFolder
 
-from uapfp_dist.data.cache import decoded
-from uapfp_dist.data.dataset import Dataset, first_classes
-from uapfp_dist.data.images import open_image, read_image
+from uapfp_dist.data.dataset import Dataset, first_classes, join_notes
+from uapfp_dist.data.file_names import shown
+from uapfp_dist.data.folder_images import read_images
+from uapfp_dist.data.folder_layout import LAYOUT, NAME, Layout, find_layout
+from uapfp_dist.data.folder_walk import files_below, relative
+from uapfp_dist.data.image_size import Size
+from uapfp_dist.data.tally import Tally
 from uapfp_dist.errors import UserError
 
-NAME = "imagefolder"
-LAYOUT = "expected FOLDER/<class>/<image> or FOLDER/{train,test}/<class>/<image>"
+
+@dataclass(frozen=True)
+class _Listed:
+    """A file that may be an image."""
+
+    path: Path
+    label: int
+    part: int
 
 
-def load_imagefolder(data_root: Path | None, n_classes: int | None = None) -> Dataset:
-    """Images of `data_root` as RGB (or grey where all are grey), at the size of the first one.
+def load_imagefolder(data_root: Path | None, n_classes: int | None = None, size: Size | None = None) -> Dataset:
+    """Images of `data_root` as RGB (or grey where all are grey), at one size.
+
+    Args:
+        data_root: FOLDER/<class>/<image>, or with a folder of training and one of test images around the classes.
+        n_classes: only the first so many classes; None: all.
+        size: (height, width); None: that of all images, or their median.
 
     Raises:
-        UserError: missing or empty folder, a corrupt image, train/ and test/ with different classes.
+        UserError: missing or empty folder, a layout that is no clear one, an image that cannot be read, or whose values
+            have no known scale, different classes in the parts, too little memory.
     """
     if data_root is None or not data_root.is_dir():
-        raise UserError(f"{NAME}: {LAYOUT}, found no folder {data_root}; give the folder", argument="data_root")
-    parts = [data_root / "train", data_root / "test"]
-    split = all(part.is_dir() for part in parts)
-    folders = [_scan(part) for part in (parts if split else [data_root])]
-    if split and folders[0].classes != folders[1].classes:
-        odd = sorted(set(folders[0].classes) ^ set(folders[1].classes))
-        raise UserError(
-            f"{NAME}: expected the same classes under train/ and test/, got different ones: {', '.join(odd)}"
-        )
-    classes, note = first_classes(NAME, tuple(folders[0].classes), n_classes)
-    samples = [[(Path(p), label) for p, label in f.samples if label < len(classes)] for f in folders]
-    files, labels = zip(*(sample for part in samples for sample in part), strict=True)
-    images = decoded(NAME, files, lambda: _decode(files))
-    n_train = len(samples[0]) if split else None
-    return Dataset(NAME, images, torch.tensor(labels), classes, n_train, note)
-
-
-def _scan(folder: Path) -> ImageFolder:
+        where = "none" if data_root is None else f"no folder {shown(data_root)}"
+        raise UserError(f"{NAME}: expected {LAYOUT}, found {where}; give the folder", argument="data_root")
+    walked = Tally()
+    layout = find_layout(data_root, walked)
+    classes, part_note = first_classes(NAME, layout.classes, n_classes)
+    listed = [
+        _Listed(path, label, part)
+        for part, folder in enumerate(layout.parts)
+        for label, name in enumerate(classes)
+        for path in files_below(folder / name, data_root, walked)
+    ]
+    _check_classes(layout, classes, listed)
     try:
-        return ImageFolder(str(folder))
-    except OSError as error:
-        cause = str(error).splitlines()[0]
-        raise UserError(
-            f"{NAME}: {LAYOUT}, in {folder} found none ({cause}); choose another folder", argument="data_root"
-        ) from error
+        found = read_images(data_root, [file.path for file in listed], size)
+    except UserError as error:
+        raise UserError(f"{NAME}: {error}", argument=error.argument) from error
+    other = set(found.remarks.other)
+    kept = [file for i, file in enumerate(listed) if i not in other]
+    _check_classes(layout, classes, kept)
+    n_train = sum(file.part == 0 for file in kept) if len(layout.parts) == 2 else None
+    return Dataset(
+        NAME,
+        found.images,
+        torch.tensor([file.label for file in kept]),
+        tuple(classes),
+        n_train,
+        join_notes(found.remarks.note, layout.note, part_note),
+        tuple(relative(file.path, data_root) for file in kept),
+        (*found.remarks.facts, *walked.lines()),
+    )
 
 
-def _decode(files: Sequence[Path]) -> Tensor:
-    with open_image(NAME, files[0]) as first:
-        size = first.size
-    mode = "L" if all(_is_grey(path) for path in files) else "RGB"
-    return torch.stack([read_image(NAME, path, mode, size) for path in files])
-
-
-def _is_grey(path: Path) -> bool:
-    with open_image(NAME, path) as image:
-        return image.mode in {"1", "L"}
+def _check_classes(layout: Layout, classes: Sequence[str], files: Sequence[_Listed]) -> None:
+    """Refuse a class without any of `files` in one of the parts."""
+    there = {(file.part, file.label) for file in files}
+    for part, folder in enumerate(layout.parts):
+        for label, name in enumerate(classes):
+            if (part, label) not in there:
+                raise UserError(
+                    f"{NAME}: expected images of every class, found none in {shown(folder / name)}; add some, or move "
+                    "the folder away",
+                    argument="data_root",
+                )

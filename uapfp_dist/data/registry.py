@@ -22,21 +22,43 @@ DATASETS: dict[str, Loader] = {
     "imagefolder": load_imagefolder,
 }
 
+LARGEST_SIDE = 10_000
 FEWEST_PER_CLASS = 10
 """A class with fewer images would almost surely be missing from D_v, PROBE, ATTACK or EVAL."""
 
 
-def load(name: str, data_root: Path | None, n_classes: int | None = None) -> Dataset:
+def load(
+    name: str, data_root: Path | None, n_classes: int | None = None, size: tuple[int, int] | None = None
+) -> Dataset:
     """The data set `name` from `data_root`, checked; only its first `n_classes` classes unless that is None.
 
     Classes are numbered by their labels; for folders, in the order of the sorted names.
+
+    Args:
+        name: a key of `DATASETS`.
+        data_root: the folder of its files.
+        n_classes: number of classes; None: all.
+        size: (height, width) of the images of a folder; None: as they are, or their median.
 
     Raises:
         UserError: unknown name, missing or corrupt files, a class with too few images, too few or too many classes.
     """
     if name not in DATASETS:
         raise unknown_name("data set", name, DATASETS)
-    dataset = DATASETS[name](data_root, n_classes)
+    if size is not None and not 1 <= min(size) <= max(size) <= LARGEST_SIDE:
+        raise UserError(
+            f"data.size: expected sides from 1 to {LARGEST_SIDE}, got {size[0]}x{size[1]}; choose another",
+            argument="data.size",
+        )
+    if size is None:
+        dataset = DATASETS[name](data_root, n_classes)
+    elif name == "imagefolder":
+        dataset = load_imagefolder(data_root, n_classes, size)
+    else:
+        raise UserError(
+            f"data.size: expected with imagefolder alone, got it with {name}, whose images have one size; leave it out",
+            argument="data.size",
+        )
     counts = dataset.labels.bincount(minlength=dataset.n_classes)
     fewest = int(counts.argmin())
     if counts[fewest] < FEWEST_PER_CLASS:

@@ -98,7 +98,8 @@ def make_plan(config: Config, seed: int, dataset: Dataset) -> Plan:
         UserError: sizes that the data cannot give.
     """
     cut = config.data
-    data = DataSpec(dataset.name, dataset.digest, seed, cut.train_share, cut.outside_shares, cut.n_classes)
+    shares = cut.train_share, cut.outside_shares
+    data = DataSpec(dataset.name, dataset.digest, seed, *shares, cut.n_classes, size=cut.shape)
     n_d = dataset.n_train if dataset.n_train is not None else int(len(dataset.labels) * config.data.train_share)
     n_own = n_d // 2
     _check_sizes(config, n_own)

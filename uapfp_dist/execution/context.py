@@ -43,7 +43,7 @@ class TaskContext:
         self.data = lru_cache(maxsize=2)(self._data)
 
     def _data(self, spec: DataSpec) -> tuple[Dataset, Splits]:
-        dataset = self._dataset or load(spec.name, self.data_root, spec.n_classes)
+        dataset = self._dataset or load(spec.name, self.data_root, spec.n_classes, spec.size)
         if dataset.digest != spec.digest:
             raise UserError(
                 f"data set {spec.name}: expected the images with digest {spec.digest}, found {dataset.digest} in "

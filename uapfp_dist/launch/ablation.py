@@ -14,7 +14,7 @@ from uapfp_dist.central.grid_recorder import GridRecorder
 from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, check_runtime, resolve
 from uapfp_dist.config.schema import Config, DataConfig
 from uapfp_dist.config.validation import check
-from uapfp_dist.data import Dataset, load
+from uapfp_dist.data import Dataset
 from uapfp_dist.evaluation.grid_axes import figure_6, parse_grid
 from uapfp_dist.evaluation.grid_cells import GridCell, make_cells, shared_specs
 from uapfp_dist.evaluation.plan import make_plan
@@ -22,6 +22,7 @@ from uapfp_dist.evaluation.trials import Trials
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.launch.environment import environment
+from uapfp_dist.launch.images import load_images
 from uapfp_dist.launch.report_file import check_report, write_report
 from uapfp_dist.launch.tracker import closing_run, open_tracker
 from uapfp_dist.launch.workers import default_auth_mode, ray_pool
@@ -59,7 +60,7 @@ def run_grid(config: Config, name: str, seed: int, runtime: RuntimeConfig, grid:
 
     @lru_cache(maxsize=2)
     def dataset(data: DataConfig) -> Dataset:
-        return load(data.name, paths.data_root, data.n_classes)
+        return load_images(data, paths)
 
     images = dataset(config.data)
     cells = make_cells(axes or figure_6(config, images.n_classes), config, seed, dataset)

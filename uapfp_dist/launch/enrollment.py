@@ -10,11 +10,12 @@ import torch
 
 from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, check_runtime, resolve
 from uapfp_dist.config.schema import Config
-from uapfp_dist.data import Dataset, load
+from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.launch.environment import environment
+from uapfp_dist.launch.images import load_images
 from uapfp_dist.launch.tracker import closing_run, open_tracker
 from uapfp_dist.launch.workers import default_auth_mode, ray_pool
 from uapfp_dist.progress import Progress
@@ -47,7 +48,8 @@ class OwnerFiles:
     std: tuple[float, ...] | None = None
     """Per channel, divided by after that."""
     trained_on: Path | None = None
-    """Text file with the index of an image a line: those the model was trained on (default: half of D)."""
+    """Text file that names an image a line, those the model was trained on (default: half of D): its file from the data
+    folder on (train/cats/1.jpg), its index, or its line of the list that jobs/images.py writes."""
 
 
 def run_enrollment(
@@ -126,7 +128,7 @@ def _read_input(
         )
     if out.is_symlink() or (out.exists() and not (out / "kit.json").is_file()):
         raise UserError(f"out: expected a new folder, {out} is there already; choose another", argument="out")
-    dataset = load(config.data.name, paths.data_root, config.data.n_classes)
+    dataset = load_images(config.data, paths)
     if read is None:
         return None, dataset
     return read(trained_on=read_index(owner.trained_on, dataset) if owner.trained_on else None), dataset

@@ -14,7 +14,7 @@ from uapfp_dist.config.command_line import evaluation_flags
 from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, check_runtime, resolve
 from uapfp_dist.config.schema import Config
 from uapfp_dist.config.validation import check
-from uapfp_dist.data import Dataset, load
+from uapfp_dist.data import Dataset
 from uapfp_dist.data.splits import make_splits
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import Plan, make_plan
@@ -23,6 +23,7 @@ from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.execution.stored import stored_specs
 from uapfp_dist.launch.environment import environment
+from uapfp_dist.launch.images import load_images
 from uapfp_dist.launch.report_file import check_report, write_report
 from uapfp_dist.launch.tracker import closing_run, open_tracker
 from uapfp_dist.launch.workers import default_auth_mode, ray_pool
@@ -32,7 +33,7 @@ from uapfp_dist.reporting.report_schema import Environment, EvaluationReport, re
 from uapfp_dist.reporting.summary import summary
 from uapfp_dist.serialization import from_json
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.hashing import content_id
+from uapfp_dist.tasks.hashing import content_id, wire_form
 from uapfp_dist.tasks.pool import SerialPool
 from uapfp_dist.tracking.publication import KIND, Publication, patience, publish
 from uapfp_dist.tracking.tracker import Tracker
@@ -60,7 +61,7 @@ def run(config: Config, name: str, seed: int, runtime: RuntimeConfig) -> Evaluat
         )
     paths = resolve(runtime)
     check_report(paths.report)
-    dataset = load(config.data.name, paths.data_root, config.data.n_classes)
+    dataset = load_images(config.data, paths)
     evaluation = EvaluationRun(make_plan(config, seed, dataset), name, dataset, Store(paths.storage), paths, runtime)
     report = replace(evaluation.report(), environment=from_json(Environment, environment()))
     report = replace(report, wall_seconds=round(time.perf_counter() - started, 2))
@@ -105,7 +106,9 @@ class EvaluationRun:
         key = content_id(self.plan.data)
         if not self.store.intact("splits", key):
             splits = make_splits(self.dataset, self.plan.data)
-            self.store.put("splits", key, vars(splits), {"digests": splits.digests(), "data": vars(self.plan.data)})
+            self.store.put(
+                "splits", key, vars(splits), {"digests": splits.digests(), "data": wire_form(self.plan.data)}
+            )
 
     def _show(self) -> None:
         """Bring MLflow up to the stored report."""

@@ -59,9 +59,14 @@ def wire_names(type_name: str, field_names: str, **encoders: Encoder) -> Callabl
     return pin
 
 
-def omit_default(default: Any) -> Any:
-    """A field that came after artifacts were made: at its default it is no part of an id, so that those stay valid."""
-    return field(default=default, metadata={"omit_default": True})
+def omit_default(default: Any, *, in_files: bool = True) -> Any:
+    """A field that came after artifacts were made: at its default it is no part of an id, so that those stay valid.
+
+    Args:
+        default: of the field.
+        in_files: whether files and trackers show it at its default; False where those of before must stay as they are.
+    """
+    return field(default=default, metadata={"omit_default": True, "in_files": in_files})
 
 
 def is_hashed(item: Field[Any], value: Any) -> bool:
@@ -72,7 +77,11 @@ def is_hashed(item: Field[Any], value: Any) -> bool:
 def wire_form(value: Any) -> Any:
     """A JSON value with all fields of a dataclass, nested ones too, under their wire names: for files and trackers."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {name: wire_form(x) for _, name, x in _wire_items(value)}
+        return {
+            name: wire_form(x)
+            for item, name, x in _wire_items(value)
+            if item.metadata.get("in_files", True) or is_hashed(item, getattr(value, item.name))
+        }
     if isinstance(value, tuple | list):
         return [wire_form(item) for item in value]
     return value

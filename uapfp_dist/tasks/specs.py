@@ -11,7 +11,7 @@ from uapfp_dist.tasks.method_configs import FingerprintConfig, SubspaceConfig, U
 from uapfp_dist.tasks.modification_specs import ModificationSpec
 
 
-@wire_names("DataSpec", "name digest seed train_share outside_shares n_classes victim_set")
+@wire_names("DataSpec", "name digest seed train_share outside_shares n_classes victim_set size")
 @dataclass(frozen=True)
 class DataSpec:
     """Which images, cut how. `digest` is that of pixels and labels: other data can never be mistaken for these."""
@@ -28,6 +28,8 @@ class DataSpec:
     """Only the first so many classes; None: all."""
     victim_set: str | None = omit_default(None)
     """Digest of the images that the owner trained on, as an artifact of kind `index`; None: half of D."""
+    size: tuple[int, int] | None = omit_default(None, in_files=False)
+    """(height, width) of the images of a folder, where it was asked for; None: as they are, or their median."""
 
 
 @wire_names("Recipe", "optimizer batch_size samples_seen augment")

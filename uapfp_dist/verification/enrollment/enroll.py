@@ -53,7 +53,7 @@ def enroll_locally(
         UserError: anything wrong with the input; too few models could be made.
     """
     config = enroll_preset(config) if isinstance(config, str) else config
-    dataset = dataset or load(config.data.name, data_root, config.data.n_classes)
+    dataset = dataset or load(config.data.name, data_root, config.data.n_classes, config.data.shape)
     owner_victim = owner_model.victim if owner_model else None
     plan = plan_enrollment(config, requirements or EnrollConfig(), seed, dataset, owner_victim)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from uapfp_dist.data import Dataset
+from uapfp_dist.data.image_list import read_list
 from uapfp_dist.data.splits import index_digest
 from uapfp_dist.errors import UserError
 from uapfp_dist.execution.context import TaskContext
@@ -17,24 +18,22 @@ FEWEST_IMAGES = 20
 
 
 def read_index(path: Path, dataset: Dataset) -> Tensor:
-    """(N,) sorted indices of the images that the owner's model was trained on, from a text file with a number a line.
+    """(N,) sorted indices of the images that the owner's model was trained on, from a text file with an image a line.
 
-    Images count from 0 in the order of the data set, official training images first.
+    Images are named by index (they count from 0 in the order of the data set, official training images first), by file
+    or by their lines of a numbered list.
 
     Raises:
-        UserError: no such file, not numbers, repeated, outside the data set; nothing is left for anybody else.
+        UserError: no such file; no image of the data set; repeated; too few.
     """
     try:
-        index = torch.tensor(sorted(int(line) for line in path.read_text().split()), dtype=torch.int64)
-    except (OSError, ValueError) as error:
+        index = torch.tensor(read_list(path, dataset), dtype=torch.int64)
+    except UserError as error:
+        raise UserError(f"trained_on: {error}", argument="trained_on") from error
+    if len(index) < FEWEST_IMAGES:
         raise UserError(
-            f"trained_on: expected a text file with an index a line at {path} ({error})", argument="trained_on"
-        ) from error
-    n = len(dataset.labels)
-    if len(index) < FEWEST_IMAGES or int(index[0]) < 0 or int(index[-1]) >= n or len(index.unique()) < len(index):
-        raise UserError(
-            f"trained_on: expected at least {FEWEST_IMAGES} different indices from 0 to {n - 1}, got {len(index)} in "
-            f"{path}; list each image once",
+            f"trained_on: expected at least {FEWEST_IMAGES} different images, got {len(index)} in {path}; name all "
+            "that the model was trained on",
             argument="trained_on",
         )
     return index
