@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from torchvision.datasets import ImageFolder
-from uapfp_dist.evaluation.grid import parse_grid
+from uapfp_dist.evaluation.grid_axes import parse_grid
 
 from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config, DataConfig
