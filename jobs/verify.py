@@ -121,7 +121,7 @@ def _probe_forms(chosen: Verify, kit: Kit, out: Path) -> None:
     for other in found[1:]:
         if other.result and (other.result.agreed, other.result.of) == (best.result.agreed, best.result.of):
             words = shlex.join(input_options(other.format)) or "no option"
-            print(f"  {words} does equally well: ask who serves it, or allow more max_queries", flush=True)
+            print(f"  {words} does equally well: these images do not tell them apart", flush=True)
 
 
 def input_options(given: InputFormat) -> list[str]:

@@ -10,7 +10,6 @@ import pytest
 import torch
 from PIL import Image
 from torchvision.datasets import ImageFolder
-from uapfp_dist.evaluation.grid_axes import parse_grid
 
 from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config, DataConfig
@@ -18,6 +17,7 @@ from uapfp_dist.data import Dataset, cache, load
 from uapfp_dist.data.imagefolder import load_imagefolder
 from uapfp_dist.data.summary import summary_lines
 from uapfp_dist.errors import UserError
+from uapfp_dist.evaluation.grid_axes import parse_grid
 from uapfp_dist.launch.ablation import run_grid
 from uapfp_dist.launch.enrollment import run_enrollment
 from uapfp_dist.launch.evaluation import run

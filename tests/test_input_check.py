@@ -402,12 +402,26 @@ def test_forms_are_tried_within_the_budget_and_not_again(tmp_path: Path) -> None
             probe_formats(checked_kit(), config, tmp_path, QueryConfig(max_queries=5))
 
 
-def test_nothing_is_proposed_where_nothing_answers(tmp_path: Path) -> None:
-    with serving(serve(trained(0)), lambda exchange: exchange.send(404, b"") or True) as endpoint:  # type: ignore[func-returns-value]
-        with pytest.raises(UserError, match="no form of input got responses"):
+@pytest.mark.parametrize(
+    ("status", "message", "requests"), [(401, "got 401", 1), (404, "got 404", 1), (400, "no form of input got", None)]
+)
+def test_nothing_is_proposed_where_nothing_answers(
+    status: int, message: str, requests: int | None, tmp_path: Path
+) -> None:
+    """A refusal that no form can help ends it at once."""
+
+    def refuse(exchange: Exchange) -> bool:
+        exchange.send(status, b"no")
+        return True
+
+    with serving(serve(trained(0)), refuse) as endpoint:
+        with pytest.raises(UserError, match=message):
             probe_formats(checked_kit(), SuspectConfig(at=endpoint.url), tmp_path)
-        with pytest.raises(UserError, match="of an earlier version"):
-            probe_formats(toy_kit(), SuspectConfig(at=endpoint.url), tmp_path)
+        assert endpoint.requests == (requests or endpoint.requests)
+    with pytest.raises(UserError, match="expected a function"):
+        probe_formats(checked_kit(), SuspectConfig(at="no_module:f"), tmp_path / "other")
+    with pytest.raises(UserError, match="of an earlier version"):
+        probe_formats(toy_kit(), SuspectConfig(at="toy_kit:serve"), tmp_path / "other")
 
 
 def byte_model(images: np.ndarray) -> Any:

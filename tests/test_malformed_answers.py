@@ -153,7 +153,9 @@ def case_or_line(kit: Kit, config: SuspectConfig, out: Path, how: QueryConfig) -
 
 
 @pytest.mark.parametrize("part", range(N_ANSWERS // PER_TEST))
-def test_malformed_answers_accuse_nobody(part: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_malformed_answers_accuse_nobody(
+    part: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """The answers are those of a stolen model, malformed. Bounded in time, and nothing is written elsewhere."""
     monkeypatch.setattr(session, "FIRST_PAUSE", 0.001)
     monkeypatch.chdir(tmp_path)
@@ -177,5 +179,6 @@ def test_malformed_answers_accuse_nobody(part: int, tmp_path: Path, monkeypatch:
         # Noise in a tenth of its answers does not hide a stolen model.
         assert case.verdict.claim == "inconclusive" or own > 0.8, (seed, name)
         assert own == 1.0 or case.verdict.findings or name in PLAUSIBLE, (seed, name)
+    assert not caplog.records  # an internal error is logged whole
     assert {path.name for path in tmp_path.iterdir()} == {"out"}
     assert all(path.name == "s.transcript.jsonl" for path in (tmp_path / "out").glob("*/*"))

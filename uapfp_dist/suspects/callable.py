@@ -10,7 +10,7 @@ from torch import Tensor
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.input_format import InputFormat
-from uapfp_dist.suspects.suspect import TooLargeError, TransientError
+from uapfp_dist.suspects.suspect import RefusedInputError, TooLargeError, TransientError
 
 
 class CallableSuspect:
@@ -38,7 +38,9 @@ class CallableSuspect:
             raise
         except Exception as error:
             cause = (str(error).splitlines() or [""])[0]
-            raise UserError(f"the function of the suspect raised {type(error).__name__}: {cause}; fix it") from error
+            raise RefusedInputError(
+                f"the function of the suspect raised {type(error).__name__}: {cause}; fix it"
+            ) from error
         responses = _plain(found)
         if not isinstance(responses, list) or len(responses) != len(images):
             raise UserError(

@@ -19,12 +19,14 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.messages import one_line
 from uapfp_dist.suspects.deadline import Deadline
 from uapfp_dist.suspects.secrets import header_value, redact, redactable, unescape_json
-from uapfp_dist.suspects.suspect import TooLargeError, TransientError
+from uapfp_dist.suspects.suspect import RefusedInputError, TooLargeError, TransientError
 
 RETRYABLE_STATUSES = (408, 425, 429)
 """HTTP statuses below 500 after which a retry may help."""
 PERMANENT_STATUSES = (501, 505)
 """HTTP statuses from 500 on after which no retry helps."""
+REFUSALS = (400, 406, 415, 422)
+"""HTTP statuses of a server that does not take what it was sent."""
 NOTHING_THERE = (400, 404, 405, 501)
 """HTTP statuses of a server that does not know what is asked for."""
 BASE_BYTES, BYTES_PER_IMAGE = 1 << 20, 1 << 16
@@ -211,7 +213,8 @@ class Endpoint:
                 argument="at",
             )
         shown = one_line(redact(unescape_json(text.decode(errors="replace")), self._secrets))
-        raise UserError(
+        error = RefusedInputError if status in REFUSALS else UserError
+        raise error(
             f"suspect {self.url}: expected HTTP 200, got {status} ({shown}); check the URL, the protocol and the "
             "format of the images",
             argument="at",

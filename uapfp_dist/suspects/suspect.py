@@ -42,7 +42,11 @@ class TransientError(Exception):
         self.retry_after = retry_after
 
 
-class InputMismatchError(UserError):
+class RefusedInputError(UserError):
+    """The suspect refuses these images; it may take them in another form."""
+
+
+class InputMismatchError(RefusedInputError):
     """The suspect declares another input than what it would be sent; nothing was sent."""
 
     sent = False

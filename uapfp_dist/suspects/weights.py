@@ -18,6 +18,7 @@ from uapfp_dist.models import build
 from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.models.custom import CustomNet, is_import_path
 from uapfp_dist.suspects.input_format import InputFormat
+from uapfp_dist.suspects.suspect import RefusedInputError
 
 
 class WeightsSuspect:
@@ -86,7 +87,7 @@ class WeightsSuspect:
         try:
             return predict_probabilities(self._net, array).tolist()  # type: ignore[no-any-return]
         except RuntimeError as error:
-            raise UserError(
+            raise RefusedInputError(
                 f"suspect: its architecture does not take images of shape {tuple(array.shape)} ({one_line(error)})"
             ) from error
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -12,7 +12,7 @@ from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.suspects.input_format import InputFormat
 from uapfp_dist.suspects.output_format import OutputFormat, load_classes
 from uapfp_dist.suspects.registry import open_suspect
-from uapfp_dist.suspects.suspect import Suspect
+from uapfp_dist.suspects.suspect import RefusedInputError, Suspect
 from uapfp_dist.suspects.usual_formats import usual_formats
 from uapfp_dist.tasks.hashing import content_id
 from uapfp_dist.verification.kit.input_check import N_FIRST, InputCheck, InputCheckResult
@@ -78,7 +78,8 @@ def probe_formats(
         The best first; of those that do equally well, the most common.
 
     Raises:
-        UserError: a kit without an input check; a budget for not even one form; no form got a response.
+        UserError: a kit without an input check; a budget for not even one form; a suspect that cannot be reached, or
+            refuses whatever it is sent.
     """
     if kit.input_check is None:
         raise UserError(
@@ -103,6 +104,12 @@ def probe_formats(
         n = more
     # Only what did best was sent more.
     return sorted(tried, key=lambda one: (-one.result.of, -one.agreement) if one.result else (0, 0.0))
+
+
+def _of_the_form(error: UserError) -> bool:
+    """Whether another form may help."""
+    known = (*(field.name for field in fields(InputFormat)), "output", "tries", "total_timeout", "max_queries")
+    return isinstance(error, RefusedInputError) or error.argument in known
 
 
 def _first_round(prober: "_Prober", on_tried: Callable[[TriedFormat], None]) -> list[TriedFormat]:
@@ -152,8 +159,10 @@ class _Prober:
         try:
             suspect = self.opener(config, self.kit.shape, self.kit.n_classes)
             ledger, why = self._query(suspect, config, form, images)
-        except UserError as error:  # nothing was sent
-            return TriedFormat(given, 0, None, str(error))
+        except UserError as error:
+            if not _of_the_form(error):
+                raise
+            return TriedFormat(given, 0, None, str(error))  # nothing was sent
         self.spent += ledger.queries
         queries = ledger.queries + (before.queries if before else 0)
         if why:
@@ -188,6 +197,8 @@ class _Prober:
         except UserError as error:
             why = str(error)
             transcript.stopped(why)
+            if not _of_the_form(error):
+                raise
         finally:
             transcript.close()
         return Ledger(transcript.records), why

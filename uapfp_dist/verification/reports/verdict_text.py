@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from uapfp_dist.messages import printable
 from uapfp_dist.reporting.number_format import number
+from uapfp_dist.verification.judging.verdict import PIRACY
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.replay import JudgedSuspect
 
@@ -54,6 +55,9 @@ def _lines(case: JudgedSuspect) -> list[str]:
         f"  queries           {queries(case)}; format {v.format}",
         f"  agreement         {number(v.agreement_clean)} on clean images",
     ]
+    if v.input_check:
+        hint = "" if v.claim == PIRACY else "; probe_forms compares the usual forms of input"
+        lines.append(f"  input check       {v.input_check.text}{hint}")
     if power := v.power.get("all"):
         lines.append(
             f"  power of the kit  {power.caught} of {power.of} held-out stolen models caught with these images"
