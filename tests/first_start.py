@@ -47,7 +47,7 @@ def _jobs(seed: int, rounds: Sequence[Round], barrier: Barrier, results: Any) ->
     from uapfp_dist.tracking import mlflow_database
 
     published: list[Path] = []
-    publish, locked = mlflow_database._publish, mlflow_database._locked
+    publish, locked = mlflow_database._publish, mlflow_database.try_lock
 
     def counted(copy: Path, path: Path) -> None:
         published.append(path)
@@ -55,7 +55,7 @@ def _jobs(seed: int, rounds: Sequence[Round], barrier: Barrier, results: Any) ->
 
     mlflow_database._publish = counted
     for number, each in enumerate(rounds):
-        mlflow_database._locked = locked if each.locks else lambda file: True
+        mlflow_database.try_lock = locked if each.locks else lambda file: True
         published.clear()
         barrier.wait(BARRIER_SECONDS)
         try:

@@ -11,7 +11,9 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from system import Lab, job
 
+from uapfp_dist.cluster import tune_trials
 from uapfp_dist.errors import UserError
+from uapfp_dist.launch.report_file import write_report
 from uapfp_dist.tracking import mlflow_experiment
 from uapfp_dist.tracking.mlflow_tracker import MlflowTracker
 
@@ -111,6 +113,35 @@ def test_a_database_that_stays_locked_does_not_stop_a_job(uri: str, monkeypatch:
     monkeypatch.setattr(MlflowClient, "get_experiment_by_name", locked)
     with pytest.raises(ConnectionError, match=r"does not respond .*database is locked"):
         MlflowTracker(uri, None).start_run("e", {}, {})
+
+
+def test_two_jobs_on_one_grid_keep_their_states_apart(tmp_path: Path) -> None:
+    """Ray Tune's state is of one driver; the next job resumes that of the first."""
+    experiment = str(tmp_path / "tune" / "grid")
+    with tune_trials._folder_of_its_own(experiment) as first, tune_trials._folder_of_its_own(experiment) as second:
+        assert first == experiment
+        assert second != experiment
+        Path(second).mkdir()
+    assert not Path(second).exists()
+    with tune_trials._folder_of_its_own(experiment) as later:
+        assert later == experiment
+
+
+def test_two_jobs_write_one_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second ends its own while the first is about to rename."""
+    path, replace, calls = tmp_path / "report.json", Path.replace, 0
+
+    def slow(self: Path, target: Path) -> Path:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            write_report(path, {"by": "second"})
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", slow)
+    write_report(path, {"by": "first"})
+    assert path.read_text() == '{\n "by": "first"\n}'
+    assert [found.name for found in tmp_path.iterdir()] == ["report.json"]
 
 
 @pytest.mark.heavy

@@ -9,12 +9,13 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from mlflow import MlflowClient
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import NullPool
+
+from uapfp_dist.storage.file_lock import try_lock
 
 LOCK_SECONDS = 60.0
 """For which a process waits for one that makes the tables; then it goes on without the lock."""
@@ -60,7 +61,7 @@ def _make_file(path: Path) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(path.name + ".lock").open("w") as lock:
-        _wait_for(lambda: _locked(lock))
+        _wait_for(lambda: try_lock(lock))
         if _has_content(path):
             return
         copy = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")  # the store removes what a killed process left
@@ -87,19 +88,6 @@ def _publish(copy: Path, path: Path) -> None:
             os.replace(copy, path)
     except OSError:  # a file system without links
         os.replace(copy, path)
-
-
-def _locked(file: IO[str]) -> bool:
-    """Whether the file is locked now, or no file can be locked here."""
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except (OSError, ImportError):
-        return True
-    return True
 
 
 @contextmanager
