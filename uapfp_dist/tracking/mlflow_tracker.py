@@ -248,8 +248,8 @@ class _NestedRun:
 
 
 def _cause(error: BaseException) -> str:
-    """The first line of the innermost error: MLflow wraps those of the system."""
-    while error.__context__ is not None:
+    """The first line of the innermost error that has words: MLflow wraps those of the system."""
+    while error.__context__ is not None and not isinstance(error.__context__, KeyError):
         error = error.__context__
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
