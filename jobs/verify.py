@@ -20,6 +20,7 @@ from typing import Annotated
 import tyro
 
 from uapfp_dist.command import main
+from uapfp_dist.config.runtime import EXPERIMENT
 from uapfp_dist.errors import UserError
 from uapfp_dist.launch.verification import choose_suspects, record_verdict, run_verification
 from uapfp_dist.messages import one_line, printable
@@ -63,6 +64,8 @@ class Verify:
     """Ray cluster to use (default: $RAY_ADDRESS, else a local one that ends with the job)."""
     mlflow_uri: str | None = None
     """MLflow tracking URI (default: $MLFLOW_TRACKING_URI, else a sqlite file in --out)."""
+    mlflow_experiment: str = EXPERIMENT
+    """Name of the MLflow experiment; it is made where there is none."""
     track: bool = True
     """Record the verdict as an MLflow run; a replay is never recorded."""
 
@@ -88,7 +91,7 @@ def job() -> None:
     if written:
         write_verdict(out, kit, cases)
     if chosen.track and not chosen.replay:
-        record_verdict(chosen.mlflow_uri, out, kit, cases)
+        record_verdict(chosen.mlflow_uri, out, kit, cases, chosen.mlflow_experiment)
     where = f"\n\nverdict.json, verdict.html{'' if chosen.replay else ' and transcripts'}: {out}" if written else ""
     print(f"\n{verdict_text(kit, cases)}{where}", flush=True)
     _check_complete(cases)

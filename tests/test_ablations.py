@@ -530,7 +530,7 @@ def test_killed_half_way_and_restored(answered: SuspectAnswers, tmp_path: Path, 
         running.end()
     before = {path.name: path.stat().st_mtime_ns for path in trials.glob("*.safetensors")}
     assert 8 <= len(before) < 32
-    experiment = next((tmp_path / "storage" / "tune").iterdir())
+    (experiment,) = (path for path in (tmp_path / "storage" / "tune").iterdir() if path.is_dir())
     begun = {path.name for path in experiment.iterdir() if path.is_dir()}
     running = ablation_job(tmp_path, *grid, RAY_TMPDIR=ray_home)
     try:

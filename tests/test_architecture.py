@@ -32,17 +32,17 @@ SAME_FLOOR: set[tuple[str, str]] = set()
 NEVER = {
     "suspects": ("storage", "tracking", "evaluation", "reporting", "execution", "fingerprints", "data"),
     "verification": ("central",),
-    "cluster": ("config", "tracking.mlflow_tracker"),
+    "cluster": ("config", "tracking.mlflow_tracker", "tracking.mlflow_database", "tracking.mlflow_experiment"),
 }
 """What a part does without although it lies below."""
 
 SCIENCE = ("statistics", "data", "models", "perturbations", "attacks", "modifications", "fingerprints")
 """Parts that know tensors and specs alone: no storage, no Ray, no MLflow, no clock."""
 
-ONLY_IN = {"ray": "cluster", "mlflow": "tracking/mlflow_tracker.py"}
+ONLY_IN = {"ray": "cluster", "mlflow": "tracking/mlflow_"}
 """Libraries that one part keeps from all others. A job may import them late, inside a function."""
 
-LATE = ("cluster", "tracking.mlflow_tracker")
+LATE = ("cluster", "tracking.mlflow_")
 """What takes seconds to import: `launch` and `command` import it only inside functions."""
 
 PICKLES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}

@@ -393,7 +393,7 @@ torch.manual_seed(1); np.random.seed(1); random.seed(1)
 before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
 import uapfp_dist
 for m in pkgutil.walk_packages(uapfp_dist.__path__, "uapfp_dist."):
-    if not m.name.startswith(("uapfp_dist.cluster", "uapfp_dist.tracking.mlflow_tracker")):
+    if not m.name.startswith(("uapfp_dist.cluster", "uapfp_dist.tracking.mlflow_")):
         importlib.import_module(m.name)
 print([name for name in ("ray", "mlflow") if name in sys.modules])
 after = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 from system import JOB, MODELS, ROOT, Lab, ProcessTree, environment, flags, free_ports, same, tiny, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -242,6 +243,28 @@ def test_nodes_of_two_kinds_that_join_and_are_lost(cluster: Cluster, serial: dic
     same(report_of(tmp_path), serial)
     assert report_of(tmp_path)["models"] == {"trained": MODELS, "reused": 0, "failed": 0}
     wait_until(lambda: not PENDING.search(cluster.status()), 60.0, "no more demand")
+
+
+def test_three_seeds_submitted_at_once(cluster: Cluster, tmp_path: Path) -> None:
+    """Into one new storage: no job fails because of another's start."""
+    cluster.start_head(cpus=3)
+    seeds = range(3)
+    jobs = [
+        cluster.submit(
+            *evaluation(tmp_path, "--seed", str(seed), "--report", str(tmp_path / f"{seed}.json"), "--workers", "1")
+        )
+        for seed in seeds
+    ]
+    for submitted in jobs:
+        code, output = submitted.end(500.0)
+        assert code == 0, output[-3000:]
+    client = MlflowClient(f"sqlite:///{tmp_path}/storage/mlflow.db")
+    (experiment,) = client.search_experiments(filter_string="name = 'uapfp_dist'")
+    runs = client.search_runs([experiment.experiment_id], max_results=5000)
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert [run.info.status for run in parents] == ["FINISHED"] * len(seeds)
+    reports = [json.loads((tmp_path / f"{seed}.json").read_text()) for seed in seeds]
+    assert {run.data.tags["evaluation"] for run in parents} == {report["evaluation"] for report in reports}
 
 
 @pytest.mark.heavy

@@ -1,5 +1,6 @@
 """Run a job as a command: exit codes, and errors in one line."""
 
+import errno
 import os
 import signal
 import sys
@@ -13,6 +14,11 @@ from typing import NoReturn
 from uapfp_dist.errors import UserError
 from uapfp_dist.messages import printable
 
+VARIABLES = {"storage": "UAPFP_STORAGE", "data_root": "UAPFP_DATA"}
+"""Argument to the environment variable that is its default. The errors of others name theirs."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors of a disk that takes nothing more."""
+
 
 def main(job: Callable[[], object]) -> NoReturn:
     """Run a job as a command: one line and exit code 2 for bad input, 130 after Ctrl-C, 1 for an internal error."""
@@ -22,8 +28,15 @@ def main(job: Callable[[], object]) -> NoReturn:
         job()
     except UserError as error:
         # It may quote a suspect, or a file that came from elsewhere.
-        print(f"{Path(sys.argv[0]).stem}: error: {printable(str(error))}{_option(error)}", file=sys.stderr)
-        raise SystemExit(2) from None
+        _refuse(f"{printable(str(error))}{_option(error)}")
+    except OSError as error:
+        if error.errno not in FULL and "No usable temporary directory" not in str(error):
+            raise
+        folder = os.environ.get("TMPDIR", "not set")
+        _refuse(
+            f"expected a disk that can be written and has room ({printable(str(error))}); make room, or name another "
+            f"folder for temporary files in TMPDIR (now {folder})"
+        )
     except KeyboardInterrupt:
         print("interrupted; the same command resumes where this one stopped", file=sys.stderr, flush=True)
         if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
@@ -33,9 +46,21 @@ def main(job: Callable[[], object]) -> NoReturn:
     raise SystemExit(0)
 
 
+def _refuse(line: str) -> NoReturn:
+    print(f"{Path(sys.argv[0]).stem}: error: {line}", file=sys.stderr)
+    raise SystemExit(2) from None
+
+
 def _option(error: UserError) -> str:
-    """The option of the command line behind the argument that an error names."""
-    return f" (option --{error.argument.replace('_', '-')})" if error.argument else ""
+    """The option of the command line behind the argument that an error names, or the variable that stood in for it."""
+    if not error.argument:
+        return ""
+    option = f"--{error.argument.replace('_', '-')}"
+    variable = VARIABLES.get(error.argument, "")
+    given = any(word.partition("=")[0].replace("_", "-") == option for word in sys.argv[1:])
+    if os.environ.get(variable) and not given:
+        return f" ({variable}={os.environ[variable]} is set: change or unset it, or use the option {option})"
+    return f" (option {option})"
 
 
 def _as_interrupt(number: int, frame: FrameType | None) -> None:

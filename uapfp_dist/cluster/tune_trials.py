@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import threading
+import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from uapfp_dist.cluster.central_recorder import CentralRecorder
 from uapfp_dist.errors import MismatchError, UserError
 from uapfp_dist.evaluation.grid_cells import GridCell
 from uapfp_dist.evaluation.trials import Trials
+from uapfp_dist.storage.file_lock import try_lock
 from uapfp_dist.storage.store import shared_store
 
 MAX_FAILURES = 3
@@ -85,14 +87,30 @@ def tune_trials(
     os.environ.update({key: value for key, value in SETTINGS.items() if key not in os.environ})
     named = {cell.name: cell for cell in cells}
     work = tune.with_parameters(_Trial, cells=named, storage=storage, marker=marker, recorder=recorder.handle)
-    tuner = _tuner(tune.with_resources(work, {"cpu": 1}), list(named), experiment, workers)
-    with _watched(recorder):
-        results = tuner.fit()
+    with _folder_of_its_own(experiment) as folder:
+        tuner = _tuner(tune.with_resources(work, {"cpu": 1}), list(named), folder, workers)
+        with _watched(recorder):
+            results = tuner.fit()
     ended = [results[i] for i in range(len(results))]
     died = {trial.config["cell"]: _cause(trial.error) for trial in ended if trial.error is not None and trial.config}
     if blind := [cause for cause in died.values() if MismatchError.__name__ in cause]:
         raise UserError(blind[0].rpartition(f"{MismatchError.__name__}: ")[2], argument="storage")
     return died
+
+
+@contextlib.contextmanager
+def _folder_of_its_own(experiment: str) -> Iterator[str]:
+    """`experiment`; where another job on the same grid has it, another folder: the store knows what both have done."""
+    os.makedirs(os.path.dirname(experiment), exist_ok=True)
+    with open(f"{experiment}.lock", "w") as lock:
+        if try_lock(lock):
+            yield experiment
+            return
+        other = f"{experiment}-{uuid.uuid4().hex[:8]}"
+        try:
+            yield other
+        finally:
+            shutil.rmtree(other, ignore_errors=True)
 
 
 def _tuner(trial: Any, names: list[str], experiment: str, workers: int | None) -> Tuner:

@@ -9,6 +9,9 @@ from uapfp_dist.errors import UserError, unknown_name
 from uapfp_dist.models import ARCHITECTURES
 from uapfp_dist.models.custom import is_import_path
 
+EXPERIMENT = "uapfp_dist"
+"""Of MLflow, unless another is named."""
+
 
 @dataclass(frozen=True)
 class RuntimeConfig:
@@ -31,6 +34,8 @@ class RuntimeConfig:
     """Ray cluster to use (default: $RAY_ADDRESS, else a local one that ends with the job)."""
     mlflow_uri: str | None = None
     """MLflow tracking URI (default: $MLFLOW_TRACKING_URI, else a sqlite file beside the artifacts)."""
+    mlflow_experiment: str = EXPERIMENT
+    """Name of the MLflow experiment; it is made where there is none. MLflow's own variables for it are not read."""
     report: Path | None = None
     """Also write the report as JSON to this file."""
     spec_timeout: float | None = None
@@ -46,6 +51,9 @@ class ResolvedPaths:
     mlflow_uri: str
     artifacts: str | None
     report: Path | None
+    mlflow_experiment: str = EXPERIMENT
+    mlflow_variable: str | None = None
+    """The environment variable that `mlflow_uri` came from."""
 
 
 def resolve(runtime: RuntimeConfig) -> ResolvedPaths:
@@ -55,7 +63,8 @@ def resolve(runtime: RuntimeConfig) -> ResolvedPaths:
     if "://" not in storage:
         storage = str(base / Path(storage).expanduser())
     root = runtime.data_root or (Path(os.environ["UAPFP_DATA"]) if os.environ.get("UAPFP_DATA") else None)
-    uri = runtime.mlflow_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    variable = "MLFLOW_TRACKING_URI" if not runtime.mlflow_uri and os.environ.get("MLFLOW_TRACKING_URI") else None
+    uri = os.environ[variable] if variable else runtime.mlflow_uri
     if uri is None and "://" in storage:
         raise UserError(
             f"mlflow_uri: with storage at {storage} expected a tracking URI, got none; name a tracking server",
@@ -70,6 +79,8 @@ def resolve(runtime: RuntimeConfig) -> ResolvedPaths:
         uri,
         Path(storage, "mlflow-artifacts").as_uri() if beside else None,
         base / runtime.report.expanduser() if runtime.report else None,
+        runtime.mlflow_experiment,
+        variable,
     )
 
 
@@ -83,6 +94,11 @@ def check_runtime(runtime: RuntimeConfig) -> None:
         raise UserError(
             f"workers: expected 0 (no Ray) or more, got {runtime.workers}; leave it out for one per CPU or GPU",
             argument="workers",
+        )
+    if not runtime.mlflow_experiment.strip():
+        raise UserError(
+            f"mlflow_experiment: expected a name, got {runtime.mlflow_experiment!r}; leave it out for {EXPERIMENT}",
+            argument="mlflow_experiment",
         )
     if runtime.gpus_per_worker is not None and not runtime.gpus_per_worker >= 0:
         raise UserError(

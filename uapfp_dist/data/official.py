@@ -1,7 +1,8 @@
 """Data sets read and downloaded by torchvision."""
 
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from torchvision.datasets import VisionDataset
 
@@ -25,7 +26,9 @@ def official_parts(name: str, dataset: type[VisionDataset], data_root: Path, exp
         return [_part(dataset, data_root, train) for train in (True, False)]
     except Exception as error:  # torchvision raises anything from EOFError to URLError here
         cause = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"{name}: expected {expected}, could not read or download them ({cause}); {remedy}") from error
+        raise UserError(
+            f"{name}: expected {expected}, could not read or download them ({cause}); {remedy}", argument="data_root"
+        ) from error
 
 
 def _part(dataset: Any, data_root: Path, train: bool) -> Any:
@@ -36,4 +39,14 @@ def _part(dataset: Any, data_root: Path, train: bool) -> Any:
             raise
         if not data_root.is_dir():  # a mistyped path must not become a folder
             raise FileNotFoundError(f"no folder {data_root}") from missing
-        return dataset(str(data_root), train=train, download=True)
+        with (data_root / ".download.lock").open("w") as lock:
+            _wait_for(lock)  # one process downloads: what others read of it meanwhile would be torn
+            return dataset(str(data_root), train=train, download=True)
+
+
+def _wait_for(lock: IO[str]) -> None:
+    """Windows and some network file systems have no such locks: then several processes download the same."""
+    with suppress(OSError, ImportError):
+        import fcntl
+
+        fcntl.flock(lock, fcntl.LOCK_EX)

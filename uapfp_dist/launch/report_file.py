@@ -2,6 +2,7 @@
 
 import json
 import os
+import uuid
 from pathlib import Path
 
 from uapfp_dist.errors import UserError
@@ -33,6 +34,6 @@ def check_report(path: Path | None) -> None:
 def write_report(path: Path | None, report: object) -> None:
     """Write a dataclass, or what JSON can hold, as JSON; nothing where there is no path."""
     if path is not None:
-        temporary = path.with_name(path.name + ".tmp")
+        temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")  # two jobs may write the same report
         temporary.write_text(json.dumps(to_json(report), indent=1))
         temporary.replace(path)

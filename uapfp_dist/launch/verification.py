@@ -1,13 +1,14 @@
 """Run a verification, from suspects to a recorded verdict."""
 
-import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from uapfp_dist.config.runtime import EXPERIMENT
 from uapfp_dist.errors import UserError
+from uapfp_dist.launch.tracker import mlflow_tracker
 from uapfp_dist.launch.workers import default_auth_mode
 from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.tasks.hashing import content_id
@@ -75,7 +76,9 @@ def _ray_tasks(address: str | None) -> MapTasks:
     return lambda task, suspects: map_tasks(task, suspects, address, lambda why: Interrupted(why, lost=True))
 
 
-def record_verdict(uri: str | None, out: Path, kit: Kit, cases: Sequence[JudgedSuspect]) -> None:
+def record_verdict(
+    uri: str | None, out: Path, kit: Kit, cases: Sequence[JudgedSuspect], experiment: str = EXPERIMENT
+) -> None:
     """The verdict as a run of MLflow, its files beside it, a nested run for every suspect.
 
     Args:
@@ -83,17 +86,15 @@ def record_verdict(uri: str | None, out: Path, kit: Kit, cases: Sequence[JudgedS
         out: folder of verdict and transcripts.
         kit: that judged.
         cases: the suspects.
+        experiment: name of the MLflow experiment.
 
     Raises:
-        UserError: MLflow is away.
+        UserError: MLflow is away, or refuses.
     """
-    from uapfp_dist.tracking.mlflow_tracker import MlflowTracker  # seconds of import
-
-    for name in ("alembic", "mlflow"):  # they set their own levels when imported
-        logging.getLogger(name).setLevel(logging.WARNING)
-    uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
+    variable = "MLFLOW_TRACKING_URI" if not uri and os.environ.get("MLFLOW_TRACKING_URI") else None
+    uri = os.environ[variable] if variable else uri
     artifacts = (out / "mlflow-artifacts").as_uri() if uri is None else None
-    tracker = MlflowTracker(uri or f"sqlite:///{out}/mlflow.db", artifacts)
+    tracker = mlflow_tracker(uri or f"sqlite:///{out}/mlflow.db", artifacts, experiment, variable)
     # The same evidence is the same run, however often it is recorded.
     evidence = content_id([case.sha256 for case in cases])
     params: RunParams = {"kit": kit.digest, "alpha": cases[0].verdict.alpha, "suspects": len(cases)}

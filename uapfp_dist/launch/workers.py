@@ -7,15 +7,21 @@ from functools import partial
 from typing import Any
 
 from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, gpu_shares
+from uapfp_dist.errors import UserError
 from uapfp_dist.progress import Progress
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.pool import Pool
 from uapfp_dist.tasks.specs import DataSpec
 
+HIDES_ALL = ("", "-1", "none", "nodevfiles")
+"""Values of CUDA_VISIBLE_DEVICES under which no GPU is seen."""
+
 
 def default_auth_mode(address: str | None) -> None:
     """Before Ray is imported: a local session needs no token, a cluster decides for itself."""
-    if not (address or os.environ.get("RAY_ADDRESS")):
+    from uapfp_dist.cluster.address import chosen_address
+
+    if chosen_address(address).value is None:
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
 
 
@@ -44,6 +50,7 @@ def ray_pool(
     from uapfp_dist.cluster.worker import open_context
 
     opening = partial(open_context, paths.storage, paths.data_root, store.write_marker(), data)
+    _check_visible_gpus(cluster, runtime)
     share = shares(cluster, runtime.workers, runtime.gpus_per_worker, gpu_shares(runtime))
     limit = runtime.spec_timeout
     limits = seconds_for if limit is None else lambda spec: limit
@@ -52,3 +59,15 @@ def ray_pool(
         yield pool
     finally:
         pool.close()
+
+
+def _check_visible_gpus(cluster: Any, runtime: RuntimeConfig) -> None:
+    """A variable may hide the GPUs that are asked for from a Ray of this job's own."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    hidden = visible is not None and visible.strip().lower() in HIDES_ALL
+    if hidden and not cluster.gpus and not cluster.elastic and (runtime.gpus_per_worker or gpu_shares(runtime)):
+        raise UserError(
+            f"expected GPUs for the workers, CUDA_VISIBLE_DEVICES={visible!r} hides all of them; unset that variable, "
+            "or leave the shares of GPUs out",
+            argument="gpus_per_worker" if runtime.gpus_per_worker else "gpu_shares",
+        )

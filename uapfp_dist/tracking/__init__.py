@@ -1,1 +1,1 @@
-"""Results shown in a tracker. Only `mlflow_tracker` imports MLflow."""
+"""Results shown in a tracker. Only the modules `mlflow_*` import MLflow."""

@@ -1,4 +1,4 @@
-"""An MLflow tracker; the only module that imports MLflow."""
+"""An MLflow tracker."""
 
 import json
 import time
@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
-from mlflow import MlflowClient
+from alembic.util import CommandError
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_PARENT_RUN_ID
 from sqlalchemy.exc import SQLAlchemyError
 
+from uapfp_dist.config.runtime import EXPERIMENT
 from uapfp_dist.errors import UserError
+from uapfp_dist.tracking.mlflow_experiment import open_experiment
 from uapfp_dist.tracking.tracker import RunParams
 
 Value = TypeVar("Value")
 
-EXPERIMENT = "uapfp_dist"
-ERRORS = (MlflowException, SQLAlchemyError, OSError, ValueError, ImportError)
+ERRORS = (MlflowException, SQLAlchemyError, CommandError, OSError, ValueError, ImportError)
 """What MLflow raises about its server or database."""
 TRANSIENT_STATUSES = {408, 425, 429, 500, 502, 503, 504}
 """HTTP statuses that may change; MLflow's errors without a response count as 500."""
@@ -36,20 +37,25 @@ class MlflowTracker:
     """An evaluation as a parent run with a nested run per suspect.
 
     Every method writes only what differs from the server's state: an evaluation has one run, however often it was
-    interrupted, and an incomplete run is completed. No request is sent before `start_run` or `find_run`.
+    interrupted, and an incomplete run is completed. No request is sent before `start_run` or `find_run`. Several jobs
+    may open a new server or database at once.
 
     Args:
         uri: tracking server or `sqlite:///...`.
         artifacts: URI where a new experiment keeps its files; None: the server decides.
+        experiment: its name.
+        variable: of the environment, from which `uri` came; for messages.
 
     Raises:
         UserError: (all methods) no tracking server or database, or one that refuses.
         ConnectionError: (all methods) it does not respond now, or not in a useful way.
     """
 
-    def __init__(self, uri: str, artifacts: str | None) -> None:
+    def __init__(
+        self, uri: str, artifacts: str | None, experiment: str = EXPERIMENT, variable: str | None = None
+    ) -> None:
         self.uri = uri
-        self._artifacts = artifacts
+        self._artifacts, self._experiment_name, self._variable = artifacts, experiment, variable
         self._client: Any = None
         self._experiment = ""
         self._run = ""
@@ -146,11 +152,7 @@ class MlflowTracker:
         return self._run
 
     def _open_experiment(self) -> None:
-        if self._experiment:
-            return
-        self._client = MlflowClient(self.uri)
-        found = self._client.get_experiment_by_name(EXPERIMENT)
-        self._experiment = found.experiment_id if found else self._client.create_experiment(EXPERIMENT, self._artifacts)
+        self._client, self._experiment = open_experiment(self.uri, self._experiment_name, self._artifacts)
 
     def _resumable_run(self, evaluation: str, params: Mapping[str, str]) -> Run | None:
         """The run of `evaluation` that agrees with `params`: a finished one, else the latest."""
@@ -217,18 +219,20 @@ class MlflowTracker:
             yield
         except errors as error:
             cause = _cause(error)
+            where = f"{self.uri} (from {self._variable})" if self._variable else self.uri
             if self._is_transient(error):
-                raise ConnectionError(f"mlflow: {self.uri} does not respond ({cause})") from error
+                raise ConnectionError(f"mlflow: {where} does not respond ({cause})") from error
+            leave = f"unset {self._variable}" if self._variable else "leave it out"
             raise UserError(
-                f"mlflow: expected a tracking server or database at {self.uri}, could not use it ({cause}); "
-                "check the URI or leave it out for a local database",
+                f"mlflow: expected a tracking server or database at {where}, could not use it ({cause}); "
+                f"check the URI or {leave} for a local database",
                 argument="mlflow_uri",
             ) from error
 
     def _is_transient(self, error: Exception) -> bool:
-        """Whether a retry may help; not where a database file cannot even be opened."""
+        """Whether a retry may help; not where a database file cannot even be opened, unless others write to it."""
         if not self._experiment and (self.uri.startswith("sqlite:") or isinstance(error, ImportError)):
-            return False
+            return "database is locked" in _cause(error)
         return error.get_http_status_code() in TRANSIENT_STATUSES if isinstance(error, MlflowException) else True
 
 
@@ -244,8 +248,8 @@ class _NestedRun:
 
 
 def _cause(error: BaseException) -> str:
-    """The first line of the innermost error: MLflow wraps those of the system."""
-    while error.__context__ is not None:
+    """The first line of the innermost error that has words: MLflow wraps those of the system."""
+    while error.__context__ is not None and not isinstance(error.__context__, KeyError):
         error = error.__context__
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 

@@ -1,6 +1,7 @@
 """The files of a verdict: JSON with its schema, text, page."""
 
 import json
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,6 +31,6 @@ def write_verdict(out: Path, kit: Kit, cases: Sequence[JudgedSuspect]) -> None:
         "verdict.txt": verdict_text(kit, cases) + "\n",
         "verdict.html": verdict_page(kit, cases),
     }.items():
-        temporary = out / f".{name}.tmp"
+        temporary = out / f".{name}.{uuid.uuid4().hex}.tmp"  # another job may write the same verdict
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(out / name)

@@ -1,0 +1,19 @@
+"""Locks of files between processes, which end with the process that holds them."""
+
+from typing import IO
+
+
+def try_lock(file: IO[str]) -> bool:
+    """Lock an open file until it is closed; whether that worked, or no file can be locked here.
+
+    Windows and some network file systems have no such locks.
+    """
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (OSError, ImportError):
+        return True
+    return True
