@@ -39,9 +39,13 @@ def _part(dataset: Any, data_root: Path, train: bool) -> Any:
             raise
         if not data_root.is_dir():  # a mistyped path must not become a folder
             raise FileNotFoundError(f"no folder {data_root}") from missing
-        with (data_root / ".download.lock").open("w") as lock:
-            _wait_for(lock)  # one process downloads: what others read of it meanwhile would be torn
-            return dataset(str(data_root), train=train, download=True)
+        path = data_root / ".download.lock"
+        try:
+            with path.open("w") as lock:
+                _wait_for(lock)  # one process downloads: what others read of it meanwhile would be torn
+                return dataset(str(data_root), train=train, download=True)
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def _wait_for(lock: IO[str]) -> None:
