@@ -111,20 +111,23 @@ def _probe_forms(chosen: Verify, kit: Kit, out: Path) -> None:
 
     (suspect,) = choose_suspects(chosen.suspect, None)
     found = probe_formats(kit, suspect, out, chosen.query, on_tried=show)
-    best, sent = found[0], sum(tried.queries for tried in found)
+    best, n_sent = found.tried[0], sum(tried.queries for tried in found.tried)
     assert best.result is not None
-    if not best.result.passed:
+    spent = f"{n_sent} images were sent in {len(found.tried)} forms"
+    if found.untried:
+        spent += f"; max_queries was too small for {found.untried} others"
+    if not best.fits:
+        remedy = "allow more" if found.untried else "anyway queries the rest and says whether its classes are renamed"
         raise UserError(
-            f"probe_forms: none of {len(found)} forms is the one that this suspect expects ({sent} images sent); the "
-            f"best one {best.result.text}; perhaps its classes are in another order, or its images of another size",
-            argument="probe_forms",
+            f"probe_forms: none of the forms tried is the one that this suspect expects ({spent}); the best one, "
+            f"{shlex.join(input_options(best.format)) or 'as named'}, {best.result.text}; {remedy}",
+            argument="max_queries" if found.untried else "probe_forms",
         )
     options = shlex.join(input_options(best.format)) or "no option: scale 0-1, layout NCHW, no mean or std"
-    print(f"\nproposed: {options}\n  it {best.result.text}; {sent} images were sent in {len(found)} forms", flush=True)
-    for other in found[1:]:
-        if other.result and (other.result.agreed, other.result.of) == (best.result.agreed, best.result.of):
-            words = shlex.join(input_options(other.format)) or "no option"
-            print(f"  {words} does equally well: these images do not tell them apart", flush=True)
+    print(f"\nproposed: {options}\n  it {best.result.text}; {spent}", flush=True)
+    for other in found.equal:
+        words = shlex.join(input_options(other.format)) or "no option"
+        print(f"  {words} does equally well: these images do not tell them apart", flush=True)
 
 
 def input_options(given: InputFormat) -> list[str]:

@@ -105,6 +105,32 @@ def test_what_is_no_clear_layout_is_refused(folders: list[str], words: list[str]
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("parts", [("training_set", "test_set"), ("tr", "te"), ("fold1", "fold2", "fold3")])
+def test_parts_of_unknown_names_are_not_taken_for_classes(parts: tuple[str, ...], tmp_path: Path) -> None:
+    fill(tmp_path, *(f"{part}/{name}" for part in parts for name in ("cat", "dog")))
+    with pytest.raises(UserError, match=r"found the same folders, cat, dog, in each of .*name the parts") as caught:
+        load("imagefolder", tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_in_two_classes_is_refused(tmp_path: Path) -> None:
+    """By a link to another class: every image of it would have both labels."""
+    fill(tmp_path, "cat", "dog")
+    (tmp_path / "dog" / "link").symlink_to(tmp_path / "cat", target_is_directory=True)
+    with pytest.raises(UserError, match=r"in one class and part, got .*cat/0\.png again as .*dog/link/0\.png"):
+        load("imagefolder", tmp_path)
+
+
+def test_8_bits_in_files_of_16_are_refused(tmp_path: Path) -> None:
+    """Divided by 257 they would all be black."""
+    for folder in ("cat", "dog"):
+        (tmp_path / folder).mkdir()
+        for i in range(10):
+            Image.fromarray(np.full((5, 6), 25 * i, np.uint16)).save(tmp_path / folder / f"{i}.png")
+    with pytest.raises(UserError, match="the largest of all is 225: they hold 8 bits"):
+        load("imagefolder", tmp_path)
+
+
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     """One that holds images, not classes, beside other classes; it is said."""
     dataset = load("imagefolder", fill(tmp_path, "bus", "car", "train"))

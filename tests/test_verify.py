@@ -721,7 +721,7 @@ def test_a_list_of_suspects(tmp_path: Path) -> None:
         ("3", "JSON list"),
         ("[3]", "JSON list"),
         ("{", "JSON list"),
-        ('[{"at": "http://a", "layout": "nhwc"}]', "layout: expected one of NCHW, NHWC, flat, got 'nhwc'"),
+        ('[{"at": "http://a", "layout": "nhwc"}]', "layout: expected one of NCHW, NHWC, NHW, flat, got 'nhwc'"),
         ('[{"at": "http://a", "scale": "255"}]', "scale: expected one of"),
         ('[{"at": "http://a", "channels": "bgr"}]', "channels: expected one of"),
         ('[{"at": 5}]', "at: expected str, got 5"),

@@ -37,6 +37,9 @@ def main(job: Callable[[], object]) -> NoReturn:
             f"expected a disk that can be written and has room ({printable(str(error))}); make room, or name another "
             f"folder for temporary files in TMPDIR (now {folder})"
         )
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
     except KeyboardInterrupt:
         print("interrupted; the same command resumes where this one stopped", file=sys.stderr, flush=True)
         if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):

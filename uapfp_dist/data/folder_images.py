@@ -91,12 +91,24 @@ def _decode(root: Path, files: Sequence[Path], wanted: Size | None) -> tuple[Ten
             low, high = pixels.greys
             before = scaled.get(pixels.scaled, pixels.greys)
             scaled[pixels.scaled] = min(low, before[0]), max(high, before[1])
+    _refuse_8_bits(scaled)
     facts = [why, *seen.lines(), *(_range_fact(kind, low, high) for kind, (low, high) in scaled.items())]
     resized = any(header.size != size for _, header in found)
     note = join_notes(
         f"resized to {text(size)}" if resized else "", *(f"{seen[f'images {k}']} images {k}" for k in scaled)
     )
     return images, Remarks(other, tuple(facts), note)
+
+
+def _refuse_8_bits(scaled: dict[str, tuple[float, float]]) -> None:
+    """Values of 8 bits in files of 16 would all become black."""
+    _, high = scaled.get(GREYS_16, (0, 65535))
+    if high <= 255:
+        raise UserError(
+            f"expected greys of 16 bits in files of 16 bits, the largest of all is {high:g}: they hold 8 bits; save "
+            "them as such",
+            argument="data_root",
+        )
 
 
 def _range_fact(kind: str, low: float, high: float) -> str:

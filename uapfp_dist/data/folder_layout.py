@@ -52,6 +52,7 @@ def find_layout(root: Path, seen: Tally) -> Layout:
         inner = [name for name in folders if _holds_layout(root / name)]
         raise _error(root, found, f"give {shown(root / inner[0])}" if inner else "choose another folder")
     _refuse_splits_within(root, folders)
+    _refuse_same_folders(root, folders)
     return Layout((root,), tuple(folders))
 
 
@@ -107,6 +108,17 @@ def _refuse_splits_within(root: Path, classes: list[str]) -> None:
         if TRAIN in within and len(within) > 1:
             what = f"found training and test images within {shown(name)}"
             raise _error(root, what, "turn it into train/<class> and test/<class>, or give that folder")
+
+
+def _refuse_same_folders(root: Path, folders: list[str]) -> None:
+    """Parts of the data under names that are not known would become classes."""
+    inner = [entries(root / name, root, Tally()) for name in folders]
+    names = set(inner[0][0])
+    if len(names) > 1 and all(set(below) == names and not files for below, files in inner):
+        what = f"found the same folders, {_listed(names)}, in each of {_listed(folders)}"
+        raise _error(
+            root, what, "name the parts of the data train and test, or put the images of a class into one folder"
+        )
 
 
 def _holds_layout(folder: Path) -> bool:

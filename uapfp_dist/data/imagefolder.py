@@ -50,6 +50,7 @@ def load_imagefolder(data_root: Path | None, n_classes: int | None = None, size:
         for path in files_below(folder / name, data_root, walked)
     ]
     _check_classes(layout, classes, listed)
+    _refuse_two_labels(listed)
     try:
         found = read_images(data_root, [file.path for file in listed], size)
     except UserError as error:
@@ -68,6 +69,23 @@ def load_imagefolder(data_root: Path | None, n_classes: int | None = None, size:
         tuple(relative(file.path, data_root) for file in kept),
         (*found.remarks.facts, *walked.lines()),
     )
+
+
+def _refuse_two_labels(files: Sequence[_Listed]) -> None:
+    """One file, by links, in two classes or parts."""
+    seen: dict[tuple[int, int], _Listed] = {}
+    for file in files:
+        try:
+            stat = file.path.stat()
+        except OSError:  # reading it says so
+            continue
+        other = seen.setdefault((stat.st_dev, stat.st_ino), file)
+        if (other.label, other.part) != (file.label, file.part):
+            raise UserError(
+                f"{NAME}: expected every image in one class and part, got {shown(other.path)} again as "
+                f"{shown(file.path)}; remove one of the links",
+                argument="data_root",
+            )
 
 
 def _check_classes(layout: Layout, classes: Sequence[str], files: Sequence[_Listed]) -> None:

@@ -27,7 +27,7 @@ class SuspectConfig:
     """JSON file for a suspect whose classes are not the kit's: a list of the kit's classes in the suspect's order, or
     an object from the suspect's names to the kit's."""
     layout: Layout = "NCHW"
-    """Order of the image's dimensions; flat: one row per image."""
+    """Order of the image's dimensions; NHW: grey images without channels; flat: one row per image."""
     scale: Scale = "0-1"
     """Pixel values; signed: from -1 to 1."""
     channels: Channels = "same"

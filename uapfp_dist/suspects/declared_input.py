@@ -44,7 +44,7 @@ def check_declared(
     sent = given.array_shape(shape)
     if declared and not _fits(declared, sent):
         change = _change(declared, given, shape)
-        advice = f"give {change}" if change else "set layout, channels and size as it needs them"
+        advice = f"give {change}" if change else "no form of ours fits: write a function that calls it"
         raise InputMismatchError(
             f"suspect {whose}: its input is declared as {_shown(declared)}, images would be sent as "
             f"{_shown(('N', *sent))}; {advice}",
@@ -66,9 +66,12 @@ def _change(declared: Dimensions, given: InputFormat, shape: tuple[int, int, int
     """What to give instead, in words; empty where nothing simple fits."""
     if len(declared) == 2 and given.layout != "flat":
         return "layout flat"
+    c, h, w = given.image_shape(shape)
+    if len(declared) == 3 and c == 1 and given.layout != "NHW":
+        size = [side if _fixed(side) else own for side, own in zip(declared[1:], (h, w), strict=True)]
+        return f"layout NHW{'' if size == [h, w] else f', size {size[0]} {size[1]}'}"
     if len(declared) != 4:
         return ""
-    c, h, w = given.image_shape(shape)
     for layout, (channels, height, width) in {"NCHW": declared[1:], "NHWC": (declared[3], *declared[1:3])}.items():
         to_three = channels == 3 and shape[0] == 1
         if _fixed(channels) and channels != c and not to_three:

@@ -213,10 +213,14 @@ class Endpoint:
                 argument="at",
             )
         shown = one_line(redact(unescape_json(text.decode(errors="replace")), self._secrets))
+        if status in (401, 403):
+            raise UserError(
+                f"suspect {self.url}: expected HTTP 200, got {status} ({shown}); check headers", argument="headers"
+            )
         error = RefusedInputError if status in REFUSALS else UserError
         raise error(
-            f"suspect {self.url}: expected HTTP 200, got {status} ({shown}); check the URL, the protocol and the "
-            "format of the images",
+            f"suspect {self.url}: expected HTTP 200, got {status} ({shown}); check the URL, the protocol, the format "
+            "of the images and batch_size",
             argument="at",
         )
 

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from uapfp_dist.errors import UserError
 
-Layout = Literal["NCHW", "NHWC", "flat"]
+Layout = Literal["NCHW", "NHWC", "NHW", "flat"]
 Scale = Literal["0-1", "0-255", "signed"]
 Channels = Literal["same", "RGB", "BGR"]
+LARGEST = 1e30
+"""Of a mean or std."""
 Resampling = Literal["bilinear", "bicubic", "nearest"]
 
 
@@ -27,7 +29,8 @@ class InputFormat:
     """
 
     layout: Layout = "NCHW"
-    """Order of batch, channels, height and width; flat: one row of c*h*w values per image, channels first."""
+    """Order of batch, channels, height and width; NHW: without channels, for grey images; flat: one row of c*h*w values
+    per image, channels first."""
     scale: Scale = "0-1"
     """0-1: the 8-bit value k is sent as k/255; 0-255: as the integer k; signed: as k/127.5 - 1, in [-1, 1]."""
     channels: Channels = "same"
@@ -43,10 +46,12 @@ class InputFormat:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        if not all(np.isfinite(self.mean)):
-            raise UserError(f"mean: expected finite numbers, got {_shown(self.mean)}", argument="mean")
-        if not all(0 < value < np.inf for value in self.std):
-            raise UserError(f"std: expected finite numbers above 0, got {_shown(self.std)}", argument="std")
+        if not all(abs(value) < LARGEST for value in self.mean):
+            raise UserError(f"mean: expected numbers of single precision, got {_shown(self.mean)}", argument="mean")
+        if not all(1 / LARGEST < value < LARGEST for value in self.std):
+            raise UserError(
+                f"std: expected numbers of single precision above 0, got {_shown(self.std)}", argument="std"
+            )
         if (self.mean or self.std) and self.scale == "signed":
             raise UserError(
                 "scale signed: expected no mean or std beside it, it is mean .5 and std .5 itself; leave one out",
@@ -66,8 +71,8 @@ class InputFormat:
         """(c, h, w) that is sent for a kit's (c, h, w).
 
         Raises:
-            UserError: RGB or BGR for images that have neither one channel nor three; a mean or std for another number
-                of channels.
+            UserError: RGB or BGR for images that have neither one channel nor three; NHW for more than one; a mean or
+                std for another number of channels.
         """
         c, h, w = shape
         if self.channels != "same" and c not in (1, 3):
@@ -76,6 +81,10 @@ class InputFormat:
                 argument="channels",
             )
         c = c if self.channels == "same" else 3
+        if self.layout == "NHW" and c != 1:
+            raise UserError(
+                f"layout NHW: expected images with 1 channel, got {c}; give NHWC or NCHW", argument="layout"
+            )
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) not in (0, 1, c):
                 raise UserError(
@@ -88,7 +97,7 @@ class InputFormat:
     def array_shape(self, shape: tuple[int, int, int]) -> tuple[int, ...]:
         """Dimensions of one image in the array, without the batch, for a kit's (c, h, w)."""
         c, h, w = self.image_shape(shape)
-        return {"NCHW": (c, h, w), "NHWC": (h, w, c), "flat": (c * h * w,)}[self.layout]
+        return {"NCHW": (c, h, w), "NHWC": (h, w, c), "NHW": (h, w), "flat": (c * h * w,)}[self.layout]
 
     def encode(self, images: Tensor) -> np.ndarray:
         """(B, c, h, w) uint8 to the suspect's array: float32, or uint8 at scale 0-255 without mean or std.
@@ -105,6 +114,8 @@ class InputFormat:
         pixels = self._normalised(pixels)
         if self.layout == "NHWC":
             pixels = pixels.transpose(0, 2, 3, 1)
+        elif self.layout == "NHW":
+            pixels = pixels[:, 0]
         elif self.layout == "flat":
             pixels = pixels.reshape(len(pixels), -1)
         return pixels.copy()

@@ -92,8 +92,7 @@ class OnnxSuspect:
             UserError: the model does not take such images.
         """
         array = self._input_format.encode(images).astype(self._dtype, copy=False)
-        batch = self._input.shape[0] if self._input.shape else None
-        parts = np.split(array, len(array)) if batch == 1 else [array]
+        parts = _in_batches(array, self._input.shape[0] if self._input.shape else None)
         # A file may hold an endless loop: the runtime checks `terminate` between nodes.
         timer = threading.Timer(timeout, setattr, (options := self._options(), "terminate", True))
         timer.daemon = True
@@ -111,9 +110,18 @@ class OnnxSuspect:
         finally:
             timer.cancel()
         responses = np.concatenate(outputs) if outputs[0].ndim else np.stack(outputs)
-        if len(responses) != len(images):
-            raise UserError(f"suspect: expected {len(images)} responses of the ONNX model, got {len(responses)}")
-        return responses.tolist()  # type: ignore[no-any-return]
+        if len(responses) != (expected := sum(map(len, parts))):
+            raise UserError(f"suspect: expected {expected} responses of the ONNX model, got {len(responses)}")
+        return responses[: len(images)].tolist()  # type: ignore[no-any-return]
+
+
+def _in_batches(array: np.ndarray, size: object) -> list[np.ndarray]:
+    """Parts of the one size that the model takes, the last one filled up with its last image; None: any size."""
+    if not isinstance(size, int) or size < 1:
+        return [array]
+    missing = -len(array) % size
+    filled = np.concatenate([array, array[-1:].repeat(missing, axis=0)])
+    return np.split(filled, len(filled) // size)
 
 
 def _read(path: Path) -> bytes:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
@@ -34,6 +35,12 @@ class TensorInput:
     """Of the protocol; empty: not declared, then FP32, or UINT8 for integers."""
     dimensions: Dimensions = ()
     """The batch first; empty: not declared."""
+
+    @property
+    def batch(self) -> int:
+        """Images of every request, where one number is declared; else 0."""
+        first = self.dimensions[0] if self.dimensions else 0
+        return first if isinstance(first, int) and first > 0 else 0
 
 
 class OpenInferenceSuspect:
@@ -78,8 +85,11 @@ class OpenInferenceSuspect:
             InputMismatchError: its metadata declare another input than what it would be sent; nothing was sent.
         """
         declared = self._input(timeout)
-        if declared.dimensions and declared.dimensions[0] == 1 and len(images) > 1:
-            raise TooLargeError("its metadata declare batches of 1", sent=False)
+        n_images, batch = len(images), declared.batch
+        if batch and n_images > batch:
+            raise TooLargeError(f"its metadata declare batches of {batch}", sent=False)
+        if batch:  # filled up with the last image
+            images = torch.cat([images, images[-1:].expand(batch - n_images, *images.shape[1:])])
         array = self._input_format.encode(images)
         tensor = {
             "name": declared.name,
@@ -96,9 +106,10 @@ class OpenInferenceSuspect:
         if not isinstance(data, list) or not isinstance(shape, list) or not shape or shape[0] != len(images):
             raise TransientError(f"expected {len(images)} responses, got an output of another shape")
         if len(data) == len(images):
-            return data
+            return data[:n_images]
         width = len(data) // len(images)
-        return list(one_per_image([data[i : i + width] for i in range(0, len(data), width or 1)], len(images)))
+        rows = one_per_image([data[i : i + width] for i in range(0, len(data), width or 1)], len(images))
+        return list(rows)[:n_images]
 
     def _input(self, timeout: float) -> TensorInput:
         """What the metadata declare, read once and checked."""

@@ -28,10 +28,10 @@ def usual_formats(given: InputFormat, shape: tuple[int, int, int]) -> Iterator[l
         shape: (c, h, w) of the kit's images.
     """
     others: tuple[Channels, ...] = {1: ("same", "RGB"), 3: ("RGB", "BGR")}.get(shape[0], ("same",))  # type: ignore[assignment]
-    layouts: tuple[Layout, ...] = ("NCHW", "NHWC", "flat")
-    groups = [(layout, channels) for channels in others for layout in layouts]
+    layouts: tuple[Layout, ...] = ("NCHW", "NHWC", "NHW", "flat")
+    groups = [(layout, c) for c in others for layout in layouts if layout != "NHW" or (shape[0] == 1 and c == "same")]
     own = given.layout, "RGB" if given.channels == "same" and shape[0] == 3 else given.channels
-    groups.sort(key=lambda group: group != own)  # stable
+    groups = list(dict.fromkeys([own, *groups]))
     for layout, channels in groups:
         # RGB of three channels is what `same` gives.
         named: Channels = "same" if channels == "RGB" and shape[0] == 3 else channels

@@ -32,7 +32,11 @@ TRIES = 2
 
 
 MOST_IMAGES = 8
-"""Times as many as are sent first: so many clean images are sent in forms that do equally well."""
+"""Times as many as are sent first: so many clean images are sent in forms that do about equally well."""
+NEAR = 2
+"""Labels by which a form may be behind the best and still be sent more images."""
+SHARE_MISSED = 0.05
+"""Of the labels, by which the best form may be behind every model of the kit: weaker models have a right form, too."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,34 @@ class TriedFormat:
         """Share of usual labels; -1 without responses. Confidences do not count: a wrong form may raise them."""
         return self.result.agreed / self.result.of if self.result else -1.0
 
+    @property
+    def fits(self) -> bool:
+        """About as good as a model of the kit."""
+        return self.result is not None and (
+            self.result.passed or self.result.agreed >= self.result.least - SHARE_MISSED * self.result.of
+        )
+
+
+@dataclass(frozen=True)
+class ProbedFormats:
+    """What came of all forms."""
+
+    tried: tuple[TriedFormat, ...]
+    """The best first; of those that do equally well, the most common."""
+    untried: int
+    """For which the budget was too small."""
+
+    @property
+    def equal(self) -> tuple[TriedFormat, ...]:
+        """Others that these images do not tell from the best."""
+        best = self.tried[0].result
+        assert best is not None
+        return tuple(
+            one
+            for one in self.tried[1:]
+            if one.result and one.result.of == best.of and best.agreed - one.result.agreed <= 1
+        )
+
 
 def probe_formats(
     kit: Kit,
@@ -60,11 +92,11 @@ def probe_formats(
     query: QueryConfig | None = None,
     opener: Opener = open_suspect,
     on_tried: Callable[[TriedFormat], None] = lambda tried: None,
-) -> list[TriedFormat]:
+) -> ProbedFormats:
     """Try the usual forms of input until those of one layout have one that passes the kit's input check.
 
-    Those that do equally well are sent more clean images. No image is evidence for or against anybody. Every one sent
-    counts as a query and is in a transcript; what was answered is not sent again by a second call.
+    Those that do about equally well are sent more clean images. No image is evidence for or against anybody. Every one
+    sent counts as a query and is in a transcript; what was answered is not sent again by a second call.
 
     Args:
         kit: one that has an input check.
@@ -73,9 +105,6 @@ def probe_formats(
         query: limits; `max_queries` and `total_timeout` are of all forms together.
         opener: makes something that can be queried of a config.
         on_tried: is called with each form.
-
-    Returns:
-        The best first; of those that do equally well, the most common.
 
     Raises:
         UserError: a kit without an input check; a budget for not even one form; a suspect that cannot be reached, or
@@ -88,47 +117,54 @@ def probe_formats(
         )
     query = query or QueryConfig()
     check_query_config(query)
+    if query.max_queries is not None and query.max_queries < N_FIRST:
+        raise UserError(
+            f"max_queries: expected at least {N_FIRST} images, those of one form, got {query.max_queries}",
+            argument="max_queries",
+        )
     prober = _Prober(kit, kit.input_check, suspect, out / FOLDER, query, opener)
     make_folder(prober.out, kit, [suspect.display_name])
-    tried = _first_round(prober, on_tried)
+    tried, untried = _first_round(prober, on_tried)
     if not any(one.result for one in tried):
-        why = tried[0].why if tried else f"max_queries {query.max_queries} is less than {N_FIRST}"
-        raise UserError(f"probe_forms: no form of input got responses ({why}); check at and kind", argument="at")
+        raise UserError(f"probe_forms: no form of input got responses: {tried[0].why}", argument="at")
     n, images = N_FIRST, len(kit.input_check.images)
-    while len(best := _best(tried)) > 1 and n < min(images, MOST_IMAGES * N_FIRST):
+    while len(near := _nearly_best(tried, n)) > 1 and n < min(images, MOST_IMAGES * N_FIRST):
         more = min(2 * n, images)
-        if not prober.can_afford(len(best) * (more - n)):
+        if not prober.can_afford(len(near) * (more - n)):
             break
-        for one in best:
+        for one in near:
             tried[tried.index(one)] = prober.attempt(one.format, (n, more), one)
         n = more
     # Only what did best was sent more.
-    return sorted(tried, key=lambda one: (-one.result.of, -one.agreement) if one.result else (0, 0.0))
+    tried.sort(key=lambda one: (-one.result.of, -one.agreement) if one.result else (0, 0.0))
+    return ProbedFormats(tuple(tried), untried)
+
+
+def _first_round(prober: "_Prober", on_tried: Callable[[TriedFormat], None]) -> tuple[list[TriedFormat], int]:
+    """(what was tried, how many more there are for which the budget is too small)."""
+    tried: list[TriedFormat] = []
+    groups = list(usual_formats(prober.suspect.input_format, prober.kit.shape))
+    for formats in groups:
+        for input_format in formats:
+            if not prober.can_afford(N_FIRST):
+                return tried, sum(map(len, groups)) - len(tried)
+            tried.append(prober.attempt(input_format, (0, N_FIRST)))
+            on_tried(tried[-1])
+        if any(one.fits for one in tried):
+            break
+    return tried, 0
+
+
+def _nearly_best(tried: list[TriedFormat], n_images: int) -> list[TriedFormat]:
+    """Of those that were sent so many images."""
+    sent = {one: one.result.agreed for one in tried if one.result and one.result.of == n_images}
+    return [one for one, agreed in sent.items() if agreed >= max(sent.values()) - NEAR and 2 * agreed > n_images]
 
 
 def _of_the_form(error: UserError) -> bool:
     """Whether another form may help."""
-    known = (*(field.name for field in fields(InputFormat)), "output", "tries", "total_timeout", "max_queries")
+    known = (*(field.name for field in fields(InputFormat)), "tries", "total_timeout", "max_queries")
     return isinstance(error, RefusedInputError) or error.argument in known
-
-
-def _first_round(prober: "_Prober", on_tried: Callable[[TriedFormat], None]) -> list[TriedFormat]:
-    tried: list[TriedFormat] = []
-    for formats in usual_formats(prober.suspect.input_format, prober.kit.shape):
-        for input_format in formats:
-            if not prober.can_afford(N_FIRST):
-                return tried
-            tried.append(prober.attempt(input_format, (0, N_FIRST)))
-            on_tried(tried[-1])
-        if any(one.result and one.result.passed for one in tried):
-            break
-    return tried
-
-
-def _best(tried: list[TriedFormat]) -> list[TriedFormat]:
-    """All that do equally well, if they pass."""
-    most = max(one.agreement for one in tried)
-    return [one for one in tried if one.agreement == most and one.result and one.result.passed]
 
 
 @dataclass
@@ -167,7 +203,7 @@ class _Prober:
         queries = ledger.queries + (before.queries if before else 0)
         if why:
             return TriedFormat(given, queries, before.result if before else None, why)
-        result = self.check.result(form, ledger.responses, part)
+        result = self.check.result(form, ledger.responses, part, resized=bool(config.size))
         if before and before.result:
             result = self.check.joined(before.result, result, part[1])
         return TriedFormat(given, queries, result)
@@ -197,7 +233,8 @@ class _Prober:
         except UserError as error:
             why = str(error)
             transcript.stopped(why)
-            if not _of_the_form(error):
+            nothing_sent = not Ledger(transcript.records).queries and not isinstance(error, RefusedInputError)
+            if nothing_sent or not _of_the_form(error):
                 raise
         finally:
             transcript.close()

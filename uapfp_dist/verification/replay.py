@@ -103,8 +103,9 @@ class _Evidence:
         texts = [finding.text for finding in findings]
         checked = None
         if check := kit.input_check:
-            checked = check.result(form, responses)
-            every = check.result(form, responses, (0, len(check.images)))
+            resized = "size" in self.begin.suspect
+            checked = check.result(form, responses, resized=resized)
+            every = check.result(form, responses, (0, len(check.images)), resized=resized)
             if checked.passed and not every.passed:
                 texts.append(f"{every.text}: a weaker model than those, or its input has another form")
         return SuspectResponses(self.begin.name, probabilities, form.format, tuple(texts), fatal, checked)

@@ -20,6 +20,8 @@ def load_suspects(path: Path) -> list[SuspectConfig]:
             raise TypeError(f"got {type(rows).__name__}")
         found = []
         for row in rows:
+            if not isinstance(row, dict):
+                raise TypeError(f"got {type(row).__name__} in the list")
             unknown = [key for key in row if key not in known]
             if unknown:
                 raise UserError(

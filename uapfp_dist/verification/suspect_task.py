@@ -22,9 +22,8 @@ LONGEST_RESPONSE, LONGEST_PER_CLASS = 4096, 256
 confidence fits several times. Transcripts are kept in memory, and a suspect may send anything."""
 
 ADVICE = (
-    "most likely it expects another scale (0-255, signed, or mean and std), layout, order of channels, size, or order "
-    "of classes: try probe_forms, then begin again in another folder; anyway queries the rest all the same, and the "
-    "verdict says so"
+    "it may expect another scale, mean and std, layout, channels, size or order of classes (probe_forms tries forms), "
+    "or be a weaker model (anyway goes on)"
 )
 """Where a suspect fails the input check."""
 
@@ -79,7 +78,8 @@ class QueryTask:
         suspect = self.opener(config, self.kit.shape, self.kit.n_classes)
         longest = LONGEST_RESPONSE + LONGEST_PER_CLASS * self.kit.n_classes
         required = required_images(self.kit, transcript.begin)
-        first = first_responses(self.kit, output_form(self.kit, transcript.begin), anyway=self.query.anyway)
+        form = output_form(self.kit, transcript.begin)
+        first = first_responses(self.kit, form, anyway=self.query.anyway, resized=bool(config.size))
         query_all(suspect, self.kit.images, required, transcript, self.query, longest, first)
 
     def _transcript(self, config: SuspectConfig) -> Transcript:
@@ -112,25 +112,24 @@ def suspect_record(config: SuspectConfig) -> SuspectRecord:
     return {"name": config.display_name, **describe_suspect(config), "classes": load_classes(config.classes)}
 
 
-def first_responses(kit: Kit, form: OutputFormat, *, anyway: bool) -> FirstResponses:
+def first_responses(kit: Kit, form: OutputFormat, *, anyway: bool, resized: bool) -> FirstResponses:
     """What is looked at before a suspect is queried as far as the kit requires.
 
     Args:
         kit: one of version 1 has no images to check the input.
         form: how its responses are read.
         anyway: query on although the input check fails.
+        resized: images are sent at another size than the kit's.
     """
     check = kit.input_check
     if check is None:
         return FirstResponses(unreadable=form.parse_error)
 
     def refusal(responses: Mapping[int, Sequence[object]]) -> str:
-        found = check.result(form, responses)  # of the first, whatever else a resumed run has
-        return (
-            ""
-            if found.passed or anyway
-            else f"this does not look like the question this model expects: it {found.text}; {ADVICE}"
-        )
+        found = check.result(form, responses, resized=resized)  # of the first, whatever else a resumed run has
+        if found.passed or anyway:
+            return ""
+        return f"this does not look like the question this model expects: it {found.text}; {ADVICE}"
 
     return FirstResponses(check.first, form.parse_error, refusal)
 

@@ -96,7 +96,7 @@ def _require_one(names: Sequence[str], stopped: Sequence[Interrupted | None]) ->
     if len(failed) == len(names) or not all(one.noted for _, one in failed):
         name, first = min(failed, key=lambda entry: entry[1].noted)
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        raise UserError(f"suspect {name}: {first.why}{more}")
+        raise UserError(f"suspect {name}: {first.why.removeprefix('suspect: ')}{more}")
 
 
 def _in_threads(task: Task, suspects: Sequence[SuspectConfig]) -> list[Interrupted | None]:

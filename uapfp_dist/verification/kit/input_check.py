@@ -14,6 +14,10 @@ N_FIRST = 12
 sent [0, 1], and 4 in 10 of those that expect MNIST's mean and std; no model of the kit that did not choose them."""
 
 
+RESIZED = 1
+"""Labels that resizing may change."""
+
+
 @dataclass(frozen=True)
 class InputCheck:
     """A kit's clean images with the label that most of its models give; N images, M models that calibrate or test.
@@ -35,7 +39,12 @@ class InputCheck:
         return self.images[:N_FIRST]
 
     def result(
-        self, form: OutputFormat, responses: Mapping[int, Sequence[object]], part: tuple[int, int] = (0, N_FIRST)
+        self,
+        form: OutputFormat,
+        responses: Mapping[int, Sequence[object]],
+        part: tuple[int, int] = (0, N_FIRST),
+        *,
+        resized: bool = False,
     ) -> "InputCheckResult":
         """How a suspect did on those images of a part that it answered, beside the models of the kit.
 
@@ -43,16 +52,18 @@ class InputCheck:
             form: how its responses are read; one that cannot be read agrees with nobody.
             responses: image to its responses, the first one first.
             part: first and last of the images, of N.
+            resized: it was sent them at another size, which no model of the kit was.
         """
         rows = [i for i in range(len(self.images))[slice(*part)] if int(self.images[i]) in responses]
         probabilities = form.parse([responses[int(self.images[i])][0] for i in rows]).probabilities
         agrees = (probabilities.argmax(1) == self.labels[rows]) & probabilities.isfinite().all(1)
-        return InputCheckResult(int(agrees.sum()), len(rows), int(self.agrees[:, rows].sum(1).min()))
+        least = int(self.agrees[:, rows].sum(1).min())
+        return InputCheckResult(int(agrees.sum()), len(rows), least, RESIZED if resized else 0)
 
     def joined(self, before: "InputCheckResult", after: "InputCheckResult", n_images: int) -> "InputCheckResult":
         """Results on two parts, together the first `n_images`, as one."""
         least = int(self.agrees[:, :n_images].sum(1).min())
-        return InputCheckResult(before.agreed + after.agreed, before.of + after.of, least)
+        return InputCheckResult(before.agreed + after.agreed, before.of + after.of, least, before.tolerated)
 
 
 @dataclass(frozen=True)
@@ -64,11 +75,13 @@ class InputCheckResult:
     """Clean images that it answered."""
     least: int
     """Of those, at least as many labels as every model of the kit gives."""
+    tolerated: int = 0
+    """Labels fewer that still pass."""
 
     @property
     def passed(self) -> bool:
         """It agrees as much as a model of the kit."""
-        return self.agreed >= self.least
+        return self.agreed >= self.least - self.tolerated
 
     @property
     def text(self) -> str:

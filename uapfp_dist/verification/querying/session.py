@@ -147,7 +147,8 @@ class QuerySession:
         if (n_left := len(self._todo) + len(self._later)) > self._left:
             least = self._budget - self._left + n_left
             raise self._stop(
-                f"of {self._budget} queries {max(self._left, 0)} are left (max_queries), at least {least} are needed",
+                f"of {self._budget} queries {max(self._left, 0)} are left (max_queries), at least {least} are needed: "
+                "what got no response, or was under way when a run was interrupted, counts",
                 "max_queries",
             )
         if not self._todo and not self._later and not self._running:

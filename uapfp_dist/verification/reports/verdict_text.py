@@ -26,7 +26,7 @@ def headline(case: JudgedSuspect) -> str:
     claim = f"{printable(v.name)}: {v.claim}. p {number(v.p_value)}{together} by {v.decided_by}, alpha {v.alpha:g}."
     if v.input_check is None or v.input_check.passed:
         return claim
-    return f"{claim} QUERIED ANYWAY, most likely its input has another form: it {v.input_check.text}."
+    return f"{claim} QUERIED ANYWAY: another form of input, or a model weaker than the kit's; it {v.input_check.text}."
 
 
 def findings(case: JudgedSuspect) -> list[str]:
@@ -56,7 +56,7 @@ def _lines(case: JudgedSuspect) -> list[str]:
         f"  agreement         {number(v.agreement_clean)} on clean images",
     ]
     if v.input_check:
-        hint = "" if v.claim == PIRACY else "; probe_forms compares the usual forms of input"
+        hint = "" if v.claim == PIRACY else "; that does not exclude another mean and std: probe_forms compares forms"
         lines.append(f"  input check       {v.input_check.text}{hint}")
     if power := v.power.get("all"):
         lines.append(
