@@ -98,14 +98,13 @@ def _one_batch(
             break
         if (len(active) - n_stay) * n_rivals > n_stay:  # a forward pass of the others is cheaper than all gradients
             active, stays = active[stays], stays[stays]
-            del x, logits
+            del x, logits  # two graphs at a time would be twice the memory
             x, logits = _forward(model, images, total, active, overshoot)
         at_once = rivals_at_once(size, len(active), n_rivals, images.device)
         move = _step(logits, x, labels[active], rivals[active], at_once)
         if n_stay < len(active):
             active, move = active[stays], move[stays]
         total[active] += move
-        del x, logits, move
         x, logits = _forward(model, images, total, active, overshoot)
     return DeepFoolResult((1 + overshoot) * total, fooled)
 

@@ -19,7 +19,7 @@ GRAPH_BYTES = {"cpu": 2**30, "cuda": 2**32}
 """What the activations of one chunk of images, with its gradients, may take."""
 BACKWARD_BYTES = {"cpu": CACHE, "cuda": 2**32}
 """What the gradients of activations may take if several rivals go at once."""
-LIVE = 3
+LIVE = 4
 """Largest gradients alive at a time in a backward pass: the one that comes, the one that goes, a copy between."""
 
 
@@ -49,7 +49,7 @@ def footprint(model: nn.Module, image: Tensor) -> Footprint:
 
 
 def images_at_once(size: Footprint, image: Tensor, n_rivals: int) -> int:
-    """How many images like `image` (1, c, h, w) may share a graph: with their gradients, held twice as they are stacked."""
+    """How many images like `image` (1, c, h, w) may share a graph. Gradients are held twice while they are stacked."""
     gradients = 2 * n_rivals * image.numel() * image.element_size()
     bound = GRAPH_BYTES.get(image.device.type, GRAPH_BYTES["cuda"])
     return max(1, bound // max(1, size.graph + gradients + LIVE * size.largest))
