@@ -102,7 +102,7 @@ def test_a_footprint_is_what_the_graph_keeps() -> None:
     net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(1024, 10), nn.Sigmoid())
     with frozen(net):
         size = footprint(net, torch.rand(1, 1, 16, 16))
-    assert size == Footprint(graph=4096 + 40 + 1024, largest=4096)
+    assert size == Footprint(graph=4096 + 40 + 1024, largest=4096, n_classes=10)
 
 
 def test_rivals_share_a_pass_where_their_gradients_fit() -> None:
@@ -118,6 +118,8 @@ def test_rivals_share_a_pass_where_their_gradients_fit() -> None:
     assert rivals_at_once(large, 500, 9, cuda) == 4096 // (module.LIVE * 500)
     assert rivals_at_once(Footprint(0, 2**40), 1, 9, cuda) == 1
     assert images_at_once(Footprint(2**40, 2**40), torch.zeros(1, 3, 64, 64), 9) == 1
+    pixel = torch.zeros(1, 1, 1, 1)
+    assert images_at_once(Footprint(96, 8, 10), pixel, 10) == images_at_once(Footprint(96, 8, 10), pixel, 10**6)
 
 
 def most_held(work: Callable[[], object]) -> int:

@@ -62,7 +62,7 @@ def deepfool(
     few = images.device.type == "cpu" and len(images) < FEWEST  # measuring them would cost more than it saves
     with frozen(model):
         size = Footprint(0, 0) if few else footprint(model, images[:1])
-        n_chunks = max(1, -(-len(images) // images_at_once(size, images[:1], n_candidates - 1)))
+        n_chunks = max(1, -(-len(images) // images_at_once(size, images[:1], n_candidates)))
         chunks = images.tensor_split(n_chunks)
         given = [None] * n_chunks if labels is None else labels.tensor_split(n_chunks)
         found = [

@@ -30,6 +30,7 @@ class Footprint:
     graph: int
     largest: int
     """Of its largest activation."""
+    n_classes: int = 2
 
 
 def footprint(model: nn.Module, image: Tensor) -> Footprint:
@@ -44,13 +45,13 @@ def footprint(model: nn.Module, image: Tensor) -> Footprint:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        model(image.detach().clone().requires_grad_())
-    return Footprint(sum(kept.values()), max(kept.values(), default=0))
+        logits = model(image.detach().clone().requires_grad_())
+    return Footprint(sum(kept.values()), max(kept.values(), default=0), logits.shape[1])
 
 
-def images_at_once(size: Footprint, image: Tensor, n_rivals: int) -> int:
+def images_at_once(size: Footprint, image: Tensor, n_candidates: int) -> int:
     """How many images like `image` (1, c, h, w) may share a graph. Gradients are held twice while they are stacked."""
-    gradients = 2 * n_rivals * image.numel() * image.element_size()
+    gradients = 2 * (min(n_candidates, size.n_classes) - 1) * image.nbytes
     bound = GRAPH_BYTES.get(image.device.type, GRAPH_BYTES["cuda"])
     return max(1, bound // max(1, size.graph + gradients + LIVE * size.largest))
 
