@@ -7,6 +7,8 @@
 uap        projected gradient over the set against Moosavi-Dezfooli's loop, image by image, at equal radius: CPU seconds
            until the highest held-out fooling rate that both reach
 
+deepfool   DeepFool over all classes against the backward passes that it needs
+
 responses  query 200 views x 100 points as unique images once and gather, against querying view by view
 
 workers    share of the workers' time that a small evaluation spends on models
@@ -29,6 +31,7 @@ from typing import Literal
 
 import torch
 import tyro
+from benchmark_deepfool import FloorRatio, floor_ratio
 from benchmark_peers import PeersRatio, compare, missing
 from benchmark_race import Races
 from benchmark_responses import ResponsesRatio, responses_ratio
@@ -46,14 +49,14 @@ from uapfp_dist.launch.evaluation import run
 from uapfp_dist.launch.workers import default_auth_mode
 from uapfp_dist.serialization import to_json
 
-Part = Literal["uap", "responses", "workers", "noop", "scaling", "peers"]
+Part = Literal["uap", "deepfool", "responses", "workers", "noop", "scaling", "peers"]
 
 
 @dataclass(frozen=True)
 class Benchmark:
     """Measure ratios; several minutes with Fashion-MNIST."""
 
-    parts: tuple[Part, ...] = ("uap", "responses", "workers", "noop", "scaling", "peers")
+    parts: tuple[Part, ...] = ("uap", "deepfool", "responses", "workers", "noop", "scaling", "peers")
     """What to measure; peers is skipped where their libraries are not installed."""
     data_root: Path | None = None
     """Folder with Fashion-MNIST in torchvision's layout; without it the perturbations are measured on digits alone."""
@@ -94,7 +97,7 @@ def workers_busy(workers: int | None) -> float:
 def victims(chosen: Benchmark) -> list[TrainedVictim]:
     """Digits, and Fashion-MNIST where its folder is given."""
     found = [prepare("digits", None, width=8, samples_seen=20_000)]
-    if chosen.data_root is not None and {"uap", "peers"} & set(chosen.parts):
+    if chosen.data_root is not None and {"uap", "deepfool", "peers"} & set(chosen.parts):
         found.append(prepare("fashion_mnist", chosen.data_root, width=16, samples_seen=60_000))
     return found
 
@@ -126,6 +129,8 @@ class Measured:
 
     uap: dict[str, Races] | None
     """By data set."""
+    deepfool: dict[str, FloorRatio] | None
+    """By data set."""
     responses: dict[str, ResponsesRatio] | None
     """By data set."""
     workers_busy: float | None
@@ -137,13 +142,14 @@ class Measured:
 def measure(chosen: Benchmark) -> Measured:
     """Every chosen part."""
     parts = set(chosen.parts)
-    trained = victims(chosen) if {"uap", "responses", "peers"} & parts else []
+    trained = victims(chosen) if {"uap", "deepfool", "responses", "peers"} & parts else []
     uap = {one.name: uap_ratio(one) for one in trained} if "uap" in parts else None
+    floors = {one.name: floor_ratio(one) for one in trained} if "deepfool" in parts else None
     responses = {one.name: responses_ratio(one) for one in trained} if "responses" in parts else None
     busy = workers_busy(chosen.workers) if "workers" in parts else None
     noop, scaling = on_cluster(chosen.parts)
     compared = against_peers(trained[-1]) if "peers" in parts else None
-    return Measured(uap, responses, busy, noop, scaling, compared)
+    return Measured(uap, floors, responses, busy, noop, scaling, compared)
 
 
 def job() -> None:

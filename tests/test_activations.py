@@ -44,7 +44,7 @@ def test_many_gradients_at_once(ours: Callable[[], nn.Module], torchs: Callable[
     x = inputs()[0, 0].requires_grad_()
     y = module(x)
     each = torch.eye(25).view(25, 5, 5)
-    (batched,) = torch.autograd.grad(y, x, each, is_grads_batched=True, retain_graph=True)
+    batched = torch.vmap(lambda one: torch.autograd.grad(y, x, one, retain_graph=True)[0])(each)
     singly = torch.stack([torch.autograd.grad(y, x, one, retain_graph=True)[0] for one in each])
     torch.testing.assert_close(batched, singly, rtol=0, atol=0)
 

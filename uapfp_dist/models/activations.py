@@ -40,7 +40,7 @@ class _Elu(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (y,) = ctx.saved_tensors
-        return gradient * y.clamp(max=0.0).add_(1.0)
+        return torch.ops.aten.elu_backward(gradient, 1.0, 1.0, 1.0, True, y)
 
 
 class _PRelu(torch.autograd.Function):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from uapfp_dist.errors import unknown_name
 from uapfp_dist.perturbations.deepfool import deepfool
+from uapfp_dist.perturbations.frozen import frozen
 
 SGD_BATCH = 100
 MOMENTUM = 0.9
@@ -106,8 +107,9 @@ def descend(
     velocity = torch.zeros_like(v)
     for step, index in enumerate(batches):
         v = v.requires_grad_()
-        margin = _margin(model((images[index] + v[:, None]).flatten(0, 1)), labels[index].flatten())
-        (gradient,) = torch.autograd.grad(margin.view(index.shape).mean(1).sum(), v)
+        with frozen(model):
+            margin = _margin(model((images[index] + v[:, None]).flatten(0, 1)), labels[index].flatten())
+            (gradient,) = torch.autograd.grad(margin.view(index.shape).mean(1).sum(), v)
         norm = gradient.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
         velocity = MOMENTUM * velocity + gradient / norm
         rate = first * (1.0 - step / len(batches))
