@@ -41,8 +41,6 @@ class Trainer:
         self.net = net
         self.recipe = recipe
         self.rng = rng
-        if recipe.precision == "bfloat16":  # convolutions of a few channels are up to twice as fast so
-            net.to(memory_format=torch.channels_last)
         self.total_steps = max(1, math.ceil(recipe.samples_seen / recipe.batch_size))
         self.step = 0
         self.optimizer = make_optimizer(net, recipe.optimizer)
