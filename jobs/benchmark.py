@@ -18,6 +18,9 @@ noop       10,000 specs that do nothing through the real pool: specs per second,
 scaling    the zoo stage of digits: two workers against one, busy time, Ray against a bare process pool (idle machine,
            two cores; minutes)
 
+precision  12 models of fashion_mnist-small made in float32 and in bfloat16, in turn: CPU seconds, accuracy (needs
+           --data-root and a CPU with bfloat16; a quarter of an hour)
+
 peers      DeepFool of torchattacks and ART, UAP of ART, on the same net, images and radius (extra `peers`)
 """
 
@@ -33,6 +36,7 @@ import torch
 import tyro
 from benchmark_deepfool import FloorRatio, floor_ratio
 from benchmark_peers import PeersRatio, compare, missing
+from benchmark_precision import PrecisionRatio, precision_ratio
 from benchmark_race import Races
 from benchmark_responses import ResponsesRatio, responses_ratio
 from benchmark_results import Noop, Scaling
@@ -49,15 +53,15 @@ from uapfp_dist.launch.evaluation import run
 from uapfp_dist.launch.workers import default_auth_mode
 from uapfp_dist.serialization import to_json
 
-Part = Literal["uap", "deepfool", "responses", "workers", "noop", "scaling", "peers"]
+Part = Literal["uap", "deepfool", "responses", "workers", "noop", "scaling", "precision", "peers"]
 
 
 @dataclass(frozen=True)
 class Benchmark:
     """Measure ratios; several minutes with Fashion-MNIST."""
 
-    parts: tuple[Part, ...] = ("uap", "deepfool", "responses", "workers", "noop", "scaling", "peers")
-    """What to measure; peers is skipped where their libraries are not installed."""
+    parts: tuple[Part, ...] = ("uap", "deepfool", "responses", "workers", "noop", "scaling", "precision", "peers")
+    """What to measure; peers is skipped where their libraries are not installed, precision without bfloat16."""
     data_root: Path | None = None
     """Folder with Fashion-MNIST in torchvision's layout; without it the perturbations are measured on digits alone."""
     workers: int | None = None
@@ -136,6 +140,7 @@ class Measured:
     workers_busy: float | None
     noop: Noop | None
     scaling: Scaling | None
+    precision: PrecisionRatio | None
     peers: PeersRatio | None
 
 
@@ -148,8 +153,9 @@ def measure(chosen: Benchmark) -> Measured:
     responses = {one.name: responses_ratio(one) for one in trained} if "responses" in parts else None
     busy = workers_busy(chosen.workers) if "workers" in parts else None
     noop, scaling = on_cluster(chosen.parts)
+    precision = precision_ratio(chosen.data_root) if "precision" in parts and chosen.data_root else None
     compared = against_peers(trained[-1]) if "peers" in parts else None
-    return Measured(uap, floors, responses, busy, noop, scaling, compared)
+    return Measured(uap, floors, responses, busy, noop, scaling, precision, compared)
 
 
 def job() -> None:

@@ -7,6 +7,7 @@ from uapfp_dist.attacks.attack import Attack
 from uapfp_dist.errors import UserError
 from uapfp_dist.models.blackbox import Blackbox
 from uapfp_dist.models.net import Net
+from uapfp_dist.models.precision import autocast
 from uapfp_dist.models.training import AfterStep, Trainer
 from uapfp_dist.response_format import ResponseFormat
 
@@ -57,7 +58,8 @@ def extract(
     for size, share in zip(sizes, until, strict=False):
         trainer.run(images, targets, share, after_step)
         _check_finite("weights", trainer, *net.parameters())
-        queries = attack.craft(net, pool, images, size, rng)
+        with autocast(pool.device, trainer.recipe.precision):
+            queries = attack.craft(net, pool, images, size, rng)
         _check_finite("queries", trainer, queries)
         images = torch.cat([images, queries])
         targets = torch.cat([targets, _distribution(victim(queries), victim.response)])

@@ -1,7 +1,7 @@
 """The configuration of an evaluation: typed, documented field by field, and through tyro the command line."""
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -238,7 +238,7 @@ class StudyConfig:
     """Also views by Algorithm 1, beside those of Section 4.3."""
 
 
-@wire_names("Config", "data zoo extraction uap fingerprint encoder verdict modifications studies")
+@wire_names("Config", "data zoo extraction uap fingerprint encoder verdict modifications studies precision")
 @dataclass(frozen=True)
 class Config:
     """Everything that determines the result, the seed apart."""
@@ -252,3 +252,6 @@ class Config:
     verdict: VerdictConfig = field(default_factory=VerdictConfig)
     modifications: ModificationConfig = field(default_factory=ModificationConfig)
     studies: StudyConfig = field(default_factory=StudyConfig)
+    precision: Literal["float32", "bfloat16", "auto"] = omit_default("float32", in_files=False)
+    """In which models are trained: bfloat16 is faster for all but the smallest nets on devices that have it; auto:
+    where the machine that starts the job has it. Models of both precisions are different models."""

@@ -95,8 +95,10 @@ def make_plan(config: Config, seed: int, dataset: Dataset) -> Plan:
     """The evaluation of `config` under `seed` on `dataset`; every random choice follows from the seed.
 
     Raises:
-        UserError: sizes that the data cannot give.
+        UserError: sizes that the data cannot give, or a precision that is not settled.
     """
+    if config.precision == "auto":
+        raise UserError("precision: expected float32 or bfloat16 in a plan, got auto; settle it", argument="precision")
     cut = config.data
     shares = cut.train_share, cut.outside_shares
     data = DataSpec(dataset.name, dataset.digest, seed, *shares, cut.n_classes, size=cut.shape)
@@ -155,7 +157,9 @@ class _Builder:
         rng = numpy_rng("recipe", seed)
         optimizer = optimizer or str(rng.choice(zoo.optimizers))
         batch_size = int(rng.choice(BATCH_SIZES))
-        recipe = Recipe(optimizer, batch_size, math.ceil(zoo.epochs * self.n_own), zoo.augment)
+        precision = self.config.precision
+        assert precision != "auto"
+        recipe = Recipe(optimizer, batch_size, math.ceil(zoo.epochs * self.n_own), zoo.augment, precision)
         return ModelSpec(self.data, architecture, zoo.width, recipe, origin, seed, gate)
 
     def extraction(self, victim: ModelSpec, attack: str, labels: ResponseFormat) -> Extracted:

@@ -259,6 +259,7 @@ def _card(context: TaskContext, spec: ModelSpec, made: MadeModel) -> ModelCard:
         device=_named(context.device),
         modifications=tuple(modification.description for modification in spec.modifications),
         accuracy_before=before,
+        precision=spec.recipe.precision,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from uapfp_dist.config.precision import with_precision
 from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, check_runtime, resolve
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import Dataset
@@ -78,6 +79,7 @@ def run_enrollment(
     torch.set_num_threads(1)
     check_runtime(runtime)
     paths = resolve(runtime)
+    config = with_precision(config)
     owner_model, dataset = _read_input(config, owner or OwnerFiles(), paths, out)
     plan = plan_enrollment(config, requirements, seed, dataset, owner_model.victim if owner_model else None)
     _check_same_enrollment(out, plan)

@@ -11,6 +11,7 @@ import torch
 from uapfp_dist.central.evaluate import evaluate, is_final
 from uapfp_dist.central.evaluator import Evaluator
 from uapfp_dist.config.command_line import evaluation_flags
+from uapfp_dist.config.precision import with_precision
 from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, check_runtime, resolve
 from uapfp_dist.config.schema import Config
 from uapfp_dist.config.validation import check
@@ -52,6 +53,7 @@ def run(config: Config, name: str, seed: int, runtime: RuntimeConfig) -> Evaluat
         UserError: anything wrong with the input.
     """
     started = time.perf_counter()
+    config = with_precision(config)
     check(config)
     check_runtime(runtime)
     if not config.uap.references:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from uapfp_dist.errors import UserError, unknown_name
 from uapfp_dist.models.augment import shift_and_mirror
 from uapfp_dist.models.net import Net
+from uapfp_dist.models.precision import autocast
 from uapfp_dist.tasks.specs import Recipe
 
 # Peak learning rates at batch 128; scaled by the square root of the batch size (and the net's own `rate_scale`), warmed
@@ -28,7 +29,7 @@ AfterStep = Callable[[int], None]
 class Trainer:
     """One net, one optimizer, one schedule; `run` may be called several times, as extraction attacks need it.
 
-    On CUDA the forward pass runs in bfloat16 where the device has it (autocast); weights stay float32.
+    The forward pass runs in the recipe's precision; weights stay float32.
 
     Args:
         net: trained in place, on its device.
@@ -88,8 +89,7 @@ class Trainer:
     def _logits(self, images: Tensor) -> Tensor:
         if self.recipe.augment:
             images = shift_and_mirror(images, self.rng)
-        fast = images.is_cuda and torch.cuda.is_bf16_supported(including_emulation=False)
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=fast):
+        with autocast(images.device, self.recipe.precision):
             return self.net(images).float()
 
     def _set_rate(self) -> None:

@@ -36,8 +36,12 @@ class ModelCard:
     """After training or extraction; `changes` in JSON."""
     accuracy_before: float | None = None
     """Of the model that was modified."""
+    precision: str = "float32"
+    """In which it was trained; not in the JSON of cards at its default, which those of before lack."""
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary under the wire names of the fields."""
         card = asdict(self)
+        if self.precision == "float32":
+            del card["precision"]
         return card | {"changes": card.pop("modifications")}

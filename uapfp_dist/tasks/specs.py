@@ -32,7 +32,10 @@ class DataSpec:
     """(height, width) of the images of a folder, where it was asked for; None: as they are, or their median."""
 
 
-@wire_names("Recipe", "optimizer batch_size samples_seen augment")
+Precision = Literal["float32", "bfloat16"]
+
+
+@wire_names("Recipe", "optimizer batch_size samples_seen augment precision")
 @dataclass(frozen=True)
 class Recipe:
     """How a net is trained (Table 1: optimizer and batch size)."""
@@ -43,6 +46,8 @@ class Recipe:
     """Images shown in all, repetitions counted: the same for piracy and homologous models."""
     augment: bool = omit_default(False)
     """Shift by up to an eighth of the side and mirror, on the device; not for digits, which have a handedness."""
+    precision: Literal["float32", "bfloat16"] = omit_default("float32", in_files=False)
+    """Of the arithmetic of training and of crafting queries; weights and responses are float32."""
 
 
 @wire_names("Trained", "on overlap")

@@ -162,8 +162,10 @@ class ReportData:
         zoo = self.plan.config.zoo
         note = f" ({self.report.data_note})" if self.report.data_note else ""
         counts = pd.Series([m.role for m in self.judged.members]).value_counts()
+        precision = "" if self.plan.config.precision == "float32" else f" in {self.plan.config.precision}"
         return (
-            f"{self.plan.data.name}{note}, {zoo.width} channels, {zoo.epochs:g} epochs, seed {self.plan.seed}: "
+            f"{self.plan.data.name}{note}, {zoo.width} channels, {zoo.epochs:g} epochs{precision}, seed "
+            f"{self.plan.seed}: "
             f"{counts.get('piracy', 0)} piracy and {counts.get('homologous', 0)} homologous models, "
             f"{len(self.resamples)} resamples"
         )

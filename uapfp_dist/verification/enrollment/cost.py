@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -10,7 +10,7 @@ from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.models.training import Trainer
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.specs import Extracted, Imported, ModelSpec, Recipe
+from uapfp_dist.tasks.specs import Extracted, Imported, ModelSpec
 from uapfp_dist.verification.enrollment.plan import EnrollmentPlan
 
 MEASURED_STEPS = 3
@@ -76,7 +76,7 @@ def _seconds_per_image(spec: ModelSpec, context: TaskContext) -> float:
     rng = torch_rng("cost")
     images = torch.rand(BATCH, *dataset.shape, generator=rng).to(context.device)
     labels = torch.arange(BATCH, device=context.device) % dataset.n_classes
-    recipe = Recipe(spec.recipe.optimizer, BATCH, BATCH * (MEASURED_STEPS + 1))
+    recipe = replace(spec.recipe, batch_size=BATCH, samples_seen=BATCH * (MEASURED_STEPS + 1))
     times: list[float] = []
     Trainer(context.empty(spec), recipe, rng).run(
         images, labels, after_step=lambda _: times.append(time.perf_counter())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from uapfp_dist.config.precision import with_precision
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import Dataset, load
 from uapfp_dist.execution.context import TaskContext
@@ -52,7 +53,7 @@ def enroll_locally(
     Raises:
         UserError: anything wrong with the input; too few models could be made.
     """
-    config = enroll_preset(config) if isinstance(config, str) else config
+    config = with_precision(enroll_preset(config) if isinstance(config, str) else config)
     dataset = dataset or load(config.data.name, data_root, config.data.n_classes, config.data.shape)
     owner_victim = owner_model.victim if owner_model else None
     plan = plan_enrollment(config, requirements or EnrollConfig(), seed, dataset, owner_victim)
