@@ -14,10 +14,12 @@ from system import flags, tiny
 from torch import nn
 
 from uapfp_dist.data import load
+from uapfp_dist.errors import UserError
 from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.verification.kit.io import load_kit
 from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.querying.config import QueryConfig
 from uapfp_dist.verification.querying.session import N_REPEATS
 from uapfp_dist.verification.verify import verify
 
@@ -80,7 +82,10 @@ def test_a_copy_that_wants_other_colours_first(
 
     with serving(served) as endpoint:
         suspect = SuspectConfig(at=endpoint.url, name="s", layout="NHWC", scale="0-255", channels=channels)
-        (case,) = verify(kit, [suspect], tmp_path)
+        if channels == "RGB":
+            with pytest.raises(UserError, match="does not look like the question this model expects"):
+                verify(kit, [suspect], tmp_path)
+        (case,) = verify(kit, [suspect], tmp_path, QueryConfig(anyway=channels == "RGB"))
     assert case.ledger.queries == endpoint.images
     queried = ~case.probabilities.isnan().any(1)  # the kit has images for other formats, too
     assert int(queried.sum()) == case.ledger.queries - N_REPEATS
