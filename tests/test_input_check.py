@@ -393,6 +393,15 @@ def test_nearly_equal_forms_get_more_images(tmp_path: Path) -> None:
     assert found.tried[0].result.of > N_FIRST
 
 
+def test_a_type_that_no_form_fits_ends_the_trying(tmp_path: Path) -> None:
+    inputs, tried = [{"name": "x", "datatype": "INT8", "shape": [-1, 1, 8, 8]}], list[object]()
+    with serving(lambda images: images, metadata_of(inputs, lambda x: x, []), metadata=True) as endpoint:
+        suspect = SuspectConfig(at=f"{endpoint.url}/v2/models/m", name="s")
+        with pytest.raises(UserError, match="wrap it in one that takes those"):
+            probe_formats(checked_kit(), suspect, tmp_path, on_tried=tried.append)
+    assert not tried
+
+
 @pytest.mark.parametrize("size", [1, 4, 5])
 def test_declared_batches_are_filled_up(size: int) -> None:
     """An ONNX file, and a server that declares them; what is answered to the filling is dropped."""
@@ -489,6 +498,10 @@ def test_nothing_is_proposed_where_nothing_answers(
         with pytest.raises(UserError, match=message):
             probe_formats(checked_kit(), SuspectConfig(at=endpoint.url), tmp_path)
         assert endpoint.requests == (requests or endpoint.requests)
+    tried: list[object] = []
+    with pytest.raises(UserError, match="no connection"):
+        probe_formats(checked_kit(), SuspectConfig(at="http://127.0.0.1:1"), tmp_path / "dead", on_tried=tried.append)
+    assert not tried
     with pytest.raises(UserError, match="expected a function"):
         probe_formats(checked_kit(), SuspectConfig(at="no_module:f"), tmp_path / "other")
     with pytest.raises(UserError, match="of an earlier version"):

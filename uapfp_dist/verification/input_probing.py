@@ -12,7 +12,7 @@ from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.suspects.input_format import InputFormat
 from uapfp_dist.suspects.output_format import OutputFormat, load_classes
 from uapfp_dist.suspects.registry import open_suspect
-from uapfp_dist.suspects.suspect import RefusedInputError, Suspect
+from uapfp_dist.suspects.suspect import InputMismatchError, RefusedInputError, Suspect
 from uapfp_dist.suspects.usual_formats import usual_formats
 from uapfp_dist.tasks.hashing import content_id
 from uapfp_dist.verification.kit.input_check import N_FIRST, InputCheck, InputCheckResult
@@ -75,7 +75,7 @@ class ProbedFormats:
 
     @property
     def equal(self) -> tuple[TriedFormat, ...]:
-        """Others that these images do not tell from the best."""
+        """Others that these images do not tell from the first."""
         best = self.tried[0].result
         assert best is not None
         return tuple(
@@ -135,9 +135,14 @@ def probe_formats(
         for one in near:
             tried[tried.index(one)] = prober.attempt(one.format, (n, more), one)
         n = more
-    # Only what did best was sent more.
-    tried.sort(key=lambda one: (-one.result.of, -one.agreement) if one.result else (0, 0.0))
-    return ProbedFormats(tuple(tried), untried)
+    # Only what did best was sent more; of what a label more or less does not tell apart, the most common comes first.
+    most = max((one.result.agreed for one in tried if one.result and one.result.of == n), default=0)
+    equal = [one for one in tried if one.result and one.result.of == n and one.result.agreed >= most - 1]
+    others = sorted(
+        (one for one in tried if one not in equal),
+        key=lambda one: (-one.result.of, -one.agreement) if one.result else (0, 0.0),
+    )
+    return ProbedFormats((*equal, *others), untried)
 
 
 def _first_round(prober: "_Prober", on_tried: Callable[[TriedFormat], None]) -> tuple[list[TriedFormat], int]:
@@ -163,6 +168,8 @@ def _nearly_best(tried: list[TriedFormat], n_images: int) -> list[TriedFormat]:
 
 def _of_the_form(error: UserError) -> bool:
     """Whether another form may help."""
+    if isinstance(error, InputMismatchError) and error.argument == "at":
+        return False
     known = (*(field.name for field in fields(InputFormat)), "tries", "total_timeout", "max_queries")
     return isinstance(error, RefusedInputError) or error.argument in known
 
@@ -194,11 +201,11 @@ class _Prober:
         images = self.check.images[slice(*part)]
         try:
             suspect = self.opener(config, self.kit.shape, self.kit.n_classes)
-            ledger, why = self._query(suspect, config, form, images)
         except UserError as error:
             if not _of_the_form(error):
                 raise
-            return TriedFormat(given, 0, None, str(error))  # nothing was sent
+            return TriedFormat(given, 0, None, str(error))
+        ledger, why = self._query(suspect, config, form, images)
         self.spent += ledger.queries
         queries = ledger.queries + (before.queries if before else 0)
         if why:
