@@ -8,7 +8,10 @@ import torch
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.fingerprints.encoder import LOSSES, EncoderStack, fit_encoders, plain_loss, span_of, supcon_loss
+from uapfp_dist.fingerprints.encoder import EncoderStack
+from uapfp_dist.fingerprints.encoder_fit import fit_encoders
+from uapfp_dist.fingerprints.encoder_loss import LOSSES, plain_loss, supcon_loss
+from uapfp_dist.fingerprints.span import span_of
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.method_configs import EncoderConfig
 
@@ -240,7 +243,7 @@ def test_the_span_of_long_fingerprints_is_the_same(monkeypatch: pytest.MonkeyPat
     strength = 10.0 ** -torch.arange(0, 3, 0.25)
     prints = (torch.randn(40, 12, generator=rng) * strength) @ torch.linalg.qr(torch.randn(90, 12, generator=rng)).Q.T
     exact = span_of(prints, 512)
-    monkeypatch.setattr("uapfp_dist.fingerprints.encoder.LONG", 64)
+    monkeypatch.setattr("uapfp_dist.fingerprints.span.LONG", 64)
     found = span_of(prints, 512)
     assert found.shape == exact.shape == (90, 12)
     torch.testing.assert_close(found.T @ found, torch.eye(12), rtol=0, atol=1e-5)
