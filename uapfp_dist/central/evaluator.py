@@ -12,13 +12,13 @@ from pathlib import Path
 import torch
 
 from uapfp_dist.concurrency import map_threads
+from uapfp_dist.config.methods import with_all_methods
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.judging import JudgedModels
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.evaluation.resample_artifacts import read_resample, resample_artifact
 from uapfp_dist.evaluation.state import store_failure
 from uapfp_dist.execution.probe_artifacts import read_probe, read_responses
-from uapfp_dist.fingerprints.methods.registry import METHODS
 from uapfp_dist.fingerprints.probe_data import Probe
 from uapfp_dist.fingerprints.resamples import Resample, make_resample
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
@@ -201,11 +201,11 @@ class Evaluator:
 
     def _stored_resample(self, matrix: ResponseMatrix) -> Callable[[Resample], ScoredResample | None]:
         """Reads a resample that was scored before, by the methods compared or by all that there are."""
-        verdict = self.plan.config.verdict
-        methods = verdict.compared
+        methods = self.plan.config.verdict.compared
+        every = with_all_methods(self.plan.config).verdict.compared
 
         def read(resample: Resample) -> ScoredResample | None:
-            for scored in (methods, replace(verdict, methods=tuple(METHODS)).compared):
+            for scored in (methods, every):
                 key = self._resample_id(matrix, resample, scored)
                 if self.store.intact("draw", key):
                     return read_resample(self.store.get("draw", key), resample, methods)
