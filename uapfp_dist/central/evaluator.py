@@ -172,7 +172,7 @@ class Evaluator:
             causes = "; ".join(f.error for f in self._failed if not f.skipped) or "unknown"
             raise UserError(f"expected a victim and its probe, they could not be made ({causes})")
         try:
-            responses = [read_responses(self.store.get("answers", plan.response(m).id)) for m in members]
+            responses = [read_responses(self.store.get_mapped("answers", plan.response(m).id)) for m in members]
             probe = read_probe(self.store.get("probe", plan.probe.id))
             accuracy = tuple(self._card(m.spec.id).accuracy for m in members)
         except (TornArtifactError, FileNotFoundError) as error:
@@ -180,7 +180,7 @@ class Evaluator:
                 f"expected every model, its responses and the probe whole, found one torn or gone ({error}); run again"
             ) from error
         matrix = ResponseMatrix.from_responses(members, responses, probe, plan.probe, plan.config.verdict.formats)
-        return matrix, JudgedModels(tuple(members), accuracy, tuple(responses)), probe
+        return matrix, JudgedModels(tuple(members), accuracy), probe
 
     def fit(self, matrix: ResponseMatrix) -> list[ScoredResample]:
         """Every resample's scores: read where they are stored, else fitted, several at a time."""

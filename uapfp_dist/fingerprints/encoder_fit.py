@@ -10,6 +10,7 @@ loss needs is added; the encoder starts from the same weights, sees the same bat
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -23,7 +24,7 @@ from uapfp_dist.messages import one_line
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.method_configs import EncoderConfig
 
-STACK = {"cpu": 2**23, "cuda": 2**29}
+STACK = {"cpu": 2**21, "cuda": 2**29}
 """Kind of device to the numbers that one step of a stack may hold: a few caches full, and a share of a GPU's memory."""
 
 
@@ -87,7 +88,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _fit_tasks(tasks: Iterable[EncoderTask], config: EncoderConfig, device: torch.device) -> list[EncoderStack]:
-    by_task = [_learners(task, config, device) for task in tasks]
+    by_task = list(map(partial(_learners, config=config, device=device), tasks))  # none is held while the next is made
     learners = [learner for those in by_task for learner in those]
     stacks, layers = _stacks(learners, config, device), dict[int, list[Tensor]]()
     while stacks:
