@@ -9,6 +9,9 @@ uap        projected gradient over the set against Moosavi-Dezfooli's loop, imag
 
 responses  query 200 views x 100 points as unique images once and gather, against querying view by view
 
+encoders   fit and score the encoders of 257 suspects, ten resamples, on synthetic responses: wall time against a floor
+           by arithmetic at the machine's speed of matrix products
+
 workers    share of the workers' time that a small evaluation spends on models
 
 noop       10,000 specs that do nothing through the real pool: specs per second, the driver's memory
@@ -29,6 +32,7 @@ from typing import Literal
 
 import torch
 import tyro
+from benchmark_encoders import EncodersFloor, encoders_floor
 from benchmark_peers import PeersRatio, compare, missing
 from benchmark_race import Races
 from benchmark_responses import ResponsesRatio, responses_ratio
@@ -46,14 +50,14 @@ from uapfp_dist.launch.evaluation import run
 from uapfp_dist.launch.workers import default_auth_mode
 from uapfp_dist.serialization import to_json
 
-Part = Literal["uap", "responses", "workers", "noop", "scaling", "peers"]
+Part = Literal["uap", "responses", "encoders", "workers", "noop", "scaling", "peers"]
 
 
 @dataclass(frozen=True)
 class Benchmark:
     """Measure ratios; several minutes with Fashion-MNIST."""
 
-    parts: tuple[Part, ...] = ("uap", "responses", "workers", "noop", "scaling", "peers")
+    parts: tuple[Part, ...] = ("uap", "responses", "encoders", "workers", "noop", "scaling", "peers")
     """What to measure; peers is skipped where their libraries are not installed."""
     data_root: Path | None = None
     """Folder with Fashion-MNIST in torchvision's layout; without it the perturbations are measured on digits alone."""
@@ -128,6 +132,7 @@ class Measured:
     """By data set."""
     responses: dict[str, ResponsesRatio] | None
     """By data set."""
+    encoders: EncodersFloor | None
     workers_busy: float | None
     noop: Noop | None
     scaling: Scaling | None
@@ -140,10 +145,11 @@ def measure(chosen: Benchmark) -> Measured:
     trained = victims(chosen) if {"uap", "responses", "peers"} & parts else []
     uap = {one.name: uap_ratio(one) for one in trained} if "uap" in parts else None
     responses = {one.name: responses_ratio(one) for one in trained} if "responses" in parts else None
+    encoders = encoders_floor() if "encoders" in parts else None
     busy = workers_busy(chosen.workers) if "workers" in parts else None
     noop, scaling = on_cluster(chosen.parts)
     compared = against_peers(trained[-1]) if "peers" in parts else None
-    return Measured(uap, responses, busy, noop, scaling, compared)
+    return Measured(uap, responses, encoders, busy, noop, scaling, compared)
 
 
 def job() -> None:

@@ -252,6 +252,22 @@ def test_the_span_of_long_fingerprints_is_the_same(monkeypatch: pytest.MonkeyPat
     assert torch.equal(span_of(prints, 512), found)
 
 
+@pytest.mark.parametrize(("weakest", "svds"), [(0.0, 1), (1.5, 0)])
+def test_few_directions_of_many_are_the_same(weakest: float, svds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by the matrix of products where none of them is weak, by the SVD else."""
+    rng = torch_rng("many", weakest)
+    strength = torch.cat([10.0 ** -torch.arange(0, 3, 0.3) + weakest, torch.zeros(30)])
+    prints = torch.linalg.qr(torch.randn(60, 40, generator=rng)).Q * strength
+    prints = prints @ torch.linalg.qr(torch.randn(40, 40, generator=rng)).Q
+    _, _, exact = torch.linalg.svd(prints, full_matrices=False)
+    calls, svd = [], torch.linalg.svd
+    monkeypatch.setattr(torch.linalg, "svd", lambda *a, **k: calls.append(1) or svd(*a, **k))
+    found = span_of(prints, 8)
+    assert len(calls) == svds
+    torch.testing.assert_close(found.T @ found, torch.eye(8), rtol=0, atol=1e-5)
+    torch.testing.assert_close((found * exact[:8].T).sum(0).abs(), torch.ones(8), rtol=0, atol=1e-3)
+
+
 def test_span_is_orthonormal_and_holds_its_inputs() -> None:
     """As many directions as there are independent fingerprints, strongest first."""
     rng = torch_rng("span")

@@ -215,10 +215,11 @@ def _batches(stack: Sequence[_Learner]) -> Iterator[_Batch]:
 
 
 def _batch(stack: Sequence[_Learner], rows: Sequence[Tensor], size: int) -> _Batch:
-    coordinates = stack[0].coordinates.new_zeros(len(stack), size, stack[0].coordinates.shape[1])
+    coordinates = stack[0].coordinates.new_empty(len(stack), size, stack[0].coordinates.shape[1])
     labels, present = rows[0].new_zeros(2, len(stack), size)
     for s, (learner, own) in enumerate(zip(stack, rows, strict=True)):
         torch.index_select(learner.coordinates, 0, own, out=coordinates[s, : len(own)])
+        coordinates[s, len(own) :] = 0.0
         labels[s, : len(own)] = learner.labels[own]
         present[s, : len(own)] = 1
     return _Batch(coordinates, labels, present.bool(), membership(coordinates, labels, present))
