@@ -14,7 +14,7 @@ from uapfp_dist.fingerprints import encoder_fit
 from uapfp_dist.fingerprints.encoder import EncoderStack
 from uapfp_dist.fingerprints.encoder_fit import EncoderTask, fit_tasks
 from uapfp_dist.fingerprints.encoder_loss import LOSSES
-from uapfp_dist.fingerprints.span import span_of, within_span
+from uapfp_dist.fingerprints.span import span_of
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.method_configs import EncoderConfig
 
@@ -149,18 +149,3 @@ def test_other_errors_are_not_taken_for_memory(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(encoder_fit, "_fit", refuse(0, RuntimeError("shapes differ"), []))
     with pytest.raises(RuntimeError, match="shapes differ"):
         similarities([task("a")])
-
-
-@pytest.mark.parametrize(("rows", "rank"), [(12, 30), (40, 30), (40, 8), (12, 8)])
-def test_weights_within_a_span(rows: int, rank: int) -> None:
-    """By whatever decomposition: what no row has is gone, the rest is as it was."""
-    rng = torch_rng("span", rows, rank)
-    coordinates = torch.randn(rows, rank, generator=rng) @ torch.randn(rank, 30, generator=rng)
-    weights = torch.randn(30, 4, generator=rng)
-    found = within_span(weights, coordinates, 512)
-    torch.testing.assert_close(coordinates @ found, coordinates @ weights, rtol=1e-4, atol=1e-4)
-    basis = span_of(coordinates, 512)
-    torch.testing.assert_close(found, basis @ (basis.T @ weights), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(
-        within_span(weights, coordinates, 3), (few := span_of(coordinates, 3)) @ (few.T @ weights), rtol=1e-4, atol=1e-5
-    )
