@@ -11,6 +11,9 @@ deepfool   DeepFool over all classes against the backward passes that it needs
 
 responses  query 200 views x 100 points as unique images once and gather, against querying view by view
 
+encoders   fit and score the encoders of 257 suspects, ten resamples, on synthetic responses: wall time against a floor
+           by arithmetic at the machine's speed of matrix products
+
 workers    share of the workers' time that a small evaluation spends on models
 
 noop       10,000 specs that do nothing through the real pool: specs per second, the driver's memory
@@ -35,6 +38,7 @@ from typing import Literal
 import torch
 import tyro
 from benchmark_deepfool import FloorRatio, floor_ratio
+from benchmark_encoders import EncodersFloor, encoders_floor
 from benchmark_peers import PeersRatio, compare, missing
 from benchmark_precision import PrecisionRatio, precision_ratio
 from benchmark_race import Races
@@ -53,14 +57,16 @@ from uapfp_dist.launch.evaluation import run
 from uapfp_dist.launch.workers import default_auth_mode
 from uapfp_dist.serialization import to_json
 
-Part = Literal["uap", "deepfool", "responses", "workers", "noop", "scaling", "precision", "peers"]
+Part = Literal["uap", "deepfool", "responses", "encoders", "workers", "noop", "scaling", "precision", "peers"]
 
 
 @dataclass(frozen=True)
 class Benchmark:
     """Measure ratios; several minutes with Fashion-MNIST."""
 
-    parts: tuple[Part, ...] = ("uap", "deepfool", "responses", "workers", "noop", "scaling", "precision", "peers")
+    parts: tuple[Part, ...] = (
+        "uap", "deepfool", "responses", "encoders", "workers", "noop", "scaling", "precision", "peers",
+    )  # fmt: skip
     """What to measure; peers is skipped where their libraries are not installed, precision without bfloat16."""
     data_root: Path | None = None
     """Folder with Fashion-MNIST in torchvision's layout; without it the perturbations are measured on digits alone."""
@@ -137,6 +143,7 @@ class Measured:
     """By data set."""
     responses: dict[str, ResponsesRatio] | None
     """By data set."""
+    encoders: EncodersFloor | None
     workers_busy: float | None
     noop: Noop | None
     scaling: Scaling | None
@@ -151,11 +158,12 @@ def measure(chosen: Benchmark) -> Measured:
     uap = {one.name: uap_ratio(one) for one in trained} if "uap" in parts else None
     floors = {one.name: floor_ratio(one) for one in trained} if "deepfool" in parts else None
     responses = {one.name: responses_ratio(one) for one in trained} if "responses" in parts else None
+    encoders = encoders_floor() if "encoders" in parts else None
     busy = workers_busy(chosen.workers) if "workers" in parts else None
     noop, scaling = on_cluster(chosen.parts)
     precision = precision_ratio(chosen.data_root) if "precision" in parts and chosen.data_root else None
     compared = against_peers(trained[-1]) if "peers" in parts else None
-    return Measured(uap, floors, responses, busy, noop, scaling, precision, compared)
+    return Measured(uap, floors, responses, encoders, busy, noop, scaling, precision, compared)
 
 
 def job() -> None:

@@ -15,6 +15,7 @@ import tyro
 
 from uapfp_dist.command import main
 from uapfp_dist.config.command_line import parse_with_preset
+from uapfp_dist.config.methods import DEFAULT, with_methods
 from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config
 from uapfp_dist.launch.ablation import run_grid
@@ -30,6 +31,8 @@ class FullEval:
     scale; fashion_mnist-small, cifar10-small or tiny_imagenet-small."""
     seed: int = 0
     """Of all random choices."""
+    methods: tuple[str, ...] = (DEFAULT,)
+    """Fingerprint methods to compare: default (eight for digits, all for the others), all, or names."""
     ablations: bool = False
     """Also the grid of Figure 6 left, n_points by top_k; jobs/ablations.py runs any other."""
     runtime: Annotated[RuntimeConfig, tyro.conf.arg(name="")] = field(default_factory=RuntimeConfig)
@@ -44,7 +47,8 @@ def parse(arguments: list[str]) -> FullEval:
 def job() -> None:
     """Parse and run."""
     chosen = parse(sys.argv[1:])
-    run(chosen.config, chosen.preset, chosen.seed, chosen.runtime)
+    config = with_methods(chosen.config, chosen.preset, chosen.methods)
+    run(config, chosen.preset, chosen.seed, chosen.runtime)
     if chosen.ablations:
         runtime = replace(chosen.runtime, report=None)  # that file holds the evaluation's
         run_grid(chosen.config, chosen.preset, chosen.seed, runtime, ())

@@ -219,7 +219,8 @@ class Job(ProcessTree):
         self.report_path = folder / "report.json"
         self.report_path.unlink(missing_ok=True)
         paths = ("--storage", str(self.storage), "--report", str(self.report_path))
-        command = [sys.executable, str(JOB), "--preset", "digits", *flags(tiny()), *paths, *arguments]
+        evaluation = ("--preset", "digits", "--methods", "all", *flags(tiny()))
+        command = [sys.executable, str(JOB), *evaluation, *paths, *arguments]
         self._out, self._err = folder / "out.txt", folder / "err.txt"
         with self._out.open("wb") as out, self._err.open("wb") as err:
             super().__init__(

@@ -67,12 +67,27 @@ def claim(about: str, sections: SectionNumbers = NOTHING, **auc: dict[str, float
 def test_references_are_compared_in_the_papers_own_format() -> None:
     """What labels or the chosen format would give them is another comparison."""
     words = "tell piracy from homologous"
-    alone = claim(words, clean={"prob": 0.5, "hard": 1.0, "chosen": 1.0}, random={"hard": 1.0, "chosen": 1.0})
+    low = {"clean": {"prob": 0.5}, "random": {"prob": 0.5}, "confidence": {"prob": 0.5}}
+    other = {"clean": {"prob": 0.5, "hard": 1.0, "chosen": 1.0}, "random": {"hard": 1.0, "chosen": 1.0}}
+    alone = claim(words, **low | other)
     assert (alone.outcome, alone.measured) == ("reproduced", "0.990")
-    equalled = claim(words, random={"prob": 0.986, "chosen": 0.5})
+    equalled = claim(words, **low | {"random": {"prob": 0.986, "chosen": 0.5}})
     assert equalled.outcome == "partly"
     assert equalled.measured.endswith("as good without any UAP: random")
-    assert claim(words, random={"prob": 0.984}).outcome == "reproduced"
+    assert claim(words, **low | {"random": {"prob": 0.984}}).outcome == "reproduced"
+
+
+def test_a_claim_whose_methods_were_left_out_says_so() -> None:
+    """What was not computed could have done as well: the claim never passes for want of it; it may fail without it."""
+    words, low = "tell piracy from homologous", {"clean": {"prob": 0.5}, "random": {"prob": 0.5}}
+    without = claim(words, **low)
+    assert (without.outcome, without.measured) == ("not measured", "0.990; not computed: confidence")
+    equalled = claim(words, random={"prob": 1.0})
+    assert equalled.outcome == "partly"
+    assert equalled.measured.endswith("not computed: clean, confidence")
+    for about, absent in (("local perturbations", "lap_paper"), ("IPGuard", "ipguard")):
+        left_out = claim(about)
+        assert (left_out.outcome, left_out.measured) == ("not measured", f"not computed: {absent}")
 
 
 def test_local_perturbations_are_named_with_their_norm() -> None:

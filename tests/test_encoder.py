@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.fingerprints.encoder import LOSSES, EncoderStack, fit_encoders, plain_loss, span_of, supcon_loss
+from uapfp_dist.fingerprints.encoder import EncoderStack
+from uapfp_dist.fingerprints.encoder_fit import fit_encoders
+from uapfp_dist.fingerprints.encoder_loss import LOSSES, plain_loss, supcon_loss
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.method_configs import EncoderConfig
 
@@ -232,34 +234,6 @@ def test_an_unknown_loss_is_refused() -> None:
     prints, labels = families(4, 3, 20)
     with pytest.raises(UserError, match=r"unknown encoder loss 'triplet'; known: autoencoder, cross_entropy, supcon"):
         fit_encoders(prints, labels, torch.ones(1, 4, dtype=torch.bool), replace(SMALL, loss="triplet"), "seed")
-
-
-def test_the_span_of_long_fingerprints_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Found without an SVD of all fingerprints: orthonormal, the same directions in the same order, the same rank."""
-    rng = torch_rng("long")
-    strength = 10.0 ** -torch.arange(0, 3, 0.25)
-    prints = (torch.randn(40, 12, generator=rng) * strength) @ torch.linalg.qr(torch.randn(90, 12, generator=rng)).Q.T
-    exact = span_of(prints, 512)
-    monkeypatch.setattr("uapfp_dist.fingerprints.encoder.LONG", 64)
-    found = span_of(prints, 512)
-    assert found.shape == exact.shape == (90, 12)
-    torch.testing.assert_close(found.T @ found, torch.eye(12), rtol=0, atol=1e-5)
-    torch.testing.assert_close((found * exact).sum(0).abs(), torch.ones(12), rtol=0, atol=1e-3)
-    torch.testing.assert_close(span_of(prints, 5), found[:, :5], rtol=0, atol=1e-5)
-    assert torch.equal(span_of(prints, 512), found)
-
-
-def test_span_is_orthonormal_and_holds_its_inputs() -> None:
-    """As many directions as there are independent fingerprints, strongest first."""
-    rng = torch_rng("span")
-    prints = torch.randn(40, 5, generator=rng) @ torch.randn(5, 60, generator=rng)
-    basis = span_of(prints, 512)
-    assert basis.shape == (60, 5)
-    torch.testing.assert_close(basis.T @ basis, torch.eye(5), rtol=0, atol=1e-5)
-    torch.testing.assert_close(prints @ basis @ basis.T, prints, rtol=1e-4, atol=1e-4)
-    energy = (prints @ basis).square().sum(0)
-    assert bool((energy[:-1] >= energy[1:]).all())
-    assert torch.equal(span_of(prints, 3), basis[:, :3])
 
 
 def test_embeddings_are_not_negative_and_cosines_lie_between_zero_and_one() -> None:

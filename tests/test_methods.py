@@ -370,8 +370,8 @@ def test_an_encoder_at_every_radius_and_format_averaged(matrix: ResponseMatrix) 
 
 def test_methods_that_share_an_encoder_fit_it_once(matrix: ResponseMatrix, monkeypatch: pytest.MonkeyPatch) -> None:
     fitted = []
-    fit = EncoderMethod.fit
-    monkeypatch.setattr(EncoderMethod, "fit", lambda self, request: fitted.append(self) or fit(self, request))
+    task = EncoderMethod.task
+    monkeypatch.setattr(EncoderMethod, "task", lambda self, request: fitted.append(self) or task(self, request))
     resample = Resample(0, TrainingSet((1, 2), (5, 6), (11,)), (), TESTED)
     scored = score_resample(matrix, resample, ("uap", "uap_controls", "uap_ensemble"), ENCODER, "seed")
     assert len(fitted) == 2 * len(METHODS["uap"].single(matrix))

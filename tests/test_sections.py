@@ -367,7 +367,7 @@ def test_the_same_again_fits_nothing_twice(shown: Shown, monkeypatch: pytest.Mon
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("an encoder was fitted again")
 
-    monkeypatch.setattr("uapfp_dist.fingerprints.methods.encoder_method.fit_encoders", refuse)
+    monkeypatch.setattr("uapfp_dist.fingerprints.methods.encoder_method.fit_tasks", refuse)
     again = run_here(shown.plan, shown.store)
     assert to_json(again.body.sections) == to_json(shown.report.body.sections)
     assert to_json(again.body)["verdicts"] == to_json(shown.report.body)["verdicts"]

@@ -1,6 +1,6 @@
 """Work in several threads."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -10,8 +10,13 @@ Result = TypeVar("Result")
 
 def map_threads(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> list[Result]:
     """`work` of every item, in their order, several at a time. An interruption does not wait for those that run."""
+    return list(iterate_threads(work, items, threads))
+
+
+def iterate_threads(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """`map_threads`, each result as soon as it and those before it are there."""
     pool = ThreadPoolExecutor(max_workers=threads)
     try:
-        return list(pool.map(work, items))
+        yield from pool.map(work, items)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

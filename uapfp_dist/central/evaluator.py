@@ -5,13 +5,14 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from uapfp_dist.concurrency import map_threads
+from uapfp_dist.config.methods import with_all_methods
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.judging import JudgedModels
 from uapfp_dist.evaluation.plan import Plan
@@ -21,7 +22,7 @@ from uapfp_dist.execution.probe_artifacts import read_probe, read_responses
 from uapfp_dist.fingerprints.probe_data import Probe
 from uapfp_dist.fingerprints.resamples import Resample, make_resample
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
-from uapfp_dist.fingerprints.scoring import ScoredResample, score_resample
+from uapfp_dist.fingerprints.scoring import ScoredResample, score_resamples
 from uapfp_dist.progress import WorkSummary
 from uapfp_dist.reporting.mlflow_fields import (
     PlannedModel,
@@ -56,8 +57,8 @@ class Evaluator:
         plan: what is evaluated.
         store: where responses are read and scores are kept, so that a resample is fitted once in all runs.
         tracker: where results are shown.
-        threads: resamples fitted at a time, each in one thread: the number does not change a result. None: the CPUs
-            of this machine that this process may use, whatever else a cluster has.
+        threads: that train encoders: the number does not change a result. None: the CPUs of this machine that this
+            process may use, whatever else a cluster has.
         on_progress: called with `progress()` whenever it has changed, from any thread.
     """
 
@@ -71,6 +72,7 @@ class Evaluator:
     ) -> None:
         torch.set_num_threads(1)
         self._on_progress = on_progress
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self.plan, self.store, self.threads = plan, store, threads or _own_cpus()
         self._tracker, self._live = tracker, LiveTracker(tracker)
         self._settings: dict[str, str] = {}
@@ -170,7 +172,7 @@ class Evaluator:
             causes = "; ".join(f.error for f in self._failed if not f.skipped) or "unknown"
             raise UserError(f"expected a victim and its probe, they could not be made ({causes})")
         try:
-            responses = [read_responses(self.store.get("answers", plan.response(m).id)) for m in members]
+            responses = [read_responses(self.store.get_mapped("answers", plan.response(m).id)) for m in members]
             probe = read_probe(self.store.get("probe", plan.probe.id))
             accuracy = tuple(self._card(m.spec.id).accuracy for m in members)
         except (TornArtifactError, FileNotFoundError) as error:
@@ -178,7 +180,7 @@ class Evaluator:
                 f"expected every model, its responses and the probe whole, found one torn or gone ({error}); run again"
             ) from error
         matrix = ResponseMatrix.from_responses(members, responses, probe, plan.probe, plan.config.verdict.formats)
-        return matrix, JudgedModels(tuple(members), accuracy, tuple(responses)), probe
+        return matrix, JudgedModels(tuple(members), accuracy), probe
 
     def fit(self, matrix: ResponseMatrix) -> list[ScoredResample]:
         """Every resample's scores: read where they are stored, else fitted, several at a time."""
@@ -188,27 +190,51 @@ class Evaluator:
             make_resample(matrix.members, i, config.n_train, config.n_calibrate, str(self.plan.seed), train_pool=pool)
             for i in range(config.n_resamples)
         ]
-        return map_threads(lambda resample: self._scored(matrix, resample), resamples, self.threads)
-
-    def _scored(self, matrix: ResponseMatrix, resample: Resample) -> ScoredResample:
-        config = self.plan.config
-        methods = config.verdict.compared
-        models = [member.spec.id for member in matrix.members]
-        settled = {
-            "probe": self.plan.probe.id,
-            "encoder": config.encoder,
-            "formats": [fmt.wire for fmt in config.verdict.formats],
-        }
-        key = content_id(
-            {**settled, "draw": resample, "models": models, "methods": methods, "judging": JUDGING_VERSION}
+        found = map_threads(self._stored_resample(matrix), resamples, self.threads)
+        fresh = self._fitted(
+            matrix, [resample for resample, stored in zip(resamples, found, strict=True) if not stored]
         )
-        if self.store.intact("draw", key):
-            scored = read_resample(self.store.get("draw", key), resample, methods)
-        else:
-            scored = score_resample(matrix, resample, methods, config.encoder, self.plan.probe.id)
-            self.store.put("draw", key, *resample_artifact(scored))
-        self._step()
-        return scored
+        for i, stored in enumerate(found):
+            found[i] = stored or next(fresh)
+            self._step()
+        return [scored for scored in found if scored]
+
+    def _stored_resample(self, matrix: ResponseMatrix) -> Callable[[Resample], ScoredResample | None]:
+        """Reads a resample that was scored before, by the methods compared or by all that there are."""
+        methods = self.plan.config.verdict.compared
+        every = with_all_methods(self.plan.config).verdict.compared
+
+        def read(resample: Resample) -> ScoredResample | None:
+            for scored in (methods, every):
+                key = self._resample_id(matrix, resample, scored)
+                if self.store.intact("draw", key):
+                    return read_resample(self.store.get("draw", key), resample, methods)
+            return None
+
+        return read
+
+    def _fitted(self, matrix: ResponseMatrix, resamples: Sequence[Resample]) -> Iterator[ScoredResample]:
+        """Resamples as they are scored; each is stored."""
+        config, methods = self.plan.config, self.plan.config.verdict.compared
+        encoders = config.encoder, self.plan.probe.id, self.threads, self._device
+        for scored in score_resamples(matrix, resamples, methods, *encoders):
+            self.store.put("draw", self._resample_id(matrix, scored.resample, methods), *resample_artifact(scored))
+            yield scored
+
+    def _resample_id(self, matrix: ResponseMatrix, resample: Resample, methods: Sequence[str]) -> str:
+        """All that determines the scores of a resample."""
+        config = self.plan.config
+        return content_id(
+            {
+                "probe": self.plan.probe.id,
+                "encoder": config.encoder,
+                "formats": [fmt.wire for fmt in config.verdict.formats],
+                "draw": resample,
+                "models": [member.spec.id for member in matrix.members],
+                "methods": methods,
+                "judging": JUDGING_VERSION,
+            }
+        )
 
     def _keep(self, report: Report, sections: Sequence[ReportSection], data: ReportData) -> None:
         """Store what is to be shown, and then the report: where that is, nothing is missing."""

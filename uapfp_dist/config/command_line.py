@@ -2,11 +2,12 @@
 
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 import tyro
 
+from uapfp_dist.config.methods import methods_flags
 from uapfp_dist.config.presets import PRESETS, preset
 from uapfp_dist.config.renamed import current_arguments
 from uapfp_dist.config.schema import Config
@@ -48,7 +49,10 @@ def preset_named(arguments: Sequence[str]) -> str:
 
 def evaluation_flags(preset: str, seed: int, config: Config) -> str:
     """Arguments of full_eval.py that evaluate `config`, which started from `preset`."""
-    return shlex.join(["--preset", preset, "--seed", str(seed), *config_flags(config, PRESETS.get(preset, Config()))])
+    base = PRESETS.get(preset, Config())
+    rest = replace(config, verdict=replace(config.verdict, methods=base.verdict.methods))
+    chosen = [*config_flags(rest, base), *methods_flags(config, preset)]
+    return shlex.join(["--preset", preset, "--seed", str(seed), *chosen])
 
 
 def evaluation_command(flags: str, storage: str) -> str:

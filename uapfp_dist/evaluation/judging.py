@@ -9,7 +9,6 @@ import numpy as np
 
 from uapfp_dist.config.schema import VerdictConfig
 from uapfp_dist.evaluation.verdicts import Verdict
-from uapfp_dist.fingerprints.probe_data import Responses
 from uapfp_dist.fingerprints.resamples import Resample
 from uapfp_dist.fingerprints.scoring import ScoredCandidate, ScoredResample
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
@@ -36,7 +35,6 @@ class JudgedModels:
 
     members: tuple[Member, ...]
     accuracy: tuple[float, ...]
-    answers: tuple[Responses, ...] = ()
 
 
 def model_scores(scored: ScoredCandidate) -> list[float]:

@@ -110,7 +110,7 @@ class Trials:
             probe = read_probe(self._store.get(plan.probe.kind, plan.probe.id))
             responses = []
             for _, spec in stored:
-                blocks = read_responses(self._store.get(spec.kind, spec.id)).blocks
+                blocks = read_responses(self._store.get_mapped(spec.kind, spec.id)).blocks
                 responses.append(Responses({name: blocks[name] for name in (CLEAN, block)}))
             matrix = ResponseMatrix.from_responses([m for m, _ in stored], responses, probe, plan.probe)
             self._held = key, replace(matrix, gather={block: matrix.gather[block]})

@@ -1,12 +1,14 @@
 """Score one resample: every method is fitted, and its format chosen, on the training models alone."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from uapfp_dist.fingerprints.methods.base import Candidate, Request
+from uapfp_dist.concurrency import iterate_threads
+from uapfp_dist.fingerprints.methods.base import Candidate, EncoderKey, Request
+from uapfp_dist.fingerprints.methods.encoder_method import EncoderPart, encoder_parts, fit_together
 from uapfp_dist.fingerprints.methods.registry import METHODS
 from uapfp_dist.fingerprints.resamples import Resample, TrainingSet, leave_some_out
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
@@ -48,21 +50,68 @@ class ScoredResample:
         return sorted(pool, key=lambda s: (len(s.candidate.blocks), s.training_auc, s.training_gap), reverse=True)
 
 
+AT_A_TIME = 4
+"""Encoder tasks that a thread takes at a time; larger stacks are no faster."""
+
+
 def score_resample(
     matrix: ResponseMatrix, resample: Resample, methods: Sequence[str], config: EncoderConfig, seed: str
 ) -> ScoredResample:
     """Fit and score `methods` on `resample`; nothing here looks at a calibration or test model's role."""
-    name = f"{seed}/{resample.index}"
+    return next(score_resamples(matrix, [resample], methods, config, seed))
+
+
+def score_resamples(
+    matrix: ResponseMatrix,
+    resamples: Sequence[Resample],
+    methods: Sequence[str],
+    config: EncoderConfig,
+    seed: str,
+    threads: int = 1,
+    device: torch.device | str = "cpu",
+) -> Iterator[ScoredResample]:
+    """`score_resample` of each, in their order, as soon as it is there; encoders of all of them are trained at once.
+
+    Args:
+        threads: that train encoders. The number does not change a result.
+        device: where encoders are trained.
+    """
+    requests = [_requests(matrix, resample, methods, config, seed) for resample in resamples]
+    batches = [_batches(of_one) for of_one in requests]
+    fitted = iterate_threads(
+        lambda parts: fit_together(parts, config, device), (part for parts in batches for part in parts), threads
+    )
+    for resample, of_one, parts in zip(resamples, requests, batches, strict=True):
+        memo = {key: scores for _ in parts for key, scores in next(fitted).items()}
+        scored = {
+            method: tuple(_score(replace(request, memo=memo), resample, method) for request in candidates)
+            for method, candidates in of_one.items()
+        }
+        yield ScoredResample(resample, scored, _attack_out(matrix, resample))
+
+
+def _requests(
+    matrix: ResponseMatrix, resample: Resample, methods: Sequence[str], config: EncoderConfig, seed: str
+) -> dict[str, list[Request]]:
+    """Method to a request for each of its candidates."""
     folds = [resample.training, *(fold for fold, _ in leave_some_out(resample.training))]
-    memo: dict[tuple[str, Candidate], Tensor] = {}
-    scored = {
-        method: tuple(
-            _score(Request(matrix, candidate, folds, config, name, memo), resample, method)
-            for candidate in METHODS[method].candidates(matrix)
-        )
+    name = f"{seed}/{resample.index}"
+    return {
+        method: [Request(matrix, candidate, folds, config, name) for candidate in METHODS[method].candidates(matrix)]
         for method in methods
     }
-    return ScoredResample(resample, scored, _attack_out(matrix, resample))
+
+
+def _batches(requests: Mapping[str, Sequence[Request]]) -> list[dict[EncoderKey, EncoderPart]]:
+    """Every encoder that the methods of one resample need, once, some at a time."""
+    parts = {
+        key: part
+        for method, candidates in requests.items()
+        for request in candidates
+        for key, part in encoder_parts(METHODS[method], request).items()
+    }
+    keys = list(parts)
+    return [{key: parts[key] for key in keys[i : i + AT_A_TIME]} for i in range(0, len(keys), AT_A_TIME)]
 
 
 def _score(request: Request, resample: Resample, method: str) -> ScoredCandidate:

@@ -11,6 +11,7 @@ import torch
 from uapfp_dist.central.evaluate import evaluate, is_final
 from uapfp_dist.central.evaluator import Evaluator
 from uapfp_dist.config.command_line import evaluation_flags
+from uapfp_dist.config.methods import with_all_methods
 from uapfp_dist.config.precision import with_precision
 from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, check_runtime, resolve
 from uapfp_dist.config.schema import Config
@@ -88,14 +89,10 @@ class EvaluationRun:
         """The stored report where nothing is left to do, else that of `evaluate`."""
         self.store.remove_leftovers()
         self._keep_splits()
+        if (report := self._already_reported()) is not None:
+            return report
         flags = evaluation_flags(self.preset, self.plan.seed, self.plan.config)
         store_plan(self.store, self.plan, self.preset, flags)
-        if (report := _finished(self.plan, self.store)) is not None:
-            self.progress.say("everything is in the store already: no model was trained")
-            self._show()
-            counts = report.models
-            assert counts is not None
-            return replace(report, models=replace(counts, trained=0, reused=counts.trained + counts.reused))
         n_models = len(self.plan.members)
         self.progress.say(f"{self.preset}, seed {self.plan.seed}: {n_models} models, storage {self.paths.storage}")
         stored = stored_specs(self.store, self.plan.specs)
@@ -112,12 +109,25 @@ class EvaluationRun:
                 "splits", key, vars(splits), {"digests": splits.digests(), "data": wire_form(self.plan.data)}
             )
 
-    def _show(self) -> None:
-        """Bring MLflow up to the stored report."""
-        publication = Publication.from_artifact(self.store.get(KIND, self.plan.id))
+    def _already_reported(self) -> EvaluationReport | None:
+        """The stored report, or that of the same evaluation by all methods, which holds every row of this one."""
+        for plan in (self.plan, replace(self.plan, config=with_all_methods(self.plan.config))):
+            if (report := _finished(plan, self.store)) is None:
+                continue
+            more = "" if plan == self.plan else ", judged by all methods"
+            self.progress.say(f"everything is in the store already{more}: no model was trained")
+            self._show(plan.id)
+            counts = report.models
+            assert counts is not None
+            return replace(report, models=replace(counts, trained=0, reused=counts.trained + counts.reused))
+        return None
+
+    def _show(self, evaluation: str) -> None:
+        """Bring MLflow up to a stored report."""
+        publication = Publication.from_artifact(self.store.get(KIND, evaluation))
         tracker = open_tracker(self.paths)
         try:
-            if tracker.find_run(self.plan.id, publication.digest) is None:
+            if tracker.find_run(evaluation, publication.digest) is None:
                 publish(publication, tracker, patience())
         except (ConnectionError, UserError) as error:
             self.progress.say(f"{error}; the report is in the store, the same command shows it there later")

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
+from safetensors.torch import load_file
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
@@ -48,6 +49,13 @@ def decode(raw: bytes, key: str) -> Artifact | None:
         return Artifact(tensors, json.loads(metadata["info"])) if whole else None
     except (SafetensorError, ValueError, KeyError, TypeError, OverflowError):
         return None
+
+
+def map_tensors(path: str) -> dict[str, Tensor]:
+    """The tensors of a file on a disk, as views of it; they outlive its name."""
+    tensors: dict[str, Tensor] = load_file(path)
+    tensors.pop("_", None)
+    return tensors
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:

@@ -6,10 +6,11 @@ On a disk a file is renamed into place; an object store publishes a PUT atomical
 import errno
 import os
 import re
+import tempfile
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -87,6 +88,17 @@ class Filesystem:
         """
         raw: bytes = self._retry(lambda: self._fs.cat_file(path, **self._read_options))
         return raw
+
+    @contextmanager
+    def on_disk(self, path: str, data: bytes) -> Iterator[str]:
+        """A path on a disk of a file that was read as `data`: its own, or that of a copy, which is removed."""
+        if self._local:
+            yield path
+            return
+        with tempfile.NamedTemporaryFile(prefix="uapfp-") as copy:
+            copy.write(data)
+            copy.flush()
+            yield copy.name
 
     def remove(self, path: str) -> None:
         """Remove a file if it is there."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from uapfp_dist.errors import MismatchError, UserError
 from uapfp_dist.messages import one_line
-from uapfp_dist.storage.artifacts import FORMAT, Artifact, TornArtifactError, decode, encode
+from uapfp_dist.storage.artifacts import FORMAT, Artifact, TornArtifactError, decode, encode, map_tensors
 from uapfp_dist.storage.filesystem import Filesystem
 
 READERS = 8
@@ -80,11 +80,25 @@ class Store:
             TornArtifactError: truncated, flipped or foreign bytes; the file has been removed, so it will be rebuilt.
             FileNotFoundError: there is none.
         """
+        return self._verified_read(kind, key)[1]
+
+    def get_mapped(self, kind: str, key: str) -> Artifact:
+        """`get`, but the tensors stay on disk and are read when they are used: they take no memory of this process.
+
+        Raises:
+            TornArtifactError, FileNotFoundError: as `get`.
+        """
+        raw, artifact = self._verified_read(kind, key)
+        with self._files.on_disk(self.path(kind, key), raw) as path:
+            return Artifact(map_tensors(path), artifact.info)
+
+    def _verified_read(self, kind: str, key: str) -> tuple[bytes, Artifact]:
         path = self.path(kind, key)
         for _ in range(2):  # a transfer may be torn where the file is whole: look twice before it is removed
-            artifact = decode(self._files.read(path), key)
+            raw = self._files.read(path)
+            artifact = decode(raw, key)
             if artifact is not None:
-                return artifact
+                return raw, artifact
         self.discard(kind, key)
         raise TornArtifactError(f"artifact {path} was torn and has been removed; run again to rebuild it")
 

@@ -33,6 +33,10 @@ class Candidate:
         return join_wire(self.blocks)
 
 
+EncoderKey = tuple[str, Candidate]
+"""Which images and negatives an encoder is trained on, and in which block and format."""
+
+
 @dataclass(frozen=True)
 class Request:
     """What is to be scored, and what may be learned from."""
@@ -44,7 +48,7 @@ class Request:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     seed: str = ""
     """Names the randomness of encoders."""
-    memo: dict[tuple[str, Candidate], Tensor] = field(default_factory=dict)
+    memo: dict[EncoderKey, Tensor] = field(default_factory=dict)
     """Encoders' scores of the same matrix, folds and seed, so that methods that share an encoder fit it once."""
 
 

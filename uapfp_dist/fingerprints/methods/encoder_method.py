@@ -1,6 +1,8 @@
 """Fingerprints of Eq. 6 through a contrastive encoder."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -8,8 +10,9 @@ from torch import Tensor
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.fingerprints.blocks import CLEAN, BlockKey
-from uapfp_dist.fingerprints.encoder import EncoderStack, fit_encoders
-from uapfp_dist.fingerprints.methods.base import Candidate, Request, blocks_of
+from uapfp_dist.fingerprints.encoder import EncoderStack
+from uapfp_dist.fingerprints.encoder_fit import EncoderTask, fit_tasks
+from uapfp_dist.fingerprints.methods.base import Candidate, EncoderKey, Method, Request, blocks_of
 from uapfp_dist.fingerprints.resamples import TrainingSet
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.tasks.method_configs import EncoderConfig
@@ -52,32 +55,69 @@ class EncoderMethod:
 
     def score(self, request: Request) -> Tensor:
         """(S, M, V) cosines to the victim's fingerprint of the same view, the mean over encoders."""
-        blocks, most = request.candidate.blocks, request.candidate.format.n_values
-        if len(blocks) == 1:
-            return self._cosines(request)
-        parts = [Candidate((b,), fmt) for b in blocks for fmt in request.matrix.formats if fmt.n_values <= most]
-        return torch.stack([self._cosines(replace(request, candidate=part)) for part in parts]).mean(0)
+        parts = self.parts(request)
+        missing = {key: part for key, part in parts.items() if key not in request.memo}
+        request.memo.update(fit_together(missing, request.encoder))
+        found = [request.memo[key] for key in parts]
+        return found[0] if len(found) == 1 else torch.stack(found).mean(0)
 
-    def _cosines(self, request: Request) -> Tensor:
-        key = (f"{self.perturbation}/{self.other_victims_too}", request.candidate)
-        if key not in request.memo:
-            request.memo[key] = similarities_to_victim(self.fit(request), request.matrix, request.candidate)
-        return request.memo[key]
+    def parts(self, request: Request) -> dict[EncoderKey, EncoderPart]:
+        """The encoders that are averaged: of every block, in the format and the poorer ones; of one block only one."""
+        candidate, most = request.candidate, request.candidate.format.n_values
+        formats = [fmt for fmt in request.matrix.formats if fmt.n_values <= most]
+        single = [candidate]
+        if len(candidate.blocks) > 1:
+            single = [Candidate((block,), fmt) for block in candidate.blocks for fmt in formats]
+        name = f"{self.perturbation}/{self.other_victims_too}"
+        return {(name, one): EncoderPart(self, replace(request, candidate=one)) for one in single}
 
     def fit(self, request: Request) -> EncoderStack:
         """The encoders of all folds."""
+        return fit_tasks([self.task(request)], request.encoder)[0]
+
+    def task(self, request: Request) -> EncoderTask:
+        """What the encoders of all folds are trained on, by one block in one format."""
         block, fmt = request.candidate.block, request.candidate.format
         negatives = [fold.negatives(self.other_victims_too) for fold in request.folds]
         stolen = [(0, *fold.piracy) for fold in request.folds]
         training = sorted({row for rows in (*stolen, *negatives) for row in rows})
         label = {row: 0 for rows in stolen for row in rows} | {row: 1 for rows in negatives for row in rows}
-        return fit_encoders(
+        return EncoderTask(
             request.matrix.fingerprints(training, block, fmt),
             torch.tensor([label[row] for row in training]),
             torch.tensor([[row in s or row in n for row in training] for s, n in zip(stolen, negatives, strict=True)]),
-            request.encoder,
             f"{request.seed}/{block.wire}/{fmt.wire}",
         )
+
+
+@dataclass(frozen=True)
+class EncoderPart:
+    """Encoders of one block in one format, whose scores methods average."""
+
+    method: EncoderMethod
+    request: Request
+
+
+def fit_together(
+    parts: Mapping[EncoderKey, EncoderPart], config: EncoderConfig, device: torch.device | str = "cpu"
+) -> dict[EncoderKey, Tensor]:
+    """(S, M, V) scores of every part, whose encoders are trained together.
+
+    Raises:
+        UserError: too little memory for a single encoder.
+    """
+    stacks = fit_tasks((part.method.task(part.request) for part in parts.values()), config, device)
+    return {
+        key: similarities_to_victim(stack, part.request.matrix, part.request.candidate)
+        for (key, part), stack in zip(parts.items(), stacks, strict=True)
+    }
+
+
+def encoder_parts(method: Method, request: Request) -> dict[EncoderKey, EncoderPart]:
+    """All that `method` fits encoders for; nothing for one that has none."""
+    if isinstance(method, Ensemble):
+        return {key: part for one in method.methods for key, part in one.parts(request).items()}
+    return method.parts(request) if isinstance(method, EncoderMethod) else {}
 
 
 def similarities_to_victim(encoders: EncoderStack, matrix: ResponseMatrix, candidate: Candidate) -> Tensor:

@@ -42,14 +42,25 @@ def _detection(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
     measured = f"{ours:.3f}" if known else "not measured"
     if as_good:
         measured += f"; as good without any UAP: {', '.join(as_good)}"
+    if absent := _not_computed(table, "uap_paper", *references):
+        measured += f"; {absent}"
+    outcome = _graded(ours >= 0.98 and not as_good, ours >= 0.9) if known else "not measured"
+    if outcome == "reproduced" and _not_computed(table, *references):
+        outcome = "not measured"  # one of them could do as well
     return ClaimCheck(
         claim="fingerprints by UAP tell piracy from homologous models",
         paper="AUC 1.0 / 1.0 / .98",
         measured=measured,
         rule="AUC at least .98; partly from .90, or when clean points, random vectors or plain confidence do as well "
         "on probabilities, too",
-        outcome=_graded(ours >= 0.98 and not as_good, ours >= 0.9) if known else "not measured",
+        outcome=outcome,
     )
+
+
+def _not_computed(table: AucTable, *methods: str) -> str:
+    """Which methods the evaluation did not compare, in words; nothing where it compared them all."""
+    absent = [method for method in methods if method not in table]
+    return f"not computed: {', '.join(absent)}" if absent else ""
 
 
 def _auc(table: AucTable, method: str, fmt: str) -> float:
@@ -73,7 +84,7 @@ def _local(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
     return ClaimCheck(
         claim="UAP fingerprints separate better than local perturbations (Fig. 7)",
         paper="nearly disjoint CDFs against overlapping ones",
-        measured="; ".join(words) if known else "not measured",
+        measured="; ".join(words) if known else _not_computed(table, "uap_paper", "lap_paper") or "not measured",
         rule="AUC of one UAP higher than that of LAP of the same norm by at least .05; partly from .01",
         outcome=_graded(ours - rescaled >= 0.05, ours - rescaled >= 0.01) if known else "not measured",
     )
@@ -172,7 +183,7 @@ def _ipguard(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
         measured=f"{ours:.3f} on probabilities against {labels:.3f} of its matching labels, {probabilities:.3f} of "
         "probabilities"
         if known
-        else "not measured",
+        else _not_computed(table, "uap_paper", "ipguard") or "not measured",
         rule="AUC higher than the better of IPGuard's two by at least .10; partly from .01",
         outcome=_graded(ours - theirs >= 0.1, ours - theirs >= 0.01) if known else "not measured",
     )

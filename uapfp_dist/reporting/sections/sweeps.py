@@ -202,7 +202,7 @@ def _second_matrix(data: ReportData) -> tuple[ResponseMatrix, list[int]]:
     rows = [i for i, spec in enumerate(specs) if spec is not None and store.has(spec.kind, spec.id)]
     if rows[:1] != [0]:
         raise UserError("the victim's responses to its probe are missing (see failures)")
-    responses = [read_responses(store.get(spec.kind, spec.id)) for i in rows if (spec := specs[i]) is not None]
+    responses = [read_responses(store.get_mapped(spec.kind, spec.id)) for i in rows if (spec := specs[i]) is not None]
     return ResponseMatrix.from_responses(
         [data.matrix.members[i] for i in rows], responses, probe, plan.second_probe
     ), rows

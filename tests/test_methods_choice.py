@@ -1,0 +1,109 @@
+"""Which methods are compared changes what is judged, not what is trained, and no number of a row that remains."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "jobs"))
+
+from full_eval import parse
+from system import copy_store, tiny
+
+from uapfp_dist.config.command_line import evaluation_flags
+from uapfp_dist.config.methods import DEFAULTS, with_all_methods, with_methods
+from uapfp_dist.config.presets import PRESETS, preset
+from uapfp_dist.config.runtime import RuntimeConfig
+from uapfp_dist.config.schema import Config
+from uapfp_dist.errors import UserError
+from uapfp_dist.fingerprints.methods.registry import METHODS
+from uapfp_dist.launch.evaluation import run
+
+MADE = ("model", "probe", "answers", "splits")
+"""Kinds of artifacts that are made before the judging."""
+
+
+def evaluate(config: Config, storage: Path) -> dict[str, Any]:
+    """The report of an evaluation in this process."""
+    report = storage.parent / f"{storage.name}.json"
+    run(config, "digits", 0, RuntimeConfig(storage=str(storage), workers=0, report=report))
+    found: dict[str, Any] = json.loads(report.read_text())
+    return found
+
+
+@pytest.fixture(scope="module")
+def by_all(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """Storage and report of an evaluation that compares all methods."""
+    storage = tmp_path_factory.mktemp("all") / "storage"
+    return storage, evaluate(tiny(), storage)
+
+
+def test_fewer_methods_give_the_same_numbers(by_all: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """Verdicts, areas, rates: fitted anew, from the same models and responses."""
+    storage, every = by_all
+    copy_store(storage, tmp_path / "storage", *MADE)
+    some = evaluate(with_methods(tiny(), "digits"), tmp_path / "storage")
+    assert set(some["auc"]) == set(DEFAULTS["digits"])
+    for key in ("auc", "auc_detail", "auc_soft_piracy", "tpr", "choices"):
+        assert some[key] == {method: every[key][method] for method in some[key]}
+    for key in ("verdicts", "false_accusation", "power", "uap", "calibration"):
+        assert some[key] == every[key]
+    assert some["models"]["trained"] == 0
+    assert some["evaluation"] != every["evaluation"]
+
+
+def test_resamples_by_all_methods_are_read(
+    by_all: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is fitted again for rows that are there."""
+    storage, every = by_all
+    copy_store(storage, tmp_path / "storage", *MADE, "draw")
+    monkeypatch.setattr("uapfp_dist.fingerprints.methods.encoder_method.fit_tasks", None)
+    some = evaluate(with_methods(tiny(), "digits", ("uap", "random")), tmp_path / "storage")
+    assert list(some["auc"]) == ["uap", "weighted_errors", "random"]
+    assert all(some["auc_detail"][method] == every["auc_detail"][method] for method in some["auc"])
+
+
+def test_a_report_by_all_methods_is_shown(by_all: tuple[Path, dict[str, Any]]) -> None:
+    """One of before holds every row that is wanted: it is shown, and nothing is judged again."""
+    storage, every = by_all
+    before = {path.name for path in storage.rglob("*.safetensors")}
+    shown = evaluate(with_methods(tiny(), "digits"), storage)
+    assert shown["evaluation"] == every["evaluation"]
+    assert shown["auc"] == every["auc"]
+    assert {path.name for path in storage.rglob("*.safetensors")} == before
+
+
+def test_the_default_is_small_and_all_is_as_before() -> None:
+    assert all(len(methods) <= 8 and set(methods) <= set(METHODS) for methods in DEFAULTS.values())
+    for name in PRESETS:
+        assert with_methods(preset(name), name, ("all",)) == with_all_methods(preset(name)) == preset(name)
+        chosen = with_methods(preset(name), name)
+        assert chosen == preset(name) or name in DEFAULTS
+        assert {"uap", "weighted_errors", chosen.verdict.decided_by} <= set(chosen.verdict.compared)
+
+
+@pytest.mark.parametrize("names", [("default",), ("all",), ("sac", "lap")])
+@pytest.mark.parametrize("name", ["digits", "digits-large"])
+def test_the_command_that_resumes_compares_the_same(name: str, names: tuple[str, ...]) -> None:
+    config = with_methods(preset(name), name, names)
+    parsed = parse(evaluation_flags(name, 3, config).split())
+    assert with_methods(parsed.config, name, parsed.methods) == config
+    with_more = replace(config, verdict=replace(config.verdict, methods=("uap",)))
+    assert with_methods(with_more, name) == with_more
+
+
+@pytest.mark.parametrize(("names", "words"), [(("uap", "magic"), "unknown method 'magic'"), (("all", "uap"), "'all'")])
+def test_unknown_methods_are_refused(names: tuple[str, ...], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        with_methods(preset("digits"), "digits", names)
+
+
+def test_two_lists_of_methods_are_refused() -> None:
+    config = preset("digits")
+    both = replace(config, verdict=replace(config.verdict, methods=("uap", "sac")))
+    with pytest.raises(UserError, match="got both"):
+        with_methods(both, "digits", ("all",))
