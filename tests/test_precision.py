@@ -3,10 +3,13 @@
 import json
 import logging
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from small_enrollment import SMALL, run_here
+from system import tiny
 from torch import Tensor, nn
 
 from uapfp_dist.config import precision as config_precision
@@ -22,9 +25,13 @@ from uapfp_dist.models import precision as models_precision
 from uapfp_dist.models.activations import Elu, PRelu
 from uapfp_dist.models.training import Trainer, fit
 from uapfp_dist.rng import torch_rng
+from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.hashing import wire_form
 from uapfp_dist.tasks.model_card import ModelCard
 from uapfp_dist.tasks.specs import Precision, Recipe
+from uapfp_dist.verification.enrollment.derived_config import recorded_configuration
+from uapfp_dist.verification.enrollment.plan import plan_enrollment
+from uapfp_dist.verification.kit.io import load_kit, save_kit
 
 CPU = torch.device("cpu")
 DIGITS = load("digits", None)
@@ -130,3 +137,14 @@ def test_a_card_says_bfloat16() -> None:
     card = ModelCard("i", "A", "sgd", 64, "trained:victim_set", 0, 0.9, None, None, 0, 0, 1, "d", 1.0, "CPU")
     assert "precision" not in card.to_json()
     assert replace(card, precision="bfloat16").to_json()["precision"] == "bfloat16"
+
+
+def test_a_kit_says_in_which_precision_its_models_were_made(tmp_path: Path) -> None:
+    """And can be read again."""
+    plan = plan_enrollment(replace(tiny(), precision="bfloat16"), SMALL, 0, DIGITS)
+    kit = run_here(plan, DIGITS, Store(str(tmp_path / "results")))
+    save_kit(kit, tmp_path / "kit")
+    configuration = load_kit(tmp_path / "kit").info.configuration
+    assert configuration is not None
+    assert configuration["zoo"]["precision"] == "bfloat16"
+    assert "precision" not in recorded_configuration(tiny(), SMALL)["zoo"]

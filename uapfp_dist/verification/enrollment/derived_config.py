@@ -66,4 +66,7 @@ def recorded_configuration(config: Config, requirements: EnrollConfig) -> Config
 
     `config` is what `with_model_counts` gives.
     """
-    return wire_form(config) | {"enroll": wire_form(requirements)}
+    found = wire_form(config) | {"enroll": wire_form(requirements)}
+    if precision := found.pop("precision", None):  # not there at its default
+        found["zoo"] |= {"precision": precision}
+    return found  # type: ignore[no-any-return]
