@@ -142,6 +142,7 @@ class Evaluator:
             failures=failures,
             preset=self._settings.get("preset", ""),
             data_note=self._settings.get("data_note", ""),
+            precision=None if self.plan.config.precision == "float32" else self.plan.config.precision,
         )
         made = [m for m in self.plan.judged if m in judged.members or self.store.has("model", m.spec.id)]
         data = ReportData(

@@ -183,6 +183,8 @@ class EvaluationReport:
     sections: Annotated[SectionNumbers, Field(alias="exhibits")] = field(default_factory=SectionNumbers)
     wall_seconds: float | None = None
     environment: Environment | None = None
+    precision: str | None = None
+    """In which models were trained; absent: float32."""
     version: int | None = None
     """Of this schema; absent: 1, the only one so far."""
 
