@@ -12,6 +12,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -646,6 +647,43 @@ def test_onnx_equals_its_reference(tmp_path: Path) -> None:
     assert torch.allclose(query(config), expected, atol=1e-5)
     with pytest.raises(UserError, match="give layout flat"):
         query(SuspectConfig(at=config.at, output="logits"))
+
+
+def bytes_file(path: Path) -> Path:
+    """The same linear model of bytes, four images at a time."""
+    onnx = pytest.importorskip("onnx")
+    helper, kinds = onnx.helper, onnx.TensorProto
+    weights = np.random.default_rng(0).normal(size=(64, 10)).astype(np.float32) / 255
+    nodes = [
+        helper.make_node("Cast", ["x"], ["z"], to=kinds.FLOAT),
+        helper.make_node("Flatten", ["z"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "w"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", kinds.UINT8, [4, 8, 8])],
+        [helper.make_tensor_value_info("y", kinds.FLOAT, [4, 10])],
+        [onnx.numpy_helper.from_array(weights, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_an_onnx_file_of_bytes_gets_bytes(tmp_path: Path) -> None:
+    """At the default scale every pixel would be cut off to 0 or 1: that is refused."""
+    pytest.importorskip("onnxruntime")
+    config = SuspectConfig(at=str(bytes_file(tmp_path / "m.onnx")), output="logits")
+    with pytest.raises(UserError, match=r"declared as uint8.*give scale 0-255"):
+        query(config)
+    with pytest.raises(UserError, match=r"declared as 4 x 8 x 8.*give layout NHW"):
+        query(replace(config, scale="0-255"))
+    weights = np.random.default_rng(0).normal(size=(64, 10)).astype(np.float32)
+    expected = (torch.from_numpy(InputFormat("flat").encode(IMAGES)) @ torch.from_numpy(weights)).softmax(1)
+    found = query(replace(config, scale="0-255", layout="NHW"))
+    assert torch.allclose(found, expected, atol=1e-4)
+    assert len(found) == 7, "two batches, the second filled up"
 
 
 @pytest.mark.parametrize("location", ["/etc/hostname", "../secret", "beside.bin"])
