@@ -556,7 +556,7 @@ def test_full_eval_goes_on_to_the_grid(answered: SuspectAnswers, tmp_path: Path,
     store = answered.copy(tmp_path / "storage")
     plan = tiny_plan()
     store.discard("answers", plan.response(plan.members[1]).id)
-    short = ("--verdict.methods", "uap", "--verdict.n-resamples", "1")
+    short = ("--methods", "uap", "--verdict.n-resamples", "1")
     with job(tmp_path, "--workers", "1", "--ablations", *short, RAY_TMPDIR=ray_home) as running:
         report = running.finish()
         assert "6 cells, 6 run and 0 reused" in running.stdout

@@ -157,7 +157,7 @@ def cluster(lab: Lab, tmp_path: Path) -> Iterator[Cluster]:
 def evaluation(folder: Path, *more: str) -> list[str]:
     """The command of a tiny evaluation, with absolute paths of storage and report."""
     paths = ["--storage", str(folder / "storage"), "--report", str(folder / "report.json")]
-    return ["python", str(JOB.relative_to(ROOT)), *flags(tiny()), *paths, *more]
+    return ["python", str(JOB.relative_to(ROOT)), "--methods", "all", *flags(tiny()), *paths, *more]
 
 
 def stored(folder: Path) -> int:
