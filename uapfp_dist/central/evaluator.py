@@ -17,6 +17,7 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.judging import JudgedModels
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.evaluation.resample_artifacts import read_resample, resample_artifact
+from uapfp_dist.evaluation.sibling_blocks import with_sibling_blocks
 from uapfp_dist.evaluation.state import store_failure
 from uapfp_dist.execution.probe_artifacts import read_probe, read_responses
 from uapfp_dist.fingerprints.probe_data import Probe
@@ -168,7 +169,7 @@ class Evaluator:
     def matrix(self) -> tuple[ResponseMatrix, JudgedModels, Probe]:
         """The responses that are stored, the victim's first, with their models and the probe."""
         plan = self.plan
-        members = [m for m in plan.judged if self.store.has("answers", plan.response(m).id)]
+        members = [m for m in plan.judged if all(self.store.has(r.kind, r.id) for r in plan.responses(m))]
         if not members or members[0].role != "victim":
             causes = "; ".join(f.error for f in self._failed if not f.skipped) or "unknown"
             raise UserError(f"expected a victim and its probe, they could not be made ({causes})")
@@ -181,7 +182,7 @@ class Evaluator:
                 f"expected every model, its responses and the probe whole, found one torn or gone ({error}); run again"
             ) from error
         matrix = ResponseMatrix.from_responses(members, responses, probe, plan.probe, plan.config.verdict.formats)
-        return matrix, JudgedModels(tuple(members), accuracy), probe
+        return with_sibling_blocks(matrix, plan, self.store), JudgedModels(tuple(members), accuracy), probe
 
     def fit(self, matrix: ResponseMatrix) -> list[ScoredResample]:
         """Every resample's scores: read where they are stored, else fitted, several at a time."""

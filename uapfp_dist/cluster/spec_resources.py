@@ -3,8 +3,17 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from uapfp_dist.tasks.churn_specs import ChurnResponseSpec, ChurnSpec
 from uapfp_dist.tasks.hashing import Spec
-from uapfp_dist.tasks.specs import ModelSpec, Modified, ProbeSpec, ResponseSpec, SubspaceSpec, TrajectorySpec
+from uapfp_dist.tasks.specs import (
+    ModelSpec,
+    Modified,
+    ProbeSpec,
+    ProbeTwinSpec,
+    ResponseSpec,
+    SubspaceSpec,
+    TrajectorySpec,
+)
 
 GPU_SHARES = dict.fromkeys("ABCDE", 0.25)
 """Architecture to its share of a GPU. The nets of Table 1 leave most of one idle: four trainings share it."""
@@ -41,5 +50,7 @@ def _loaded(spec: Spec) -> list[ModelSpec]:
         case TrajectorySpec(model=model):
             return _loaded(model)
         case ResponseSpec(model=model) | SubspaceSpec(model=model) | ProbeSpec(victim=model):
+            return [model]
+        case ChurnSpec(victim=model) | ChurnResponseSpec(model=model) | ProbeTwinSpec(probe=ProbeSpec(victim=model)):
             return [model]
     return []

@@ -6,14 +6,30 @@ from dataclasses import replace
 from uapfp_dist.config.presets import PRESETS
 from uapfp_dist.config.schema import Config
 from uapfp_dist.errors import UserError, unknown_name
-from uapfp_dist.fingerprints.methods.registry import METHODS
+from uapfp_dist.fingerprints.methods.registry import METHODS, PROBE_METHODS
 
 DEFAULT, ALL = "default", "all"
 
 DEFAULTS: dict[str, tuple[str, ...]] = {
-    "digits": ("uap", "weighted_errors", "uap_paper", "clean", "random", "lap_paper", "confidence", "ipguard")
+    "digits": (
+        "uap",
+        "weighted_errors",
+        "churn",
+        "weighted_churn",
+        "uap_paper",
+        "clean",
+        "random",
+        "lap_paper",
+        "confidence",
+        "ipguard",
+    )
 }
 """Preset to its default; other presets compare all. Every claim of the paper about methods can be checked by these."""
+
+
+def possible_methods(config: Config) -> tuple[str, ...]:
+    """All methods, or those that need no siblings where there are none."""
+    return tuple(METHODS if config.siblings.n_committee else PROBE_METHODS)
 
 
 def with_methods(config: Config, preset: str, names: Sequence[str] = (DEFAULT,)) -> Config:
@@ -33,9 +49,10 @@ def with_methods(config: Config, preset: str, names: Sequence[str] = (DEFAULT,))
             raise UserError("methods: expected here or as verdict.methods, got both; leave one out", argument="methods")
         return config
     if default:
-        methods = DEFAULTS.get(preset, config.verdict.methods)
+        wanted = DEFAULTS.get(preset, config.verdict.methods)
+        methods = tuple(name for name in wanted if name in possible_methods(config))
     else:
-        methods = tuple(METHODS) if tuple(names) == (ALL,) else tuple(names)
+        methods = possible_methods(config) if tuple(names) == (ALL,) else tuple(names)
     for name in methods:
         if name not in METHODS:
             raise unknown_name("method", name, METHODS, argument="methods")
@@ -44,12 +61,12 @@ def with_methods(config: Config, preset: str, names: Sequence[str] = (DEFAULT,))
 
 def with_all_methods(config: Config) -> Config:
     """`config`, comparing all methods: what it computes holds every row of any other choice."""
-    return replace(config, verdict=replace(config.verdict, methods=tuple(METHODS)))
+    return replace(config, verdict=replace(config.verdict, methods=possible_methods(config)))
 
 
 def methods_flags(config: Config, preset: str) -> list[str]:
     """Arguments by which full_eval.py compares the methods of `config`; none where they are the preset's default."""
-    methods = config.verdict.methods
-    if methods == DEFAULTS.get(preset, tuple(METHODS)):
+    methods, every = config.verdict.methods, possible_methods(config)
+    if methods == tuple(name for name in DEFAULTS.get(preset, every) if name in every):
         return []
-    return ["--methods", *((ALL,) if methods == tuple(METHODS) else methods)]
+    return ["--methods", *((ALL,) if methods == every else methods)]

@@ -6,10 +6,16 @@ from typing import Annotated, Literal
 import tyro
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.fingerprints.methods.registry import METHODS
+from uapfp_dist.fingerprints.methods.registry import PROBE_METHODS
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.tasks.hashing import omit_default, wire_names
-from uapfp_dist.tasks.method_configs import EncoderConfig, FingerprintConfig, SubspaceConfig, UapConfig
+from uapfp_dist.tasks.method_configs import (
+    ChurnConfig,
+    EncoderConfig,
+    FingerprintConfig,
+    SubspaceConfig,
+    UapConfig,
+)
 
 
 def format_option(argument: str) -> tyro.constructors.PrimitiveConstructorSpec[ResponseFormat]:
@@ -153,7 +159,7 @@ class VerdictConfig:
     """Images per suspect in the comparison of methods at equal cost."""
     n_resamples: int = 10
     """Resamples (random partitions of the zoo) over which AUC is averaged; verdicts use the first."""
-    methods: tuple[str, ...] = tuple(METHODS)
+    methods: tuple[str, ...] = tuple(PROBE_METHODS)
     """Fingerprint methods to compare; uap and weighted_errors are always among them."""
     decided_by: str = "uap"
     """Method whose scores the verdict is made of."""
@@ -238,7 +244,23 @@ class StudyConfig:
     """Also views by Algorithm 1, beside those of Section 4.3."""
 
 
-@wire_names("Config", "data zoo extraction uap fingerprint encoder verdict modifications studies precision")
+@wire_names("SiblingConfig", "n_committee n_piracy gate")
+@dataclass(frozen=True)
+class SiblingConfig:
+    """Siblings: models trained as the victim is, field by field, from other seeds; none by default."""
+
+    n_committee: int = 0
+    """Siblings whose labels the victim's are compared with; 0: no churn."""
+    n_piracy: int = 0
+    """Further siblings, from each of which one model is stolen: the hardest negatives, which share everything with
+    models stolen from the victim but the run."""
+    gate: float = 0.5
+    """Least accuracy of the victim and of every sibling, fixed beforehand and the same for all."""
+
+
+@wire_names(
+    "Config", "data zoo extraction uap fingerprint encoder verdict modifications studies precision siblings churn"
+)
 @dataclass(frozen=True)
 class Config:
     """Everything that determines the result, the seed apart."""
@@ -255,3 +277,5 @@ class Config:
     precision: Literal["float32", "bfloat16", "auto"] = omit_default("float32", in_files=False)
     """In which models are trained: bfloat16 is faster for all but the smallest nets on devices that have it; auto:
     where the machine that starts the job has it. Models of both precisions are different models."""
+    siblings: SiblingConfig = omit_default(SiblingConfig(), in_files=False)  # noqa: RUF009 frozen
+    churn: ChurnConfig = omit_default(ChurnConfig(), in_files=False)  # noqa: RUF009 frozen

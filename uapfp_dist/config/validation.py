@@ -9,7 +9,7 @@ from uapfp_dist.attacks import ATTACKS
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import DATASETS
 from uapfp_dist.errors import UserError, unknown_name
-from uapfp_dist.fingerprints.methods.registry import METHODS
+from uapfp_dist.fingerprints.methods.registry import METHODS, SIBLING_METHODS
 from uapfp_dist.models import ARCHITECTURES
 from uapfp_dist.models.training import PEAK_RATES
 
@@ -70,6 +70,19 @@ RANGES: dict[str, tuple[float, float]] = {
     "encoder.batch_size": (1, 10**6),
     "encoder.span": (1, 10**6),
     "encoder.tau": (0.02, 100.0),
+    "siblings.n_committee": (0, 1000),
+    "siblings.n_piracy": (0, 100_000),
+    "siblings.gate": (0.0, 1.0),
+    "churn.pool_size": (1, 10**9),
+    "churn.max_variants": (0, 10_000),
+    "churn.rotation": (0.0, 180.0),
+    "churn.shift": (0.0, 0.5),
+    "churn.zoom": (0.0, 0.5),
+    "churn.largest_share": (0.0, 0.99),
+    "churn.per_image": (1, 10_000),
+    "churn.n_points": (1, 10**6),
+    "churn.max_points": (1, 10**6),
+    "churn.budgets": (1, 10**6),
     "fingerprint.n_natural": (1, 10**6),
     "fingerprint.n_points": (2, 10**6),
     "fingerprint.n_views": (2, 10**6),
@@ -129,10 +142,28 @@ def check(config: Config) -> None:
             if not low <= value <= high:
                 raise UserError(f"{path}: expected a number from {low:g} to {high:g}, got {value:g}", argument=path)
     _ = config.data.shape
+    _check_siblings(config)
     levels = config.studies.recoveries
     if any(a >= b for a, b in pairwise(levels)) or not all(0 < level <= 2 for level in levels):
         raise UserError(
             f"studies.recoveries: expected ascending rates above 0, got {levels}", argument="studies.recoveries"
+        )
+
+
+def _check_siblings(config: Config) -> None:
+    siblings = config.siblings
+    if siblings.n_committee == 1 or (siblings.n_piracy and not siblings.n_committee):
+        raise UserError(
+            f"siblings.n_committee: expected 0 without sibling piracy, or at least 2, got {siblings.n_committee} with "
+            f"{siblings.n_piracy} models of sibling piracy; give more",
+            argument="siblings.n_committee",
+        )
+    verdict = config.verdict
+    needing = [name for name in (*verdict.methods, verdict.decided_by) if name in SIBLING_METHODS]
+    if needing and not siblings.n_committee:
+        raise UserError(
+            f"siblings.n_committee: expected siblings for {needing[0]}, got none; give some, or leave the method out",
+            argument="siblings.n_committee",
         )
 
 

@@ -15,15 +15,18 @@ from uapfp_dist.evaluation.study_models import checkpoint_members, overlap_membe
 from uapfp_dist.models.training import BATCH_SIZES
 from uapfp_dist.response_format import LABEL, ResponseFormat
 from uapfp_dist.rng import numpy_rng
+from uapfp_dist.tasks.churn_specs import ChurnResponseSpec, ChurnSpec
 from uapfp_dist.tasks.hashing import JUDGING_VERSION, REPORT_VERSION, Spec, content_id
 from uapfp_dist.tasks.members import Member, Role, members_of
 from uapfp_dist.tasks.scheduler import dependency_order
 from uapfp_dist.tasks.specs import (
+    AbsoluteGate,
     DataSpec,
     Extracted,
     Gate,
     ModelSpec,
     ProbeSpec,
+    ProbeTwinSpec,
     Recipe,
     ResponseSpec,
     SubspaceSpec,
@@ -45,6 +48,10 @@ class Plan:
     """UAPs of the victim and of some models, for Eq. 5."""
     second_probe: ProbeSpec | None = None
     """The probe whose views come from Algorithm 1."""
+    churn: ChurnSpec | None = None
+    """Where the victim departs from its siblings; None without siblings."""
+    probe_twin: ProbeTwinSpec | None = None
+    """The probe on points of PROBE, likewise."""
 
     @property
     def id(self) -> str:
@@ -55,7 +62,7 @@ class Plan:
     @property
     def judged(self) -> tuple[Member, ...]:
         """The victim and every suspect: those that are queried."""
-        return tuple(m for m in self.members if m.role != Role.OTHER_VICTIM)
+        return tuple(m for m in self.members if m.role not in (Role.OTHER_VICTIM, Role.SIBLING))
 
     def response(self, member: Member) -> ResponseSpec:
         """The responses of `member`: to all views if an encoder may learn from it, else to those a suspect is sent."""
@@ -66,6 +73,19 @@ class Plan:
         if self.second_probe is None or member.role not in (Role.VICTIM, Role.PIRACY, Role.HOMOLOGOUS):
             return None
         return ResponseSpec(member.spec, self.second_probe)
+
+    def churn_response(self, member: Member) -> ChurnResponseSpec | None:
+        """Its labels on the churn points, where there are any."""
+        return ChurnResponseSpec(member.spec, self.churn) if self.churn else None
+
+    def twin_response(self, member: Member) -> ResponseSpec | None:
+        """Its responses on points of PROBE, where there are any."""
+        return replace(self.response(member), probe=self.probe_twin) if self.probe_twin else None
+
+    def responses(self, member: Member) -> list[Spec]:
+        """All that the model of `member` is queried with, but the second probe."""
+        found = (self.response(member), self.churn_response(member), self.twin_response(member))
+        return [spec for spec in found if spec is not None]
 
     @cached_property
     def _trainable(self) -> frozenset[str]:
@@ -86,8 +106,8 @@ class Plan:
         """Everything to perform, in an order in which it could be."""
         models = [m.spec for m in self.members]
         seconds = [response for m in self.judged if (response := self.second_response(m)) is not None]
-        probes = [self.probe, *([self.second_probe] if self.second_probe else [])]
-        responses = [self.response(m) for m in self.judged]
+        probes = [spec for spec in (self.probe, self.second_probe, self.churn, self.probe_twin) if spec]
+        responses = [response for m in self.judged for response in self.responses(m)]
         return dependency_order([*models, *probes, *responses, *seconds, *self.subspaces])
 
 
@@ -110,7 +130,32 @@ def make_plan(config: Config, seed: int, dataset: Dataset) -> Plan:
     members += tuple(checkpoint_members(config.studies, members))
     members += tuple(overlap_members(config.studies, members))
     probe = ProbeSpec(members[0].spec, config.uap, config.fingerprint, seed)
-    return Plan(config, seed, data, members, probe, _subspaces(config, seed, members), _second_probe(config, probe))
+    churn, twin = _churn(config, seed, members, probe), _probe_twin(config, probe)
+    if twin:
+        _check_sizes(config, outside_size(dataset, n_d, config.data.outside_shares[0]), "PROBE")
+    subspaces, second = _subspaces(config, seed, members), _second_probe(config, probe)
+    return Plan(config, seed, data, members, probe, subspaces, second, churn, twin)
+
+
+def outside_size(dataset: Dataset, n_d: int, share: float) -> int:
+    """Images of a split outside D."""
+    return int((len(dataset.labels) - n_d) * share)
+
+
+def _churn(config: Config, seed: int, members: tuple[Member, ...], probe: ProbeSpec) -> ChurnSpec | None:
+    """Those of the victim and its committee."""
+    n = config.siblings.n_committee
+    if n == 0:
+        return None
+    committee = tuple(m.spec for m in members_of(members, Role.SIBLING)[:n])
+    moved_by = probe if config.churn.twins and config.uap.references else None
+    return ChurnSpec(members[0].spec, committee, config.churn, seed, moved_by)
+
+
+def _probe_twin(config: Config, probe: ProbeSpec) -> ProbeTwinSpec | None:
+    """What shows whether a fingerprint finds the victim's run or its training images."""
+    wanted = config.siblings.n_committee and config.churn.twins and config.uap.references
+    return ProbeTwinSpec(probe) if wanted else None
 
 
 def _subspaces(config: Config, seed: int, members: tuple[Member, ...]) -> tuple[SubspaceSpec, ...]:
@@ -130,11 +175,11 @@ def _second_probe(config: Config, probe: ProbeSpec) -> ProbeSpec | None:
     return replace(probe, fingerprint=replace(probe.fingerprint, views="whole_clusters", n_views=n_test_views))
 
 
-def _check_sizes(config: Config, n_own: int) -> None:
+def _check_sizes(config: Config, n_images: int, split: str = "D_v") -> None:
     fingerprint = config.fingerprint
     for name, value in (("n_points", fingerprint.n_points), ("n_views", fingerprint.n_views)):
-        if value > n_own:
-            raise UserError(f"{name}: expected at most the {n_own} images of D_v, got {value}; choose fewer")
+        if value > n_images:
+            raise UserError(f"{name}: expected at most the {n_images} images of {split}, got {value}; choose fewer")
 
 
 @dataclass(frozen=True)
@@ -214,6 +259,20 @@ def _members(config: Config, seed: int, data: DataSpec, n_own: int) -> Iterable[
         number = _model_seed(seed, "calibration_piracy", i)
         origin = build.extraction(other, attack_in_turn(config, i), LABEL)
         yield Member(Role.CALIBRATION_PIRACY, build.model(origin, architecture, optimizer, number, stolen_gate))
+    siblings = [
+        replace(
+            victim,
+            seed=_model_seed(seed, "sibling", i),
+            gate=AbsoluteGate(config.siblings.gate, zoo.attempts),
+        )
+        for i in range(config.siblings.n_committee + config.siblings.n_piracy)
+    ]
+    yield from (Member(Role.SIBLING, sibling) for sibling in siblings)
+    robbed = siblings[config.siblings.n_committee :]
+    for (i, architecture, optimizer), sibling in zip(build.cells(len(robbed)), robbed, strict=True):
+        origin = build.extraction(sibling, attack_in_turn(config, i), LABEL)
+        number = _model_seed(seed, "sibling_piracy", i)
+        yield Member(Role.SIBLING_PIRACY, build.model(origin, architecture, optimizer, number, stolen_gate))
 
 
 def attack_in_turn(config: Config, i: int) -> str:

@@ -10,15 +10,19 @@ from torch import Tensor
 from uapfp_dist.data import Dataset, Splits, load, make_splits
 from uapfp_dist.data.splits import outside_of
 from uapfp_dist.errors import UserError
+from uapfp_dist.execution.churn_artifacts import read_churn
 from uapfp_dist.execution.probe_artifacts import read_probe
+from uapfp_dist.fingerprints.blocks import BlockKey
+from uapfp_dist.fingerprints.churn import ChurnPoints
 from uapfp_dist.fingerprints.probe_data import Probe
 from uapfp_dist.models import Net, build
 from uapfp_dist.models.custom import CustomNet, is_import_path
 from uapfp_dist.modifications import int8_structure
 from uapfp_dist.rng import seeded
 from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.churn_specs import ChurnSpec
 from uapfp_dist.tasks.modification_specs import Int8
-from uapfp_dist.tasks.specs import DataSpec, ModelSpec, ProbeSpec
+from uapfp_dist.tasks.specs import DataSpec, ModelSpec, ProbeSpec, ProbeTwinSpec
 
 
 class TaskContext:
@@ -40,6 +44,7 @@ class TaskContext:
         self._dataset = dataset
         self.net = lru_cache(maxsize=8)(self._net)
         self.probe = lru_cache(maxsize=2)(self._probe)
+        self.churn = lru_cache(maxsize=1)(self._churn)
         self.data = lru_cache(maxsize=2)(self._data)
 
     def _data(self, spec: DataSpec) -> tuple[Dataset, Splits]:
@@ -68,8 +73,11 @@ class TaskContext:
         net = build(spec.architecture, dataset.shape, dataset.n_classes, spec.width, seed, self.device)
         return int8_structure(net) if spec.modifications and isinstance(spec.modifications[-1], Int8) else net
 
-    def _probe(self, spec: ProbeSpec) -> Probe:
+    def _probe(self, spec: ProbeSpec | ProbeTwinSpec) -> Probe:
         return read_probe(self.store.get(spec.kind, spec.id))
+
+    def _churn(self, spec: ChurnSpec) -> dict[BlockKey, ChurnPoints]:
+        return read_churn(self.store.get(spec.kind, spec.id))
 
 
 def around(splits: Splits, victim_set: Tensor) -> Splits:

@@ -20,7 +20,17 @@ from uapfp_dist.modifications import AttackerData, modify
 from uapfp_dist.rng import seed_of, seeded, torch_rng
 from uapfp_dist.tasks.model_card import ModelCard
 from uapfp_dist.tasks.modification_specs import AdversarialTraining, Distill
-from uapfp_dist.tasks.specs import Checkpoint, Extracted, Imported, ModelSpec, Modified, Trained, TrajectorySpec
+from uapfp_dist.tasks.specs import (
+    AbsoluteGate,
+    Checkpoint,
+    Extracted,
+    Gate,
+    Imported,
+    ModelSpec,
+    Modified,
+    Trained,
+    TrajectorySpec,
+)
 
 WATCHED_IMAGES = 1000
 """Images of EVAL on which an extraction's recovery rate is watched."""
@@ -56,7 +66,7 @@ def make_model(context: TaskContext, spec: ModelSpec) -> None:
     if context.store.intact("below_gate", spec.id):  # the seeds are fixed: trying again would end the same way
         raise GateError(context.store.get("below_gate", spec.id).info["why"])
     gate = spec.gate
-    least = context.store.get("model", gate.reference.id).info["accuracy"] - gate.margin if gate else 0.0
+    least = _least_accuracy(context, gate)
     reached = []
     for number in range(gate.attempts if gate else 1):
         started = time.perf_counter()
@@ -74,6 +84,12 @@ def make_model(context: TaskContext, spec: ModelSpec) -> None:
     why = f"accuracy {', '.join(reached)} in {len(reached)} attempts; the gate is {least:.3f}"
     context.store.put("below_gate", spec.id, {}, {"why": why})
     raise GateError(why)
+
+
+def _least_accuracy(context: TaskContext, gate: Gate | AbsoluteGate | None) -> float:
+    if isinstance(gate, Gate):
+        return float(context.store.get("model", gate.reference.id).info["accuracy"]) - gate.margin
+    return gate.accuracy if gate else 0.0
 
 
 def _make(context: TaskContext, spec: ModelSpec, number: int) -> MadeModel:

@@ -1,19 +1,31 @@
 """Perform one spec: read what it needs from the store, do the science, publish the result. One function per kind."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 
+from uapfp_dist.execution.churn_artifacts import churn_artifact, labels_artifact
 from uapfp_dist.execution.context import TaskContext
-from uapfp_dist.execution.make_model import make_model, make_trajectory
+from uapfp_dist.execution.make_model import GateError, make_model, make_trajectory
 from uapfp_dist.execution.probe_artifacts import probe_artifact, responses_artifact
-from uapfp_dist.fingerprints.probe import make_probe
+from uapfp_dist.fingerprints.churn import all_points, churn_labels
+from uapfp_dist.fingerprints.probe import make_probe, make_probe_twin
 from uapfp_dist.fingerprints.querying import query_model
 from uapfp_dist.perturbations.subspace import uap_matrix
 from uapfp_dist.rng import torch_rng
+from uapfp_dist.tasks.churn_specs import ChurnResponseSpec, ChurnSpec
 from uapfp_dist.tasks.hashing import Spec
-from uapfp_dist.tasks.specs import ModelSpec, ProbeSpec, ResponseSpec, SubspaceSpec, TrajectorySpec
+from uapfp_dist.tasks.specs import (
+    AbsoluteGate,
+    ModelSpec,
+    ProbeSpec,
+    ProbeTwinSpec,
+    ResponseSpec,
+    SubspaceSpec,
+    TrajectorySpec,
+)
 
 
 def perform_task(context: TaskContext, spec: Spec) -> None:
@@ -43,6 +55,49 @@ def response_step(context: TaskContext, spec: ResponseSpec) -> None:
     )
 
 
+def probe_twin_step(context: TaskContext, spec: ProbeTwinSpec) -> None:
+    """Points and views of PROBE, with the UAPs and random vectors of another probe."""
+    victim = spec.probe.victim
+    dataset, splits = context.data(victim.data)
+    images = dataset.pixels(splits.probe, context.device)
+    probe = make_probe_twin(context.net(victim), context.probe(spec.probe), spec, images)
+    context.store.put(spec.kind, spec.id, *probe_artifact(probe))
+
+
+def churn_step(context: TaskContext, spec: ChurnSpec) -> None:
+    """Where the victim departs from its siblings.
+
+    Raises:
+        GateError: the victim is below the gate of its siblings.
+        NoChurnError: it never departs from them.
+    """
+    dataset, splits = context.data(spec.victim.data)
+    accuracy = context.store.get("model", spec.victim.id).info["accuracy"]
+    least = max(sibling.gate.accuracy for sibling in spec.siblings if isinstance(sibling.gate, AbsoluteGate))
+    if accuracy < least:
+        raise GateError(
+            f"victim: expected an accuracy of at least {least:g}, which binds it and its siblings alike, got "
+            f"{accuracy:.3f}; lower the gate of the siblings"
+        )
+    points = all_points(
+        context.net(spec.victim),
+        [context.net(sibling) for sibling in spec.siblings],
+        dataset.pixels(splits.probe),
+        context.probe(spec.probe) if spec.probe else None,
+        spec.config,
+        spec.id,
+    )
+    # The images that they were made of, as numbers of the data set: nobody trained on any of these.
+    points = {key: replace(each, base=splits.probe[each.base]) for key, each in points.items()}
+    context.store.put(spec.kind, spec.id, *churn_artifact(points))
+
+
+def churn_response_step(context: TaskContext, spec: ChurnResponseSpec) -> None:
+    """The labels of one model on every churn point, once."""
+    labels = churn_labels(context.net(spec.model), context.churn(spec.churn))
+    context.store.put(spec.kind, spec.id, labels_artifact(labels), {"model": spec.model.id, "churn": spec.churn.id})
+
+
 def subspace_step(context: TaskContext, spec: SubspaceSpec) -> None:
     """UAPs of one model, on images of D that are the same for all models."""
     dataset, splits = context.data(spec.model.data)
@@ -59,5 +114,8 @@ _STEPS: dict[type[Spec], Callable[[TaskContext, Any], None]] = {
     TrajectorySpec: make_trajectory,
     SubspaceSpec: subspace_step,
     ProbeSpec: make_probe_step,
+    ProbeTwinSpec: probe_twin_step,
+    ChurnSpec: churn_step,
+    ChurnResponseSpec: churn_response_step,
     ResponseSpec: response_step,
 }

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 UAP, RANDOM, LAP = "uap", "random", "lap"
 """Kinds of perturbations that come in several radii: universal, random, local (DeepFool's)."""
+UAP_PROBE, RANDOM_PROBE = "uap_probe", "random_probe"
+"""The same universal and random perturbations of points of PROBE, in place of the victim's training images."""
 JOIN = "+"
 """Between the wire names of several blocks."""
 
@@ -50,6 +52,8 @@ def parse_blocks(wire: str) -> tuple[BlockKey, ...]:
 
 CLEAN = BlockKey("clean")
 """The points as they are."""
+CLEAN_PROBE = BlockKey("clean_probe")
+"""The points of PROBE as they are."""
 NATURAL = BlockKey("natural")
 """Natural errors: no views, always sent whole."""
 PAPER = BlockKey("uap_paper")
@@ -60,7 +64,22 @@ LAP_MINIMAL = BlockKey("lap_minimal")
 """DeepFool's own perturbation of each point, not rescaled."""
 IPGUARD = BlockKey("ipguard")
 """Points near the decision boundary: one view."""
+TWINS = {UAP: UAP_PROBE, RANDOM: RANDOM_PROBE}
+"""Kind of perturbation to its twin on points of PROBE."""
+CHURN = BlockKey("churn")
+"""Images on which the victim departs from its siblings: no views; labels alone are known."""
+CHURN_NATURAL = BlockKey("churn_natural")
+"""The same among natural images as they are."""
+CHURN_UAP = BlockKey("churn_uap")
+"""The same among images moved by the victim's UAPs."""
+CHURN_RANDOM = BlockKey("churn_random")
+"""The same among images moved by random vectors of the UAPs' norm."""
 RANDOM_PAPER = BlockKey(RANDOM, 1.0)
 """One random vector of the paper's xi."""
 LAP_PAPER = BlockKey(LAP, 1.0)
 """DeepFool's perturbation of each point, rescaled to the paper's xi."""
+
+
+def clean_of(block: BlockKey) -> BlockKey:
+    """The block of the points that a block perturbs."""
+    return CLEAN_PROBE if block == CLEAN_PROBE or block.kind in TWINS.values() else CLEAN

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from uapfp_dist.fingerprints.blocks import CLEAN, BlockKey
+from uapfp_dist.fingerprints.blocks import BlockKey, clean_of
 from uapfp_dist.fingerprints.probe_data import Responses
 from uapfp_dist.response_format import ResponseFormat
 
@@ -15,7 +15,7 @@ def fingerprints(
 
     Args:
         responses: one model's.
-        views: (V, n) into the block `clean`.
+        views: (V, n) into the points that the block perturbs.
         gather: (V, n) into the block `key`; None for clean points only, where D = n C instead of 2 n C.
         key: a perturbed block.
         fmt: what is seen of the responses.
@@ -30,5 +30,5 @@ def fingerprints(
         )
         return fmt.apply(known[:needed])[index]
 
-    clean = of(CLEAN, views)
+    clean = of(clean_of(key), views)
     return clean.flatten(1) if gather is None else torch.stack([clean, of(key, gather)], dim=2).flatten(1)

@@ -15,7 +15,7 @@ from uapfp_dist.perturbations.deepfool import deepfool
 from uapfp_dist.perturbations.uap import Uap, make_uap, search_xi
 from uapfp_dist.rng import seed_of, torch_rng
 from uapfp_dist.tasks.method_configs import FingerprintConfig, UapConfig
-from uapfp_dist.tasks.specs import ProbeSpec
+from uapfp_dist.tasks.specs import ProbeSpec, ProbeTwinSpec
 
 DEEPFOOL_PASSES = 2
 """Passes of that algorithm: each costs as much as ten of the other, and fooling has levelled off after two."""
@@ -86,6 +86,23 @@ def _with_references(
         ipguard_reached=float(reached.float().mean()),
     )
     return replace(probe, blocks=probe.blocks | blocks, summary=summary)
+
+
+def make_probe_twin(net: Net, probe: Probe, spec: ProbeTwinSpec, images: Tensor) -> Probe:
+    """The same UAPs and random vectors on points that nobody trained on; without natural errors.
+
+    Args:
+        net: the victim, in evaluation mode.
+        probe: whose perturbations are taken.
+        images: (M, c, h, w) PROBE.
+    """
+    config = spec.probe.fingerprint
+    points, views = _select(net, images, replace(config, n_candidates=None), spec.id)
+    radii = [key.radius for key in probe.blocks if key.kind == UAP]
+    keys = [key for kind in (UAP, RANDOM) for radius in radii if (key := BlockKey(kind, radius)) in probe.blocks]
+    blocks = {key: in_turn(probe.blocks[key].perturbations, views) for key in keys}
+    nothing = images[:0].cpu(), torch.zeros(0, dtype=torch.int64)
+    return Probe(points.cpu(), views, blocks, *nothing, probe.n_test_views, probe.round_to_8_bits)
 
 
 def in_turn(perturbations: Tensor, views: Tensor) -> Block:

@@ -68,4 +68,5 @@ def query_model(
         check_finite(found, "answers")
         return found
 
-    return Responses({key: queried(key) for key in (CLEAN, NATURAL, *probe.blocks)})
+    natural = (NATURAL,) if len(probe.natural) else ()
+    return Responses({key: queried(key) for key in (CLEAN, *natural, *probe.blocks)})

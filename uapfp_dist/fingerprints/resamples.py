@@ -7,11 +7,14 @@ import numpy as np
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.rng import numpy_rng
-from uapfp_dist.tasks.hashing import wire_names
+from uapfp_dist.tasks.hashing import omit_default, wire_names
 from uapfp_dist.tasks.members import MODIFIED_ROLES, NEGATIVE_ROLES, STOLEN_ROLES, Member, Role
 
+SIBLING_SHARE = 0.4
+"""Of the models stolen from siblings: these train, the others are tested."""
 
-@wire_names("TrainingSet", "piracy homologous other_victim")
+
+@wire_names("TrainingSet", "piracy homologous other_victim sibling")
 @dataclass(frozen=True)
 class TrainingSet:
     """Rows of the models that one scorer may learn from."""
@@ -20,6 +23,8 @@ class TrainingSet:
     homologous: tuple[int, ...]
     other_victim: tuple[int, ...] = ()
     """Piracy of one other victim: seen when formats are chosen, and by methods that take it as negatives."""
+    sibling: tuple[int, ...] = omit_default(())
+    """Sibling piracy: negatives of weighted_churn alone."""
 
     def negatives(self, other_victims_too: bool) -> tuple[int, ...]:
         """The negatives of a scorer."""
@@ -27,12 +32,16 @@ class TrainingSet:
 
     def without(self, out: "TrainingSet") -> "TrainingSet":
         """All but the rows of `out`."""
-        gone = {*out.piracy, *out.homologous, *out.other_victim}
         return TrainingSet(
-            tuple(row for row in self.piracy if row not in gone),
-            tuple(row for row in self.homologous if row not in gone),
-            tuple(row for row in self.other_victim if row not in gone),
+            *(
+                tuple(row for row in rows if row not in gone)
+                for rows, gone in zip(self._groups, out._groups, strict=True)
+            )
         )
+
+    @property
+    def _groups(self) -> tuple[tuple[int, ...], ...]:
+        return self.piracy, self.homologous, self.other_victim, self.sibling
 
 
 @wire_names("Draw", "index training calibration test calibration_piracy")
@@ -101,11 +110,13 @@ def make_resample(
     others = sorted({members[row].stolen_from for row in other_piracy})
     seen = others[rng.integers(len(others))] if len(others) > 1 else None
     train_other = [row for row in other_piracy if members[row].stolen_from == seen]
-    used = {*train_piracy, *train_homologous, *calibration, *train_other}
+    sibling_piracy = _rows(members, Role.SIBLING_PIRACY)
+    train_sibling = stratified(sibling_piracy, members, int(len(sibling_piracy) * SIBLING_SHARE), rng)
+    used = {*train_piracy, *train_homologous, *calibration, *train_other, *train_sibling}
     suspects = [row for row in _rows(members, *STOLEN_ROLES, *NEGATIVE_ROLES) if row not in used]
     bases = {members[row].spec.id for row in (0, *suspects)}
     suspects += [row for row in _rows(members, *MODIFIED_ROLES) if members[row].spec.root.id in bases]
-    training = TrainingSet(tuple(train_piracy), tuple(train_homologous), tuple(train_other))
+    training = TrainingSet(*map(tuple, (train_piracy, train_homologous, train_other, train_sibling)))
     calibration_piracy = _rows(members, Role.CALIBRATION_PIRACY)
     return Resample(index, training, tuple(calibration), tuple(sorted(suspects)), tuple(calibration_piracy))
 
@@ -138,11 +149,12 @@ def stratified(rows: Sequence[int], members: Sequence[Member], n: int, rng: np.r
 def leave_some_out(training: TrainingSet) -> list[tuple[TrainingSet, TrainingSet]]:
     """(who stays, who is left out) for each i: the i-th piracy and the i-th homologous model are left out.
 
-    With them goes an equal share of the models stolen from the other victim, so that each is left out once.
+    With them goes an equal share of the models stolen from the other victim and from siblings, so that each is left
+    out once.
     """
     n = len(training.piracy)
     return [
         (training.without(out), out)
         for i, (p, h) in enumerate(zip(training.piracy, training.homologous, strict=True))
-        for out in (TrainingSet((p,), (h,), training.other_victim[i::n]),)
+        for out in (TrainingSet((p,), (h,), training.other_victim[i::n], training.sibling[i::n]),)
     ]

@@ -1,13 +1,13 @@
 """The responses of all models to one probe, row by row."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.fingerprints.blocks import CLEAN, IPGUARD, NATURAL, BlockKey
+from uapfp_dist.fingerprints.blocks import CLEAN, CLEAN_PROBE, IPGUARD, NATURAL, TWINS, BlockKey, clean_of
 from uapfp_dist.fingerprints.fingerprint import fingerprints
 from uapfp_dist.fingerprints.probe_data import Probe, Responses
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
@@ -40,6 +40,12 @@ class ResponseMatrix:
     """Fractions of the paper's xi that a method may choose from."""
     formats: tuple[ResponseFormat, ...] = FORMATS
     """Formats that a method may choose from."""
+    probe_views: Tensor | None = None
+    """(V, n) int64 into the points of PROBE; None: there are no such blocks."""
+    churn: Mapping[BlockKey, Tensor] = field(default_factory=dict)
+    """Pool to (M, E) int64 labels on its churn points; of them nothing else is known."""
+    n_churn: int = 0
+    """How many of those a suspect is sent."""
 
     @staticmethod
     def from_responses(
@@ -67,8 +73,8 @@ class ResponseMatrix:
         self, rows: Sequence[int], block: BlockKey, fmt: ResponseFormat, n_views: int | None = None
     ) -> Tensor:
         """(len(rows), V, D) fingerprints of Eq. 6, of the first `n_views` views or all."""
-        views = self.views[:n_views]
-        gather = None if block == CLEAN else self.gather[block][:n_views]
+        views = self._views_of(clean_of(block))[:n_views]
+        gather = None if block == clean_of(block) else self.gather[block][:n_views]
         first, *rest = rows
         one = fingerprints(self.responses[first], views, gather, block, fmt)
         found = one.new_empty(len(rows), *one.shape)  # stacking a list of them would take the memory twice
@@ -83,14 +89,24 @@ class ResponseMatrix:
         return torch.stack([of(fmt.apply(answers.blocks[block][:end])) for answers in self.responses])
 
     def labels(self, block: BlockKey) -> Tensor:
-        """(M, S) int64 labels of every model on the images of `block` that suspects are sent."""
+        """(M, S) int64 labels of every model on the images of `block` that suspects are sent; all of churn points."""
+        if block in self.churn:
+            return self.churn[block]
         return self.per_model(block, PROBABILITIES, lambda p: p.argmax(1))
 
     def query_index(self, block: BlockKey) -> Tensor:
         """(V, n) rows of `block` that the test views use; (1, n) for a block that has no views."""
         if block == NATURAL:
             return torch.arange(min(self.n_natural, len(self.natural_labels)))[None]
-        return (self.views if block == CLEAN else self.gather[block])[: self.n_test_views]
+        if block in self.churn:
+            return torch.arange(min(self.n_churn, self.churn[block].shape[1]))[None]
+        return (self._views_of(block) if block == clean_of(block) else self.gather[block])[: self.n_test_views]
+
+    def _views_of(self, clean: BlockKey) -> Tensor:
+        if clean == CLEAN:
+            return self.views
+        assert self.probe_views is not None
+        return self.probe_views
 
     def n_query_images(self, *blocks: BlockKey) -> int:
         """Unique images a suspect is sent for the test views of `blocks`."""
@@ -106,11 +122,34 @@ class ResponseMatrix:
         """
         if budget < 1:
             raise UserError(f"query budget: expected at least 1 image, got {budget}; raise it")
-        viewed = [block for block in blocks if block not in (NATURAL, IPGUARD)]
+        viewed = [block for block in blocks if block not in (NATURAL, IPGUARD, *self.churn)]
         sizes = (replace(self, n_test_views=n).n_query_images(*viewed) for n in range(1, self.n_test_views + 1))
         return replace(
             self,
             n_test_views=sum(size <= budget for size in sizes),
             n_natural=budget,
+            n_churn=budget,
             gather={key: index[:, :budget] if key == IPGUARD else index for key, index in self.gather.items()},
         )
+
+    def with_probe_twin(self, twin: Probe, responses: Sequence[Responses]) -> "ResponseMatrix":
+        """The matrix with the blocks on points of PROBE.
+
+        Args:
+            twin: that probe.
+            responses: to it, of every row.
+        """
+        renamed = {key: BlockKey(TWINS[key.kind], key.radius) for key in twin.blocks} | {CLEAN: CLEAN_PROBE}
+        more = [{renamed[key]: part for key, part in one.blocks.items()} for one in responses]
+        both = zip(self.responses, more, strict=True)
+        return replace(
+            self,
+            responses=tuple(Responses(one.blocks | added) for one, added in both),
+            gather=self.gather | {renamed[key]: block.gather for key, block in twin.blocks.items()},
+            probe_views=twin.views,
+        )
+
+    def with_churn(self, labels: Sequence[Mapping[BlockKey, Tensor]], n_churn: int) -> "ResponseMatrix":
+        """The matrix with the labels (E,) of every row on the churn points of every pool."""
+        stacked = {key: torch.stack([one[key] for one in labels]) for key in labels[0]}
+        return replace(self, churn=stacked, n_churn=n_churn)

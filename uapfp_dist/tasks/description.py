@@ -1,5 +1,6 @@
 """Short descriptions of specs, for progress, failures and tables."""
 
+from uapfp_dist.tasks.churn_specs import ChurnResponseSpec, ChurnSpec
 from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.specs import (
     Checkpoint,
@@ -7,6 +8,7 @@ from uapfp_dist.tasks.specs import (
     ModelSpec,
     Modified,
     ProbeSpec,
+    ProbeTwinSpec,
     ResponseSpec,
     SubspaceSpec,
     Trained,
@@ -23,6 +25,12 @@ def describe(spec: Spec) -> str:
             return f"{describe(model)}, kept at {len(spec.recoveries)} recovery rates"
         case ProbeSpec(victim=victim):
             return f"probe of {describe(victim)}"
+        case ProbeTwinSpec(probe=probe):
+            return f"probe on PROBE of {describe(probe.victim)}"
+        case ChurnSpec(victim=victim):
+            return f"churn points of {describe(victim)}"
+        case ChurnResponseSpec(model=model):
+            return f"labels of {describe(model)} on churn points"
         case ResponseSpec(model=model):
             return f"responses of {describe(model)}"
         case SubspaceSpec(model=model):

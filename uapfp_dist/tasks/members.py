@@ -24,6 +24,8 @@ class Role(StrEnum):
     SAME_DATA = "same_data"
     OTHER_VICTIM_PIRACY = "other_victim_piracy"
     CALIBRATION_PIRACY = "calibration_piracy"
+    SIBLING = "sibling"
+    SIBLING_PIRACY = "sibling_piracy"
     CHECKPOINT_PIRACY = "checkpoint_piracy"
     OVERLAP_HOMOLOGOUS = "overlap_homologous"
     MODIFIED_VICTIM = "modified_victim"
@@ -45,6 +47,8 @@ _DESCRIPTIONS = {
     Role.SAME_DATA: "trained on exactly the victim's set, with another seed",
     Role.OTHER_VICTIM_PIRACY: "stolen from another victim",
     Role.CALIBRATION_PIRACY: "stolen from one further other victim each: calibrates against piracy of other victims",
+    Role.SIBLING: "the victim's recipe and images from another seed: its owner's, shown to nobody",
+    Role.SIBLING_PIRACY: "stolen from one sibling each, none of those that the victim is compared with",
     Role.CHECKPOINT_PIRACY: "stolen from the victim, as it stood at a recovery rate",
     Role.OVERLAP_HOMOLOGOUS: "trained on a set that shares a chosen part of the victim's",
     Role.MODIFIED_VICTIM: "the victim, modified",
@@ -54,7 +58,7 @@ _DESCRIPTIONS = {
 
 STOLEN_ROLES = (Role.PIRACY, Role.SOFT_PIRACY)
 """Stolen from the victim, not modified."""
-NEGATIVE_ROLES = (Role.HOMOLOGOUS, Role.SAME_DATA, Role.OTHER_VICTIM_PIRACY)
+NEGATIVE_ROLES = (Role.HOMOLOGOUS, Role.SAME_DATA, Role.OTHER_VICTIM_PIRACY, Role.SIBLING_PIRACY)
 """Not derived from the victim, not modified; those that calibrate alone are left out."""
 MODIFIED_ROLES = (Role.MODIFIED_VICTIM, Role.MODIFIED_PIRACY, Role.MODIFIED_HOMOLOGOUS)
 """Tested where the model that was modified is."""

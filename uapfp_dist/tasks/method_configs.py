@@ -95,6 +95,40 @@ class FingerprintConfig:
     """Natural errors that training models are queried with, from which the best n_natural are taken."""
 
 
+@wire_names(
+    "ChurnConfig",
+    "pool_size max_variants rotation shift zoom mirror largest_share per_image max_points n_points budgets twins",
+)
+@dataclass(frozen=True)
+class ChurnConfig:
+    """On which images a victim is compared with its siblings, and how many of them a suspect is sent."""
+
+    pool_size: int = 25_000
+    """Images among which the victim is compared with its siblings: PROBE and random small changes of its images."""
+    max_variants: int = 40
+    """Changed images of one image at most."""
+    rotation: float = 12.0
+    """Largest angle, in degrees."""
+    shift: float = 0.1
+    """Largest shift, in sides of the image."""
+    zoom: float = 0.12
+    """Largest change of size."""
+    mirror: bool = False
+    """Half of the changed images are mirrored left to right; not for digits and clothes, which have a handedness."""
+    largest_share: float = 0.3
+    """A churn point is an image to which at most this share of the committee gives the victim's label."""
+    per_image: int = 2
+    """Churn points made of one image at most: many views of one picture can be recognised."""
+    max_points: int = 2000
+    """Churn points that models are queried with, those of the victim's largest margin."""
+    n_points: int = 400
+    """Churn points that a suspect is sent."""
+    budgets: tuple[int, ...] = (100, 400, 1000)
+    """Numbers of churn points at which methods are compared."""
+    twins: bool = True
+    """Also churn points of three other pools: PROBE as it is, moved by the victim's UAPs, by noise of their norm."""
+
+
 @wire_names("EncoderConfig", "hidden embedding tau learning_rate epochs batch_size span loss")
 @dataclass(frozen=True)
 class EncoderConfig:

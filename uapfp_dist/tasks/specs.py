@@ -126,6 +126,16 @@ class Gate:
     """How many seeds are tried before the model is reported as failed."""
 
 
+@wire_names("AbsoluteGate", "accuracy attempts")
+@dataclass(frozen=True)
+class AbsoluteGate:
+    """The least accuracy of a sibling, fixed beforehand: it binds the victim and all its siblings alike."""
+
+    accuracy: float
+    attempts: int
+    """How many seeds are tried before the sibling is reported as failed."""
+
+
 @wire_names("model", "data architecture width recipe origin seed gate")
 @dataclass(frozen=True)
 class ModelSpec(Spec):
@@ -138,7 +148,7 @@ class ModelSpec(Spec):
     recipe: Recipe
     origin: Trained | Extracted | Modified | Checkpoint | Imported
     seed: int
-    gate: Gate | None = None
+    gate: Gate | AbsoluteGate | None = None
 
     @property
     def needs(self) -> tuple[Spec, ...]:
@@ -150,7 +160,7 @@ class ModelSpec(Spec):
             found.append(self.origin.of)
         elif isinstance(self.origin, Checkpoint):
             found.append(self.origin.trajectory)
-        if self.gate is not None and self.gate.reference not in found:
+        if isinstance(self.gate, Gate) and self.gate.reference not in found:
             found.append(self.gate.reference)
         return tuple(found)
 
@@ -238,7 +248,7 @@ class ResponseSpec(Spec):
 
     stage: ClassVar[str] = "answers"
     model: ModelSpec
-    probe: ProbeSpec
+    probe: ProbeSpec | ProbeTwinSpec
     part: Literal["all", "test"] = "all"
     """all: every view, as encoders are trained on; test: the views that a suspect is judged by."""
 
@@ -246,3 +256,17 @@ class ResponseSpec(Spec):
     def needs(self) -> tuple[Spec, ...]:
         """The model and the probe."""
         return (self.model, self.probe)
+
+
+@wire_names("probe_twin", "probe")
+@dataclass(frozen=True)
+class ProbeTwinSpec(Spec):
+    """A probe on points of PROBE, which no model trained on, moved by the UAPs and random vectors of `probe`."""
+
+    stage: ClassVar[str] = "probe"
+    probe: ProbeSpec
+
+    @property
+    def needs(self) -> tuple[Spec, ...]:
+        """The victim, and the probe whose perturbations it takes."""
+        return (self.probe.victim, self.probe)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.fingerprints.blocks import CLEAN, BlockKey
+from uapfp_dist.fingerprints.blocks import BlockKey, clean_of
 from uapfp_dist.fingerprints.encoder import EncoderStack
 from uapfp_dist.fingerprints.encoder_fit import EncoderTask, fit_tasks
 from uapfp_dist.fingerprints.methods.base import Candidate, EncoderKey, Method, Request, blocks_of
@@ -40,6 +40,8 @@ class EncoderMethod:
     def candidates(self, matrix: ResponseMatrix) -> tuple[Candidate, ...]:
         """All radii together, and each alone for small budgets, in every format offered."""
         blocks = tuple(blocks_of(matrix, self.perturbation))
+        if any(block not in matrix.gather and block != clean_of(block) for block in blocks):
+            return ()  # a twin on points of PROBE, which were not queried with
         joint = tuple(Candidate(blocks, fmt) for fmt in matrix.formats)
         return joint if len(blocks) == 1 else (*joint, *self.single(matrix))
 
@@ -51,7 +53,7 @@ class EncoderMethod:
 
     def query_blocks(self, candidate: Candidate) -> tuple[BlockKey, ...]:
         """Clean and perturbed points."""
-        return tuple(dict.fromkeys((CLEAN, *candidate.blocks)))
+        return tuple(dict.fromkeys((clean_of(candidate.blocks[0]), *candidate.blocks)))
 
     def score(self, request: Request) -> Tensor:
         """(S, M, V) cosines to the victim's fingerprint of the same view, the mean over encoders."""

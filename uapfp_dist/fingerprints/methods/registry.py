@@ -6,6 +6,10 @@ method queries with yet: a block in `fingerprints.blocks` and `fingerprints.prob
 """
 
 from uapfp_dist.fingerprints.blocks import (
+    CHURN,
+    CHURN_NATURAL,
+    CHURN_RANDOM,
+    CHURN_UAP,
     CLEAN,
     DEEPFOOL,
     IPGUARD,
@@ -16,10 +20,13 @@ from uapfp_dist.fingerprints.blocks import (
     PAPER,
     RANDOM,
     RANDOM_PAPER,
+    RANDOM_PROBE,
     UAP,
+    UAP_PROBE,
 )
 from uapfp_dist.fingerprints.methods.agreement import MatchingRate, WeightedLabels
 from uapfp_dist.fingerprints.methods.base import Method
+from uapfp_dist.fingerprints.methods.churn import Churn, WeightedChurn
 from uapfp_dist.fingerprints.methods.confidence import Confidence
 from uapfp_dist.fingerprints.methods.encoder_method import EncoderMethod, Ensemble
 from uapfp_dist.fingerprints.methods.sample_correlation import SampleCorrelation
@@ -28,7 +35,7 @@ _UAP = EncoderMethod("UAPs in turn over the views, encoders at every norm averag
 _CONTROLS = EncoderMethod("as uap, the encoder also learns other-victim piracy", UAP, True)
 
 
-METHODS: dict[str, Method] = {
+PROBE_METHODS: dict[str, Method] = {
     "uap_paper": EncoderMethod("one UAP of the paper's norm", PAPER),
     "uap_deepfool": EncoderMethod("one UAP of the paper's norm, made by the DeepFool loop", DEEPFOOL),
     "uap": _UAP,
@@ -49,3 +56,17 @@ METHODS: dict[str, Method] = {
     "weighted_errors": WeightedLabels("natural errors weighted by the training models", NATURAL),
     "weighted_errors_controls": WeightedLabels("as weighted_errors, also against other-victim piracy", NATURAL, True),
 }
+"""Methods that take the victim alone."""
+
+SIBLING_METHODS: dict[str, Method] = {
+    "churn": Churn("agreement where the victim departs from its siblings, nothing learned", CHURN),
+    "weighted_churn": WeightedChurn("the same, weighted by the training models", CHURN),
+    "churn_natural": Churn("as churn, natural images alone", CHURN_NATURAL),
+    "churn_uap": Churn("as churn, images moved by the victim's UAPs", CHURN_UAP),
+    "churn_random": Churn("as churn, images moved by random vectors of the UAPs' norm", CHURN_RANDOM),
+    "uap_probe": EncoderMethod("as uap, on points of PROBE, which nothing trained on", UAP_PROBE),
+    "random_probe": EncoderMethod("as random, on points of PROBE", RANDOM_PROBE),
+}
+"""Methods that take siblings of the victim, and the twins that show what of their evidence is lineage."""
+
+METHODS = PROBE_METHODS | SIBLING_METHODS

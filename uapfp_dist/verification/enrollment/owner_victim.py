@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from uapfp_dist.tasks.specs import Extracted, Imported, ModelSpec, Recipe
+from uapfp_dist.tasks.specs import Extracted, Gate, Imported, ModelSpec, Recipe
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,6 @@ def with_victim(spec: ModelSpec, planned: ModelSpec, victim: ModelSpec) -> Model
     origin, gate = spec.origin, spec.gate
     if isinstance(origin, Extracted):
         origin = replace(origin, victim=with_victim(origin.victim, planned, victim))
-    if gate is not None:
+    if isinstance(gate, Gate):
         gate = replace(gate, reference=with_victim(gate.reference, planned, victim))
     return replace(spec, data=victim.data, architecture=architecture, width=width, origin=origin, gate=gate)

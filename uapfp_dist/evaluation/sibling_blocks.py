@@ -1,0 +1,28 @@
+"""Responses to churn points and to points of PROBE, beside those to the probe."""
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.evaluation.plan import Plan
+from uapfp_dist.execution.churn_artifacts import read_labels
+from uapfp_dist.execution.probe_artifacts import read_probe, read_responses
+from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
+from uapfp_dist.storage.store import Store, TornArtifactError
+
+
+def with_sibling_blocks(matrix: ResponseMatrix, plan: Plan, store: Store) -> ResponseMatrix:
+    """`matrix` with what its models were queried with where the plan has siblings.
+
+    Raises:
+        UserError: an artifact is torn or gone.
+    """
+    try:
+        if plan.churn:
+            churn = [response for m in matrix.members if (response := plan.churn_response(m))]
+            labels = [read_labels(store.get(spec.kind, spec.id)) for spec in churn]
+            matrix = matrix.with_churn(labels, plan.config.churn.n_points)
+        if plan.probe_twin:
+            twin = read_probe(store.get(plan.probe_twin.kind, plan.probe_twin.id))
+            specs = [twin_response for m in matrix.members if (twin_response := plan.twin_response(m))]
+            matrix = matrix.with_probe_twin(twin, [read_responses(store.get_mapped(s.kind, s.id)) for s in specs])
+    except (TornArtifactError, FileNotFoundError) as error:
+        raise UserError(f"expected every response whole, found one torn or gone ({error}); run again") from error
+    return matrix

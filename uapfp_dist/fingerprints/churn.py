@@ -1,0 +1,226 @@
+"""Churn points: images on which a victim departs from its siblings (predictive churn, Milani Fard et al. 2016).
+
+A sibling shares everything with the victim but the seed. Where their labels differ, the victim's comes from its run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from uapfp_dist.errors import PermanentError
+from uapfp_dist.fingerprints.blocks import CHURN, CHURN_NATURAL, CHURN_RANDOM, CHURN_UAP, RANDOM, UAP, BlockKey
+from uapfp_dist.fingerprints.probe_data import Probe
+from uapfp_dist.fingerprints.querying import from_8_bits, to_8_bits
+from uapfp_dist.fingerprints.variants import Variants
+from uapfp_dist.models.blackbox import QUERY_BATCH, check_finite, predict_probabilities
+from uapfp_dist.rng import torch_rng
+from uapfp_dist.tasks.method_configs import ChurnConfig
+
+Changed = Callable[[Tensor, slice | Tensor], Tensor]
+"""(B, c, h, w) images in [0, 1], and which of all they are, to what is sent in their place."""
+
+
+class NoChurnError(PermanentError):
+    """The victim says what its siblings say, wherever it is compared with them."""
+
+
+@dataclass(frozen=True)
+class ChurnPoints:
+    """Churn points of one pool, those of the victim's largest margin first; E images, m siblings."""
+
+    images: Tensor
+    """(E, c, h, w) uint8."""
+    labels: Tensor
+    """(E,) int64: what the victim says."""
+    committee: Tensor
+    """(E, m) int64: what each sibling says."""
+    base: Tensor
+    """(E,) int64: of which image of PROBE each was made."""
+    pool_size: int
+    """Images among which they were found."""
+    n_departures: int
+    """Of those, to how many at most `largest_share` of the committee gives the victim's label."""
+
+    @property
+    def n_bases(self) -> int:
+        """Images of PROBE of which the points were made."""
+        return len(self.base.unique())
+
+
+def find_churn(
+    victim: nn.Module, siblings: Sequence[nn.Module], probe_images: Tensor, config: ChurnConfig, seed: str
+) -> ChurnPoints:
+    """The churn points of the main pool: PROBE and small geometric variants of its images.
+
+    Args:
+        victim: gives logits, as the siblings do.
+        siblings: the committee.
+        probe_images: (N, c, h, w) in [0, 1]: no model trained on any of them.
+        config: pool and selection.
+        seed: names the randomness of the variants.
+
+    Raises:
+        NoChurnError: there is no such image.
+    """
+    n = len(probe_images)
+    n_variants = min(config.max_variants, max(0, -(-config.pool_size // n) - 1))
+    changes: list[Changed] = [_unchanged]
+    changes += [Variants.draw(n, config, torch_rng(seed, "variants", i)).apply for i in range(n_variants)]
+    found = _points(victim, siblings, probe_images, changes, config, config.max_points)
+    if not len(found.images):
+        raise NoChurnError(
+            f"churn: expected images on which the victim departs from its {len(siblings)} siblings, found none among "
+            f"{found.pool_size}; take a larger pool or stronger variants, or siblings of a lower gate"
+        )
+    return found
+
+
+def find_twins(
+    victim: nn.Module, siblings: Sequence[nn.Module], probe_images: Tensor, probe: Probe | None, config: ChurnConfig
+) -> dict[BlockKey, ChurnPoints]:
+    """Churn points of other pools, as far as there are any: PROBE as it is, moved by UAPs, moved by random vectors.
+
+    Args:
+        probe: whose UAPs and random vectors, of the same norms and numbers, move the images; None: neither pool.
+
+    Returns:
+        at most `n_points` points of each.
+    """
+    pools: dict[BlockKey, list[Changed]] = {CHURN_NATURAL: [_unchanged]}
+    if probe is not None:
+        pools |= {CHURN_UAP: _moves(probe, UAP), CHURN_RANDOM: _moves(probe, RANDOM)}
+    most = min(config.n_points, config.max_points)
+    found = {key: _points(victim, siblings, probe_images, changes, config, most) for key, changes in pools.items()}
+    return {key: points for key, points in found.items() if len(points.images)}
+
+
+def _unchanged(images: Tensor, part: slice | Tensor) -> Tensor:
+    return images.cpu()
+
+
+def _moves(probe: Probe, kind: str) -> list[Changed]:
+    """One change for every vector of a kind, but the paper's single one, which UAPs of these radii have not."""
+    radii = [key.radius for key in probe.blocks if key.kind == UAP]
+    vectors = torch.cat([probe.blocks[BlockKey(kind, radius)].perturbations for radius in radii])
+
+    def moved(vector: Tensor) -> Changed:
+        return lambda images, part: (images.cpu() + vector).clamp(0.0, 1.0)
+
+    return [moved(vector) for vector in vectors]
+
+
+@dataclass(frozen=True)
+class _Departures:
+    """Images of a pool on which the victim departs from its siblings; K of them."""
+
+    images: Tensor
+    """(K, c, h, w) uint8."""
+    base: Tensor
+    """(K,) int64: of which image."""
+    labels: Tensor
+    """(K,) int64."""
+    margins: Tensor
+    """(K,) float32: the victim's largest minus its second probability."""
+    committee: Tensor
+    """(K, m) int64."""
+
+
+def _points(
+    victim: nn.Module,
+    siblings: Sequence[nn.Module],
+    images: Tensor,
+    changes: Sequence[Changed],
+    config: ChurnConfig,
+    most: int,
+) -> ChurnPoints:
+    """The churn points of the pool of all changes of all images."""
+    found = list(_departures(victim, siblings, images, changes, config.largest_share))
+    whole = _Departures(*(torch.cat([getattr(part, name) for part in found]) for name in _Departures.__annotations__))
+    chosen = choose_points(whole.margins, whole.base, config.per_image)[:most]
+    return ChurnPoints(
+        images=whole.images[chosen],
+        labels=whole.labels[chosen],
+        committee=whole.committee[chosen],
+        base=whole.base[chosen],
+        pool_size=len(changes) * len(images),
+        n_departures=len(whole.base),
+    )
+
+
+def _departures(
+    victim: nn.Module, siblings: Sequence[nn.Module], images: Tensor, changes: Sequence[Changed], largest_share: float
+) -> Iterator[_Departures]:
+    """Batch by batch."""
+    device = next(victim.parameters()).device
+    for change in changes:
+        for start in range(0, len(images), QUERY_BATCH):
+            part = slice(start, min(start + QUERY_BATCH, len(images)))
+            in_8_bits = to_8_bits(change(images[part], part))
+            sent = from_8_bits(in_8_bits).to(device)
+            probabilities = predict_probabilities(victim, sent)
+            check_finite(probabilities, "victim")
+            top = probabilities.topk(2, dim=1).values
+            labels = probabilities.argmax(1)
+            committee = torch.stack([predict_probabilities(sibling, sent).argmax(1) for sibling in siblings], dim=1)
+            share = (committee == labels[:, None]).double().mean(1)
+            departs = (share <= largest_share + 1e-9).nonzero().flatten()
+            yield _Departures(
+                in_8_bits[departs],
+                start + departs,
+                labels[departs],
+                (top[:, 0] - top[:, 1])[departs],
+                committee[departs],
+            )
+
+
+def choose_points(margins: Tensor, base: Tensor, per_image: int) -> Tensor:
+    """Those of largest margin, at most `per_image` of one image.
+
+    Args:
+        margins: (K,) of the victim.
+        base: (K,) int64: the image that each was made of.
+
+    Returns:
+        indices, by falling margin; equal ones in their order.
+    """
+    order = margins.argsort(descending=True, stable=True)
+    by_base = base[order].argsort(stable=True)
+    ordered = base[order][by_base]
+    first = torch.searchsorted(ordered, ordered)
+    rank = torch.empty_like(by_base)
+    rank[by_base] = torch.arange(len(by_base)) - first
+    return order[rank < per_image]
+
+
+def churn_labels(model: nn.Module, points: Mapping[BlockKey, ChurnPoints]) -> dict[BlockKey, Tensor]:
+    """(E,) int64 labels of `model` on the points of every pool."""
+    device = next(model.parameters()).device
+
+    def labels(images: Tensor) -> Tensor:
+        found = [predict_probabilities(model, from_8_bits(batch).to(device)) for batch in images.split(QUERY_BATCH)]
+        probabilities = torch.cat(found)
+        check_finite(probabilities, "answers")
+        return probabilities.argmax(1)
+
+    return {key: labels(each.images) for key, each in points.items()}
+
+
+def all_points(
+    victim: nn.Module,
+    siblings: Sequence[nn.Module],
+    probe_images: Tensor,
+    probe: Probe | None,
+    config: ChurnConfig,
+    seed: str,
+) -> dict[BlockKey, ChurnPoints]:
+    """Those of the main pool and, where `config` asks for them, of the others.
+
+    Raises:
+        NoChurnError: see `find_churn`.
+    """
+    found = {CHURN: find_churn(victim, siblings, probe_images, config, seed)}
+    return found | (find_twins(victim, siblings, probe_images, probe, config) if config.twins else {})

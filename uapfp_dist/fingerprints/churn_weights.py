@@ -1,0 +1,62 @@
+"""Which churn points separate stolen models from others, and how much each counts: ridge logistic regression."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+
+RIDGE = 0.02
+"""scikit-learn's C, for agreements coded +-1/2."""
+
+
+@dataclass(frozen=True)
+class ChurnWeights:
+    """A linear score of labels on n chosen points."""
+
+    index: Tensor
+    """(n,) int64: the points, the largest weight first."""
+    weights: Tensor
+    """(n,) float64: log odds that a model is stolen, of agreement with the victim against disagreement."""
+    intercept: float
+
+    def scores(self, agree: Tensor) -> Tensor:
+        """(M,) float64 log odds of models.
+
+        Args:
+            agree: (M, E) bool: the model gives the victim's label.
+        """
+        return (agree[:, self.index].double() - 0.5) @ self.weights + self.intercept
+
+
+def fit_churn_weights(agree: Tensor, stolen: Sequence[int], negatives: Sequence[int], n_points: int) -> ChurnWeights:
+    """Fit on all points, keep the `n_points` of largest weight, fit again on those.
+
+    Both classes weigh alike, whatever their numbers.
+
+    Args:
+        agree: (M, E) bool: the model gives the victim's label.
+        stolen: training rows.
+        negatives: training rows.
+        n_points: points kept.
+    """
+    rows = [*stolen, *negatives]
+    x = agree[rows].double().numpy() - 0.5
+    y = np.array([1] * len(stolen) + [0] * len(negatives))
+    weights, intercept = _ridge(x, y)
+    if n_points < len(weights):
+        kept = np.sort(np.argsort(-weights, kind="stable")[:n_points])
+        weights, intercept = _ridge(x[:, kept], y)
+    else:
+        kept = np.arange(len(weights))
+    order = np.argsort(-weights, kind="stable")
+    return ChurnWeights(torch.from_numpy(kept[order]), torch.from_numpy(weights[order]), intercept)
+
+
+def _ridge(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
+    with threadpool_limits(1):  # the order of a parallel sum must not choose the points
+        model = LogisticRegression(C=RIDGE, class_weight="balanced", max_iter=1000, tol=1e-8).fit(x, y)
+    return model.coef_[0], float(model.intercept_[0])

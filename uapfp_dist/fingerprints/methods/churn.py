@@ -1,0 +1,70 @@
+"""Agreement with the victim where it departs from its siblings, plain and weighted: labels alone."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from uapfp_dist.fingerprints.blocks import BlockKey
+from uapfp_dist.fingerprints.churn_weights import fit_churn_weights
+from uapfp_dist.fingerprints.methods.base import Candidate, Request
+from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
+from uapfp_dist.response_format import LABEL
+
+
+@dataclass(frozen=True)
+class Churn:
+    """The share of the churn points, those of the victim's largest margin, at which a model says what the victim says.
+
+    Nothing is learned: no stolen model is needed.
+    """
+
+    description: str
+    pool: BlockKey
+    per_view: bool = False
+
+    def candidates(self, matrix: ResponseMatrix) -> tuple[Candidate, ...]:
+        """Labels only; nothing where there are no siblings."""
+        return (Candidate((self.pool,), LABEL),) if self.pool in matrix.churn else ()
+
+    def query_blocks(self, candidate: Candidate) -> tuple[BlockKey, ...]:
+        """The churn points."""
+        return candidate.blocks
+
+    def score(self, request: Request) -> Tensor:
+        """(S, M, 1) shares; the same for every fold."""
+        labels = request.matrix.churn[self.pool][:, : request.matrix.n_churn]
+        agree = (labels == labels[:1]).float().mean(1)
+        return agree[None, :, None].expand(len(request.folds), -1, -1)
+
+
+@dataclass(frozen=True)
+class WeightedChurn:
+    """Log odds by a logistic regression on the training models, over the points that separate them best.
+
+    Its points are chosen from all that models are queried with, anew in every fold.
+    """
+
+    description: str
+    pool: BlockKey
+    per_view: bool = False
+
+    def candidates(self, matrix: ResponseMatrix) -> tuple[Candidate, ...]:
+        """Labels only; nothing where there are no siblings."""
+        return (Candidate((self.pool,), LABEL),) if self.pool in matrix.churn else ()
+
+    def query_blocks(self, candidate: Candidate) -> tuple[BlockKey, ...]:
+        """The churn points."""
+        return candidate.blocks
+
+    def score(self, request: Request) -> Tensor:
+        """(S, M, 1) log odds of piracy against all training negatives."""
+        labels = request.matrix.churn[self.pool]
+        agree = labels == labels[:1]
+        scores = [
+            fit_churn_weights(agree, fold.piracy, fold.negatives(True) + fold.sibling, request.matrix.n_churn).scores(
+                agree
+            )
+            for fold in request.folds
+        ]
+        return torch.stack(scores).float()[:, :, None]
