@@ -191,7 +191,7 @@ def test_a_mixing_thief_is_queried_less_and_says_so(context: TaskContext, plan: 
     assert [card["queries"] for card in cards] == [400, 100]
     assert [card["origin"] for card in cards] == ["knockoff:hard", "knockoff:hard, .75 true"]
     assert cards[0]["train_digest"] == cards[1]["train_digest"]
-    assert cards[1]["accuracy"] > 0.7 > 0.4 > cards[0]["accuracy"]  # type: ignore[operator]
+    assert cards[1]["accuracy"] > 0.5 > 0.3 > cards[0]["accuracy"]  # type: ignore[operator]
     assert cards[1]["agreement"] < cards[0]["agreement"]  # type: ignore[operator]
 
 

@@ -11,14 +11,14 @@ from uapfp_dist.models.net import Net
 
 
 class Mlp(Net):
-    """Three hidden layers on the pixels: two of 16 * `width` units, one of 4 * `width`."""
+    """Three hidden layers on the pixels, with batch normalisation: two of 16 * `width` units, one of 4 * `width`."""
 
     def __init__(self, shape: tuple[int, int, int], n_classes: int, width: int) -> None:
         super().__init__(shape[0])
         sizes = (math.prod(shape), 16 * width, 16 * width, 4 * width)
         layers: list[nn.Module] = []
         for given, units in pairwise(sizes):
-            layers += [nn.Linear(given, units), nn.ReLU()]
+            layers += [nn.Linear(given, units), nn.BatchNorm1d(units), nn.ReLU()]
         self.hidden = nn.Sequential(*layers)
         self.last = nn.Linear(sizes[-1], n_classes)
         initialise(self)
