@@ -8,12 +8,17 @@ from uapfp_dist.models.net import Net
 
 
 class Residual(Net):
-    """A 3x3 convolution; blocks at `width`, twice and four times that, each further one at half the side; the mean."""
+    """A 3x3 convolution and a 2x2 max-pool; blocks at `width`, twice and four times that; the mean of all places.
+
+    Every block but the first halves the sides.
+    """
 
     def __init__(self, shape: tuple[int, int, int], n_classes: int, width: int) -> None:
         channels = shape[0]
         super().__init__(channels)
-        self.stem = nn.Sequential(_convolution(channels, width, 3, 1), nn.BatchNorm2d(width), nn.ReLU())
+        self.stem = nn.Sequential(
+            _convolution(channels, width, 3, 1), nn.BatchNorm2d(width), nn.MaxPool2d(2), nn.ReLU()
+        )
         self.blocks = nn.Sequential(
             _Block(width, width, 1), _Block(width, 2 * width, 2), _Block(2 * width, 4 * width, 2)
         )
