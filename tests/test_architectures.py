@@ -14,6 +14,8 @@ from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.models import ARCHITECTURES, Net, build
 from uapfp_dist.models.blackbox import batched_outputs, predict_probabilities
+from uapfp_dist.models.mlp import Mlp
+from uapfp_dist.models.residual import Residual
 from uapfp_dist.models.training import BATCH_SIZES, PEAK_RATES, Trainer, fit
 from uapfp_dist.rng import seeded, torch_rng
 from uapfp_dist.storage.store import Store
@@ -94,6 +96,43 @@ def test_weights_follow_from_the_seed(name: str) -> None:
     assert {key: value.shape for key, value in first.items()} == {k: v.shape for k, v in other.items()}
 
 
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 64, 64), (2, 5, 7)], ids=str)
+def test_the_controls_are_of_other_families(shape: tuple[int, int, int]) -> None:
+    """One adds shortcuts, the other has no convolution; the mean or the last hidden layer has 4 * width features."""
+    images = torch.rand(2, *shape, generator=torch_rng("images")).to(memory_format=torch.channels_last)
+    nets = {name: build(name, shape, 7, 6, 0, CPU).eval() for name in ("residual", "mlp")}
+    for net in nets.values():
+        assert net.features(images).shape == (2, 24)
+        torch.testing.assert_close(net(images.contiguous()), net(images))
+    convolutions = {name: sum(isinstance(m, nn.Conv2d) for m in net.modules()) for name, net in nets.items()}
+    assert convolutions == {"residual": 9, "mlp": 0}
+    assert sum(isinstance(m, nn.Linear) for m in nets["mlp"].modules()) == 4
+
+
+def test_a_residual_block_adds_what_it_is_given() -> None:
+    """With convolutions that give 0, the first block passes its input on."""
+    net = build("residual", (1, 8, 8), 7, 4, 0, CPU).eval()
+    assert isinstance(net, Residual)
+    block = net.blocks[0]
+    with torch.no_grad():
+        for parameter in block.parameters():
+            parameter.zero_()
+        maps = torch.rand(2, 4, 8, 8, generator=torch_rng("maps"))
+        assert torch.equal(block(maps), maps)
+
+
+def test_a_perceptron_knows_of_no_neighbours() -> None:
+    """Pixels in another order, and its first weights likewise: the same responses."""
+    net = build("mlp", (2, 4, 4), 7, 4, 0, CPU).eval()
+    assert isinstance(net, Mlp)
+    images = torch.rand(3, 2, 4, 4, generator=torch_rng("images"))
+    order = torch.randperm(32, generator=torch_rng("order"))
+    with torch.no_grad():
+        before = net(images)
+        net.hidden[0].weight.copy_(net.hidden[0].weight[:, order])
+        torch.testing.assert_close(net(images.flatten(1)[:, order].view_as(images)), before)
+
+
 def test_unknown_architecture_lists_the_known_ones() -> None:
     """Whoever mistypes sees what there is."""
     with pytest.raises(UserError, match=r"'Z'.*A, B, C, D, E"):
@@ -126,10 +165,11 @@ def test_training_leaves_no_trace_and_depends_on_nothing_but_its_spec(digits_pla
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
+@pytest.mark.parametrize("name", ["C", "residual", "mlp"])
 @pytest.mark.parametrize("optimizer", sorted(PEAK_RATES))
-def test_every_optimizer_learns(optimizer: str, digits_plan: Plan, tmp_path: Path) -> None:
+def test_every_optimizer_learns(optimizer: str, name: str, digits_plan: Plan, tmp_path: Path) -> None:
     """Fifteen epochs of digits: most of the images never seen come out right; the card says how many steps it took."""
-    spec = spec_of(digits_plan, "C", optimizer, 11_250)
+    spec = spec_of(digits_plan, name, optimizer, 11_250)
     context = TaskContext(Store(str(tmp_path)), None, CPU)
     perform_task(context, spec)
     card = context.store.get("model", spec.id).info

@@ -21,11 +21,12 @@ from torchvision.datasets import CIFAR10, FashionMNIST
 from uapfp_dist.data import DATASETS, Dataset, Splits, cache, load, make_splits
 from uapfp_dist.data import cifar10 as cifar
 from uapfp_dist.data.registry import FEWEST_PER_CLASS
-from uapfp_dist.data.splits import index_digest, training_set
+from uapfp_dist.data.splits import attack_pool, index_digest, outside_of, training_set
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import Plan
-from uapfp_dist.execution.make_model import attack_pool
-from uapfp_dist.tasks.specs import DataSpec, Extracted, Trained
+from uapfp_dist.response_format import LABEL
+from uapfp_dist.tasks.modification_specs import Prune
+from uapfp_dist.tasks.specs import DataSpec, Extracted, ModelSpec, Modified, Trained
 
 OUTSIDE = (0.5, 0.2, 0.3)
 
@@ -150,12 +151,39 @@ def test_attackers_never_send_images_that_their_victim_was_trained_on(digits_pla
     assert len(victims) == 3
 
 
-def test_extracted_models_are_no_victims(digits_plan: Plan, digits_splits: Splits) -> None:
-    """The training set of an extracted model is the victim's responses: there is no pool outside of it."""
-    stolen = next(m.spec for m in digits_plan.members if m.role == "piracy")
-    assert isinstance(stolen.origin, Extracted)
-    with pytest.raises(UserError, match="got an extracted"):
-        attack_pool(digits_splits, replace(stolen.origin, victim=stolen))
+def stolen_from(victim: ModelSpec) -> ModelSpec:
+    """A model extracted from it by knockoff."""
+    origin = Extracted(victim, "knockoff", LABEL, 100, 0, 1.0)
+    return replace(victim, architecture="C", origin=origin, gate=None)
+
+
+@pytest.mark.parametrize("role", ["victim", "other_victim"])
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_a_thief_of_a_thief_sends_what_the_root_victim_was_not_trained_on(
+    depth: int, role: str, digits_plan: Plan, digits_splits: Splits
+) -> None:
+    """However many thefts lie between: the same images as the first thief's, with an overlap too."""
+    root = next(m.spec for m in digits_plan.members if m.role == role)
+    assert isinstance(root.origin, Trained)
+    direct, last = stolen_from(root), root
+    for _ in range(depth):
+        last = stolen_from(last)
+    assert isinstance(direct.origin, Extracted)
+    assert isinstance(last.origin, Extracted)
+    own = training_set(digits_splits, root.origin, root.seed)
+    assert torch.equal(attack_pool(digits_splits, last.origin), outside_of(digits_splits.d, own))
+    pools = [attack_pool(digits_splits, replace(origin, overlap=0.25), 3) for origin in (direct.origin, last.origin)]
+    assert torch.equal(*pools)
+
+
+def test_modified_models_are_no_victims(digits_plan: Plan, digits_splits: Splits) -> None:
+    """At any depth: what they were trained on is the attacker's own data, too."""
+    victim = next(m.spec for m in digits_plan.members if m.role == "victim")
+    modified = replace(victim, origin=Modified(victim, Prune(0.5)))
+    for last in (stolen_from(modified), stolen_from(stolen_from(modified))):
+        assert isinstance(last.origin, Extracted)
+        with pytest.raises(UserError, match=r"^extraction: expected a victim trained .* got a modified one$"):
+            attack_pool(digits_splits, last.origin)
 
 
 def test_pixels_are_in_the_unit_interval(digits: Dataset) -> None:

@@ -174,7 +174,7 @@ def test_simulation_runs_without_kernels(quantised: Net, held_out: Tensor, witho
     assert not any(event.key.startswith("onednn::") for event in run.key_averages())
 
 
-@pytest.mark.parametrize("name", sorted("ABCDE"))
+@pytest.mark.parametrize("name", [*"ABCDE", "residual", "mlp"])
 def test_both_arithmetics_answer_alike(name: str, data: AttackerData, held_out: Tensor) -> None:
     """In label on 99 % of the images; and INT8 agrees with float on nearly as many."""
     net = build(name, (1, 8, 8), 10, 8, 1, CPU)
@@ -200,7 +200,7 @@ def test_accuracy_falls_little(victim: Net, quantised: Net, held_out: Tensor, he
     assert not torch.equal(predict_probabilities(victim, held_out), predict_probabilities(quantised, held_out))
 
 
-@pytest.mark.parametrize("name", ["resnet18", "densenet121", "vgg16", "googlenet", "mobilenet_v2"])
+@pytest.mark.parametrize("name", ["resnet18", "densenet121", "vgg16", "googlenet", "mobilenet_v2", "residual", "mlp"])
 def test_every_architecture_can_be_quantised(name: str) -> None:
     """Layer for layer, groups and all: each gives about what the float layer gives for the same input."""
     shape = (3, 16, 16)

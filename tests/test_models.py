@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,18 +10,21 @@ from system import context_on, tiny, tiny_plan
 
 from uapfp_dist.attacks import DivergedError
 from uapfp_dist.data import Dataset, Splits
-from uapfp_dist.data.splits import training_set
+from uapfp_dist.data.splits import attack_pool, training_set
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.modified_models import modified
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.execution import make_model as models
 from uapfp_dist.execution.context import TaskContext
-from uapfp_dist.execution.make_model import GateError, NotReachedError, attack_pool, before_adversarial, watched_images
+from uapfp_dist.execution.make_model import GateError, NotReachedError, before_adversarial, watched_images
 from uapfp_dist.execution.steps import perform_task
+from uapfp_dist.models.blackbox import predict_probabilities
+from uapfp_dist.response_format import LABEL
 from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.members import Member, Role
 from uapfp_dist.tasks.modification_specs import AdversarialTraining, Distill, FineTune, Int8, Prune
 from uapfp_dist.tasks.scheduler import dependency_order
-from uapfp_dist.tasks.specs import Checkpoint, Extracted, ModelSpec, Modified, Trained, TrajectorySpec
+from uapfp_dist.tasks.specs import Checkpoint, Extracted, ModelSpec, Modified, Recipe, Trained, TrajectorySpec
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +44,11 @@ def context(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> TaskContext
 def stolen_model_of(plan: Plan) -> ModelSpec:
     """The first piracy model."""
     return next(m.spec for m in plan.members if m.role == "piracy")
+
+
+def victim_of(plan: Plan) -> ModelSpec:
+    """The owner's model."""
+    return next(m.spec for m in plan.members if m.role == "victim")
 
 
 def make(context: TaskContext, spec: ModelSpec) -> dict[str, object]:
@@ -136,6 +145,61 @@ def test_queries_overlap_with_the_victims_images_as_chosen(
     assert len(pool.unique()) == len(pool)
     assert int(torch.isin(pool, own).sum()) == min(round(share * len(alone)), len(own))
     assert not torch.isin(alone, own).any()
+
+
+def knockoff_of(victim: ModelSpec, **more: Any) -> ModelSpec:
+    """A model extracted from it by natural images alone, whatever its accuracy."""
+    origin = Extracted(victim, "knockoff", LABEL, 400, 0, 1.0, **more)
+    return ModelSpec(victim.data, "C", 4, Recipe("adam", 64, 8000), origin, 7)
+
+
+def test_a_thief_of_a_thief_is_measured_against_its_own_victim(context: TaskContext, plan: Plan) -> None:
+    """Made after it; recovery and agreement are with the model that was queried, not with the root of all thefts."""
+    first = stolen_model_of(plan)
+    second = knockoff_of(first)
+    third = knockoff_of(second)
+    card = make(context, third)
+    assert third.needs == (second,)
+    assert dependency_order([third])[-2:] == [second, third]
+    assert Member(Role.PIRACY, third).stolen_from == second.id
+    dataset, splits = context.data(third.data)
+    predicted = [
+        predict_probabilities(context.net(spec), dataset.pixels(splits.eval)).argmax(1) for spec in (third, second)
+    ]
+    assert card["agreement"] == float((predicted[0] == predicted[1]).float().mean())
+    accuracy = context.store.get("model", second.id).info["accuracy"]
+    assert card["recovery"] == pytest.approx(card["accuracy"] / accuracy)
+    assert card["queries"] == 400
+    assert isinstance(first.origin, Extracted)
+    assert card["origin"] == f"knockoff:hard of knockoff:hard of {first.origin.attack}:hard"
+    assert make(context, modified(third, Prune(0.5)))["origin"] == card["origin"]
+
+
+def test_a_modified_model_is_not_extracted(context: TaskContext, plan: Plan) -> None:
+    """It is refused as a victim, in one line."""
+    with pytest.raises(UserError, match=r"^extraction: .* got a modified one$"):
+        make(context, knockoff_of(modified(stolen_model_of(plan), Prune(0.5))))
+
+
+def test_a_mixing_thief_is_queried_less_and_says_so(context: TaskContext, plan: Plan) -> None:
+    """Its card counts what was sent; with most labels true it does well whatever a poor victim answers."""
+    victim = replace(victim_of(plan), recipe=Recipe("adam", 64, 64))
+    plain, mixing = knockoff_of(victim), knockoff_of(victim, true_share=0.75)
+    assert plain == knockoff_of(victim, true_share=0.0)
+    assert plain.id == knockoff_of(victim, true_share=0.0).id != mixing.id
+    cards = [make(context, spec) for spec in (plain, mixing)]
+    assert [card["queries"] for card in cards] == [400, 100]
+    assert [card["origin"] for card in cards] == ["knockoff:hard", "knockoff:hard, .75 true"]
+    assert cards[0]["train_digest"] == cards[1]["train_digest"]
+    assert cards[1]["accuracy"] > 0.5 > 0.3 > cards[0]["accuracy"]  # type: ignore[operator]
+    assert cards[1]["agreement"] < cards[0]["agreement"]  # type: ignore[operator]
+
+
+def test_a_mixing_thief_is_kept_at_its_recovery_rates(context: TaskContext, plan: Plan) -> None:
+    """As the extraction itself, with the same true labels."""
+    base = knockoff_of(victim_of(plan), true_share=0.5)
+    trajectory = TrajectorySpec(base, (0.05,))
+    assert make(context, replace(base, origin=Checkpoint(trajectory, 0.05)))["queries"] == 200
 
 
 def test_checkpoints_of_one_extraction_stand_at_their_recovery(context: TaskContext, plan: Plan) -> None:

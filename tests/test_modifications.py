@@ -79,6 +79,26 @@ def normed(own: Tensor, digits: Dataset, digits_splits: Splits) -> Net:
     return net
 
 
+def trained(name: str, digits: Dataset, splits: Splits, own: Tensor) -> Net:
+    """A few epochs of digits."""
+    net = build(name, (1, 8, 8), 10, 4, 0, CPU)
+    net.normalise_by(own)
+    fit(net, own, digits.labels[splits.d_v], Recipe("adam", 64, 6 * len(own)), torch_rng("order"))
+    return net
+
+
+@pytest.fixture(scope="session")
+def residual(own: Tensor, digits: Dataset, digits_splits: Splits) -> Net:
+    """The control with shortcuts."""
+    return trained("residual", digits, digits_splits, own)
+
+
+@pytest.fixture(scope="session")
+def mlp(own: Tensor, digits: Dataset, digits_splits: Splits) -> Net:
+    """The control without convolutions."""
+    return trained("mlp", digits, digits_splits, own)
+
+
 def student() -> Net:
     """A fresh net of another architecture."""
     return build("C", (1, 8, 8), 10, 4, 5, CPU)
@@ -112,7 +132,7 @@ def test_every_spec_has_a_function() -> None:
 
 
 @pytest.mark.parametrize("modification", EXAMPLES, ids=lambda modification: modification.description)
-@pytest.mark.parametrize("which", ["victim", "normed"])
+@pytest.mark.parametrize("which", ["victim", "normed", "residual", "mlp"])
 def test_contract_of_every_modification(
     which: str,
     modification: ModificationSpec,

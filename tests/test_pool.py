@@ -97,6 +97,7 @@ def test_large_nets_and_tiny_nets_get_the_right_share(digits_plan: Plan) -> None
     assert gpu_share(tiny) == GPU_SHARES["A"] < 1.0 == gpu_share(large)
     assert gpu_share(model("A", large)) == 1.0
     assert gpu_share(model("B", tiny)) == GPU_SHARES["B"]
+    assert gpu_share(model("residual", model("mlp"))) == gpu_share(tiny)
     probe = next(spec for spec in digits_plan.specs if isinstance(spec, ProbeSpec))
     assert gpu_share(probe) == GPU_SHARES["A"]
     assert gpu_share(replace(probe, victim=large)) == 1.0
@@ -154,7 +155,7 @@ def test_shares_of_single_architectures() -> None:
         (TWO_CPUS, None, {"A": 0.1}, "gpu_shares.A: expected a machine with GPUs"),
         (ONE_GPU, None, {"vgg16": 2.0}, "gpu_shares.vgg16: expected at most the 1 GPUs"),
         (ONE_GPU, None, {"vgg16": 1.5}, "gpu_shares.vgg16: expected a share"),
-        (ONE_GPU, 3, dict.fromkeys("ABCDE", 0.5), "at most 2 .*got 3"),
+        (ONE_GPU, 3, dict.fromkeys(GPU_SHARES, 0.5), "at most 2 .*got 3"),
     ],
 )
 def test_shares_that_cannot_be_had(

@@ -16,7 +16,7 @@ from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.method_configs import SubspaceConfig
 from uapfp_dist.tasks.modification_specs import FineTune, Prune
 from uapfp_dist.tasks.outcomes import Done, Failed
-from uapfp_dist.tasks.specs import Modified, SubspaceSpec
+from uapfp_dist.tasks.specs import Extracted, Modified, SubspaceSpec
 
 
 class Clock:
@@ -188,6 +188,11 @@ def test_specs_in_words(plan: Plan) -> None:
     assert describe(by_role["homologous"]).endswith("trained on D_homo")
     assert describe(extracted).split(" ", 2)[2] == "extracted by cloudleak (hard labels)"
     assert describe(twice) == f"{describe(extracted)}, prune .4, fine-tune"
+    assert isinstance(extracted.origin, Extracted)
+    mixing = replace(extracted, origin=replace(extracted.origin, attack="knockoff", victim=extracted, true_share=0.25))
+    assert describe(mixing).split(" ", 2)[2] == (
+        "extracted by knockoff (hard, .25 true labels) from one extracted by cloudleak (hard labels)"
+    )
     assert describe(plan.probe).startswith("probe of A ")
     assert describe(plan.response(plan.members[1])) == f"responses of {describe(plan.members[1].spec)}"
     assert describe(SubspaceSpec(extracted, SubspaceConfig(), 0)) == f"UAPs of {describe(extracted)}"

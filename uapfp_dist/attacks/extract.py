@@ -1,6 +1,9 @@
 """Model extraction in rounds: natural queries, then synthetic ones crafted on the substitute (paper Section 2)."""
 
+from dataclasses import dataclass
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from uapfp_dist.attacks.attack import Attack
@@ -16,6 +19,27 @@ class DivergedError(RuntimeError):
     """A substitute whose weights or queries are no longer finite: another seed may do better."""
 
 
+@dataclass(frozen=True, eq=False)
+class TrueLabels:
+    """The true labels that a mixing attacker has of the pool.
+
+    Raises:
+        UserError: a share outside [0, 1).
+    """
+
+    labels: Tensor
+    """(N,) int64, of the pool, on its device."""
+    share: float
+    """Of the natural images, at random, that are trained on with these instead of the victim's responses."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.share < 1.0:
+            raise UserError(
+                f"true_share: expected a share of at least 0 and below 1, got {self.share}; at 1 nothing is stolen: "
+                "train an independent model instead"
+            )
+
+
 def extract(
     victim: Blackbox,
     pool: Tensor,
@@ -24,6 +48,7 @@ def extract(
     *,
     rounds: int,
     natural_share: float,
+    true_labels: TrueLabels | None = None,
     after_step: AfterStep | None = None,
 ) -> None:
     """Train `trainer.net` on the victim's responses until budget and recipe are used up.
@@ -39,10 +64,13 @@ def extract(
             `natural_share` are: what is left of a budget beyond N stays unspent, as `victim.queries` shows.
         rounds: rounds of synthetic queries.
         natural_share: share of the budget, in [0, 1], spent on natural images first; at least one image is.
+        true_labels: of an attack that crafts no queries. Images and their order stay those of an attacker without
+            them: the victim is sent fewer, at least one.
         after_step: as for `Trainer.run`.
 
     Raises:
-        UserError: an empty pool, a share outside [0, 1], a victim that responds with NaN.
+        UserError: an empty pool, a share outside [0, 1], true labels beside crafted queries, a victim that responds
+            with NaN.
         DivergedError: the substitute is not finite after a round, or crafts such images.
     """
     net, rng = trainer.net, trainer.rng
@@ -51,7 +79,7 @@ def extract(
     sizes = _per_round(victim.budget - n_natural, rounds) if attack.crafts_queries else []
     order = torch.randperm(len(pool), generator=rng).to(pool.device)
     images = pool[order[:n_natural]]
-    targets = _distribution(victim(images), victim.response)
+    targets = _natural_targets(victim, images, attack, true_labels, order[:n_natural])
     net.normalise_by(images)
     weights = torch.tensor([float(n_natural + sum(sizes[:i])) for i in range(len(sizes) + 1)])
     until = (weights.cumsum(0) / weights.sum()).tolist()
@@ -73,6 +101,27 @@ def _n_natural(n_pool: int, budget: int, share: float) -> int:
     if not 0.0 <= share <= 1.0:
         raise UserError(f"natural_share: expected a share between 0 and 1, got {share}")
     return min(n_pool, max(1, int(budget * share)))
+
+
+def _natural_targets(
+    victim: Blackbox, images: Tensor, attack: Attack, true_labels: TrueLabels | None, index: Tensor
+) -> Tensor:
+    """True labels of the first of the images, whose order is random, and responses to the others.
+
+    With probabilities as responses, true labels are one-hot.
+    """
+    share = true_labels.share if true_labels is not None else 0.0
+    if share and attack.crafts_queries:
+        raise UserError(
+            f"true_share: expected 0 for {attack.name}, whose crafted images have no true label, got {share}; "
+            "choose an attack that sends natural images alone"
+        )
+    n_true = min(round(len(images) * share), len(images) - 1)
+    responses = _distribution(victim(images[n_true:]), victim.response)
+    if true_labels is None or n_true == 0:
+        return responses
+    true = true_labels.labels[index[:n_true]]
+    return torch.cat([true if responses.dim() == 1 else F.one_hot(true, responses.shape[1]).to(responses), responses])
 
 
 def _per_round(n_synthetic: int, rounds: int) -> list[int]:

@@ -9,7 +9,7 @@ from itertools import pairwise
 from torch import Tensor
 
 from uapfp_dist.attacks.attack import Attack
-from uapfp_dist.attacks.extract import extract
+from uapfp_dist.attacks.extract import TrueLabels, extract
 from uapfp_dist.errors import UserError
 from uapfp_dist.models.blackbox import Blackbox
 from uapfp_dist.models.net import Net
@@ -43,6 +43,7 @@ def extract_trajectory(
     recoveries: Sequence[float],
     recovery_of: Callable[[Net], float],
     every: int,
+    true_labels: TrueLabels | None = None,
 ) -> list[TrajectoryPoint]:
     """Extract as `extract` does, to the same bits, and keep the substitute at the first moment of each level.
 
@@ -52,7 +53,7 @@ def extract_trajectory(
     them is not seen; every=1 sees all.) They are made on a copy of the substitute and cannot disturb its training.
 
     Args:
-        victim, pool, trainer, attack, rounds, natural_share: as for `extract`.
+        victim, pool, trainer, attack, rounds, natural_share, true_labels: as for `extract`.
         recoveries: levels, ascending; accuracy of the substitute over accuracy of the victim.
         recovery_of: measures a net in evaluation mode, always on the same images.
         every: steps between measurements; as many copies of the weights are held (on the net's device) in between.
@@ -73,6 +74,7 @@ def extract_trajectory(
         attack,
         rounds=rounds,
         natural_share=natural_share,
+        true_labels=true_labels,
         after_step=recorder.after_step,
     )
     return recorder.reached

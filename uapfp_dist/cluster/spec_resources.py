@@ -15,12 +15,12 @@ from uapfp_dist.tasks.specs import (
     TrajectorySpec,
 )
 
-GPU_SHARES = dict.fromkeys("ABCDE", 0.25)
-"""Architecture to its share of a GPU. The nets of Table 1 leave most of one idle: four trainings share it."""
+GPU_SHARES = dict.fromkeys((*"ABCDE", "residual", "mlp"), 0.25)
+"""Architecture to its share of a GPU. The small nets leave most of one idle: four trainings share it."""
 LARGE_SHARE = 1.0
 """Of every other architecture: ResNet, VGG, DenseNet and the like fill a GPU."""
 SMALL_SECONDS, LARGE_SECONDS = 3600.0, 86400.0
-"""After which a spec of the nets of Table 1 counts as hung, and one of larger nets: a ResNet takes a CPU many hours."""
+"""After which a spec of small nets counts as hung, and one of larger nets: a ResNet takes a CPU many hours."""
 NO_SHARES: Mapping[str, float] = MappingProxyType({})
 
 

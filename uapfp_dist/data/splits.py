@@ -9,7 +9,7 @@ from torch import Tensor
 from uapfp_dist.data.dataset import Dataset
 from uapfp_dist.errors import UserError
 from uapfp_dist.rng import torch_rng
-from uapfp_dist.tasks.specs import DataSpec, Trained
+from uapfp_dist.tasks.specs import DataSpec, Extracted, Imported, Trained
 
 
 @dataclass(frozen=True)
@@ -83,3 +83,28 @@ def training_set(splits: Splits, origin: Trained, seed: int) -> Tensor:
 def outside_of(whole: Tensor, part: Tensor) -> Tensor:
     """The indices of `whole` that are not in `part`: an attacker's pool is outside the victim's training set."""
     return whole[~torch.isin(whole, part)]
+
+
+def attack_pool(splits: Splits, origin: Extracted, seed: int = 0) -> Tensor:
+    """The natural images an attacker may send: those of D that its victim was not trained on.
+
+    With an overlap, so large a share of the pool is taken from the victim's own images, in place of as many others.
+    Where the victim was extracted itself, its own images are those of the trained model at the root of all thefts.
+
+    Raises:
+        UserError: a modified model as a victim, at any depth.
+    """
+    victim = origin.victim
+    while isinstance(victim.origin, Extracted):
+        victim = victim.origin.victim
+    if not isinstance(victim.origin, Trained | Imported):
+        raise UserError("extraction: expected a victim trained on labels or extracted from one, got a modified one")
+    trained = victim.origin if isinstance(victim.origin, Trained) else Trained("victim_set")
+    own = training_set(splits, trained, victim.seed)
+    outside = outside_of(splits.d, own)
+    if origin.overlap == 0:
+        return outside
+    rng = torch_rng("overlap", seed)
+    n_own = min(round(len(outside) * origin.overlap), len(own))
+    kept = outside[torch.randperm(len(outside), generator=rng)[: len(outside) - n_own]]
+    return torch.cat([kept, own[torch.randperm(len(own), generator=rng)[:n_own]]]).sort().values

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from uapfp_dist.attacks import ATTACKS, DivergedError, extract, extract_trajectory
-from uapfp_dist.data import Splits
-from uapfp_dist.data.splits import index_digest, outside_of, training_set
+from uapfp_dist.attacks import ATTACKS, DivergedError, TrueLabels, extract, extract_trajectory
+from uapfp_dist.data import Dataset, Splits
+from uapfp_dist.data.splits import attack_pool, index_digest, outside_of, training_set
 from uapfp_dist.errors import PermanentError, UserError
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.owner_weights import take_weights
@@ -143,29 +143,21 @@ def _extract(context: TaskContext, spec: ModelSpec, origin: Extracted, seed: int
     trainer = Trainer(context.empty(spec, seed), spec.recipe, rng)
     victim = Blackbox(context.net(origin.victim), origin.budget, origin.labels)
     pool = dataset.pixels(index, context.device)
-    attack = ATTACKS[origin.attack]
-    extract(victim, pool, trainer, attack, rounds=origin.rounds, natural_share=origin.natural_share)
+    extract(
+        victim,
+        pool,
+        trainer,
+        ATTACKS[origin.attack],
+        rounds=origin.rounds,
+        natural_share=origin.natural_share,
+        true_labels=_true_labels(origin, dataset, index, context.device),
+    )
     assert isinstance(trainer.net, Net)
     return MadeModel(trainer.net, victim.queries, trainer.step, index_digest(index))
 
 
-def attack_pool(splits: Splits, origin: Extracted, seed: int = 0) -> Tensor:
-    """The natural images an attacker may send: those of D that its victim was not trained on.
-
-    With an overlap, so large a share of the pool is taken from the victim's own images, in place of as many others.
-    """
-    victim = origin.victim
-    if not isinstance(victim.origin, Trained | Imported):
-        raise UserError("extraction: expected a victim trained on labels, got an extracted or modified one")
-    trained = victim.origin if isinstance(victim.origin, Trained) else Trained("victim_set")
-    own = training_set(splits, trained, victim.seed)
-    outside = outside_of(splits.d, own)
-    if origin.overlap == 0:
-        return outside
-    rng = torch_rng("overlap", seed)
-    n_own = min(round(len(outside) * origin.overlap), len(own))
-    kept = outside[torch.randperm(len(outside), generator=rng)[: len(outside) - n_own]]
-    return torch.cat([kept, own[torch.randperm(len(own), generator=rng)[:n_own]]]).sort().values
+def _true_labels(origin: Extracted, dataset: Dataset, index: Tensor, device: torch.device) -> TrueLabels | None:
+    return TrueLabels(dataset.labels[index].to(device), origin.true_share) if origin.true_share else None
 
 
 def _modify(context: TaskContext, spec: ModelSpec, origin: Modified, seed: int, rng: torch.Generator) -> MadeModel:
@@ -232,6 +224,7 @@ def make_trajectory(context: TaskContext, spec: TrajectorySpec) -> None:
             recoveries=spec.recoveries,
             recovery_of=lambda net: accuracy(net) / whole,
             every=WATCH_EVERY,
+            true_labels=_true_labels(origin, dataset, index, context.device),
         )
     tensors = {f"{r.level:g}/{name}": tensor for r in found for name, tensor in r.weights.items()}
     reached = {f"{r.level:g}": {"recovery": r.recovery, "step": r.step, "queries": r.queries} for r in found}
@@ -284,9 +277,14 @@ def _share(a: Tensor, b: Tensor) -> float:
 
 
 def origin_name(spec: ModelSpec) -> str:
-    """`trained:<set>`, or `<attack>:<labels>`, of the model before any modification."""
-    if spec.extraction is not None:
-        return f"{spec.extraction.attack}:{spec.extraction.labels.extraction_wire}"
+    """`trained:<set>`, or `<attack>:<labels>`, of the model before any modification.
+
+    Where the victim was extracted itself, `<attack>:<labels> of <attack>:<labels>`, and so on.
+    """
+    stolen = spec.extraction
+    if stolen is not None:
+        twice = f" of {origin_name(stolen.victim)}" if stolen.victim.extraction else ""
+        return f"{stolen.attack}:{stolen.labels_name}{twice}"
     return f"trained:{getattr(spec.root.origin, 'on', 'by its owner')}"
 
 

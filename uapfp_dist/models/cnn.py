@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from uapfp_dist.models.activations import Elu, PRelu
+from uapfp_dist.models.initialisation import initialise
 from uapfp_dist.models.net import Net
 
 DROPOUT = 0.25
@@ -55,11 +56,7 @@ class Cnn(Net):
         self.hidden = nn.Linear(channels * (height // 4) * (side // 4), 4 * width)
         self.activation = spec.activation()
         self.last = nn.Linear(4 * width, n_classes)
-        for module in self.modules():
-            # torch's default lets activations vanish over four layers: SGD then makes no progress during its warm-up.
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        initialise(self)
 
     def body(self, normalised: Tensor) -> Tensor:
         """(B, c, h, w) to (B, 4 * width)."""

@@ -6,7 +6,9 @@ import torch
 
 from uapfp_dist.errors import unknown_name
 from uapfp_dist.models.cnn import TABLE_1, Cnn
+from uapfp_dist.models.mlp import Mlp
 from uapfp_dist.models.net import Net
+from uapfp_dist.models.residual import Residual
 from uapfp_dist.models.torchvision_nets import PAPER_NETS, TorchvisionNet, names
 from uapfp_dist.rng import seeded
 
@@ -23,13 +25,18 @@ def _torchvision(name: str) -> Builder:
 
 
 class Architectures(Mapping[str, Builder]):
-    """Those of the paper, and every other classification net of torchvision, over which it does not iterate."""
+    """Those of the paper, two of other families, and every other classification net of torchvision.
+
+    It iterates over all but the last.
+    """
 
     others = "or any torchvision classification net"
     """Ends the list of known names in an error."""
     _listed: Mapping[str, Builder] = {
         **{name: _table_1(name) for name in TABLE_1},
         **{name: _torchvision(name) for name in PAPER_NETS},
+        "residual": Residual,
+        "mlp": Mlp,
     }
 
     def __getitem__(self, name: str) -> Builder:
@@ -52,7 +59,7 @@ ARCHITECTURES = Architectures()
 def build(name: str, shape: tuple[int, int, int], n_classes: int, width: int, seed: int, device: torch.device) -> Net:
     """A new net with the random weights of `seed` (the same on every device).
 
-    `width` applies to the nets of Table 1; those of torchvision have their published one.
+    `width` applies to the small nets; those of torchvision have their published one.
 
     Raises:
         UserError: unknown architecture.

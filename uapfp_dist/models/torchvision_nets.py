@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torchvision.models import DenseNet, GoogLeNet, ResNet, SqueezeNet
 from torchvision.models.vgg import cfgs, make_layers
 
+from uapfp_dist.models.initialisation import initialise
 from uapfp_dist.models.net import Net
 
 PAPER_NETS = ("resnet18", "resnet34", "vgg16", "densenet121", "googlenet")
@@ -67,7 +68,7 @@ def _published(name: str, n_classes: int) -> nn.Module:
     options = {"aux_logits": False, "init_weights": False} if name in INCEPTIONS else {}
     net = torchvision.models.get_model(name, weights=None, num_classes=n_classes, **options)
     if name in INCEPTIONS:  # their published initialisation is far too small for training from scratch
-        _initialise(net)
+        initialise(net)
     if isinstance(net, SqueezeNet):  # its last layer is a convolution before the mean: a linear one after it
         net.classifier = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(), nn.Linear(512, n_classes))
     return net
@@ -81,16 +82,8 @@ def _vgg(name: str, n_classes: int) -> nn.Module:
         if isinstance(module, nn.MaxPool2d):
             module.ceil_mode = True  # five halvings of 28 pixels
     hidden = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, VGG_HIDDEN), nn.ReLU(), nn.Dropout())
-    _initialise(body := nn.Sequential(convolutions, *hidden))
+    initialise(body := nn.Sequential(convolutions, *hidden))
     return body.append(nn.Linear(VGG_HIDDEN, n_classes))
-
-
-def _initialise(net: nn.Module) -> None:
-    for module in net.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
 
 
 def _fit_stem(net: nn.Module) -> bool:

@@ -132,7 +132,7 @@ def suspect_run(member: Member, part: str, verdict: Verdict | None, card: ModelC
         "base": spec.root.id if spec.modifications else "",
         "origin": card.origin,
         "attack": attack_of(member),
-        "labels": spec.extraction.labels.extraction_wire if spec.extraction else "",
+        "labels": spec.extraction.labels_name if spec.extraction else "",
         "modification": " + ".join(modification.description for modification in spec.modifications),
         "architecture": spec.architecture,
         "optimizer": spec.recipe.optimizer,

@@ -3,7 +3,7 @@
 from typing import IO
 
 
-def try_lock(file: IO[str]) -> bool:
+def try_lock(file: IO[str] | IO[bytes]) -> bool:
     """Lock an open file until it is closed; whether that worked, or no file can be locked here.
 
     Windows and some network file systems have no such locks.

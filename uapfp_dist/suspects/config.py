@@ -19,6 +19,9 @@ class SuspectConfig:
     FILE.safetensors, or module:function of your code."""
     name: str = ""
     """In verdicts and file names (default: made from the address)."""
+    operator: str = ""
+    """Who runs it: a kit's points that one of an operator's suspects has seen are not sent to another one of the same
+    operator (default: the host of its address, or the name of its file or function)."""
     kind: str = "auto"
     """Protocol: mlflow, oip, onnx, weights, python; auto: by what the address looks like."""
     output: str = "probabilities"
@@ -68,7 +71,7 @@ class SuspectConfig:
                 )
             if origin is not Literal and not isinstance(value, dict if origin is dict else hint):
                 raise UserError(f"{name}: expected {getattr(hint, '__name__', hint)}, got {value!r:.60}", argument=name)
-        for name in ("at", "name"):
+        for name in ("at", "name", "operator"):
             if any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in getattr(self, name)):
                 raise UserError(
                     f"{name}: expected a text, got one with a NUL or a lone surrogate; fix it", argument=name

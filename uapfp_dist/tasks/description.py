@@ -45,10 +45,17 @@ def _root(spec: ModelSpec) -> str:
             return f"{net} trained on D_v"
         case Trained(overlap=overlap):
             return f"{net} trained on D_homo" + ("" if overlap is None else f" (overlap {overlap:g})")
-        case Extracted(attack=attack, labels=labels):
-            return f"{net} extracted by {attack} ({labels.extraction_wire} labels)"
+        case Extracted() as stolen:
+            return f"{net} {_theft(stolen)}"
         case Checkpoint(trajectory=trajectory, recovery=recovery):
             return f"{_root(trajectory.model)} at recovery {recovery:g}"
         case Modified():
             return _root(spec.root)
     return f"{net} {type(spec.origin).__name__.lower()}"
+
+
+def _theft(stolen: Extracted) -> str:
+    """`extracted by knockoff (hard labels)`, and from what, if its victim was extracted itself."""
+    labels = f"{stolen.labels_name} labels"
+    earlier = stolen.victim.extraction
+    return f"extracted by {stolen.attack} ({labels})" + (f" from one {_theft(earlier)}" if earlier else "")

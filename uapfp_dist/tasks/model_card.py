@@ -17,7 +17,7 @@ class ModelCard:
     optimizer: str
     batch_size: int
     origin: str
-    """`trained:<set>` or `<attack>:<labels>`."""
+    """`trained:<set>` or `<attack>:<labels>`, such as `knockoff:hard, .5 true of cloudleak:hard` of a twofold theft."""
     seed: int
     accuracy: float
     recovery: float | None

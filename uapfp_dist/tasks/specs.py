@@ -62,7 +62,7 @@ class Trained:
 
 @wire_names(
     "Extracted",
-    "victim attack labels budget rounds natural_share overlap",
+    "victim attack labels budget rounds natural_share overlap true_share",
     labels=lambda labels: labels.extraction_wire,
 )
 @dataclass(frozen=True)
@@ -74,13 +74,21 @@ class Extracted:
     labels: ResponseFormat
     """Format of the victim's responses."""
     budget: int
-    """Queries to the victim at most."""
+    """Queries to the victim at most; images with true labels count as if they were sent."""
     rounds: int
     """Rounds of synthetic queries after the natural ones."""
     natural_share: float
     """Share of the budget spent on natural images at the start."""
     overlap: float = omit_default(0.0)
     """Share of the natural queries that are images of D_v itself."""
+    true_share: float = omit_default(0.0, in_files=False)
+    """Share, below 1, of the natural images that keep their true labels: the victim is not queried for those."""
+
+    @property
+    def labels_name(self) -> str:
+        """What its images are labelled with, for cards and tables, such as `hard` or `hard, .5 true`."""
+        true = f", {self.true_share:g} true".replace("0.", ".") if self.true_share else ""
+        return f"{self.labels.extraction_wire}{true}"
 
 
 @wire_names("Modified", "of change")

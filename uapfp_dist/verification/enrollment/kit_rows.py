@@ -27,7 +27,7 @@ class KitRow:
             group=self.reference.group,
             part=self.part,
             attack=stolen.attack if stolen else "",
-            labels=stolen.labels.extraction_wire if stolen else "",
+            labels=stolen.labels_name if stolen else "",
             architecture=spec.architecture,
             optimizer=spec.recipe.optimizer,
             model=spec.id,

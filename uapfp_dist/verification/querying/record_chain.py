@@ -23,12 +23,13 @@ def record_of(line: bytes) -> bytes:
     return line[_HEAD : -len(_AFTER)]
 
 
-def read_chain(data: bytes, path: Path) -> tuple[list[bytes], int, str]:
+def read_chain(data: bytes, path: Path, what: str = "transcript") -> tuple[list[bytes], int, str]:
     """(records, bytes that hold them, last digest); a line that a crash left torn at the end is left out.
 
     Args:
         data: of the whole file.
         path: for messages.
+        what: the file is.
 
     Raises:
         UserError: a line that is not what was written there, with more after it.
@@ -42,9 +43,7 @@ def read_chain(data: bytes, path: Path) -> tuple[list[bytes], int, str]:
         if line != expected:
             if number == len(lines) and not line.endswith(b"\n"):
                 break
-            raise UserError(
-                f"transcript {path}: line {number} is not what was written there; it is no evidence any more"
-            )
+            raise UserError(f"{what} {path}: line {number} is not what was written there; it is no evidence any more")
         records.append(body)
         n_bytes, last = n_bytes + len(line), digest
     return records, n_bytes, last
