@@ -79,6 +79,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "churn.shift": (0.0, 0.5),
     "churn.zoom": (0.0, 0.5),
     "churn.largest_share": (0.0, 0.99),
+    "churn.candidates_per_image": (1, 10_000),
     "churn.per_image": (1, 10_000),
     "churn.n_points": (1, 10**6),
     "churn.max_points": (1, 10**6),

@@ -2,8 +2,9 @@
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import Plan
-from uapfp_dist.execution.churn_artifacts import read_labels
+from uapfp_dist.execution.churn_artifacts import read_churn, read_labels
 from uapfp_dist.execution.probe_artifacts import read_probe, read_responses
+from uapfp_dist.fingerprints.churn_weights import Candidates
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.storage.store import Store, TornArtifactError
 
@@ -18,7 +19,10 @@ def with_sibling_blocks(matrix: ResponseMatrix, plan: Plan, store: Store) -> Res
         if plan.churn:
             churn = [response for m in matrix.members if (response := plan.churn_response(m))]
             labels = [read_labels(store.get(spec.kind, spec.id)) for spec in churn]
-            matrix = matrix.with_churn(labels, plan.config.churn.n_points)
+            config = plan.config.churn
+            points = read_churn(store.get(plan.churn.kind, plan.churn.id))
+            candidates = {key: Candidates(each.base, config.per_image) for key, each in points.items()}
+            matrix = matrix.with_churn(labels, candidates, config.n_points)
         if plan.probe_twin:
             twin = read_probe(store.get(plan.probe_twin.kind, plan.probe_twin.id))
             specs = [twin_response for m in matrix.members if (twin_response := plan.twin_response(m))]

@@ -70,7 +70,8 @@ def find_churn(
     n_variants = min(config.max_variants, max(0, -(-config.pool_size // n) - 1))
     changes: list[Changed] = [_unchanged]
     changes += [Variants.draw(n, config, torch_rng(seed, "variants", i)).apply for i in range(n_variants)]
-    found = _points(victim, siblings, probe_images, changes, config, config.max_points)
+    limits = config.largest_share, config.candidates_per_image, config.max_points
+    found = _points(victim, siblings, probe_images, changes, *limits)
     if not len(found.images):
         raise NoChurnError(
             f"churn: expected images on which the victim departs from its {len(siblings)} siblings, found none among "
@@ -93,8 +94,8 @@ def find_twins(
     pools: dict[BlockKey, list[Changed]] = {CHURN_NATURAL: [_unchanged]}
     if probe is not None:
         pools |= {CHURN_UAP: _moves(probe, UAP), CHURN_RANDOM: _moves(probe, RANDOM)}
-    most = min(config.n_points, config.max_points)
-    found = {key: _points(victim, siblings, probe_images, changes, config, most) for key, changes in pools.items()}
+    limits = config.largest_share, config.per_image, config.n_points
+    found = {key: _points(victim, siblings, probe_images, changes, *limits) for key, changes in pools.items()}
     return {key: points for key, points in found.items() if len(points.images)}
 
 
@@ -134,13 +135,14 @@ def _points(
     siblings: Sequence[nn.Module],
     images: Tensor,
     changes: Sequence[Changed],
-    config: ChurnConfig,
+    largest_share: float,
+    per_image: int,
     most: int,
 ) -> ChurnPoints:
     """The churn points of the pool of all changes of all images."""
-    found = list(_departures(victim, siblings, images, changes, config.largest_share))
+    found = list(_departures(victim, siblings, images, changes, largest_share))
     whole = _Departures(*(torch.cat([getattr(part, name) for part in found]) for name in _Departures.__annotations__))
-    chosen = choose_points(whole.margins, whole.base, config.per_image)[:most]
+    chosen = choose_points(whole.margins, whole.base, per_image)[:most]
     return ChurnPoints(
         images=whole.images[chosen],
         labels=whole.labels[chosen],
@@ -188,12 +190,16 @@ def choose_points(margins: Tensor, base: Tensor, per_image: int) -> Tensor:
         indices, by falling margin; equal ones in their order.
     """
     order = margins.argsort(descending=True, stable=True)
-    by_base = base[order].argsort(stable=True)
-    ordered = base[order][by_base]
-    first = torch.searchsorted(ordered, ordered)
+    return order[is_first_of_image(base[order], per_image)]
+
+
+def is_first_of_image(base: Tensor, per_image: int) -> Tensor:
+    """(K,) bool: of (K,) int64 images, whether each is among the first `per_image` of its number."""
+    by_base = base.argsort(stable=True)
+    ordered = base[by_base]
     rank = torch.empty_like(by_base)
-    rank[by_base] = torch.arange(len(by_base)) - first
-    return order[rank < per_image]
+    rank[by_base] = torch.arange(len(by_base)) - torch.searchsorted(ordered, ordered)
+    return rank < per_image
 
 
 def churn_labels(model: nn.Module, points: Mapping[BlockKey, ChurnPoints]) -> dict[BlockKey, Tensor]:

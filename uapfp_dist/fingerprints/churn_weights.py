@@ -9,8 +9,24 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from uapfp_dist.fingerprints.churn import is_first_of_image
+
 RIDGE = 0.02
 """scikit-learn's C, for agreements coded +-1/2."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """E churn points from which those for a suspect are chosen."""
+
+    base: Tensor
+    """(E,) int64: of which image each was made."""
+    per_image: int
+    """Chosen points of one image, at most."""
+
+    def first(self, order: Tensor, n_points: int) -> Tensor:
+        """The first `n_points` of points in an order, (K,) int64, without more of one image than may be."""
+        return order[is_first_of_image(self.base[order], self.per_image)][:n_points]
 
 
 @dataclass(frozen=True)
@@ -32,7 +48,9 @@ class ChurnWeights:
         return (agree[:, self.index].double() - 0.5) @ self.weights + self.intercept
 
 
-def fit_churn_weights(agree: Tensor, stolen: Sequence[int], negatives: Sequence[int], n_points: int) -> ChurnWeights:
+def fit_churn_weights(
+    agree: Tensor, stolen: Sequence[int], negatives: Sequence[int], points: Candidates, n_points: int
+) -> ChurnWeights:
     """Fit on all points, keep the `n_points` of largest weight, fit again on those.
 
     Both classes weigh alike, whatever their numbers.
@@ -41,17 +59,16 @@ def fit_churn_weights(agree: Tensor, stolen: Sequence[int], negatives: Sequence[
         agree: (M, E) bool: the model gives the victim's label.
         stolen: training rows.
         negatives: training rows.
+        points: the E points.
         n_points: points kept.
     """
     rows = [*stolen, *negatives]
     x = agree[rows].double().numpy() - 0.5
     y = np.array([1] * len(stolen) + [0] * len(negatives))
     weights, intercept = _ridge(x, y)
-    if n_points < len(weights):
-        kept = np.sort(np.argsort(-weights, kind="stable")[:n_points])
-        weights, intercept = _ridge(x[:, kept], y)
-    else:
-        kept = np.arange(len(weights))
+    order = torch.from_numpy(np.argsort(-weights, kind="stable"))
+    kept = np.sort(points.first(order, n_points).numpy())
+    weights, intercept = _ridge(x[:, kept], y)
     order = np.argsort(-weights, kind="stable")
     return ChurnWeights(torch.from_numpy(kept[order]), torch.from_numpy(weights[order]), intercept)
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.fingerprints.blocks import CLEAN, CLEAN_PROBE, IPGUARD, NATURAL, TWINS, BlockKey, clean_of
+from uapfp_dist.fingerprints.churn_weights import Candidates
 from uapfp_dist.fingerprints.fingerprint import fingerprints
 from uapfp_dist.fingerprints.probe_data import Probe, Responses
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
@@ -44,6 +45,8 @@ class ResponseMatrix:
     """(V, n) int64 into the points of PROBE; None: there are no such blocks."""
     churn: Mapping[BlockKey, Tensor] = field(default_factory=dict)
     """Pool to (M, E) int64 labels on its churn points; of them nothing else is known."""
+    churn_candidates: Mapping[BlockKey, Candidates] = field(default_factory=dict)
+    """Pool to its points."""
     n_churn: int = 0
     """How many of those a suspect is sent."""
 
@@ -99,7 +102,7 @@ class ResponseMatrix:
         if block == NATURAL:
             return torch.arange(min(self.n_natural, len(self.natural_labels)))[None]
         if block in self.churn:
-            return torch.arange(min(self.n_churn, self.churn[block].shape[1]))[None]
+            return self.first_churn(block)[None]
         return (self._views_of(block) if block == clean_of(block) else self.gather[block])[: self.n_test_views]
 
     def _views_of(self, clean: BlockKey) -> Tensor:
@@ -149,7 +152,13 @@ class ResponseMatrix:
             probe_views=twin.views,
         )
 
-    def with_churn(self, labels: Sequence[Mapping[BlockKey, Tensor]], n_churn: int) -> "ResponseMatrix":
+    def with_churn(
+        self, labels: Sequence[Mapping[BlockKey, Tensor]], candidates: Mapping[BlockKey, Candidates], n_churn: int
+    ) -> "ResponseMatrix":
         """The matrix with the labels (E,) of every row on the churn points of every pool."""
         stacked = {key: torch.stack([one[key] for one in labels]) for key in labels[0]}
-        return replace(self, churn=stacked, n_churn=n_churn)
+        return replace(self, churn=stacked, churn_candidates=candidates, n_churn=n_churn)
+
+    def first_churn(self, pool: BlockKey) -> Tensor:
+        """(n,) int64: the churn points of largest margin, as many as a suspect is sent."""
+        return self.churn_candidates[pool].first(torch.arange(self.churn[pool].shape[1]), self.n_churn)

@@ -97,7 +97,8 @@ class FingerprintConfig:
 
 @wire_names(
     "ChurnConfig",
-    "pool_size max_variants rotation shift zoom mirror largest_share per_image max_points n_points budgets twins",
+    "pool_size max_variants rotation shift zoom mirror largest_share candidates_per_image max_points n_points per_image "
+    "budgets twins",
 )
 @dataclass(frozen=True)
 class ChurnConfig:
@@ -117,12 +118,14 @@ class ChurnConfig:
     """Half of the changed images are mirrored left to right; not for digits and clothes, which have a handedness."""
     largest_share: float = 0.3
     """A churn point is an image to which at most this share of the committee gives the victim's label."""
-    per_image: int = 2
-    """Churn points made of one image at most: many views of one picture can be recognised."""
-    max_points: int = 2000
-    """Churn points that models are queried with, those of the victim's largest margin."""
+    candidates_per_image: int = 8
+    """Churn points made of one image with which the owner's models are queried, at most."""
+    max_points: int = 6000
+    """Churn points with which they are queried, those of the victim's largest margin; a suspect is sent some of them."""
     n_points: int = 400
     """Churn points that a suspect is sent."""
+    per_image: int = 2
+    """Of those, at most so many made of one image: many views of one picture can be recognised."""
     budgets: tuple[int, ...] = (100, 400, 1000)
     """Numbers of churn points at which methods are compared."""
     twins: bool = True

@@ -33,7 +33,7 @@ class Churn:
 
     def score(self, request: Request) -> Tensor:
         """(S, M, 1) shares; the same for every fold."""
-        labels = request.matrix.churn[self.pool][:, : request.matrix.n_churn]
+        labels = request.matrix.churn[self.pool][:, request.matrix.first_churn(self.pool)]
         agree = (labels == labels[:1]).float().mean(1)
         return agree[None, :, None].expand(len(request.folds), -1, -1)
 
@@ -59,12 +59,11 @@ class WeightedChurn:
 
     def score(self, request: Request) -> Tensor:
         """(S, M, 1) log odds of piracy against all training negatives."""
-        labels = request.matrix.churn[self.pool]
-        agree = labels == labels[:1]
+        matrix = request.matrix
+        agree = matrix.churn[self.pool] == matrix.churn[self.pool][:1]
+        points = matrix.churn_candidates[self.pool], matrix.n_churn
         scores = [
-            fit_churn_weights(agree, fold.piracy, fold.negatives(True) + fold.sibling, request.matrix.n_churn).scores(
-                agree
-            )
+            fit_churn_weights(agree, fold.piracy, fold.negatives(True) + fold.sibling, *points).scores(agree)
             for fold in request.folds
         ]
         return torch.stack(scores).float()[:, :, None]

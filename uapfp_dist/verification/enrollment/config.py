@@ -3,24 +3,30 @@
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from typing import Annotated
+from typing import Annotated, Literal
 
 from uapfp_dist.attacks import ATTACKS
 from uapfp_dist.config.schema import format_option
 from uapfp_dist.errors import UserError, unknown_name
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.statistics.conformal import needed_for
-from uapfp_dist.tasks.hashing import wire_names
+from uapfp_dist.tasks.hashing import omit_default, wire_names
 
 MAX_MODELS = 100_000
 """Of a group, and stolen ones: as many as an evaluation may have."""
-ROLES = {"homologous": "homologous", "same_data": "same_data", "other_victim": "calibration_piracy"}
+ROLES = {
+    "homologous": "homologous",
+    "same_data": "same_data",
+    "other_victim": "calibration_piracy",
+    "sibling": "sibling_piracy",
+}
 """Group of negatives to its role in a plan."""
 
 
 @wire_names(
     "EnrollConfig",
-    "alpha max_suspects groups attacks labels formats n_errors n_train n_train_piracy n_test n_test_piracy",
+    "alpha max_suspects groups attacks labels formats n_errors n_train n_train_piracy n_test n_test_piracy size "
+    "n_committee n_sets n_points",
     labels=lambda labels: [fmt.extraction_wire for fmt in labels],
     formats=lambda formats: [fmt.wire for fmt in formats],
 )
@@ -34,7 +40,8 @@ class EnrollConfig:
     """Suspects that may be judged together: each group of negatives has ceil(max_suspects / alpha) - 1 models."""
     groups: tuple[str, ...] = tuple(ROLES)
     """Negatives to calibrate against: homologous, same_data (trained on exactly the victim's images), other_victim
-    (stolen from another victim each). What is left out is not covered, and the kit says so."""
+    (stolen from another victim each), sibling (stolen from a sibling of the victim each). What is left out is not
+    covered, and the kit says so."""
     attacks: tuple[str, ...] = ("cloudleak", "jacobian", "knockoff")
     """Extraction attacks that stolen models come from."""
     labels: tuple[Annotated[ResponseFormat, format_option("labels")], ...] = (LABEL, PROBABILITIES)
@@ -55,21 +62,35 @@ class EnrollConfig:
     """Negatives of each group that measure false accusation; they stand in for calibration models that fail."""
     n_test_piracy: int = 4
     """Stolen models of each attack and kind of labels that measure power."""
+    size: Literal["full", "light"] = omit_default("full", in_files=False)
+    """light: nothing is stolen from the victim and no scorer is trained: it takes half of the models, decides by the
+    plain share of churn points, and cannot say how much it catches."""
+    n_committee: int = omit_default(10, in_files=False)
+    """Siblings of the victim with which it is compared; 0: no churn, as in kits before."""
+    n_sets: int = omit_default(3, in_files=False)
+    """Disjoint sets of churn points: a set that an operator has seen is not used on him again."""
+    n_points: int = omit_default(400, in_files=False)
+    """Churn points of each set."""
 
     @property
     def n_calibrate(self) -> int:
-        """Calibration models per group."""
+        """Calibration models of a group."""
         return needed_for(self.alpha / self.max_suspects)
 
     @property
     def n_group(self) -> int:
         """All models of a group."""
-        return self.n_train + self.n_calibrate + self.n_test
+        return self.n_training + self.n_calibrate + self.n_test
+
+    @property
+    def n_training(self) -> int:
+        """Training models of a group; a light kit trains nothing."""
+        return self.n_train if self.size == "full" else 0
 
     @property
     def n_stolen(self) -> int:
         """All stolen models."""
-        return len(self.extraction_variants) * (self.n_train_piracy + self.n_test_piracy)
+        return len(self.extraction_variants) * (self.n_train_piracy + self.n_test_piracy) if self.size == "full" else 0
 
     @property
     def extraction_variants(self) -> tuple[tuple[str, ResponseFormat], ...]:
@@ -104,7 +125,8 @@ def check_enroll_config(requirements: EnrollConfig) -> None:
         raise UserError(
             f"formats: expected label among them, the least that any API gives away, got {got}", argument="formats"
         )
-    for name, least in (("n_errors", 1), ("n_train", 2), ("n_train_piracy", 1), ("n_test", 0), ("n_test_piracy", 0)):
+    leasts = {"n_errors": 1, "n_train": 2, "n_train_piracy": 1, "n_test": 0, "n_test_piracy": 0, "n_committee": 0}
+    for name, least in (leasts | {"n_sets": 1, "n_points": 10}).items():
         if not least <= (value := getattr(requirements, name)) <= 10_000:
             raise UserError(f"{name}: expected {least} to 10000, got {value}", argument=name)
     if requirements.n_group > MAX_MODELS:  # training and test models are far fewer
@@ -118,6 +140,18 @@ def check_enroll_config(requirements: EnrollConfig) -> None:
         raise UserError(
             f"{largest}: expected at most {MAX_MODELS:,} stolen models in all, got {requirements.n_stolen:,}; lower it",
             argument=largest,
+        )
+    if requirements.n_committee == 1:
+        raise UserError("n_committee: expected 0, or at least 2 siblings, got 1; raise it", argument="n_committee")
+    if "sibling" in requirements.groups and not requirements.n_committee:
+        raise UserError(
+            "groups: expected siblings of the victim for the group sibling, got n_committee 0; leave it out, or raise "
+            "n_committee",
+            argument="groups",
+        )
+    if requirements.size == "light" and not requirements.n_committee:
+        raise UserError(
+            "size: expected siblings of the victim for a light kit, got n_committee 0; raise it", argument="size"
         )
     if requirements.n_train_piracy * len(requirements.extraction_variants) < 2:
         raise UserError(

@@ -48,6 +48,12 @@ def with_model_counts(config: Config, requirements: EnrollConfig, share: float =
             n_other_piracy=(),
             n_calibration_piracy=n_group if "other_victim" in requirements.groups else 0,
         ),
+        siblings=replace(
+            config.siblings,
+            n_committee=requirements.n_committee,
+            n_piracy=n_group if "sibling" in requirements.groups else 0,
+        ),
+        churn=replace(config.churn, twins=False),
         extraction=replace(config.extraction, attacks=requirements.attacks, budget=config.extraction.budget * share),
         uap=replace(config.uap, round_to_8_bits=True, references=False),
         fingerprint=replace(config.fingerprint, n_natural=max(requirements.n_errors, config.fingerprint.max_natural)),

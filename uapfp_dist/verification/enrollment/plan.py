@@ -8,7 +8,9 @@ from uapfp_dist.config.validation import check
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import make_plan
+from uapfp_dist.tasks.churn_specs import ChurnResponseSpec, ChurnSpec
 from uapfp_dist.tasks.hashing import Spec, content_id
+from uapfp_dist.tasks.members import Role, members_of
 from uapfp_dist.tasks.scheduler import dependency_order
 from uapfp_dist.tasks.specs import ModelSpec, ProbeSpec, ResponseSpec
 from uapfp_dist.verification.enrollment.config import EnrollConfig, check_enroll_config
@@ -32,6 +34,8 @@ class EnrollmentPlan:
     reference_models: tuple[ReferenceModel, ...]
     """Those held out of each group in a random order: the first so many calibrate."""
     probe: ProbeSpec
+    churn: ChurnSpec | None = None
+    """Where the victim departs from its siblings; None without any."""
 
     @property
     def id(self) -> str:
@@ -49,10 +53,20 @@ class EnrollmentPlan:
         """The victim's responses to every view."""
         return ResponseSpec(self.victim, self.probe)
 
+    def churn_response(self, model: ModelSpec) -> ChurnResponseSpec | None:
+        """The labels of a model on churn points, where there are any."""
+        return ChurnResponseSpec(model, self.churn) if self.churn else None
+
+    def responses(self, model: ReferenceModel) -> list[Spec]:
+        """All that a reference model is queried with."""
+        churn = self.churn_response(model.member.spec)
+        return [self.response(model), *([churn] if churn else [])]
+
     @cached_property
     def specs(self) -> list[Spec]:
         """Everything to perform, in an order in which it could be."""
-        return dependency_order([self.victim_response, *map(self.response, self.reference_models)])
+        responses = [response for model in self.reference_models for response in self.responses(model)]
+        return dependency_order([self.victim_response, *([self.churn] if self.churn else []), *responses])
 
     @property
     def models(self) -> list[ModelSpec]:
@@ -90,8 +104,15 @@ def plan_enrollment(
     victim = owner_victim.in_place_of(planned) if owner_victim else planned
     owned = [replace(member, spec=with_victim(member.spec, planned, victim)) for member in members]
     models = assign_reference_models(owned, requirements, config.extraction.natural_share, seed)
+    committee = tuple(m.spec for m in members_of(owned, Role.SIBLING)[: requirements.n_committee])
     return EnrollmentPlan(
-        config, requirements, seed, victim, models, ProbeSpec(victim, config.uap, config.fingerprint, seed)
+        config,
+        requirements,
+        seed,
+        victim,
+        models,
+        ProbeSpec(victim, config.uap, config.fingerprint, seed),
+        ChurnSpec(victim, committee, config.churn, seed) if committee else None,
     )
 
 

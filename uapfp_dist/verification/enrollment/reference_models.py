@@ -50,10 +50,10 @@ def assign_reference_models(
     for group in requirements.groups:
         negatives = members_of(members, Role(ROLES[group]))
         order = numpy_rng("enroll", seed, group).permutation(len(negatives))
-        if group == "other_victim":
+        if group in ("other_victim", "sibling"):
             negatives = _with_variants(negatives, requirements, natural_share, seed)
         found += [
-            ReferenceModel(negatives[row], group, "training" if i < requirements.n_train else "held_out")
+            ReferenceModel(negatives[row], group, "training" if i < requirements.n_training else "held_out")
             for i, row in enumerate(order)
         ]
     return tuple(found)
