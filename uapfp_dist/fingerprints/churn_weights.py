@@ -66,8 +66,8 @@ def fit_churn_weights(
     x = agree[rows].double().numpy() - 0.5
     y = np.array([1] * len(stolen) + [0] * len(negatives))
     weights, intercept = _ridge(x, y)
-    order = torch.from_numpy(np.argsort(-weights, kind="stable"))
-    kept = np.sort(points.first(order, n_points).numpy())
+    by_weight = torch.from_numpy(np.argsort(-weights, kind="stable"))
+    kept = np.sort(points.first(by_weight, n_points).numpy())
     weights, intercept = _ridge(x[:, kept], y)
     order = np.argsort(-weights, kind="stable")
     return ChurnWeights(torch.from_numpy(kept[order]), torch.from_numpy(weights[order]), intercept)

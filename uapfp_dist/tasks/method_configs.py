@@ -97,8 +97,8 @@ class FingerprintConfig:
 
 @wire_names(
     "ChurnConfig",
-    "pool_size max_variants rotation shift zoom mirror largest_share candidates_per_image max_points n_points per_image "
-    "budgets twins",
+    "pool_size max_variants rotation shift zoom mirror largest_share candidates_per_image max_points n_points "
+    "per_image budgets twins",
 )
 @dataclass(frozen=True)
 class ChurnConfig:
@@ -121,7 +121,7 @@ class ChurnConfig:
     candidates_per_image: int = 8
     """Churn points made of one image with which the owner's models are queried, at most."""
     max_points: int = 6000
-    """Churn points with which they are queried, those of the victim's largest margin; a suspect is sent some of them."""
+    """Churn points with which they are queried, those of the victim's largest margin; a suspect is sent some."""
     n_points: int = 400
     """Churn points that a suspect is sent."""
     per_image: int = 2
