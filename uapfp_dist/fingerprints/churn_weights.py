@@ -34,7 +34,7 @@ class ChurnWeights:
     """A linear score of labels on n chosen points."""
 
     index: Tensor
-    """(n,) int64: the points, the largest weight first."""
+    """(n,) int64: the points."""
     weights: Tensor
     """(n,) float64: log odds that a model is stolen, of agreement with the victim against disagreement."""
     intercept: float
@@ -48,32 +48,34 @@ class ChurnWeights:
         return (agree[:, self.index].double() - 0.5) @ self.weights + self.intercept
 
 
-def fit_churn_weights(
-    agree: Tensor, stolen: Sequence[int], negatives: Sequence[int], points: Candidates, n_points: int
-) -> ChurnWeights:
-    """Fit on all points, keep the `n_points` of largest weight, fit again on those.
-
-    Both classes weigh alike, whatever their numbers.
+def rank_points(agree: Tensor, stolen: Sequence[int], negatives: Sequence[int], points: Candidates) -> Tensor:
+    """(K,) int64: the points that may be sent together, the one of largest weight first, by a fit on all of them.
 
     Args:
         agree: (M, E) bool: the model gives the victim's label.
         stolen: training rows.
         negatives: training rows.
         points: the E points.
-        n_points: points kept.
     """
-    rows = [*stolen, *negatives]
-    x = agree[rows].double().numpy() - 0.5
+    weights, _ = _ridge(agree, stolen, negatives, torch.arange(agree.shape[1]))
+    return points.first(weights.argsort(descending=True, stable=True), agree.shape[1])
+
+
+def fit_on(agree: Tensor, stolen: Sequence[int], negatives: Sequence[int], index: Tensor) -> ChurnWeights:
+    """A fit on the points at `index` (n,) alone; both classes weigh alike, whatever their numbers."""
+    return ChurnWeights(index, *_ridge(agree, stolen, negatives, index))
+
+
+def fit_churn_weights(
+    agree: Tensor, stolen: Sequence[int], negatives: Sequence[int], points: Candidates, n_points: int
+) -> ChurnWeights:
+    """Rank all points, keep the first `n_points`, fit again on those; arguments as of `rank_points`."""
+    return fit_on(agree, stolen, negatives, rank_points(agree, stolen, negatives, points)[:n_points])
+
+
+def _ridge(agree: Tensor, stolen: Sequence[int], negatives: Sequence[int], index: Tensor) -> tuple[Tensor, float]:
+    x = agree[[*stolen, *negatives]][:, index].double().numpy() - 0.5
     y = np.array([1] * len(stolen) + [0] * len(negatives))
-    weights, intercept = _ridge(x, y)
-    by_weight = torch.from_numpy(np.argsort(-weights, kind="stable"))
-    kept = np.sort(points.first(by_weight, n_points).numpy())
-    weights, intercept = _ridge(x[:, kept], y)
-    order = np.argsort(-weights, kind="stable")
-    return ChurnWeights(torch.from_numpy(kept[order]), torch.from_numpy(weights[order]), intercept)
-
-
-def _ridge(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
     with threadpool_limits(1):  # the order of a parallel sum must not choose the points
         model = LogisticRegression(C=RIDGE, class_weight="balanced", max_iter=1000, tol=1e-8).fit(x, y)
-    return model.coef_[0], float(model.intercept_[0])
+    return torch.from_numpy(model.coef_[0]), float(model.intercept_[0])

@@ -108,7 +108,17 @@ class _Evidence:
             every = check.result(form, responses, (0, len(check.images)), resized=resized)
             if checked.passed and not every.passed:
                 texts.append(f"{every.text}: a weaker model than those, or its input has another form")
-        return SuspectResponses(self.begin.name, probabilities, form.format, tuple(texts), fatal, checked)
+        n_points = kit.n_churn_points(self.begin.max_queries) if kit.churn else None
+        return SuspectResponses(
+            self.begin.name,
+            probabilities,
+            form.format,
+            tuple(texts),
+            fatal,
+            checked,
+            point_set=self.begin.point_set or 0,
+            n_churn_points=n_points,
+        )
 
 
 def _in_order(evidence: Sequence[_Evidence]) -> list[_Evidence]:
@@ -136,7 +146,12 @@ def output_form(kit: Kit, begin: Begin) -> OutputFormat:
 
 def required_images(kit: Kit, begin: Begin) -> Tensor:
     """(W,) int64: what a transcript that begins so queries, settled before the first response."""
-    return kit.required_images(output_form(kit, begin).format, begin.max_queries)
+    if kit.churn is not None and not 0 <= (begin.point_set or 0) < kit.churn.n_sets:
+        raise UserError(
+            f"transcript of {begin.name}: expected one of the {kit.churn.n_sets} sets of the kit's churn points, got "
+            f"{begin.point_set}; take a transcript of this kit"
+        )
+    return kit.required_images(output_form(kit, begin).format, begin.max_queries, begin.point_set or 0)
 
 
 def made_elsewhere(cases: Sequence[JudgedSuspect]) -> str:

@@ -14,6 +14,7 @@ from uapfp_dist.fingerprints.querying import n_query_images
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.response_format import LABEL, ResponseFormat
 from uapfp_dist.tasks.members import Member, Role
+from uapfp_dist.verification.enrollment.churn_fitting import ChurnTraining, fit_churn_sets
 from uapfp_dist.verification.enrollment.error_weights import ErrorWeights
 from uapfp_dist.verification.enrollment.fitting import FittedScorer, fit_errors, fit_uap
 from uapfp_dist.verification.enrollment.kit_description import describe_kit, with_rates
@@ -22,11 +23,12 @@ from uapfp_dist.verification.enrollment.kit_rows import KitRow, causes, kit_rows
 from uapfp_dist.verification.enrollment.plan import EnrollmentPlan
 from uapfp_dist.verification.enrollment.responses import EnrolledResponses
 from uapfp_dist.verification.judging.suspect_scores import encoder_of, score_suspect
+from uapfp_dist.verification.kit.churn_sets import ChurnSets
 from uapfp_dist.verification.kit.info import MethodName
 from uapfp_dist.verification.kit.input_check import choose_input_check
 from uapfp_dist.verification.kit.io import with_digest
 from uapfp_dist.verification.kit.kit import Kit
-from uapfp_dist.verification.kit.separation import TrainingRows
+from uapfp_dist.verification.kit.separation import PIRACY, Separation, TrainingRows
 
 
 def make_kit(
@@ -44,10 +46,12 @@ def make_kit(
         UserError: too few models.
     """
     if enrolled is None:
-        raise UserError(f"enroll: expected a victim and its probe, they could not be made ({causes(failures)})")
+        raise UserError(
+            f"enroll: expected a victim, its probe and its siblings, they could not be made ({causes(failures)})"
+        )
     rows = kit_rows(plan, enrolled.models, failures)
     matrix = _response_matrix(plan, enrolled, rows)
-    scorers = _fit_scorers(plan, matrix, rows)
+    scorers = _fit_scorers(plan, matrix, rows) if plan.requirements.size == "full" else _NO_SCORERS
     images = _kit_images(enrolled, scorers)
     kit = Kit(
         digest="",
@@ -58,7 +62,7 @@ def make_kit(
         clean=images.position[CLEAN].unique(),
         info=describe_kit(plan, enrolled, dataset, rows, scorers.chosen(), scorers.weights.index, len(failures)),
         victim=victim,
-        natural=images.position[NATURAL],
+        natural=images.position.get(NATURAL, torch.zeros(0, dtype=torch.int64)),
         log_odds_agree=scorers.weights.log_odds_agree,
         log_odds_disagree=scorers.weights.log_odds_disagree,
         agrees=torch.zeros(0, len(scorers.weights.index), dtype=torch.bool),
@@ -68,7 +72,8 @@ def make_kit(
     held_out = [enrolled.models[row.reference.member.spec.id] for row in rows if row.part != "training"]
     responses = torch.stack([images.gather(one) for one in held_out])
     kit = replace(kit, input_check=choose_input_check(kit.clean, responses.argmax(2)))
-    return with_digest(with_rates(_with_scores(kit, responses)))
+    kit = _with_scores(kit, responses)
+    return with_digest(with_rates(_with_churn(kit, plan, enrolled, rows, images)))
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,56 @@ class _Scorers:
     def chosen(self) -> dict[ResponseFormat, dict[MethodName, FittedScorer]]:
         """Format to both methods."""
         return {fmt: {"uap": fitted, "weighted_errors": self.errors} for fmt, (fitted, _) in self.uap.items()}
+
+
+_NOTHING = torch.zeros(0, dtype=torch.float64)
+_NO_SCORERS = _Scorers(
+    {}, FittedScorer(Separation(0.0, 0.5, 0.0), ""), ErrorWeights(torch.zeros(0, dtype=torch.int64), _NOTHING, _NOTHING)
+)
+"""Of a light kit, whose models train nothing."""
+
+
+def _with_churn(
+    kit: Kit, plan: EnrollmentPlan, enrolled: EnrolledResponses, rows: Sequence[KitRow], images: KitImages
+) -> Kit:
+    """The kit with sets of churn points, where its victim has siblings."""
+    if (churn := enrolled.churn) is None:
+        return kit
+    agree = torch.stack([churn.labels[row.reference.member.spec.id] for row in rows]) == churn.points.labels
+    by_group = {part: [i for i, row in enumerate(rows) if row.part == part] for part in ("training", "calibration")}
+    stolen = [i for i in by_group["training"] if rows[i].reference.group == PIRACY]
+    negatives = [i for i in by_group["training"] if rows[i].reference.group != PIRACY]
+    requirements = plan.requirements
+    sets = fit_churn_sets(
+        agree,
+        ChurnTraining(stolen, negatives) if requirements.size == "full" else None,
+        churn.points,
+        plan.config.churn.per_image,
+        requirements.n_sets,
+        requirements.n_points,
+    )
+    together, position = images.with_more(churn.points.images[sets.index.flatten()])
+    labels = churn.points.labels[sets.index.flatten()]
+    victim = torch.cat([kit.victim, torch.zeros(len(together) - len(kit.victim), kit.n_classes)])
+    victim_labels = torch.cat([kit.victim_labels, torch.zeros(len(together) - len(kit.victim), dtype=torch.int64)])
+    fresh = position >= len(kit.victim)
+    victim_labels[position[fresh]] = labels[fresh]
+    victim[position[fresh], labels[fresh]] = 1.0
+    held_out = [i for i, row in enumerate(rows) if row.part != "training"]
+    return replace(
+        kit,
+        images=together,
+        victim=victim,
+        victim_labels=victim_labels,
+        churn=ChurnSets(
+            points=position.view_as(sets.index),
+            budgets=sets.budgets,
+            weights=sets.weights,
+            intercepts=sets.intercepts,
+            committee=churn.points.committee[sets.index],
+            agrees=agree[held_out][:, sets.index],
+        ),
+    )
 
 
 def _response_matrix(plan: EnrollmentPlan, enrolled: EnrolledResponses, rows: Sequence[KitRow]) -> ResponseMatrix:
@@ -106,7 +161,8 @@ def _kit_images(enrolled: EnrolledResponses, scorers: _Scorers) -> KitImages:
     """The clean images and those of every radius that a format chose, as the test views need them, and the errors."""
     blocks = sorted({fitted.block for fitted, _ in scorers.uap.values() if fitted.block}, key=str)
     index = {key: torch.arange(n_query_images(enrolled.probe, key, "test")) for key in (CLEAN, *blocks)}
-    return KitImages.of(enrolled.probe, index | {NATURAL: scorers.weights.index})
+    natural = {NATURAL: scorers.weights.index} if len(scorers.weights.index) else {}
+    return KitImages.of(enrolled.probe, index | natural)
 
 
 def _views(matrix: ResponseMatrix, images: KitImages, block: BlockKey | None) -> Tensor:
@@ -124,6 +180,8 @@ def _with_scores(kit: Kit, held_out: Tensor) -> Kit:
         held_out: (M, Q, C) probabilities of each model.
     """
     scores = {fmt: [score_suspect(kit, fmt, probabilities) for probabilities in held_out] for fmt in kit.views}
+    if not scores:
+        return replace(kit, agrees=torch.zeros(len(held_out), 0, dtype=torch.bool))
     return replace(
         kit,
         agrees=torch.stack([one.agrees for one in scores[LABEL]]),

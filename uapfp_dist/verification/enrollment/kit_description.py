@@ -15,9 +15,10 @@ from uapfp_dist.verification.enrollment.fitting import FittedScorer
 from uapfp_dist.verification.enrollment.kit_rows import KitRow
 from uapfp_dist.verification.enrollment.plan import EnrollmentPlan
 from uapfp_dist.verification.enrollment.responses import EnrolledResponses
-from uapfp_dist.verification.judging.accusation_rates import measure_rates
-from uapfp_dist.verification.judging.verdict import GROUPS, KIT_METHODS
+from uapfp_dist.verification.judging.accusation_rates import measure_churn_rates, measure_rates
+from uapfp_dist.verification.judging.verdict import GROUPS
 from uapfp_dist.verification.kit.info import (
+    KitChurn,
     KitCosts,
     KitData,
     KitInfo,
@@ -53,7 +54,7 @@ def describe_kit(
     seconds = enrolled.training_seconds
     return KitInfo(
         alpha=plan.requirements.alpha,
-        decided_by={fmt: _choice(methods) for fmt, methods in fitted.items()},
+        decided_by={fmt: _choice(plan, fitted.get(fmt, {})) for fmt in plan.requirements.formats},
         models=tuple(row.described() for row in rows if row.part != "training"),
         limits=_limits(plan, n_errors, len(natural)),
         max_suspects=plan.requirements.max_suspects,
@@ -67,7 +68,16 @@ def describe_kit(
         enrollment=plan.id,
         torch=str(torch.__version__),
         natural_errors=n_errors,
+        churn=_churn(plan, enrolled),
     )
+
+
+def _churn(plan: EnrollmentPlan, enrolled: EnrolledResponses) -> KitChurn | None:
+    if plan.churn is None or enrolled.churn is None:
+        return None
+    points = enrolled.churn.points
+    gate = plan.config.siblings.gate
+    return KitChurn(len(plan.churn.siblings), gate, points.pool_size, points.n_departures, points.n_bases)
 
 
 def with_rates(kit: Kit) -> Kit:
@@ -76,13 +86,27 @@ def with_rates(kit: Kit) -> Kit:
     power: dict[ResponseFormat, dict[MethodName, Rates]] = {}
     false_accusations: dict[ResponseFormat, dict[MethodName, Rates]] = {}
     for fmt, found in rates.items():
-        power[fmt] = {method: found.of(method).power for method in KIT_METHODS}
-        false_accusations[fmt] = {method: found.of(method).false_accusations for method in KIT_METHODS}
+        power[fmt] = {method: found.of(method).power for method in kit.methods}
+        false_accusations[fmt] = {method: found.of(method).false_accusations for method in kit.methods}
     queries = {fmt: found.queries for fmt, found in rates.items()}
-    return replace(kit, info=replace(kit.info, power=power, false_accusations=false_accusations, queries=queries))
+    churn = kit.info.churn and replace(kit.info.churn, rates=measure_churn_rates(kit))
+    info = replace(kit.info, power=power, false_accusations=false_accusations, queries=queries, churn=churn)
+    return replace(kit, info=info)
 
 
-def _choice(fitted: Mapping[MethodName, FittedScorer]) -> MethodChoice:
+def _choice(plan: EnrollmentPlan, fitted: Mapping[MethodName, FittedScorer]) -> MethodChoice:
+    """By churn where the victim has siblings; else the method that separates left-out training models better."""
+    if plan.churn is not None:
+        return MethodChoice(
+            method="weighted_churn" if fitted else "churn",
+            why="by design: where the victim departs from its siblings, whoever says the same learned from it",
+            training={name: one.separation for name, one in fitted.items()} or None,
+            variants={name: one.variant for name, one in fitted.items()} or None,
+        )
+    return _better(fitted)
+
+
+def _better(fitted: Mapping[MethodName, FittedScorer]) -> MethodChoice:
     """The method that separates training models better when they are left out; the uap where they tie."""
     shares = ", ".join(f"{name} ({_in_words(one)}) {one.separation.caught:.0%}" for name, one in fitted.items())
     return MethodChoice(
@@ -106,12 +130,17 @@ def _limits(plan: EnrollmentPlan, n_errors: int, n_natural: int) -> tuple[str, .
     requirements = plan.requirements
     labels = ", ".join(fmt.extraction_wire for fmt in requirements.labels)
     architectures = sorted({model.member.spec.architecture for model in plan.reference_models})
-    limits = [
-        f"Stolen models were made by {', '.join(requirements.attacks)} with {labels} labels: "
-        "other attacks, and models changed after the theft, may escape.",
-        f"Architectures seen: {', '.join(architectures)}.",
-    ]
-    if missing := [group for group in GROUPS if group not in requirements.groups]:
+    limits = []
+    if requirements.size == "light":
+        limits.append("Nothing was stolen from the victim: how much this kit catches is not known.")
+    else:
+        limits.append(
+            f"Stolen models were made by {', '.join(requirements.attacks)} with {labels} labels: "
+            "other attacks, and models changed after the theft, may escape."
+        )
+    limits.append(f"Architectures seen: {', '.join(architectures)}.")
+    known = [group for group in GROUPS if plan.churn is not None or group != "sibling"]
+    if missing := [group for group in known if group not in requirements.groups]:
         limits.append(f"Innocents left out at enrolment: {', '.join(missing)}.")
     if isinstance(plan.victim.origin, Imported) and plan.victim.data.victim_set is None:
         limits.append("The owner did not name her training images: half of the data were taken for them.")

@@ -1,8 +1,14 @@
 """What a kit is made of: everything that an enrolment put into the store, read once."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
+from torch import Tensor
+
+from uapfp_dist.execution.churn_artifacts import read_churn, read_labels
 from uapfp_dist.execution.probe_artifacts import read_probe, read_responses
+from uapfp_dist.fingerprints.blocks import CHURN
+from uapfp_dist.fingerprints.churn import ChurnPoints
 from uapfp_dist.fingerprints.probe_data import Probe, Responses
 from uapfp_dist.storage.store import Store
 from uapfp_dist.verification.enrollment.plan import EnrollmentPlan
@@ -19,16 +25,33 @@ class EnrolledResponses:
     victim_accuracy: float
     training_seconds: tuple[float, ...]
     """Of every model that could be made."""
+    churn: "EnrolledChurn | None" = None
+    """None where the victim has no siblings."""
+
+
+@dataclass(frozen=True)
+class EnrolledChurn:
+    """Churn points, and what models say there."""
+
+    points: ChurnPoints
+    """E of them."""
+    labels: dict[str, Tensor]
+    """Id of a reference model to its (E,) int64 labels."""
 
 
 def read_enrolled(plan: EnrollmentPlan, store: Store) -> EnrolledResponses | None:
     """Probe, responses and what a kit tells of the cards; None where victim or probe could not be made."""
-    if not store.intact("answers", plan.victim_response.id):
+    first = [plan.victim_response, *([plan.churn] if plan.churn else [])]
+    if not all(store.intact(spec.kind, spec.id) for spec in first):
         return None
-    ids = {model.member.spec.id: plan.response(model).id for model in plan.reference_models}
+    ids = {
+        model.member.spec.id: plan.response(model).id
+        for model in plan.reference_models
+        if all(store.intact(spec.kind, spec.id) for spec in plan.responses(model))
+    }
     probe = store.get("probe", plan.probe.id)
     victim = store.get("answers", plan.victim_response.id)
-    models = {key: store.get("answers", at) for key, at in ids.items() if store.intact("answers", at)}
+    models = {key: store.get("answers", at) for key, at in ids.items()}
     cards = {spec.id: store.get("model", spec.id).info for spec in plan.models if store.has("model", spec.id)}
     return EnrolledResponses(
         probe=read_probe(probe),
@@ -36,4 +59,13 @@ def read_enrolled(plan: EnrollmentPlan, store: Store) -> EnrolledResponses | Non
         models={key: read_responses(artifact) for key, artifact in models.items()},
         victim_accuracy=cards[plan.victim.id]["accuracy"],
         training_seconds=tuple(card["seconds"] for card in cards.values()),
+        churn=_read_churn(plan, store, ids),
     )
+
+
+def _read_churn(plan: EnrollmentPlan, store: Store, models: Collection[str]) -> EnrolledChurn | None:
+    if plan.churn is None:
+        return None
+    specs = [plan.churn_response(m.member.spec) for m in plan.reference_models if m.member.spec.id in models]
+    labels = {spec.model.id: read_labels(store.get(spec.kind, spec.id))[CHURN] for spec in specs if spec}
+    return EnrolledChurn(read_churn(store.get(plan.churn.kind, plan.churn.id))[CHURN], labels)

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.verification.judging.calibration import decide_by
-from uapfp_dist.verification.judging.suspect_scores import model_scores
+from uapfp_dist.verification.judging.suspect_scores import churn_scores, model_scores, similarity_of_models
 from uapfp_dist.verification.judging.verdict import PIRACY
-from uapfp_dist.verification.kit.info import Accused, MethodName, Rates
+from uapfp_dist.verification.kit.info import Accused, ChurnRates, MethodName, Rates
 from uapfp_dist.verification.kit.kit import Kit
 
 
@@ -32,9 +32,14 @@ class FormatRates:
     """Images that a suspect is sent."""
     uap: AccusationRates
     weighted_errors: AccusationRates
+    churn: AccusationRates | None = None
+    """By the method of churn that decides, on the first set of points; None for a kit without siblings."""
 
     def of(self, method: MethodName) -> AccusationRates:
         """Those of one method."""
+        if method in ("churn", "weighted_churn"):
+            assert self.churn is not None
+            return self.churn
         return self.uap if method == "uap" else self.weighted_errors
 
 
@@ -50,14 +55,38 @@ def measure_rates(kit: Kit, max_queries: int | None = None) -> dict[ResponseForm
 def _format_rates(kit: Kit, fmt: ResponseFormat, max_queries: int | None) -> FormatRates:
     queried = torch.zeros(len(kit.images), dtype=torch.bool)
     queried[kit.required_images(fmt, max_queries)] = True
-    whole = queried[kit.views[fmt]].all(2).all(0)
-    scores = model_scores(kit, kit.similarity[fmt], kit.agrees, whole, queried[kit.natural])
+    similarity = similarity_of_models(kit, fmt)
+    whole = queried[kit.views[fmt]].all(2).all(0) if fmt in kit.views else queried[:0]
+    scores = model_scores(kit, similarity, kit.agrees, whole, queried[kit.natural])
+    churn = None
+    if kit.churn is not None:
+        churn = accusation_rates(kit, set_scores(kit, 0, kit.n_churn_points(max_queries)), kit.alpha)
     return FormatRates(
         decided_by=kit.decided_by(fmt, int(whole.sum())),
         queries=int(queried.sum()),
         uap=accusation_rates(kit, scores["uap"], kit.alpha),
         weighted_errors=accusation_rates(kit, scores["weighted_errors"], kit.alpha),
+        churn=churn,
     )
+
+
+def set_scores(kit: Kit, point_set: int, n_points: int) -> Tensor:
+    """(M,) scores of the kit's models on the first points of one set."""
+    assert kit.churn is not None
+    agrees = kit.churn.agrees[:, point_set]
+    return churn_scores(kit, agrees, point_set, n_points, torch.ones(agrees.shape[1], dtype=torch.bool))
+
+
+def measure_churn_rates(kit: Kit) -> tuple[ChurnRates, ...]:
+    """Of every set and number of points; nothing for a kit without siblings."""
+    if kit.churn is None:
+        return ()
+    found = []
+    for point_set in range(kit.churn.n_sets):
+        for n in kit.churn.budgets.tolist():
+            rates = accusation_rates(kit, set_scores(kit, point_set, n), kit.alpha)
+            found.append(ChurnRates(point_set, n, rates.power, rates.false_accusations))
+    return tuple(found)
 
 
 def accusation_rates(kit: Kit, scores: Tensor, alpha: float) -> AccusationRates:

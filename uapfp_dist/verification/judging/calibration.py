@@ -1,6 +1,7 @@
 """Conformal decisions on single scores by the calibration models of a kit."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -13,6 +14,13 @@ def group_sizes(kit: Kit) -> dict[str, int]:
     """Group of negatives to its number of calibration models."""
     counts = Counter(row.group for row in kit.info.models if row.part == "calibration")
     return {group: counts[group] for group in GROUPS if counts[group]}
+
+
+def groups_not_calibrated(kit: Kit, too_small: Sequence[str] = ()) -> tuple[str, ...]:
+    """Groups of negatives that a kit says nothing about; kits without siblings know of no sibling piracy."""
+    sizes = group_sizes(kit)
+    known = [group for group in GROUPS if kit.churn is not None or group != "sibling"]
+    return tuple(group for group in known if group not in sizes or group in too_small)
 
 
 def max_suspects(kit: Kit, alpha: float) -> int:

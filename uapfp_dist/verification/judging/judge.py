@@ -13,16 +13,26 @@ from uapfp_dist.statistics.conformal import Decision, needed_for
 from uapfp_dist.statistics.holm import holm
 from uapfp_dist.statistics.t_test import paper_t_test
 from uapfp_dist.verification.judging.accusation_rates import accusation_rates
-from uapfp_dist.verification.judging.calibration import decide_by, group_sizes, max_suspects
+from uapfp_dist.verification.judging.calibration import (
+    decide_by,
+    group_sizes,
+    groups_not_calibrated,
+    max_suspects,
+)
 from uapfp_dist.verification.judging.limits import verdict_limits
-from uapfp_dist.verification.judging.suspect_scores import SuspectScores, model_scores, score_suspect
+from uapfp_dist.verification.judging.suspect_scores import (
+    SuspectScores,
+    churn_scores,
+    model_scores,
+    score_suspect,
+    similarity_of_models,
+)
 from uapfp_dist.verification.judging.verdict import (
     CANNOT_DECIDE,
-    GROUPS,
     INCONCLUSIVE,
-    KIT_METHODS,
     PIRACY,
     Caught,
+    ChurnEvidence,
     Claim,
     SuspectResponses,
     SuspectVerdict,
@@ -83,19 +93,24 @@ class _ScoredSuspect:
                 f"{tuple(suspect.probabilities.shape)}; query it with the images of this kit"
             )
         fmt = kit.scored_as(suspect.format)
-        scores = score_suspect(kit, fmt, suspect.probabilities)
+        scores = score_suspect(kit, fmt, suspect.probabilities, suspect.point_set)
         answered = scores.views, scores.errors
-        others = model_scores(kit, kit.similarity[fmt], kit.agrees, *answered)
+        others = model_scores(kit, similarity_of_models(kit, fmt), kit.agrees, *answered)
         own = model_scores(kit, scores.similarity[None], scores.agrees[None], *answered)
+        method = kit.decided_by(fmt, int(scores.views.sum()))
+        if kit.churn is not None:
+            sent = suspect.point_set, suspect.n_churn_points, scores.churn
+            others[method] = churn_scores(kit, kit.churn.agrees[:, suspect.point_set], *sent)
+            own[method] = churn_scores(kit, scores.churn_agrees[None], *sent)
         return _ScoredSuspect(
             kit=kit,
             suspect=suspect,
             format=fmt,
             scores=scores,
-            own={method: float(own[method]) for method in KIT_METHODS},
+            own={name: float(score) for name, score in own.items()},
             others=others,
-            decisions={method: decide_by(kit, others[method], float(own[method]), alpha) for method in KIT_METHODS},
-            method=kit.decided_by(fmt, int(scores.views.sum())),
+            decisions={name: decide_by(kit, others[name], float(score), alpha) for name, score in own.items()},
+            method=method,
         )
 
     @property
@@ -107,7 +122,7 @@ class _ScoredSuspect:
         """The claim and all that stands beside it."""
         views = self.scores.similarity[self.scores.views]
         power = accusation_rates(self.kit, self.others[self.method], alpha).power
-        missing = self._not_calibrated_against()
+        missing = groups_not_calibrated(self.kit, self.decision.not_calibrated_against)
         return SuspectVerdict(
             name=self.suspect.name,
             claim=self._claim(p_adjusted, alpha, n_suspects),
@@ -132,7 +147,15 @@ class _ScoredSuspect:
             scores=self._model_scores(),
             format=self.format.wire,
             input_check=self.suspect.input_check,
+            churn=self._churn(),
         )
+
+    def _churn(self) -> ChurnEvidence | None:
+        if self.kit.churn is None:
+            return None
+        answered = self.scores.churn
+        agreed = int((self.scores.churn_agrees & answered).sum())
+        return ChurnEvidence(self.own[self.method], agreed, int(answered.sum()), self.suspect.point_set)
 
     def _claim(self, p_adjusted: float, alpha: float, n_suspects: int) -> Claim:
         smallest = min(group_sizes(self.kit).values(), default=0)
@@ -147,7 +170,7 @@ class _ScoredSuspect:
         rows = [
             i for i, row in enumerate(self.kit.info.models) if row.part == "calibration" and row.group == "homologous"
         ]
-        others = self.kit.similarity[self.format][rows][:, self.scores.views].flatten()
+        others = similarity_of_models(self.kit, self.format)[rows][:, self.scores.views].flatten()
         if len(views) < 2 or len(others) < 2:
             return math.nan
         return _rounded(paper_t_test(views, others, numpy_rng("t", self.kit.digest)))
@@ -160,10 +183,6 @@ class _ScoredSuspect:
         clean = self.kit.clean[self._answered()[self.kit.clean]]
         same = self.suspect.probabilities[clean].argmax(1) == self.kit.victim_labels[clean]
         return float(same.float().mean()) if len(clean) else math.nan
-
-    def _not_calibrated_against(self) -> tuple[str, ...]:
-        sizes = group_sizes(self.kit)
-        return tuple(g for g in GROUPS if g not in sizes or g in self.decision.not_calibrated_against)
 
     def _model_scores(self) -> dict[str, tuple[float, ...]]:
         """Group to the scores of calibration models, and of held-out stolen ones, by the method that decides."""
@@ -182,6 +201,7 @@ class _ScoredSuspect:
             whole_views=(int(self.scores.views.sum()), len(self.scores.views)),
             fatal=self.suspect.fatal,
             of_kit=self.kit.info.limits,
+            by_churn=self.kit.churn is not None,
         )
 
 

@@ -14,6 +14,7 @@ def verdict_limits(
     whole_views: tuple[int, int],
     fatal: bool,
     of_kit: Sequence[str],
+    by_churn: bool = False,
 ) -> tuple[str, ...]:
     """The limits of one verdict.
 
@@ -25,8 +26,15 @@ def verdict_limits(
         whole_views: views answered whole, and of how many.
         fatal: a finding forbids the claim of piracy.
         of_kit: limits of the kit itself.
+        by_churn: churn points decide.
     """
-    limits = [
+    limits = []
+    if by_churn:
+        limits.append(
+            "`piracy` means derived from the victim's answers: whoever labelled images with the victim's API in all "
+            "honesty is named too, and so is a version of the victim itself."
+        )
+    limits += [
         "`inconclusive` does not mean innocent.",
         f"An innocent model is accused at most {100 * alpha:.3g} % of the time if it resembles the calibration "
         "models: other data, architectures or training than theirs are not covered.",
@@ -45,7 +53,7 @@ def verdict_limits(
     if missing:
         limits.append(f"Not calibrated against: {', '.join(missing)}.")
     n_whole, n_views = whole_views
-    if n_whole < n_views:
+    if n_whole < n_views and not by_churn:
         limits.append(f"{n_whole} of {n_views} views were answered whole; below half, weighted errors decide.")
     if fatal:
         limits.append("The answers are not sane: no claim of piracy can rest on them.")

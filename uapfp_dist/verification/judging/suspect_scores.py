@@ -56,20 +56,51 @@ class SuspectScores:
     """(N,) bool: the natural errors answered."""
     agrees: Tensor
     """(N,) bool: where it gives the victim's label."""
+    churn: Tensor
+    """(n,) bool: the churn points of the set that were answered."""
+    churn_agrees: Tensor
+    """(n,) bool: where it gives the victim's label."""
 
 
-def score_suspect(kit: Kit, fmt: ResponseFormat, probabilities: Tensor) -> SuspectScores:
+def score_suspect(kit: Kit, fmt: ResponseFormat, probabilities: Tensor, point_set: int = 0) -> SuspectScores:
     """Score responses (Q, C) in one of the kit's formats; a row that is not all finite was not answered."""
     answered = probabilities.isfinite().all(1)
     known = torch.where(answered[:, None], probabilities, torch.zeros_like(probabilities))
+    agrees = known.argmax(1) == kit.victim_labels
+    churn = kit.churn.points[point_set] if kit.churn else kit.natural[:0]
+    whole, similarity = _score_views(kit, fmt, known, answered)
+    return SuspectScores(
+        views=whole,
+        similarity=similarity,
+        errors=answered[kit.natural],
+        agrees=agrees[kit.natural],
+        churn=answered[churn],
+        churn_agrees=agrees[churn],
+    )
+
+
+def _score_views(kit: Kit, fmt: ResponseFormat, known: Tensor, answered: Tensor) -> tuple[Tensor, Tensor]:
+    """(V,) bool views answered whole and (V,) float64 similarities; none in a kit without an encoder."""
+    if fmt not in kit.views:
+        return answered[:0], torch.zeros(0, dtype=torch.float64)
     views = kit.views[fmt]
     prints, victim = (fingerprints(p, views, fmt) for p in (known, kit.victim))
-    return SuspectScores(
-        views=answered[views].all(2).all(0),
-        similarity=similarities(kit.encoders[fmt], prints, victim),
-        errors=answered[kit.natural],
-        agrees=known.argmax(1)[kit.natural] == kit.victim_labels[kit.natural],
-    )
+    return answered[views].all(2).all(0), similarities(kit.encoders[fmt], prints, victim)
+
+
+def churn_scores(kit: Kit, agrees: Tensor, point_set: int, n_points: int | None, answered: Tensor) -> Tensor:
+    """(K,) float64 scores by the method of churn that decides; NaN where no point was answered.
+
+    Args:
+        kit: with churn points.
+        agrees: (K, n) bool: models that give the victim's label at the points of the set.
+        point_set: which one.
+        n_points: points sent; None: all.
+        answered: (n,) bool.
+    """
+    assert kit.churn is not None
+    n_sent = kit.churn.n_sent(n_points)
+    return kit.churn.scores(agrees, point_set, n_sent, answered).round(decimals=DIGITS)
 
 
 def model_scores(
@@ -89,3 +120,8 @@ def model_scores(
     counted = similarity if views is None else similarity[:, views]
     total = odds.sum(1) if odds.shape[1] else torch.full((len(odds),), torch.nan, dtype=torch.float64)
     return {"uap": counted.mean(1).round(decimals=DIGITS), "weighted_errors": total.round(decimals=DIGITS)}
+
+
+def similarity_of_models(kit: Kit, fmt: ResponseFormat) -> Tensor:
+    """(M, V) float64: those of the kit's models, without any view in a kit without an encoder."""
+    return kit.similarity.get(fmt, torch.zeros(len(kit.info.models), 0, dtype=torch.float64))

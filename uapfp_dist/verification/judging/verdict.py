@@ -12,14 +12,14 @@ from uapfp_dist.verification.kit.info import MethodName
 from uapfp_dist.verification.kit.input_check import InputCheckResult
 
 KIT_METHODS: tuple[MethodName, ...] = ("uap", "weighted_errors")
-"""Methods of `fingerprints.methods` that a kit holds."""
+"""Methods of `fingerprints.methods` that a full kit holds, beside those of churn."""
 
 Claim = Literal["piracy", "inconclusive", "cannot decide at this alpha"]
 PIRACY: Claim = "piracy"
 INCONCLUSIVE: Claim = "inconclusive"
 CANNOT_DECIDE: Claim = "cannot decide at this alpha"
 
-GROUPS = ("homologous", "same_data", "other_victim")
+GROUPS = ("homologous", "same_data", "other_victim", "sibling")
 """Groups of negatives that a kit can be calibrated against."""
 
 Rate = Annotated[float, Field(ge=0, le=1)]
@@ -42,6 +42,24 @@ class SuspectResponses:
     """The findings forbid the claim of piracy."""
     input_check: InputCheckResult | None = None
     """None for a kit that has none, or a suspect that was not fully queried."""
+    point_set: int = 0
+    """Which set of churn points it was sent."""
+    n_churn_points: int | None = None
+    """How many of them; None: all."""
+
+
+@dataclass(frozen=True)
+class ChurnEvidence:
+    """What a suspect says where the victim departs from its siblings."""
+
+    score: Number
+    """By the method that decides."""
+    agreed: int
+    """Points at which it gives the victim's label."""
+    of: int
+    """Points that it answered."""
+    point_set: int
+    """Which set of the kit's points it was sent."""
 
 
 @dataclass(frozen=True)
@@ -97,3 +115,7 @@ class SuspectVerdict:
         InputCheckResult | None, Field(description="whether it sees what it was sent: its labels on the first images")
     ] = field(default=None, kw_only=True)
     """None for a kit that has none, or a suspect that was not fully queried."""
+    churn: Annotated[
+        ChurnEvidence | None, Field(description="its labels where the victim departs from its siblings")
+    ] = field(default=None, kw_only=True)
+    """None for a kit without siblings."""

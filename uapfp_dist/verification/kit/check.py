@@ -32,13 +32,30 @@ def _problem_of_parts(kit: Kit) -> str:
     n_classes = kit.n_classes
     if not (type(n_classes) is int and n_classes == len(kit.class_names) >= 2):
         return "classes"
-    if not (kit.images.dim() == 4 and kit.images.numel() and len(kit.natural)):
+    light = kit.churn is not None and not kit.views
+    if not (kit.images.dim() == 4 and kit.images.numel() and bool(len(kit.natural)) != light):
         return "images"
-    if not kit.views.keys() == kit.encoders.keys() == kit.similarity.keys() == kit.info.decided_by.keys():
+    if not kit.views.keys() == kit.encoders.keys() == kit.similarity.keys():
         return "formats"
-    if LABEL not in kit.views:
+    if not light and kit.views.keys() != kit.info.decided_by.keys():
+        return "formats"
+    if LABEL not in kit.info.decided_by:
         return "no scorer for labels"
+    if (problem := _problem_of_methods(kit)) or (kit.churn is None) != (kit.info.churn is None):
+        return problem or "churn"
     return "" if 0 < kit.alpha < 1 else "alpha"
+
+
+def _problem_of_methods(kit: Kit) -> str:
+    """By which methods such a kit may decide."""
+    if kit.churn is None:
+        known = {"uap", "weighted_errors"}
+    elif kit.views:
+        known = {"weighted_churn"}
+    else:
+        known = {"churn"}
+    chosen = {choice.method for choice in kit.info.decided_by.values()}
+    return "" if chosen <= known and (kit.churn is None or kit.input_check is not None) else "the method that decides"
 
 
 def _problem_of_tensors(kit: Kit) -> str:
@@ -59,6 +76,16 @@ def _problem_of_tensors(kit: Kit) -> str:
             ("input_check", check.images, (k,), torch.int64),
             ("input_check_labels", check.labels, (k,), torch.int64),
             ("input_check_agrees", check.agrees, (m, k), torch.bool),
+        ]
+    if (churn := kit.churn) is not None:
+        (s, k), b = churn.points.shape, len(churn.budgets)
+        shapes += [
+            ("churn_points", churn.points, (s, k), torch.int64),
+            ("churn_budgets", churn.budgets, (b,), torch.int64),
+            ("churn_weights", churn.weights, (b, s, k), torch.float64),
+            ("churn_intercepts", churn.intercepts, (b, s), torch.float64),
+            ("churn_committee", churn.committee, (s, k, churn.committee.shape[2]), torch.int64),
+            ("churn_agrees", churn.agrees, (m, s, k), torch.bool),
         ]
     for fmt, views in kit.views.items():
         encoder = kit.encoders[fmt]
@@ -81,10 +108,22 @@ def _problem_of_tensors(kit: Kit) -> str:
 
 
 def _problem_of_indices(kit: Kit) -> str:
-    check = kit.input_check
-    indices = [kit.clean, kit.natural, *kit.views.values(), *([check.images] if check else [])]
+    check, churn = kit.input_check, kit.churn
+    indices = [kit.clean, *kit.views.values(), *([check.images] if check else [])]
+    indices += [kit.natural] if len(kit.natural) else []
+    if churn:
+        indices.append(churn.points)
+        budgets = churn.budgets.tolist()
+        if not (
+            budgets and budgets == sorted(set(budgets)) and budgets[0] > 0 and budgets[-1] == churn.points.shape[1]
+        ):
+            return "numbers of churn points"
+        if churn.points.numel() != len(churn.points.unique()):
+            return "sets of churn points that overlap"
     if any(t.numel() == 0 or int(t.min()) < 0 or int(t.max()) >= len(kit.images) for t in indices):
         return "an index outside the images"
-    labels = torch.cat([kit.victim_labels, *([check.labels] if check else [])])
+    labels = torch.cat(
+        [kit.victim_labels, *([check.labels] if check else []), *([churn.committee.flatten()] if churn else [])]
+    )
     least, most = int(labels.min()), int(labels.max())
     return "" if 0 <= least <= most < kit.n_classes else "a label that is no class"

@@ -14,7 +14,7 @@ from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.serialization import Json
 from uapfp_dist.verification.kit.separation import Separation
 
-MethodName = Literal["uap", "weighted_errors"]
+MethodName = Literal["uap", "weighted_errors", "churn", "weighted_churn"]
 
 
 def parse_wire(wire: str) -> ResponseFormat:
@@ -114,6 +114,35 @@ class KitCosts:
 
 
 @dataclass(frozen=True)
+class ChurnRates:
+    """Held-out models accused by the points of one set, each judged alone."""
+
+    point_set: int
+    n_points: int
+    """Churn points sent."""
+    power: Rates
+    false_accusations: Rates
+
+
+@dataclass(frozen=True)
+class KitChurn:
+    """Where the churn points of a kit come from."""
+
+    siblings: int
+    """With which the victim was compared."""
+    gate: float
+    """Least accuracy of the victim and of every sibling."""
+    pool_size: int
+    """Images on which they were compared."""
+    departures: int
+    """Of those, to how many few siblings give the victim's label."""
+    images: int
+    """Images of PROBE that those were made of."""
+    rates: tuple[ChurnRates, ...] = ()
+    """By set and budget."""
+
+
+@dataclass(frozen=True)
 class KitInfo:
     """What a kit says of itself; a verdict needs the first four fields alone."""
 
@@ -148,3 +177,5 @@ class KitInfo:
     """Held-out negatives accused, likewise."""
     queries: dict[WireFormat, int] | None = None
     """Images that a suspect is sent."""
+    churn: KitChurn | None = None
+    """None in kits of versions 1 and 2."""

@@ -4,6 +4,7 @@ On disk it is a folder of two files, without pickle. `kit.json` says what the ki
 `kit.safetensors`; its own canonical form is hashed into the digest, which an owner publishes before anybody is queried.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.response_format import LABEL, ResponseFormat
+from uapfp_dist.verification.kit.churn_sets import ChurnSets
 from uapfp_dist.verification.kit.info import KitInfo, MethodName
 from uapfp_dist.verification.kit.input_check import InputCheck
 
@@ -37,7 +39,7 @@ class Kit:
     """(K,) int64 indices of unperturbed images of the victim's own training set."""
     info: KitInfo
     victim: Tensor
-    """(Q, C) float32: the victim's probabilities."""
+    """(Q, C) float32: the victim's probabilities; of churn points its label alone, one-hot."""
     natural: Tensor
     """(N,) int64 indices of its natural errors and lowest margins, the most telling first."""
     log_odds_agree: Tensor
@@ -54,6 +56,8 @@ class Kit:
     """Format to (M, V) float64: every model's similarity to the victim, view by view."""
     input_check: InputCheck | None = None
     """Images that a suspect is sent first; None in kits of version 1, which have none."""
+    churn: ChurnSets | None = None
+    """Images that decide; None in a kit whose victim has no siblings, and in those of versions 1 and 2."""
 
     @property
     def alpha(self) -> float:
@@ -68,39 +72,62 @@ class Kit:
 
     def scored_as(self, fmt: ResponseFormat) -> ResponseFormat:
         """The kit's format by which responses in `fmt` are judged: the same, or the next that gives away less."""
-        if fmt in self.encoders:
+        if fmt in self.info.decided_by:
             return fmt
         most = self.n_classes if fmt.k is None else fmt.k
-        tops = [f for f in self.encoders if f.k and f.k <= most]
+        tops = [f for f in self.info.decided_by if f.k and f.k <= most]
         return max(tops, key=lambda f: f.n_values) if tops else LABEL
 
     def decided_by(self, fmt: ResponseFormat, n_whole: int) -> MethodName:
-        """`uap` or `weighted_errors`, as fixed at enrolment; on fewer than half of its views `uap` decides nothing.
+        """The method that was fixed at enrolment; on fewer than half of its views `uap` decides nothing.
 
         Args:
             fmt: one of the kit's formats.
             n_whole: views that are sent, or answered, whole.
         """
-        return self.info.decided_by[fmt].method if 2 * n_whole >= self.views[fmt].shape[1] else "weighted_errors"
+        method = self.info.decided_by[fmt].method
+        return "weighted_errors" if method == "uap" and 2 * n_whole < self.views[fmt].shape[1] else method
 
     def decided_because(self, fmt: ResponseFormat, n_whole: int) -> str:
         """Why that method decides, in words; arguments as of `decided_by`."""
-        if 2 * n_whole < self.views[fmt].shape[1]:
+        if self.churn is None and 2 * n_whole < self.views[fmt].shape[1]:
             return "fewer than half of the views are asked, or were answered, whole"
         return self.info.decided_by[fmt].why
 
-    def required_images(self, fmt: ResponseFormat, max_queries: int | None) -> Tensor:
+    @property
+    def methods(self) -> tuple[MethodName, ...]:
+        """Methods whose scores it holds, the one that decides by design first."""
+        beside: tuple[MethodName, ...] = ("uap", "weighted_errors") if self.views else ()
+        return (self.info.decided_by[LABEL].method, *beside) if self.churn else beside
+
+    def n_churn_points(self, max_queries: int | None) -> int:
+        """Churn points that a suspect is sent, after the images that check its input.
+
+        Raises:
+            UserError: not even the smallest number of them fits.
+        """
+        assert self.churn is not None
+        assert self.input_check is not None
+        return self.churn.n_sent(None if max_queries is None else max_queries - len(self.input_check.first))
+
+    def required_images(self, fmt: ResponseFormat, max_queries: int | None, point_set: int = 0) -> Tensor:
         """(W,) int64: the images to send to a suspect that responds in `fmt`, W at most `max_queries`.
 
-        Those that check the input come first, then images of the method that decides, then as much of the other as
-        fits; None sends all. Where not even half of the views fit, weighted errors decide.
+        Those that check the input come first, then images of the method that decides, then as much of the others as
+        fits; None sends all. Where churn points do not decide and not even half of the views fit, weighted errors do.
 
         Raises:
             UserError: not even the smallest useful set fits.
         """
         fmt = self.scored_as(fmt)
-        views = [torch.cat([clean, moved]).unique() for clean, moved in zip(*self.views[fmt], strict=True)]
+        views: list[Tensor] = []
+        if self.views:
+            views = [torch.cat([clean, moved]).unique() for clean, moved in zip(*self.views[fmt], strict=True)]
         checked = self.input_check.first if self.input_check else torch.zeros(0, dtype=torch.int64)
+        if self.churn is not None:
+            decisive = self.churn.points[point_set, : self.n_churn_points(max_queries)]
+            parts = [*views, *self.natural.split(1)]
+            return _as_fits([*checked.tolist(), *decisive.tolist()], parts, max_queries)
         half = len(torch.cat([checked, *views[: (len(views) + 1) // 2]]).unique())
         method = self.decided_by(fmt, len(views) if max_queries is None or max_queries >= half else 0)
         smallest = min(FEWEST_IMAGES, len(self.natural)) + len(checked)
@@ -109,11 +136,16 @@ class Kit:
                 f"max_queries: expected at least {smallest} images, got {max_queries}; allow more",
                 argument="max_queries",
             )
-        errors = [self.natural[i : i + 1] for i in range(len(self.natural))]
-        chosen = dict.fromkeys(checked.tolist())
-        for part in [*views, *errors] if method == "uap" else [*errors, *views]:
-            grown = chosen | dict.fromkeys(part.tolist())
-            if max_queries is not None and len(grown) > max_queries:
-                continue
+        errors = self.natural.split(1)
+        parts = [*views, *errors] if method == "uap" else [*errors, *views]
+        return _as_fits(checked.tolist(), parts, max_queries)
+
+
+def _as_fits(first: list[int], parts: Sequence[Tensor], most: int | None) -> Tensor:
+    """`first` and then every part that fits whole into `most` images."""
+    chosen = dict.fromkeys(first)
+    for part in parts:
+        grown = chosen | dict.fromkeys(part.tolist())
+        if most is None or len(grown) <= most:
             chosen = grown
-        return torch.tensor(list(chosen), dtype=torch.int64)
+    return torch.tensor(list(chosen), dtype=torch.int64)

@@ -55,6 +55,8 @@ class Begin:
     """Of the order in which images are sent."""
     max_queries: Index | None = None
     """Of the first run: with the kit it settles what is queried."""
+    point_set: Index | None = None
+    """Which of the kit's sets of churn points is sent; None for a kit without any."""
 
     def __post_init__(self) -> None:
         """Fields of the suspect that are more than shown have the types they should have."""
