@@ -22,7 +22,13 @@ import tyro
 from uapfp_dist.command import main
 from uapfp_dist.config.runtime import EXPERIMENT
 from uapfp_dist.errors import UserError
-from uapfp_dist.launch.verification import choose_suspects, record_verdict, run_verification
+from uapfp_dist.launch.verification import (
+    choose_suspects,
+    kit_register,
+    looks_beside,
+    record_verdict,
+    run_verification,
+)
 from uapfp_dist.messages import one_line, printable
 from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.suspects.input_format import InputFormat
@@ -81,12 +87,14 @@ def job() -> None:
         return
     if chosen.replay:
         _check_replay(chosen)
-        cases = replay(kit, chosen.replay)
+        cases = replay(kit, chosen.replay, looks_beside(kit, chosen.kit, chosen.replay))
         if note := made_elsewhere(cases):
             print(f"note: {printable(note)}", flush=True)
     else:
         suspects = choose_suspects(chosen.suspect, chosen.suspects)
-        cases = run_verification(kit, suspects, out, chosen.query, chosen.alpha, chosen.workers, chosen.address)
+        register = kit_register(kit, chosen.kit)
+        places = chosen.workers, chosen.address, register
+        cases = run_verification(kit, suspects, out, chosen.query, chosen.alpha, *places)
     written = bool(chosen.out) or not chosen.replay
     if written:
         write_verdict(out, kit, cases)

@@ -33,6 +33,7 @@ from uapfp_dist.verification.enrollment.owner_model import OwnerModel, import_ow
 from uapfp_dist.verification.enrollment.plan import EnrollmentPlan, plan_enrollment
 from uapfp_dist.verification.kit.io import load_kit, save_kit
 from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.register.register import Register, register_path
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,8 @@ def run_enrollment(
 
         kit = enroll(plan, dataset, store, pool, progress, on_model)
         save_kit(kit, out)
+        if kit.churn is not None:
+            Register.open(register_path(out), kit.digest, create=True)
         try:
             tracker.start_run(plan.id, params, tags)
             tracker.log_metrics(rate_metrics(kit))

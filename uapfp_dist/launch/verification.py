@@ -13,9 +13,12 @@ from uapfp_dist.launch.workers import default_auth_mode
 from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.tasks.hashing import content_id
 from uapfp_dist.tracking.tracker import RunParams
+from uapfp_dist.verification.judging.other_looks import OtherLooks
 from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.looks import other_looks, stored_begin
 from uapfp_dist.verification.querying.config import QueryConfig
 from uapfp_dist.verification.querying.transcript_files import transcript_path
+from uapfp_dist.verification.register.register import Register, register_path
 from uapfp_dist.verification.replay import JudgedSuspect
 from uapfp_dist.verification.reports.verdict_metrics import verdict_metrics, verdict_tags
 from uapfp_dist.verification.suspect_list import load_suspects
@@ -50,6 +53,7 @@ def run_verification(
     alpha: float | None,
     workers: int | None,
     address: str | None,
+    register: Register | None = None,
 ) -> list[JudgedSuspect]:
     """Query suspects, several of them as tasks on Ray, and judge them.
 
@@ -61,12 +65,35 @@ def run_verification(
         alpha: tolerated rate of false accusation; None: the kit's.
         workers: 0 queries from this process.
         address: of the Ray cluster.
+        register: of the kit.
 
     Raises:
         UserError: as `verify`.
     """
     on_ray = len(suspects) > 1 and workers != 0
-    return verify(kit, suspects, out, query, alpha, _ray_tasks(address) if on_ray else None)
+    tasks = _ray_tasks(address) if on_ray else None
+    return verify(kit, suspects, out, query, alpha, tasks, register=register)
+
+
+def kit_register(kit: Kit, folder: Path) -> Register | None:
+    """The register beside the folder of a kit; None for a kit without churn points.
+
+    Raises:
+        UserError: it is gone, changed, or another kit's.
+    """
+    return Register.open(register_path(folder), kit.digest) if kit.churn is not None else None
+
+
+def looks_beside(kit: Kit, folder: Path, transcripts: Sequence[Path]) -> OtherLooks | None:
+    """Looks at other suspects than those of the transcripts, by the register beside a kit; None where there is none.
+
+    Raises:
+        UserError: a register that was changed, or another kit's.
+    """
+    if kit.churn is None or not register_path(folder).exists():
+        return None
+    begins = [begin for path in transcripts if (begin := stored_begin(path))]
+    return other_looks(kit_register(kit, folder), begins)
 
 
 def _ray_tasks(address: str | None) -> MapTasks:

@@ -12,6 +12,7 @@ from torch import Tensor
 from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.output_format import OutputFormat
 from uapfp_dist.verification.judging.judge import judge
+from uapfp_dist.verification.judging.other_looks import OtherLooks
 from uapfp_dist.verification.judging.response_checks import check_responses
 from uapfp_dist.verification.judging.verdict import SuspectResponses, SuspectVerdict
 from uapfp_dist.verification.kit.kit import Kit
@@ -36,12 +37,13 @@ class JudgedSuspect:
     """Why it was not fully queried: it counts among those judged together, and nothing is claimed of it."""
 
 
-def replay(kit: Kit, transcripts: Sequence[Path]) -> list[JudgedSuspect]:
+def replay(kit: Kit, transcripts: Sequence[Path], looks: OtherLooks | None = None) -> list[JudgedSuspect]:
     """Judge by transcripts alone; nothing is sent.
 
     Args:
         kit: that they were made with.
         transcripts: of all suspects that were judged together, in any order.
+        looks: at other suspects with the same kit, for which p-values are corrected, too.
 
     Raises:
         UserError: a transcript that is changed, of another kit, or without those it was judged with; none is finished.
@@ -49,7 +51,7 @@ def replay(kit: Kit, transcripts: Sequence[Path]) -> list[JudgedSuspect]:
     evidence = _in_order([_Evidence.read(path, kit) for path in dict.fromkeys(transcripts)])
     alpha = evidence[0].begin.judged.alpha
     responses = [one.responses(kit) for one in evidence]
-    verdicts = judge(kit, responses, alpha)
+    verdicts = judge(kit, responses, alpha, looks)
     return [
         JudgedSuspect(verdict, given.probabilities, one.begin, one.ledger, one.sha256, one.stopped)
         for verdict, given, one in zip(verdicts, responses, evidence, strict=True)

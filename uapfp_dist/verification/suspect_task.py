@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from uapfp_dist.errors import UserError
@@ -52,6 +52,8 @@ class QueryTask:
     query: QueryConfig
     judged: Judged
     opener: Opener
+    point_sets: Mapping[str, int] = field(default_factory=dict)
+    """Name of a suspect to the set of churn points that it is sent; empty for a kit without any."""
 
     def __call__(self, config: SuspectConfig) -> Interrupted | None:
         """Query one suspect, fully unless something stops it."""
@@ -82,15 +84,23 @@ class QueryTask:
         first = first_responses(self.kit, form, anyway=self.query.anyway, resized=bool(config.size))
         query_all(suspect, self.kit.images, required, transcript, self.query, longest, first)
 
-    def _transcript(self, config: SuspectConfig) -> Transcript:
-        begin = Begin(
+    def begin(self, config: SuspectConfig) -> Begin:
+        """How the transcript of a suspect begins."""
+        return Begin(
             kit=self.kit.digest,
             suspect=suspect_record(config),
             judged=self.judged,
             seed=self.query.seed,
             max_queries=self.query.max_queries,
+            point_set=self.point_sets.get(config.display_name),
         )
-        return Transcript(transcript_path(self.marker.parent, config.display_name), begin)
+
+    def transcript_path(self, config: SuspectConfig) -> Path:
+        """Where it lies."""
+        return transcript_path(self.marker.parent, config.display_name)
+
+    def _transcript(self, config: SuspectConfig) -> Transcript:
+        return Transcript(self.transcript_path(config), self.begin(config))
 
     def note_lost(self, config: SuspectConfig, stopped: Interrupted | None) -> Interrupted | None:
         """What stopped a suspect; in its transcript too, where its worker could not write it there."""

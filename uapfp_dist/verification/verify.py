@@ -4,6 +4,7 @@ The verdict is a function of the kit and the transcripts: anybody who has both c
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 
@@ -13,9 +14,17 @@ from uapfp_dist.suspects.output_format import OutputFormat, load_classes
 from uapfp_dist.suspects.registry import open_suspect
 from uapfp_dist.verification.judging.calibration import max_suspects
 from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.looks import (
+    choose_point_sets,
+    other_looks,
+    release_unsent,
+    stored_begin,
+    write_results,
+)
 from uapfp_dist.verification.querying.config import QueryConfig, check_query_config
 from uapfp_dist.verification.querying.records import Judged
 from uapfp_dist.verification.querying.transcript_files import file_name, folder_marker, make_folder, transcript_path
+from uapfp_dist.verification.register.register import Register
 from uapfp_dist.verification.replay import JudgedSuspect, replay
 from uapfp_dist.verification.suspect_task import Interrupted, Opener, QueryTask
 
@@ -33,6 +42,7 @@ def verify(
     alpha: float | None = None,
     map_tasks: MapTasks | None = None,
     opener: Opener = open_suspect,
+    register: Register | None = None,
 ) -> list[JudgedSuspect]:
     """Query every suspect and judge them together.
 
@@ -48,6 +58,7 @@ def verify(
         alpha: tolerated rate of false accusation over all of them; None: the kit's.
         map_tasks: where suspects are queried; None: a thread each, in this process.
         opener: makes something that can be queried of a config.
+        register: of a kit with churn points: all suspects that it was ever asked about count; None: it is not kept.
 
     Raises:
         UserError: bad input, more suspects than the kit can decide (before anything is sent), or none that could be
@@ -56,14 +67,43 @@ def verify(
     query = query or QueryConfig()
     alpha = kit.alpha if alpha is None else alpha
     _check(kit, suspects, query, alpha, opener)
+    _check_number(kit, alpha, suspects, out, register)
     names = [config.display_name for config in suspects]
     make_folder(out, kit, names)
     with folder_marker(out) as marker:
         task = QueryTask(kit, marker, query, Judged(tuple(names), alpha), opener)
-        stopped = (map_tasks or _in_threads)(task, suspects)
+        paths = {config: task.transcript_path(config) for config in suspects}
+        if kit.churn is not None:
+            begins = {config: task.begin(config) for config in suspects}
+            task = replace(task, point_sets=choose_point_sets(kit, register, begins, paths))
+        try:
+            stopped = (map_tasks or _in_threads)(task, suspects)
+        finally:
+            if register is not None:
+                release_unsent(register, list(paths.values()))
     stopped = [task.note_lost(config, one) for config, one in zip(suspects, stopped, strict=True)]
     _require_one(names, stopped)
-    return replay(kit, [transcript_path(out, name) for name in names])
+    looks = other_looks(register, [begin for path in paths.values() if (begin := stored_begin(path))])
+    cases = replay(kit, list(paths.values()), looks)
+    if register is not None:
+        write_results(register, cases)
+    return cases
+
+
+def _check_number(
+    kit: Kit, alpha: float, suspects: Sequence[SuspectConfig], out: Path, register: Register | None
+) -> None:
+    """Not more suspects in all than the kit can decide, those that it was asked about before counted."""
+    most = max(max_suspects(kit, alpha), 1)
+    begun = [begin for config in suspects if (begin := stored_begin(transcript_path(out, config.display_name)))]
+    before = len(other_looks(register, begun).p_values)
+    if len(suspects) + before > most:
+        seen = f" after {before} that it was asked about before (its register lists them)" if before else ""
+        raise UserError(
+            f"suspects: this kit can decide at most {most} at alpha {alpha:g}, got {len(suspects)}{seen}; enroll one "
+            f"with max_suspects {len(suspects) + before}, or name fewer (nothing was sent)",
+            argument="suspects",
+        )
 
 
 def _check(kit: Kit, suspects: Sequence[SuspectConfig], query: QueryConfig, alpha: float, opener: Opener) -> None:
@@ -77,13 +117,6 @@ def _check(kit: Kit, suspects: Sequence[SuspectConfig], query: QueryConfig, alph
         )
     if not 0.0 < alpha < 1.0:
         raise UserError(f"alpha: expected a rate between 0 and 1, got {alpha:g} (nothing was sent)", argument="alpha")
-    most = max(max_suspects(kit, alpha), 1)
-    if len(suspects) > most:
-        raise UserError(
-            f"suspects: this kit can decide at most {most} at once, got {len(suspects)}; enroll one with max_suspects "
-            f"{len(suspects)}, or name fewer (nothing was sent)",
-            argument="suspects",
-        )
     for config in suspects:
         form = OutputFormat(config.output, kit.class_names, load_classes(config.classes))
         kit.required_images(form.format, query.max_queries)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -20,6 +20,7 @@ from uapfp_dist.verification.judging.calibration import (
     max_suspects,
 )
 from uapfp_dist.verification.judging.limits import verdict_limits
+from uapfp_dist.verification.judging.other_looks import OtherLooks
 from uapfp_dist.verification.judging.suspect_scores import (
     SuspectScores,
     churn_scores,
@@ -34,6 +35,7 @@ from uapfp_dist.verification.judging.verdict import (
     Caught,
     ChurnEvidence,
     Claim,
+    RegisterState,
     SuspectResponses,
     SuspectVerdict,
 )
@@ -41,13 +43,16 @@ from uapfp_dist.verification.kit.info import MethodName, Rates
 from uapfp_dist.verification.kit.kit import Kit
 
 
-def judge(kit: Kit, suspects: Sequence[SuspectResponses], alpha: float | None = None) -> list[SuspectVerdict]:
+def judge(
+    kit: Kit, suspects: Sequence[SuspectResponses], alpha: float | None = None, looks: OtherLooks | None = None
+) -> list[SuspectVerdict]:
     """One verdict per suspect, in their order; the chance of any false accusation among them is at most `alpha`.
 
     Args:
         kit: what they were queried by.
         suspects: judged together: p-values are corrected by Holm's step-down procedure.
         alpha: tolerated rate of false accusation; None: the kit's own.
+        looks: at other suspects with the same kit: the correction is over all of them.
 
     Raises:
         UserError: more suspects than the kit can decide; responses of another shape; an alpha outside (0, 1).
@@ -63,8 +68,15 @@ def judge(kit: Kit, suspects: Sequence[SuspectResponses], alpha: float | None = 
             argument="suspects",
         )
     scored = [_ScoredSuspect.of(kit, suspect, alpha) for suspect in suspects]
-    adjusted = holm([one.decision.p_value for one in scored])
-    return [one.verdict(p, alpha, len(suspects)) for one, p in zip(scored, adjusted, strict=True)]
+    looks = looks or OtherLooks()
+    adjusted = holm([*(one.decision.p_value for one in scored), *looks.p_values])[: len(scored)]
+    n_looks = len(suspects) + len(looks.p_values)
+    return [
+        replace(one.verdict(p, alpha, n_looks), register=RegisterState(looks.register_head, n_looks))
+        if looks.register_head
+        else one.verdict(p, alpha, n_looks)
+        for one, p in zip(scored, adjusted, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -133,9 +145,9 @@ class _ScoredSuspect:
             decided_because=self.kit.decided_because(self.format, len(views)),
             similarity=self.own["uap"],
             similarity_std=_rounded(float(views.std())) if len(views) > 1 else math.nan,
-            p_value_uap=self.decisions["uap"].p_value,
+            p_value_uap=self._p_beside("uap"),
             weighted_errors=self.own["weighted_errors"],
-            p_value_weighted_errors=self.decisions["weighted_errors"].p_value,
+            p_value_weighted_errors=self._p_beside("weighted_errors"),
             p_value_t_test=self._t_test(views),
             queries=int(self._answered().sum()),
             agreement_clean=self._agreement_clean(),
@@ -149,6 +161,11 @@ class _ScoredSuspect:
             input_check=self.suspect.input_check,
             churn=self._churn(),
         )
+
+    def _p_beside(self, method: MethodName) -> float:
+        """NaN by a method that a light kit does not hold."""
+        missing = self.kit.churn is not None and not self.kit.views
+        return math.nan if missing else self.decisions[method].p_value
 
     def _churn(self) -> ChurnEvidence | None:
         if self.kit.churn is None:

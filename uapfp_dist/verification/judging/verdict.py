@@ -49,6 +49,16 @@ class SuspectResponses:
 
 
 @dataclass(frozen=True)
+class RegisterState:
+    """The register of the kit when a verdict was made."""
+
+    head: str
+    """64 hex digits over all that was in it, but for the results of this verdict."""
+    looks: int
+    """Suspects that the kit was asked about by then, those of this verdict counted."""
+
+
+@dataclass(frozen=True)
 class ChurnEvidence:
     """What a suspect says where the victim departs from its siblings."""
 
@@ -119,3 +129,7 @@ class SuspectVerdict:
         ChurnEvidence | None, Field(description="its labels where the victim departs from its siblings")
     ] = field(default=None, kw_only=True)
     """None for a kit without siblings."""
+    register: Annotated[
+        RegisterState | None, Field(description="all suspects that this kit was asked about: p_adjusted is over them")
+    ] = field(default=None, kw_only=True)
+    """None where no register is kept."""

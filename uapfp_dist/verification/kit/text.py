@@ -17,6 +17,16 @@ def kit_text(kit: Kit) -> str:
             f"  {fmt}, by {choice.method}, {queries} images: stolen {_rates(power)}; negatives "
             f"{_rates(false_accusations)}"
         )
+    if churn := info.churn:
+        lines.append(
+            f"  churn: {churn.siblings} siblings; {churn.departures} of {churn.pool_size} images, made of "
+            f"{churn.images}, where hardly one of them gives the victim's label"
+        )
+        for rate in churn.rates:
+            lines.append(
+                f"    set {rate.point_set}, {rate.n_points} points: stolen {_all(rate.power)}, negatives "
+                f"{_all(rate.false_accusations)}"
+            )
     lines += [f"- {limit}" for limit in info.limits]
     if costs := info.costs:
         minutes = costs.model_seconds / 60
@@ -25,4 +35,8 @@ def kit_text(kit: Kit) -> str:
 
 
 def _rates(rates: Rates) -> str:
-    return ", ".join(f"{kind} {n}/{of}" for kind, (n, of) in rates.items())
+    return ", ".join(f"{kind} {n}/{of}" for kind, (n, of) in rates.items()) or "not measured"
+
+
+def _all(rates: Rates) -> str:
+    return "not measured" if "all" not in rates else "{0}/{1}".format(*rates["all"])

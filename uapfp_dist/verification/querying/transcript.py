@@ -119,6 +119,20 @@ class Transcript:
         self.records.append(record)
 
 
+def stored_records(path: Path) -> list[Record]:
+    """The records of a transcript that may be unfinished; none where there is no file.
+
+    Raises:
+        UserError: it cannot be read, or was changed.
+    """
+    try:
+        return _parse(path.read_bytes(), path)[0]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UserError(f"transcript {path}: expected a file ({error.strerror}); check the path") from error
+
+
 def read_transcript(path: Path, kit: str) -> list[Record]:
     """The records of a transcript that is finished, or was given up with a reason; the first one is a `Begin`.
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.verification.register.records import Decided, Opened, Record, Recovered, Reserved
+from uapfp_dist.verification.register.records import Decided, Opened, Record, Recovered, Released, Reserved
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ def looks_of(records: Sequence[Record]) -> tuple[Look, ...]:
             looks[record.test] = Look(record)
         elif isinstance(record, Decided):
             looks[record.test] = Look(looks[record.test].reserved, record)
+        elif isinstance(record, Released):
+            del looks[record.test]
     return tuple(looks.values())
 
 
@@ -80,6 +82,9 @@ def check_history(records: Sequence[Record], path: Path, kit: str) -> None:
             problem = "decides a test a second time" if record.test in decided else ""
             problem = problem if record.test in reserved else "decides a test that was never reserved"
             decided.add(record.test)
+        elif isinstance(record, Released):
+            problem = "" if record.test in reserved - decided else "releases a test that is not open"
+            reserved.discard(record.test)
         else:
             problem = "begins a register a second time" if isinstance(record, Opened) else ""
         if problem:

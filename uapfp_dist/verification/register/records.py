@@ -76,6 +76,16 @@ class Decided:
 
 
 @dataclass(frozen=True)
+class Released:
+    """A reserved test that sent nothing: it is no look, and its set is not spent."""
+
+    kind: ClassVar = "released"
+    at: str
+    """UTC."""
+    test: Digest
+
+
+@dataclass(frozen=True)
 class Recovered:
     """A line that a killed process left torn was taken off the end: its record never came into force."""
 
@@ -86,8 +96,8 @@ class Recovered:
     """What was there."""
 
 
-Record = Opened | Reserved | Decided | Recovered
-KINDS: dict[str, type[Record]] = {kind.kind: kind for kind in (Opened, Reserved, Decided, Recovered)}
+Record = Opened | Reserved | Decided | Released | Recovered
+KINDS: dict[str, type[Record]] = {kind.kind: kind for kind in (Opened, Reserved, Decided, Released, Recovered)}
 
 
 def id_of_test(begin: Begin, point_set: int) -> str:

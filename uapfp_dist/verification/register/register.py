@@ -29,6 +29,7 @@ from uapfp_dist.verification.register.records import (
     Opened,
     Record,
     Recovered,
+    Released,
     decode_record,
     encode_record,
     reservation,
@@ -199,6 +200,12 @@ class Register:
                     "transcript by the version that decided"
                 )
             return look
+
+    def release(self, test: str) -> None:
+        """A reserved test sent nothing to anybody: it does not count. One that was decided stays."""
+        with self.locked():
+            if any(look.test == test and look.decided is None for look in self.looks):
+                self._append(Released(_now(), test))
 
     def adjusted(self, own: Mapping[str, float] | None = None, head: str | None = None) -> dict[str, float]:
         """Test to its p-value after Holm's correction over all looks; one without a result counts as p = 1.

@@ -24,4 +24,6 @@ def verdict_metrics(case: JudgedSuspect) -> dict[str, float]:
         "agreement_clean": v.agreement_clean,
         "queries_sent": float(case.ledger.queries),
     }
+    if v.churn is not None:
+        values |= {"churn": v.churn.score, "churn_agreed": v.churn.agreed / max(v.churn.of, 1)}
     return {key: float(value) for key, value in values.items() if math.isfinite(value)}

@@ -1,5 +1,6 @@
 """The verdict as a few lines of text."""
 
+import math
 from collections.abc import Sequence
 
 from uapfp_dist.messages import printable
@@ -46,12 +47,8 @@ def _lines(case: JudgedSuspect) -> list[str]:
     remarks = [f"  ! {finding}" for finding in findings(case)]
     if case.stopped:
         return [headline(case), f"  queries           {queries(case)}", *remarks]
-    similarity = f"{number(v.similarity)} +- {number(v.similarity_std)}"
-    lines = [
-        headline(case),
-        f"  uap               p {number(v.p_value_uap)}, similarity {similarity}",
-        f"  weighted_errors   p {number(v.p_value_weighted_errors)}, log odds {number(v.weighted_errors)}",
-        f"  paper's t-test    p {number(v.p_value_t_test)} (printed, not used)",
+    lines = [headline(case), *_churn(case), *_other_methods(case)]
+    lines += [
         f"  queries           {queries(case)}; format {v.format}",
         f"  agreement         {number(v.agreement_clean)} on clean images",
     ]
@@ -63,6 +60,33 @@ def _lines(case: JudgedSuspect) -> list[str]:
             f"  power of the kit  {power.caught} of {power.of} held-out stolen models caught with these images"
         )
     lines.append(f"  {v.decided_by} decides    {printable(v.decided_because)}")
+    if v.register:
+        lines.append(f"  register          {v.register.looks} looks with this kit, head {v.register.head[:16]}...")
     if v.not_calibrated_against:
         lines.append(f"  not calibrated against {', '.join(v.not_calibrated_against)}")
     return lines + remarks
+
+
+def _churn(case: JudgedSuspect) -> list[str]:
+    """What it says where the victim departs from its siblings."""
+    v = case.verdict
+    if (churn := v.churn) is None:
+        return []
+    return [
+        f"  {v.decided_by:<17} p {number(v.p_value)}, score {number(churn.score)}: the victim's label at {churn.agreed} "
+        f"of {churn.of} images where hardly a sibling gives it (set {churn.point_set})"
+    ]
+
+
+def _other_methods(case: JudgedSuspect) -> list[str]:
+    """UAP fingerprints and errors, where the kit has them; beside churn they claim nothing."""
+    v = case.verdict
+    if v.churn is not None and math.isnan(v.p_value_uap) and math.isnan(v.p_value_weighted_errors):
+        return []
+    note = "" if v.churn is None else " (no claim)"
+    similarity = f"{number(v.similarity)} +- {number(v.similarity_std)}"
+    return [
+        f"  uap               p {number(v.p_value_uap)}, similarity {similarity}{note}",
+        f"  weighted_errors   p {number(v.p_value_weighted_errors)}, log odds {number(v.weighted_errors)}{note}",
+        f"  paper's t-test    p {number(v.p_value_t_test)} (printed, not used)",
+    ]
