@@ -1,6 +1,6 @@
 """Which set of churn points each suspect is sent, settled in the kit's register before anything is sent."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,23 +16,23 @@ from uapfp_dist.verification.replay import JudgedSuspect
 
 
 def choose_point_sets(
-    kit: Kit, register: Register | None, begins: Mapping[SuspectConfig, Begin], paths: Mapping[SuspectConfig, Path]
+    kit: Kit, register: Register | None, suspects: Sequence[tuple[SuspectConfig, Begin, Path]]
 ) -> dict[str, int]:
     """Name of a suspect to the set that it is sent; each is reserved in the register.
 
     Args:
         kit: with churn points.
         register: of the kit; None: every suspect is sent the first set, and nothing is kept.
-        begins: suspect to how its transcript would begin, but for the set.
-        paths: suspect to its transcript, which says the set where it is there already.
+        suspects: each with how its transcript would begin, but for the set, and where that lies: it says the set where
+            it is there already.
 
     Raises:
         UserError: an operator has seen all sets; the register cannot be written.
     """
     assert kit.churn is not None
     found: dict[str, int] = {}
-    for config, begin in begins.items():
-        stored = stored_begin(paths[config])
+    for config, begin, path in suspects:
+        stored = stored_begin(path)
         if register is None:
             found[config.display_name] = (stored and stored.point_set) or 0
             continue

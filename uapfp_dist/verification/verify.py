@@ -72,19 +72,20 @@ def verify(
     make_folder(out, kit, names)
     with folder_marker(out) as marker:
         task = QueryTask(kit, marker, query, Judged(tuple(names), alpha), opener)
-        paths = {config: task.transcript_path(config) for config in suspects}
+        paths = [task.transcript_path(config) for config in suspects]
         if kit.churn is not None:
-            begins = {config: task.begin(config) for config in suspects}
-            task = replace(task, point_sets=choose_point_sets(kit, register, begins, paths))
+            begins = map(task.begin, suspects)
+            chosen = choose_point_sets(kit, register, list(zip(suspects, begins, paths, strict=True)))
+            task = replace(task, point_sets=chosen)
         try:
             stopped = (map_tasks or _in_threads)(task, suspects)
         finally:
             if register is not None:
-                release_unsent(register, list(paths.values()))
+                release_unsent(register, paths)
     stopped = [task.note_lost(config, one) for config, one in zip(suspects, stopped, strict=True)]
     _require_one(names, stopped)
-    looks = other_looks(register, [begin for path in paths.values() if (begin := stored_begin(path))])
-    cases = replay(kit, list(paths.values()), looks)
+    looks = other_looks(register, [begin for path in paths if (begin := stored_begin(path))])
+    cases = replay(kit, paths, looks)
     if register is not None:
         write_results(register, cases)
     return cases

@@ -41,7 +41,7 @@ def with_model_counts(config: Config, requirements: EnrollConfig, share: float =
             zoo,
             architectures=tuple(dict.fromkeys((zoo.victim_architecture, *zoo.architectures))),
             epochs=zoo.epochs * share,
-            n_piracy=requirements.n_stolen,
+            n_piracy=requirements.n_stolen or 2,  # the fewest of an evaluation; a light kit makes none of them
             n_soft_piracy=0,
             n_homologous=n_group,
             n_same_data=n_group if "same_data" in requirements.groups else 0,

@@ -45,8 +45,10 @@ def assign_reference_models(
         natural_share: share of natural images among the queries of attacks that craft some.
         seed: of everything random.
     """
-    stolen = _with_variants(members_of(members, Role.PIRACY), requirements, natural_share, seed)
-    found = [*_assign_stolen(stolen, requirements, seed)]
+    found: list[ReferenceModel] = []
+    if requirements.n_stolen:
+        stolen = _with_variants(members_of(members, Role.PIRACY), requirements, natural_share, seed)
+        found += _assign_stolen(stolen, requirements, seed)
     for group in requirements.groups:
         negatives = members_of(members, Role(ROLES[group]))
         order = numpy_rng("enroll", seed, group).permutation(len(negatives))

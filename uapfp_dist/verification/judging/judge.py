@@ -170,8 +170,8 @@ class _ScoredSuspect:
     def _churn(self) -> ChurnEvidence | None:
         if self.kit.churn is None:
             return None
-        answered = self.scores.churn
-        agreed = int((self.scores.churn_agrees & answered).sum())
+        answered = self.scores.churn[: self.kit.churn.n_sent(self.suspect.n_churn_points)]
+        agreed = int((self.scores.churn_agrees[: len(answered)] & answered).sum())
         return ChurnEvidence(self.own[self.method], agreed, int(answered.sum()), self.suspect.point_set)
 
     def _claim(self, p_adjusted: float, alpha: float, n_suspects: int) -> Claim:

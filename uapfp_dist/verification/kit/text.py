@@ -39,4 +39,4 @@ def _rates(rates: Rates) -> str:
 
 
 def _all(rates: Rates) -> str:
-    return "not measured" if "all" not in rates else "{0}/{1}".format(*rates["all"])
+    return "not measured" if "all" not in rates else f"{rates['all'].n}/{rates['all'].of}"

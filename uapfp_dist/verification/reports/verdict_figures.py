@@ -51,6 +51,8 @@ def scores_figure(case: JudgedSuspect) -> Figure:
 
 def perturbations_figure(kit: Kit, case: JudgedSuspect) -> Figure | None:
     """Some images with their perturbation, those whose response moved the most; None where none was queried."""
+    if not kit.views:
+        return None
     views = kit.views[ResponseFormat.parse(case.verdict.format)]
     clean, perturbed = views[0].flatten(), views[1].flatten()
     responses = case.probabilities

@@ -72,10 +72,8 @@ def _churn(case: JudgedSuspect) -> list[str]:
     v = case.verdict
     if (churn := v.churn) is None:
         return []
-    return [
-        f"  {v.decided_by:<17} p {number(v.p_value)}, score {number(churn.score)}: the victim's label at {churn.agreed} "
-        f"of {churn.of} images where hardly a sibling gives it (set {churn.point_set})"
-    ]
+    where = f"at {churn.agreed} of {churn.of} images where hardly a sibling gives it (set {churn.point_set})"
+    return [f"  {v.decided_by:<17} p {number(v.p_value)}, score {number(churn.score)}: the victim's label {where}"]
 
 
 def _other_methods(case: JudgedSuspect) -> list[str]:
