@@ -43,7 +43,7 @@ class Serve:
 
     kit: Path = Path("kit")
     """The kit that enroll.py made."""
-    group: Literal["piracy", "homologous", "same_data", "other_victim"] = "piracy"
+    group: Literal["piracy", "homologous", "same_data", "other_victim", "sibling"] = "piracy"
     """What the model is."""
     index: int = 0
     """Which of those that neither trained nor calibrated the kit."""

@@ -258,8 +258,26 @@ class SiblingConfig:
     """Least accuracy of the victim and of every sibling, fixed beforehand and the same for all."""
 
 
+@wire_names("ControlConfig", "architectures n_other_architecture n_second_hand true_shares n_mixed")
+@dataclass(frozen=True)
+class ControlConfig:
+    """Models unlike those that scorers are trained on; none by default."""
+
+    architectures: tuple[str, ...] = ("residual", "mlp")
+    """Kinds of nets that no other model is of: one residual, one without convolutions."""
+    n_other_architecture: int = 0
+    """Homologous models of each of those."""
+    n_second_hand: int = 0
+    """Models stolen from a model that was stolen from the victim, one each."""
+    true_shares: tuple[float, ...] = (0.25, 0.5, 0.75)
+    """Shares of the images that an attacker labels himself, by the truth, in place of the victim."""
+    n_mixed: int = 0
+    """Models stolen so with each of those shares, by knockoff."""
+
+
 @wire_names(
-    "Config", "data zoo extraction uap fingerprint encoder verdict modifications studies precision siblings churn"
+    "Config",
+    "data zoo extraction uap fingerprint encoder verdict modifications studies precision siblings churn controls",
 )
 @dataclass(frozen=True)
 class Config:
@@ -279,3 +297,4 @@ class Config:
     where the machine that starts the job has it. Models of both precisions are different models."""
     siblings: SiblingConfig = omit_default(SiblingConfig(), in_files=False)  # noqa: RUF009 frozen
     churn: ChurnConfig = omit_default(ChurnConfig(), in_files=False)  # noqa: RUF009 frozen
+    controls: ControlConfig = omit_default(ControlConfig(), in_files=False)  # noqa: RUF009 frozen

@@ -19,6 +19,7 @@ NAMES: dict[str, tuple[str, Collection[str]]] = {
     "zoo.architectures": ("architecture", ARCHITECTURES),
     "zoo.optimizers": ("optimizer", PEAK_RATES),
     "extraction.attacks": ("attack", ATTACKS),
+    "controls.architectures": ("architecture", ARCHITECTURES),
     "verdict.methods": ("method", METHODS),
     "verdict.decided_by": ("method", METHODS),
     "modifications.distill_to": ("architecture", ARCHITECTURES),
@@ -73,6 +74,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "siblings.n_committee": (0, 1000),
     "siblings.n_piracy": (0, 100_000),
     "siblings.gate": (0.0, 1.0),
+    "controls.n_other_architecture": (0, 100_000),
+    "controls.n_mixed": (0, 100_000),
+    "controls.true_shares": (0.0, 0.999),
     "churn.pool_size": (1, 10**9),
     "churn.max_variants": (0, 10_000),
     "churn.rotation": (0.0, 180.0),
@@ -136,6 +140,7 @@ def check(config: Config) -> None:
         "modifications.n_homologous": (0, zoo.n_homologous),
         "studies.n_subspace": (0, min(zoo.n_piracy, zoo.n_homologous)),
         "studies.n_trajectories": (0, zoo.n_piracy),
+        "controls.n_second_hand": (0, zoo.n_piracy),
         "studies.n_overlap": (0, zoo.n_homologous),
     }
     for path, (low, high) in (RANGES | dependent).items():

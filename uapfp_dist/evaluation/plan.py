@@ -10,6 +10,7 @@ from uapfp_dist.attacks import ATTACKS
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
+from uapfp_dist.evaluation.control_models import control_members
 from uapfp_dist.evaluation.modified_models import modified_members
 from uapfp_dist.evaluation.study_models import checkpoint_members, overlap_members
 from uapfp_dist.models.training import BATCH_SIZES
@@ -129,6 +130,7 @@ def make_plan(config: Config, seed: int, dataset: Dataset) -> Plan:
     members += tuple(modified_members(config.modifications, members, config.zoo.architectures))
     members += tuple(checkpoint_members(config.studies, members))
     members += tuple(overlap_members(config.studies, members))
+    members += tuple(control_members(config.controls, members))
     probe = ProbeSpec(members[0].spec, config.uap, config.fingerprint, seed)
     churn, twin = _churn(config, seed, members, probe), _probe_twin(config, probe)
     if twin:

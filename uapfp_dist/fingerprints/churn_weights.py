@@ -11,7 +11,7 @@ from torch import Tensor
 
 from uapfp_dist.fingerprints.churn import is_first_of_image
 
-RIDGE = 0.02
+RIDGE = 0.1
 """scikit-learn's C, for agreements coded +-1/2."""
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from uapfp_dist.errors import UserError
 from uapfp_dist.rng import numpy_rng
 from uapfp_dist.tasks.hashing import omit_default, wire_names
-from uapfp_dist.tasks.members import MODIFIED_ROLES, NEGATIVE_ROLES, STOLEN_ROLES, Member, Role
+from uapfp_dist.tasks.members import CONTROL_ROLES, MODIFIED_ROLES, NEGATIVE_ROLES, STOLEN_ROLES, Member, Role
 
 SIBLING_SHARE = 0.4
 """Of the models stolen from siblings: these train, the others are tested."""
@@ -115,6 +115,8 @@ def make_resample(
     used = {*train_piracy, *train_homologous, *calibration, *train_other, *train_sibling}
     suspects = [row for row in _rows(members, *STOLEN_ROLES, *NEGATIVE_ROLES) if row not in used]
     bases = {members[row].spec.id for row in (0, *suspects)}
+    trained = {members[row].spec.id for row in train_piracy}
+    suspects += [row for row in _rows(members, *CONTROL_ROLES) if members[row].stolen_from not in trained]
     suspects += [row for row in _rows(members, *MODIFIED_ROLES) if members[row].spec.root.id in bases]
     training = TrainingSet(*map(tuple, (train_piracy, train_homologous, train_other, train_sibling)))
     calibration_piracy = _rows(members, Role.CALIBRATION_PIRACY)

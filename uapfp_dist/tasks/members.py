@@ -26,6 +26,9 @@ class Role(StrEnum):
     CALIBRATION_PIRACY = "calibration_piracy"
     SIBLING = "sibling"
     SIBLING_PIRACY = "sibling_piracy"
+    OTHER_ARCHITECTURE = "other_architecture"
+    SECOND_HAND_PIRACY = "second_hand_piracy"
+    MIXED_PIRACY = "mixed_piracy"
     CHECKPOINT_PIRACY = "checkpoint_piracy"
     OVERLAP_HOMOLOGOUS = "overlap_homologous"
     MODIFIED_VICTIM = "modified_victim"
@@ -49,6 +52,9 @@ _DESCRIPTIONS = {
     Role.CALIBRATION_PIRACY: "stolen from one further other victim each: calibrates against piracy of other victims",
     Role.SIBLING: "the victim's recipe and images from another seed: its owner's, shown to nobody",
     Role.SIBLING_PIRACY: "stolen from one sibling each, none of those that the victim is compared with",
+    Role.OTHER_ARCHITECTURE: "homologous, of a kind of net that no training model is of",
+    Role.SECOND_HAND_PIRACY: "stolen from a model that was stolen from the victim",
+    Role.MIXED_PIRACY: "stolen from the victim by an attacker who labels a share of the images himself",
     Role.CHECKPOINT_PIRACY: "stolen from the victim, as it stood at a recovery rate",
     Role.OVERLAP_HOMOLOGOUS: "trained on a set that shares a chosen part of the victim's",
     Role.MODIFIED_VICTIM: "the victim, modified",
@@ -60,6 +66,8 @@ STOLEN_ROLES = (Role.PIRACY, Role.SOFT_PIRACY)
 """Stolen from the victim, not modified."""
 NEGATIVE_ROLES = (Role.HOMOLOGOUS, Role.SAME_DATA, Role.OTHER_VICTIM_PIRACY, Role.SIBLING_PIRACY)
 """Not derived from the victim, not modified; those that calibrate alone are left out."""
+CONTROL_ROLES = (Role.OTHER_ARCHITECTURE, Role.SECOND_HAND_PIRACY, Role.MIXED_PIRACY)
+"""Tested only: whom a fingerprint accuses beyond the models that it was made on, and whom it lets go."""
 MODIFIED_ROLES = (Role.MODIFIED_VICTIM, Role.MODIFIED_PIRACY, Role.MODIFIED_HOMOLOGOUS)
 """Tested where the model that was modified is."""
 
