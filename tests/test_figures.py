@@ -15,12 +15,12 @@ from scipy import stats
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.reporting import figures, paper
-from uapfp_dist.reporting.figures.accusations import clopper_pearson
 from uapfp_dist.reporting.figures.columns import by_value
 from uapfp_dist.reporting.figures.marks import marker_fill, scatter_offsets
 from uapfp_dist.reporting.figures.recovery import RECOVERY_EDGES, recovery_bin
 from uapfp_dist.reporting.figures.roc import roc
 from uapfp_dist.reporting.figures.style import PAGE
+from uapfp_dist.statistics.intervals import clopper_pearson
 
 GROUPS = ("homologous", "other_victim", "same_data")
 FIGURE_7 = ("UAP at xi", "LAP, minimal", "UAPs at .5 and .7 xi, averaged", "LAP at .5 and .7 xi, averaged")

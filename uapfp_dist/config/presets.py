@@ -7,6 +7,7 @@ from uapfp_dist.config.schema import (
     DataConfig,
     ExtractionConfig,
     ModificationConfig,
+    SiblingConfig,
     StudyConfig,
     VerdictConfig,
     ZooConfig,
@@ -106,7 +107,7 @@ _FASHION_MNIST_SMALL = _small(
 )
 
 PRESETS: dict[str, Config] = {
-    "digits": Config(fingerprint=_DIGITS_FINGERPRINT),
+    "digits": Config(fingerprint=_DIGITS_FINGERPRINT, siblings=SiblingConfig(6, 5, 0.8)),
     "digits-large": Config(
         zoo=ZooConfig(
             width=16,

@@ -94,7 +94,7 @@ def run_enrollment(
     live = LiveTracker(tracker)
     with (
         closing_run(live.end_run),
-        _workers(runtime, paths, store, plan.victim.data, progress) as (pool, n_workers),
+        workers(runtime, paths, store, plan.victim.data, progress) as (pool, n_workers),
     ):
         progress.say(estimate_cost(plan, context).summary(n_workers))
         live.start_run(plan.id, params, tags)
@@ -148,7 +148,7 @@ def _check_same_enrollment(out: Path, plan: EnrollmentPlan) -> None:
 
 
 @contextmanager
-def _workers(
+def workers(
     runtime: RuntimeConfig, paths: ResolvedPaths, store: Store, data: DataSpec, progress: Progress
 ) -> Iterator[tuple[Pool, int]]:
     """(pool, about how many workers it will have): this process for 0 workers, else Ray."""

@@ -2,7 +2,6 @@
 
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy import stats
 
 from uapfp_dist.reporting.figures.columns import require_columns
 from uapfp_dist.reporting.figures.marks import annotate_right, named_rows, reference
@@ -16,6 +15,7 @@ from uapfp_dist.reporting.figures.style import (
     no_data,
     subplots,
 )
+from uapfp_dist.statistics.intervals import clopper_pearson
 
 
 def false_accusations(table: pd.DataFrame, alpha: float) -> Figure:
@@ -55,10 +55,3 @@ def false_accusations(table: pd.DataFrame, alpha: float) -> Figure:
     describe_axes(axis, "negative models accused (95 % interval)")
     legend(figure)
     return figure
-
-
-def clopper_pearson(k: float, n: float) -> tuple[float, float]:
-    """The exact 95 % interval for a rate: k of n, 0 <= k <= n."""
-    low = 0.0 if k <= 0 else float(stats.beta.ppf(0.025, k, n - k + 1))
-    high = 1.0 if k >= n else float(stats.beta.ppf(0.975, k + 1, n - k))
-    return low, high
