@@ -38,7 +38,7 @@ from uapfp_dist.statistics.intervals import clopper_pearson
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.members import Member, Role
 from uapfp_dist.tasks.modification_specs import AdversarialTraining
-from uapfp_dist.tasks.scheduler import run_tasks
+from uapfp_dist.tasks.scheduler import dependency_order, run_tasks
 from uapfp_dist.tasks.specs import Extracted
 from uapfp_dist.verification.enrollment.config import EnrollConfig
 from uapfp_dist.verification.enrollment.derived_config import enroll_preset
@@ -110,7 +110,7 @@ def job() -> None:
     plan = plan_enrollment(config, chosen.requirements, chosen.seed, dataset)
     members = suspects(chosen, plan, kit, config)
     store, progress = Store(paths.storage), Progress(workers=1)
-    specs = [member.spec for member in members]
+    specs = dependency_order([member.spec for member in members])
     with workers(chosen.runtime, paths, store, plan.victim.data, progress) as (pool, _):
         progress.expect(specs)
         progress.watch(pool)
