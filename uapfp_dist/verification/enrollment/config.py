@@ -54,9 +54,9 @@ class EnrollConfig:
     """What suspects may be judged by: probabilities, top3 (any number), label; labels always."""
     n_errors: int = 100
     """Natural errors and lowest margins that a suspect is queried with, chosen among fingerprint.max_natural."""
-    n_train: int = 8
+    n_train: int = 16
     """Negatives of each group that train the scorers."""
-    n_train_piracy: int = 3
+    n_train_piracy: int = 6
     """Stolen models of each attack and kind of labels that train them."""
     n_test: int = 4
     """Negatives of each group that measure false accusation; they stand in for calibration models that fail."""
