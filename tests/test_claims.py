@@ -21,7 +21,7 @@ from uapfp_dist.reporting.section_schema import (
     rows_of,
 )
 from uapfp_dist.reporting.sections.claims import check_claims
-from uapfp_dist.reporting.sections.intervals import interval, over_models, with_interval
+from uapfp_dist.reporting.sections.intervals import clustered_interval, interval, over_models, with_interval
 from uapfp_dist.reporting.sections.paper_comparison import paper_comparison
 from uapfp_dist.reporting.sections.recovery import binned
 from uapfp_dist.statistics.auc import Estimate
@@ -176,6 +176,23 @@ def test_an_interval_of_a_ratio_resamples_both_sides() -> None:
     # The relative errors of the two means, 1.6 % each, add as squares.
     assert high - low == pytest.approx(2 * 1.96 * 3 * 0.1 * np.sqrt(2 / 40), rel=0.3)
     assert interval(above, [1.0, 1.0], of=np.divide) == pytest.approx(interval(above))
+
+
+def test_an_interval_resamples_parents() -> None:
+    """Copies of a model add nothing; unmodified models keep their numbers to the last bit."""
+    values = [0.2, 0.4, 0.9]
+    alone = clustered_interval(values, ["a", "b", "c"])
+    assert alone == interval(values)
+    copies = clustered_interval(values * 10, ["a", "b", "c"] * 10)
+    assert copies == pytest.approx(alone, abs=0.05)
+    assert copies[1] - copies[0] > 2 * np.subtract(*interval(values * 10)[::-1])
+    assert np.isnan(clustered_interval([0.1, 0.9], ["a", "a"])).all()
+    unequal = clustered_interval([0.0] * 99 + [1.0], ["a"] * 99 + ["b"])  # parents are drawn, then all made of them
+    assert unequal == (0.0, 1.0)
+    table = pd.DataFrame({"role": ["x"] * 3, "base": ["a", "a", "b"], "similarity": values})
+    (row,) = over_models(table, ["role"], ["similarity"], ["similarity"]).to_dict("records")
+    assert (row["similarity_low"], row["similarity_high"]) == clustered_interval(values, ["a", "a", "b"])
+    assert row["models"] == 3
 
 
 def test_means_over_models_keep_their_order_and_say_how_many() -> None:

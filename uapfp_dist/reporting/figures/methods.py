@@ -37,7 +37,7 @@ def methods_auc(table: pd.DataFrame) -> Figure:
     """All methods: AUC against each group of negatives, with its interval.
 
     Args:
-        table: columns `method`, `group` (homologous, other_victim, same_data), `mean`, `low`, `high`; optional
+        table: columns `method`, `group` (homologous, other_victim, same_data, sibling), `mean`, `low`, `high`; optional
             `queries` (images sent to a suspect, printed at the right) and `budget` (a name: "own", "equal", ...; rows
             of the second and later budgets are drawn hollow, below). Rows with NaN are left out.
     """
