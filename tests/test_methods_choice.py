@@ -97,7 +97,7 @@ def test_without_siblings_there_are_no_methods_of_siblings(name: str) -> None:
     assert every.verdict.methods == tuple(PROBE_METHODS)
     assert set(default.verdict.methods) <= set(PROBE_METHODS)
     check(default)
-    with pytest.raises(UserError, match="siblings.n_committee: expected siblings for churn, got none") as caught:
+    with pytest.raises(UserError, match=r"siblings\.n_committee: expected siblings for churn, got none") as caught:
         check(with_methods(without, name, ("uap", "churn")))
     assert caught.value.argument == "siblings.n_committee"
 
