@@ -18,6 +18,8 @@ from uapfp_dist.serialization import to_json
 from uapfp_dist.tasks.hashing import wire_form
 
 CAPTIONS = {
+    "churn_auc": "AUC of models stolen from the victim, by images sent",
+    "churn_images": "Churn points, and what models say to them",
     "fig2a_projections": "Figure 2a: projections of UAPs on the victim's first principal directions",
     "fig2b_inconsist": "Figure 2b: Inconsist of every model",
     "fig8_left_modifications": "Figure 8 left: similarity after every modification",
