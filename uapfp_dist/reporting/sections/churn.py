@@ -21,7 +21,7 @@ MORE_BUDGETS = (10, 25, 50, 200)
 def churn(data: ReportData) -> ReportSection | None:
     """AUC by number of points, how many there are and of what, and some of them as pictures."""
     spec, config = data.plan.churn, data.plan.config
-    methods = [method for method in METHODS if method in data.resamples[0].methods]
+    methods = [method for method in METHODS if data.resamples[0].methods.get(method)]
     if spec is None or not methods:
         return None
     try:
