@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from uapfp_dist.evaluation.judging import by_id, groups_among, parents_of
+from uapfp_dist.evaluation.judging import CHOSEN, by_id, groups_among, parents_of
 from uapfp_dist.fingerprints.scoring import scores_within_budget
 from uapfp_dist.reporting.sections.intervals import with_interval
 from uapfp_dist.reporting.sections.report_data import ReportData
@@ -79,7 +79,8 @@ def _areas(data: ReportData, method: str, kind: str, scored: Sequence[_Scores]) 
             (one.tested.get(_ROLES[kind], {}), {m: s for role in roles for m, s in one.tested.get(role, {}).items()})
             for one in scored
         ]
-        rng = numpy_rng("bootstrap", "churn", method, kind, scored[0].images, group)
-        e = auc_over_resamples(sides, rng, parents=parents)
+        # As in the report's table of areas: the same models are drawn, so that the same scores have the same interval.
+        drawn = numpy_rng("bootstrap", method, CHOSEN, group, *([] if kind == UNMODIFIED else [kind]))
+        e = auc_over_resamples(sides, drawn, parents=parents)
         found |= with_interval(f"auc_{group}", e.mean, (e.low, e.high))
     return found
