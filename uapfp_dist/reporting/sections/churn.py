@@ -69,7 +69,7 @@ def _text(data: ReportData, table: pd.DataFrame) -> str:
         f"points, all of them.{modified}\n\n"
         "The gate is the least accuracy on EVAL. It was fixed beforehand and binds the victim and its siblings alike: "
         "a victim picked for its accuracy would differ from siblings that were not.\n\n"
-        "The pictures are churn points of largest margin, one of a picture of PROBE, with the labels that they get: "
+        "The pictures are churn points of largest margin, at most one of each picture of PROBE, with their labels: "
         "the victim's, the committee's (in brackets, from how many siblings), those of one model stolen from the "
         f"victim and of one stolen from a sibling, both tested in resample 0. {data.setting}."
     )
