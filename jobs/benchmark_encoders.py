@@ -10,7 +10,7 @@ from torch import Tensor
 
 from uapfp_dist.concurrency import map_threads
 from uapfp_dist.config.presets import preset
-from uapfp_dist.config.schema import DataConfig, ModificationConfig, StudyConfig
+from uapfp_dist.config.schema import DataConfig, ModificationConfig, SiblingConfig, StudyConfig
 from uapfp_dist.data import load
 from uapfp_dist.evaluation.plan import Plan, make_plan
 from uapfp_dist.fingerprints.blocks import CLEAN, NATURAL, PAPER
@@ -91,7 +91,11 @@ def encoders_floor(resamples: int = 10) -> EncodersFloor:
 def _plan() -> Plan:
     """The paper's zoo and controls, and nothing of real data but its name."""
     config = replace(
-        preset("fashion_mnist"), data=DataConfig(), modifications=ModificationConfig(), studies=StudyConfig()
+        preset("fashion_mnist"),
+        data=DataConfig(),
+        modifications=ModificationConfig(),
+        studies=StudyConfig(),
+        siblings=SiblingConfig(),
     )
     return make_plan(config, 0, load("digits", None))
 

@@ -32,7 +32,7 @@ class FullEval:
     seed: int = 0
     """Of all random choices."""
     methods: tuple[str, ...] = (DEFAULT,)
-    """Fingerprint methods to compare: default (eight for digits, all for the others), all, or names."""
+    """Fingerprint methods to compare: default (ten for digits, all for the others), all, or names."""
     ablations: bool = False
     """Also the grid of Figure 6 left, n_points by top_k; jobs/ablations.py runs any other."""
     runtime: Annotated[RuntimeConfig, tyro.conf.arg(name="")] = field(default_factory=RuntimeConfig)

@@ -22,11 +22,11 @@ from uapfp_dist.config.runtime import RuntimeConfig, resolve
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import load
 from uapfp_dist.errors import UserError
-from uapfp_dist.evaluation.judging import CHOSEN, NEGATIVE_GROUPS, Group
+from uapfp_dist.evaluation.judging import CHOSEN, Group
 from uapfp_dist.evaluation.plan import make_plan
 from uapfp_dist.launch.evaluation import run
 from uapfp_dist.launch.report_file import write_report
-from uapfp_dist.reporting.report_schema import AucTable, EvaluationReport, read_report
+from uapfp_dist.reporting.report_schema import AucTable, EvaluationReport, read_report, reported_groups
 
 DECISIONS = ("conformal", "t_test", "conformal_weighted_errors")
 """Fields of a report's power and false accusations."""
@@ -56,9 +56,10 @@ def cell(values: Iterable[float]) -> str:
 
 def auc_rows(reports: Sequence[EvaluationReport]) -> list[str]:
     """A line per method: AUC of its chosen format against each group of negatives, and soft piracy."""
-    rows = ["| method | " + " | ".join(NEGATIVE_GROUPS) + " | soft piracy |", "|---" * 5 + "|"]
+    groups = reported_groups(*reports)
+    rows = ["| method | " + " | ".join(groups) + " | soft piracy |", "|---" * (len(groups) + 2) + "|"]
     for method in reports[0].auc:
-        cells = [cell(_auc(r.auc, method, group) for r in reports) for group in NEGATIVE_GROUPS]
+        cells = [cell(_auc(r.auc, method, group) for r in reports) for group in groups]
         soft = cell(_auc(r.auc_soft_piracy, method, "homologous") for r in reports)
         rows.append(f"| {method} | {' | '.join(cells)} | {soft} |")
     return rows
@@ -77,7 +78,7 @@ def decision_rows(reports: Sequence[EvaluationReport]) -> list[str]:
         "|---|---|---|---|",
         f"| power (piracy) | {' | '.join(power)} |",
     ]
-    for group in NEGATIVE_GROUPS:
+    for group in reported_groups(*reports):
         cells = [cell(getattr(r.false_accusation, kind).get(group, math.nan) for r in reports) for kind in DECISIONS]
         rows.append(f"| falsely accused: {group} | {' | '.join(cells)} |")
     return rows

@@ -20,7 +20,7 @@ from uapfp_dist.config.presets import preset
 from uapfp_dist.config.runtime import RuntimeConfig, resolve
 from uapfp_dist.config.schema import Config
 from uapfp_dist.errors import UserError
-from uapfp_dist.evaluation.judging import NEGATIVE_GROUPS, Group, by_id
+from uapfp_dist.evaluation.judging import Group, by_id, groups_among
 from uapfp_dist.evaluation.plan import Plan, make_plan
 from uapfp_dist.execution.stored import stored_specs
 from uapfp_dist.fingerprints.blocks import PAPER
@@ -97,6 +97,7 @@ def areas(source: Side, target: Side) -> dict[str, dict[Group, Estimate]]:
     verdict, encoder = source.plan.config.verdict, source.plan.config.encoder
     candidate, members = Candidate((PAPER,), PROBABILITIES), target.matrix.members
     sizes = (verdict.n_train, verdict.n_calibrate)
+    groups = groups_among(members)
     tested: dict[str, dict[Group, list[Sides]]] = {}
     for i in range(verdict.n_resamples):
         theirs, own = (
@@ -108,9 +109,9 @@ def areas(source: Side, target: Side) -> dict[str, dict[Group, Estimate]]:
             # The same test models for both, so that the difference is the encoder's.
             by_role = {
                 role: by_id(own.tested(members, role), scores.tolist(), members)
-                for role in ("piracy", *NEGATIVE_GROUPS.values())
+                for role in ("piracy", *groups.values())
             }
-            for group, role in NEGATIVE_GROUPS.items():
+            for group, role in groups.items():
                 tested.setdefault(variant, {}).setdefault(group, []).append((by_role["piracy"], by_role[role]))
     return {
         variant: {group: auc_over_resamples(sides, numpy_rng("bootstrap", group)) for group, sides in groups.items()}
@@ -130,9 +131,9 @@ def job() -> None:
         f"one UAP of the paper's norm, probabilities; models of {chosen.target}, AUC of piracy against each group, mean"
     )
     print(f"over {source.plan.config.verdict.n_resamples} resamples with 95 % bootstrap intervals over models:")
-    print(f"{'encoder trained on':<28}" + "".join(f"{group:>22}" for group in NEGATIVE_GROUPS))
+    print(f"{'encoder trained on':<28}" + "".join(f"{group:>22}" for group in found["own"]))
     for variant, name in (("own", chosen.target), ("transferred", chosen.source)):
-        cells = (interval(e.mean, e.low, e.high) for e in (found[variant][group] for group in NEGATIVE_GROUPS))
+        cells = (interval(e.mean, e.low, e.high) for e in found[variant].values())
         print(f"{name:<28}" + "".join(f"{cell:>22}" for cell in cells))
     write_report(report, found)
 

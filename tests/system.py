@@ -22,14 +22,16 @@ from uapfp_dist.central.evaluate import evaluate
 from uapfp_dist.central.evaluator import Evaluator
 from uapfp_dist.config.command_line import config_flags
 from uapfp_dist.config.presets import preset
-from uapfp_dist.config.schema import Config
+from uapfp_dist.config.schema import Config, SiblingConfig
 from uapfp_dist.data import load
 from uapfp_dist.evaluation.plan import Plan, make_plan
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.steps import perform_task
+from uapfp_dist.fingerprints.methods.registry import PROBE_METHODS
 from uapfp_dist.progress import Progress
 from uapfp_dist.reporting.report import Report
 from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.method_configs import ChurnConfig
 from uapfp_dist.tasks.pool import Pool, SerialPool
 from uapfp_dist.tracking.tracker import NullTracker, Tracker
 
@@ -60,13 +62,28 @@ def tiny(alpha: float = 0.5) -> Config:
         uap=replace(base.uap, xi_grid=(0.3, 0.6), n_images=200, passes=2),
         fingerprint=replace(base.fingerprint, n_points=10, n_views=4, n_test_views=4, n_natural=20, max_natural=50),
         encoder=replace(base.encoder, epochs=3),
-        verdict=replace(base.verdict, alpha=alpha, n_train=2, n_calibrate=1, n_resamples=2),
+        verdict=replace(
+            base.verdict, alpha=alpha, n_train=2, n_calibrate=1, n_resamples=2, methods=tuple(PROBE_METHODS)
+        ),
+        siblings=SiblingConfig(),
+    )
+
+
+def tiny_with_siblings() -> Config:
+    """The same with a committee of three and two models stolen from siblings, all methods compared."""
+    base = tiny()
+    return replace(
+        base,
+        siblings=SiblingConfig(3, 2, 0.2),
+        churn=ChurnConfig(pool_size=600, budgets=(20, 100), n_points=100, max_points=200),
+        verdict=replace(base.verdict, methods=preset("digits").verdict.methods),
     )
 
 
 def flags(config: Config) -> list[str]:
-    """The options that turn the preset `digits` into `config`."""
-    return config_flags(config, preset("digits"))
+    """The options that turn the preset `digits` into `config`; what it compares is `--methods`."""
+    base = preset("digits")
+    return config_flags(replace(config, verdict=replace(config.verdict, methods=base.verdict.methods)), base)
 
 
 def copy_store(folder: Path, to: Path, *kinds: str) -> Store:

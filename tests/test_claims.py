@@ -21,7 +21,7 @@ from uapfp_dist.reporting.section_schema import (
     rows_of,
 )
 from uapfp_dist.reporting.sections.claims import check_claims
-from uapfp_dist.reporting.sections.intervals import interval, over_models, with_interval
+from uapfp_dist.reporting.sections.intervals import clustered_interval, interval, over_models, with_interval
 from uapfp_dist.reporting.sections.paper_comparison import paper_comparison
 from uapfp_dist.reporting.sections.recovery import binned
 from uapfp_dist.statistics.auc import Estimate
@@ -49,7 +49,7 @@ def data(**auc: dict[str, float]) -> Any:
         uap=SimpleNamespace(fooling_rate=0.84),
     )
     config = SimpleNamespace(uap=SimpleNamespace(xi_fractions=(0.5, 0.7)))
-    plan = SimpleNamespace(config=config, data=SimpleNamespace(name="fashion_mnist"))
+    plan = SimpleNamespace(config=config, churn=None, data=SimpleNamespace(name="fashion_mnist"))
     members = tuple(SimpleNamespace(role=role) for role in ("victim", "piracy", "homologous", "same_data"))
     judged = SimpleNamespace(members=members)
     return SimpleNamespace(report=report, alpha=0.05, plan=plan, setting="by hand", judged=judged)
@@ -136,6 +136,57 @@ def test_the_t_test_of_the_abstract_is_the_papers_own() -> None:
     assert "an unknown share" in claim("abstract").measured
 
 
+def identified(**areas: tuple[float, float, float]) -> tuple[ClaimCheck, str]:
+    """The claim that UAPs identify the victim, from (AUC, low, high) against piracy of siblings by method; the text."""
+    found = data()
+    found.plan.churn = object()
+    for method, (mean, low, high) in areas.items():
+        found.report.auc[method] = {"chosen": {"sibling": mean}}
+        found.report.auc_detail[method] = {"chosen": {"sibling": Estimate(mean, low, high, mean, 0.0)}}
+    section = check_claims(found, NOTHING)
+    return (section.numbers.claims or ())[-1], section.text
+
+
+@pytest.mark.parametrize(
+    ("ours", "noise", "outcome"),
+    [
+        ((0.95, 0.91, 0.99), (0.90, 0.85, 0.95), "reproduced"),
+        ((0.90, 0.86, 0.94), (0.85, 0.80, 0.90), "reproduced"),
+        ((0.95, 0.90, 0.99), (0.90, 0.85, 0.95), "partly"),  # no more than noise finds
+        ((0.89, 0.88, 0.90), (0.50, 0.40, 0.60), "partly"),
+        ((0.751, 0.6, 0.9), (0.99, 0.98, 1.0), "partly"),
+        ((0.75, 0.7, 0.8), (0.2, 0.1, 0.3), "not reproduced"),
+        ((math.nan, math.nan, math.nan), (0.2, 0.1, 0.3), "not measured"),
+        ((0.99, math.nan, math.nan), (0.2, 0.1, 0.3), "not measured"),
+    ],
+)
+def test_uaps_identify_the_victim_where_noise_does_not(
+    ours: tuple[float, float, float], noise: tuple[float, float, float], outcome: str
+) -> None:
+    """On points of PROBE against models stolen from siblings, by a rule of two thresholds."""
+    found, _ = identified(uap_probe=ours, random_probe=noise)
+    assert found.claim == "UAP fingerprints identify the victim"
+    assert found.outcome == outcome
+    if outcome == "reproduced":
+        assert found.measured.startswith(f"AUC against models stolen from siblings: {ours[0]:.2f} [{ours[1]:.2f}, ")
+
+
+def test_a_claim_about_siblings_says_what_was_not_computed() -> None:
+    """And is not there where an evaluation has no siblings."""
+    one, two, three = (0.95, 0.9, 1.0), (0.5, 0.4, 0.6), {"churn": (0.88, 0.7, 0.95)}
+    assert identified(uap_probe=one)[0].measured == "not computed: random_probe"
+    assert identified()[0].measured == "not computed: uap_probe, random_probe"
+    assert identified(uap_probe=one, random_probe=(math.nan,) * 3)[0].measured == "not computed: piracy of siblings"
+    assert {identified(**found)[0].outcome for found in ({"uap_probe": one}, {})} == {"not measured"}
+    _, text = identified(uap_probe=one, random_probe=two, **three)
+    assert (
+        "No claim of the paper: AUC against models stolen from siblings by labels on churn points: `churn` 0.88" in text
+    )
+    without = check_claims(data(), NOTHING)
+    assert not any("identify" in c.claim for c in without.numbers.claims or ())
+    assert "churn" not in without.text
+
+
 # --- Figure 6 right
 
 
@@ -176,6 +227,23 @@ def test_an_interval_of_a_ratio_resamples_both_sides() -> None:
     # The relative errors of the two means, 1.6 % each, add as squares.
     assert high - low == pytest.approx(2 * 1.96 * 3 * 0.1 * np.sqrt(2 / 40), rel=0.3)
     assert interval(above, [1.0, 1.0], of=np.divide) == pytest.approx(interval(above))
+
+
+def test_an_interval_resamples_parents() -> None:
+    """Copies of a model add nothing; unmodified models keep their numbers to the last bit."""
+    values = [0.2, 0.4, 0.9]
+    alone = clustered_interval(values, ["a", "b", "c"])
+    assert alone == interval(values)
+    copies = clustered_interval(values * 10, ["a", "b", "c"] * 10)
+    assert copies == pytest.approx(alone, abs=0.05)
+    assert copies[1] - copies[0] > 2 * np.subtract(*interval(values * 10)[::-1])
+    assert np.isnan(clustered_interval([0.1, 0.9], ["a", "a"])).all()
+    unequal = clustered_interval([0.0] * 99 + [1.0], ["a"] * 99 + ["b"])  # parents are drawn, then all made of them
+    assert unequal == (0.0, 1.0)
+    table = pd.DataFrame({"role": ["x"] * 3, "base": ["a", "a", "b"], "similarity": values})
+    (row,) = over_models(table, ["role"], ["similarity"], ["similarity"]).to_dict("records")
+    assert (row["similarity_low"], row["similarity_high"]) == clustered_interval(values, ["a", "a", "b"])
+    assert row["models"] == 3
 
 
 def test_means_over_models_keep_their_order_and_say_how_many() -> None:

@@ -97,6 +97,21 @@ def test_an_unknown_name_lists_the_known_ones(
     ("arguments", "words"),
     [
         (["--fingerprint.n-points", 751], ["n_points", "at most the 750 images of D_v", "751"]),
+        (["--fingerprint.n-points", 149], ["n_points", "at most the 148 images of PROBE", "149"]),
+        (
+            ["--siblings.n-committee", 1],
+            ["siblings.n_committee", "at least 2, got 1", "(option --siblings.n-committee)"],
+        ),
+        (["--siblings.n-committee", 0], ["siblings.n_committee", "got 0 with 5 models of sibling piracy"]),
+        (
+            ["--siblings.n-committee", 0, "--siblings.n-piracy", 0, "--methods", "uap", "weighted_churn"],
+            ["expected siblings for weighted_churn, got none", "(option --siblings.n-committee)"],
+        ),
+        (["--siblings.n-piracy", -1], ["siblings.n_piracy", "-1"]),
+        (["--siblings.gate", 1.5], ["siblings.gate", "from 0 to 1", "1.5"]),
+        (["--churn.largest-share", 1], ["churn.largest_share", "0.99"]),
+        (["--churn.per-image", 0], ["churn.per_image", "got 0"]),
+        (["--churn.budgets", 100, 0], ["churn.budgets", "got 0"]),
         (["--fingerprint.n-test-views", 21], ["n_test_views", "from 2 to 20", "21"]),
         (["--verdict.alpha", 0], ["alpha", "got 0"]),
         (["--verdict.formats", "label", "top0"], ["'top0'", "top<k>", "(option --verdict.formats)"]),

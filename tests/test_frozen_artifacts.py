@@ -131,6 +131,12 @@ def assert_same(ours: Any, theirs: Any, at: str = "") -> None:
         assert ours == theirs, at
 
 
+def unclustered(report: dict[str, Any]) -> dict[str, Any]:
+    """The rest of it: fooling rates of modified models had intervals over models, now over those they were made of."""
+    fooling = {role: row for role, row in report["exhibits"]["fooling"].items() if not role.startswith("modified_")}
+    return {**report, "exhibits": {**report["exhibits"], "fooling": fooling}}
+
+
 def without(report: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     """The rest of it."""
     return {key: value for key, value in report.items() if key not in names}
@@ -144,7 +150,7 @@ def test_an_evaluation_of_before_is_resumed(evaluation: Path) -> None:
     run(frozen_config(), "digits", 0, RuntimeConfig(storage=str(storage), workers=0, report=report))
     ours, theirs = json.loads(report.read_text()), json.loads((evaluation / "report.json").read_text())
     assert ours["models"] == {"trained": 0, "reused": 23, "failed": 0}
-    assert_same(without(ours, OF_THE_RUN), without(theirs, OF_THE_RUN))
+    assert_same(unclustered(without(ours, OF_THE_RUN)), unclustered(without(theirs, OF_THE_RUN)))
     assert artifacts(storage) == before
     assert runs(storage) == shown  # brought up to date, not shown twice
 
@@ -181,7 +187,10 @@ def test_what_is_made_again_is_what_was_there(kind: str, evaluation: Path) -> No
 def assert_same_artifact(ours: Artifact, theirs: Artifact) -> None:
     """As JSON, and tensor by tensor."""
     counts = (*OF_THE_RUN, "encoders_trained", "trials")
-    assert_same(without(ours.info, counts), without(theirs.info, counts))
+    mine, before = (without(artifact.info, counts) for artifact in (ours, theirs))
+    if "exhibits" in before:
+        mine, before = unclustered(mine), unclustered(before)
+    assert_same(mine, before)
     assert ours.tensors.keys() == theirs.tensors.keys()
     for name, tensor in theirs.tensors.items():
         torch.testing.assert_close(ours.tensors[name], tensor, rtol=1e-3, atol=1e-3, msg=name)

@@ -5,18 +5,22 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from uapfp_dist.config.schema import VerdictConfig
 from uapfp_dist.evaluation.judging import (
+    NEGATIVE_GROUPS,
     JudgedModels,
     auc_table,
     claim_rates,
     decision,
     format_columns,
+    groups_among,
     left_out_rates,
     model_scores,
+    parents_of,
     tpr,
     verdicts,
 )
@@ -34,12 +38,15 @@ from uapfp_dist.reporting.sections.groups import claim_threshold, groups
 from uapfp_dist.reporting.sections.report_data import ReportData
 from uapfp_dist.reporting.summary import summary
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
-from uapfp_dist.rng import torch_rng
+from uapfp_dist.rng import numpy_rng, torch_rng
 from uapfp_dist.serialization import to_json
+from uapfp_dist.statistics.auc import Estimate, auc_over_resamples
 from uapfp_dist.statistics.conformal import CANNOT_DECIDE, conformal_p
 from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.members import Role
 
 ENSEMBLE = VerdictConfig(decided_by="uap_ensemble", n_calibrate=19)
+NOBODY: dict[str, str] = {}
 METHODS = ("uap", "uap_ensemble", "weighted_errors")
 UAPS = dict.fromkeys((1.0, 0.5, 0.7), UapSet(1, 1.0, 1.0, 0.1, 0.8, 0.4))
 SUMMARY = ProbeSummary(UAPS, mean_image_norm=3.0, fooling_target_reached=True, natural_errors=5, topped_up=95)
@@ -217,3 +224,35 @@ def test_another_format_changes_no_other_number(digits_plan: Plan) -> None:
     two = auc_table(draws, members, (PROBABILITIES, LABEL))
     for fmt in ("prob", "hard", "chosen"):
         assert two["uap"][fmt] == all_of_them["uap"][fmt]
+
+
+def test_modified_models_are_resampled_with_their_parents(digits_plan: Plan) -> None:
+    """Twenty prunings of one model tell no more than that model: ids alone would make its interval far too short."""
+    rng = np.random.default_rng(0)
+    parents = {f"{p}{i}": f"p{p}" for p in range(4) for i in range(20)}
+    scores = {0: -1.5, 1: 0.0, 2: 1.0, 3: 2.5}
+    positive = {model: scores[int(parent[1:])] for model, parent in parents.items()}
+    negative = {f"n{i}": float(x) for i, x in enumerate(rng.normal(0, 1, 300))}
+    roots = {f"p{p}": score for p, score in scores.items()}
+
+    def estimate(positives: dict[str, float], parents: Mapping[str, str] = NOBODY) -> Estimate:
+        return auc_over_resamples([(positives, negative)], numpy_rng("seed"), parents=parents)
+
+    alone, clustered, copies = estimate(roots), estimate(positive, parents=parents), estimate(positive)
+    assert clustered == alone  # bit for bit: copies of a model are that model
+    assert copies.high - copies.low < 0.6 * (clustered.high - clustered.low)
+    assert estimate(roots, parents=parents) == alone
+    single = estimate({m: s for m, s in positive.items() if parents[m] == "p0"}, parents=parents)
+    assert math.isnan(single.low)
+    assert not math.isnan(single.mean)
+    assert parents_of(digits_plan.judged) == {}
+
+
+def test_groups_are_shown_where_there_are_models(digits_plan: Plan) -> None:
+    """Piracy of siblings only where there are siblings; the other three always, as in reports of before."""
+    members = digits_plan.judged
+    without = [m for m in members if m.role != Role.SIBLING_PIRACY]
+    assert list(groups_among(without)) == ["homologous", "other_victim", "same_data"]
+    sibling = replace(members[1], role=Role.SIBLING_PIRACY)
+    assert groups_among([*without, sibling]) == dict(NEGATIVE_GROUPS)
+    assert list(groups_among(without[:1])) == ["homologous", "other_victim", "same_data"]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from uapfp_dist.config.presets import preset
-from uapfp_dist.config.schema import DataConfig, ModificationConfig, StudyConfig
+from uapfp_dist.config.schema import DataConfig, ModificationConfig, SiblingConfig, StudyConfig
 from uapfp_dist.data import load
 from uapfp_dist.evaluation.plan import make_plan
 from uapfp_dist.fingerprints.blocks import CLEAN, NATURAL, PAPER, BlockKey
@@ -141,7 +141,8 @@ def test_four_hundred_suspects_of_two_hundred_classes_fit_in_4_gb(tmp_path: Path
     """Real sizes but for the training's length: two threads, two resamples, probabilities and labels."""
     base = preset("fashion_mnist")
     zoo = replace(base.zoo, n_piracy=190, n_homologous=193)
-    config = replace(base, data=DataConfig(), zoo=zoo, modifications=ModificationConfig(), studies=StudyConfig())
+    nothing = {"modifications": ModificationConfig(), "studies": StudyConfig(), "siblings": SiblingConfig()}
+    config = replace(base, data=DataConfig(), zoo=zoo, **nothing)
     members = make_plan(config, 0, load("digits", None)).judged
     assert len(members) > N_SUSPECTS
     resamples = [make_resample(members, i, 5, 39, "0", train_pool=20) for i in range(2)]

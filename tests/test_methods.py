@@ -11,7 +11,12 @@ from torch import Tensor
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.fingerprints.blocks import (
+    CHURN,
+    CHURN_NATURAL,
+    CHURN_RANDOM,
+    CHURN_UAP,
     CLEAN,
+    CLEAN_PROBE,
     DEEPFOOL,
     IPGUARD,
     LAP,
@@ -21,16 +26,19 @@ from uapfp_dist.fingerprints.blocks import (
     PAPER,
     RANDOM,
     RANDOM_PAPER,
+    RANDOM_PROBE,
     UAP,
+    UAP_PROBE,
     BlockKey,
 )
+from uapfp_dist.fingerprints.churn_weights import fit_churn_weights
 from uapfp_dist.fingerprints.methods.agreement import weighted_scores
 from uapfp_dist.fingerprints.methods.base import Candidate, Request
 from uapfp_dist.fingerprints.methods.encoder_method import EncoderMethod, transfer_scores
-from uapfp_dist.fingerprints.methods.registry import METHODS
+from uapfp_dist.fingerprints.methods.registry import METHODS, SIBLING_METHODS
 from uapfp_dist.fingerprints.probe import in_turn, one_view, per_point
 from uapfp_dist.fingerprints.probe_data import Block, Responses
-from uapfp_dist.fingerprints.resamples import Resample, TrainingSet
+from uapfp_dist.fingerprints.resamples import Resample, TrainingSet, leave_some_out
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.fingerprints.scoring import ScoredResample, score_resample, scores_within_budget
 from uapfp_dist.fingerprints.selection import unique_points
@@ -40,6 +48,8 @@ from uapfp_dist.tasks.members import Member, Role
 from uapfp_dist.tasks.method_configs import EncoderConfig
 
 N_POINTS, N_VIEWS, N_TEST, N_NATURAL, N_CLASSES = 10, 5, 3, 12, 4
+N_CHURN, ALL_CHURN = 12, 20
+"""Churn points that a suspect is sent, and that there are."""
 ENCODER = EncoderConfig(hidden=32, embedding=32, learning_rate=1e-2, epochs=5)
 ROLES = (
     Role.VICTIM,
@@ -47,10 +57,11 @@ ROLES = (
     *[Role.HOMOLOGOUS] * 4,
     *[Role.SOFT_PIRACY, Role.SAME_DATA],
     *[Role.OTHER_VICTIM_PIRACY] * 3,
+    *[Role.SIBLING_PIRACY] * 3,
 )
-TRAINING = TrainingSet((1, 2), (5, 6), (11,))
+TRAINING = TrainingSet((1, 2), (5, 6), (11,), (14,))
 FOLDS = [TRAINING, TrainingSet((1,), (6,), (11,))]
-TESTED = (3, 4, 7, 8, 9, 10, 12, 13)
+TESTED = (3, 4, 7, 8, 9, 10, 12, 13, 15, 16)
 """Rows that no fold trains on."""
 
 FRACTIONS = (0.5, 0.75)
@@ -61,6 +72,9 @@ VIEWS = unique_points(
 )[1]
 """Neighbouring clusters share some of their points."""
 N_UNIQUE = int(VIEWS.max()) + 1
+PROBE_VIEWS = unique_points(VIEWS.flip(1))[1]
+"""Into other points, those of PROBE."""
+POOLS = (CHURN, CHURN_NATURAL, CHURN_UAP, CHURN_RANDOM)
 ENCODERS = sorted(name for name, method in METHODS.items() if isinstance(method, EncoderMethod))
 
 
@@ -80,6 +94,8 @@ def blocks_of_the_probe() -> dict[BlockKey, Block]:
         blocks[BlockKey(UAP, fraction)] = in_turn(image.expand(2, 1, 1, 1), VIEWS)
         blocks[BlockKey(RANDOM, fraction)] = in_turn(image.expand(2, 1, 1, 1), VIEWS)
         blocks[BlockKey(LAP, fraction)] = per_point(local, VIEWS)
+        blocks[BlockKey(UAP_PROBE, fraction)] = in_turn(image.expand(2, 1, 1, 1), PROBE_VIEWS)
+        blocks[BlockKey(RANDOM_PROBE, fraction)] = in_turn(image.expand(2, 1, 1, 1), PROBE_VIEWS)
     return blocks
 
 
@@ -88,7 +104,8 @@ BLOCKS = blocks_of_the_probe()
 
 def made_up_responses(role: Role, row: int) -> Responses:
     """Probabilities: stolen models share most of the victim's logits, all share the data's."""
-    sizes = {CLEAN: N_UNIQUE, NATURAL: 20} | {key: len(block.point) for key, block in BLOCKS.items()}
+    sizes = {CLEAN: N_UNIQUE, CLEAN_PROBE: N_UNIQUE, NATURAL: 20, **dict.fromkeys(POOLS, ALL_CHURN)}
+    sizes |= {key: len(block.point) for key, block in BLOCKS.items()}
     lineage = {Role.VICTIM: 1.0, Role.PIRACY: 0.8, Role.SOFT_PIRACY: 0.8}.get(role, 0.0)
     blocks = {}
     for key, size in sizes.items():
@@ -101,7 +118,7 @@ def made_up_responses(role: Role, row: int) -> Responses:
 
 @pytest.fixture(scope="module")
 def matrix(digits_plan: Plan) -> ResponseMatrix:
-    """Fourteen models; the specs are the plan's, the responses made up."""
+    """Seventeen models; the specs are the plan's, the responses made up."""
     by_role: dict[Role, list[Member]] = {}
     for member in digits_plan.judged:
         by_role.setdefault(member.role, []).append(member)
@@ -109,7 +126,13 @@ def matrix(digits_plan: Plan) -> ResponseMatrix:
     answers = tuple(made_up_responses(member.role, row) for row, member in enumerate(members))
     labels = answers[0].blocks[NATURAL].argmax(1)
     gather = {key: block.gather for key, block in BLOCKS.items()}
-    return ResponseMatrix(members, answers, VIEWS, gather, N_TEST, labels, N_NATURAL, FRACTIONS, FORMATS)
+    plain = ResponseMatrix(members, answers, VIEWS, gather, N_TEST, labels, N_NATURAL, FRACTIONS, FORMATS)
+    return replace(plain.with_churn([churn_of(one) for one in answers], N_CHURN), probe_views=PROBE_VIEWS)
+
+
+def churn_of(answers: Responses) -> dict[BlockKey, Tensor]:
+    """Labels on churn points: of those nothing else is known."""
+    return {pool: answers.blocks[pool].argmax(1) for pool in POOLS}
 
 
 def scores_of(matrix: ResponseMatrix, method: str) -> dict[Candidate, Tensor]:
@@ -120,7 +143,8 @@ def scores_of(matrix: ResponseMatrix, method: str) -> dict[Candidate, Tensor]:
 
 def with_responses(matrix: ResponseMatrix, row: int, answers: Responses) -> ResponseMatrix:
     """The matrix with other responses in one row."""
-    return replace(matrix, responses=(*matrix.responses[:row], answers, *matrix.responses[row + 1 :]))
+    responses = (*matrix.responses[:row], answers, *matrix.responses[row + 1 :])
+    return replace(matrix, responses=responses).with_churn([churn_of(one) for one in responses], matrix.n_churn)
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
@@ -178,7 +202,7 @@ def formats_of(method: str, matrix: ResponseMatrix) -> set[ResponseFormat]:
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_methods_offer_the_formats_of_the_matrix(method: str, matrix: ResponseMatrix) -> None:
     """All of them where they make sense: a label has no confidence, and weights are about labels."""
-    only_labels = method == "agreement" or "weighted" in method
+    only_labels = method == "agreement" or "weighted" in method or "churn" in method
     for formats in (FORMATS, (PROBABILITIES, LABEL), (ResponseFormat(1), LABEL)):
         sensible = {LABEL} if only_labels else set(formats) - ({LABEL} if method == "confidence" else set())
         assert formats_of(method, replace(matrix, formats=formats)) == sensible
@@ -203,7 +227,7 @@ def test_queries_are_the_images_that_the_score_uses(method: str, matrix: Respons
         for row in TESTED:
             p = matrix.responses[row].blocks[name]
             lies = with_responses(lies, row, changed(matrix.responses[row], name, torch.where(queried, lie(p), p)))
-            if name != NATURAL:
+            if name not in (NATURAL, CHURN):  # the training models choose among all that there are
                 unqueried = with_responses(
                     unqueried, row, changed(unqueried.responses[row], name, torch.where(queried, p, lie(p)))
                 )
@@ -226,7 +250,7 @@ def only_test_part(matrix: ResponseMatrix, *rows: int) -> ResponseMatrix:
     """The matrix when some rows were queried with the test views alone."""
     for row in rows:
         blocks = {
-            name: p if name == NATURAL else p[: int(matrix.query_index(name).max()) + 1]
+            name: p if name in (NATURAL, *POOLS) else p[: int(matrix.query_index(name).max()) + 1]
             for name, p in matrix.responses[row].blocks.items()
         }
         matrix = with_responses(matrix, row, Responses(blocks))
@@ -415,7 +439,7 @@ def test_transfer_between_fingerprints_of_unequal_length_is_refused(matrix: Resp
 def of_points(matrix: ResponseMatrix, n: int) -> ResponseMatrix:
     """Fingerprints of the first clusters only."""
     gather = {name: index[:, :n] for name, index in matrix.gather.items()}
-    return replace(matrix, views=matrix.views[:, :n], gather=gather)
+    return replace(matrix, views=matrix.views[:, :n], gather=gather, probe_views=PROBE_VIEWS[:, :n])
 
 
 def test_images_of_smaller_fingerprints_are_counted_as_they_are(matrix: ResponseMatrix) -> None:
@@ -452,9 +476,9 @@ def test_a_budget_buys_what_fits(method: str, budget: int, matrix: ResponseMatri
     for one in scored.methods[method]:
         found = scores_within_budget(matrix, scored.resample, method, one, budget)
         blocks = scorer.query_blocks(one.candidate)
-        if set(blocks) <= {NATURAL, IPGUARD}:
+        if set(blocks) <= {NATURAL, IPGUARD, *POOLS}:
             assert found is not None
-            assert found[1] == min(budget, {NATURAL: 20, IPGUARD: N_POINTS}[blocks[0]])
+            assert found[1] == min(budget, {IPGUARD: N_POINTS}.get(blocks[0], 20))
             continue
         costs = [replace(matrix, n_test_views=n).n_query_images(*blocks) for n in range(1, N_TEST + 1)]
         affordable = [cost for cost in costs if cost <= budget]
@@ -479,7 +503,7 @@ def test_a_budget_of_exactly_two_views_buys_two(matrix: ResponseMatrix, scored: 
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_a_budget_for_everything_changes_nothing(method: str, matrix: ResponseMatrix, scored: ScoredResample) -> None:
     """Where suspects are sent all there is, unlimited and limited scores are the same."""
-    everything = replace(matrix, n_natural=20)
+    everything = replace(matrix, n_natural=20, n_churn=ALL_CHURN)
     for one in score_resample(everything, scored.resample, (method,), ENCODER, "seed").methods[method]:
         found = scores_within_budget(everything, scored.resample, method, one, 1000)
         assert found is not None
@@ -501,6 +525,75 @@ def test_a_budget_takes_the_best_images(matrix: ResponseMatrix, scored: ScoredRe
         labels = torch.stack([a.blocks[block][:5].argmax(1) for a in matrix.responses])
         assert found is not None
         torch.testing.assert_close(found[0], (labels == labels[0]).float().mean(1))
+    agree = matrix.churn[CHURN] == matrix.churn[CHURN][0]
+    plain, weighted = (
+        scores_within_budget(matrix, scored.resample, name, scored.methods[name][0], 5)
+        for name in ("churn", "weighted_churn")
+    )
+    assert plain is not None
+    assert weighted is not None
+    torch.testing.assert_close(plain[0], agree[:, :5].float().mean(1))
+    weights = fit_churn_weights(agree, TRAINING.piracy, (*TRAINING.negatives(True), *TRAINING.sibling), 5)
+    torch.testing.assert_close(weighted[0], weights.scores(agree).float())
+    assert plain[1] == weighted[1] == 5
+
+
+def test_methods_of_siblings_need_siblings(matrix: ResponseMatrix) -> None:
+    """Without churn points and points of PROBE they offer nothing, and are no error."""
+    answers = matrix.responses
+    without = replace(
+        matrix,
+        churn={},
+        probe_views=None,
+        gather={key: index for key, index in matrix.gather.items() if key.kind not in (UAP_PROBE, RANDOM_PROBE)},
+    )
+    assert without.responses == answers
+    for name, method in METHODS.items():
+        assert bool(method.candidates(matrix))
+        assert bool(method.candidates(without)) == (name not in SIBLING_METHODS)
+
+
+def test_churn_is_the_share_of_the_victims_labels(matrix: ResponseMatrix) -> None:
+    """Against a loop, on the first points of its pool; the victim's own is 1."""
+    for name, pool in zip(("churn", "churn_natural", "churn_uap", "churn_random"), POOLS, strict=True):
+        ((_, scores),) = scores_of(matrix, name).items()
+        labels = matrix.churn[pool].tolist()
+        for row in range(len(ROLES)):
+            same = sum(labels[row][i] == labels[0][i] for i in range(N_CHURN))
+            assert float(scores[0, row, 0]) == pytest.approx(same / N_CHURN)
+        assert float(scores[1, 0, 0]) == 1.0
+
+
+def test_weighted_churn_learns_from_all_training_negatives(matrix: ResponseMatrix) -> None:
+    """Homologous models, piracy of another victim, piracy of siblings: each changes what it learns."""
+    (candidate,) = METHODS["weighted_churn"].candidates(matrix)
+    folds = [
+        TRAINING,
+        replace(TRAINING, sibling=()),
+        replace(TRAINING, other_victim=()),
+        replace(TRAINING, homologous=(5,)),
+    ]
+    scores = METHODS["weighted_churn"].score(Request(matrix, candidate, folds, ENCODER, "seed"))
+    assert all(not torch.equal(scores[0], other) for other in scores[1:])
+
+
+def test_points_are_selected_inside_every_fold(matrix: ResponseMatrix) -> None:
+    """A left-out model's answers change no other model's score by that fold; a training model's do."""
+    (candidate,) = METHODS["weighted_churn"].candidates(matrix)
+    resample = Resample(0, TRAINING, (7,), tuple(set(TESTED) - {7}))
+    stays = [fold for fold, _ in leave_some_out(resample.training)]
+    first, out = leave_some_out(resample.training)[0]
+
+    def scores(answers: ResponseMatrix) -> Tensor:
+        return METHODS["weighted_churn"].score(Request(answers, candidate, stays, ENCODER, "seed"))
+
+    before = scores(matrix)
+    for row in (*out.piracy, *out.homologous, *out.other_victim, *out.sibling):
+        after = scores(with_responses(matrix, row, made_up_responses(Role.HOMOLOGOUS, 99)))
+        rest = [other for other in range(len(ROLES)) if other != row]
+        assert torch.equal(after[0, rest], before[0, rest])
+    changed_training = scores(with_responses(matrix, first.piracy[0], made_up_responses(Role.HOMOLOGOUS, 99)))
+    assert not torch.equal(changed_training[0, list(TESTED)], before[0, list(TESTED)])
 
 
 def test_no_budget_at_all_is_refused(matrix: ResponseMatrix, scored: ScoredResample) -> None:

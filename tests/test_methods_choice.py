@@ -11,18 +11,19 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "jobs"))
 
 from full_eval import parse
-from system import copy_store, tiny
+from system import copy_store, tiny_with_siblings
 
 from uapfp_dist.config.command_line import evaluation_flags
-from uapfp_dist.config.methods import DEFAULTS, with_all_methods, with_methods
+from uapfp_dist.config.methods import DEFAULTS, with_all_methods, with_methods, with_possible_methods
 from uapfp_dist.config.presets import PRESETS, preset
 from uapfp_dist.config.runtime import RuntimeConfig
-from uapfp_dist.config.schema import Config
+from uapfp_dist.config.schema import Config, SiblingConfig
+from uapfp_dist.config.validation import check
 from uapfp_dist.errors import UserError
-from uapfp_dist.fingerprints.methods.registry import METHODS
+from uapfp_dist.fingerprints.methods.registry import METHODS, PROBE_METHODS
 from uapfp_dist.launch.evaluation import run
 
-MADE = ("model", "probe", "answers", "splits")
+MADE = ("model", "probe", "probe_twin", "churn", "churn_answers", "answers", "splits")
 """Kinds of artifacts that are made before the judging."""
 
 
@@ -38,14 +39,14 @@ def evaluate(config: Config, storage: Path) -> dict[str, Any]:
 def by_all(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """Storage and report of an evaluation that compares all methods."""
     storage = tmp_path_factory.mktemp("all") / "storage"
-    return storage, evaluate(tiny(), storage)
+    return storage, evaluate(tiny_with_siblings(), storage)
 
 
 def test_fewer_methods_give_the_same_numbers(by_all: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     """Verdicts, areas, rates: fitted anew, from the same models and responses."""
     storage, every = by_all
     copy_store(storage, tmp_path / "storage", *MADE)
-    some = evaluate(with_methods(tiny(), "digits"), tmp_path / "storage")
+    some = evaluate(with_methods(tiny_with_siblings(), "digits"), tmp_path / "storage")
     assert set(some["auc"]) == set(DEFAULTS["digits"])
     for key in ("auc", "auc_detail", "auc_soft_piracy", "tpr", "choices"):
         assert some[key] == {method: every[key][method] for method in some[key]}
@@ -62,7 +63,7 @@ def test_resamples_by_all_methods_are_read(
     storage, every = by_all
     copy_store(storage, tmp_path / "storage", *MADE, "draw")
     monkeypatch.setattr("uapfp_dist.fingerprints.methods.encoder_method.fit_tasks", None)
-    some = evaluate(with_methods(tiny(), "digits", ("uap", "random")), tmp_path / "storage")
+    some = evaluate(with_methods(tiny_with_siblings(), "digits", ("uap", "random")), tmp_path / "storage")
     assert list(some["auc"]) == ["uap", "weighted_errors", "random"]
     assert all(some["auc_detail"][method] == every["auc_detail"][method] for method in some["auc"])
 
@@ -71,19 +72,34 @@ def test_a_report_by_all_methods_is_shown(by_all: tuple[Path, dict[str, Any]]) -
     """One of before holds every row that is wanted: it is shown, and nothing is judged again."""
     storage, every = by_all
     before = {path.name for path in storage.rglob("*.safetensors")}
-    shown = evaluate(with_methods(tiny(), "digits"), storage)
+    shown = evaluate(with_methods(tiny_with_siblings(), "digits"), storage)
     assert shown["evaluation"] == every["evaluation"]
     assert shown["auc"] == every["auc"]
     assert {path.name for path in storage.rglob("*.safetensors")} == before
 
 
 def test_the_default_is_small_and_all_is_as_before() -> None:
-    assert all(len(methods) <= 8 and set(methods) <= set(METHODS) for methods in DEFAULTS.values())
+    assert all(len(methods) <= 10 and set(methods) <= set(METHODS) for methods in DEFAULTS.values())
     for name in PRESETS:
         assert with_methods(preset(name), name, ("all",)) == with_all_methods(preset(name)) == preset(name)
         chosen = with_methods(preset(name), name)
         assert chosen == preset(name) or name in DEFAULTS
         assert {"uap", "weighted_errors", chosen.verdict.decided_by} <= set(chosen.verdict.compared)
+        assert preset(name).verdict.methods == tuple(METHODS)
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_without_siblings_there_are_no_methods_of_siblings(name: str) -> None:
+    """Neither by default nor among all; asked for by name they are refused in a line that says what to do."""
+    without = replace(preset(name), siblings=SiblingConfig())
+    default, every = with_methods(without, name), with_methods(without, name, ("all",))
+    assert every == with_all_methods(without) == with_possible_methods(without)
+    assert every.verdict.methods == tuple(PROBE_METHODS)
+    assert set(default.verdict.methods) <= set(PROBE_METHODS)
+    check(default)
+    with pytest.raises(UserError, match=r"siblings\.n_committee: expected siblings for churn, got none") as caught:
+        check(with_methods(without, name, ("uap", "churn")))
+    assert caught.value.argument == "siblings.n_committee"
 
 
 @pytest.mark.parametrize("names", [("default",), ("all",), ("sac", "lap")])

@@ -20,7 +20,7 @@ from uapfp_dist.central.evaluator import Evaluator
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.execution.steps import perform_task
-from uapfp_dist.fingerprints.methods.registry import METHODS
+from uapfp_dist.fingerprints.methods.registry import PROBE_METHODS
 from uapfp_dist.reporting.report import Report
 from uapfp_dist.reporting.report_schema import CalibrationSizes, ModelCounts
 from uapfp_dist.reporting.summary import summary
@@ -111,7 +111,7 @@ def test_the_report_has_what_others_read(finished: Finished) -> None:
     keys = {"seed", "stage_seconds", "models", "victim", "uap", "auc", "false_accusation", "power"}
     keys |= {"unique_queries_per_suspect", "verdicts"}
     assert keys <= set(body)
-    assert set(body["auc"]) == set(METHODS)
+    assert set(body["auc"]) == set(PROBE_METHODS)
     for formats in body["auc"].values():
         assert "chosen" in formats
         for groups in formats.values():
@@ -141,7 +141,7 @@ def test_the_report_is_json_without_nan(finished: Finished) -> None:
 
 
 def test_the_summary_names_every_method(finished: Finished) -> None:
-    assert all(method in summary(finished.report.body) for method in METHODS)
+    assert all(method in summary(finished.report.body) for method in PROBE_METHODS)
 
 
 def test_what_the_tracker_receives(finished: Finished, tmp_path: Path) -> None:

@@ -20,7 +20,17 @@ from uapfp_dist.response_format import LABEL, PROBABILITIES
 from uapfp_dist.statistics.conformal import needed_for
 from uapfp_dist.tasks.hashing import canonical
 from uapfp_dist.tasks.modification_specs import AdversarialTraining, Distill
-from uapfp_dist.tasks.specs import Checkpoint, DataSpec, Extracted, ModelSpec, Modified, Recipe, Trained
+from uapfp_dist.tasks.specs import (
+    AbsoluteGate,
+    Checkpoint,
+    DataSpec,
+    Extracted,
+    Gate,
+    ModelSpec,
+    Modified,
+    Recipe,
+    Trained,
+)
 
 SIZES = {
     "fashion_mnist": (70_000, 60_000, 10),
@@ -68,6 +78,8 @@ def extras(modified: int, checkpoints: int, overlap: int) -> dict[str, int]:
     }
 
 
+SIBLINGS = dict.fromkeys(PRESETS, (10, 15)) | {"digits": (6, 5), "cifar10": (10, 12), "tiny_imagenet": (10, 12)}
+"""Committee, and models stolen from one further sibling each."""
 ROLE_COUNTS = {
     "digits": {"piracy": 12, "homologous": 29, "soft_piracy": 3, "same_data": 3, "other_victim_piracy": 6},
     "digits-large": LARGE | {"calibration_piracy": 39},
@@ -86,7 +98,10 @@ def test_presets_have_their_models(name: str, digits: Dataset) -> None:
     plan = plan_of(name, digits)
     counts = Counter(member.role for member in plan.members)
     victims = 2 + ROLE_COUNTS[name].get("calibration_piracy", 0)
-    assert counts == {"victim": 1, "other_victim": victims, **ROLE_COUNTS[name]}
+    committee, piracy = SIBLINGS[name]
+    siblings = {"sibling": committee + piracy, "sibling_piracy": piracy}
+    assert counts == {"victim": 1, "other_victim": victims, **siblings, **ROLE_COUNTS[name]}
+    assert sum(siblings.values()) <= 40
     assert plan.members[0].role == "victim"
 
 
@@ -97,7 +112,7 @@ def test_presets_can_be_decided(name: str, digits: Dataset) -> None:
     check(config)
     assert config.verdict.n_calibrate >= needed_for(config.verdict.alpha)
     assert config.zoo.n_homologous > config.verdict.n_train + config.verdict.n_calibrate
-    assert len(plan_of(name, digits).judged) == 1 + sum(ROLE_COUNTS[name].values())
+    assert len(plan_of(name, digits).judged) == 1 + sum(ROLE_COUNTS[name].values()) + SIBLINGS[name][1]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +141,7 @@ def test_victims_keep_their_architecture_to_themselves(name: str, digits: Datase
             continue
         architectures.setdefault(member.role, Counter())[member.spec.architecture] += 1
     for role, counts in architectures.items():
-        if role in ("victim", "other_victim"):
+        if role in ("victim", "other_victim", "sibling"):
             assert set(counts) == {own}
         else:
             assert set(counts) <= others
@@ -141,7 +156,8 @@ def test_origins_are_what_the_roles_say(name: str, digits: Dataset) -> None:
     victim = plan.members[0].spec
     others = {member.spec.id for member in plan.members if member.role == "other_victim"}
     roles = {member.spec.id: member.role for member in plan.members}
-    labels = dict.fromkeys(("piracy", "other_victim_piracy", "calibration_piracy"), LABEL)
+    siblings = {member.spec.id for member in plan.members if member.role == "sibling"}
+    labels = dict.fromkeys(("piracy", "other_victim_piracy", "calibration_piracy", "sibling_piracy"), LABEL)
     labels["soft_piracy"] = PROBABILITIES
     victims_of_extraction = set()
     for member in plan.members:
@@ -158,12 +174,14 @@ def test_origins_are_what_the_roles_say(name: str, digits: Dataset) -> None:
         elif isinstance(origin, Extracted):
             assert origin.labels == labels[member.role]
             assert (origin.victim.id in others) == (member.role in ("other_victim_piracy", "calibration_piracy"))
-            assert origin.victim == victim or origin.victim.id in others
+            assert (origin.victim.id in siblings) == (member.role == "sibling_piracy")
+            assert origin.victim == victim or origin.victim.id in others | siblings
             victims_of_extraction.add(origin.victim.id)
         else:
-            exactly_d_v = member.role in ("victim", "same_data")
+            exactly_d_v = member.role in ("victim", "same_data", "sibling")
             assert origin == Trained("victim_set" if exactly_d_v else "homologous_set")
-    assert victims_of_extraction == {victim.id, *others}
+    assert plan.churn is not None
+    assert victims_of_extraction == {victim.id, *others, *siblings} - {sibling.id for sibling in plan.churn.siblings}
     assert plan.probe.victim == victim
 
 
@@ -185,11 +203,11 @@ def test_what_a_spec_needs_is_in_the_plan_before_it(name: str, digits: Dataset) 
         assert {needed.id for needed in spec.needs} <= done
         assert spec.id not in done
         done.add(spec.id)
-    probes = 2 if plan.second_probe else 1
+    probes = 4 if plan.second_probe else 3
     second = sum(plan.second_response(m) is not None for m in plan.judged)
     trajectories = plan.config.studies.n_trajectories
     models, responses = len(plan.members), len(plan.judged)
-    assert len(plan.specs) == models + probes + responses + second + trajectories + len(plan.subspaces)
+    assert len(plan.specs) == models + probes + 3 * responses + second + trajectories + len(plan.subspaces)
 
 
 def test_matched_zoos_see_equally_many_images(digits: Dataset) -> None:
@@ -212,8 +230,11 @@ def test_every_model_but_the_victim_is_gated(digits: Dataset) -> None:
         for spec in rest:
             if isinstance(spec.origin, Modified | Checkpoint):
                 assert spec.gate is None
+            elif isinstance(spec.gate, AbsoluteGate):
+                assert spec.gate.accuracy == plan.config.siblings.gate
+                assert replace(spec, seed=victim.seed, gate=None) == victim  # the victim's recipe, field by field
             else:
-                assert spec.gate is not None
+                assert isinstance(spec.gate, Gate)
                 assert spec.gate.reference == victim
 
 
@@ -304,6 +325,12 @@ def changed(part: str, **fields: object) -> Config:
         (changed("modifications", distill_to="Z"), "Z"),
         (changed("studies", recoveries=(0.9, 0.8)), "recoveries"),
         (changed("studies", overlaps=(1.1,)), "overlaps"),
+        (changed("siblings", n_committee=1), "n_committee: expected .* at least 2"),
+        (changed("siblings", n_committee=0), "n_committee: expected .* at least 2"),
+        (changed("siblings", n_committee=0, n_piracy=0), "n_committee: expected siblings for churn"),
+        (changed("siblings", gate=1.5), "siblings.gate"),
+        (changed("churn", largest_share=1.0), "largest_share"),
+        (changed("churn", budgets=(0,)), "churn.budgets"),
         (changed("studies", n_points=(1,)), "n_points"),
     ],
     ids=lambda value: value if isinstance(value, str) else "digits",

@@ -44,7 +44,7 @@ def test_every_suspect_has_exactly_one_place(resamples: list[Resample], members:
     suspects = [i for i, m in enumerate(members) if m.role in STOLEN_ROLES + NEGATIVE_ROLES]
     for resample in resamples:
         t = resample.training
-        placed = [*t.piracy, *t.homologous, *t.other_victim, *resample.calibration, *resample.test]
+        placed = [*t.piracy, *t.homologous, *t.other_victim, *t.sibling, *resample.calibration, *resample.test]
         assert sorted(placed) == suspects
     assert 0 not in suspects
 
@@ -62,7 +62,32 @@ def test_places_go_to_the_roles_they_are_for(resamples: list[Resample], members:
             "soft_piracy": 3,
             "same_data": 3,
             "other_victim_piracy": 3,
+            "sibling_piracy": 3,
         }
+        assert roles(resample.training.sibling, members) == {"sibling_piracy": 2}
+
+
+def test_siblings_change_no_other_part_of_a_resample(members: tuple[Member, ...]) -> None:
+    """They are drawn last: what trained, calibrated and was tested without them still does."""
+    rows = [row for row, member in enumerate(members) if member.role != Role.SIBLING_PIRACY]
+    for i in range(5):
+        new = make_resample(members, i, N_TRAIN, N_CALIBRATE, "seed")
+        old = make_resample([members[row] for row in rows], i, N_TRAIN, N_CALIBRATE, "seed")
+        for name in ("piracy", "homologous", "other_victim"):
+            assert getattr(new.training, name) == tuple(rows[row] for row in getattr(old.training, name))
+        assert new.calibration == tuple(rows[row] for row in old.calibration)
+        tested = [row for row in new.test if members[row].role != Role.SIBLING_PIRACY]
+        assert tested == [rows[row] for row in old.test]
+        assert old.training.sibling == ()
+
+
+def test_every_model_stolen_from_a_sibling_is_left_out_once(resamples: list[Resample]) -> None:
+    """As the models stolen from the other victim, when a scorer is cross-validated on the training models."""
+    for resample in resamples:
+        folds = leave_some_out(resample.training)
+        out = [row for _, gone in folds for row in gone.sibling]
+        assert sorted(out) == sorted(resample.training.sibling)
+        assert all(not {*gone.sibling} & {*stays.sibling} for stays, gone in folds)
 
 
 def test_negatives_of_one_other_victim_are_tested_on_another(

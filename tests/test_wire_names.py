@@ -5,8 +5,9 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,27 @@ import pytest
 from test_plan import black
 
 from uapfp_dist.config.presets import PRESETS, preset
-from uapfp_dist.config.schema import Config
+from uapfp_dist.config.schema import Config, SiblingConfig
 from uapfp_dist.data import Dataset
 from uapfp_dist.evaluation.grid_axes import figure_6, parse_grid
 from uapfp_dist.evaluation.grid_cells import make_cells
 from uapfp_dist.evaluation.plan import make_plan
+from uapfp_dist.fingerprints.methods.registry import PROBE_METHODS
 from uapfp_dist.reporting.grid_report import grid_id
 from uapfp_dist.tasks.hashing import Spec, canonical, content_id, omit_default, wire_form, wire_names
+from uapfp_dist.tasks.members import Role
+from uapfp_dist.tasks.method_configs import ChurnConfig
 from uapfp_dist.verification.enrollment.config import EnrollConfig
 from uapfp_dist.verification.enrollment.derived_config import enroll_preset
 from uapfp_dist.verification.enrollment.plan import plan_enrollment
 
 FROZEN = json.loads((Path(__file__).parent / "frozen" / "ids.json").read_text())
+
+
+def before(config: Config) -> Config:
+    """As it was before there were siblings: none, and the methods that need none."""
+    verdict = replace(config.verdict, methods=tuple(PROBE_METHODS))
+    return replace(config, siblings=SiblingConfig(), churn=ChurnConfig(), verdict=verdict)
 
 
 def images(config: Config, digits: Dataset) -> Dataset:
@@ -51,9 +61,30 @@ def test_every_preset_is_frozen() -> None:
 @pytest.mark.parametrize("name", sorted(FROZEN["plans"]))
 def test_ids_of_a_presets_plan(name: str, digits: Dataset) -> None:
     preset_name, seed = name.split("/")
-    config = preset(preset_name)
+    config = before(preset(preset_name))
     plan = make_plan(config, int(seed), images(config, digits))
     assert {"plan": plan.id, "data": content_id(plan.data), "specs": summed(plan.specs)} == FROZEN["plans"][name]
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_siblings_rename_nothing(name: str, digits: Dataset) -> None:
+    """Every spec of before, model, probe or response, is one of the plan with siblings, in the same order."""
+    config = preset(name)
+    data = images(config, digits)
+    new, old = (make_plan(each, 0, data) for each in (config, before(config)))
+    assert new.id != old.id
+    kept = {spec.id for spec in old.specs}
+    assert [spec.id for spec in new.specs if spec.id in kept] == [spec.id for spec in old.specs]
+    added = [spec.kind for spec in new.specs if spec.id not in kept]
+    n, n_queried = config.siblings.n_committee + 2 * config.siblings.n_piracy, len(new.judged)
+    assert Counter(added) == {
+        "model": n,
+        "churn": 1,
+        "probe_twin": 1,
+        "churn_answers": n_queried,
+        "answers": n_queried + config.siblings.n_piracy,
+    }
+    assert [m for m in new.members if m.role not in (Role.SIBLING, Role.SIBLING_PIRACY)] == list(old.members)
 
 
 @pytest.mark.parametrize(
@@ -69,14 +100,14 @@ def test_ids_of_a_presets_plan(name: str, digits: Dataset) -> None:
 )
 def test_ids_of_grids_over_the_configuration(grid: tuple[str, ...], id_: str, cells: str, digits: Dataset) -> None:
     """As the code before names its axes and values, also where options have new names."""
-    found = make_cells(parse_grid(grid), preset("digits"), 0, lambda data: digits)
+    found = make_cells(parse_grid(grid), before(preset("digits")), 0, lambda data: digits)
     assert (grid_id(found), found[0].name) == (id_, cells)
 
 
 @pytest.mark.parametrize("name", sorted(FROZEN["grids"]))
 def test_ids_of_figure_6_as_a_grid(name: str, digits: Dataset) -> None:
     preset_name, seed = name.split("/")
-    config = preset(preset_name)
+    config = before(preset(preset_name))
     data = images(config, digits)
     cells = make_cells(figure_6(config, data.n_classes), config, int(seed), lambda _: data)
     assert {"grid": grid_id(cells), "cells": len(cells)} == FROZEN["grids"][name]
@@ -85,7 +116,7 @@ def test_ids_of_figure_6_as_a_grid(name: str, digits: Dataset) -> None:
 @pytest.mark.parametrize("name", sorted(FROZEN["kits"]))
 def test_ids_of_a_kits_plan(name: str, digits: Dataset) -> None:
     preset_name, seed = name.split("/")
-    config = enroll_preset(preset_name)
+    config = before(enroll_preset(preset_name))
     plan = plan_enrollment(config, EnrollConfig(), int(seed), images(config, digits))
     assert {"enrollment": plan.id, "specs": summed(plan.specs)} == FROZEN["kits"][name]
 

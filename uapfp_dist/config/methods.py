@@ -59,6 +59,12 @@ def with_methods(config: Config, preset: str, names: Sequence[str] = (DEFAULT,))
     return replace(config, verdict=replace(config.verdict, methods=methods))
 
 
+def with_possible_methods(config: Config) -> Config:
+    """`config` without the methods that need siblings where it has none."""
+    methods = tuple(name for name in config.verdict.methods if name in possible_methods(config))
+    return replace(config, verdict=replace(config.verdict, methods=methods))
+
+
 def with_all_methods(config: Config) -> Config:
     """`config`, comparing all methods: what it computes holds every row of any other choice."""
     return replace(config, verdict=replace(config.verdict, methods=possible_methods(config)))

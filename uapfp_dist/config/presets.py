@@ -13,8 +13,9 @@ from uapfp_dist.config.schema import (
     ZooConfig,
 )
 from uapfp_dist.errors import unknown_name
+from uapfp_dist.fingerprints.methods.registry import METHODS
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
-from uapfp_dist.tasks.method_configs import FingerprintConfig, SubspaceConfig
+from uapfp_dist.tasks.method_configs import ChurnConfig, FingerprintConfig, SubspaceConfig
 
 ALL_FORMATS = (PROBABILITIES, ResponseFormat(3), LABEL)
 """What suspects are queried for on the paper's data sets."""
@@ -22,6 +23,8 @@ _EXTRACTION = ExtractionConfig(budget=0.8, natural_share=0.7)
 _DIGITS_FINGERPRINT = FingerprintConfig(n_points=60, n_views=20, n_test_views=20)
 _SMALL_FINGERPRINT = FingerprintConfig(n_points=100, n_views=50)
 _FULL_FINGERPRINT = FingerprintConfig(n_points=100, n_views=200)
+_ALL_METHODS = tuple(METHODS)
+_MIRRORED = ChurnConfig(mirror=True)
 
 
 def _modifications(n: int, iterations: int) -> ModificationConfig:
@@ -48,6 +51,8 @@ def _small(
     augment: bool,
     homologous_margin: float,
     piracy_margin: float,
+    gate: float,
+    churn: ChurnConfig = _MIRRORED,
     extraction: ExtractionConfig = _EXTRACTION,
     fingerprint: FingerprintConfig = _SMALL_FINGERPRINT,
 ) -> Config:
@@ -68,14 +73,22 @@ def _small(
         ),
         extraction=extraction,
         fingerprint=fingerprint,
-        verdict=VerdictConfig(formats=ALL_FORMATS),
+        verdict=VerdictConfig(formats=ALL_FORMATS, methods=_ALL_METHODS),
         modifications=_modifications(3, 120),
         studies=_studies(5, SubspaceConfig(n_uaps=64, passes=5), n_trajectories=2, n_overlap=2),
+        siblings=SiblingConfig(10, 15, gate),
+        churn=churn,
     )
 
 
 def _large(
-    data: DataConfig, *, homologous_margin: float, piracy_margin: float, n_modified: int, subspace: SubspaceConfig
+    data: DataConfig,
+    *,
+    homologous_margin: float,
+    piracy_margin: float,
+    gate: float,
+    n_modified: int,
+    subspace: SubspaceConfig,
 ) -> Config:
     """The paper's zoo of 81 torchvision nets, controls, and everything that is measured on them."""
     return Config(
@@ -96,18 +109,30 @@ def _large(
         ),
         extraction=_EXTRACTION,
         fingerprint=_FULL_FINGERPRINT,
-        verdict=VerdictConfig(train_pool=20, formats=ALL_FORMATS),
+        verdict=VerdictConfig(train_pool=20, formats=ALL_FORMATS, methods=_ALL_METHODS),
         modifications=replace(_modifications(n_modified, 270), distill_to="googlenet"),
         studies=_studies(10, subspace, n_trajectories=4, n_overlap=4),
+        siblings=SiblingConfig(10, 12, gate),
+        churn=replace(_MIRRORED, pool_size=10_000),
     )
 
 
 _FASHION_MNIST_SMALL = _small(
-    DataConfig("fashion_mnist"), epochs=4.0, augment=False, homologous_margin=0.03, piracy_margin=0.05
+    DataConfig("fashion_mnist"),
+    epochs=4.0,
+    augment=False,
+    homologous_margin=0.03,
+    piracy_margin=0.05,
+    gate=0.8,
+    churn=ChurnConfig(),
 )
 
 PRESETS: dict[str, Config] = {
-    "digits": Config(fingerprint=_DIGITS_FINGERPRINT, siblings=SiblingConfig(6, 5, 0.8)),
+    "digits": Config(
+        fingerprint=_DIGITS_FINGERPRINT,
+        verdict=VerdictConfig(methods=_ALL_METHODS),
+        siblings=SiblingConfig(6, 5, 0.8),
+    ),
     "digits-large": Config(
         zoo=ZooConfig(
             width=16,
@@ -121,22 +146,28 @@ PRESETS: dict[str, Config] = {
         ),
         extraction=ExtractionConfig(budget=4.0, natural_share=0.25, rounds=5),
         fingerprint=_DIGITS_FINGERPRINT,
-        verdict=VerdictConfig(n_calibrate=39, decided_by="uap_ensemble"),
+        verdict=VerdictConfig(n_calibrate=39, methods=_ALL_METHODS, decided_by="uap_ensemble"),
+        siblings=SiblingConfig(10, 15, 0.8),
     ),
     "fashion_mnist-small": _FASHION_MNIST_SMALL,
     "fashion_mnist": replace(
         _FASHION_MNIST_SMALL,
         zoo=replace(_FASHION_MNIST_SMALL.zoo, n_piracy=120, n_homologous=120),
         fingerprint=_FULL_FINGERPRINT,
-        verdict=VerdictConfig(n_calibrate=39, train_pool=20, formats=ALL_FORMATS),
+        verdict=VerdictConfig(n_calibrate=39, train_pool=20, formats=ALL_FORMATS, methods=_ALL_METHODS),
         modifications=_modifications(12, 270),
         studies=_studies(20, SubspaceConfig(), n_trajectories=20, n_overlap=10),
     ),
     "cifar10-small": _small(
-        DataConfig("cifar10"), epochs=8.0, augment=True, homologous_margin=0.08, piracy_margin=0.15
+        DataConfig("cifar10"), epochs=8.0, augment=True, homologous_margin=0.08, piracy_margin=0.15, gate=0.5
     ),
     "cifar10": _large(
-        DataConfig("cifar10"), homologous_margin=0.05, piracy_margin=0.2, n_modified=8, subspace=SubspaceConfig()
+        DataConfig("cifar10"),
+        homologous_margin=0.05,
+        piracy_margin=0.2,
+        gate=0.7,
+        n_modified=8,
+        subspace=SubspaceConfig(),
     ),
     "tiny_imagenet-small": _small(
         DataConfig("tiny_imagenet", n_classes=20),
@@ -144,6 +175,7 @@ PRESETS: dict[str, Config] = {
         augment=True,
         homologous_margin=0.1,
         piracy_margin=0.3,
+        gate=0.2,
         extraction=ExtractionConfig(budget=0.9, natural_share=0.7),
         fingerprint=FingerprintConfig(n_points=100, n_views=20, max_natural=300),
     ),
@@ -151,6 +183,7 @@ PRESETS: dict[str, Config] = {
         DataConfig("tiny_imagenet"),
         homologous_margin=0.1,
         piracy_margin=0.45,
+        gate=0.3,
         n_modified=4,
         subspace=SubspaceConfig(n_uaps=256),
     ),

@@ -1,7 +1,7 @@
 """From scored resamples to rates, intervals and verdicts. Pure counting: no model is queried, nothing is fitted."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,15 +18,27 @@ from uapfp_dist.statistics.conformal import Decision, decide, needed_for
 from uapfp_dist.statistics.t_test import paper_t_test
 from uapfp_dist.tasks.members import STOLEN_ROLES, Member
 
-Group = Literal["homologous", "other_victim", "same_data"]
+Group = Literal["homologous", "other_victim", "same_data", "sibling"]
 """A group of negatives, by its name in reports."""
 
 NEGATIVE_GROUPS: Mapping[Group, str] = {
     "homologous": "homologous",
     "other_victim": "other_victim_piracy",
     "same_data": "same_data",
+    "sibling": "sibling_piracy",
 }
 """Group of negatives to their role."""
+
+
+def groups_among(members: Iterable[Member]) -> dict[Group, str]:
+    """The groups that a report on `members` shows, to their roles: `sibling` only where it has models."""
+    roles = {member.role for member in members}
+    return {group: role for group, role in NEGATIVE_GROUPS.items() if group != "sibling" or role in roles}
+
+
+def group_name(group: str) -> str:
+    """A group as sentences name it."""
+    return "sibling_piracy" if group == "sibling" else group
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,11 @@ def model_scores(scored: ScoredCandidate) -> list[float]:
 def by_id(rows: Sequence[int], scores: Sequence[float], members: Sequence[Member]) -> dict[str, float]:
     """Model id to score."""
     return {members[row].spec.id: scores[row] for row in rows}
+
+
+def parents_of(members: Sequence[Member]) -> dict[str, str]:
+    """Id of every modified model to that of the model it was made of."""
+    return {member.spec.id: member.spec.root.id for member in members if member.spec.modifications}
 
 
 CHOSEN = "chosen"
@@ -71,12 +88,13 @@ def auc_table(
         positive: role of the positives.
     """
     table: dict[str, dict[str, dict[Group, Estimate]]] = {}
+    groups = groups_among(members)
     for method in resamples[0].methods:
         for column, fmt in format_columns(formats).items():
             picked = [(d.resample, model_scores(s)) for d in resamples if (s := d.chosen(method, fmt)) is not None]
             if not picked:
                 continue
-            for group, role in NEGATIVE_GROUPS.items():
+            for group, role in groups.items():
                 pairs = [
                     (
                         by_id(resample.tested(members, positive), scores, members),
@@ -196,7 +214,7 @@ def attack_out_auc(resamples: Sequence[ScoredResample], members: Sequence[Member
     attacks = sorted({attack for d in resamples for attack in d.attack_out})
     table: dict[str, dict[Group, float]] = {}
     for attack in attacks:
-        for group, role in NEGATIVE_GROUPS.items():
+        for group, role in groups_among(members).items():
             pairs = []
             for d in resamples:
                 if attack not in d.attack_out:
@@ -225,7 +243,7 @@ def verdicts(first: ScoredResample, judged: JudgedModels, config: VerdictConfig)
     decider = first.chosen(config.decided_by)
     assert decider is not None
     deciding = model_scores(decider)
-    calibrated = calibration_scores(deciding, first.resample)
+    calibrated, groups = calibration_scores(deciding, first.resample), groups_among(members)
     found = []
     for row in first.resample.test:
         member = members[row]
@@ -251,7 +269,7 @@ def verdicts(first: ScoredResample, judged: JudgedModels, config: VerdictConfig)
                 weighted_errors_p=by_errors.p_value,
                 weighted_errors_claim=by_errors.claim,
                 not_calibrated_against=tuple(
-                    g for g in NEGATIVE_GROUPS if g not in calibrated or g in decided.not_calibrated_against
+                    g for g in groups if g not in calibrated or g in decided.not_calibrated_against
                 ),
             )
         )

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from uapfp_dist.central.grid_recorder import GridRecorder
+from uapfp_dist.config.methods import with_possible_methods
 from uapfp_dist.config.precision import with_precision
 from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, check_runtime, resolve
 from uapfp_dist.config.schema import Config, DataConfig
@@ -53,7 +54,7 @@ def run_grid(config: Config, name: str, seed: int, runtime: RuntimeConfig, grid:
         UserError: anything wrong with the input.
     """
     started = time.perf_counter()
-    config = with_precision(config)
+    config = with_possible_methods(with_precision(config))
     check(config)
     check_runtime(runtime)
     axes = parse_grid(grid)

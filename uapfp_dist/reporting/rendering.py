@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from uapfp_dist.evaluation.judging import CHOSEN
+from uapfp_dist.evaluation.judging import CHOSEN, group_name
 from uapfp_dist.reporting.html import HtmlSection, html_report
 from uapfp_dist.reporting.report import Report
 from uapfp_dist.reporting.report_schema import EvaluationReport
@@ -18,6 +18,8 @@ from uapfp_dist.serialization import to_json
 from uapfp_dist.tasks.hashing import wire_form
 
 CAPTIONS = {
+    "churn_auc": "AUC of models stolen from the victim, by images sent",
+    "churn_images": "Churn points, and what models say to them",
     "fig2a_projections": "Figure 2a: projections of UAPs on the victim's first principal directions",
     "fig2b_inconsist": "Figure 2b: Inconsist of every model",
     "fig8_left_modifications": "Figure 8 left: similarity after every modification",
@@ -63,16 +65,20 @@ def captioned(section: ReportSection) -> dict[str, Figure]:
 def headlines(report: EvaluationReport) -> list[str]:
     """What a reader must know before anything else."""
     areas = ", ".join(
-        f"{group.replace('_', ' ')} {v:.2f}" for group, v in report.auc["uap"][CHOSEN].items() if not math.isnan(v)
+        f"{_in_words(group)} {v:.2f}" for group, v in report.auc["uap"][CHOSEN].items() if not math.isnan(v)
     )
     lines = [f"AUC of UAP fingerprints over {report.n_resamples} resamples, piracy against: {areas}."]
     accusation, power = report.false_accusation, report.power.conformal
     if math.isnan(power):
         lines.append("Too few calibration models to decide anything at this alpha.")
     else:
-        falsely = ", ".join(f"{group.replace('_', ' ')} {v:.2f}" for group, v in accusation.conformal.items())
+        falsely = ", ".join(f"{_in_words(group)} {v:.2f}" for group, v in accusation.conformal.items())
         lines.append(f"At alpha {accusation.alpha:g}: {power:.2f} of piracy caught; falsely accused: {falsely}.")
     return lines + [remark[0].upper() + remark[1:] + "." for remark in report.remarks]
+
+
+def _in_words(group: str) -> str:
+    return group_name(group).replace("_", " ")
 
 
 def facts(report: EvaluationReport, data: ReportData) -> dict[str, str]:

@@ -8,12 +8,12 @@ import pandas as pd
 
 from uapfp_dist.evaluation.judging import (
     CHOSEN,
-    NEGATIVE_GROUPS,
     Group,
     JudgedModels,
     attack_out_auc,
     auc_table,
     claim_rates,
+    group_name,
     left_out_rates,
     power,
     rename_groups,
@@ -154,8 +154,8 @@ def _choices(resamples: Sequence[ScoredResample], method: str) -> dict[str, int]
 def remarks(areas: Mapping[str, Mapping[str, Mapping[Group, Estimate]]]) -> tuple[str, ...]:
     """References that do as well as the UAP, in a sentence each: a report without them would mislead."""
     found = []
-    for group in NEGATIVE_GROUPS:
-        ours = areas["uap"][CHOSEN][group].mean
+    for group, area in areas["uap"][CHOSEN].items():
+        ours = area.mean
         if math.isnan(ours):
             continue
         equal = [
@@ -164,5 +164,6 @@ def remarks(areas: Mapping[str, Mapping[str, Mapping[Group, Estimate]]]) -> tupl
             if not (method == "uap" or method.startswith("uap_")) and table[CHOSEN][group].mean >= ours - 0.005
         ]
         if equal:
-            found.append(f"against {group} these do as well as uap ({ours:.2f}) or better: {', '.join(equal)}")
+            name = group_name(group)
+            found.append(f"against {name} these do as well as uap ({ours:.2f}) or better: {', '.join(equal)}")
     return tuple(found)

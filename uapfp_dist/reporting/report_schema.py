@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, PlainSerializer
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.evaluation.judging import Group
+from uapfp_dist.evaluation.judging import CHOSEN, NEGATIVE_GROUPS, Group
 from uapfp_dist.evaluation.verdicts import Verdict
 from uapfp_dist.fingerprints.probe_data import UapSet
 from uapfp_dist.reporting.section_schema import SectionNumbers
@@ -187,6 +187,12 @@ class EvaluationReport:
     """In which models were trained; absent: float32."""
     version: int | None = None
     """Of this schema; absent: 1, the only one so far."""
+
+
+def reported_groups(*reports: EvaluationReport) -> list[Group]:
+    """The groups of negatives that one of the reports has an AUC against."""
+    there = {group for report in reports for group in report.auc["uap"][CHOSEN]}
+    return [group for group in NEGATIVE_GROUPS if group in there]
 
 
 def read_report(value: object) -> EvaluationReport:

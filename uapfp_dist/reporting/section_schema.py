@@ -9,6 +9,7 @@ import pandas as pd
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from uapfp_dist.evaluation.judging import Group
+from uapfp_dist.reporting.churn_schema import ChurnBudget, ChurnPool, SiblingGroup
 from uapfp_dist.serialization import Number, from_json, json_schema
 
 T = TypeVar("T")
@@ -264,6 +265,9 @@ class SectionNumbers:
     beside_paper: tuple[PaperComparison, ...] | None = None
     auc_vs_paper: tuple[AucBesidePaper, ...] | None = None
     auc_at_equal_budget: dict[str, dict[Group, Number]] | None = None
+    churn: tuple[ChurnBudget, ...] | None = None
+    churn_pools: tuple[ChurnPool, ...] | None = None
+    siblings: tuple[SiblingGroup, ...] | None = None
     zoo: ZooNumbers | None = None
     subspace: SubspaceNumbers | None = None
     similarity_by_architecture: tuple[SimilarityCell, ...] | None = None

@@ -2,20 +2,26 @@
 
 import math
 
-from uapfp_dist.evaluation.judging import CHOSEN
-from uapfp_dist.reporting.report_schema import EvaluationReport
+from uapfp_dist.evaluation.judging import CHOSEN, Group, group_name
+from uapfp_dist.reporting.report_schema import EvaluationReport, reported_groups
+
+COLUMNS: dict[Group, str] = {
+    "homologous": "homologous",
+    "other_victim": "other victim",
+    "same_data": " same data",
+    "sibling": "sibling piracy",
+}
+"""Of the terminal: groups of negatives."""
 
 
 def summary(report: EvaluationReport) -> str:
     """The short table of the terminal."""
-    lines = [
-        f"{'method':<26}{'homologous':>11}{'other victim':>13}{'same data':>11}   "
-        f"AUC over {report.n_resamples} resamples"
-    ]
+    columns = {group: COLUMNS[group] for group in reported_groups(report)}
+    names = "".join(name.rjust(len(name) + 1) for name in columns.values())
+    lines = [f"{'method':<26}{names}   AUC over {report.n_resamples} resamples"]
     for method, formats in report.auc.items():
-        row = formats[CHOSEN]
-        cells = (_number(row["homologous"]), _number(row["other_victim"]), _number(row["same_data"]))
-        lines.append(f"{method:<26}{cells[0]:>11}{cells[1]:>13}{cells[2]:>11}")
+        cells = (_number(formats[CHOSEN][group]).rjust(len(name) + 1) for group, name in columns.items())
+        lines.append(f"{method:<26}{''.join(cells)}")
     accusation, power, calibration = report.false_accusation, report.power, report.calibration
     piracy = [v for v in report.verdicts if v.role == "piracy"]
     caught = sum(v.claim == "piracy" for v in piracy)
@@ -24,7 +30,7 @@ def summary(report: EvaluationReport) -> str:
         f"at alpha {accusation.alpha:g}: power {_number(power.conformal)} by {report.decided_by} "
         f"(weighted_errors {_number(power.conformal_weighted_errors)}); falsely accused, conformal / t-test: "
         + ", ".join(
-            f"{group} {_number(accusation.conformal.get(group, math.nan))} / {_number(rate)}"
+            f"{group_name(group)} {_number(accusation.conformal.get(group, math.nan))} / {_number(rate)}"
             for group, rate in accusation.t_test.items()
         ),
         f"cannot decide at this alpha: {calibration.models} calibration models, {calibration.needed} needed"

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from torch import Tensor
@@ -44,22 +45,36 @@ Sides = tuple[Mapping[str, float], Mapping[str, float]]
 """One resample: scores by model id of the positives and of the negatives."""
 
 
-def auc_over_resamples(resamples: Sequence[Sides], rng: np.random.Generator, n_boot: int = 1000) -> Estimate:
-    """Mean AUC over resamples with a bootstrap interval over models, not fingerprints."""
-    return _over_resamples(resamples, _higher, rng, n_boot)
+def auc_over_resamples(
+    resamples: Sequence[Sides],
+    rng: np.random.Generator,
+    n_boot: int = 1000,
+    parents: Mapping[str, str] = MappingProxyType({}),
+) -> Estimate:
+    """Mean AUC over resamples with a bootstrap interval over models, not fingerprints.
+
+    Args:
+        parents: id of a modified model to that of the model it was made of; all made of one are resampled together.
+    """
+    return _over_resamples(resamples, _higher, rng, n_boot, parents)
 
 
 def gap_over_resamples(resamples: Sequence[Sides], rng: np.random.Generator, n_boot: int = 1000) -> Estimate:
     """The same of the gap: mean score of the positives minus that of the negatives."""
-    return _over_resamples(resamples, lambda difference: difference, rng, n_boot)
+    return _over_resamples(resamples, lambda difference: difference, rng, n_boot, {})
 
 
 def _over_resamples(
-    resamples: Sequence[Sides], compared: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator, n_boot: int
+    resamples: Sequence[Sides],
+    compared: Callable[[np.ndarray], np.ndarray],
+    rng: np.random.Generator,
+    n_boot: int,
+    parents: Mapping[str, str],
 ) -> Estimate:
     """The mean over all pairs of a positive and a negative, over resamples.
 
-    A model keeps its bootstrap weight in all resamples, because its scores there are not independent.
+    A model keeps its bootstrap weight in all resamples, because its scores there are not independent; a modified one
+    has its parent's.
 
     Args:
         compared: (P, N) differences of scores to what the mean is taken of.
@@ -74,16 +89,17 @@ def _over_resamples(
         sides.append((list(positive), list(negative)))
     areas = np.array([matrix.mean() for matrix in matrices])
     samples = np.zeros((n_boot, len(matrices)))
-    weights = [_bootstrap_weights(sorted({m for pair in sides for m in pair[side]}), rng, n_boot) for side in (0, 1)]
+    units = [sorted({parents.get(m, m) for pair in sides for m in pair[side]}) for side in (0, 1)]
+    weights = [_bootstrap_weights(ids, rng, n_boot) for ids in units]
     for d, (matrix, (p_ids, n_ids)) in enumerate(zip(matrices, sides, strict=True)):
-        wp = np.stack([weights[0][m] for m in p_ids], axis=1)
-        wn = np.stack([weights[1][m] for m in n_ids], axis=1)
+        wp = np.stack([weights[0][parents.get(m, m)] for m in p_ids], axis=1)
+        wn = np.stack([weights[1][parents.get(m, m)] for m in n_ids], axis=1)
         total = wp.sum(1) * wn.sum(1)
         with np.errstate(invalid="ignore"):
             samples[:, d] = np.where(total > 0, ((wp @ matrix) * wn).sum(1) / np.maximum(total, 1), np.nan)
     with np.errstate(invalid="ignore"):
         filled = np.where(np.isnan(samples), areas, samples)
-    resampled = min(len({m for pair in sides for m in pair[side]}) for side in (0, 1)) > 1
+    resampled = min(map(len, units)) > 1
     low, high = np.percentile(filled.mean(1), [2.5, 97.5]) if resampled else (math.nan, math.nan)
     return Estimate(float(areas.mean()), float(low), float(high), float(areas.min()), float(areas.std()))
 

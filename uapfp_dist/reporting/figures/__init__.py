@@ -5,8 +5,9 @@ Missing data (a missing group, NaN, a single model) are left out of a figure; th
 
 from uapfp_dist.reporting.figures.ablations import ablation_bars, ablation_lines
 from uapfp_dist.reporting.figures.accusations import false_accusations
+from uapfp_dist.reporting.figures.churn import churn_auc
 from uapfp_dist.reporting.figures.groups import group_strips
-from uapfp_dist.reporting.figures.images import perturbed_images
+from uapfp_dist.reporting.figures.images import captioned_rows, perturbed_images
 from uapfp_dist.reporting.figures.methods import auc_bars, methods_auc
 from uapfp_dist.reporting.figures.paper_table import table_vs_paper
 from uapfp_dist.reporting.figures.recovery import RECOVERY_EDGES, fig6_recovery, recovery_bin
@@ -26,6 +27,8 @@ __all__ = [
     "ablation_bars",
     "ablation_lines",
     "auc_bars",
+    "captioned_rows",
+    "churn_auc",
     "false_accusations",
     "fig2a_projections",
     "fig2b_inconsist",

@@ -48,6 +48,26 @@ def captioned_images(images: np.ndarray, captions: Sequence[str]) -> Figure:
     return figure
 
 
+def captioned_rows(images: np.ndarray, captions: Sequence[str], per_row: int = 6) -> Figure:
+    """Images in rows, under each its lines.
+
+    Args:
+        images: (K, c, h, w) in [0, 1].
+        captions: K texts of several lines.
+    """
+    columns = max(1, min(per_row, len(images)))
+    rows = max(1, -(-len(images) // columns))
+    lines = max((caption.count("\n") + 1 for caption in captions), default=1)
+    each = PAGE / per_row
+    figure, axes = subplots(each * columns, (each + 0.14 * lines + 0.05) * rows, rows, columns)
+    for axis in axes[len(images) :]:
+        axis.set_axis_off()
+    for axis, image, caption in zip(axes, images, captions, strict=False):
+        _picture(axis, image, "")
+        axis.text(0, -0.05, plain(caption), transform=axis.transAxes, va="top", fontsize=SMALL, linespacing=1.15)
+    return figure
+
+
 def _wrapped(caption: str) -> str:
     """With a line break after the first colon: a caption is longer than its image is wide."""
     return plain(caption).replace(": ", ":\n", 1)

@@ -1,6 +1,7 @@
 """AUC of every method."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -22,6 +23,9 @@ from uapfp_dist.reporting.figures.style import (
 OURS = "uap"
 """Methods whose names begin so are UAP fingerprints; all others are references."""
 
+WIDE, NARROW = 3, 17
+"""So many panels have room for a name in one line; where there are more it has lines of so many characters."""
+
 
 def auc_bars(areas: Mapping[str, Mapping[str, tuple[float, float, float]]]) -> Figure:
     """AUC with 95 % intervals over models, by method and group of negatives.
@@ -37,7 +41,7 @@ def methods_auc(table: pd.DataFrame) -> Figure:
     """All methods: AUC against each group of negatives, with its interval.
 
     Args:
-        table: columns `method`, `group` (homologous, other_victim, same_data), `mean`, `low`, `high`; optional
+        table: columns `method`, `group` (homologous, other_victim, same_data, sibling), `mean`, `low`, `high`; optional
             `queries` (images sent to a suspect, printed at the right) and `budget` (a name: "own", "equal", ...; rows
             of the second and later budgets are drawn hollow, below). Rows with NaN are left out.
     """
@@ -60,7 +64,8 @@ def methods_auc(table: pd.DataFrame) -> Figure:
         reference(axis, 0.5, "chance", vertical=True)
         axis.set_xlim(-0.03, 1.03)
         axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
-        describe_axes(axis, f"AUC against\n{display_name(group)}")
+        name = display_name(group)
+        describe_axes(axis, f"AUC against\n{name if len(groups) <= WIDE else fill(name, NARROW)}")
     named_rows(axes[0], methods)
     if not methods:
         no_data(axes[0])

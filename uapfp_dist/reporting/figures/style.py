@@ -1,8 +1,8 @@
 """The common style of all figures: palette, sizes, axes and legend.
 
 A figure is drawn at its final size, a column (3.35 in) or a page (6.9 in) wide, so that 7 pt here are 7 pt in print.
-Colours are those of Okabe and Ito; no colour carries a meaning alone: roles also differ in marker and line, and stolen
-models are filled where negatives are hollow.
+Colours are those of Okabe and Ito, and a violet; no colour carries a meaning alone: roles also differ in marker and
+line, and stolen models are filled where negatives are hollow.
 """
 
 from collections.abc import Sequence
@@ -34,6 +34,8 @@ COLOURS = {
     "same_data": "#009E73",
     "other_victim_piracy": "#CC79A7",
     "other_victim": "#CC79A7",
+    "sibling_piracy": "#6A3D9A",
+    "sibling": "#6A3D9A",
     "victim": "#000000",
 }
 
@@ -46,6 +48,8 @@ LABELS = {
     "same_data": "homologous, same data",
     "other_victim_piracy": "piracy of another victim",
     "other_victim": "piracy of another victim",
+    "sibling_piracy": "piracy of a sibling",
+    "sibling": "piracy of a sibling",
     "victim": "victim",
 }
 
@@ -58,6 +62,8 @@ MARKERS = {
     "same_data": "^",
     "other_victim_piracy": "v",
     "other_victim": "v",
+    "sibling_piracy": "P",
+    "sibling": "P",
     "victim": "*",
 }
 

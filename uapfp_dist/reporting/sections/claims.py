@@ -6,6 +6,7 @@ from typing import Literal
 
 import pandas as pd
 
+from uapfp_dist.evaluation.judging import CHOSEN
 from uapfp_dist.reporting import figures
 from uapfp_dist.reporting.number_format import interval
 from uapfp_dist.reporting.report_schema import AucTable
@@ -18,11 +19,12 @@ Outcome = Literal["reproduced", "partly", "not reproduced", "not measured"]
 
 def check_claims(data: ReportData, sections: SectionNumbers) -> ReportSection:
     """All claims, from the numbers of the other sections."""
-    found = [check(data, sections) for check in CHECKS]
+    checks = [*CHECKS, *(SIBLING_CHECKS if data.plan.churn else ())]
+    found = [check(data, sections) for check in checks]
     return ReportSection(
         "claims",
         "The paper's claims",
-        f"Each by a rule whose thresholds were fixed before the numbers were seen. {data.setting}.",
+        f"Each by a rule whose thresholds were fixed before the numbers were seen. {_churn_finds(data)}{data.setting}.",
         {"claims": pd.DataFrame([vars(c) for c in found])},
         {},
         SectionNumbers(claims=tuple(found)),
@@ -219,6 +221,43 @@ def _abstract(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
     )
 
 
+def _identify(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
+    table = data.report.auc_detail
+    ours, noise = (table.get(name, {}).get(CHOSEN, {}).get("sibling") for name in ("uap_probe", "random_probe"))
+    known = ours is not None and noise is not None and not math.isnan(ours.mean + ours.low + noise.mean)
+    measured = "not computed: piracy of siblings"
+    outcome: Outcome = "not measured"
+    if absent := _not_computed(data.report.auc, "uap_probe", "random_probe"):
+        measured = absent
+    elif known:
+        assert ours is not None
+        assert noise is not None
+        words = [interval(e.mean, e.low, e.high) for e in (ours, noise)]
+        measured = f"AUC against models stolen from siblings: {words[0]} by UAPs, {words[1]} by random vectors"
+        outcome = _graded(ours.mean >= 0.9 and ours.low > noise.mean, ours.mean > 0.75)
+    return ClaimCheck(
+        claim="UAP fingerprints identify the victim",
+        paper="AUC 1.0 / 1.0 / .98, against models of other training images",
+        measured=measured,
+        rule="on points that nothing trained on, against models stolen from siblings: AUC at least .90, its lower "
+        "limit above the AUC of random vectors of the same norm; partly from above .75",
+        outcome=outcome,
+    )
+
+
+def _churn_finds(data: ReportData) -> str:
+    """What labels on churn points find, which the paper has not; a sentence, or nothing without siblings."""
+    found = {
+        name: e
+        for name in ("churn", "weighted_churn")
+        if (e := data.report.auc_detail.get(name, {}).get(CHOSEN, {}).get("sibling")) is not None
+    }
+    if not found:
+        return ""
+    words = ", ".join(f"`{name}` {interval(e.mean, e.low, e.high)}" for name, e in found.items())
+    return f"No claim of the paper: AUC against models stolen from siblings by labels on churn points: {words}. "
+
+
 def first_bin(sections: SectionNumbers) -> RecoveryBin | None:
     """The row of Figure 6 right that holds recovery rates from .78 to below .80."""
     return next((row for row in sections.recovery or () if row.recovery_bin == figures.RECOVERY_EDGES[0]), None)
@@ -246,3 +285,5 @@ CHECKS: tuple[Callable[[ReportData, SectionNumbers], ClaimCheck], ...] = (
     _ipguard,
     _abstract,
 )
+SIBLING_CHECKS: tuple[Callable[[ReportData, SectionNumbers], ClaimCheck], ...] = (_identify,)
+"""Where there are siblings."""

@@ -17,6 +17,7 @@ SHOULD = {
     "same_data": "let alone",
     "other_victim_piracy": "let alone",
     "calibration_piracy": "let alone",
+    "sibling_piracy": "let alone",
 }
 
 

@@ -22,6 +22,26 @@ def interval(*groups: Sequence[float], of: Callable[..., np.ndarray] = lambda me
     return float(low), float(high)
 
 
+def clustered_interval(values: Sequence[float], parents: Sequence[str]) -> tuple[float, float]:
+    """Bootstrap interval of a mean where models made of the same one are resampled together; NaN without two parents.
+
+    Args:
+        values: a number per model.
+        parents: the model that each was made of; its own id where it was not modified.
+    """
+    clusters = dict[str, list[float]]()
+    for value, parent in zip(values, parents, strict=True):
+        clusters.setdefault(parent, []).append(value)
+    if len(clusters) == len(values):
+        return interval(values)
+    if len(clusters) < 2:
+        return math.nan, math.nan
+    sums, sizes = (np.array([of(cluster) for cluster in clusters.values()], dtype=float) for of in (sum, len))
+    drawn = np.random.default_rng(0).integers(len(clusters), size=(2000, len(clusters)))
+    low, high = np.percentile(sums[drawn].sum(1) / sizes[drawn].sum(1), [2.5, 97.5])
+    return float(low), float(high)
+
+
 def with_interval(name: str, value: float, bounds: tuple[float, float]) -> dict[str, float]:
     """A number and its interval under the names that the report's tables and JSON give them."""
     return {name: value, f"{name}_low": bounds[0], f"{name}_high": bounds[1]}
@@ -33,12 +53,18 @@ def over_models(table: pd.DataFrame, keys: Sequence[str], means: Sequence[str], 
     Args:
         table: one row per model (and value of `keys`).
         means: columns of which the mean over models is taken.
-        bounded: those of them that get an interval, `<name>_low` and `<name>_high`.
+        bounded: those of them that get an interval, `<name>_low` and `<name>_high`; over the parents of modified
+            models where the table has a column `base`.
     """
     grouped = table.groupby(list(keys), sort=False)
     found = grouped[list(means)].mean()
     for name in bounded:
-        bounds = [interval(values.tolist()) for _, values in grouped[name]]
+        bounds = [
+            clustered_interval(rows[name].tolist(), rows["base"].tolist())
+            if "base" in rows
+            else interval(rows[name].tolist())
+            for _, rows in grouped
+        ]
         found[[f"{name}_low", f"{name}_high"]] = np.array(bounds, dtype=float)
     found["models"] = grouped.size()
     return found.reset_index()

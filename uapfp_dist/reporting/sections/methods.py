@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from uapfp_dist.evaluation.judging import CHOSEN, NEGATIVE_GROUPS, Group, by_id
+from uapfp_dist.evaluation.judging import CHOSEN, Group, by_id, groups_among
 from uapfp_dist.fingerprints.scoring import scores_within_budget
 from uapfp_dist.reporting import figures
 from uapfp_dist.reporting.report_tables import methods_table
@@ -56,9 +56,10 @@ def _own(data: ReportData) -> pd.DataFrame:
 
 def _equal(data: ReportData) -> pd.DataFrame:
     budget, members = data.plan.config.verdict.query_budget, data.judged.members
+    groups = groups_among(members)
     rows = []
     for method in data.resamples[0].methods:
-        pairs: dict[Group, list[Sides]] = {group: [] for group in NEGATIVE_GROUPS}
+        pairs: dict[Group, list[Sides]] = {group: [] for group in groups}
         queries = 0
         for d in data.resamples:
             scores_of = (scores_within_budget(data.matrix, d.resample, method, c, budget) for c in d.ranked(method))
@@ -68,7 +69,7 @@ def _equal(data: ReportData) -> pd.DataFrame:
             queries = max(queries, found[1])
             scores = [float(value) for value in found[0]]
             positive = by_id(d.resample.tested(members, "piracy"), scores, members)
-            for group, role in NEGATIVE_GROUPS.items():
+            for group, role in groups.items():
                 pairs[group].append((positive, by_id(d.resample.tested(members, role), scores, members)))
         for group, sides in pairs.items():
             e = auc_over_resamples(sides, numpy_rng("bootstrap", "equal", method, group))

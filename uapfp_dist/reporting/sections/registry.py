@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from uapfp_dist.reporting.section_schema import joined
 from uapfp_dist.reporting.sections import (
+    churn,
     controls,
     groups,
     methods,
@@ -35,6 +36,7 @@ SECTIONS: tuple[Callable[[ReportData], ReportSection | None], ...] = (
     groups.groups,
     methods.methods,
     controls.controls,
+    churn.churn,
     roc.roc,
     zoo.zoo,
     subspace.subspaces,

@@ -42,5 +42,7 @@ def fooling(data: ReportData) -> pd.DataFrame:
     queried = matrix.query_index(PAPER).unique()
     points = data.probe.blocks[PAPER].point[queried]
     rates = (matrix.labels(PAPER)[:, queried] != matrix.labels(CLEAN)[:, points]).double().mean(1)
-    table = pd.DataFrame({"role": [m.role for m in matrix.members], "fooling_rate": rates.numpy()})
+    members = matrix.members
+    who = {"role": [m.role for m in members], "base": [m.spec.root.id for m in members]}
+    table = pd.DataFrame({**who, "fooling_rate": rates.numpy()})
     return over_models(table, ["role"], ["fooling_rate"], ["fooling_rate"])
