@@ -305,7 +305,7 @@ def slow_ridge(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
     for _ in range(200_000):
         pull = RIDGE * share * sign / (1 + np.exp(sign * (x @ w + b)))
         step_w, step_b = w - x.T @ pull, -pull.sum()
-        w, b = w - rate * step_w, b - rate * 20 * step_b
+        w, b = w - rate * step_w / 2, b - 2 / (RIDGE * share.sum()) * step_b
         if max(np.abs(step_w).max(), abs(step_b)) < 1e-10:
             break
     return w, b
