@@ -51,7 +51,7 @@ from uapfp_dist.command import main
 from uapfp_dist.config.presets import preset
 from uapfp_dist.config.renamed import current_arguments
 from uapfp_dist.config.runtime import RuntimeConfig
-from uapfp_dist.config.schema import Config, SiblingConfig, VerdictConfig, ZooConfig
+from uapfp_dist.config.schema import Config, ControlConfig, SiblingConfig, VerdictConfig, ZooConfig
 from uapfp_dist.errors import UserError
 from uapfp_dist.launch.evaluation import run
 from uapfp_dist.launch.workers import default_auth_mode
@@ -91,7 +91,9 @@ def small_evaluation() -> Config:
     )
     verdict = VerdictConfig(n_train=3, n_calibrate=4, n_resamples=2, methods=("uap", "weighted_errors"))
     encoder = replace(config.encoder, epochs=5)
-    return replace(config, zoo=zoo, verdict=verdict, encoder=encoder, siblings=SiblingConfig())
+    return replace(
+        config, zoo=zoo, verdict=verdict, encoder=encoder, siblings=SiblingConfig(), controls=ControlConfig()
+    )
 
 
 def workers_busy(workers: int | None) -> float:

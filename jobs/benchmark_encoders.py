@@ -10,7 +10,7 @@ from torch import Tensor
 
 from uapfp_dist.concurrency import map_threads
 from uapfp_dist.config.presets import preset
-from uapfp_dist.config.schema import DataConfig, ModificationConfig, SiblingConfig, StudyConfig
+from uapfp_dist.config.schema import ControlConfig, DataConfig, ModificationConfig, SiblingConfig, StudyConfig
 from uapfp_dist.data import load
 from uapfp_dist.evaluation.plan import Plan, make_plan
 from uapfp_dist.fingerprints.blocks import CLEAN, NATURAL, PAPER
@@ -96,6 +96,7 @@ def _plan() -> Plan:
         modifications=ModificationConfig(),
         studies=StudyConfig(),
         siblings=SiblingConfig(),
+        controls=ControlConfig(),
     )
     return make_plan(config, 0, load("digits", None))
 

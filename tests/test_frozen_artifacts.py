@@ -221,7 +221,14 @@ def test_an_enrolment_of_before_is_resumed(enrollment: Path) -> None:
     """Nothing is trained, and it comes to the kit that was published: the digest is the commitment."""
     config = replace(frozen_config(), modifications=ModificationConfig(), studies=StudyConfig())
     small = EnrollConfig(
-        alpha=0.5, attacks=("cloudleak", "knockoff"), n_train=2, n_train_piracy=1, n_test=1, n_test_piracy=1
+        alpha=0.5,
+        groups=("homologous", "same_data", "other_victim"),
+        attacks=("cloudleak", "knockoff"),
+        n_train=2,
+        n_train_piracy=1,
+        n_test=1,
+        n_test_piracy=1,
+        n_committee=0,
     )
     before = artifacts(enrollment / "results")
     progress = Progress(workers=1)

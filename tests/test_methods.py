@@ -31,7 +31,7 @@ from uapfp_dist.fingerprints.blocks import (
     UAP_PROBE,
     BlockKey,
 )
-from uapfp_dist.fingerprints.churn_weights import fit_churn_weights
+from uapfp_dist.fingerprints.churn_weights import Candidates, fit_churn_weights
 from uapfp_dist.fingerprints.methods.agreement import weighted_scores
 from uapfp_dist.fingerprints.methods.base import Candidate, Request
 from uapfp_dist.fingerprints.methods.encoder_method import EncoderMethod, transfer_scores
@@ -74,6 +74,8 @@ VIEWS = unique_points(
 N_UNIQUE = int(VIEWS.max()) + 1
 PROBE_VIEWS = unique_points(VIEWS.flip(1))[1]
 """Into other points, those of PROBE."""
+CANDIDATES = dict.fromkeys((CHURN, CHURN_NATURAL, CHURN_UAP, CHURN_RANDOM), Candidates(torch.arange(ALL_CHURN), 1))
+"""Churn points, each made of an image of its own."""
 POOLS = (CHURN, CHURN_NATURAL, CHURN_UAP, CHURN_RANDOM)
 ENCODERS = sorted(name for name, method in METHODS.items() if isinstance(method, EncoderMethod))
 
@@ -127,7 +129,7 @@ def matrix(digits_plan: Plan) -> ResponseMatrix:
     labels = answers[0].blocks[NATURAL].argmax(1)
     gather = {key: block.gather for key, block in BLOCKS.items()}
     plain = ResponseMatrix(members, answers, VIEWS, gather, N_TEST, labels, N_NATURAL, FRACTIONS, FORMATS)
-    return replace(plain.with_churn([churn_of(one) for one in answers], N_CHURN), probe_views=PROBE_VIEWS)
+    return replace(plain.with_churn([churn_of(one) for one in answers], CANDIDATES, N_CHURN), probe_views=PROBE_VIEWS)
 
 
 def churn_of(answers: Responses) -> dict[BlockKey, Tensor]:
@@ -144,7 +146,8 @@ def scores_of(matrix: ResponseMatrix, method: str) -> dict[Candidate, Tensor]:
 def with_responses(matrix: ResponseMatrix, row: int, answers: Responses) -> ResponseMatrix:
     """The matrix with other responses in one row."""
     responses = (*matrix.responses[:row], answers, *matrix.responses[row + 1 :])
-    return replace(matrix, responses=responses).with_churn([churn_of(one) for one in responses], matrix.n_churn)
+    churn = [churn_of(one) for one in responses]
+    return replace(matrix, responses=responses).with_churn(churn, CANDIDATES, matrix.n_churn)
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
@@ -533,7 +536,8 @@ def test_a_budget_takes_the_best_images(matrix: ResponseMatrix, scored: ScoredRe
     assert plain is not None
     assert weighted is not None
     torch.testing.assert_close(plain[0], agree[:, :5].float().mean(1))
-    weights = fit_churn_weights(agree, TRAINING.piracy, (*TRAINING.negatives(True), *TRAINING.sibling), 5)
+    negatives = (*TRAINING.negatives(True), *TRAINING.sibling)
+    weights = fit_churn_weights(agree, TRAINING.piracy, negatives, CANDIDATES[CHURN], 5)
     torch.testing.assert_close(weighted[0], weights.scores(agree).float())
     assert plain[1] == weighted[1] == 5
 

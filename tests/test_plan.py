@@ -78,8 +78,11 @@ def extras(modified: int, checkpoints: int, overlap: int) -> dict[str, int]:
     }
 
 
-SIBLINGS = dict.fromkeys(PRESETS, (10, 15)) | {"digits": (6, 5), "cifar10": (10, 12), "tiny_imagenet": (10, 12)}
+SIBLINGS = dict.fromkeys(PRESETS, (10, 10)) | {"digits": (6, 5)}
 """Committee, and models stolen from one further sibling each."""
+CONTROLS = dict.fromkeys(PRESETS, {"other_architecture": 2, "second_hand_piracy": 2, "mixed_piracy": 6}) | {
+    "digits": {}
+}
 ROLE_COUNTS = {
     "digits": {"piracy": 12, "homologous": 29, "soft_piracy": 3, "same_data": 3, "other_victim_piracy": 6},
     "digits-large": LARGE | {"calibration_piracy": 39},
@@ -100,8 +103,8 @@ def test_presets_have_their_models(name: str, digits: Dataset) -> None:
     victims = 2 + ROLE_COUNTS[name].get("calibration_piracy", 0)
     committee, piracy = SIBLINGS[name]
     siblings = {"sibling": committee + piracy, "sibling_piracy": piracy}
-    assert counts == {"victim": 1, "other_victim": victims, **siblings, **ROLE_COUNTS[name]}
-    assert sum(siblings.values()) <= 40
+    assert counts == {"victim": 1, "other_victim": victims, **siblings, **CONTROLS[name], **ROLE_COUNTS[name]}
+    assert sum(siblings.values()) + sum(CONTROLS[name].values()) <= 40
     assert plan.members[0].role == "victim"
 
 
@@ -112,7 +115,9 @@ def test_presets_can_be_decided(name: str, digits: Dataset) -> None:
     check(config)
     assert config.verdict.n_calibrate >= needed_for(config.verdict.alpha)
     assert config.zoo.n_homologous > config.verdict.n_train + config.verdict.n_calibrate
-    assert len(plan_of(name, digits).judged) == 1 + sum(ROLE_COUNTS[name].values()) + SIBLINGS[name][1]
+    assert (
+        len(plan_of(name, digits).judged) == 1 + sum((ROLE_COUNTS[name] | CONTROLS[name]).values()) + SIBLINGS[name][1]
+    )
 
 
 @pytest.mark.parametrize(

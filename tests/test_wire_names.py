@@ -15,7 +15,7 @@ import pytest
 from test_plan import black
 
 from uapfp_dist.config.presets import PRESETS, preset
-from uapfp_dist.config.schema import Config, SiblingConfig
+from uapfp_dist.config.schema import Config, ControlConfig, SiblingConfig
 from uapfp_dist.data import Dataset
 from uapfp_dist.evaluation.grid_axes import figure_6, parse_grid
 from uapfp_dist.evaluation.grid_cells import make_cells
@@ -35,7 +35,14 @@ FROZEN = json.loads((Path(__file__).parent / "frozen" / "ids.json").read_text())
 def before(config: Config) -> Config:
     """As it was before there were siblings: none, and the methods that need none."""
     verdict = replace(config.verdict, methods=tuple(PROBE_METHODS))
-    return replace(config, siblings=SiblingConfig(), churn=ChurnConfig(), verdict=verdict)
+    config = replace(config, siblings=SiblingConfig(), churn=ChurnConfig(), controls=ControlConfig())
+    return replace(config, verdict=verdict)
+
+
+KIT_BEFORE = EnrollConfig(
+    groups=("homologous", "same_data", "other_victim"), n_train=8, n_train_piracy=3, n_committee=0
+)
+"""What a kit was made of before there were siblings."""
 
 
 def images(config: Config, digits: Dataset) -> Dataset:
@@ -69,7 +76,7 @@ def test_ids_of_a_presets_plan(name: str, digits: Dataset) -> None:
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_siblings_rename_nothing(name: str, digits: Dataset) -> None:
     """Every spec of before, model, probe or response, is one of the plan with siblings, in the same order."""
-    config = preset(name)
+    config = replace(preset(name), controls=ControlConfig())
     data = images(config, digits)
     new, old = (make_plan(each, 0, data) for each in (config, before(config)))
     assert new.id != old.id
@@ -117,7 +124,7 @@ def test_ids_of_figure_6_as_a_grid(name: str, digits: Dataset) -> None:
 def test_ids_of_a_kits_plan(name: str, digits: Dataset) -> None:
     preset_name, seed = name.split("/")
     config = before(enroll_preset(preset_name))
-    plan = plan_enrollment(config, EnrollConfig(), int(seed), images(config, digits))
+    plan = plan_enrollment(before(config), KIT_BEFORE, int(seed), images(config, digits))
     assert {"enrollment": plan.id, "specs": summed(plan.specs)} == FROZEN["kits"][name]
 
 

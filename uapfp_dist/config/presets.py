@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from uapfp_dist.config.schema import (
     Config,
+    ControlConfig,
     DataConfig,
     ExtractionConfig,
     ModificationConfig,
@@ -25,6 +26,10 @@ _SMALL_FINGERPRINT = FingerprintConfig(n_points=100, n_views=50)
 _FULL_FINGERPRINT = FingerprintConfig(n_points=100, n_views=200)
 _ALL_METHODS = tuple(METHODS)
 _MIRRORED = ChurnConfig(mirror=True)
+
+
+_CONTROLS = ControlConfig(n_other_architecture=1, n_second_hand=2, n_mixed=2)
+"""Ten models; with thirty for the siblings and those stolen from them, forty are trained that the paper lacks."""
 
 
 def _modifications(n: int, iterations: int) -> ModificationConfig:
@@ -76,7 +81,8 @@ def _small(
         verdict=VerdictConfig(formats=ALL_FORMATS, methods=_ALL_METHODS),
         modifications=_modifications(3, 120),
         studies=_studies(5, SubspaceConfig(n_uaps=64, passes=5), n_trajectories=2, n_overlap=2),
-        siblings=SiblingConfig(10, 15, gate),
+        siblings=SiblingConfig(10, 10, gate),
+        controls=_CONTROLS,
         churn=churn,
     )
 
@@ -112,7 +118,8 @@ def _large(
         verdict=VerdictConfig(train_pool=20, formats=ALL_FORMATS, methods=_ALL_METHODS),
         modifications=replace(_modifications(n_modified, 270), distill_to="googlenet"),
         studies=_studies(10, subspace, n_trajectories=4, n_overlap=4),
-        siblings=SiblingConfig(10, 12, gate),
+        siblings=SiblingConfig(10, 10, gate),
+        controls=_CONTROLS,
         churn=replace(_MIRRORED, pool_size=10_000),
     )
 
@@ -147,7 +154,8 @@ PRESETS: dict[str, Config] = {
         extraction=ExtractionConfig(budget=4.0, natural_share=0.25, rounds=5),
         fingerprint=_DIGITS_FINGERPRINT,
         verdict=VerdictConfig(n_calibrate=39, methods=_ALL_METHODS, decided_by="uap_ensemble"),
-        siblings=SiblingConfig(10, 15, 0.8),
+        siblings=SiblingConfig(10, 10, 0.8),
+        controls=_CONTROLS,
     ),
     "fashion_mnist-small": _FASHION_MNIST_SMALL,
     "fashion_mnist": replace(

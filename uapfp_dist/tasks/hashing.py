@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from dataclasses import Field, dataclass, field, fields, is_dataclass
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar
 
@@ -59,19 +59,24 @@ def wire_names(type_name: str, field_names: str, **encoders: Encoder) -> Callabl
     return pin
 
 
-def omit_default(default: Any, *, in_files: bool = True) -> Any:
+_DEFAULT = object()
+
+
+def omit_default(default: Any, *, in_files: bool = True, before: Any = _DEFAULT) -> Any:
     """A field that came after artifacts were made: at its default it is no part of an id, so that those stay valid.
 
     Args:
         default: of the field.
+        before: the value that says what code before the field did, where that is not the default: it is left out then.
         in_files: whether files and trackers show it at its default; False where those of before must stay as they are.
     """
-    return field(default=default, metadata={"omit_default": True, "in_files": in_files})
+    omitted = default if before is _DEFAULT else before
+    return field(default=default, metadata={"omitted": omitted, "in_files": in_files})
 
 
 def is_hashed(item: Field[Any], value: Any) -> bool:
     """Whether a field at this value is part of the id."""
-    return not (item.metadata.get("omit_default") and item.default is not MISSING and value == item.default)
+    return "omitted" not in item.metadata or value != item.metadata["omitted"]
 
 
 def wire_form(value: Any) -> Any:

@@ -65,7 +65,7 @@ class EnrollConfig:
     size: Literal["full", "light"] = omit_default("full", in_files=False)
     """light: nothing is stolen from the victim and no scorer is trained: it takes half of the models, decides by the
     plain share of churn points, and cannot say how much it catches."""
-    n_committee: int = omit_default(10, in_files=False)
+    n_committee: int = omit_default(10, in_files=False, before=0)
     """Siblings of the victim with which it is compared; 0: no churn, as in kits before."""
     n_sets: int = omit_default(3, in_files=False)
     """Disjoint sets of churn points: a set that an operator has seen is not used on him again."""
