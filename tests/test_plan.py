@@ -80,9 +80,8 @@ def extras(modified: int, checkpoints: int, overlap: int) -> dict[str, int]:
 
 SIBLINGS = dict.fromkeys(PRESETS, (10, 10)) | {"digits": (6, 5)}
 """Committee, and models stolen from one further sibling each."""
-CONTROLS = dict.fromkeys(PRESETS, {"other_architecture": 2, "second_hand_piracy": 2, "mixed_piracy": 6}) | {
-    "digits": {}
-}
+ALL_CONTROLS = {"other_architecture": 2, "second_hand_piracy": 2, "mixed_piracy": 6}
+CONTROLS: dict[str, dict[str, int]] = {name: {} if name == "digits" else ALL_CONTROLS for name in PRESETS}
 ROLE_COUNTS = {
     "digits": {"piracy": 12, "homologous": 29, "soft_piracy": 3, "same_data": 3, "other_victim_piracy": 6},
     "digits-large": LARGE | {"calibration_piracy": 39},
