@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from kits import make_test_kit
-from small_enrollment import SMALL, run_here, small_plan
-from system import ROOT, tiny
+from small_enrollment import SMALL, run_here, small_config, small_plan
+from system import ROOT
 from toy_kit import toy_kit
 
 from uapfp_dist.config.schema import Config
@@ -30,16 +30,16 @@ def test_a_kit_that_is_there_must_be_the_one_asked_for(
     job = importlib.import_module("false_accusations")
     save_kit(run_here(small_plan(digits), digits, Store(str(tmp_path / "s"))), tmp_path / "digits-0")
     kit = load_kit(tmp_path / "digits-0")
-    job.check_same(kit, tiny(), SMALL, 0, tmp_path)
+    job.check_same(kit, small_config(), SMALL, 0, tmp_path)
     assert kit.info.configuration is not None
     zoo = {name: value for name, value in kit.info.configuration["zoo"].items() if name != "augment"}
     older = replace(kit, info=replace(kit.info, configuration=kit.info.configuration | {"zoo": zoo}))
-    job.check_same(older, tiny(), SMALL, 0, tmp_path)
-    slower = replace(tiny(), zoo=replace(tiny().zoo, epochs=5.0))
+    job.check_same(older, small_config(), SMALL, 0, tmp_path)
+    slower = replace(small_config(), zoo=replace(small_config().zoo, epochs=5.0))
     for config, requirements, seed, said in (
         (slower, SMALL, 0, "zoo.epochs 5.0, it says 4.0"),
-        (tiny(), replace(SMALL, n_errors=7), 0, "enroll.n_errors 7, it says 100"),
-        (tiny(), SMALL, 1, "seed 1, it says 0"),
+        (small_config(), replace(SMALL, n_errors=7), 0, "enroll.n_errors 7, it says 100"),
+        (small_config(), SMALL, 1, "seed 1, it says 0"),
     ):
         with pytest.raises(UserError, match=said) as caught:
             job.check_same(kit, config, requirements, seed, tmp_path)

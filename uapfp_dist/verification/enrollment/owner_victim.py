@@ -93,23 +93,21 @@ def achievable(requirements: EnrollConfig, victim: OwnerVictim | None) -> Enroll
     """The same without what takes siblings, where the owner brings a victim without any.
 
     Raises:
-        UserError: a light kit, or siblings asked for by other than the defaults.
+        UserError: a light kit, or the group sibling among others than all groups, the default.
     """
     if victim is None or victim.siblings:
         return requirements
-    default = EnrollConfig()
-    asked = {
-        "size": requirements.size == "light",
-        "groups": "sibling" in requirements.groups and requirements.groups != default.groups,
-        "n_committee": requirements.n_committee not in (0, default.n_committee),
-    }
-    if argument := next((name for name, is_asked in asked.items() if is_asked), ""):
-        got = getattr(requirements, argument)
+    if requirements.size == "light":
         raise UserError(
-            f"{argument}: expected nothing that takes siblings of a model of your own without them, got "
-            f"{', '.join(got) if isinstance(got, tuple) else got}; give train or siblings, and trained_on, or leave it "
-            "out",
-            argument=argument,
+            "size: expected full for a model of your own without siblings, got light, which decides by them alone; give "
+            "train or siblings, and trained_on",
+            argument="size",
+        )
+    if "sibling" in requirements.groups and requirements.groups != EnrollConfig().groups:
+        raise UserError(
+            "groups: expected others than sibling for a model of your own without siblings, got "
+            f"{', '.join(requirements.groups)}; give train or siblings, and trained_on, or leave it out",
+            argument="groups",
         )
     groups = tuple(group for group in requirements.groups if group != "sibling")
     return replace(requirements, groups=groups, n_committee=0)
