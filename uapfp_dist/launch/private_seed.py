@@ -1,5 +1,6 @@
 """The private seed of an enrolment: drawn once, in a file beside the kit, which never holds it."""
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -60,7 +61,8 @@ def write_seed(kit: Path, seed: int) -> None:
             file.write(text)
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise UserError(
             f"out: expected a folder in which the seed can be kept, {path} cannot be written ({error.strerror})",
             argument="out",

@@ -99,7 +99,7 @@ def achievable(requirements: EnrollConfig, victim: OwnerVictim | None) -> Enroll
         return requirements
     if requirements.size == "light":
         raise UserError(
-            "size: expected full for a model of your own without siblings, got light, which decides by them alone; give "
+            "size: expected full for a model of your own without siblings, got light, which decides by them; give "
             "train or siblings, and trained_on",
             argument="size",
         )
