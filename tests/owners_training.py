@@ -28,6 +28,11 @@ def train(images: Tensor, labels: Tensor, seed: int, device: torch.device) -> nn
     return net
 
 
+def out_of_time(images: Tensor, labels: Tensor, seed: int, device: torch.device) -> nn.Module:
+    """An error of its own that looks like the end of the time it has."""
+    raise TimeoutError("no answer")
+
+
 def fails(images: Tensor, labels: Tensor, seed: int, device: torch.device) -> nn.Module:
     """A defect."""
     raise ZeroDivisionError("at\nonce")
@@ -44,9 +49,15 @@ def leaves(images: Tensor, labels: Tensor, seed: int, device: torch.device) -> n
 
 
 def hangs(images: Tensor, labels: Tensor, seed: int, device: torch.device) -> nn.Module:
-    """Longer than it has, and deaf to errors."""
+    """Longer than it has."""
     time.sleep(1.0)
     return train(images, labels, seed, device)
+
+
+def never_ends(images: Tensor, labels: Tensor, seed: int, device: torch.device) -> nn.Module:
+    """And is deaf to errors."""
+    while True:
+        train(images, labels, seed, device)
 
 
 def gives_nothing(images: Tensor, labels: Tensor, seed: int, device: torch.device) -> None:

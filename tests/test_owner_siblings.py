@@ -13,9 +13,10 @@ import torch
 from owners_net import OwnersNet
 from safetensors.torch import load_file, save_file
 from small_enrollment import SMALL, quiet, run_here, small_config, small_plan
-from system import context_on
+from system import context_on, wait_until
 
 from uapfp_dist.cluster.spec_resources import LARGE_SECONDS, seconds_for
+from uapfp_dist.concurrency import is_foreign_code_running
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
 from uapfp_dist.execution.context import TaskContext
@@ -152,6 +153,7 @@ def test_another_function_gives_other_siblings(digits: Dataset, victim: OwnersNe
     [
         ("fails", r"failed \(ZeroDivisionError: at once, owners_training.py"),
         ("leaves", "SystemExit"),
+        ("out_of_time", "failed .TimeoutError: no answer"),
         ("gives_nothing", "a torch module, it gave NoneType"),
         ("gives_wide", "architecture.*last.bias"),
         ("gives_nan", "NaN"),
@@ -181,6 +183,8 @@ def test_a_function_that_hangs_is_not_waited_for(digits: Dataset, victim: Owners
     hurried = TaskContext(store, None, CPU, owner_seconds=0.05)
     with pytest.raises(UserError, match=r"within 0\.05 s, got none"):
         perform_task(hurried, plan.siblings[0])
+    assert is_foreign_code_running()
+    wait_until(lambda: not is_foreign_code_running(), 10.0, "the function to end by itself")
     patient = TaskContext(store, None, CPU, owner_seconds=1e12)
     perform_task(patient, plan.siblings[0])
     assert store.has("model", plan.siblings[0].id)

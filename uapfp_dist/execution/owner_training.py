@@ -2,16 +2,15 @@
 
 import hashlib
 import inspect
-import threading
 import traceback
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from uapfp_dist.concurrency import HungError, run_within
 from uapfp_dist.data.splits import index_digest
 from uapfp_dist.errors import UserError
 from uapfp_dist.execution.context import TaskContext
@@ -78,24 +77,15 @@ def train_sibling(context: TaskContext, spec: ModelSpec, origin: OwnerTrained, s
 
 
 def _called(origin: OwnerTrained, call: Callable[[], T], seconds: float) -> T:
-    """The result of the owner's function, which has a thread of its own: nothing else ends one that hangs."""
-    future: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(call())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
+    """The result of the owner's function."""
     try:
-        return future.result(min(seconds, threading.TIMEOUT_MAX))
+        return run_within(call, seconds)
     except PASSING:
         raise
+    except HungError as error:
+        expected = f"a model within {seconds:g} s, got none; make it faster, or raise spec_timeout"
+        raise _refusal(origin, expected) from error
     except (Exception, SystemExit) as error:
-        if not future.done():
-            expected = f"a model within {seconds:g} s, got none; make it faster, or raise spec_timeout"
-            raise _refusal(origin, expected) from error
         frame = traceback.extract_tb(error.__traceback__)[-1]
         cause = f"{type(error).__name__}: {one_line(error)}, {Path(frame.filename).name}:{frame.lineno}"
         raise _refusal(origin, f"a trained model, it failed ({cause})") from error
