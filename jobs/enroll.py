@@ -3,7 +3,8 @@
     python jobs/enroll.py --out kit                            # the digits preset's own victim, minutes on a laptop
     python jobs/enroll.py --preset fashion_mnist-small --data-root DATA --out kit
     python jobs/enroll.py --data.name imagefolder --data-root MINE --model mine.safetensors \\
-        --architecture mypackage.nets:make --out kit           # make(n_classes, shape) -> module, images in [0, 1]
+        --architecture mypackage.nets:make --trained-on mine.txt --train mypackage.nets:train --out kit
+        # make(n_classes, shape) -> module, images in [0, 1]; train(images, labels, seed, device) -> module: a sibling
 
 Publish the digest that is printed at the end before you query anybody. Running the same command again resumes.
 """
@@ -20,6 +21,7 @@ from uapfp_dist.config.command_line import parse_with_preset
 from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config
 from uapfp_dist.launch.enrollment import OwnerFiles, run_enrollment
+from uapfp_dist.launch.private_seed import seed_file
 from uapfp_dist.verification.enrollment.config import EnrollConfig
 from uapfp_dist.verification.enrollment.derived_config import enroll_preset
 from uapfp_dist.verification.kit.text import kit_text
@@ -31,8 +33,9 @@ class Enroll:
 
     preset: str = "digits"
     """Where the configuration starts from, as in full_eval.py; numbers of models follow from the options below."""
-    seed: int = 0
-    """Every random choice follows from it."""
+    seed: int | None = None
+    """Every random choice follows from it: who knows it can make the victim's siblings. Default: a private one, drawn
+    and kept beside the kit in the file <out>.seed, with which the same command resumes."""
     out: Path = Path("kit")
     """The kit, a new folder."""
     owner: Annotated[OwnerFiles, tyro.conf.arg(name="")] = field(default_factory=OwnerFiles)
@@ -54,6 +57,8 @@ def job() -> None:
         chosen.config, chosen.preset, chosen.seed, chosen.requirements, chosen.runtime, out, chosen.owner
     )
     print(f"\n{kit_text(kit)}\nkit: {out}\ndigest: {kit.digest}")
+    if chosen.seed is None:
+        print(f"seed: {seed_file(out)}, kept beside the kit and not in it: whoever has it can make the siblings")
     print(f"judge a suspect: python jobs/verify.py --kit {out} --expect {kit.digest} --at http://HOST:PORT", flush=True)
 
 

@@ -8,11 +8,13 @@ from typing import Any
 
 from system import context_on, tiny
 
+from uapfp_dist.config.schema import Config, SiblingConfig
 from uapfp_dist.data import Dataset
 from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.progress import Progress
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.hashing import Spec
+from uapfp_dist.tasks.method_configs import ChurnConfig
 from uapfp_dist.tasks.pool import SerialPool
 from uapfp_dist.verification.enrollment.config import EnrollConfig
 from uapfp_dist.verification.enrollment.enroll import enroll
@@ -21,14 +23,27 @@ from uapfp_dist.verification.enrollment.plan import EnrollmentPlan, plan_enrollm
 from uapfp_dist.verification.kit.kit import Kit
 
 SMALL = EnrollConfig(
-    alpha=0.5, attacks=("cloudleak", "knockoff"), n_train=2, n_train_piracy=1, n_test=1, n_test_piracy=1
+    alpha=0.5,
+    attacks=("cloudleak", "knockoff"),
+    n_train=2,
+    n_train_piracy=1,
+    n_test=1,
+    n_test_piracy=1,
+    n_committee=2,
+    n_sets=2,
+    n_points=20,
 )
 """One calibration model per group is enough to decide at alpha .5."""
 
 
+def small_config() -> Config:
+    """Nets that know little more than chance, so a gate that lets them in; few images to compare them on."""
+    return replace(tiny(), siblings=SiblingConfig(gate=0.1), churn=ChurnConfig(pool_size=1000))
+
+
 def small_plan(digits: Dataset, owner_victim: OwnerVictim | None = None, **requirements: Any) -> EnrollmentPlan:
     """A small enrolment on digits, seed 0."""
-    return plan_enrollment(tiny(), replace(SMALL, **requirements), 0, digits, owner_victim)
+    return plan_enrollment(small_config(), replace(SMALL, **requirements), 0, digits, owner_victim)
 
 
 def failing(store: Store, doomed: Callable[[Spec], bool] = lambda spec: True) -> SerialPool:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from small_enrollment import SMALL, failing, quiet, run_here, small_plan
-from system import context_on, tiny
+from small_enrollment import SMALL, failing, quiet, run_here, small_config, small_plan
+from system import context_on
 
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
@@ -28,6 +28,9 @@ from uapfp_dist.verification.judging.judge import judge
 from uapfp_dist.verification.judging.verdict import SuspectResponses
 from uapfp_dist.verification.kit.io import load_kit, save_kit
 from uapfp_dist.verification.kit.kit import Kit
+
+KINDS = ("model", "probe", "answers", "churn", "churn_answers")
+"""Of artifacts."""
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +67,11 @@ def test_every_model_was_queried_with_the_very_images_of_the_kit(plan: Enrollmen
 def test_the_victim_is_found_and_the_kit_is_whole(plan: EnrollmentPlan, kit: Kit, store: Store) -> None:
     """Images once each; the victim's responses; parts disjoint; rates on models of neither part."""
     responses = predict_probabilities(context_on(store).net(plan.victim), from_8_bits(kit.images))
-    assert torch.allclose(responses, kit.victim, atol=1e-6)
+    assert kit.churn is not None
+    others = torch.ones(len(kit.images), dtype=torch.bool)
+    others[kit.churn.points.flatten()] = False
+    assert torch.allclose(responses[others], kit.victim[others], atol=1e-6)
+    assert torch.equal(responses.argmax(1), kit.victim_labels), "of churn points the labels are known"
     assert len(kit.images.unique(dim=0)) == len(kit.images)
     verdict = judge(kit, [SuspectResponses("victim", responses, PROBABILITIES)])[0]
     assert verdict.similarity == pytest.approx(1.0, abs=1e-6)
@@ -75,12 +82,12 @@ def test_the_victim_is_found_and_the_kit_is_whole(plan: EnrollmentPlan, kit: Kit
     held_out = {s.member.spec.id for s in plan.reference_models if s.part == "held_out"}
     assert {model.model for model in kit.info.models} == held_out
     for fmt in plan.requirements.formats:
-        for method in ("uap", "weighted_errors"):
+        for method in ("uap", "weighted_errors", "weighted_churn"):
             assert kit.info.power[fmt][method]["all"].of == 4
-            assert kit.info.false_accusations[fmt][method]["all"].of == 3
+            assert kit.info.false_accusations[fmt][method]["all"].of == len(plan.requirements.groups)
         choice = kit.info.decided_by[fmt]
         assert choice.training is not None
-        assert choice.method == max(choice.training, key=choice.training.__getitem__)
+        assert choice.method == "weighted_churn"
 
 
 def test_clean_images_are_the_owners_training_images(plan: EnrollmentPlan, kit: Kit, store: Store) -> None:
@@ -109,10 +116,10 @@ def test_one_call_from_python_makes_the_kit(
 ) -> None:
     """What the job makes without Ray, of artifacts that are there; images at hand go by no name."""
     threads = torch.get_num_threads()
-    assert enroll_locally(tiny(), SMALL, store=store.url, progress=quiet()).digest == kit.digest
+    assert enroll_locally(small_config(), SMALL, store=store.url, progress=quiet()).digest == kit.digest
     assert torch.get_num_threads() == threads
     mine = replace(digits, name="mine")
-    found = enroll_locally(tiny(), SMALL, 1, store=tmp_path / "s", dataset=mine, progress=quiet())
+    found = enroll_locally(small_config(), SMALL, 1, store=tmp_path / "s", dataset=mine, progress=quiet())
     assert found.info.data.name == "mine"
     assert (found.class_names, found.images.dtype) == (digits.class_names, torch.uint8)
     assert load_kit(tmp_path / "kit", save_kit(found, tmp_path / "kit")).digest == found.digest
@@ -123,14 +130,14 @@ def test_one_call_from_python_makes_the_kit(
 def test_names_of_classes_that_no_kit_may_hold_are_refused_first(digits: Dataset) -> None:
     odd = replace(digits, class_names=("\x1b[2J", *digits.class_names[1:]))
     with pytest.raises(UserError, match=r"names of classes.*\\x1b") as caught:
-        plan_enrollment(tiny(), SMALL, 0, odd)
+        plan_enrollment(small_config(), SMALL, 0, odd)
     assert str(caught.value).isprintable()
 
 
 def test_scorers_look_at_training_models_only(plan: EnrollmentPlan, kit: Kit, digits: Dataset, store: Store) -> None:
     """With other held-out responses the encoders and weights stay as they are."""
     copy = Store(str(Path(store.url).parent / "copy"))
-    for kind in ("model", "probe", "answers"):
+    for kind in KINDS:
         for path in (Path(store.url) / kind).iterdir():
             found = store.get(kind, path.stem)
             copy.put(kind, path.stem, found.tensors, found.info)
@@ -156,7 +163,7 @@ def test_a_model_that_fails_is_replaced_by_a_spare_one(
     def without(lost: Sequence[Any], folder: str) -> Kit:
         copy = Store(str(tmp_path / folder))
         gone = {plan.response(s).id for s in lost}
-        for kind in ("model", "probe", "answers"):
+        for kind in KINDS:
             for path in (Path(store.url) / kind).iterdir():
                 found = store.get(kind, path.stem)
                 if path.stem not in gone:

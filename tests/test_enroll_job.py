@@ -1,15 +1,20 @@
 """jobs/enroll.py and jobs/false_accusations.py: bad input is one line, before anything is trained."""
 
 import importlib
+import os
 import runpy
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import owners_training
 import pytest
+import torch
 from kits import make_test_kit
-from small_enrollment import SMALL, run_here, small_plan
-from system import ROOT, tiny
+from safetensors.torch import save_file
+from small_enrollment import SMALL, run_here, small_config, small_plan
+from system import ROOT, flags
 from toy_kit import toy_kit
 
 from uapfp_dist.config.schema import Config
@@ -30,16 +35,16 @@ def test_a_kit_that_is_there_must_be_the_one_asked_for(
     job = importlib.import_module("false_accusations")
     save_kit(run_here(small_plan(digits), digits, Store(str(tmp_path / "s"))), tmp_path / "digits-0")
     kit = load_kit(tmp_path / "digits-0")
-    job.check_same(kit, tiny(), SMALL, 0, tmp_path)
+    job.check_same(kit, small_config(), SMALL, 0, tmp_path)
     assert kit.info.configuration is not None
     zoo = {name: value for name, value in kit.info.configuration["zoo"].items() if name != "augment"}
     older = replace(kit, info=replace(kit.info, configuration=kit.info.configuration | {"zoo": zoo}))
-    job.check_same(older, tiny(), SMALL, 0, tmp_path)
-    slower = replace(tiny(), zoo=replace(tiny().zoo, epochs=5.0))
+    job.check_same(older, small_config(), SMALL, 0, tmp_path)
+    slower = replace(small_config(), zoo=replace(small_config().zoo, epochs=5.0))
     for config, requirements, seed, said in (
         (slower, SMALL, 0, "zoo.epochs 5.0, it says 4.0"),
-        (tiny(), replace(SMALL, n_errors=7), 0, "enroll.n_errors 7, it says 100"),
-        (tiny(), SMALL, 1, "seed 1, it says 0"),
+        (small_config(), replace(SMALL, n_errors=7), 0, "enroll.n_errors 7, it says 100"),
+        (small_config(), SMALL, 1, "seed 1, it says 0"),
     ):
         with pytest.raises(UserError, match=said) as caught:
             job.check_same(kit, config, requirements, seed, tmp_path)
@@ -73,6 +78,8 @@ def test_rates_over_zoos_are_one_table(monkeypatch: pytest.MonkeyPatch) -> None:
         (("--model", "owner.pkl", "--architecture", "A"), "pickle"),
         (("--model", "owner.safetensors"), "--architecture"),
         (("--mean", "0.5"), "--model"),
+        (("--train", "mine:train"), "--model"),
+        (("--siblings", "mine"), "--model"),
         (("--out", "."), "out"),
         (("--data.name", "imagefolder"), "--data-root"),
         (("--labels", "top0"), "(option --labels)"),
@@ -103,6 +110,47 @@ def test_the_job_refuses_in_one_line(
     assert err[0].startswith("enroll: error: ")
     assert word in err[0]
     assert not list(tmp_path.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "word"),
+    [
+        ("fails", (), "failed (ZeroDivisionError: at once, owners_training.py"),
+        ("never_ends", ("--spec-timeout", "0.5"), "within 0.45 s, got none"),
+    ],
+)
+def test_a_training_function_that_fails_ends_the_job_in_one_line(
+    function: str,
+    options: tuple[str, ...],
+    word: str,
+    digits: Dataset,
+    tmp_path: Path,
+) -> None:
+    """Exit code 2 and no kit; the seed is kept, so that the same command resumes."""
+    index = torch.arange(0, 900, 2)
+    net = owners_training.train(digits.pixels(index), digits.labels[index], 1, torch.device("cpu"))
+    save_file(net.state_dict(), tmp_path / "mine.safetensors")
+    (tmp_path / "mine.txt").write_text("\n".join(map(str, index.tolist())))
+    files = ("--model", "mine.safetensors", "--architecture", "owners_net:make", "--trained-on", "mine.txt")
+    ours = (*files, "--train", f"owners_training:{function}", "--workers", "0", *options, *flags(small_config()))
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "jobs" / "enroll.py"), *ours],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    error = done.stderr.splitlines()[-1]
+    assert done.returncode == 2
+    assert error.startswith(f"enroll: error: train owners_training:{function}: expected ")
+    assert word in error
+    assert error.endswith("(option --train)")
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "kit.seed").exists()
+    assert not (tmp_path / "kit").exists()
 
 
 def test_another_enrolments_kit_is_seen_before_anything_is_trained(

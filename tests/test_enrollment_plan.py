@@ -1,6 +1,7 @@
 """The plan of an enrolment: which models train, calibrate and test."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -14,7 +15,7 @@ from uapfp_dist.response_format import PROBABILITIES
 from uapfp_dist.statistics.conformal import needed_for
 from uapfp_dist.tasks.hashing import canonical
 from uapfp_dist.tasks.method_configs import UapConfig
-from uapfp_dist.tasks.specs import DataSpec, Extracted
+from uapfp_dist.tasks.specs import AbsoluteGate, DataSpec, Extracted
 from uapfp_dist.verification.enrollment.config import EnrollConfig
 from uapfp_dist.verification.enrollment.plan import plan_enrollment
 
@@ -36,12 +37,15 @@ def test_groups_are_as_large_as_alpha_and_suspects_require(alpha: float, k: int,
 def test_roles_of_models(digits: Dataset) -> None:
     """One other victim per model stolen from it, which is nobody else; same-data models on D_v; every architecture."""
     plan = plan_enrollment(tiny(), EnrollConfig(), 0, digits)
-    other_victims = []
+    other_victims, robbed = [], []
     for s in plan.reference_models:
         origin = s.member.spec.origin
         if s.group == "other_victim":
             assert isinstance(origin, Extracted)
             other_victims.append(origin.victim.id)
+        elif s.group == "sibling":
+            assert isinstance(origin, Extracted)
+            robbed.append(origin.victim)
         elif s.group == "piracy":
             assert isinstance(origin, Extracted)
             assert origin.victim == plan.victim
@@ -50,6 +54,14 @@ def test_roles_of_models(digits: Dataset) -> None:
         assert s.member.spec.gate is not None
         assert s.member.spec.gate.reference == plan.victim
     assert len(set(other_victims)) == len(other_victims)
+    assert plan.churn is not None
+    assert len(plan.churn.siblings) == plan.requirements.n_committee
+    assert set(plan.siblings) == {*plan.churn.siblings, *robbed}
+    assert len(plan.siblings) == len(plan.churn.siblings) + len(robbed), "one sibling each, none of the committee"
+    for sibling in plan.siblings:
+        assert sibling == replace(plan.victim, seed=sibling.seed, gate=AbsoluteGate(0.5, 3)), (
+            "the recipe, field by field"
+        )
     for group in ("piracy", *plan.requirements.groups):
         architectures = {s.member.spec.architecture for s in plan.reference_models if s.group == group}
         assert architectures == {"A", "B", "C", "D", "E"}
@@ -78,8 +90,10 @@ def test_groups_left_out_are_not_made(digits: Dataset) -> None:
     assert {s.group for s in plan.reference_models} == {"piracy", "other_victim"}
     assert len(plan.models) == 1 + len(plan.reference_models) + sum(
         s.group == "other_victim" for s in plan.reference_models
-    )
-    without = small_plan(digits, groups=("homologous", "same_data"))
+    ) + len(plan.siblings)
+    assert len(plan.siblings) == plan.requirements.n_committee
+    without = small_plan(digits, groups=("homologous", "same_data"), n_committee=0)
+    assert without.churn is None
     assert len(without.models) == 1 + len(without.reference_models)
 
 

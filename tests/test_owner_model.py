@@ -10,8 +10,8 @@ import pytest
 import torch
 from owners_net import make, trained
 from safetensors.torch import save_file
-from small_enrollment import SMALL, quiet, run_here, small_plan
-from system import context_on, tiny
+from small_enrollment import SMALL, quiet, run_here, small_config, small_plan
+from system import context_on
 from torch import Tensor
 
 from uapfp_dist.data import Dataset, Splits
@@ -69,7 +69,7 @@ def test_the_owners_module_is_enrolled(digits: Dataset, digits_splits: Splits, t
     # The same module from memory is the same victim, and everything is there already.
     same = owner_model_of(module, "owners_net:make")
     requirements = replace(SMALL, groups=("homologous",), labels=(PROBABILITIES,))
-    found = enroll_locally(tiny(), requirements, store=store.url, owner_model=same, progress=quiet())
+    found = enroll_locally(small_config(), requirements, store=store.url, owner_model=same, progress=quiet())
     assert found.info.victim == kit.info.victim
     again = small_plan(digits, same.victim, groups=("homologous",), labels=(PROBABILITIES,))
     assert estimate_cost(again, context_on(store)).models == 0

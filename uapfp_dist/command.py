@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from uapfp_dist.concurrency import is_foreign_code_running
 from uapfp_dist.errors import UserError
 from uapfp_dist.messages import printable
 
@@ -42,7 +43,8 @@ def main(job: Callable[[], object]) -> NoReturn:
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         print("interrupted; the same command resumes where this one stopped", file=sys.stderr, flush=True)
-        if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+        if is_foreign_code_running() or any(not thread.daemon for thread in others):
             sys.stdout.flush()
             os._exit(130)  # fits of encoders are under way: Python would wait for them
         raise SystemExit(130) from None
@@ -50,7 +52,10 @@ def main(job: Callable[[], object]) -> NoReturn:
 
 
 def _refuse(line: str) -> NoReturn:
-    print(f"{Path(sys.argv[0]).stem}: error: {line}", file=sys.stderr)
+    print(f"{Path(sys.argv[0]).stem}: error: {line}", file=sys.stderr, flush=True)
+    if is_foreign_code_running():
+        sys.stdout.flush()
+        os._exit(2)
     raise SystemExit(2) from None
 
 

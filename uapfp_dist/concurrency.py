@@ -1,11 +1,18 @@
 """Work in several threads."""
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+FOREIGN = "foreign code"
+"""Name of the threads of `run_within`."""
+
+
+class HungError(Exception):
+    """Foreign code gave no result in time."""
 
 
 def map_threads(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> list[Result]:
@@ -20,3 +27,32 @@ def iterate_threads(work: Callable[[Item], Result], items: Iterable[Item], threa
         yield from pool.map(work, items)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def run_within(work: Callable[[], Result], seconds: float) -> Result:
+    """The result of foreign code, which may hang or end its process: it has a thread of its own.
+
+    Raises:
+        HungError: no result in time; the thread is left to itself, since nothing ends one.
+        BaseException: what `work` raises.
+    """
+    future: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name=FOREIGN, daemon=True).start()
+    try:
+        return future.result(min(seconds, threading.TIMEOUT_MAX))
+    except TimeoutError as error:
+        if future.done():  # its own error
+            raise
+        raise HungError from error
+
+
+def is_foreign_code_running() -> bool:
+    """Whether a thread of `run_within` is at work: Python would abort, were it to end under native code."""
+    return any(thread.name == FOREIGN for thread in threading.enumerate())

@@ -8,6 +8,7 @@ from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.specs import (
     ModelSpec,
     Modified,
+    OwnerTrained,
     ProbeSpec,
     ProbeTwinSpec,
     ResponseSpec,
@@ -36,8 +37,9 @@ def gpu_share(spec: Spec, given: Mapping[str, float] = NO_SHARES) -> float:
 
 
 def seconds_for(spec: Spec) -> float:
-    """How long `spec` may take."""
-    small = all(model.architecture in GPU_SHARES for model in _loaded(spec))
+    """How long `spec` may take; an owner's function trains as long as it likes, whatever the net."""
+    own = isinstance(spec, ModelSpec) and isinstance(spec.origin, OwnerTrained)
+    small = not own and all(model.architecture in GPU_SHARES for model in _loaded(spec))
     return SMALL_SECONDS if small else LARGE_SECONDS
 
 

@@ -9,7 +9,7 @@ import ray
 import torch
 
 from uapfp_dist.errors import MismatchError, UserError
-from uapfp_dist.execution.context import TaskContext
+from uapfp_dist.execution.context import OWNER_SECONDS, TaskContext
 from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.storage.store import shared_store
 from uapfp_dist.tasks.executor import attempt_task
@@ -27,7 +27,9 @@ def assigned_device() -> torch.device:
     return torch.device("cpu")
 
 
-def open_context(storage: str, data_root: Path | None, marker: str, data: DataSpec) -> Perform:
+def open_context(
+    storage: str, data_root: Path | None, marker: str, data: DataSpec, owner_seconds: float = OWNER_SECONDS
+) -> Perform:
     """What performs specs on this node, once it is proven that the node sees the driver's storage and images.
 
     Args:
@@ -35,12 +37,13 @@ def open_context(storage: str, data_root: Path | None, marker: str, data: DataSp
         data_root: where the images lie on every node.
         marker: that the driver wrote into its store.
         data: the images, by their digest.
+        owner_seconds: after which an owner's training function counts as hung.
 
     Raises:
         MismatchError: another storage than the driver's, or not its images.
         UserError: the storage cannot be opened now.
     """
-    context = TaskContext(shared_store(storage, marker), data_root, assigned_device())
+    context = TaskContext(shared_store(storage, marker), data_root, assigned_device(), owner_seconds=owner_seconds)
     try:
         context.data(data)
     except UserError as error:  # the driver has read them: here they are missing, or others

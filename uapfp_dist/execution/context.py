@@ -24,6 +24,10 @@ from uapfp_dist.tasks.churn_specs import ChurnSpec
 from uapfp_dist.tasks.modification_specs import Int8
 from uapfp_dist.tasks.specs import DataSpec, ModelSpec, ProbeSpec, ProbeTwinSpec
 
+OWNER_SECONDS = 80_000.0
+"""Of an owner's training function: somewhat less than the day after which a worker counts as hung, so that the function
+is named."""
+
 
 class TaskContext:
     """Where specs are performed: a store, the data, a device. Caches the data set and recent nets.
@@ -33,14 +37,21 @@ class TaskContext:
         data_root: where the images lie, for data sets that need it.
         device: where tensors live.
         dataset: images in memory; None: they are loaded by name.
+        owner_seconds: after which an owner's training function counts as hung.
     """
 
     def __init__(
-        self, store: Store, data_root: Path | None, device: torch.device, dataset: Dataset | None = None
+        self,
+        store: Store,
+        data_root: Path | None,
+        device: torch.device,
+        dataset: Dataset | None = None,
+        owner_seconds: float = OWNER_SECONDS,
     ) -> None:
         self.store = store
         self.data_root = data_root
         self.device = device
+        self.owner_seconds = owner_seconds
         self._dataset = dataset
         self.net = lru_cache(maxsize=8)(self._net)
         self.probe = lru_cache(maxsize=2)(self._probe)

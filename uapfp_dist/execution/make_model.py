@@ -12,6 +12,7 @@ from uapfp_dist.data import Dataset, Splits
 from uapfp_dist.data.splits import attack_pool, index_digest, outside_of, training_set
 from uapfp_dist.errors import PermanentError, UserError
 from uapfp_dist.execution.context import TaskContext
+from uapfp_dist.execution.owner_training import train_sibling
 from uapfp_dist.execution.owner_weights import take_weights
 from uapfp_dist.models import Net
 from uapfp_dist.models.blackbox import Blackbox, predict_probabilities
@@ -28,6 +29,7 @@ from uapfp_dist.tasks.specs import (
     Imported,
     ModelSpec,
     Modified,
+    OwnerTrained,
     Trained,
     TrajectorySpec,
 )
@@ -103,6 +105,9 @@ def _make(context: TaskContext, spec: ModelSpec, number: int) -> MadeModel:
             return _extract(context, spec, origin, seed, rng)
         if isinstance(origin, Modified):
             return _modify(context, spec, origin, seed, rng)
+        if isinstance(origin, OwnerTrained):
+            net, train_digest = train_sibling(context, spec, origin, seed)
+            return MadeModel(net, train_digest=train_digest)
         if isinstance(origin, Imported):
             raise UserError(f"victim: expected its weights in the store under {spec.id}, found none; enroll it again")
         return _take(context, spec, origin)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,8 +17,9 @@ from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.launch.environment import environment
 from uapfp_dist.launch.images import load_images
+from uapfp_dist.launch.private_seed import draw_seed, read_seed, write_seed
 from uapfp_dist.launch.tracker import closing_run, open_tracker
-from uapfp_dist.launch.workers import default_auth_mode, ray_pool
+from uapfp_dist.launch.workers import default_auth_mode, owner_seconds_of, ray_pool
 from uapfp_dist.progress import Progress
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.hashing import wire_form
@@ -29,7 +30,13 @@ from uapfp_dist.verification.enrollment.config import EnrollConfig
 from uapfp_dist.verification.enrollment.cost import estimate_cost
 from uapfp_dist.verification.enrollment.enroll import enroll
 from uapfp_dist.verification.enrollment.owner_images import read_index
-from uapfp_dist.verification.enrollment.owner_model import OwnerModel, import_owner_model, read_owner_model
+from uapfp_dist.verification.enrollment.owner_model import (
+    OwnerModel,
+    OwnerSiblings,
+    import_owner_model,
+    read_owner_model,
+)
+from uapfp_dist.verification.enrollment.owner_victim import NO_SIBLINGS
 from uapfp_dist.verification.enrollment.plan import EnrollmentPlan, plan_enrollment
 from uapfp_dist.verification.kit.io import load_kit, save_kit
 from uapfp_dist.verification.kit.kit import Kit
@@ -52,12 +59,18 @@ class OwnerFiles:
     trained_on: Path | None = None
     """Text file that names an image a line, those the model was trained on (default: half of D): its file from the data
     folder on (train/cats/1.jpg), its index, or its line of the list that jobs/images.py writes."""
+    train: str | None = None
+    """package.module:function for your own function(images, labels, seed, device) -> module, which trains a sibling of
+    the model from any seed, as the model was trained: on (N, c, h, w) images in [0, 1] and (N,) labels, on the device.
+    On the import path of every node; the module is one that the architecture's factory makes. Takes trained_on."""
+    siblings: Path | None = None
+    """In its place: a folder of siblings that you trained, safetensors files. Takes trained_on."""
 
 
 def run_enrollment(
     config: Config,
     name: str,
-    seed: int,
+    seed: int | None,
     requirements: EnrollConfig,
     runtime: RuntimeConfig,
     out: Path,
@@ -68,7 +81,7 @@ def run_enrollment(
     Args:
         config: data, zoo, extraction, UAP, fingerprint and encoder as in an evaluation.
         name: its preset.
-        seed: every random choice follows from it.
+        seed: every random choice follows from it; None: a private one, drawn and kept in a file beside the kit.
         requirements: what the kit must decide.
         runtime: storage, workers and so on.
         out: folder of the kit, a new one.
@@ -82,14 +95,21 @@ def run_enrollment(
     paths = resolve(runtime)
     config = with_precision(config)
     owner_model, dataset = _read_input(config, owner or OwnerFiles(), paths, out)
-    plan = plan_enrollment(config, requirements, seed, dataset, owner_model.victim if owner_model else None)
+    known = read_seed(out) if seed is None else seed
+    number = draw_seed() if known is None else known
+    plan = plan_enrollment(config, requirements, number, dataset, owner_model.victim if owner_model else None)
+    plan = replace(plan, seed_is_private=seed is None)
     _check_same_enrollment(out, plan)
     store, progress = Store(paths.storage), Progress(workers=1)
+    if known is None:
+        write_seed(out, number)
+    if plan.requirements != requirements:
+        progress.say(NO_SIBLINGS)
     context = TaskContext(store, paths.data_root, torch.device("cpu"))
     if owner_model is not None:
-        accuracy = import_owner_model(owner_model, context, plan.victim, dataset)
+        accuracy = import_owner_model(owner_model, context, plan, dataset)
         progress.say(f"your model: accuracy {accuracy:.3f} on images held out")
-    params, tags = _params(seed, requirements), {"preset": f"enroll-{name}", "job": "enroll", **environment()}
+    params, tags = _params(plan), {"preset": f"enroll-{name}", "job": "enroll", **environment()}
     tracker = open_tracker(paths)
     live = LiveTracker(tracker)
     with (
@@ -121,14 +141,18 @@ def _read_input(
     """What can be wrong with the input is found before the data are read, or anything is trained."""
     read = None
     if owner.model is not None and owner.architecture is not None:
-        read = partial(read_owner_model, owner.model, owner.architecture, config.zoo.width, owner.mean, owner.std)
+        siblings = OwnerSiblings(owner.train, owner.siblings)
+        width = config.zoo.width
+        read = partial(
+            read_owner_model, owner.model, owner.architecture, width, owner.mean, owner.std, siblings=siblings
+        )
         read()
     elif owner.model is not None:
         raise UserError("model: expected an architecture with it, got none; give both", argument="architecture")
     elif owner != OwnerFiles():
         raise UserError(
-            "architecture, mean, std, trained_on: expected with the file of a model, got none; give it, or leave them "
-            "out",
+            "architecture, mean, std, trained_on, train, siblings: expected with the file of a model, got none; give "
+            "it, or leave them out",
             argument="model",
         )
     if out.is_symlink() or (out.exists() and not (out / "kit.json").is_file()):
@@ -153,7 +177,8 @@ def workers(
 ) -> Iterator[tuple[Pool, int]]:
     """(pool, about how many workers it will have): this process for 0 workers, else Ray."""
     if runtime.workers == 0:
-        context = TaskContext(store, paths.data_root, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        context = TaskContext(store, paths.data_root, device, owner_seconds=owner_seconds_of(runtime))
         yield SerialPool(partial(perform_task, context)), 1
         return
     default_auth_mode(runtime.address)
@@ -163,10 +188,11 @@ def workers(
         yield pool, runtime.workers or max(machine.cpus, 1)
 
 
-def _params(seed: int, requirements: EnrollConfig) -> dict[str, int | float | tuple[str, ...]]:
+def _params(plan: EnrollmentPlan) -> dict[str, int | float | tuple[str, ...]]:
     """Under wire names, as wire values in tuples: a run of MLflow is found by them again."""
-    values = wire_form(requirements)
-    return {"seed": seed} | {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    values = wire_form(plan.requirements)
+    seed = {} if plan.seed_is_private else {"seed": plan.seed}
+    return seed | {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
 
 
 def rate_metrics(kit: Kit) -> dict[str, float]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, gpu_shares
 from uapfp_dist.errors import UserError
+from uapfp_dist.execution.context import OWNER_SECONDS
 from uapfp_dist.progress import Progress
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.pool import Pool
@@ -15,6 +16,8 @@ from uapfp_dist.tasks.specs import DataSpec
 
 HIDES_ALL = ("", "-1", "none", "nodevfiles")
 """Values of CUDA_VISIBLE_DEVICES under which no GPU is seen."""
+OWNER_SHARE = 0.9
+"""Of the time that a spec may take, for an owner's training function."""
 
 
 def default_auth_mode(address: str | None) -> None:
@@ -49,7 +52,8 @@ def ray_pool(
     from uapfp_dist.cluster.spec_resources import seconds_for  # Ray takes seconds to import
     from uapfp_dist.cluster.worker import open_context
 
-    opening = partial(open_context, paths.storage, paths.data_root, store.write_marker(), data)
+    marker, owner_seconds = store.write_marker(), owner_seconds_of(runtime)
+    opening = partial(open_context, paths.storage, paths.data_root, marker, data, owner_seconds)
     _check_visible_gpus(cluster, runtime)
     share = shares(cluster, runtime.workers, runtime.gpus_per_worker, gpu_shares(runtime))
     limit = runtime.spec_timeout
@@ -59,6 +63,11 @@ def ray_pool(
         yield pool
     finally:
         pool.close()
+
+
+def owner_seconds_of(runtime: RuntimeConfig) -> float:
+    """After which an owner's training function counts as hung: before its worker does, so that it is named."""
+    return OWNER_SECONDS if runtime.spec_timeout is None else OWNER_SHARE * runtime.spec_timeout
 
 
 def _check_visible_gpus(cluster: Any, runtime: RuntimeConfig) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.messages import one_line
 from uapfp_dist.models.net import Net
 
 
@@ -29,7 +30,7 @@ class CustomNet(Net):
 
     def __init__(self, path: str, shape: tuple[int, int, int], n_classes: int) -> None:
         super().__init__(shape[0])
-        module = _factory(path)(n_classes, shape)
+        module = import_function(path, "architecture", "(n_classes, shape) -> module")(n_classes, shape)
         if not isinstance(module, nn.Module):
             raise UserError(f"architecture {path}: expected a torch module, the factory gave {type(module).__name__}")
         self.module = module
@@ -49,16 +50,25 @@ class CustomNet(Net):
         return features
 
 
-def _factory(path: str) -> Callable[[int, tuple[int, int, int]], object]:
-    """The user's function; importing it runs the user's code."""
+def import_function(path: str, role: str, signature: str) -> Callable[..., object]:
+    """A function of the user's; importing it runs the user's code.
+
+    Args:
+        path: `package.module:function`.
+        role: what it is for, for errors.
+        signature: what it should be, likewise.
+
+    Raises:
+        UserError: nothing at that path, code that cannot be imported, or no function.
+    """
     module, _, name = path.partition(":")
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:
         raise UserError(
-            f"architecture {path}: expected package.module:factory on the import path of every node ({error}); "
-            "set PYTHONPATH or install the package"
+            f"{role} {path}: expected package.module:{'factory' if role == 'architecture' else 'function'} on "
+            f"the import path of every node ({one_line(error)}); set PYTHONPATH or install the package"
         ) from error
     if not callable(found):
-        raise UserError(f"architecture {path}: expected a function (n_classes, shape) -> module, got {found!r:.60}")
+        raise UserError(f"{role} {path}: expected a function {signature}, got {found!r:.60}")
     return found  # type: ignore[no-any-return]

@@ -7,6 +7,7 @@ from uapfp_dist.tasks.specs import (
     Extracted,
     ModelSpec,
     Modified,
+    OwnerTrained,
     ProbeSpec,
     ProbeTwinSpec,
     ResponseSpec,
@@ -45,6 +46,8 @@ def _root(spec: ModelSpec) -> str:
             return f"{net} trained on D_v"
         case Trained(overlap=overlap):
             return f"{net} trained on D_homo" + ("" if overlap is None else f" (overlap {overlap:g})")
+        case OwnerTrained(function=function):
+            return f"{spec.architecture} trained on D_v by {function}"
         case Extracted() as stolen:
             return f"{net} {_theft(stolen)}"
         case Checkpoint(trajectory=trajectory, recovery=recovery):

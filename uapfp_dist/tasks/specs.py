@@ -123,6 +123,21 @@ class Imported:
     """What each channel is then divided by; None: what the weights hold, else 1."""
 
 
+@wire_names("OwnerTrained", "function source mean std")
+@dataclass(frozen=True)
+class OwnerTrained:
+    """Trained on exactly D_v by a function of the owner's, as the owner's victim was: its sibling."""
+
+    function: str
+    """`package.module:function`."""
+    source: str = ""
+    """SHA-256 of the file that defines it; empty where there is none."""
+    mean: tuple[float, ...] | None = None
+    """As of the victim; see `Imported`."""
+    std: tuple[float, ...] | None = None
+    """Likewise."""
+
+
 @wire_names("Gate", "reference margin attempts")
 @dataclass(frozen=True)
 class Gate:
@@ -154,7 +169,7 @@ class ModelSpec(Spec):
     """A known name, or `package.module:factory` for a net from its owner's own code."""
     width: int
     recipe: Recipe
-    origin: Trained | Extracted | Modified | Checkpoint | Imported
+    origin: Trained | Extracted | Modified | Checkpoint | Imported | OwnerTrained
     seed: int
     gate: Gate | AbsoluteGate | None = None
 

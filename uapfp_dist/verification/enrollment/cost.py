@@ -10,7 +10,7 @@ from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.models.training import Trainer
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.specs import Extracted, Imported, ModelSpec
+from uapfp_dist.tasks.specs import Extracted, Imported, ModelSpec, OwnerTrained
 from uapfp_dist.verification.enrollment.plan import EnrollmentPlan
 
 MEASURED_STEPS = 3
@@ -33,13 +33,19 @@ class EnrollmentCost:
     """Of one worker like this machine, without a GPU."""
     measured_on: str
     """Where the seconds come from."""
+    siblings: int = 0
+    """Of the models to make, those of the victim's recipe."""
+    untimed: int = 0
+    """Of those, siblings by a function of the owner's whose time is not known yet: they are not in the seconds."""
 
     def summary(self, workers: int) -> str:
         """One line."""
         minutes = math.ceil(self.seconds / max(workers, 1) / 60)
+        siblings = f", {self.siblings} of them siblings of the victim" if self.siblings else ""
+        untimed = "; the time that train takes for siblings is not known before the first is made" * (self.untimed > 0)
         return (
-            f"to make: {self.models} models ({self.stored} are there), about {minutes} min on {workers} worker"
-            f"{'s' * (workers != 1)}, by {self.measured_on}"
+            f"to make: {self.models} models{siblings} ({self.stored} are there), about {minutes} min on {workers} "
+            f"worker{'s' * (workers != 1)}, by {self.measured_on}{untimed}"
         )
 
 
@@ -47,12 +53,21 @@ def estimate_cost(plan: EnrollmentPlan, context: TaskContext) -> EnrollmentCost:
     """By the cards of models of the same architecture that are made already, else by a few steps of training here."""
     stored = [spec for spec in plan.models if context.store.has("model", spec.id)]
     todo = [spec for spec in plan.models if not context.store.has("model", spec.id)]
+    ours = [spec for spec in todo if not isinstance(spec.origin, OwnerTrained)]
+    n_owners = len(todo) - len(ours)
     known = _by_cards(stored, context.store)
-    guessed = {spec.architecture for spec in todo} - known.keys()
-    measured = {spec.architecture: _seconds_per_image(spec, context) for spec in todo if spec.architecture in guessed}
-    total = sum(_work(spec) * (known | measured)[spec.architecture] for spec in todo)
-    source = "a few steps of training on this CPU" if guessed else "the models made before"
-    return EnrollmentCost(len(todo), len(stored), total * REST_FACTOR, source)
+    guessed = {spec.architecture for spec in ours} - known.keys()
+    measured = {spec.architecture: _seconds_per_image(spec, context) for spec in ours if spec.architecture in guessed}
+    total = sum(_work(spec) * (known | measured)[spec.architecture] for spec in ours)
+    own = _owners_seconds(stored, context.store) if n_owners else None
+    return EnrollmentCost(
+        models=len(todo),
+        stored=len(stored),
+        seconds=(total + n_owners * (own or 0.0)) * REST_FACTOR,
+        measured_on="a few steps of training on this CPU" if guessed else "the models made before",
+        siblings=len([spec for spec in plan.siblings if spec in todo]),
+        untimed=n_owners if own is None else 0,
+    )
 
 
 def _work(spec: ModelSpec) -> float:
@@ -64,10 +79,16 @@ def _by_cards(stored: list[ModelSpec], store: Store) -> dict[str, float]:
     """Architecture to seconds per image seen."""
     seconds: dict[str, list[float]] = {}
     for spec in stored:
-        if not isinstance(spec.origin, Imported):
+        if not isinstance(spec.origin, Imported | OwnerTrained):
             card = store.get("model", spec.id).info
             seconds.setdefault(spec.architecture, []).append(card["seconds"] / _work(spec))
     return {architecture: sum(found) / len(found) for architecture, found in seconds.items()}
+
+
+def _owners_seconds(stored: list[ModelSpec], store: Store) -> float | None:
+    """Of a sibling by the owner's function; None before the first is made: the function is not run to find out."""
+    found = [store.get("model", spec.id).info["seconds"] for spec in stored if isinstance(spec.origin, OwnerTrained)]
+    return sum(found) / len(found) if found else None
 
 
 def _seconds_per_image(spec: ModelSpec, context: TaskContext) -> float:

@@ -1,6 +1,7 @@
 """Enroll a victim: train its reference models, query them, and build the kit."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from uapfp_dist.verification.enrollment.config import EnrollConfig
 from uapfp_dist.verification.enrollment.derived_config import enroll_preset
 from uapfp_dist.verification.enrollment.kit_builder import make_kit
 from uapfp_dist.verification.enrollment.owner_model import OwnerModel, import_owner_model
+from uapfp_dist.verification.enrollment.owner_siblings import DistinctWeights
+from uapfp_dist.verification.enrollment.owner_victim import NO_SIBLINGS
 from uapfp_dist.verification.enrollment.plan import EnrollmentPlan, plan_enrollment
 from uapfp_dist.verification.enrollment.responses import read_enrolled
 from uapfp_dist.verification.kit.kit import Kit
@@ -36,6 +39,7 @@ def enroll_locally(
     data_root: Path | None = None,
     dataset: Dataset | None = None,
     owner_model: OwnerModel | None = None,
+    seed_is_private: bool = False,
     progress: Progress | None = None,
 ) -> Kit:
     """Enroll in this process, one model after the other, without Ray and MLflow; calling again resumes.
@@ -43,11 +47,12 @@ def enroll_locally(
     Args:
         config: a preset by name, or a configuration.
         requirements: what the kit must decide (default: EnrollConfig()).
-        seed: every random choice follows from it.
+        seed: every random choice follows from it; whoever knows it can make the victim's siblings.
         store: folder or fsspec URL of artifacts.
         data_root: folder of the images that `config` names; not needed for digits.
         dataset: images at hand, in the place of those.
         owner_model: from `read_owner_model` or `owner_model_of`; None trains the victim of `config`.
+        seed_is_private: the kit does not tell the seed: a number that nobody guesses, which you keep to yourself.
         progress: shows how things stand (default: on standard error).
 
     Raises:
@@ -56,16 +61,20 @@ def enroll_locally(
     config = with_precision(enroll_preset(config) if isinstance(config, str) else config)
     dataset = dataset or load(config.data.name, data_root, config.data.n_classes, config.data.shape)
     owner_victim = owner_model.victim if owner_model else None
-    plan = plan_enrollment(config, requirements or EnrollConfig(), seed, dataset, owner_victim)
+    requirements, progress = requirements or EnrollConfig(), progress or Progress(workers=1)
+    plan = plan_enrollment(config, requirements, seed, dataset, owner_victim)
+    plan = replace(plan, seed_is_private=seed_is_private)
+    if plan.requirements != requirements:
+        progress.say(NO_SIBLINGS)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     context = TaskContext(Store(str(store)), data_root, device, dataset)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the order of a parallel sum must not change a kit
     try:
         if owner_model is not None:
-            import_owner_model(owner_model, context, plan.victim, dataset)
+            import_owner_model(owner_model, context, plan, dataset)
         pool = SerialPool(partial(perform_task, context))
-        return enroll(plan, dataset, context.store, pool, progress or Progress(workers=1))
+        return enroll(plan, dataset, context.store, pool, progress)
     finally:
         torch.set_num_threads(threads)
 
@@ -89,7 +98,8 @@ def enroll(
         on_model: called with every model that was made, once it is in the store.
 
     Raises:
-        UserError: too few models could be made; the causes are named.
+        UserError: too few models could be made; the causes are named. A training function of the owner's that fails,
+            hangs, or gives the same weights twice.
     """
     failures = _make_all(plan, store, pool, progress, on_model)
     enrolled = read_enrolled(plan, store)
@@ -100,15 +110,21 @@ def enroll(
 def _make_all(
     plan: EnrollmentPlan, store: Store, pool: Pool, progress: Progress, on_model: Callable[[ModelSpec], None]
 ) -> list[str]:
-    """Perform what the store lacks; returns why specs failed."""
+    """Perform what the store lacks; returns why specs failed.
+
+    Raises:
+        UserError: siblings of the same weights.
+    """
     progress.expect(plan.specs)
     progress.watch(pool)
     failures: list[str] = []
+    distinct = DistinctWeights(store, plan)
     for outcome in run_tasks(plan.specs, pool, stored_specs(store, plan.specs), progress.refresh):
         progress.observe(outcome)
         if isinstance(outcome, Failed):
             failures += [] if outcome.skipped else [outcome.error]
         elif isinstance(outcome.spec, ModelSpec):
+            distinct.check(outcome.spec)
             on_model(outcome.spec)
     pool.close()
     return failures

@@ -15,6 +15,7 @@ from uapfp_dist.verification.enrollment.fitting import FittedScorer
 from uapfp_dist.verification.enrollment.kit_rows import KitRow
 from uapfp_dist.verification.enrollment.plan import EnrollmentPlan
 from uapfp_dist.verification.enrollment.responses import EnrolledResponses
+from uapfp_dist.verification.enrollment.sibling_limits import sibling_limits
 from uapfp_dist.verification.judging.accusation_rates import measure_churn_rates, measure_rates
 from uapfp_dist.verification.judging.verdict import GROUPS
 from uapfp_dist.verification.kit.info import (
@@ -64,7 +65,7 @@ def describe_kit(
         victim=KitVictim(plan.victim.architecture, isinstance(plan.victim.origin, Imported), enrolled.victim_accuracy),
         costs=KitCosts(len(seconds), n_failed, round(sum(seconds), 1)),
         configuration=recorded_configuration(plan.config, plan.requirements),
-        seed=plan.seed,
+        seed=None if plan.seed_is_private else plan.seed,
         enrollment=plan.id,
         torch=str(torch.__version__),
         natural_errors=n_errors,
@@ -149,4 +150,4 @@ def _limits(plan: EnrollmentPlan, n_errors: int, n_natural: int) -> tuple[str, .
             f"Of the {n_natural} images of weighted_errors {n_errors} are errors of the victim, the others its lowest "
             "margins."
         )
-    return tuple(limits)
+    return (*limits, *sibling_limits(plan))

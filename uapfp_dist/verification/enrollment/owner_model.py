@@ -1,7 +1,7 @@
 """The owner's own model: from its weights to an artifact in the store."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from safetensors.torch import save
@@ -12,10 +12,37 @@ from uapfp_dist.data.splits import index_digest
 from uapfp_dist.errors import UserError
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.make_model import import_model
+from uapfp_dist.execution.owner_training import training_function
 from uapfp_dist.execution.owner_weights import read_weights
-from uapfp_dist.tasks.specs import Imported, ModelSpec
+from uapfp_dist.tasks.specs import Imported, ModelSpec, OwnerTrained
 from uapfp_dist.verification.enrollment.owner_images import check_splits, put_index
+from uapfp_dist.verification.enrollment.owner_siblings import SiblingFile, check_gate, import_siblings, read_siblings
 from uapfp_dist.verification.enrollment.owner_victim import OwnerVictim
+from uapfp_dist.verification.enrollment.plan import EnrollmentPlan
+
+
+@dataclass(frozen=True)
+class OwnerSiblings:
+    """How the siblings of an owner's victim come about: trained as it was from other seeds, by one of two ways."""
+
+    train: str | None = None
+    """`package.module:function`, where function(images, labels, seed, device) trains one on (N, c, h, w) float32 images
+    in [0, 1] and (N,) int64 labels, and gives a module as the factory makes it."""
+    folder: Path | None = None
+    """Their weights, safetensors files that the owner trained."""
+
+    def read(self, victim: Imported) -> tuple[OwnerTrained | tuple[Imported, ...], tuple[SiblingFile, ...]]:
+        """Their origins, those of files in the order of their names, and the files.
+
+        Raises:
+            UserError: both ways; no such function or folder.
+        """
+        if self.train is not None and self.folder is not None:
+            raise UserError("train: expected it or siblings, got both; leave one out", argument="train")
+        if self.train is not None:
+            return training_function(self.train, victim.mean, victim.std), ()
+        files = read_siblings(self.folder) if self.folder is not None else ()
+        return tuple(replace(victim, weights=file.sha256) for file in files), files
 
 
 @dataclass(frozen=True)
@@ -26,6 +53,8 @@ class OwnerModel:
     weights: dict[str, Tensor]
     trained_on: Tensor | None = None
     """(N,) int64 into the data set."""
+    sibling_files: tuple[SiblingFile, ...] = ()
+    """Of siblings that the owner trained."""
 
     def put(self, context: TaskContext, spec: ModelSpec) -> float:
         """Put the model into the store as `spec`; returns its accuracy on images it was not trained on.
@@ -52,6 +81,7 @@ def read_owner_model(
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
     trained_on: Tensor | None = None,
+    siblings: OwnerSiblings | None = None,
 ) -> OwnerModel:
     """Read an owner's model from a safetensors file.
 
@@ -62,41 +92,66 @@ def read_owner_model(
         mean: subtracted from each channel of images in [0, 1] before the module sees them.
         std: divided by after that.
         trained_on: (N,) indices of the images it was trained on; None: half of D.
+        siblings: how its siblings come about; without `trained_on` there are none.
 
     Raises:
-        UserError: not safetensors (ONNX has no gradients, a pickle may run code), no such file, torn.
+        UserError: not safetensors (ONNX has no gradients, a pickle may run code), no such file, torn; nothing that
+            siblings could come from.
     """
     tensors, digest = read_weights(weights)
-    return _owner_model(tensors, architecture, width, Imported(digest, mean, std), trained_on)
+    return _owner_model(tensors, architecture, width, Imported(digest, mean, std), trained_on, siblings)
 
 
-def owner_model_of(module: nn.Module, architecture: str, trained_on: Tensor | None = None) -> OwnerModel:
+def owner_model_of(
+    module: nn.Module, architecture: str, trained_on: Tensor | None = None, siblings: OwnerSiblings | None = None
+) -> OwnerModel:
     """An owner's model as it stands in memory.
 
     Args:
         module: it takes images in [0, 1] and gives logits.
         architecture: `package.module:factory` of the owner's code, which makes such a module with random weights.
         trained_on: (N,) sorted indices of the images it was trained on; None: half of D.
+        siblings: how its siblings come about; without `trained_on` there are none.
+
+    Raises:
+        UserError: nothing that siblings could come from.
     """
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in module.state_dict().items()}
-    return _owner_model(tensors, architecture, 0, Imported(hashlib.sha256(save(tensors)).hexdigest()), trained_on)
+    origin = Imported(hashlib.sha256(save(tensors)).hexdigest())
+    return _owner_model(tensors, architecture, 0, origin, trained_on, siblings)
 
 
 def _owner_model(
-    weights: dict[str, Tensor], architecture: str, width: int, origin: Imported, trained_on: Tensor | None
+    weights: dict[str, Tensor],
+    architecture: str,
+    width: int,
+    origin: Imported,
+    trained_on: Tensor | None,
+    siblings: OwnerSiblings | None,
 ) -> OwnerModel:
-    digest = None if trained_on is None else index_digest(trained_on)
-    n_images = None if trained_on is None else len(trained_on)
-    return OwnerModel(OwnerVictim(architecture, width, origin, digest, n_images), weights, trained_on)
+    siblings = siblings or OwnerSiblings()
+    origins, files = siblings.read(origin)
+    if trained_on is None:
+        return OwnerModel(OwnerVictim(architecture, width, origin), weights)
+    victim = OwnerVictim(architecture, width, origin, index_digest(trained_on), len(trained_on), origins)
+    return OwnerModel(victim, weights, trained_on, files)
 
 
-def import_owner_model(model: OwnerModel, context: TaskContext, spec: ModelSpec, dataset: Dataset) -> float:
-    """Put the model, and which images it was trained on, into the store; returns its accuracy on others.
+def import_owner_model(model: OwnerModel, context: TaskContext, plan: EnrollmentPlan, dataset: Dataset) -> float:
+    """Put the model, which images it was trained on and the siblings that the owner brings into the store.
+
+    Returns:
+        its accuracy on images that it was not trained on.
 
     Raises:
-        UserError: nothing is left to anybody else; see `OwnerModel.put`.
+        UserError: nothing is left to anybody else; weights that do not fit; an accuracy below the gate of siblings;
+            the same weights twice.
     """
     if model.trained_on is not None:
         put_index(context.store, model.trained_on, dataset)
-        check_splits(context, spec)
-    return model.put(context, spec)
+        check_splits(context, plan.victim)
+    accuracy = model.put(context, plan.victim)
+    check_gate(plan, accuracy, "the victim")
+    if model.sibling_files:
+        import_siblings(model.sibling_files, context, plan)
+    return accuracy

@@ -1,6 +1,6 @@
 """All that is to be made for one kit, as specs."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from uapfp_dist.config.schema import Config
@@ -12,10 +12,10 @@ from uapfp_dist.tasks.churn_specs import ChurnResponseSpec, ChurnSpec
 from uapfp_dist.tasks.hashing import Spec, content_id
 from uapfp_dist.tasks.members import Role, members_of
 from uapfp_dist.tasks.scheduler import dependency_order
-from uapfp_dist.tasks.specs import ModelSpec, ProbeSpec, ResponseSpec
+from uapfp_dist.tasks.specs import AbsoluteGate, Imported, ModelSpec, ProbeSpec, ResponseSpec
 from uapfp_dist.verification.enrollment.config import EnrollConfig, check_enroll_config
 from uapfp_dist.verification.enrollment.derived_config import with_model_counts
-from uapfp_dist.verification.enrollment.owner_victim import OwnerVictim, with_victim
+from uapfp_dist.verification.enrollment.owner_victim import OwnerVictim, achievable
 from uapfp_dist.verification.enrollment.reference_models import ReferenceModel, assign_reference_models
 
 MAX_NATURAL = 10**6
@@ -36,12 +36,15 @@ class EnrollmentPlan:
     probe: ProbeSpec
     churn: ChurnSpec | None = None
     """Where the victim departs from its siblings; None without any."""
+    seed_is_private: bool = False
+    """The seed is shown nowhere: whoever knows it can make the siblings. No part of the id."""
 
     @property
     def id(self) -> str:
         """Content address."""
+        own = {"siblings": self.siblings} if isinstance(self.victim.origin, Imported) and self.churn else {}
         return content_id(
-            {"wanted": self.requirements, "config": self.config, "seed": self.seed, "victim": self.victim}
+            {"wanted": self.requirements, "config": self.config, "seed": self.seed, "victim": self.victim, **own}
         )
 
     def response(self, model: ReferenceModel) -> ResponseSpec:
@@ -69,6 +72,11 @@ class EnrollmentPlan:
         return dependency_order([self.victim_response, *([self.churn] if self.churn else []), *responses])
 
     @property
+    def siblings(self) -> list[ModelSpec]:
+        """Those of the committee and those that are robbed."""
+        return [spec for spec in self.models if isinstance(spec.gate, AbsoluteGate)]
+
+    @property
     def models(self) -> list[ModelSpec]:
         """Every model, the victim and other victims counted."""
         return [spec for spec in self.specs if isinstance(spec, ModelSpec)]
@@ -90,6 +98,7 @@ def plan_enrollment(
         UserError: unknown names, impossible numbers.
     """
     check_enroll_config(requirements)
+    requirements = achievable(requirements, owner_victim)
     if odd := [name for name in dataset.class_names if not name.isprintable()]:
         raise UserError(f"data: expected names of classes that can be printed, got {ascii(odd[0])[:60]}; rename it")
     if config.fingerprint.max_natural > MAX_NATURAL:
@@ -100,9 +109,8 @@ def plan_enrollment(
     config = with_model_counts(config, requirements, _victim_share(config, dataset, owner_victim))
     check(config)
     members = make_plan(config, seed, dataset).members
-    planned = members[0].spec
-    victim = owner_victim.in_place_of(planned) if owner_victim else planned
-    owned = [replace(member, spec=with_victim(member.spec, planned, victim)) for member in members]
+    owned = owner_victim.in_place_of(members) if owner_victim else list(members)
+    victim = owned[0].spec
     models = assign_reference_models(owned, requirements, config.extraction.natural_share, seed)
     committee = tuple(m.spec for m in members_of(owned, Role.SIBLING)[: requirements.n_committee])
     return EnrollmentPlan(
