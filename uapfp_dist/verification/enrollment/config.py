@@ -26,7 +26,7 @@ ROLES = {
 @wire_names(
     "EnrollConfig",
     "alpha max_suspects groups attacks labels formats n_errors n_train n_train_piracy n_test n_test_piracy size "
-    "n_committee n_sets n_points",
+    "n_committee n_sets n_points calibration_factor",
     labels=lambda labels: [fmt.extraction_wire for fmt in labels],
     formats=lambda formats: [fmt.wire for fmt in formats],
 )
@@ -71,11 +71,14 @@ class EnrollConfig:
     """Disjoint sets of churn points: a set that an operator has seen is not used on him again."""
     n_points: int = omit_default(400, in_files=False)
     """Churn points of each set."""
+    calibration_factor: int = omit_default(2, in_files=False, before=1)
+    """Calibration models of each group, in multiples of the fewest with which anything can be claimed: with 1 a single
+    negative that scores above a stolen model saves it, with 2 it takes two of one group."""
 
     @property
     def n_calibrate(self) -> int:
         """Calibration models of a group."""
-        return needed_for(self.alpha / self.max_suspects)
+        return self.calibration_factor * (needed_for(self.alpha / self.max_suspects) + 1) - 1
 
     @property
     def n_group(self) -> int:
@@ -126,7 +129,7 @@ def check_enroll_config(requirements: EnrollConfig) -> None:
             f"formats: expected label among them, the least that any API gives away, got {got}", argument="formats"
         )
     leasts = {"n_errors": 1, "n_train": 2, "n_train_piracy": 1, "n_test": 0, "n_test_piracy": 0, "n_committee": 0}
-    for name, least in (leasts | {"n_sets": 1, "n_points": 10}).items():
+    for name, least in (leasts | {"n_sets": 1, "n_points": 10, "calibration_factor": 1}).items():
         if not least <= (value := getattr(requirements, name)) <= 10_000:
             raise UserError(f"{name}: expected {least} to 10000, got {value}", argument=name)
     if requirements.n_group > MAX_MODELS:  # training and test models are far fewer
