@@ -9,7 +9,9 @@ from torch import Tensor
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.verification.judging.suspect_scores import score_suspect
-from uapfp_dist.verification.kit.info import KitInfo, KitModel, MethodChoice, MethodName
+from uapfp_dist.verification.kit.churn_sets import ChurnSets
+from uapfp_dist.verification.kit.info import ChurnRates, KitChurn, KitInfo, KitModel, MethodChoice, MethodName
+from uapfp_dist.verification.kit.input_check import choose_input_check
 from uapfp_dist.verification.kit.io import with_digest
 from uapfp_dist.verification.kit.kit import Kit
 
@@ -29,9 +31,12 @@ def like(victim: Tensor, share: float, seed: object) -> Tensor:
     return torch.where(same, victim, random_responses(seed))
 
 
-def model_rows(per_group: int, n_test: int = 6) -> list[KitModel]:
+GROUPS = ("homologous", "same_data", "other_victim")
+SETS, SET_POINTS, BUDGETS, SIBLINGS = 3, 12, (4, 8, 12), 5
+
+
+def model_rows(per_group: int, n_test: int = 6, groups: Sequence[str] = GROUPS) -> list[KitModel]:
     """What a kit says of its models."""
-    groups = ("homologous", "same_data", "other_victim")
     about = {"architecture": "B", "optimizer": "sgd", "model": "m"}
     rows = [KitModel(g, "calibration", "", "", **about) for g in groups for _ in range(per_group)]
     return rows + [KitModel("piracy", "test", "cloudleak", "hard", **about)] * n_test
@@ -93,3 +98,57 @@ def with_models(kit: Kit, responses: list[Tensor]) -> Kit:
         agrees=torch.stack([one.agrees for one in scored[LABEL]]),
         similarity={fmt: torch.stack([one.similarity for one in found]) for fmt, found in scored.items()},
     )
+
+
+def make_churn_kit(size: str = "full", per_group: int = 19, alpha: float = 0.05, seed: object = 0) -> Kit:
+    """The test kit with sets of churn points, at which negatives agree now and then, stolen models mostly."""
+    rng = torch_rng("churn kit", size, seed)
+    rows = model_rows(per_group, groups=(*GROUPS, "sibling"))
+    base = make_test_kit(per_group, alpha, seed=seed, models=rows)
+    n = SETS * SET_POINTS
+    labels = torch.cat([base.victim_labels, torch.randint(N_CLASSES, (n,), generator=rng)])
+    responses = torch.stack([like(base.victim, 0.9, i) for i in range(len(rows))])
+    points = (torch.randperm(n, generator=rng) + N_IMAGES).view(SETS, SET_POINTS)
+    light, method = size == "light", "churn" if size == "light" else "weighted_churn"
+    weights = torch.zeros(len(BUDGETS), SETS, SET_POINTS, dtype=torch.float64)
+    for row, budget in enumerate(BUDGETS):
+        weights[row, :, :budget] = 1 / budget if light else torch.rand(SETS, budget, generator=rng).double()
+    intercepts = torch.randn(len(BUDGETS), SETS, generator=rng).double()
+    share = torch.tensor([0.9 if row.group == "piracy" else 0.2 for row in rows])[:, None, None]
+    elsewhere = torch.randint(1, N_CLASSES, (SETS, SET_POINTS, SIBLINGS), generator=rng)
+    elsewhere[..., 0] = 0  # one sibling says what the victim says
+    rates = {"all": (1, 2)}
+    info = replace(
+        base.info,
+        decided_by={fmt: MethodChoice(method, "by design") for fmt in FORMATS},  # type: ignore[arg-type]
+        churn=KitChurn(SIBLINGS, 0.8, 1000, 50, 30, (ChurnRates(0, BUDGETS[0], rates, rates),)),  # type: ignore[arg-type]
+    )
+    kit = replace(
+        base,
+        images=torch.cat([base.images, torch.randint(256, (n, 1, 2, 2), generator=rng).to(torch.uint8)]),
+        victim_labels=labels,
+        victim=torch.cat([base.victim, torch.eye(N_CLASSES)[labels[N_IMAGES:]]]),
+        info=info,
+        input_check=choose_input_check(base.clean, responses.argmax(2)),
+        churn=ChurnSets(
+            points=points,
+            budgets=torch.tensor(BUDGETS),
+            weights=weights,
+            intercepts=torch.full_like(intercepts, 0.5) if light else intercepts,
+            committee=(labels[points][..., None] + elsewhere) % N_CLASSES,
+            agrees=torch.rand(len(rows), SETS, SET_POINTS, generator=rng) < share,
+        ),
+    )
+    nothing = torch.zeros(0, dtype=torch.float64)
+    if light:
+        kit = replace(
+            kit,
+            views={},
+            encoders={},
+            similarity={},
+            natural=torch.zeros(0, dtype=torch.int64),
+            log_odds_agree=nothing,
+            log_odds_disagree=nothing,
+            agrees=torch.zeros(len(rows), 0, dtype=torch.bool),
+        )
+    return with_digest(kit)

@@ -158,7 +158,9 @@ def test_a_kit_without_probabilities_judges_them_by_the_largest(kit: Kit) -> Non
         name: {fmt: value for fmt, value in getattr(kit, name).items() if fmt != PROBABILITIES}
         for name in ("views", "encoders", "similarity")
     }
-    assert replace(kit, **parts).scored_as(PROBABILITIES) == ResponseFormat(2)
+    decided = {fmt: choice for fmt, choice in kit.info.decided_by.items() if fmt != PROBABILITIES}
+    without = replace(kit, **parts, info=replace(kit.info, decided_by=decided))
+    assert without.scored_as(PROBABILITIES) == ResponseFormat(2)
 
 
 # --- several at once

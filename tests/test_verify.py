@@ -318,7 +318,7 @@ def test_several_suspects_share_one_error_rate(tmp_path: Path) -> None:
     kit = toy_kit()
     with serving(serve(trained(0))) as copied, serving(serve(negative())) as fair, serving(serve(trained(0))) as other:
         configs = [SuspectConfig(at=e.url, name=n) for n, e in (("copied", copied), ("fair", fair), ("other", other))]
-        with pytest.raises(UserError, match=r"at most 1 at once.*nothing was sent"):
+        with pytest.raises(UserError, match=r"at most 1 at alpha 0.05, got 3; .*nothing was sent"):
             verify(kit, configs, tmp_path)
         assert copied.requests == fair.requests == 0
         cases = verify(kit, configs, tmp_path, alpha=0.2)

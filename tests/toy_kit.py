@@ -16,7 +16,8 @@ from uapfp_dist.response_format import LABEL, PROBABILITIES
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.specs import Recipe
 from uapfp_dist.verification.judging.suspect_scores import fingerprints, similarities
-from uapfp_dist.verification.kit.info import KitInfo, KitModel, MethodChoice, MethodName
+from uapfp_dist.verification.kit.churn_sets import ChurnSets
+from uapfp_dist.verification.kit.info import KitChurn, KitInfo, KitModel, MethodChoice, MethodName
 from uapfp_dist.verification.kit.input_check import choose_input_check
 from uapfp_dist.verification.kit.io import with_digest
 from uapfp_dist.verification.kit.kit import Kit
@@ -116,3 +117,70 @@ def checked_kit(method: MethodName = "weighted_errors") -> Kit:
     nets = [trained(1 + i % 3, 600) for i in range(N_CALIBRATE)] * 3 + [trained(0)] * 2
     labels = torch.stack([responses_of(net, kit.images).argmax(1) for net in nets])
     return with_digest(replace(kit, input_check=choose_input_check(kit.clean, labels)))
+
+
+N_SETS, SET_POINTS, BUDGETS = 3, 20, (10, 20)
+
+
+@cache
+def churn_kit(size: str = "light", n_calibrate: int = N_CALIBRATE) -> Kit:
+    """The toy kit with three sets of points at which `trained(0)` alone says what it says; a light one or a full one.
+
+    The three other nets are its siblings and stand for the models of all four groups.
+    """
+    base, light = toy_kit(), size == "light"
+    others = [trained(1 + i, 600) for i in range(3)]
+    rng = torch_rng("toy churn")
+    pool = load("digits", None).images[1100:].repeat(4, 1, 1, 1)
+    pool = (pool.int() + torch.randint(-120, 120, pool.shape, generator=rng)).clamp(0, 255).to(torch.uint8)
+    labels = responses_of(trained(0), pool).argmax(1)
+    said = torch.stack([responses_of(net, pool).argmax(1) for net in others], dim=1)
+    found = (said != labels[:, None]).all(1).nonzero()[: N_SETS * SET_POINTS, 0]
+    assert len(found) == N_SETS * SET_POINTS
+    images = torch.cat([base.images, pool[found]])
+    groups = ("homologous", "same_data", "other_victim", "sibling")
+    about = {"architecture": "A", "optimizer": "adam", "model": "m"}
+    rows = [KitModel(group, "calibration", "", "", **about) for group in groups for _ in range(n_calibrate)]
+    rows += [KitModel("piracy", "test", "knockoff", "hard", **about)] * 2
+    first = [0] * n_calibrate * len(groups) + [len(base.info.models) - 1] * 2  # rows of the toy kit
+    agrees = torch.zeros(len(rows), N_SETS, SET_POINTS, dtype=torch.bool)
+    agrees[-2:] = True
+    weights = torch.zeros(len(BUDGETS), N_SETS, SET_POINTS, dtype=torch.float64)
+    for row, budget in enumerate(BUDGETS):
+        weights[row, :, :budget] = 1 / budget
+    all_labels = torch.stack([responses_of(net, images).argmax(1) for net in (*others, trained(0))])
+    decided = dict.fromkeys(base.info.decided_by, MethodChoice("churn" if light else "weighted_churn", "by hand"))
+    kit = replace(
+        base,
+        images=images,
+        victim_labels=torch.cat([base.victim_labels, labels[found]]),
+        victim=torch.cat([base.victim, torch.eye(base.n_classes)[labels[found]]]),
+        info=replace(base.info, decided_by=decided, models=tuple(rows), churn=KitChurn(3, 0.8, len(pool), 60, 60)),
+        agrees=base.agrees[first],
+        similarity={fmt: of_models[first] for fmt, of_models in base.similarity.items()},
+        input_check=choose_input_check(base.clean, all_labels[[i % 3 for i in range(len(rows) - 2)] + [3, 3]]),
+        churn=ChurnSets(
+            points=torch.arange(len(base.images), len(images)).view(N_SETS, SET_POINTS),
+            budgets=torch.tensor(BUDGETS),
+            weights=weights,
+            intercepts=torch.full((len(BUDGETS), N_SETS), 0.5, dtype=torch.float64),
+            committee=said[found].view(N_SETS, SET_POINTS, 3),
+            agrees=agrees,
+        ),
+    )
+    return with_digest(_without_views(kit) if light else kit)
+
+
+def _without_views(kit: Kit) -> Kit:
+    """Nothing but churn."""
+    nothing = torch.zeros(0, dtype=torch.float64)
+    return replace(
+        kit,
+        views={},
+        encoders={},
+        similarity={},
+        natural=torch.zeros(0, dtype=torch.int64),
+        log_odds_agree=nothing,
+        log_odds_disagree=nothing,
+        agrees=torch.zeros(len(kit.info.models), 0, dtype=torch.bool),
+    )

@@ -58,13 +58,15 @@ def verify(
         alpha: tolerated rate of false accusation over all of them; None: the kit's.
         map_tasks: where suspects are queried; None: a thread each, in this process.
         opener: makes something that can be queried of a config.
-        register: of a kit with churn points: all suspects that it was ever asked about count; None: it is not kept.
+        register: of a kit with churn points (of others it is passed over): all suspects that it was ever asked about
+            count; None: it is not kept.
 
     Raises:
         UserError: bad input, more suspects than the kit can decide (before anything is sent), or none that could be
             fully queried; what was answered is kept.
     """
     query = query or QueryConfig()
+    register = None if kit.churn is None else register
     alpha = kit.alpha if alpha is None else alpha
     _check(kit, suspects, query, alpha, opener)
     _check_number(kit, alpha, suspects, out, register)
@@ -73,11 +75,11 @@ def verify(
     with folder_marker(out) as marker:
         task = QueryTask(kit, marker, query, Judged(tuple(names), alpha), opener)
         paths = [task.transcript_path(config) for config in suspects]
-        if kit.churn is not None:
-            begins = map(task.begin, suspects)
-            chosen = choose_point_sets(kit, register, list(zip(suspects, begins, paths, strict=True)))
-            task = replace(task, point_sets=chosen)
         try:
+            if kit.churn is not None:
+                begins = map(task.begin, suspects)
+                chosen = choose_point_sets(kit, register, list(zip(suspects, begins, paths, strict=True)))
+                task = replace(task, point_sets=chosen)
             stopped = (map_tasks or _in_threads)(task, suspects)
         finally:
             if register is not None:

@@ -74,10 +74,15 @@ def _wrapped(caption: str) -> str:
 
 
 def _picture(axis: Axes, image: np.ndarray, title: str) -> None:
+    show_image(axis, image)
+    axis.set_title(title, fontsize=SMALL)
+
+
+def show_image(axis: Axes, image: np.ndarray) -> None:
+    """One image (c, h, w) in [0, 1], without axes."""
     channels = image.transpose(1, 2, 0)
     if channels.shape[2] == 1:
         axis.imshow(channels[..., 0], cmap="gray", vmin=0, vmax=1)
     else:
         axis.imshow(channels.clip(0, 1))
-    axis.set_title(title, fontsize=SMALL)
     axis.set_axis_off()

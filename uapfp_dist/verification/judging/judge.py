@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -71,12 +71,8 @@ def judge(
     looks = looks or OtherLooks()
     adjusted = holm([*(one.decision.p_value for one in scored), *looks.p_values])[: len(scored)]
     n_looks = len(suspects) + len(looks.p_values)
-    return [
-        replace(one.verdict(p, alpha, n_looks), register=RegisterState(looks.register_head, n_looks))
-        if looks.register_head
-        else one.verdict(p, alpha, n_looks)
-        for one, p in zip(scored, adjusted, strict=True)
-    ]
+    state = RegisterState(looks.register_head, n_looks) if looks.register_head else None
+    return [one.verdict(p, alpha, n_looks, state) for one, p in zip(scored, adjusted, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -130,8 +126,10 @@ class _ScoredSuspect:
         """By the method that was fixed at enrolment."""
         return self.decisions[self.method]
 
-    def verdict(self, p_adjusted: float, alpha: float, n_suspects: int) -> SuspectVerdict:
-        """The claim and all that stands beside it."""
+    def verdict(
+        self, p_adjusted: float, alpha: float, n_suspects: int, register: RegisterState | None
+    ) -> SuspectVerdict:
+        """The claim and all that stands beside it; `n_suspects` are corrected for together."""
         views = self.scores.similarity[self.scores.views]
         power = accusation_rates(self.kit, self.others[self.method], alpha).power
         missing = groups_not_calibrated(self.kit, self.decision.not_calibrated_against)
@@ -155,11 +153,12 @@ class _ScoredSuspect:
             calibration=group_sizes(self.kit),
             not_calibrated_against=missing,
             findings=self.suspect.findings,
-            limits=self._limits(missing, power, alpha, n_suspects),
+            limits=self._limits(missing, power, alpha, n_suspects, registered=register is not None),
             scores=self._model_scores(),
             format=self.format.wire,
             input_check=self.suspect.input_check,
             churn=self._churn(),
+            register=register,
         )
 
     def _p_beside(self, method: MethodName) -> float:
@@ -209,7 +208,9 @@ class _ScoredSuspect:
                 found.setdefault(row.group, []).append(value)
         return {group: tuple(scores) for group, scores in found.items()}
 
-    def _limits(self, missing: tuple[str, ...], power: Rates, alpha: float, n_suspects: int) -> tuple[str, ...]:
+    def _limits(
+        self, missing: tuple[str, ...], power: Rates, alpha: float, n_suspects: int, *, registered: bool
+    ) -> tuple[str, ...]:
         return verdict_limits(
             alpha=alpha,
             n_suspects=n_suspects,
@@ -219,6 +220,7 @@ class _ScoredSuspect:
             fatal=self.suspect.fatal,
             of_kit=self.kit.info.limits,
             by_churn=self.kit.churn is not None,
+            registered=registered,
         )
 
 

@@ -15,6 +15,7 @@ def verdict_limits(
     fatal: bool,
     of_kit: Sequence[str],
     by_churn: bool = False,
+    registered: bool = False,
 ) -> tuple[str, ...]:
     """The limits of one verdict.
 
@@ -27,6 +28,7 @@ def verdict_limits(
         fatal: a finding forbids the claim of piracy.
         of_kit: limits of the kit itself.
         by_churn: churn points decide.
+        registered: by the kit's register all suspects are known that it was asked about.
     """
     limits = []
     if by_churn:
@@ -46,10 +48,16 @@ def verdict_limits(
         )
     if n_suspects > 1:
         limits.append(f"Judged together with {n_suspects - 1} others (Holm): less is caught than alone.")
-    limits.append(
-        "Verdicts of other runs (another kit, --out, --output, --max-queries, seed or alpha) are not corrected "
-        "for: of several, all must be told."
-    )
+    if registered:
+        limits.append(
+            "All suspects that this kit was asked about by now are corrected for; a later one may take a claim away. "
+            "Verdicts by another kit are not: of several, all must be told."
+        )
+    else:
+        limits.append(
+            "Verdicts of other runs (another kit, --out, --output, --max-queries, seed or alpha) are not corrected "
+            "for: of several, all must be told."
+        )
     if missing:
         limits.append(f"Not calibrated against: {', '.join(missing)}.")
     n_whole, n_views = whole_views

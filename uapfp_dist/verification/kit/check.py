@@ -15,6 +15,7 @@ def problem_of(kit: Kit) -> str:
         or _problem_of_parts(kit)
         or _problem_of_tensors(kit)
         or _problem_of_indices(kit)
+        or _problem_of_churn(kit)
     )
 
 
@@ -23,6 +24,10 @@ def _problem_of_texts(info: KitInfo, class_names: tuple[str, ...]) -> str:
     texts = [*class_names, *info.limits, *(choice.why for choice in info.decided_by.values())]
     for row in info.models:
         texts += [row.group, row.attack, row.labels]
+    for rates in (info.power or {}, info.false_accusations or {}):
+        texts += [kind for by_method in rates.values() for found in by_method.values() for kind in found]
+    for rate in info.churn.rates if info.churn else ():
+        texts += [*rate.power, *rate.false_accusations]
     if not all(isinstance(text, str) for text in texts):
         return "a text that is none"
     return "" if all(text.isprintable() for text in texts) else "a text that cannot be printed"
@@ -56,6 +61,24 @@ def _problem_of_methods(kit: Kit) -> str:
         known = {"churn"}
     chosen = {choice.method for choice in kit.info.decided_by.values()}
     return "" if chosen <= known and (kit.churn is None or kit.input_check is not None) else "the method that decides"
+
+
+def _problem_of_churn(kit: Kit) -> str:
+    """Of what passed all else: whether the points are what the kit says of them."""
+    if (churn := kit.churn) is None or (said := kit.info.churn) is None:
+        return ""
+    n_siblings = churn.committee.shape[2]
+    if not 1 <= n_siblings == said.siblings:
+        return "siblings"
+    for row, n in enumerate(churn.budgets.tolist()):
+        if bool(churn.weights[row, :, n:].any()):
+            return "weights of churn points that are not sent"
+    if bool((churn.committee == kit.victim_labels[churn.points][..., None]).all(2).any()):
+        return "a churn point at which no sibling departs from the victim"
+    budgets = churn.budgets.tolist()
+    if any(not 0 <= rate.point_set < churn.n_sets or rate.n_points not in budgets for rate in said.rates):
+        return "rates of a set that is none"
+    return ""
 
 
 def _problem_of_tensors(kit: Kit) -> str:

@@ -49,6 +49,10 @@ class ChurnSets:
             )
         return fitting[-1]
 
+    def row(self, n_sent: int) -> int:
+        """Of `weights` and `intercepts`, that for so many points, one of the budgets."""
+        return int(self.budgets.tolist().index(n_sent))
+
     def scores(self, agrees: Tensor, point_set: int, n_sent: int, answered: Tensor) -> Tensor:
         """(K,) float64 scores of models; NaN where no point was answered.
 
@@ -58,7 +62,7 @@ class ChurnSets:
             n_sent: one of the budgets.
             answered: (n,) bool: points that count.
         """
-        row = self.budgets.tolist().index(n_sent)
+        row = self.row(n_sent)
         counted = answered & (torch.arange(len(answered)) < n_sent)
         if not counted.any():
             return torch.full((len(agrees),), torch.nan, dtype=torch.float64)

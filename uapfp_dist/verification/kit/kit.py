@@ -108,7 +108,13 @@ class Kit:
         """
         assert self.churn is not None
         assert self.input_check is not None
-        return self.churn.n_sent(None if max_queries is None else max_queries - len(self.input_check.first))
+        n_first = len(self.input_check.first)
+        least = n_first + int(self.churn.budgets[0])
+        if max_queries is not None and max_queries < least:
+            raise UserError(
+                f"max_queries: expected at least {least} images, got {max_queries}; allow more", argument="max_queries"
+            )
+        return self.churn.n_sent(None if max_queries is None else max_queries - n_first)
 
     def required_images(self, fmt: ResponseFormat, max_queries: int | None, point_set: int = 0) -> Tensor:
         """(W,) int64: the images to send to a suspect that responds in `fmt`, W at most `max_queries`.
@@ -126,7 +132,10 @@ class Kit:
         checked = self.input_check.first if self.input_check else torch.zeros(0, dtype=torch.int64)
         if self.churn is not None:
             decisive = self.churn.points[point_set, : self.n_churn_points(max_queries)]
-            parts = [*views, *self.natural.split(1)]
+            # An image of another set, sent now, could not be used for this operator later.
+            sets = torch.arange(self.churn.n_sets) != point_set
+            beside = self.natural[~torch.isin(self.natural, self.churn.points[sets])]
+            parts = [*views, *beside.split(1)]
             return _as_fits([*checked.tolist(), *decisive.tolist()], parts, max_queries)
         half = len(torch.cat([checked, *views[: (len(views) + 1) // 2]]).unique())
         method = self.decided_by(fmt, len(views) if max_queries is None or max_queries >= half else 0)

@@ -57,6 +57,8 @@ class Begin:
     """Of the first run: with the kit it settles what is queried."""
     point_set: Index | None = None
     """Which of the kit's sets of churn points is sent; None for a kit without any."""
+    nonce: str | None = None
+    """Tells tests apart that begin alike; None where no register is kept."""
 
     def __post_init__(self) -> None:
         """Fields of the suspect that are more than shown have the types they should have."""

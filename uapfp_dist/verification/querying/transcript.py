@@ -33,7 +33,7 @@ from uapfp_dist.verification.querying.records import (
 
 MADE_BY = {"uapfp_dist": uapfp_dist.__version__, "torch": str(torch.__version__)}
 """Who queries and judges here; another version may come to other last digits."""
-MAY_DIFFER = ("max_queries", "made_by")
+MAY_DIFFER = ("max_queries", "made_by", "nonce")
 """Between the runs of one verification; the first record keeps that of the first."""
 
 
@@ -127,7 +127,7 @@ def stored_records(path: Path) -> list[Record]:
     """
     try:
         return _parse(path.read_bytes(), path)[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise UserError(f"transcript {path}: expected a file ({error.strerror}); check the path") from error

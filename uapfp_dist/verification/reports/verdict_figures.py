@@ -12,30 +12,17 @@ from uapfp_dist.reporting.number_format import number
 from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.replay import JudgedSuspect
+from uapfp_dist.verification.reports.group_words import GROUP_WORDS, ROLES, SCORE_WORDS
+from uapfp_dist.verification.reports.methods_table import own_score
 
 N_PICTURES = 6
 """Images shown with their perturbation."""
-
-ROLES = {"homologous": "calibration", "same_data": "same_data", "other_victim": "other_victim", "piracy": "piracy"}
-"""A kit's groups to the roles that figures have colours for."""
-
-GROUP_WORDS = {
-    "homologous": "independent models, other data",
-    "same_data": "independent models, the victim's data",
-    "other_victim": "models stolen from other victims",
-    "piracy": "models stolen from this victim",
-}
-
-SCORE_WORDS = {
-    "uap": "similarity to the victim (mean cosine)",
-    "weighted_errors": "evidence from the victim's errors (log odds)",
-}
 
 
 def scores_figure(case: JudgedSuspect) -> Figure:
     """The suspect's score among those of the calibration models and of held-out stolen ones."""
     v = case.verdict
-    own = v.similarity if v.decided_by == "uap" else v.weighted_errors
+    own = own_score(v)
     groups = [group for group in ROLES if v.scores.get(group)]
     figure, (axis,) = subplots(PAGE, 1.1 + 0.5 * max(len(groups), 1))
     for y, group in enumerate(groups):

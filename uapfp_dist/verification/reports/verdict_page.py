@@ -1,21 +1,41 @@
 """The verdict as one self-contained page of HTML."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from uapfp_dist.messages import printable
 from uapfp_dist.reporting.html import HtmlSection, html_report
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.replay import JudgedSuspect
-from uapfp_dist.verification.reports.verdict_figures import (
-    GROUP_WORDS,
-    errors_figure,
-    perturbations_figure,
-    scores_figure,
-)
+from uapfp_dist.verification.reports.churn_figures import churn_images_figure, evidence_figure
+from uapfp_dist.verification.reports.group_words import GROUP_WORDS
+from uapfp_dist.verification.reports.methods_table import methods_tables
+from uapfp_dist.verification.reports.verdict_figures import errors_figure, perturbations_figure, scores_figure
 from uapfp_dist.verification.reports.verdict_text import findings, headline, queries, suspects_text
+
+WHAT_CHURN_IS = (
+    "What is compared. A sibling of the victim is a model that its owner trained in just the same way, on the same "
+    "images; only the random numbers of the training differ. This kit holds images at which the victim gives another "
+    "label than nearly all of its siblings. Such a label comes neither from the data nor from the task, but from this "
+    "one training run: whoever gives it again and again has learned from the victim's answers."
+)
+
+OF_IMAGES = (
+    "Images that count most: what the victim, its siblings (in brackets how many of them) and the suspect say. Orange: "
+    "the suspect gives the victim's label"
+)
+OF_PLACES = (
+    "Each mark is a model, each bar a mean; the dashed line is the suspect. It is accused only where nearly all models "
+    "of every group that is not derived from the victim lie left of it"
+)
+OF_EVIDENCE = (
+    "How the evidence adds up, image by image. Black: the suspect. A band holds nine of ten models of a kind, its line "
+    "is the one in the middle"
+)
+NO_CLAIM = "(beside the verdict, without a claim)"
 
 
 def verdict_page(kit: Kit, cases: Sequence[JudgedSuspect]) -> str:
@@ -25,11 +45,23 @@ def verdict_page(kit: Kit, cases: Sequence[JudgedSuspect]) -> str:
     facts = {
         "Verdict": suspects_text(cases),
         "Kit": kit.digest,
-        "Tolerated rate of false accusation": f"{v.alpha:g} over {len(cases)} suspect{'s' if len(cases) > 1 else ''}",
+        "Tolerated rate of false accusation": f"{v.alpha:g} over {_suspects(cases)}",
         "Calibrated against": ", ".join(f"{n} {GROUP_WORDS.get(g, g)}" for g, n in v.calibration.items()),
     }
+    if v.register:
+        facts["Register of the kit"] = (
+            f"{_suspects(cases)} by now, all of them counted in the corrected p-values. SHA-256 over the register, but "
+            f"for these results: {v.register.head}"
+        )
     sections = [_section(kit, case) for case in cases]
     return html_report(f"Verification: {claims}", facts, sections, headlines=[headline(case) for case in cases])
+
+
+def _suspects(cases: Sequence[JudgedSuspect]) -> str:
+    """How many p-values are corrected together."""
+    register = cases[0].verdict.register
+    n = len(cases) if register is None else register.looks
+    return f"{n} suspect{'s' if n > 1 else ''}{'' if register is None else ' that this kit was asked about'}"
 
 
 def _section(kit: Kit, case: JudgedSuspect) -> HtmlSection:
@@ -42,21 +74,29 @@ def _section(kit: Kit, case: JudgedSuspect) -> HtmlSection:
     )
     if case.stopped:
         return HtmlSection(f"{name}: not answered", text, remarks=findings(case))
-    figures = {f"Where {name} falls among the kit's models, by {v.decided_by}": scores_figure(case)}
-    if (pictures := perturbations_figure(kit, case)) is not None:
-        figures["Images without and with the perturbation, and how the response moved"] = pictures
-    if (pictures := errors_figure(kit, case)) is not None:
-        figures["Images that tell most, by weighted_errors: the labels of the victim and of this suspect"] = pictures
-    methods = pd.DataFrame(
-        {
-            "method": ["uap (the paper's)", "weighted_errors"],
-            "decides": [v.decided_by == "uap", v.decided_by == "weighted_errors"],
-            "score": [v.similarity, v.weighted_errors],
-            "conformal p": [v.p_value_uap, v.p_value_weighted_errors],
-        }
-    )
-    tables = {"Both methods; which one decides was fixed at enrolment": methods}
+    if v.churn is not None:
+        text += f"\n\n{WHAT_CHURN_IS}"
+    tables = dict(methods_tables(v))
     if v.power:
         power = pd.DataFrame([{"held-out stolen models": kind, **asdict(row)} for kind, row in v.power.items()])
         tables["Power of the kit with the images answered"] = power
-    return HtmlSection(f"{name}: {v.claim}", text, tables, figures, findings(case))
+    return HtmlSection(f"{name}: {v.claim}", text, tables, _figures(kit, case), findings(case))
+
+
+def _figures(kit: Kit, case: JudgedSuspect) -> Mapping[str, Figure]:
+    """Caption to figure."""
+    v, name = case.verdict, printable(case.verdict.name)
+    where = f"Where {name} falls among the kit's models, by {v.decided_by}"
+    moved = "Images without and with the perturbation, and how the response moved"
+    errors = "Images that tell most, by weighted_errors: the labels of the victim and of this suspect"
+    found = {where: scores_figure(case), moved: perturbations_figure(kit, case), errors: errors_figure(kit, case)}
+    if v.churn is not None:
+        images = f"{OF_IMAGES}, as it does at {v.churn.agreed} of all {v.churn.of} such images it answered"
+        found = {
+            images: churn_images_figure(kit, case),
+            f"{where}. {OF_PLACES}": found[where],
+            OF_EVIDENCE: evidence_figure(kit, case),
+            f"{moved} {NO_CLAIM}": found[moved],
+            f"{errors} {NO_CLAIM}": found[errors],
+        }
+    return {caption: figure for caption, figure in found.items() if figure is not None}

@@ -24,7 +24,9 @@ def headline(case: JudgedSuspect) -> str:
     """The claim and its p-value; that the suspect failed the input check and was queried anyway."""
     v = case.verdict
     together = "" if v.p_adjusted == v.p_value else f" (p {number(v.p_adjusted)} among all suspects)"
-    claim = f"{printable(v.name)}: {v.claim}. p {number(v.p_value)}{together} by {v.decided_by}, alpha {v.alpha:g}."
+    learned = ", derived from the victim's answers" if v.churn is not None and v.claim == PIRACY else ""
+    by = f"p {number(v.p_value)}{together} by {v.decided_by}, alpha {v.alpha:g}"
+    claim = f"{printable(v.name)}: {v.claim}{learned}. {by}."
     if v.input_check is None or v.input_check.passed:
         return claim
     return f"{claim} QUERIED ANYWAY: another form of input, or a model weaker than the kit's; it {v.input_check.text}."
@@ -61,7 +63,8 @@ def _lines(case: JudgedSuspect) -> list[str]:
         )
     lines.append(f"  {v.decided_by} decides    {printable(v.decided_because)}")
     if v.register:
-        lines.append(f"  register          {v.register.looks} looks with this kit, head {v.register.head[:16]}...")
+        looks = f"{v.register.looks} look{'s' if v.register.looks > 1 else ''}"
+        lines.append(f"  register          {looks} with this kit, head {v.register.head[:16]}...")
     if v.not_calibrated_against:
         lines.append(f"  not calibrated against {', '.join(v.not_calibrated_against)}")
     return lines + remarks
