@@ -62,8 +62,11 @@ def evaluate(
     for outcome in run_tasks(plan.specs, pool, stored_specs(store, plan.specs), progress.refresh):
         progress.observe(outcome)
         evaluator.observe(outcome)
-        if isinstance(outcome, Failed) and outcome.spec.id in (plan.members[0].spec.id, plan.probe.id):
-            raise UserError(f"expected a victim and its probe, they could not be made ({outcome.error})")
+        if isinstance(outcome, Failed) and outcome.spec.id in plan.indispensable:
+            raise UserError(
+                f"expected {plan.indispensable[outcome.spec.id]}, it could not be made ({outcome.error}); without it "
+                "nothing can be judged"
+            )
     progress.note()
     pool.close()
     report = evaluator.judge(progress.summary())

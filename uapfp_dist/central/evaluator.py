@@ -172,7 +172,7 @@ class Evaluator:
         members = [m for m in plan.judged if all(self.store.has(r.kind, r.id) for r in plan.responses(m))]
         if not members or members[0].role != "victim":
             causes = "; ".join(f.error for f in self._failed if not f.skipped) or "unknown"
-            raise UserError(f"expected a victim and its probe, they could not be made ({causes})")
+            raise UserError(f"expected a victim, its probe and its churn points, they could not be made ({causes})")
         try:
             responses = [read_responses(self.store.get_mapped("answers", plan.response(m).id)) for m in members]
             probe = read_probe(self.store.get("probe", plan.probe.id))

@@ -60,6 +60,15 @@ class Plan:
         versions = {"judging": JUDGING_VERSION, "report": REPORT_VERSION}
         return content_id({"config": self.config, "seed": self.seed, "data": self.data, **versions})
 
+    @cached_property
+    def indispensable(self) -> dict[str, str]:
+        """Id of a spec without which nothing can be judged to what it is."""
+        found = {self.members[0].spec.id: "a victim", self.probe.id: "the victim's probe"}
+        if self.churn:
+            found[self.churn.id] = "churn points"
+            found |= {sibling.id: "every sibling of the committee at its gate" for sibling in self.churn.siblings}
+        return found | ({self.probe_twin.id: "a probe on PROBE"} if self.probe_twin else {})
+
     @property
     def judged(self) -> tuple[Member, ...]:
         """The victim and every suspect: those that are queried."""
