@@ -255,6 +255,15 @@ def test_a_shift_of_whole_pixels_is_exact(shape: tuple[int, int]) -> None:
     torch.testing.assert_close(up[..., :-1, :], images[..., 1:, :], rtol=0, atol=1e-5)
 
 
+def test_a_disc_stays_a_disc_in_an_image_that_is_not_square() -> None:
+    height, width = 24, 48
+    rows, columns = torch.meshgrid(torch.arange(height) - 11.5, torch.arange(width) - 23.5, indexing="ij")
+    disc = torch.sigmoid(2 * (8 - (rows**2 + columns**2).sqrt()))[None, None]
+    angle = math.radians(40)
+    turned = applied([[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0]], disc)
+    torch.testing.assert_close(turned, disc, rtol=0, atol=0.1)
+
+
 def test_a_quarter_turn_and_a_mirror_are_exact() -> None:
     turned = applied([[0, -1, 0], [1, 0, 0]], IMAGES)
     torch.testing.assert_close(turned, IMAGES.rot90(1, (2, 3)), rtol=0, atol=1e-5)

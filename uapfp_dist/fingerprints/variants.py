@@ -15,7 +15,7 @@ class Variants:
     """One change for each of N images."""
 
     matrices: Tensor
-    """(N, 2, 3) float32: from a pixel of the changed image to where it lies in the image, both in [-1, 1]."""
+    """(N, 2, 3) float32: from a pixel of a changed square image to where it lies in the image, both in [-1, 1]."""
 
     @staticmethod
     def draw(n: int, config: ChurnConfig, rng: torch.Generator) -> "Variants":
@@ -36,6 +36,9 @@ class Variants:
         On the CPU, so that every device gets the same bits.
         """
         images = images.cpu()
-        grid = F.affine_grid(self.matrices[part], list(images.shape), align_corners=False)
+        height, width = images.shape[2:]
+        # Half a side is 1 for either side: a rotation keeps the shape of what is not square only with their ratio.
+        ratio = torch.tensor([[1.0, height / width, 1.0], [width / height, 1.0, 1.0]])
+        grid = F.affine_grid(self.matrices[part] * ratio, list(images.shape), align_corners=False)
         changed = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
         return changed.clamp(0.0, 1.0)
