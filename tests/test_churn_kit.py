@@ -16,12 +16,14 @@ from torch import Tensor
 from uapfp_dist.errors import UserError
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.rng import torch_rng
-from uapfp_dist.verification.judging.accusation_rates import measure_churn_rates
+from uapfp_dist.verification.enrollment.kit_description import with_rates
+from uapfp_dist.verification.judging.accusation_rates import measure_churn_rates, measure_rates
 from uapfp_dist.verification.judging.judge import judge
 from uapfp_dist.verification.judging.other_looks import OtherLooks
 from uapfp_dist.verification.judging.verdict import SuspectResponses, SuspectVerdict
 from uapfp_dist.verification.kit.io import TENSORS, load_kit, save_kit
 from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.kit.text import kit_text
 
 KITS = {size: make_churn_kit(size) for size in ("full", "light")}
 
@@ -180,6 +182,18 @@ def test_rates_are_of_every_set_and_budget_by_the_judges_own_arithmetic(kit: Kit
             given[points] = torch.eye(N_CLASSES)[labels % N_CLASSES]
             caught += one(kit, given, rate.point_set, rate.n_points).claim == "piracy"
         assert rate.power["all"] == (caught, len(stolen))
+
+
+def test_a_kit_says_what_it_sends_and_whom_it_accuses(kit: Kit) -> None:
+    """In every format; a light one has no stolen models but those of this test."""
+    found = measure_rates(kit)
+    assert list(found) == list(kit.info.decided_by)
+    for fmt, rates in found.items():
+        assert rates.queries == len(kit.required_images(fmt, None))
+        assert rates.decided_by == kit.methods[0]
+        assert rates.of(rates.decided_by).power["all"] == measure_churn_rates(kit)[len(BUDGETS) - 1].power["all"]
+    text = kit_text(with_rates(kit))
+    assert f"label, by {kit.methods[0]}, {found[LABEL].queries} images: stolen all " in text
 
 
 # --- several looks

@@ -49,7 +49,7 @@ def measure_rates(kit: Kit, max_queries: int | None = None) -> dict[ResponseForm
     Raises:
         UserError: fewer images than the kit can use.
     """
-    return {fmt: _format_rates(kit, fmt, max_queries) for fmt in kit.views}
+    return {fmt: _format_rates(kit, fmt, max_queries) for fmt in kit.info.decided_by}
 
 
 def _format_rates(kit: Kit, fmt: ResponseFormat, max_queries: int | None) -> FormatRates:
