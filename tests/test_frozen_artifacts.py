@@ -229,6 +229,7 @@ def test_an_enrolment_of_before_is_resumed(enrollment: Path) -> None:
         n_test=1,
         n_test_piracy=1,
         n_committee=0,
+        calibration_factor=1,
     )
     before = artifacts(enrollment / "results")
     progress = Progress(workers=1)

@@ -40,7 +40,7 @@ def before(config: Config) -> Config:
 
 
 KIT_BEFORE = EnrollConfig(
-    groups=("homologous", "same_data", "other_victim"), n_train=8, n_train_piracy=3, n_committee=0
+    groups=("homologous", "same_data", "other_victim"), n_train=8, n_train_piracy=3, n_committee=0, calibration_factor=1
 )
 """What a kit was made of before there were siblings."""
 

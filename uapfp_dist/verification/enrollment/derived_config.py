@@ -5,6 +5,7 @@ from dataclasses import replace
 from uapfp_dist.config.presets import preset
 from uapfp_dist.config.schema import Config, ExtractionConfig, VerdictConfig
 from uapfp_dist.tasks.hashing import wire_form
+from uapfp_dist.tasks.method_configs import ChurnConfig
 from uapfp_dist.verification.enrollment.config import EnrollConfig
 from uapfp_dist.verification.kit.info import Configuration
 
@@ -53,7 +54,7 @@ def with_model_counts(config: Config, requirements: EnrollConfig, share: float =
             n_committee=requirements.n_committee,
             n_piracy=n_group if "sibling" in requirements.groups else 0,
         ),
-        churn=replace(config.churn, twins=False),
+        churn=replace(config.churn, twins=False) if requirements.n_committee else ChurnConfig(),
         extraction=replace(config.extraction, attacks=requirements.attacks, budget=config.extraction.budget * share),
         uap=replace(config.uap, round_to_8_bits=True, references=False),
         fingerprint=replace(config.fingerprint, n_natural=max(requirements.n_errors, config.fingerprint.max_natural)),

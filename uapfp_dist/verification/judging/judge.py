@@ -69,8 +69,10 @@ def judge(
         )
     scored = [_ScoredSuspect.of(kit, suspect, alpha) for suspect in suspects]
     looks = looks or OtherLooks()
-    adjusted = holm([*(one.decision.p_value for one in scored), *looks.p_values])[: len(scored)]
     n_looks = len(suspects) + len(looks.p_values)
+    # Looks come one after another: each is corrected for all that the kit was enrolled for, those to come with p = 1.
+    to_come = [1.0] * ((kit.info.max_suspects or 0) - n_looks) if looks.register_head else []
+    adjusted = holm([*(one.decision.p_value for one in scored), *looks.p_values, *to_come])[: len(scored)]
     state = RegisterState(looks.register_head, n_looks) if looks.register_head else None
     return [one.verdict(p, alpha, n_looks, state) for one, p in zip(scored, adjusted, strict=True)]
 
