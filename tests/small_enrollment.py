@@ -32,6 +32,7 @@ SMALL = EnrollConfig(
     n_committee=2,
     n_sets=2,
     n_points=20,
+    calibration_factor=1,
 )
 """One calibration model per group is enough to decide at alpha .5."""
 

@@ -22,8 +22,10 @@ from uapfp_dist.verification.enrollment.plan import plan_enrollment
 
 @pytest.mark.parametrize(("alpha", "k", "m"), [(0.05, 1, 19), (0.01, 1, 99), (0.05, 3, 59), (0.1, 2, 19)])
 def test_groups_are_as_large_as_alpha_and_suspects_require(alpha: float, k: int, m: int, digits: Dataset) -> None:
-    requirements = EnrollConfig(alpha=alpha, max_suspects=k)
+    requirements = EnrollConfig(alpha=alpha, max_suspects=k, calibration_factor=1)
     assert requirements.n_calibrate == m == needed_for(alpha / k)
+    doubled = replace(requirements, calibration_factor=2).n_calibrate
+    assert (1 + 1) / (1 + doubled) <= alpha / k < (1 + 1) / doubled  # one negative of a group may score higher
     plan = plan_enrollment(tiny(), requirements, 0, digits)
     counts = Counter((s.group, s.part) for s in plan.reference_models)
     for group in requirements.groups:

@@ -143,6 +143,9 @@ def test_victims_keep_their_architecture_to_themselves(name: str, digits: Datase
     for member in plan.members:
         if member.spec.modifications or member.role in ("checkpoint_piracy", "overlap_homologous"):
             continue
+        if member.role == "other_architecture":
+            assert member.spec.architecture not in {own, *others}
+            continue
         architectures.setdefault(member.role, Counter())[member.spec.architecture] += 1
     for role, counts in architectures.items():
         if role in ("victim", "other_victim", "sibling"):
@@ -161,7 +164,9 @@ def test_origins_are_what_the_roles_say(name: str, digits: Dataset) -> None:
     others = {member.spec.id for member in plan.members if member.role == "other_victim"}
     roles = {member.spec.id: member.role for member in plan.members}
     siblings = {member.spec.id for member in plan.members if member.role == "sibling"}
-    labels = dict.fromkeys(("piracy", "other_victim_piracy", "calibration_piracy", "sibling_piracy"), LABEL)
+    labels = dict.fromkeys(
+        ("piracy", "other_victim_piracy", "calibration_piracy", "sibling_piracy", "mixed_piracy"), LABEL
+    )
     labels["soft_piracy"] = PROBABILITIES
     victims_of_extraction = set()
     for member in plan.members:
@@ -175,7 +180,11 @@ def test_origins_are_what_the_roles_say(name: str, digits: Dataset) -> None:
         elif member.role == "overlap_homologous":
             assert isinstance(origin, Trained)
             assert origin.overlap in plan.config.studies.overlaps
+        elif member.role == "second_hand_piracy":
+            assert isinstance(origin, Extracted)
+            assert roles[origin.victim.id] == "piracy"
         elif isinstance(origin, Extracted):
+            assert (origin.true_share > 0) == (member.role == "mixed_piracy")
             assert origin.labels == labels[member.role]
             assert (origin.victim.id in others) == (member.role in ("other_victim_piracy", "calibration_piracy"))
             assert (origin.victim.id in siblings) == (member.role == "sibling_piracy")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from small_enrollment import SMALL, run_here
+from small_enrollment import SMALL, run_here, small_config
 from system import tiny
 from torch import Tensor, nn
 
@@ -141,7 +141,7 @@ def test_a_card_says_bfloat16() -> None:
 
 def test_a_kit_says_in_which_precision_its_models_were_made(tmp_path: Path) -> None:
     """And can be read again."""
-    plan = plan_enrollment(replace(tiny(), precision="bfloat16"), SMALL, 0, DIGITS)
+    plan = plan_enrollment(replace(small_config(), precision="bfloat16"), SMALL, 0, DIGITS)
     kit = run_here(plan, DIGITS, Store(str(tmp_path / "results")))
     save_kit(kit, tmp_path / "kit")
     configuration = load_kit(tmp_path / "kit").info.configuration

@@ -7,7 +7,7 @@ from itertools import islice
 from uapfp_dist.config.schema import ControlConfig
 from uapfp_dist.rng import numpy_rng
 from uapfp_dist.tasks.members import Member, Role, members_of
-from uapfp_dist.tasks.specs import Extracted, ModelSpec
+from uapfp_dist.tasks.specs import Extracted, Gate, ModelSpec
 
 
 def control_members(config: ControlConfig, members: Sequence[Member]) -> Iterator[Member]:
@@ -17,17 +17,19 @@ def control_members(config: ControlConfig, members: Sequence[Member]) -> Iterato
     for architecture in config.architectures:
         for spec in homologous[: config.n_other_architecture]:
             other = _with_seed(spec, "other_architecture", architecture)
-            yield Member(Role.OTHER_ARCHITECTURE, replace(other, architecture=architecture))
+            # Other kinds of nets learn less of few images: twice the margin, so that they are there at all.
+            gate = replace(spec.gate, margin=2 * spec.gate.margin) if isinstance(spec.gate, Gate) else None
+            yield Member(Role.OTHER_ARCHITECTURE, replace(other, architecture=architecture, gate=gate))
     for first, spec in islice(zip(piracy, _neighbours(piracy), strict=True), config.n_second_hand):
         second = _with_seed(spec, "second_hand", first.seed)
         assert isinstance(spec.origin, Extracted)
-        yield Member(Role.SECOND_HAND_PIRACY, replace(second, origin=replace(spec.origin, victim=first), gate=None))
+        yield Member(Role.SECOND_HAND_PIRACY, replace(second, origin=replace(spec.origin, victim=first)))
     for share in config.true_shares:
         for spec in piracy[: config.n_mixed]:
             assert isinstance(spec.origin, Extracted)
             origin = replace(spec.origin, attack="knockoff", natural_share=1.0, true_share=share)
             mixed = _with_seed(spec, "mixed", share)
-            yield Member(Role.MIXED_PIRACY, replace(mixed, origin=origin, gate=None))
+            yield Member(Role.MIXED_PIRACY, replace(mixed, origin=origin))
 
 
 def _neighbours(specs: Sequence[ModelSpec]) -> Sequence[ModelSpec]:
