@@ -118,6 +118,9 @@ def test_one_call_from_python_makes_the_kit(
     threads = torch.get_num_threads()
     assert enroll_locally(small_config(), SMALL, store=store.url, progress=quiet()).digest == kit.digest
     assert torch.get_num_threads() == threads
+    private = enroll_locally(small_config(), SMALL, store=store.url, seed_is_private=True, progress=quiet())
+    assert (kit.info.seed, private.info.seed) == (0, None)
+    assert torch.equal(private.images, kit.images)
     mine = replace(digits, name="mine")
     found = enroll_locally(small_config(), SMALL, 1, store=tmp_path / "s", dataset=mine, progress=quiet())
     assert found.info.data.name == "mine"

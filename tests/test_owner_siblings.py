@@ -26,6 +26,7 @@ from uapfp_dist.response_format import PROBABILITIES
 from uapfp_dist.rng import seed_of
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.description import describe
+from uapfp_dist.tasks.hashing import canonical
 from uapfp_dist.tasks.specs import AbsoluteGate, Extracted, Imported, OwnerTrained
 from uapfp_dist.verification.enrollment.cost import estimate_cost
 from uapfp_dist.verification.enrollment.enroll import enroll_locally
@@ -116,6 +117,13 @@ def test_an_owners_function_trains_the_siblings(digits: Dataset, victim: OwnersN
     assert any("best of several runs" in limit for limit in kit.info.limits)
     assert said in kit_text(kit)
     assert estimate_cost(plan, context_on(store)).models == 0
+
+
+def test_wire_names_of_a_function_are_pinned() -> None:
+    """Siblings that were made keep their ids, whatever the fields are called."""
+    found = canonical(OwnerTrained("mine:train", "0" * 64, (0.5,), (0.25,)))
+    named = {"function": "mine:train", "source": "0" * 64, "mean": [0.5], "std": [0.25]}
+    assert found == {"type": "OwnerTrained", **named}
 
 
 def test_robbed_siblings_are_none_of_the_committee(digits: Dataset, victim: OwnersNet) -> None:
@@ -284,6 +292,10 @@ def test_siblings_of_a_folder_are_taken_by_name(
     assert fewer.churn is not None
     assert {spec.id for spec in plan.siblings} == {spec.id for spec in fewer.siblings}
     assert fewer.id != plan.id
+    shutil.copytree(folder, tmp_path / "more")
+    save_file(train(digits, 50).state_dict(), tmp_path / "more" / "1.safetensors")
+    more = small_plan(digits, owner(victim, folder=tmp_path / "more").victim, **FEW)
+    assert len({spec.id for spec in more.siblings} & {spec.id for spec in plan.siblings}) == N_SIBLINGS - 1
 
 
 @pytest.mark.parametrize(

@@ -38,4 +38,8 @@ def _making(sibling: ModelSpec) -> str:
 def _seeds(plan: EnrollmentPlan) -> str:
     if isinstance(plan.siblings[0].origin, Imported):
         return "seeds of the owner's"
-    return "private seeds" if plan.seed_is_private else f"the seed {plan.seed}, which was given: keep it to yourself"
+    return (
+        "private seeds"
+        if plan.seed_is_private
+        else f"the seed {plan.seed}, which was given: whoever reads it can make them"
+    )
