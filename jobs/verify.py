@@ -36,6 +36,7 @@ from uapfp_dist.verification.input_probing import TriedFormat, probe_formats
 from uapfp_dist.verification.kit.io import load_kit
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.querying.config import QueryConfig
+from uapfp_dist.verification.register.lines import register_lines
 from uapfp_dist.verification.replay import JudgedSuspect, made_elsewhere, replay
 from uapfp_dist.verification.reports.verdict_folder import write_verdict
 from uapfp_dist.verification.reports.verdict_text import verdict_text
@@ -56,6 +57,8 @@ class Verify:
     probe_forms: bool = False
     """Do not judge, but try in which of the usual forms the suspect takes its images (scale, mean and std, layout,
     channels) and propose one. Clean images that are no evidence are sent in each, and counted."""
+    register: bool = False
+    """Only show the kit's register: who was asked when, by which set of points, and what came of it."""
     expect: str | None = None
     """The digest that was published for the kit; another one is refused."""
     alpha: float | None = None
@@ -82,6 +85,9 @@ def job() -> None:
     kit = load_kit(chosen.kit, chosen.expect)
     out = (chosen.out or Path("verification")).expanduser().resolve()
     print(f"kit {kit.digest}", flush=True)
+    if chosen.register:
+        _show_register(chosen, kit)
+        return
     if chosen.probe_forms:
         _probe_forms(chosen, kit, out)
         return
@@ -103,6 +109,13 @@ def job() -> None:
     where = f"\n\nverdict.json, verdict.html{'' if chosen.replay else ' and transcripts'}: {out}" if written else ""
     print(f"\n{verdict_text(kit, cases)}{where}", flush=True)
     _check_complete(cases)
+
+
+def _show_register(chosen: Verify, kit: Kit) -> None:
+    """A line for each suspect that the kit was asked about."""
+    if (register := kit_register(kit, chosen.kit)) is None:
+        raise UserError("register: expected a kit with churn points, this one keeps none", argument="register")
+    print("\n".join(register_lines(register)), flush=True)
 
 
 def _probe_forms(chosen: Verify, kit: Kit, out: Path) -> None:

@@ -1,8 +1,6 @@
 """How a suspect takes its images: prepared as it needs them, checked before the budget is spent, found by trying."""
 
-import importlib.util
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 from faulty_server import Exchange, serving
-from system import ROOT
 from torch import Tensor
 from toy_kit import checked_kit, negative, serve, toy_kit, trained
+from verify_job import verify_job
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.config import SuspectConfig
@@ -516,18 +514,11 @@ def byte_model(images: np.ndarray) -> Any:
 def test_the_job_proposes_the_options_that_then_judge(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    spec = importlib.util.spec_from_file_location("verify_job", ROOT / "jobs" / "verify.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "verify_job", module)
-    spec.loader.exec_module(module)
     save_kit(checked_kit(), tmp_path / "kit")
-    words = ["verify.py", "--kit", str(tmp_path / "kit"), "--at", "test_input_check:byte_model", "--no-track"]
+    words = ["--kit", str(tmp_path / "kit"), "--at", "test_input_check:byte_model", "--no-track"]
 
     def job(*more: str) -> str:
-        monkeypatch.setattr(sys, "argv", [*words, "--out", str(tmp_path / "out"), *more])
-        module.job()
+        verify_job(monkeypatch, *words, "--out", str(tmp_path / "out"), *more)
         return capsys.readouterr().out
 
     proposed = job("--probe-forms").split("proposed")[1].splitlines()[0]

@@ -13,18 +13,19 @@ import jsonschema
 import numpy as np
 import pytest
 from test_verify import forged
-from toy_kit import BUDGETS, N_SETS, churn_kit, negative, serve, trained
+from toy_kit import BUDGETS, N_SETS, churn_kit, negative, serve, toy_kit, trained
+from verify_job import verify_job
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.verification import looks
-from uapfp_dist.verification.kit.io import with_digest
+from uapfp_dist.verification.kit.io import save_kit, with_digest
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.looks import other_looks, stored_begin
 from uapfp_dist.verification.querying import session as query_session
 from uapfp_dist.verification.querying.config import QueryConfig
 from uapfp_dist.verification.querying.transcript_files import transcript_path
-from uapfp_dist.verification.register.register import Register
+from uapfp_dist.verification.register.register import Register, register_path
 from uapfp_dist.verification.replay import JudgedSuspect, replay
 from uapfp_dist.verification.reports.verdict_file import verdict_schema
 from uapfp_dist.verification.reports.verdict_folder import write_verdict
@@ -426,3 +427,24 @@ def test_without_a_register_everybody_is_sent_the_first_set(kit: Kit, tmp_path: 
         assert verdict.churn is not None
         assert verdict.churn.point_set == 0
         assert any("of several, all must be told" in limit for limit in verdict.limits)
+
+
+def test_the_job_keeps_and_shows_the_register(
+    kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A kit without its register is refused: it may have been removed, and with it what was asked before."""
+    save_kit(kit, tmp_path / "kit")
+    job = "--kit", str(tmp_path / "kit"), "--no-track", "--out", str(tmp_path / "out")
+    with pytest.raises(UserError, match=r"register .*kit\.register\.jsonl"):
+        verify_job(monkeypatch, *job, "--at", "test_looks:copied")
+    assert not asked
+    Register.open(register_path(tmp_path / "kit"), kit.digest, create=True)
+    verify_job(monkeypatch, *job, "--at", "test_looks:copied", "--name", "copy")
+    assert "copy: piracy" in capsys.readouterr().out
+    verify_job(monkeypatch, *job, "--register")
+    said = capsys.readouterr().out
+    assert "suspects looked at 1" in said
+    assert "copy at test_looks:copied" in said
+    save_kit(toy_kit(), tmp_path / "errors")
+    with pytest.raises(UserError, match="kit with churn points"):
+        verify_job(monkeypatch, "--kit", str(tmp_path / "errors"), "--register")

@@ -111,7 +111,7 @@ def test_an_owners_function_trains_the_siblings(digits: Dataset, victim: OwnersN
         expected = train(digits, seed).state_dict()
         assert all(torch.equal(expected[name], stored.tensors[f"module.{name}"]) for name in expected)
     (said,) = [limit for limit in kit.info.limits if "compared with" in limit]
-    assert "2 siblings (4 more were robbed)" in said
+    assert "2 siblings (from each of 4 more a model was stolen)" in said
     assert "owners_training:train" in said
     assert "a gate of 0.1 accuracy binds them and the victim alike" in said
     assert any("best of several runs" in limit for limit in kit.info.limits)

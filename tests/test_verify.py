@@ -1,7 +1,6 @@
 """From a kit and a suspect to a verdict: over HTTP, by several suspects at once, resumed, replayed, shown."""
 
 import hashlib
-import importlib.util
 import json
 import math
 import os
@@ -23,6 +22,7 @@ import torch
 from faulty_server import Endpoint, Exchange, serving
 from system import ROOT, environment, wait_until
 from toy_kit import negative, responses_of, serve, toy_kit, trained
+from verify_job import verify_job
 
 import uapfp_dist
 from uapfp_dist.errors import UserError
@@ -696,18 +696,6 @@ def test_a_verdict_does_not_depend_on_when_it_was_made(shown: tuple[Path, list[J
 # ---------------------------------------------------------------- the job
 
 
-def job_of(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
-    """jobs/verify.py in this process."""
-    spec = importlib.util.spec_from_file_location("verify_job", ROOT / "jobs" / "verify.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "verify_job", module)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(sys, "argv", ["verify.py", *arguments])
-    module.job()
-
-
 def test_a_list_of_suspects(tmp_path: Path) -> None:
     path = tmp_path / "s.json"
     path.write_text(json.dumps([{"at": "http://a", "classes": "c.json"}, {"at": "m.onnx", "output": "logits"}]))
@@ -740,15 +728,17 @@ def test_the_job_refuses_what_makes_no_sense(tmp_path: Path, monkeypatch: pytest
     kit = ("--kit", str(tmp_path / "kit"), "--no-track")
     save_kit(toy_kit("uap"), tmp_path / "kit")
     with pytest.raises(UserError, match="another kit"):
-        job_of(monkeypatch, *kit, "--expect", "0" * 64, "--at", "test_verify:copied")
+        verify_job(monkeypatch, *kit, "--expect", "0" * 64, "--at", "test_verify:copied")
     with pytest.raises(UserError, match="address of a suspect, or a file"):
-        job_of(monkeypatch, *kit)
+        verify_job(monkeypatch, *kit)
     with pytest.raises(UserError, match="expected a file"):
-        job_of(monkeypatch, *kit, "--replay", str(tmp_path / "nothing"))
+        verify_job(monkeypatch, *kit, "--replay", str(tmp_path / "nothing"))
     with pytest.raises(UserError, match="expected no alpha"):
-        job_of(monkeypatch, *kit, "--replay", str(tmp_path / "nothing"), "--alpha", "0.01")
+        verify_job(monkeypatch, *kit, "--replay", str(tmp_path / "nothing"), "--alpha", "0.01")
     with pytest.raises(UserError, match="at least 1"):
-        job_of(monkeypatch, *kit, "--at", "test_verify:copied", "--max-queries", "0", "--out", str(tmp_path / "out"))
+        verify_job(
+            monkeypatch, *kit, "--at", "test_verify:copied", "--max-queries", "0", "--out", str(tmp_path / "out")
+        )
 
 
 def test_the_job_judges_and_replays(
@@ -758,8 +748,8 @@ def test_the_job_judges_and_replays(
     digest = save_kit(toy_kit("uap"), tmp_path / "kit")
     kit = ("--kit", str(tmp_path / "kit"), "--expect", digest, "--no-track")
     first, second = tmp_path / "first", tmp_path / "second"
-    job_of(monkeypatch, *kit, "--at", "test_verify:copied", "--name", "copied", "--out", str(first))
-    job_of(monkeypatch, *kit, "--out", str(second), "--replay", str(first / "copied.transcript.jsonl"))
+    verify_job(monkeypatch, *kit, "--at", "test_verify:copied", "--name", "copied", "--out", str(first))
+    verify_job(monkeypatch, *kit, "--out", str(second), "--replay", str(first / "copied.transcript.jsonl"))
     assert capsys.readouterr().out.count("copied: piracy") == 2
     assert (first / "verdict.json").read_bytes() == (second / "verdict.json").read_bytes()
 
@@ -770,12 +760,12 @@ def test_a_replay_writes_only_where_it_is_told(
     """./verification is what the first run made; a note tells of another version."""
     save_kit(toy_kit("uap"), tmp_path / "kit")
     monkeypatch.chdir(tmp_path)
-    job_of(monkeypatch, "--kit", "kit", "--no-track", "--at", "test_verify:copied", "--name", "s")
+    verify_job(monkeypatch, "--kit", "kit", "--no-track", "--at", "test_verify:copied", "--name", "s")
     first = {path: path.read_bytes() for path in Path("verification").iterdir()}
     assert Path("verification/verdict.html") in first
     path = forged(Path("verification"), Path("elsewhere"), lambda records: records[0].update(made_by={"torch": "\x1b"}))
     capsys.readouterr()
-    job_of(monkeypatch, "--kit", "kit", "--replay", str(path))
+    verify_job(monkeypatch, "--kit", "kit", "--replay", str(path))
     out = capsys.readouterr().out
     assert "s: piracy" in out
     assert "verdict.json" not in out
@@ -804,12 +794,12 @@ def test_the_job_judges_the_others_and_says_who_is_missing(
     again = (*where, "--alpha", "0.2", "--workers", "0", "--no-track")
     monkeypatch.setitem(away, "is", True)
     with pytest.raises(UserError, match=r"1 of 2 suspects .*: sometimes \(nobody\? is there\); the others"):
-        job_of(monkeypatch, *again)
+        verify_job(monkeypatch, *again)
     assert "copied: piracy" in capsys.readouterr().out
     found = json.loads((tmp_path / "out" / "verdict.json").read_text())["suspects"]
     assert [suspect["claim"] for suspect in found] == ["piracy", "inconclusive"]
     away["is"] = False
-    job_of(monkeypatch, *again)
+    verify_job(monkeypatch, *again)
     found = json.loads((tmp_path / "out" / "verdict.json").read_text())["suspects"]
     assert [suspect["claim"] for suspect in found] == ["piracy", "piracy"]
 

@@ -18,7 +18,7 @@ def sibling_limits(plan: EnrollmentPlan) -> list[str]:
     gate = siblings[0].gate
     least = f"{gate.accuracy:g}" if isinstance(gate, AbsoluteGate) else "none"
     n_robbed = len(siblings) - len(plan.churn.siblings)
-    robbed = f" ({n_robbed} more were robbed)" if n_robbed else ""
+    robbed = f" (from each of {n_robbed} more a model was stolen)" if n_robbed else ""
     return [
         f"The victim was compared with {len(plan.churn.siblings)} siblings{robbed}, {_making(siblings[0])}, from "
         f"{_seeds(plan)}; a gate of {least} accuracy binds them and the victim alike.",

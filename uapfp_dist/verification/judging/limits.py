@@ -50,8 +50,8 @@ def verdict_limits(
         limits.append(f"Judged together with {n_suspects - 1} others (Holm): less is caught than alone.")
     if registered:
         limits.append(
-            "All suspects that this kit was asked about by now are corrected for; a later one may take a claim away. "
-            "Verdicts by another kit are not: of several, all must be told."
+            "All suspects that this kit was enrolled for are corrected for, whenever it is asked about them. Verdicts "
+            "by another kit are not: of several, all must be told."
         )
     else:
         limits.append(

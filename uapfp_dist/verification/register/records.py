@@ -68,7 +68,7 @@ class Decided:
     """Wire name of the format of its responses."""
     transcript_sha256: Digest
     claim: str
-    """As it was then: later looks may take away what is claimed here."""
+    """Of its verdict."""
 
     def same_result(self, other: "Decided") -> bool:
         """The same evidence with the same p-value; a claim also depends on the looks before it."""
