@@ -94,8 +94,9 @@ def check_same(kit: Kit, config: Config, requirements: EnrollConfig, seed: int, 
         UserError: it was made with others.
     """
     expected = _fields(recorded_configuration(with_model_counts(config, requirements), requirements)) | {"seed": seed}
-    # A field that came later than the kit stood at its default then.
-    found = _fields(recorded_configuration(Config(), EnrollConfig())) | _fields(kit.info.configuration or {})
+    # A field that came later than the kit stood at its default then, or at what files leave out.
+    left_out = EnrollConfig(n_committee=0, calibration_factor=1)
+    found = _fields(recorded_configuration(Config(), left_out)) | _fields(kit.info.configuration or {})
     found["seed"] = kit.info.seed
     if different := sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)):
         name, more = different[0], f" ({len(different) - 1} more differ)" if different[1:] else ""

@@ -50,7 +50,7 @@ def kit(colour_folder: Path, owner: tuple[nn.Module, Path], tmp_path_factory: py
     files = ("--model", f"{place}/owner.safetensors", "--architecture", "owners_net:make")
     data = ("--data.name", "imagefolder", "--data-root", str(colour_folder), "--trained-on", f"{place}/index.txt")
     where = ("--storage", f"{root}/s", "--mlflow-uri", f"sqlite:///{root}/mlflow.db", "--out", f"{root}/kit")
-    arguments = ["enroll.py", *files, *data, *where, "--workers", "0", *flags(tiny()), *REQUIREMENTS]
+    arguments = ["enroll.py", *files, *data, *where, "--seed", "0", "--workers", "0", *flags(tiny()), *REQUIREMENTS]
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(sys, "argv", arguments)
         enroll.job()

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from system import ROOT, Lab, ProcessTree, environment, flags, free_ports, tiny
+from small_enrollment import small_config
+from system import ROOT, Lab, ProcessTree, environment, flags, free_ports
 from toy_kit import WIDTH, negative, responses_of, toy_kit, trained
 
 from uapfp_dist.errors import UserError
@@ -100,9 +101,11 @@ def test_the_walk_of_the_readme(lab: Lab, tmp_path: Path) -> None:
     """Enrol on Ray, serve a stolen model of that zoo, verify it by the digest: three commands, at the smallest size."""
     kit, storage = str(tmp_path / "kit"), str(tmp_path / "s")
     small = ("--alpha", "0.5", "--attacks", "cloudleak", "knockoff", "--labels", "hard", "--n-train", "2")
-    tests = ("--n-train-piracy", "1", "--n-test", "1", "--n-test-piracy", "1", "--workers", "2", *flags(tiny()))
-    said = jobs("enroll", "--out", kit, "--storage", storage, *small, *tests, RAY_TMPDIR=lab.ray_home)
-    assert re.search(r"to make: \d+ models \(0 are there\), about \d+ min on 2 workers", said)
+    tests = ("--n-train-piracy", "1", "--n-test", "1", "--n-test-piracy", "1", "--workers", "2")
+    churn = ("--n-committee", "2", "--n-sets", "2", "--n-points", "20", "--calibration-factor", "1")
+    options = (*small, *tests, *churn, "--seed", "0", *flags(small_config()))
+    said = jobs("enroll", "--out", kit, "--storage", storage, *options, RAY_TMPDIR=lab.ray_home)
+    assert re.search(r"to make: \d+ models, \d+ of them siblings of the victim \(0 are there\), about \d+ min on 2 workers", said)
     assert said.index("to make: ") < said.index("fitting the scorers")
     digest = load_kit(kit).digest
     assert f"digest: {digest}" in said
