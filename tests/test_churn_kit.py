@@ -209,7 +209,7 @@ def test_holm_runs_over_all_looks() -> None:
     assert (among.claim, among.p_adjusted) == ("piracy", pytest.approx(3 / 60))
     assert among.register is not None
     assert (among.register.looks, among.register.head) == (3, "a" * 64)
-    assert any("asked about by now are corrected for" in limit for limit in among.limits)
+    assert any("enrolled for are corrected for" in limit for limit in among.limits)
     one_more = kit.churn and replace(kit.churn, agrees=kit.churn.agrees.clone())
     assert one_more is not None
     one_more.agrees[0] = True  # p is 2 / 60 now
@@ -217,6 +217,16 @@ def test_holm_runs_over_all_looks() -> None:
     assert one(weaker, given).claim == "piracy"
     assert one(weaker, given, looks=looks).claim == "inconclusive"
     assert one(kit, given, looks=OtherLooks((1.0,) * 3, "a" * 64)).claim == "cannot decide at this alpha"
+
+
+def test_the_first_look_is_corrected_for_all_that_may_come() -> None:
+    """Whoever is asked about first is judged as strictly as the last: looks one after another share one error rate."""
+    kit = make_churn_kit("light", per_group=59)
+    three = replace(kit, info=replace(kit.info, max_suspects=3))
+    given, first = answers(kit, 1.0), OtherLooks((), "a" * 64)
+    assert one(kit, given, looks=first).p_adjusted == 1 / 60
+    assert one(three, given, looks=first).p_adjusted == pytest.approx(3 / 60)
+    assert one(three, given, looks=OtherLooks((1.0,), "a" * 64)).p_adjusted == pytest.approx(3 / 60)
 
 
 def test_three_suspects_by_three_sets_share_one_error_rate() -> None:
