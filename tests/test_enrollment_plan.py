@@ -39,7 +39,7 @@ def test_groups_are_as_large_as_alpha_and_suspects_require(alpha: float, k: int,
 def test_roles_of_models(digits: Dataset) -> None:
     """One other victim per model stolen from it, which is nobody else; same-data models on D_v; every architecture."""
     plan = plan_enrollment(tiny(), EnrollConfig(), 0, digits)
-    other_victims, robbed = [], []
+    other_victims, outside = [], []
     for s in plan.reference_models:
         origin = s.member.spec.origin
         if s.group == "other_victim":
@@ -47,7 +47,7 @@ def test_roles_of_models(digits: Dataset) -> None:
             other_victims.append(origin.victim.id)
         elif s.group == "sibling":
             assert isinstance(origin, Extracted)
-            robbed.append(origin.victim)
+            outside.append(origin.victim)
         elif s.group == "piracy":
             assert isinstance(origin, Extracted)
             assert origin.victim == plan.victim
@@ -58,8 +58,8 @@ def test_roles_of_models(digits: Dataset) -> None:
     assert len(set(other_victims)) == len(other_victims)
     assert plan.churn is not None
     assert len(plan.churn.siblings) == plan.requirements.n_committee
-    assert set(plan.siblings) == {*plan.churn.siblings, *robbed}
-    assert len(plan.siblings) == len(plan.churn.siblings) + len(robbed), "one sibling each, none of the committee"
+    assert set(plan.siblings) == {*plan.churn.siblings, *outside}
+    assert len(plan.siblings) == len(plan.churn.siblings) + len(outside), "one sibling each, none of the committee"
     for sibling in plan.siblings:
         assert sibling == replace(plan.victim, seed=sibling.seed, gate=AbsoluteGate(0.5, 3)), (
             "the recipe, field by field"

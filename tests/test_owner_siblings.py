@@ -42,7 +42,7 @@ from uapfp_dist.verification.enrollment.plan import EnrollmentPlan, plan_enrollm
 from uapfp_dist.verification.kit.text import kit_text
 
 FEW = {"groups": ("homologous", "sibling"), "labels": (PROBABILITIES,)}
-"""Of requirements: two of the committee, four robbed."""
+"""Of requirements: two of the committee, four outside it."""
 N_SIBLINGS = 6
 INDEX = torch.arange(0, 900, 2)
 """The images that the owner trained on."""
@@ -126,17 +126,17 @@ def test_wire_names_of_a_function_are_pinned() -> None:
     assert found == {"type": "OwnerTrained", **named}
 
 
-def test_robbed_siblings_are_none_of_the_committee(digits: Dataset, victim: OwnersNet) -> None:
+def test_siblings_that_are_stolen_from_are_none_of_the_committee(digits: Dataset, victim: OwnersNet) -> None:
     """And every other model has the owner's data, architecture and gates."""
     plan = small_plan(digits, by("train", victim).victim, **FEW)
     assert plan.churn is not None
-    robbed = [m.member.spec.origin.victim for m in plan.reference_models if m.group == "sibling"]  # type: ignore[union-attr]
-    assert len({spec.id for spec in (*plan.churn.siblings, *robbed)}) == len(plan.siblings) == N_SIBLINGS
+    outside = [m.member.spec.origin.victim for m in plan.reference_models if m.group == "sibling"]  # type: ignore[union-attr]
+    assert len({spec.id for spec in (*plan.churn.siblings, *outside)}) == len(plan.siblings) == N_SIBLINGS
     assert {spec.data for spec in plan.models} == {plan.victim.data}
     assert {spec.architecture for spec in plan.siblings} == {"owners_net:make"}
     assert all(isinstance(m.member.spec.origin, Extracted) for m in plan.reference_models if m.group == "sibling")
-    assert describe(robbed[0]) == "owners_net:make trained on D_v by owners_training:train"
-    assert seconds_for(replace(robbed[0], architecture="A")) == LARGE_SECONDS, "an owner's function is not the net"
+    assert describe(outside[0]) == "owners_net:make trained on D_v by owners_training:train"
+    assert seconds_for(replace(outside[0], architecture="A")) == LARGE_SECONDS, "an owner's function is not the net"
 
 
 def test_another_function_gives_other_siblings(digits: Dataset, victim: OwnersNet, tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_the_first_sibling_tells_what_the_others_take(digits: Dataset, victim: O
 def test_siblings_of_a_folder_are_taken_by_name(
     digits: Dataset, victim: OwnersNet, folder: Path, tmp_path: Path
 ) -> None:
-    """The first make the committee, the others are robbed; a file is the same model wherever it stands."""
+    """The first make the committee, from the others models are stolen; a file is the same model wherever it stands."""
     store, model = Store(str(tmp_path / "s")), owner(victim, folder=folder)
     plan = imported(model, digits, store)
     assert plan.churn is not None
@@ -317,7 +317,7 @@ def test_siblings_of_a_folder_are_taken_by_name(
         ),
         (
             lambda place, net: (place / "4.safetensors").unlink(),
-            r"expected 6 files \(2 for the committee, 4 to be robbed for the group sibling\), got 5",
+            r"expected 6 files \(2 for the committee, 4 outside it for the group sibling\), got 5",
         ),
         (
             lambda place, net: save_file(OwnersNet(11, (1, 8, 8)).state_dict(), place / "2.safetensors"),

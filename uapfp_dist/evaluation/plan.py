@@ -143,14 +143,9 @@ def make_plan(config: Config, seed: int, dataset: Dataset) -> Plan:
     probe = ProbeSpec(members[0].spec, config.uap, config.fingerprint, seed)
     churn, twin = _churn(config, seed, members, probe), _probe_twin(config, probe)
     if twin:
-        _check_sizes(config, outside_size(dataset, n_d, config.data.outside_shares[0]), "PROBE")
+        _check_sizes(config, int((len(dataset.labels) - n_d) * config.data.outside_shares[0]), "PROBE")
     subspaces, second = _subspaces(config, seed, members), _second_probe(config, probe)
     return Plan(config, seed, data, members, probe, subspaces, second, churn, twin)
-
-
-def outside_size(dataset: Dataset, n_d: int, share: float) -> int:
-    """Images of a split outside D."""
-    return int((len(dataset.labels) - n_d) * share)
 
 
 def _churn(config: Config, seed: int, members: tuple[Member, ...], probe: ProbeSpec) -> ChurnSpec | None:
@@ -279,8 +274,8 @@ def _members(config: Config, seed: int, data: DataSpec, n_own: int) -> Iterable[
         for i in range(config.siblings.n_committee + config.siblings.n_piracy)
     ]
     yield from (Member(Role.SIBLING, sibling) for sibling in siblings)
-    robbed = siblings[config.siblings.n_committee :]
-    for (i, architecture, optimizer), sibling in zip(build.cells(len(robbed)), robbed, strict=True):
+    outside = siblings[config.siblings.n_committee :]
+    for (i, architecture, optimizer), sibling in zip(build.cells(len(outside)), outside, strict=True):
         origin = build.extraction(sibling, attack_in_turn(config, i), LABEL)
         number = _model_seed(seed, "sibling_piracy", i)
         yield Member(Role.SIBLING_PIRACY, build.model(origin, architecture, optimizer, number, stolen_gate))

@@ -13,11 +13,8 @@ from uapfp_dist.response_format import LABEL
 
 
 @dataclass(frozen=True)
-class Churn:
-    """The share of the churn points, those of the victim's largest margin, at which a model says what the victim says.
-
-    Nothing is learned: no stolen model is needed.
-    """
+class _OnChurnPoints:
+    """A method that queries the churn points of one pool, for labels."""
 
     description: str
     pool: BlockKey
@@ -30,6 +27,13 @@ class Churn:
     def query_blocks(self, candidate: Candidate) -> tuple[BlockKey, ...]:
         """The churn points."""
         return candidate.blocks
+
+
+class Churn(_OnChurnPoints):
+    """The share of the churn points, those of the victim's largest margin, at which a model says what the victim says.
+
+    Nothing is learned: no stolen model is needed.
+    """
 
     def score(self, request: Request) -> Tensor:
         """(S, M, 1) shares; the same for every fold."""
@@ -38,24 +42,11 @@ class Churn:
         return agree[None, :, None].expand(len(request.folds), -1, -1)
 
 
-@dataclass(frozen=True)
-class WeightedChurn:
+class WeightedChurn(_OnChurnPoints):
     """Log odds by a logistic regression on the training models, over the points that separate them best.
 
     Its points are chosen from all that models are queried with, anew in every fold.
     """
-
-    description: str
-    pool: BlockKey
-    per_view: bool = False
-
-    def candidates(self, matrix: ResponseMatrix) -> tuple[Candidate, ...]:
-        """Labels only; nothing where there are no siblings."""
-        return (Candidate((self.pool,), LABEL),) if self.pool in matrix.churn else ()
-
-    def query_blocks(self, candidate: Candidate) -> tuple[BlockKey, ...]:
-        """The churn points."""
-        return candidate.blocks
 
     def score(self, request: Request) -> Tensor:
         """(S, M, 1) log odds of piracy against all training negatives."""

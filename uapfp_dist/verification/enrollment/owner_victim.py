@@ -42,8 +42,8 @@ class OwnerVictim:
         planned = members[0].spec
         victim = self._model(planned, self.origin)
         siblings = [member.spec for member in members_of(members, Role.SIBLING)]
-        n_robbed = len(members_of(members, Role.SIBLING_PIRACY))
-        own = self._siblings(siblings, len(siblings) - n_robbed, planned.seed)
+        n_outside = len(members_of(members, Role.SIBLING_PIRACY))
+        own = self._siblings(siblings, len(siblings) - n_outside, planned.seed)
         replaced = {spec.id: mine for spec, mine in zip([planned, *siblings], [victim, *own], strict=True)}
         return [replace(member, spec=_with_owned(member.spec, planned, replaced)) for member in members]
 
@@ -57,9 +57,9 @@ class OwnerVictim:
         if isinstance(self.siblings, OwnerTrained):
             return [self._model(spec, self.siblings) for spec in planned]
         if len(self.siblings) < len(planned):
-            n_robbed = len(planned) - n_committee
+            n_outside = len(planned) - n_committee
             raise UserError(
-                f"siblings: expected {len(planned)} files ({n_committee} for the committee, {n_robbed} to be robbed "
+                f"siblings: expected {len(planned)} files ({n_committee} for the committee, {n_outside} outside it "
                 f"for the group sibling), got {len(self.siblings)}; give more, lower n_committee, n_train or n_test, "
                 "or leave the group sibling out",
                 argument="siblings",

@@ -73,7 +73,7 @@ class EnrollmentPlan:
 
     @property
     def siblings(self) -> list[ModelSpec]:
-        """Those of the committee and those that are robbed."""
+        """Those of the committee, then those from each of which a model is stolen."""
         return [spec for spec in self.models if isinstance(spec.gate, AbsoluteGate)]
 
     @property

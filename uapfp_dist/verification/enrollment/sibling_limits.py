@@ -17,10 +17,10 @@ def sibling_limits(plan: EnrollmentPlan) -> list[str]:
     siblings = plan.siblings
     gate = siblings[0].gate
     least = f"{gate.accuracy:g}" if isinstance(gate, AbsoluteGate) else "none"
-    n_robbed = len(siblings) - len(plan.churn.siblings)
-    robbed = f" (from each of {n_robbed} more a model was stolen)" if n_robbed else ""
+    n_outside = len(siblings) - len(plan.churn.siblings)
+    outside = f" (from each of {n_outside} more a model was stolen)" if n_outside else ""
     return [
-        f"The victim was compared with {len(plan.churn.siblings)} siblings{robbed}, {_making(siblings[0])}, from "
+        f"The victim was compared with {len(plan.churn.siblings)} siblings{outside}, {_making(siblings[0])}, from "
         f"{_seeds(plan)}; a gate of {least} accuracy binds them and the victim alike.",
         EXCHANGEABLE,
     ]
