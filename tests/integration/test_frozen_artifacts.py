@@ -31,7 +31,7 @@ from uapfp_dist.verification.kit.io import load_kit, save_kit
 from uapfp_dist.verification.replay import replay
 from uapfp_dist.verification.reports.verdict_file import verdict_json
 
-FROZEN = Path(__file__).parent / "frozen"
+FROZEN = Path(__file__).parents[1] / "frozen"
 WRITTEN_AT = "/tmp/w/small/results"
 """Where the storage lay; MLflow's database names it."""
 NEVER_AGAIN = ("model", "trajectory", "probe", "answers", "subspace", "draw", "trial", "splits", "plan")

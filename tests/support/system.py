@@ -35,7 +35,7 @@ from uapfp_dist.tasks.method_configs import ChurnConfig
 from uapfp_dist.tasks.pool import Pool, SerialPool
 from uapfp_dist.tracking.tracker import NullTracker, Tracker
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 JOB = ROOT / "jobs" / "full_eval.py"
 MODELS = 14
 """Models of `tiny`."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-VERIFY = Path(__file__).parent.parent / "jobs" / "verify.py"
+VERIFY = Path(__file__).parents[2] / "jobs" / "verify.py"
 
 
 def verify_job(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:

@@ -235,7 +235,7 @@ def late(folder: str) -> Callable[[Spec], None]:
 def on_ray(case: str, folder: Path, **variables: str) -> dict[str, Any]:
     """What `case` of this file finds, in a process and a Ray session of its own."""
     with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as home:
-        env = environment(RAY_TMPDIR=home, PYTHONPATH=f"{ROOT}{os.pathsep}{ROOT / 'tests'}", **variables)
+        env = environment(RAY_TMPDIR=home, PYTHONPATH=f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'support'}", **variables)
         command = [sys.executable, __file__, case, str(folder)]
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]

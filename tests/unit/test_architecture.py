@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parent.parent / "uapfp_dist"
+PACKAGE = Path(__file__).resolve().parents[2] / "uapfp_dist"
 
 LAYERS = (
     ("errors", "messages", "rng", "concurrency", "serialization"),

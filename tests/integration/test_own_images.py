@@ -45,7 +45,7 @@ def kit(colour_folder: Path, owner: tuple[nn.Module, Path], tmp_path_factory: py
     """Made by the job, with options as an owner would give them."""
     root, (_, place) = tmp_path_factory.mktemp("enrolled"), owner
     with pytest.MonkeyPatch.context() as patched:
-        patched.syspath_prepend(str(Path(__file__).parent.parent / "jobs"))
+        patched.syspath_prepend(str(Path(__file__).parents[2] / "jobs"))
         enroll = importlib.import_module("enroll")
     files = ("--model", f"{place}/owner.safetensors", "--architecture", "owners_net:make")
     data = ("--data.name", "imagefolder", "--data-root", str(colour_folder), "--trained-on", f"{place}/index.txt")

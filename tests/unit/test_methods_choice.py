@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "jobs"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "jobs"))
 
 from full_eval import parse
 from system import copy_store, tiny_with_siblings

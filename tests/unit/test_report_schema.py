@@ -15,7 +15,7 @@ from uapfp_dist.reporting.section_schema import SectionNumbers, ZooNumbers, join
 from uapfp_dist.serialization import from_json, json_schema, to_json
 
 FILE = files("uapfp_dist.reporting") / "report.schema.json"
-RESULTS = Path(__file__).resolve().parent.parent / "jobs" / "results"
+RESULTS = Path(__file__).resolve().parents[2] / "jobs" / "results"
 REPORTS = sorted(path for path in RESULTS.glob("*.json") if "auc_detail" in json.loads(path.read_text()))
 
 

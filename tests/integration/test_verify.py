@@ -828,7 +828,7 @@ def test_the_job_on_ray_into_mlflow(tmp_path: Path) -> None:
         "--alpha",
         "0.2",
     )
-    variables = environment(PYTHONPATH=os.pathsep.join((str(ROOT), str(ROOT / "tests"))))
+    variables = environment(PYTHONPATH=os.pathsep.join((str(ROOT), str(ROOT / "tests" / "support"))))
     command = [sys.executable, str(ROOT / "jobs" / "verify.py"), *where]
     done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 2, done.stderr

@@ -29,7 +29,7 @@ from uapfp_dist.verification.enrollment.config import EnrollConfig
 from uapfp_dist.verification.enrollment.derived_config import enroll_preset
 from uapfp_dist.verification.enrollment.plan import plan_enrollment
 
-FROZEN = json.loads((Path(__file__).parent / "frozen" / "ids.json").read_text())
+FROZEN = json.loads((Path(__file__).parents[1] / "frozen" / "ids.json").read_text())
 
 
 def before(config: Config) -> Config:

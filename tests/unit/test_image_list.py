@@ -150,7 +150,7 @@ def test_images_without_files_have_index_and_class(digits: Dataset, tmp_path: Pa
 
 def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     """jobs/images.py in this process."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "jobs"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "jobs"))
     monkeypatch.setattr(sys, "argv", ["images.py", *arguments])
     importlib.import_module("images").job()
 

@@ -133,7 +133,7 @@ def test_a_training_function_that_fails_ends_the_job_in_one_line(
     (tmp_path / "mine.txt").write_text("\n".join(map(str, index.tolist())))
     files = ("--model", "mine.safetensors", "--architecture", "owners_net:make", "--trained-on", "mine.txt")
     ours = (*files, "--train", f"owners_training:{function}", "--workers", "0", *options, *flags(small_config()))
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support")])
     done = subprocess.run(
         [sys.executable, str(ROOT / "jobs" / "enroll.py"), *ours],
         cwd=tmp_path,
