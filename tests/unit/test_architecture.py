@@ -22,7 +22,7 @@ LAYERS = (
     ("reporting",),
     ("central", "suspects"),
     ("verification", "cluster"),
-    ("launch", "command"),
+    ("launch", "command", "results"),
 )
 """Parts of the package (folders and modules) from the ground up: a part knows only itself and what lies below it."""
 

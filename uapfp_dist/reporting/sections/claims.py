@@ -15,6 +15,8 @@ from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 from uapfp_dist.reporting.sections.robustness import UNMODIFIED, of_the_paper
 
 Outcome = Literal["reproduced", "partly", "not reproduced", "not measured"]
+IDENTIFIES_VICTIM = "UAP fingerprints identify the victim"
+"""The claim whose hardest control are models stolen from siblings."""
 
 
 def check_claims(data: ReportData, sections: SectionNumbers) -> ReportSection:
@@ -236,7 +238,7 @@ def _identify(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
         measured = f"AUC against models stolen from siblings: {words[0]} by UAPs, {words[1]} by random vectors"
         outcome = _graded(ours.mean >= 0.9 and ours.low > noise.mean, ours.mean > 0.75)
     return ClaimCheck(
-        claim="UAP fingerprints identify the victim",
+        claim=IDENTIFIES_VICTIM,
         paper="AUC 1.0 / 1.0 / .98, against models of other training images",
         measured=measured,
         rule="on points that nothing trained on, against models stolen from siblings: AUC at least .90, its lower "

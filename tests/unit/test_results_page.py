@@ -1,0 +1,106 @@
+"""The page of results: generated, up to date, and it refuses what is missing or broken."""
+
+import json
+from pathlib import Path
+
+import pytest
+from system import ROOT
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.results.index import Measurement, Results, read_results
+from uapfp_dist.results.kits import JudgedModel, kit_power_section, kit_robustness_section
+from uapfp_dist.results.page import page, write_page
+from uapfp_dist.verification.judging.accusation_rates import AccusationRates, FormatRates
+
+RESULTS = ROOT / "jobs" / "results"
+
+
+def test_the_page_is_up_to_date() -> None:
+    """Otherwise: `uapfp results jobs/results`."""
+    assert (RESULTS / "README.md").read_text() == page(read_results(RESULTS))
+
+
+def test_every_file_of_results_is_on_the_page() -> None:
+    text = (RESULTS / "README.md").read_text()
+    shown = {path.name for path in RESULTS.iterdir()} - {"README.md", "index.json"}
+    assert [name for name in sorted(shown) if f"({name})" not in text] == []
+
+
+def test_every_measurement_says_when_on_what_and_how() -> None:
+    for measurement in read_results(RESULTS).measurements:
+        assert measurement.hardware
+        assert measurement.command.startswith(("uapfp ", "sudo "))
+        assert measurement.date.startswith("2026-")
+        assert measurement.disclosures
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "No such file"),
+        ("{", "expected JSON"),
+        ('{"introduction": ""}', "expected an index of results (measurements"),
+        ('{"introduction": "", "measurements": [{"title": "x", "kind": "poetry"}]}', "kind"),
+    ],
+)
+def test_a_broken_index_is_one_line(content: str | None, expected: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "index.json").write_text(content)
+    with pytest.raises(UserError) as refused:
+        write_page(tmp_path)
+    assert expected in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "README.md").exists()
+
+
+def _index(folder: Path, **fields: object) -> None:
+    measurement = {"title": "x", "kind": "seeds", "date": "2026-01-01", "hardware": "h", "command": "c"} | fields
+    (folder / "index.json").write_text(json.dumps({"introduction": "", "measurements": [measurement]}))
+
+
+def test_a_missing_or_foreign_file_is_one_line(tmp_path: Path) -> None:
+    _index(tmp_path, files=["a.json"])
+    with pytest.raises(UserError, match=r"expected a\.json beside it, found none"):
+        write_page(tmp_path)
+    (tmp_path / "a.json").write_text('{"seed": 0}')
+    with pytest.raises(UserError, match=r"a\.json: report: expected one of an evaluation"):
+        write_page(tmp_path)
+    _index(tmp_path, kind="kit_power", files=["a.json"])
+    with pytest.raises(UserError, match="expected files of kit_power"):
+        write_page(tmp_path)
+
+
+def _rates(stolen: int, negative: int) -> FormatRates:
+    found = AccusationRates(
+        power={"all": (stolen, 10), "knockoff:hard": (stolen, 10)},
+        false_accusations={"all": (negative, 4), "homologous": (negative, 4)},
+    )
+    nothing = AccusationRates(power={}, false_accusations={})
+    return FormatRates("weighted_churn", 100, uap=nothing, weighted_errors=nothing, churn=found)
+
+
+def test_rates_of_kits_are_added_up_and_the_worst_is_shown() -> None:
+    text, _ = kit_power_section([("at most 100 images", [_rates(9, 0), _rates(5, 1), _rates(10, 0)])])
+    rows = {row.split(" | ")[0].strip("| *"): row.split(" | ")[1].strip("| ") for row in text.splitlines()}
+    assert rows["stolen"].startswith("0.80 [")
+    assert rows["stolen"].endswith("(24/30)")
+    assert rows["stolen, the worst zoo"] == "5/10"
+    assert rows["negative: homologous"].endswith("(1/12)")
+
+
+def test_modified_models_are_accused_at_alpha_itself() -> None:
+    """p .05 at alpha .05 is an accusation; .06 is none."""
+    judged = [JudgedModel("piracy", "as it is", "A", 0.9, {"100": p}) for p in (0.05, 0.06)]
+    honest = JudgedModel("homologous", "as it is", "B", 0.8, {"100": 1.0})
+    text = "\n".join(kit_robustness_section([*judged, honest], 0.05))
+    assert "| piracy | as it is | 2 | 0.900 | 1/2 [" in text
+    assert "| homologous | as it is | 1 | 0.800 | 0/1 [" in text
+
+
+def test_numbers_without_a_file_are_a_table(tmp_path: Path) -> None:
+    _index(tmp_path, kind="numbers", rows=[{"what": "a | b", "value": "3x"}], disclosures=["one run"])
+    text = write_page(tmp_path).read_text()
+    assert r"| a \| b | 3x |" in text
+    assert "- one run" in text
+    assert isinstance(read_results(tmp_path), Results)
+    assert isinstance(read_results(tmp_path).measurements[0], Measurement)

@@ -1,0 +1,142 @@
+"""Tables of evaluations: one of them, or a preset over seeds."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+
+from uapfp_dist.evaluation.judging import CHOSEN, Group, group_name
+from uapfp_dist.reporting.report_schema import EvaluationReport, reported_groups
+from uapfp_dist.reporting.sections.claims import IDENTIFIES_VICTIM
+from uapfp_dist.results.markdown import details, table
+
+DECISIONS = ("conformal", "t_test", "conformal_weighted_errors")
+"""Fields of power and false accusations: the verdict, the paper's t-test, the verdict by `weighted_errors`."""
+
+
+def mean_cell(values: Iterable[float]) -> str:
+    """`mean ± standard error` over seeds; seeds without the number (NaN) are left out."""
+    known = np.array([value for value in values if not math.isnan(value)], dtype=float)
+    if not len(known):
+        return "-"
+    if len(known) == 1:
+        return f"{known[0]:.3f}"
+    return f"{known.mean():.3f} ± {known.std(ddof=1) / math.sqrt(len(known)):.3f}"
+
+
+def setting(reports: Sequence[EvaluationReport]) -> str:
+    """Data, models, seeds and software of reports, in a line."""
+    first = reports[0]
+    counts = [r.models for r in reports if r.models is not None]
+    models, failed = sum(c.trained + c.reused for c in counts), sum(c.failed for c in counts)
+    walls = sorted(r.wall_seconds for r in reports if r.wall_seconds is not None)
+    parts = [
+        f"data `{first.data.name}`",
+        f"{'seeds' if reports[1:] else 'seed'} {', '.join(str(r.seed) for r in reports)}",
+        f"{models} models ({failed} failed)",
+        f"{first.n_resamples} resamples{' a seed' if reports[1:] else ''}",
+        f"{first.calibration.models} homologous calibration models",
+    ]
+    if first.environment is not None:
+        parts.append(f"torch {first.environment.torch}")
+    if walls:
+        parts.append(f"wall time {_minutes(walls[0])}" + (f" to {_minutes(walls[-1])}" if walls[1:] else ""))
+    return ", ".join(parts) + "."
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
+
+
+def seeds_section(reports: Sequence[EvaluationReport]) -> Iterator[str]:
+    """AUC of every method and rates of the verdict, mean ± standard error over seeds."""
+    groups = reported_groups(*reports)
+    yield "AUC of piracy against each group of negatives, mean ± standard error over seeds:"
+    yield table(
+        ("method", *map(group_name, groups), "soft-label piracy"),
+        (
+            (
+                f"`{method}`",
+                *(mean_cell(_auc(r, method, group) for r in reports) for group in groups),
+                mean_cell(_soft(r, method) for r in reports),
+            )
+            for method in reports[0].auc
+        ),
+    )
+    yield f"At alpha {reports[0].false_accusation.alpha:g}:"
+    yield _decisions(reports, mean_cell)
+
+
+def evaluation_section(report: EvaluationReport) -> Iterator[str]:
+    """AUC of every method with its interval over models, the verdict's rates, the paper's claims and numbers."""
+    groups = reported_groups(report)
+    equal = report.sections.auc_at_equal_budget or {}
+    yield (
+        "AUC of piracy against each group of negatives by the format chosen on the training models, mean over "
+        "resamples [95 % over models]; the last column is the AUC against homologous models with at most 200 images:"
+    )
+    yield table(
+        ("method", *map(group_name, groups), "soft-label piracy", "200 images"),
+        (
+            (
+                f"`{method}`",
+                *(_estimate(report, method, group) for group in groups),
+                _number(_soft(report, method)),
+                _number(equal.get(method, {}).get("homologous", math.nan)),
+            )
+            for method in report.auc
+        ),
+    )
+    yield f"At alpha {report.false_accusation.alpha:g}:"
+    yield _decisions([report], mean_cell)
+    if claims := report.sections.claims:
+        yield "The paper's claims:"
+        yield table(
+            ("claim", "paper", "measured", "outcome"),
+            ((c.claim, c.paper, c.measured, f"**{c.outcome}**") for c in claims),
+        )
+    if numbers := report.sections.beside_paper:
+        rows = ((n.where, n.quantity, n.paper, _interval(n.ours, n.ours_low, n.ours_high)) for n in numbers)
+        yield details("Every number of the paper beside ours", table(("where", "quantity", "paper", "ours"), rows))
+
+
+def lineage_section(reports: Sequence[EvaluationReport]) -> Iterator[str]:
+    """AUC against models stolen from siblings, by seed."""
+    yield "AUC of piracy against models stolen from **siblings** of the victim, mean over resamples [95 % over models]:"
+    yield table(
+        ("method", *(f"seed {r.seed}" for r in reports)),
+        ((f"`{method}`", *(_estimate(r, method, "sibling") for r in reports)) for method in reports[0].auc),
+    )
+    claims = ((r.seed, claim) for r in reports for claim in r.sections.claims or ())
+    outcomes = [f"seed {seed} **{c.outcome}**" for seed, c in claims if c.claim == IDENTIFIES_VICTIM]
+    yield f'Claim "{IDENTIFIES_VICTIM}": {", ".join(outcomes)}.'
+
+
+def _decisions(reports: Sequence[EvaluationReport], cell: Callable[[Iterable[float]], str]) -> str:
+    rows = [("power (piracy)", *(cell(getattr(r.power, kind) for r in reports) for kind in DECISIONS))]
+    for group in reported_groups(*reports):
+        rates = (cell(getattr(r.false_accusation, kind).get(group, math.nan) for r in reports) for kind in DECISIONS)
+        rows.append((f"accused: {group_name(group)}", *rates))
+    header = ("", f"conformal, `{reports[0].decided_by}`", "paper's t-test, `uap`", "conformal, `weighted_errors`")
+    return table(header, rows)
+
+
+def _auc(report: EvaluationReport, method: str, group: Group) -> float:
+    return report.auc.get(method, {}).get(CHOSEN, {}).get(group, math.nan)
+
+
+def _soft(report: EvaluationReport, method: str) -> float:
+    return report.auc_soft_piracy.get(method, {}).get(CHOSEN, {}).get("homologous", math.nan)
+
+
+def _estimate(report: EvaluationReport, method: str, group: Group) -> str:
+    found = report.auc_detail.get(method, {}).get(CHOSEN, {}).get(group)
+    return "-" if found is None else _interval(found.mean, found.low, found.high)
+
+
+def _interval(value: float, low: float, high: float) -> str:
+    return _number(value) if math.isnan(low) or math.isnan(high) else f"{value:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3g}" if abs(value) >= 10 else f"{value:.2f}"

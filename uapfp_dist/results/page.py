@@ -1,0 +1,115 @@
+"""The page of a folder of results."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.results.evaluations import evaluation_section, lineage_section, seeds_section, setting
+from uapfp_dist.results.index import Measurement, Results, read_results
+from uapfp_dist.results.kits import JudgedModel, kit_power_section, kit_robustness_section, read_rates
+from uapfp_dist.results.markdown import details, table
+from uapfp_dist.serialization import from_json
+
+PAGE = "README.md"
+"""The page, beside the index."""
+ALPHA = 0.05
+"""Of the kits whose verdicts are shown."""
+
+
+@dataclass(frozen=True)
+class _Precisions:
+    seeds: tuple[int, ...]
+    auc: dict[str, dict[str, dict[str, tuple[float, ...]]]]
+    """Precision, method and group to the AUC of each seed."""
+
+
+def write_page(folder: Path) -> Path:
+    """Write the page of `folder` into it.
+
+    Raises:
+        UserError: its index or a file is missing or broken, or the folder cannot be written.
+    """
+    path = folder / PAGE
+    text = page(read_results(folder))
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise UserError(f"folder: expected {path} to be writable ({error.strerror})", argument="folder") from error
+    return path
+
+
+def page(results: Results) -> str:
+    """Markdown: a section per measurement, in the order of the index."""
+    lines = ["# Results", "", results.introduction, ""]
+    lines += [f"- [{m.title}](#{_anchor(m.title)})" for m in results.measurements]
+    for measurement in results.measurements:
+        lines += ["", *_section(results, measurement)]
+    return "\n".join(lines) + "\n"
+
+
+def _anchor(title: str) -> str:
+    kept = "".join(c for c in title.lower() if c.isalnum() or c in " -_")
+    return kept.replace(" ", "-")
+
+
+def _section(results: Results, measurement: Measurement) -> Iterator[str]:
+    yield f"## {measurement.title}"
+    yield ""
+    if measurement.summary:
+        yield from (measurement.summary, "")
+    yield f"{measurement.date}; {measurement.hardware}. `{measurement.command}`"
+    for block in _blocks(results, measurement):
+        yield from ("", block)
+    for picture in measurement.pictures:
+        yield from ("", f"![{picture.alt}]({picture.file})")
+    if measurement.disclosures:
+        yield from ("", "What to know before trusting it:", "")
+        yield from (f"- {line}" for line in measurement.disclosures)
+    if measurement.files:
+        yield from ("", "Files: " + ", ".join(f"[{name}]({name})" for name in measurement.files) + ".")
+
+
+def _blocks(results: Results, measurement: Measurement) -> Iterator[str]:
+    kind = measurement.kind
+    if kind in ("seeds", "evaluation", "lineage"):
+        reports = list(results.reports(measurement))
+        yield setting(reports)
+        if kind == "evaluation":
+            yield from evaluation_section(reports[0])
+        else:
+            yield from seeds_section(reports) if kind == "seeds" else lineage_section(reports)
+    elif kind == "numbers":
+        yield table(("what", "measured"), ((row.what, row.value) for row in measurement.rows))
+    else:
+        try:
+            yield from _file_blocks(results, measurement)
+        except ValueError as error:
+            raise UserError(f"{results.folder}: expected files of {kind} in {measurement.files} ({error})") from error
+
+
+def _file_blocks(results: Results, measurement: Measurement) -> Iterator[str]:
+    if measurement.kind == "kit_power":
+        rates = [read_rates(results.json(file)) for file in measurement.files]
+        names = [f"at most {kits[0].queries} images" for kits in rates]
+        yield from kit_power_section(list(zip(names, rates, strict=True)))
+    elif measurement.kind == "kit_robustness":
+        judged = from_json(list[JudgedModel], results.json(measurement.files[0]))
+        blocks = list(kit_robustness_section(judged, ALPHA))
+        yield details(f"{len(judged)} models, by what was done to them", "\n\n".join(blocks))
+    else:
+        yield _precision_table(from_json(_Precisions, results.json(measurement.files[0])))
+
+
+def _precision_table(measured: _Precisions) -> str:
+    groups = ("homologous", "other_victim", "same_data")
+    rows = []
+    for method, by_group in measured.auc["float32"].items():
+        cells = []
+        for group in groups:
+            gain = np.array(measured.auc["bfloat16"][method][group]) - np.array(by_group[group])
+            cells.append(f"{gain.mean():+.3f} ± {gain.std(ddof=1) / len(gain) ** 0.5:.3f}")
+        rows.append((f"`{method}`", *cells))
+    return table(("AUC in bfloat16 minus float32", *groups), rows)
