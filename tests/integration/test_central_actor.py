@@ -13,7 +13,7 @@ import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError, GetTimeoutError, OutOfMemoryError, RayTaskError
 
 from uapfp_dist.cluster import central_actor as module
-from uapfp_dist.cluster import tune_trials
+from uapfp_dist.cluster import central_evaluator, tune_trials
 from uapfp_dist.cluster.central_actor import MAX_REPLACEMENTS, _Host
 from uapfp_dist.cluster.central_evaluator import CentralEvaluator, make_evaluator
 from uapfp_dist.cluster.central_recorder import CentralRecorder, make_recorder
@@ -43,6 +43,11 @@ class FakeRay:
     events: list[str] = field(default_factory=list)
     made: int = 0
     options: dict[str, Any] = field(default_factory=dict)
+    gpus: float = 0.0
+    """Of the cluster."""
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": 2.0, "GPU": self.gpus} if self.gpus else {"CPU": 2.0}
 
     def get_runtime_context(self) -> Any:
         return SimpleNamespace(get_node_id=lambda: DRIVERS_NODE)
@@ -57,7 +62,7 @@ class FakeRay:
     def _actor(self) -> Any:
         self.made += 1
         number = self.made
-        self.events.append(f"made {number}")
+        self.events.append(f"made {number}" + " with a GPU" * bool(self.options["num_gpus"]))
         results = {"begin": "", "judge": REPORT, "progress": (1, 2), "publish": "", "finish": GRID_REPORT}
 
         def call(name: str, *arguments: Any) -> Callable[[], Any]:
@@ -84,15 +89,16 @@ class FakeRay:
 def fakes(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeRay]:
     """Puts a fake in the place of Ray."""
 
-    def make(**faults: list[Exception]) -> FakeRay:
-        fake = FakeRay(faults)
-        monkeypatch.setattr(module, "ray", fake)
+    def make(gpus: float = 0.0, **faults: list[Exception]) -> FakeRay:
+        fake = FakeRay(faults, gpus=gpus)
+        for user in (module, central_evaluator):
+            monkeypatch.setattr(user, "ray", fake)
         return fake
 
     return make
 
 
-def central_evaluator(plan: Plan, out: io.StringIO | None = None) -> CentralEvaluator:
+def on_no_storage(plan: Plan, out: io.StringIO | None = None) -> CentralEvaluator:
     """On no storage: the actor is a fake."""
     return CentralEvaluator(plan, "nowhere", "marker", NullTracker, Progress(0, out or io.StringIO()))
 
@@ -106,9 +112,9 @@ def central_recorder(out: io.StringIO | None = None) -> CentralRecorder:
 def judged(digits_plan: Plan, fakes: Callable[..., FakeRay]) -> Callable[..., tuple[FakeRay, str]]:
     """Begins, observes two models, notes three times and judges, through `faults`; what went on and what was shown."""
 
-    def run(**faults: list[Exception]) -> tuple[FakeRay, str]:
-        fake, shown = fakes(**faults), io.StringIO()
-        evaluator = central_evaluator(digits_plan, shown)
+    def run(gpus: float = 0.0, **faults: list[Exception]) -> tuple[FakeRay, str]:
+        fake, shown = fakes(gpus, **faults), io.StringIO()
+        evaluator = on_no_storage(digits_plan, shown)
         assert evaluator.begin({}) == ""
         for member in digits_plan.members[:2]:
             evaluator.observe(Done(member.spec, 1.0, "w"))
@@ -194,15 +200,39 @@ def test_a_tracker_that_opens_no_run_is_reported_with_its_argument(
 ) -> None:
     fakes(begin=[GetTimeoutError()])
     with pytest.raises(UserError, match="expected the tracker to open a run within 300 s") as error:
-        central_evaluator(digits_plan).begin({})
+        on_no_storage(digits_plan).begin({})
     assert error.value.argument == "mlflow_uri"
+
+
+def test_encoders_are_trained_on_a_gpu_once_the_workers_have_gone(judged: Callable[..., tuple[FakeRay, str]]) -> None:
+    """One writer at a time, and the new one knows all that the old one was sent."""
+    fake, shown = judged(gpus=1.0)
+    assert "made 2 with a GPU" in fake.events
+    assert fake.events.index("killed 1") < fake.events.index("begin 2") < fake.events.index("judge 2")
+    assert fake.events.count("observe 2") == 2
+    assert "judge 1" not in fake.events
+    assert "the evaluator goes on with 1 GPU" in shown
+
+
+def test_a_gpu_that_others_hold_is_not_waited_for(judged: Callable[..., tuple[FakeRay, str]]) -> None:
+    fake, shown = judged(gpus=1.0, progress=[GetTimeoutError()])
+    assert "killed 2" in fake.events
+    assert "judge 1" in fake.events
+    assert "no GPU was free for the evaluator within 60 s" in shown
+
+
+def test_an_evaluator_that_dies_on_a_gpu_is_replaced_on_cpus(judged: Callable[..., tuple[FakeRay, str]]) -> None:
+    """Its node may have been the only one with a GPU."""
+    fake, _ = judged(gpus=1.0, judge=[ActorDiedError()])
+    assert "made 3" in fake.events
+    assert "judge 3" in fake.events
 
 
 @pytest.mark.parametrize("error", [ActorDiedError(), OutOfMemoryError("its node ran out of memory")])
 def test_the_end_outlives_a_dead_actor(error: Exception, digits_plan: Plan, fakes: Callable[..., FakeRay]) -> None:
     """What it was to show is in the store; the recorder of a grid does likewise."""
     fakes(publish=[error], close=[error])
-    evaluator = central_evaluator(digits_plan)
+    evaluator = on_no_storage(digits_plan)
     assert "the evaluator died while it showed the result" in evaluator.publish()
     evaluator.close("FINISHED")
     fake = fakes(finish=[error], publish=[error], close=[error])
@@ -218,7 +248,7 @@ def test_the_end_outlives_a_dead_actor(error: Exception, digits_plan: Plan, fake
 def test_central_actors_are_placed_beside_the_driver(digits_plan: Plan, fakes: Callable[..., FakeRay]) -> None:
     """A worker's node may go at any time, and may not see the storage."""
     fake = fakes()
-    central_evaluator(digits_plan)
+    on_no_storage(digits_plan)
     node = fake.options.pop("scheduling_strategy")
     assert (node.node_id, node.soft) == (DRIVERS_NODE, True)
     assert fake.options["num_cpus"] == 0

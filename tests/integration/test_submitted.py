@@ -240,6 +240,7 @@ def test_nodes_of_two_kinds_that_join_and_are_lost(cluster: Cluster, serial: dic
     code, output = running.end()
     assert code == 0, output[-3000:]
     assert re.search(r"\[\d\d:\d\d\] zoo \d+/14 ETA \d\d:\d\d", output), output[-3000:]
+    assert "the evaluator goes on with 1 GPU" in output, output[-3000:]
     same(report_of(tmp_path), serial)
     assert report_of(tmp_path)["models"] == {"trained": MODELS, "reused": 0, "failed": 0}
     wait_until(lambda: not PENDING.search(cluster.status()), 60.0, "no more demand")

@@ -27,6 +27,8 @@ MAX_REPLACEMENTS = 3
 """Of one central actor: its node may be lost, as any other."""
 POLL_SECONDS = 1.0
 BEGIN_SECONDS, PROGRESS_SECONDS, CLOSE_SECONDS = 300.0, 60.0, 5.0
+GPU_SECONDS = 60.0
+"""For which a free GPU is waited for: workers that have ended give theirs back within seconds."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -73,15 +75,17 @@ class CentralActor:
         # On the driver's node, which stays and sees the driver's storage. Soft: another node is better than none.
         node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         remote: Any = ray.remote  # its types lack some of the options
-        actor = remote(num_cpus=0, max_restarts=0, concurrency_groups={"watch": 1}, scheduling_strategy=node)(_Host)
-        self._start: Callable[[], Any] = lambda: actor.remote(factory)
+        options = {"max_restarts": 0, "concurrency_groups": {"watch": 1}, "scheduling_strategy": node}
+        self._start: Callable[[float], Any] = lambda gpus: remote(num_cpus=0, num_gpus=gpus, **options)(_Host).remote(
+            factory
+        )
         self._name, self._progress, self._stage = name, progress, stage
         self._replacements = 0
         self._replayed: list[tuple[str, tuple[Any, ...]]] = []
         """Calls that are made again in every new actor, in their order."""
         self._pending: list[ray.ObjectRef] = []
         self._notified: ray.ObjectRef | None = None
-        self.handle = self._start()
+        self.handle = self._start(0.0)
         """Ray's handle, by which other processes call the object."""
         self.handle.call.remote("progress")  # imports the tracker's libraries while the workers start
 
@@ -124,6 +128,24 @@ class CentralActor:
             RayActorError, OutOfMemoryError: it died, and has been replaced `MAX_REPLACEMENTS` times.
         """
         return self._call(name, *arguments)
+
+    def move_to_gpu(self, gpus: float) -> None:
+        """Go on in a new actor that holds `gpus` GPUs, on any node; where none is free soon, in the present one.
+
+        What was sent is sent again, as to the replacement of an actor that died, which holds no GPU.
+        """
+        candidate = self._start(gpus)
+        try:
+            ray.get(candidate.progress.remote(), timeout=GPU_SECONDS)
+        except (GetTimeoutError, *DEATHS):
+            ray.kill(candidate)
+            self._progress.say(
+                f"ray: no GPU was free for the {self._name} within {GPU_SECONDS:g} s; it goes on on CPUs"
+            )
+            return
+        ray.kill(self.handle)
+        self._begin_again(candidate)
+        self._progress.say(f"ray: the {self._name} goes on with {gpus:g} GPU")
 
     def publish(self) -> str:
         """Show the result, which is in the store; returns why that was not possible, or an empty string."""
@@ -195,7 +217,10 @@ class CentralActor:
         self._replacements += 1
         self._progress.say(f"ray: the {self._name} is replaced ({one_line(error)})")
         ray.kill(self.handle)  # it may only have been out of reach
-        self.handle = self._start()
+        self._begin_again(self._start(0.0))
+
+    def _begin_again(self, handle: Any) -> None:
+        self.handle = handle
         self._notified = None
         self._pending = [self.handle.call.remote(name, *arguments) for name, arguments in self._replayed]
 

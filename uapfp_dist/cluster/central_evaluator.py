@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from functools import partial
 
+import ray
+
 from uapfp_dist.central.evaluator import Evaluator
 from uapfp_dist.cluster.central_actor import CentralActor, typed
 from uapfp_dist.evaluation.plan import Plan
-from uapfp_dist.progress import Progress
+from uapfp_dist.progress import Progress, WorkSummary
+from uapfp_dist.reporting.report import Report
 from uapfp_dist.storage.store import shared_store
 from uapfp_dist.tracking.tracker import Tracker
 
@@ -20,16 +23,30 @@ class CentralEvaluator(CentralActor):
         marker: that the driver wrote there.
         tracker: makes the tracker, inside the actor.
         progress: shows the resamples that are done.
+        gpus: that train the encoders, if the cluster has any once the models are made; the same function as on CPUs.
     """
 
     def __init__(
-        self, plan: Plan, storage: str, marker: str, tracker: Callable[[], Tracker], progress: Progress
+        self,
+        plan: Plan,
+        storage: str,
+        marker: str,
+        tracker: Callable[[], Tracker],
+        progress: Progress,
+        gpus: float = 1.0,
     ) -> None:
+        self._gpus = gpus
         super().__init__("evaluator", partial(make_evaluator, plan, storage, marker, tracker), progress, "judge")
 
     observe = typed(Evaluator.observe, CentralActor.send)
     note = typed(Evaluator.note, CentralActor.notify)
-    judge = typed(Evaluator.judge, CentralActor.call)
+
+    def judge(self, work: WorkSummary) -> Report:
+        """As `Evaluator.judge`, on a GPU where there is one: until now the workers had them."""
+        if self._gpus and ray.cluster_resources().get("GPU", 0.0) >= self._gpus:
+            self.move_to_gpu(self._gpus)
+        report: Report = self.call("judge", work)
+        return report
 
 
 def make_evaluator(plan: Plan, storage: str, marker: str, tracker: Callable[[], Tracker]) -> Evaluator:

@@ -152,7 +152,8 @@ class EvaluationRun:
         with session(self.runtime.address) as machine:
             progress.say(f"ray: {machine.cpus} CPUs and {machine.gpus:g} GPUs" + ", and what joins" * machine.elastic)
             make_tracker: Callable[[], Tracker] = partial(open_tracker, paths)
-            evaluator = CentralEvaluator(plan, paths.storage, store.write_marker(), make_tracker, progress)
+            gpus = 0.0 if self.runtime.gpus_per_worker == 0 else 1.0
+            evaluator = CentralEvaluator(plan, paths.storage, store.write_marker(), make_tracker, progress, gpus)
             with (
                 ray_pool(machine, self.runtime, paths, store, plan.data, progress) as pool,
                 closing_run(evaluator.close),
