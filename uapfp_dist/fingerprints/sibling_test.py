@@ -1,0 +1,171 @@
+"""The exact sibling test: does a suspect agree with the victim as with none of the victim's siblings?
+
+Players are the victim and its m siblings: one recipe, other seeds. If the suspect learned nothing from the victim's
+run they are exchangeable given the suspect, whatever the suspect is. So with a statistic that treats all players alike
+p = (1 + siblings that score at least as high) / (1 + m) is exact. (Kuditipudi et al. 2025, arXiv 2510.19796, for
+language models; Zhang et al. 2024, arXiv 2409.19798.) Every rule here is one rule for all players: permuting them
+permutes the statistics, bit for bit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.fingerprints.churn_weights import Candidates, fit_on, rank_points
+from uapfp_dist.rng import torch_rng
+
+MISSING = -1
+"""The label of an image that was not answered: it agrees with no player."""
+
+
+@dataclass(frozen=True)
+class Players:
+    """P players on a pool of N images, each with T models stolen from it, alike for all."""
+
+    labels: Tensor
+    """(P, N) int64."""
+    margins: Tensor
+    """(P, N) float32: each player's largest minus its second probability."""
+    stolen: Tensor
+    """(P, T, N) int64: what the models stolen from each player say; T 0: nothing is learned."""
+    base: Tensor
+    """(N,) int64: of which image each was made."""
+
+
+@dataclass(frozen=True)
+class SiblingTestConfig:
+    """How points are chosen, alike for all players."""
+
+    n_points: int = 50
+    """Images of each player."""
+    largest_share: float = 0.3
+    """Of the fellows that give the player's label, on an image that counts as a departure."""
+    n_candidates: int = 1000
+    """Images of each player among which learned weights choose."""
+    per_image: int = 2
+    """Images made of one, at most, among a player's."""
+
+
+@dataclass(frozen=True)
+class SiblingTest:
+    """What a suspect is asked, and how the answers are scored; P players, n images of each."""
+
+    index: Tensor
+    """(P, n) int64 into the pool."""
+    labels: Tensor
+    """(P, n) int64: what each player says there."""
+    weights: Tensor
+    """(P, n) float64: of agreement."""
+    centre: Tensor
+    """(P,) float64: mean score of models not derived from the player."""
+    scale: Tensor
+    """(P,) float64: their standard deviation."""
+
+    def queries(self, seed: str) -> Tensor:
+        """(Q,) int64: the images of all players, each once, in one random order."""
+        union = self.index.unique()
+        return union[torch.randperm(len(union), generator=torch_rng(seed, "sibling test"))]
+
+    def statistics(self, answers: Tensor) -> Tensor:
+        """(M, P) float64: how far each player's score lies above that of models not derived from it.
+
+        Args:
+            answers: (M, N) int64 labels of M suspects on the pool; only those of `queries` are read, `MISSING` ones
+                agree with nobody.
+        """
+        agree = answers[:, self.index] == self.labels
+        return ((agree.double() * self.weights).sum(2) - self.centre) / self.scale
+
+
+def sibling_test(players: Players, config: SiblingTestConfig) -> SiblingTest:
+    """Choose and weigh each player's images against its fellows, the victim among them.
+
+    Without stolen models the images of the player's largest margin count alike. With them a ridge logistic regression
+    tells those stolen from the player from those stolen from its fellows (round robin).
+
+    Raises:
+        UserError: fewer than two players, two that are the same, or fewer images than asked for.
+    """
+    n_players, n_images = players.labels.shape
+    if n_players < 2:
+        raise UserError(f"siblings: expected at least 1 for the exact test, got {n_players - 1}; train some")
+    same = (players.labels[:, None] == players.labels).all(2).triu(1).nonzero().tolist()
+    if same:
+        first, second = same[0]
+        raise UserError(
+            f"siblings: expected models of different runs, players {first} and {second} (the victim is 0) say the same "
+            f"to all {n_images} images; train one again with another seed"
+        )
+    scorers = [_player(players, i, config) for i in range(n_players)]
+    return SiblingTest(*(torch.stack(parts) for parts in zip(*scorers, strict=True)))
+
+
+def p_values(statistics: Tensor) -> Tensor:
+    """(M,) float64: (1 + siblings at least as high) / (1 + m); player 0 is the victim, ties count against it.
+
+    Args:
+        statistics: (M, P) float64 of M suspects.
+    """
+    return (1.0 + (statistics[:, 1:] >= statistics[:, :1]).sum(1).double()) / statistics.shape[1]
+
+
+def siblings_needed(alpha: float, n_suspects: int = 1) -> int:
+    """So that one of `n_suspects`, corrected by Holm, can be claimed at `alpha`."""
+    return max(1, int(np.ceil(n_suspects / alpha - 1e-9)) - 1)
+
+
+def _player(players: Players, player: int, config: SiblingTestConfig) -> tuple[Tensor, ...]:
+    """Index, labels, weights, centre and scale of one player."""
+    fellows = [i for i in range(len(players.labels)) if i != player]
+    labels = players.labels[player]
+    order = _departures_first(players, player, fellows, config)
+    if len(order) < config.n_points:
+        raise UserError(
+            f"n_points: expected at most {len(order)} images of a player, at most {config.per_image} of one picture, "
+            f"got {config.n_points}; lower it, or take a larger pool"
+        )
+    fellow_agree = players.labels[fellows] == labels
+    n_stolen = players.stolen.shape[1]
+    if not n_stolen:
+        index = order[: config.n_points]
+        weights = torch.full((config.n_points,), 1.0 / config.n_points, dtype=torch.float64)
+        negatives = _canonical(fellow_agree[:, index])
+    else:
+        candidates = order[: config.n_candidates]
+        own = _canonical((players.stolen[player] == labels)[:, candidates])
+        others = (players.stolen[fellows] == labels)[:, :, candidates].flatten(0, 1)
+        others = _canonical(torch.cat([others, fellow_agree[:, candidates]]))
+        chosen, weights = _learned(own, others, Candidates(players.base[candidates], config.per_image), config.n_points)
+        index, negatives = candidates[chosen], others[:, chosen]
+    scores = (negatives.double() * weights).sum(1)
+    # A player from whose images every negative departs alike has no spread: any then is as good, alike for all.
+    return index, labels[index], weights, scores.mean(), scores.std().clamp(min=1e-6)
+
+
+def _departures_first(players: Players, player: int, fellows: Sequence[int], config: SiblingTestConfig) -> Tensor:
+    """Images by the player's margin, departures before others; others by fewer fellows that agree, then margin."""
+    n_agree = (players.labels[fellows] == players.labels[player]).sum(0)
+    departs = n_agree <= config.largest_share * len(fellows) + 1e-9
+    rank = torch.where(departs, torch.zeros_like(n_agree), n_agree)
+    keys = (players.margins[player].neg().numpy(), rank.numpy())  # the last key counts first
+    order = torch.from_numpy(np.lexsort(keys))
+    return Candidates(players.base, config.per_image).first(order, len(order))
+
+
+def _canonical(agree: Tensor) -> Tensor:
+    """The rows of (M, n) bool in an order that follows from them alone, so that sums do not know the players'."""
+    packed = np.packbits(agree.numpy(), axis=1)
+    return agree[torch.from_numpy(np.lexsort(packed.T[::-1]))]
+
+
+def _learned(own: Tensor, others: Tensor, candidates: Candidates, n_points: int) -> tuple[Tensor, Tensor]:
+    """(n,) points and their weights, of models stolen from the player against all others."""
+    agree = torch.cat([own, others])
+    stolen, negatives = range(len(own)), range(len(own), len(agree))
+    chosen = rank_points(agree, stolen, negatives, candidates)[:n_points]
+    fitted = fit_on(agree, stolen, negatives, chosen)
+    return fitted.index, fitted.weights
