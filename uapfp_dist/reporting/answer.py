@@ -44,9 +44,9 @@ GROUP_WORDS: Mapping[Group, str] = {
 }
 COLUMNS: Mapping[Group, str] = {
     "homologous": "independent",
-    "other_victim": "stolen from another victim",
-    "same_data": "the victim's images",
-    "sibling": "stolen from a sibling",
+    "other_victim": "of another victim",
+    "same_data": "same images",
+    "sibling": "of a sibling",
 }
 """Of the table."""
 REFERENCE_WORDS = {"random": "random vectors", "clean": "unperturbed images"}
@@ -115,8 +115,8 @@ def _headline(report: EvaluationReport, groups: Sequence[GroupTrust]) -> str:
     question, alpha, sizes = "Can this fingerprint be trusted here?", _alpha(report), report.calibration
     if not can_decide(report):
         return (
-            f"{question} Too few models to answer: {sizes.models} calibration models, {sizes.needed} needed at {alpha}: "
-            f"every verdict is '{CANNOT_DECIDE}'."
+            f"{question} Too few models to answer: {sizes.models} calibration models, {sizes.needed} needed; every "
+            f"verdict is: {CANNOT_DECIDE} ({alpha})."
         )
     accused = power(report)
     if not accused.surely_exceeds(report.false_accusation.alpha):
@@ -148,7 +148,8 @@ def _power(report: EvaluationReport) -> str:
     others = "" if math.isnan(soft.value) else f" and {soft} of those stolen by soft labels ({soft.n})"
     return (
         f"{report.decided_by} decides. At {_alpha(report)} it accuses {hard} of the models stolen by hard labels "
-        f"({hard.n} tested){others}: mean over {report.n_resamples} resamples, 95 % interval for the models that one of them tests."
+        f"({hard.n} tested){others}: mean over {report.n_resamples} resamples, 95 % interval for the models that one "
+        "of them tests."
     )
 
 

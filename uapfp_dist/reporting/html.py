@@ -63,6 +63,11 @@ td, tbody th { max-width: 24rem; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 details { margin: .75rem 0; }
 summary { cursor: pointer; color: var(--accent); }
+.fold { margin: 0; border-top: 1px solid var(--line); }
+.fold > summary { padding: .5rem 0; }
+.fold > summary h2 { display: inline; font-size: 1.05rem; margin: 0; padding: 0; border: 0; }
+.fold > summary span { color: var(--soft); font-size: .875rem; margin-left: .5rem; }
+.fold[open] { padding-bottom: 1.5rem; }
 figure { margin: 1rem 0 1.5rem; }
 figure img { display: block; background: #fff; max-width: none; height: auto; width: max(100%, min(34rem, var(--wide)));
   border-radius: 3px; padding: .35rem; }
@@ -78,7 +83,7 @@ figure img { display: block; background: #fff; max-width: none; height: auto; wi
 
 @dataclass(frozen=True)
 class HtmlSection:
-    """A section of the page: text, tables and figures."""
+    """A section of the page: text, facts, tables and figures."""
 
     title: str
     text: str = ""
@@ -89,6 +94,10 @@ class HtmlSection:
     """Caption to figure; the caption is also the alternative text."""
     remarks: Sequence[str] = ()
     """Highlighted lines."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Name to value."""
+    question: str = ""
+    """What the section answers: it is folded under this line. Empty: it is open."""
 
 
 def html_report(
@@ -100,7 +109,7 @@ def html_report(
         title: of the page.
         facts: name to value, in the order they are shown; lines of a value are kept, one of more than LONG_FACT
             characters is folded.
-        sections: in order; their titles are the table of contents.
+        sections: in order; their titles are the table of contents, where none is folded.
         headlines: lines above everything else.
 
     Returns:
@@ -108,9 +117,11 @@ def html_report(
     """
     names = [f"section-{i}" for i in range(1, len(sections) + 1)]
     lines = "".join(f"<li>{escape(line)}</li>" for line in headlines)
-    terms = "".join(f"<dt>{escape(key)}</dt><dd>{_fact(str(value))}</dd>" for key, value in facts.items())
+    folded = any(section.question for section in sections)
     links = "".join(
-        f'<li><a href="#{name}">{escape(section.title)}</a></li>' for name, section in zip(names, sections, strict=True)
+        f'<li><a href="#{name}">{escape(section.title)}</a></li>'
+        for name, section in zip(names, sections, strict=True)
+        if not folded
     )
     parts = [
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>',
@@ -119,7 +130,7 @@ def html_report(
         '<meta name="referrer" content="no-referrer">',
         f'<link rel="icon" href="data:,">\n<style>{STYLE}</style>\n</head>\n<body>\n<header>\n<h1>{escape(title)}</h1>',
         f'<ul class="headlines">{lines}</ul>' if lines else "",
-        f'<dl class="facts">{terms}</dl>' if terms else "",
+        _facts(facts),
         "</header>",
         f'<nav aria-label="Contents"><strong>Contents</strong><ol>{links}</ol></nav>' if links else "",
         "<main>",
@@ -127,6 +138,11 @@ def html_report(
         "</main>\n</body>\n</html>\n",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _facts(facts: Mapping[str, str]) -> str:
+    terms = "".join(f"<dt>{escape(key)}</dt><dd>{_fact(str(value))}</dd>" for key, value in facts.items())
+    return f'<dl class="facts">{terms}</dl>' if terms else ""
 
 
 def _fact(value: str) -> str:
@@ -139,12 +155,18 @@ def _fact(value: str) -> str:
 def _section(name: str, section: HtmlSection) -> str:
     paragraphs = [p.strip() for p in re.split(r"\n\s*\n", section.text) if p.strip()]
     remarks = "".join(f"<li>{escape(remark)}</li>" for remark in section.remarks)
+    heading = f'<h2 id="{name}-title">{escape(section.question or section.title)}</h2>'
     parts = [
-        f'<section id="{name}" aria-labelledby="{name}-title">\n<h2 id="{name}-title">{escape(section.title)}</h2>',
+        f'<section id="{name}" aria-labelledby="{name}-title">',
+        f'<details class="fold"><summary>{heading} <span>{escape(section.title)}</span></summary>'
+        if section.question
+        else heading,
         *(f"<p>{escape(paragraph)}</p>" for paragraph in paragraphs),
         f'<ul class="remarks">{remarks}</ul>' if remarks else "",
         *(_figure(caption, figure) for caption, figure in section.figures.items()),
         *(_table(caption, table) for caption, table in section.tables.items()),
+        _facts(section.facts),
+        "</details>" if section.question else "",
         "</section>",
     ]
     return "\n".join(part for part in parts if part)

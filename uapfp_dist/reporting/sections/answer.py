@@ -7,6 +7,9 @@ from uapfp_dist.reporting.report_tables import group_scores
 from uapfp_dist.reporting.sections.groups import claim_threshold
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 
+ANSWER = "answer"
+"""Name of the section, its table and its figure."""
+
 
 def answer_section(data: ReportData) -> ReportSection:
     """Whom the method that decides accuses in resample 0, and at most eight methods side by side."""
@@ -17,7 +20,7 @@ def answer_section(data: ReportData) -> ReportSection:
     notes = {} if threshold is None else accused_counts(data.report)
     picture = figures.group_strips({method: shown}, {method: threshold}, notes)
     return ReportSection(
-        "answer", "Whom it accuses, and how other methods do", "", {"answer": found.table()}, {"answer": picture}
+        ANSWER, "Whom it accuses, and how other methods do", "", {ANSWER: found.table()}, {ANSWER: picture}
     )
 
 
