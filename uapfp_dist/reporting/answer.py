@@ -66,49 +66,64 @@ class MethodRow:
 
 
 @dataclass(frozen=True)
+class Sentence:
+    """What is found, and the numbers that it rests on."""
+
+    finding: str
+    numbers: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.finding} {self.numbers}".strip()
+
+
+@dataclass(frozen=True)
 class Answer:
     """What a reader of two minutes takes home."""
 
-    sentences: tuple[str, ...]
-    """Plain text; the first one is the answer, those after it the numbers that it rests on."""
+    findings: tuple[Sentence, ...]
+    """The first one is the answer."""
     methods: tuple[MethodRow, ...]
     """At most `MOST`, the one that decides first."""
     caption: str
     """Of the table of methods."""
 
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The findings as plain text."""
+        return tuple(map(str, self.findings))
+
     def table(self) -> pd.DataFrame:
-        """Columns `method`, one per group of negatives with `AUC [low, high]`, and `about`."""
+        """Columns `method`, three per group of negatives (`<name>`, `<name>_low`, `<name>_high`: AUC), `about`."""
         groups = [group for group in COLUMNS if any(group in row.auc for row in self.methods)]
-        rows = [
-            {
-                "method": row.method,
-                **{COLUMNS[g]: _auc(row.auc[g]) if g in row.auc else NOT_MEASURED for g in groups},
-                "about": row.about,
-            }
-            for row in self.methods
-        ]
+        rows = []
+        for row in self.methods:
+            cells: dict[str, str | float] = {"method": row.method}
+            for group in groups:
+                area, name = row.auc.get(group), COLUMNS[group]
+                bounds = (area.mean, area.low, area.high) if area is not None else (math.nan,) * 3
+                cells |= dict(zip((name, f"{name}_low", f"{name}_high"), bounds, strict=True))
+            rows.append(cells | {"about": row.about})
         return pd.DataFrame(rows)
 
     def markdown(self) -> str:
-        """The sentences and the table as Markdown, without a heading."""
-        first, *others = self.sentences
-        listed = "\n".join(f"- {sentence}" for sentence in others)
+        """The findings and the table as Markdown, without a heading."""
+        first, *others = self.findings
+        listed = "\n".join(f"- **{found.finding}** {found.numbers}".rstrip() for found in others)
         return f"**{first}**\n\n{listed}\n\n{self.caption}:\n\n{markdown_table(self.table())}\n"
 
 
 def answer(report: EvaluationReport) -> Answer:
     """The answer, from the numbers of a report alone, also of one by earlier code."""
     groups = [group_trust(report, group) for group in NEGATIVE_GROUPS]
-    sentences = [_headline(report, groups), _power(report), *(_group(report, found) for found in groups)]
-    sentences += [_needs_uap(report), _unseen_kinds(report), *_modified(report), _setting(report)]
-    rows = _methods(report)
-    n = len(report.auc_detail)
+    findings = [Sentence(_headline(report, groups)), _power(report), *(_group(report, found) for found in groups)]
+    findings += [_needs_uap(report), _unseen_kinds(report), *_modified(report), _setting(report)]
+    rows, n = _methods(report), len(report.auc_detail)
     caption = (
         f"AUC of stolen models against each group of negatives, mean over {report.n_resamples} resamples and 95 % "
         f"interval over models. {f'{len(rows)} of {n} methods' if n > len(rows) else 'All methods'}; "
         f"{report.decided_by} decides"
     )
-    return Answer(tuple(sentences), rows, caption)
+    return Answer(tuple(findings), rows, caption)
 
 
 def _headline(report: EvaluationReport, groups: Sequence[GroupTrust]) -> str:
@@ -140,94 +155,98 @@ def _without_uap(report: EvaluationReport) -> str:
     return f" Against independent models {_listed(equal)} do as well as UAPs." if equal else ""
 
 
-def _power(report: EvaluationReport) -> str:
+def _power(report: EvaluationReport) -> Sentence:
+    begin = f"How many stolen models does it accuse at {_alpha(report)}?"
     if not can_decide(report):
-        return f"Share of stolen models that {report.decided_by} accuses at {_alpha(report)}: {MISSING}."
+        return Sentence(begin, f"By {report.decided_by}: {MISSING}.")
     hard = power(report)
     soft = accused_share(report, report.power.by_role.get("soft_piracy", math.nan), "soft_piracy")
-    others = "" if math.isnan(soft.value) else f" and {soft} of those stolen by soft labels ({soft.n})"
-    return (
-        f"{report.decided_by} decides. At {_alpha(report)} it accuses {hard} of the models stolen by hard labels "
-        f"({hard.n} tested){others}: mean over {report.n_resamples} resamples, 95 % interval for the models that one "
-        "of them tests."
+    others = "" if math.isnan(soft.value) else f", {soft} of those stolen by soft labels ({soft.n})"
+    return Sentence(
+        begin,
+        f"By {report.decided_by}, which decides, {hard} of those stolen by hard labels ({hard.n} tested){others}. Here "
+        f"and below: mean over {report.n_resamples} resamples, 95 % interval for the models that one of them tests.",
     )
 
 
-def _group(report: EvaluationReport, found: GroupTrust) -> str:
+def _group(report: EvaluationReport, found: GroupTrust) -> Sentence:
     """One group of negatives: the verdict on it, and every number that it rests on."""
-    begin = f"Against {GROUP_WORDS[found.group]}: {found.trust}"
+    begin = f"Against {GROUP_WORDS[found.group]}: {found.trust}."
     if found.auc is None:
-        return f"{begin}."
+        return Sentence(begin)
     words = []
     if not math.isnan(found.accused.value):
-        side = "above" if found.accused.exceeds(report.false_accusation.alpha) else "not above"
+        above = ", above alpha" if found.accused.exceeds(report.false_accusation.alpha) else ""
         counts = f"{found.accused.n} tested, {found.calibrating or 'none'} for calibration"
-        words.append(f"{found.accused} accused ({counts}), {side} alpha")
+        words.append(f"{found.accused} accused{above} ({counts})")
     words.append(f"AUC {_auc(found.auc)}" + (", which reaches chance" if found.auc.low <= CHANCE else ""))
     better = better_method(report, found.group) if found.trust in ("no", "doubtful") else ""
     if better:
         area = _area(report, better, found.group)
         words.append(f"largest of {len(report.auc_detail)} methods, picked afterwards: {better} {area}")
-    return f"{begin}. {'; '.join(words)}."
+    return Sentence(begin, f"{'; '.join(words)}.")
 
 
-def _needs_uap(report: EvaluationReport) -> str:
+def _needs_uap(report: EvaluationReport) -> Sentence:
     """Whether references without UAPs do as well as `uap`."""
     begin = "Is it the UAP that tells stolen models apart?"
     compared, ours = compare_references(report, "homologous"), auc_of(report, "uap", "homologous")
     if ours is None or not compared:
-        return f"{begin} Random vectors and unperturbed images: {MISSING}."
+        return Sentence(begin, f"Random vectors and unperturbed images: {MISSING}.")
     found = set(compared.values())
-    verdict = "No" if "as good" in found else "Not shown" if "not told apart" in found else "Yes"
+    shown_worse = len(compared) == len(REFERENCES) and found == {"worse"}
+    verdict = "No" if "as good" in found else "Yes" if shown_worse else "Not shown"
     shown = [
         f"{REFERENCE_WORDS[method]} {_area(report, method, 'homologous')} ({compared[method]})"
         if method in compared
         else f"{REFERENCE_WORDS[method]} {MISSING}"
         for method in REFERENCES
     ]
-    text = f"{begin} {verdict}: against independent models AUC {_auc(ours)} by uap, {_listed(shown)}."
-    equal = [words for group in NEGATIVE_GROUPS if group != "homologous" and (words := _as_good(report, group))]
-    return f"{text} As good also against {_listed(equal)}." if equal else text
+    text = f"Against independent models AUC {_auc(ours)} by uap, {_listed(shown)}."
+    return Sentence(f"{begin} {verdict}.", f"{text}{_elsewhere(report)}")
 
 
-def _as_good(report: EvaluationReport, group: Group) -> str:
-    """A group and the references that do as well as `uap` against it; nothing where none does."""
-    compared = compare_references(report, group)
-    equal = [REFERENCE_WORDS[method] for method, found in compared.items() if found == "as good"]
-    return f"{GROUP_WORDS[group]} ({', '.join(equal)})" if equal else ""
+def _elsewhere(report: EvaluationReport) -> str:
+    """In how many of the other groups a reference does as well as `uap`."""
+    others = [found for g in NEGATIVE_GROUPS if g != "homologous" and (found := compare_references(report, g))]
+    counts = {method: [found[method] == "as good" for found in others if method in found] for method in REFERENCES}
+    equal = [f"{REFERENCE_WORDS[m]} in {sum(found)} of {len(found)}" for m, found in counts.items() if any(found)]
+    return f" In the other groups as good: {_listed(equal)}." if equal else ""
 
 
-def _modified(report: EvaluationReport) -> list[str]:
-    """Models of which others were made: counts of resample 0 without an interval, for many have one parent."""
+def _modified(report: EvaluationReport) -> list[Sentence]:
+    """Models made of others: counts of resample 0 without an interval, for many have one parent."""
     words = {"modified_piracy": "stolen models", "modified_homologous": "independent models"}
     counts = []
     for role, name in words.items():
         claims = [verdict.claim == "piracy" for verdict in report.verdicts if verdict.role == role]
         counts += [f"{sum(claims)} of {len(claims)} {name}"] if claims else []
-    return [f"Accused after fine-tuning, pruning and the like (resample 0): {_listed(counts)}."] if counts else []
+    if not counts or not can_decide(report):
+        return []
+    return [Sentence("Accused after fine-tuning, pruning and the like:", f"{_listed(counts)} (resample 0).")]
 
 
-def _unseen_kinds(report: EvaluationReport) -> str:
+def _unseen_kinds(report: EvaluationReport) -> Sentence:
     """Independent models of an architecture or optimizer that calibration has never seen."""
     found = report.false_accusation
     rates = {f"architecture {name}": rate for name, rate in found.architecture_left_out.items()}
     rates |= {f"optimizer {name}": rate for name, rate in found.optimizer_left_out.items()}
     known = {name: rate for name, rate in rates.items() if not math.isnan(rate)}
-    begin = "Independent models of an architecture or optimizer that calibration has not seen"
+    begin = "Independent models of an architecture or optimizer that calibration has not seen:"
     if not known:
-        return f"{begin}: {MISSING}."
+        return Sentence(begin, f"{MISSING}.")
     worst = max(known, key=lambda name: known[name])
-    side = "above" if known[worst] > found.alpha + 1e-9 else "not above"
-    return f"{begin}: up to {percent(known[worst])} accused ({worst}), {side} alpha; no interval."
+    above = ", above alpha" if known[worst] > found.alpha + 1e-9 else ""
+    return Sentence(begin, f"up to {percent(known[worst])} accused{above} ({worst}; no interval).")
 
 
-def _setting(report: EvaluationReport) -> str:
+def _setting(report: EvaluationReport) -> Sentence:
     failed = report.models.failed if report.models else len(report.failures)
     lost = f"; {failed} models could not be made" if failed else ""
-    return (
-        f"All of it on {report.data.name}, seed {report.seed}, with one victim (architecture "
-        f"{report.victim.architecture}, accuracy {report.victim.accuracy:.2f}){lost}. Another victim or other data may "
-        "give another answer."
+    return Sentence(
+        "All of it for one victim:",
+        f"{report.data.name}, seed {report.seed}, architecture {report.victim.architecture}, accuracy "
+        f"{report.victim.accuracy:.2f}{lost}. Another victim or other data may give another answer.",
     )
 
 

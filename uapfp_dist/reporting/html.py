@@ -37,11 +37,12 @@ body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 60rem; background: 
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .75rem; }
 h2 { font-size: 1.25rem; margin: 2.5rem 0 .5rem; padding-top: .5rem; border-top: 1px solid var(--line); }
 a { color: var(--accent); }
-p, .remarks, .headlines { max-width: 46rem; }
+p, .remarks { max-width: 46rem; }
 .headlines { list-style: none; margin: 0 0 1.5rem; padding: .75rem 1rem; background: var(--card);
   border-left: 4px solid var(--accent); }
-.headlines li { font-size: 1.05rem; margin: .3rem 0; }
-.headlines li:first-child { font-weight: 600; }
+.headlines li { margin: .3rem 0; line-height: 1.4; }
+.headlines li:first-child { font-size: 1.15rem; }
+.headlines strong { font-weight: 600; }
 .facts { display: grid; grid-template-columns: minmax(8rem, max-content) 1fr; gap: .15rem 1rem; margin: 0 0 1.5rem; }
 .facts dt { color: var(--soft); }
 .facts dd { margin: 0; min-width: 0; }
@@ -60,6 +61,7 @@ th, td { padding: .25rem .6rem; text-align: left; vertical-align: top; border-bo
 thead th { border-bottom: 2px solid var(--soft); vertical-align: bottom; }
 tbody th { font-weight: 500; }
 td, tbody th { max-width: 24rem; }
+td:last-child:not(.number) { min-width: 9rem; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 details { margin: .75rem 0; }
 summary { cursor: pointer; color: var(--accent); }
@@ -69,8 +71,8 @@ summary { cursor: pointer; color: var(--accent); }
 .fold > summary span { color: var(--soft); font-size: .875rem; margin-left: .5rem; }
 .fold[open] { padding-bottom: 1.5rem; }
 figure { margin: 1rem 0 1.5rem; }
-figure img { display: block; background: #fff; max-width: none; height: auto; width: max(100%, min(34rem, var(--wide)));
-  border-radius: 3px; padding: .35rem; }
+figure img { display: block; background: #fff; max-width: none; height: auto; border-radius: 3px; padding: .35rem;
+  width: max(100%, min(34rem, .85 * var(--wide))); }
 .frame { overflow-x: auto; max-width: var(--wide); }
 @media print { body { max-width: none; padding: 0; font-size: 10pt; } .scroll, .frame { overflow: visible; }
   figure, tr, .headlines { break-inside: avoid; } h2, caption, figcaption { break-after: avoid; }
@@ -101,7 +103,7 @@ class HtmlSection:
 
 
 def html_report(
-    title: str, facts: Mapping[str, str], sections: Sequence[HtmlSection], *, headlines: Sequence[str] = ()
+    title: str, facts: Mapping[str, str], sections: Sequence[HtmlSection], *, headlines: Sequence[tuple[str, str]] = ()
 ) -> str:
     """One self-contained page.
 
@@ -110,13 +112,13 @@ def html_report(
         facts: name to value, in the order they are shown; lines of a value are kept, one of more than LONG_FACT
             characters is folded.
         sections: in order; their titles are the table of contents, where none is folded.
-        headlines: lines above everything else.
+        headlines: lines above everything else, the first part of each in bold.
 
     Returns:
         HTML of which nothing is loaded from elsewhere: figures are data, as SVG (as PNG where that is smaller).
     """
     names = [f"section-{i}" for i in range(1, len(sections) + 1)]
-    lines = "".join(f"<li>{escape(line)}</li>" for line in headlines)
+    lines = "".join(f"<li><strong>{escape(begin)}</strong> {escape(rest)}</li>" for begin, rest in headlines)
     folded = any(section.question for section in sections)
     links = "".join(
         f'<li><a href="#{name}">{escape(section.title)}</a></li>'

@@ -96,7 +96,7 @@ def page(report: Report, sections: Sequence[ReportSection], data: ReportData) ->
             question="What was run, where, at what cost?",
         )
     )
-    return html_report(title(report.body), {}, parts, headlines=found.sentences)
+    return html_report(title(report.body), {}, parts, headlines=[(s.finding, s.numbers) for s in found.findings])
 
 
 def title(report: EvaluationReport) -> str:

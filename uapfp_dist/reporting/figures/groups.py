@@ -1,26 +1,20 @@
 """Scores by group."""
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from uapfp_dist.reporting.figures.marks import annotate_right, named_rows, reference, strip
+from uapfp_dist.reporting.figures.marks import named_rows, reference, strip
 from uapfp_dist.reporting.figures.style import LABELS, PAGE, describe_axes, display_name, no_data, subplots
 
 
-def group_strips(
-    groups: Mapping[str, Mapping[str, Sequence[float]]],
-    thresholds: Mapping[str, float | None],
-    notes: Mapping[str, str] = MappingProxyType({}),
-) -> Figure:
+def group_strips(groups: Mapping[str, Mapping[str, Sequence[float]]], thresholds: Mapping[str, float | None]) -> Figure:
     """Score of every model by group, one panel per method.
 
     Args:
         groups: method to role to scores.
         thresholds: method to the score above which a claim is made, or None.
-        notes: role to a few words at the right of its row.
     """
     order = [role for role in LABELS if any(role in roles for roles in groups.values())]
     n = max(1, len(groups))
@@ -33,8 +27,27 @@ def group_strips(
             reference(axis, threshold, "claim above", vertical=True)
         describe_axes(axis, f"score by {display_name(method)}")
     named_rows(axes[0], order)
-    for y, role in enumerate(order):
-        annotate_right(axes[-1], notes.get(role, ""), y)
     if not order:
         no_data(axes[0])
+    return figure
+
+
+def accused_strips(groups: Mapping[str, Sequence[float]], names: Mapping[str, str], threshold: float | None) -> Figure:
+    """Score of every model by group, narrow enough for a telephone.
+
+    Args:
+        groups: role to scores.
+        names: role to the name of its row; in this order, roles without models or without a name are left out.
+        threshold: the score above which a model is accused, or None.
+    """
+    order = [role for role in names if len(groups.get(role, ()))]
+    figure, (axis,) = subplots(3.6, 0.36 * max(2, len(order)) + 0.8)
+    for y, role in enumerate(order):
+        strip(axis, groups[role], y, role)
+    if threshold is not None and np.isfinite(threshold):
+        reference(axis, threshold, "accused above", vertical=True)
+    describe_axes(axis, "score")
+    named_rows(axis, [names[role] for role in order])
+    if not order:
+        no_data(axis)
     return figure

@@ -6,27 +6,38 @@ from uapfp_dist.reporting.report_schema import EvaluationReport
 from uapfp_dist.reporting.report_tables import group_scores
 from uapfp_dist.reporting.sections.groups import claim_threshold
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
+from uapfp_dist.reporting.trust import can_decide
 
 ANSWER = "answer"
 """Name of the section, its table and its figure."""
 
 
+ROWS = {
+    "piracy": "stolen by hard labels",
+    "soft_piracy": "stolen by soft labels",
+    "homologous": "independent",
+    "same_data": "independent, same images",
+    "other_victim_piracy": "stolen from another victim",
+    "sibling_piracy": "stolen from a sibling",
+    "calibration": "calibrate: independent",
+    "calibration_piracy": "calibrate: of other victims",
+}
+"""Role to the name of its row in the picture."""
+
+
 def answer_section(data: ReportData) -> ReportSection:
     """Whom the method that decides accuses in resample 0, and at most eight methods side by side."""
-    method, found = data.report.decided_by, answer(data.report)
-    scores = group_scores(data.resamples[0], data.judged, method)
-    threshold = claim_threshold(scores, data.alpha)
-    shown = {role: values for role, values in scores.items() if role in figures.LABELS}
-    notes = {} if threshold is None else accused_counts(data.report)
-    picture = figures.group_strips({method: shown}, {method: threshold}, notes)
-    return ReportSection(
-        ANSWER, "Whom it accuses, and how other methods do", "", {ANSWER: found.table()}, {ANSWER: picture}
-    )
+    scores = group_scores(data.resamples[0], data.judged, data.report.decided_by)
+    counts = accused_counts(data.report) if can_decide(data.report) else {}
+    names = {role: f"{name}\n{counts[role]}" if role in counts else name for role, name in ROWS.items()}
+    picture = figures.accused_strips(scores, names, claim_threshold(scores, data.alpha))
+    title = "Whom it accuses, and how other methods do"
+    return ReportSection(ANSWER, title, "", {ANSWER: answer(data.report).table()}, {ANSWER: picture})
 
 
 def accused_counts(report: EvaluationReport) -> dict[str, str]:
     """Role to how many of its models the verdicts accuse."""
-    counts: dict[str, list[bool]] = {}
+    claims: dict[str, list[bool]] = {}
     for verdict in report.verdicts:
-        counts.setdefault(verdict.role, []).append(verdict.claim == "piracy")
-    return {role: f"{sum(claims)} of {len(claims)} accused" for role, claims in counts.items()}
+        claims.setdefault(verdict.role, []).append(verdict.claim == "piracy")
+    return {role: f"{sum(found)} of {len(found)} accused" for role, found in claims.items()}
