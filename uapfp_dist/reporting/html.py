@@ -79,7 +79,7 @@ figure img { display: block; background: #fff; max-width: none; height: auto; bo
   figure, tr, .headlines { break-inside: avoid; } h2, caption, figcaption { break-after: avoid; }
   pre { font-size: 7pt; } figure img { width: 100%; }
   table { font-size: 7pt; overflow-wrap: anywhere; } .number { white-space: normal; }
-  th, td { padding: .15rem .3rem; }
+  th, td { padding: .15rem .3rem; } thead th { overflow-wrap: normal; } .fold > summary { list-style: none; }
   nav { display: none; } details::details-content { content-visibility: visible; } }
 """
 
