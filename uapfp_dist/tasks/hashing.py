@@ -20,7 +20,7 @@ SCIENCE_VERSION = 2
 """Part of every id. Raise it when a change of the science must not reuse artifacts of the code before it."""
 JUDGING_VERSION = 4
 """Part of the ids of what is made of responses alone. Raise it when methods change: models and responses are kept."""
-REPORT_VERSION = 3
+REPORT_VERSION = 2
 """Part of the ids of reports. Raise it when tables or figures change: everything they are made of is kept."""
 
 Encoder = Callable[[Any], Any]
