@@ -65,7 +65,12 @@ def report(**changes: object) -> str:
     section = HtmlSection(
         HOSTILE, f"{HOSTILE}\n\nsecond", {HOSTILE: table}, {HOSTILE: drawing(name=HOSTILE)}, [HOSTILE]
     )
-    arguments = {"title": HOSTILE, "facts": {HOSTILE: HOSTILE}, "sections": [section], "headlines": [HOSTILE]} | changes
+    arguments = {
+        "title": HOSTILE,
+        "facts": {HOSTILE: HOSTILE},
+        "sections": [section],
+        "headlines": [(HOSTILE, HOSTILE)],
+    } | changes
     return html_report(**arguments)  # type: ignore[arg-type]
 
 
@@ -84,8 +89,8 @@ def test_the_reader_of_tags_can_fail(text: str) -> None:
 def test_names_are_text_and_nothing_else() -> None:
     page = Page(report())
     assert {"script", "iframe", "object", "form", "base"}.isdisjoint(tag for tag, _ in page.tags)
-    # title twice, headline, fact twice, contents, heading, paragraph, remark, figure, table: caption, column, row.
-    assert page.text.count(HOSTILE) == 13
+    # Title, headline, fact: twice; contents, heading, paragraph, remark, figure, table: caption, column, row.
+    assert page.text.count(HOSTILE) == 14
     assert not [a for _, a in page.tags if any(key.startswith("on") for key in a)]
     assert all(image["alt"] == HOSTILE for image in page.all("img"))
 
@@ -118,7 +123,7 @@ def test_contents_lead_to_the_sections() -> None:
 
 
 def test_the_verdict_comes_first() -> None:
-    text = Page(report(title="t", headlines=["the verdict"], facts={"wall time": "3 min"})).text
+    text = Page(report(title="t", headlines=[("the verdict", "its numbers")], facts={"wall time": "3 min"})).text
     assert text.index("the verdict") < text.index("3 min") < text.index("Contents")
 
 
@@ -156,6 +161,21 @@ def test_long_tables_are_folded(rows: int, folded: int) -> None:
     page = Page(html_report("t", {}, [HtmlSection("s", tables={"many": pd.DataFrame({"a": range(rows)})})]))
     assert len(page.all("details")) == len(page.all("summary")) == folded
     assert len(page.all("tr")) == rows + 1
+
+
+def test_a_section_with_a_question_is_folded_under_it() -> None:
+    """Closed, its heading in the line that opens it; no list of contents repeats the questions."""
+    folded = HtmlSection("Figure 1", "text", facts={"seed": "0"}, question=f"why? {HOSTILE}")
+    page = Page(html_report("t", {}, [HtmlSection("open"), folded]))
+    assert [tag for tag, _ in page.tags if tag in ("h1", "h2", "details", "summary", "dl")] == [
+        "h1", "h2", "details", "summary", "h2", "dl",
+    ]  # fmt: skip
+    assert page.all("details") == [{"class": "fold"}]
+    assert page.text.count(HOSTILE) == 1
+    assert page.text.index("why?") < page.text.index("Figure 1") < page.text.index("text") < page.text.index("seed")
+    assert not page.all("nav")
+    labels = [section["aria-labelledby"] for section in page.all("section")]
+    assert [heading["id"] for heading in page.all("h2")] == labels
 
 
 def test_an_empty_page_is_a_page() -> None:
