@@ -23,6 +23,9 @@ LAYERS = (
     ("central", "suspects"),
     ("verification", "cluster"),
     ("launch", "command"),
+    ("api",),
+    ("benchmarks",),
+    ("cli",),
 )
 """Parts of the package (folders and modules) from the ground up: a part knows only itself and what lies below it."""
 
