@@ -1,4 +1,4 @@
-"""Parts `noop` and `scaling` of benchmark.py: the cost of Ray, and the speedup by a second worker."""
+"""Parts `noop` and `scaling` of the benchmark: the cost of Ray, and the speedup by a second worker."""
 
 import resource
 import tempfile
@@ -12,8 +12,8 @@ from multiprocessing import get_context
 from typing import Any
 
 import torch
-from benchmark_results import Noop, Run, Scaling
 
+from uapfp_dist.benchmarks.results import Noop, Run, Scaling
 from uapfp_dist.cluster.pool import RayPool
 from uapfp_dist.cluster.session import session
 from uapfp_dist.cluster.spec_resources import seconds_for
@@ -52,7 +52,7 @@ def megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def noop(config: Config) -> Noop:
+def noop(config: Config, say: Callable[[str], object]) -> Noop:
     """Specs of real size through the real pool, none of which does anything."""
     first = next(spec for spec in make_plan(config, 0, load("digits", None)).specs if isinstance(spec, ModelSpec))
     specs = [replace(first, seed=seed) for seed in range(NOOPS)]
@@ -64,7 +64,7 @@ def noop(config: Config) -> Noop:
         done = sum(isinstance(outcome, Done) for outcome in outcomes)
         wall, cpu, after = time.perf_counter() - wall, time.process_time() - cpu, megabytes()
         pool.close()
-    print(
+    say(
         f"noop, {done + 1} specs, {WORKERS} workers: {done / wall:.0f} specs/s; the driver takes "
         f"{1000 * cpu / done:.2f} CPU-ms for each, {after:.0f} MB in all, {after - before:.0f} MB of them for the specs"
     )
@@ -146,7 +146,7 @@ POOLS: dict[str, tuple[Callable[[Config, str, int], Any], int]] = {
 }
 
 
-def scaling(config: Config) -> Scaling:
+def scaling(config: Config, say: Callable[[str], object]) -> Scaling:
     """The zoo of `config` with one and two workers, and in a bare pool of two processes."""
     specs = [spec for spec in make_plan(config, 0, load("digits", None)).specs if isinstance(spec, ModelSpec)]
     runs = {}
@@ -156,7 +156,7 @@ def scaling(config: Config) -> Scaling:
     speedup = runs["one"].wall / runs["two"].wall
     busy = runs["two"].busy / (WORKERS * runs["two"].wall)
     overhead = runs["two"].wall / runs["bare"].wall - 1
-    print(
+    say(
         f"scaling, {len(specs)} models: two workers {speedup:.2f}x one; busy {busy:.2f} of wall x workers; Ray "
         f"{100 * overhead:+.1f} % of the time of a bare process pool"
     )

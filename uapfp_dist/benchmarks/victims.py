@@ -1,4 +1,4 @@
-"""The trained victims that the parts of benchmark.py share."""
+"""The trained victims that the parts of the benchmark share."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Results of the parts of benchmark.py that run on Ray, apart from Ray itself, which takes seconds to import."""
+"""Results of the parts of the benchmark that run on Ray, apart from Ray itself, which takes seconds to import."""
 
 from dataclasses import dataclass
 

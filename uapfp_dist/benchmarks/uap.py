@@ -1,13 +1,13 @@
-"""Part `uap` of benchmark.py: projected gradient over the set against Moosavi-Dezfooli's loop, image by image."""
+"""Part `uap` of the benchmark: projected gradient over the set against Moosavi-Dezfooli's loop, image by image."""
 
 from collections.abc import Callable, Iterator
 
 import torch
-from benchmark_clock import Stopwatch
-from benchmark_race import SGD_PASSES, Point, Races, images_and_radius, race, sum_up
-from benchmark_victims import TrainedVictim
 from torch import Tensor
 
+from uapfp_dist.benchmarks.clock import Stopwatch
+from uapfp_dist.benchmarks.race import SGD_PASSES, Point, Races, images_and_radius, race, sum_up
+from uapfp_dist.benchmarks.victims import TrainedVictim
 from uapfp_dist.models.blackbox import batched_outputs
 from uapfp_dist.perturbations.deepfool import deepfool
 from uapfp_dist.perturbations.uap import DEEPFOOL_STEPS, fooling_rate, project, uap_sgd
@@ -44,7 +44,7 @@ def over_the_set(trained: TrainedVictim, images: Tensor, xi: float, order: int) 
         yield Point(watch.seconds, fooling_rate(trained.net, trained.held_out, v, clip=False))
 
 
-def uap_ratio(trained: TrainedVictim) -> Races:
+def uap_ratio(trained: TrainedVictim, say: Callable[[str], object]) -> Races:
     """Both algorithms at the radius that the product would choose."""
     images, xi = images_and_radius(trained.net, trained.own, trained.held_out)
     races = [
@@ -52,7 +52,7 @@ def uap_ratio(trained: TrainedVictim) -> Races:
         for order in range(ORDERS)
     ]
     found = sum_up(xi, races, "sgd", "one_by_one")
-    print(
+    say(
         f"uap, {trained.name}, {len(images)} images, xi {xi:.2f}, {ORDERS} orders of them: both reach fooling "
         f"{found.fooling:.2f} on average; sgd {found.seconds['sgd']:.2f} s in all, one by one "
         f"{found.seconds['one_by_one']:.2f} s: ratio {found.ratio:.1f}"

@@ -1,14 +1,14 @@
-"""Part of benchmark.py: models of one zoo made in float32 and in bfloat16, in turn."""
+"""Part of the benchmark: models of one zoo made in float32 and in bfloat16, in turn."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
 import torch
-from benchmark_clock import Stopwatch
 
+from uapfp_dist.benchmarks.clock import Stopwatch
 from uapfp_dist.config.presets import preset
 from uapfp_dist.data import Dataset, load
 from uapfp_dist.evaluation.plan import Plan, make_plan
@@ -48,22 +48,22 @@ class PrecisionRatio:
     """Of accuracy, between the two of one model."""
 
 
-def precision_ratio(data_root: Path) -> PrecisionRatio | None:
+def precision_ratio(data_root: Path, say: Callable[[str], object]) -> PrecisionRatio | None:
     """Make a sample of the zoo of `fashion_mnist-small` twice, model by model; None where bfloat16 is emulated."""
     if not has_bfloat16(torch.device("cpu")):
-        print("precision, skipped: this CPU has no bfloat16 (AMX or avx512_bf16)")
+        say("precision, skipped: this CPU has no bfloat16 (AMX or avx512_bf16)")
         return None
     dataset = load("fashion_mnist", data_root)
     plans = [make_plan(replace(preset(PRESET), precision=p), SEED, dataset) for p in PRECISIONS]
     with tempfile.TemporaryDirectory() as folder:
-        models = tuple(_made_twice(plans, dataset, Path(folder)))
+        models = tuple(_made_twice(plans, dataset, Path(folder), say))
     seconds = [sum(model.seconds[i] for model in models) for i in range(2)]
     ratio, largest = seconds[1] / seconds[0], max(abs(m.accuracy[0] - m.accuracy[1]) for m in models)
-    print(f"precision, {len(models)} models: {ratio:.2f} of float32's CPU seconds, accuracy within {largest:.3f}")
+    say(f"precision, {len(models)} models: {ratio:.2f} of float32's CPU seconds, accuracy within {largest:.3f}")
     return PrecisionRatio(models, ratio, largest)
 
 
-def _made_twice(plans: list[Plan], dataset: Dataset, folder: Path) -> Iterator[MadeTwice]:
+def _made_twice(plans: list[Plan], dataset: Dataset, folder: Path, say: Callable[[str], object]) -> Iterator[MadeTwice]:
     context = TaskContext(Store(str(folder)), None, torch.device("cpu"), dataset)
     samples = [[plan.members[0].spec, *islice(_sample(plan), N_MODELS)] for plan in plans]
     for pair in zip(*samples, strict=True):
@@ -77,8 +77,10 @@ def _made_twice(plans: list[Plan], dataset: Dataset, folder: Path) -> Iterator[M
         made = MadeTwice(
             spec.architecture, spec.recipe.optimizer, origin, (seconds[0], seconds[1]), (accuracy[0], accuracy[1])
         )
-        print(f"  {made.architecture} {made.optimizer} {origin}: {seconds[0]:.1f} s, {seconds[1]:.1f} s; "
-              f"accuracy {accuracy[0]:.3f}, {accuracy[1]:.3f}", flush=True)  # fmt: skip
+        say(
+            f"  {made.architecture} {made.optimizer} {origin}: {seconds[0]:.1f} s, {seconds[1]:.1f} s; "
+            f"accuracy {accuracy[0]:.3f}, {accuracy[1]:.3f}"
+        )
         yield made
 
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import torch
-from benchmark_victims import UAP_IMAGES
 from torch import Tensor, nn
 
+from uapfp_dist.benchmarks.victims import UAP_IMAGES
 from uapfp_dist.perturbations.uap import search_xi
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.method_configs import UapConfig

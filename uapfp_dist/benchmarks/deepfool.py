@@ -1,17 +1,18 @@
-"""Part `deepfool` of benchmark.py: DeepFool over all classes against the backward passes that it cannot do without.
+"""Part `deepfool` of the benchmark: DeepFool over all classes against the backward passes that it cannot do without.
 
 The floor is a backward pass for each step and rival over the images that are not fooled yet, plainly one after the
 other, their graphs given. Both alternate; the ratio is that of the least seconds of each.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from benchmark_clock import Stopwatch
-from benchmark_victims import TrainedVictim
 from torch import Tensor, nn
 
+from uapfp_dist.benchmarks.clock import Stopwatch
+from uapfp_dist.benchmarks.victims import TrainedVictim
 from uapfp_dist.perturbations.deepfool import MAX_STEPS, deepfool
 from uapfp_dist.perturbations.frozen import frozen
 from uapfp_dist.perturbations.uap import predict
@@ -65,8 +66,8 @@ def floor(net: nn.Module, steps: list[tuple[Tensor, Tensor]], leads: Tensor) -> 
     return backward.seconds, forward.seconds
 
 
-def floor_ratio(trained: TrainedVictim) -> FloorRatio:
-    """On held-out images of a trained victim."""
+def floor_ratio(trained: TrainedVictim, say: Callable[[str], object]) -> FloorRatio:
+    """On held-out images of a trained victim; `say` takes the line of the result, here as in every part."""
     net, images = trained.net, trained.held_out[:IMAGES]
     labels = predict(net, images)
     with torch.no_grad():
@@ -92,7 +93,7 @@ def floor_ratio(trained: TrainedVictim) -> FloorRatio:
         ratio=min(ours) / least,
         ratio_with_forward=min(ours) / (least + min(forward)),
     )
-    print(
+    say(
         f"deepfool, {trained.name}, {len(images)} images, {logits.shape[1]} classes: {1e3 * found.seconds:.1f} ms; "
         f"its {found.backward_passes} backward passes {1e3 * least:.1f} ms: ratio {found.ratio:.2f}; "
         f"with the {len(steps)} forward passes that they start from {found.ratio_with_forward:.2f}"

@@ -1,4 +1,4 @@
-"""Part `peers` of benchmark.py: our DeepFool and UAP against those of torchattacks and ART on the same net and images.
+"""Part `peers` of the benchmark: our DeepFool and UAP against those of torchattacks and ART on the same net and images.
 
 Both libraries go image by image (ART's DeepFool takes a batch, but computes all of it until its last image is fooled;
 it gets the whole set at once, which is faster for it). Nobody clips: torchattacks cannot but clip to [0, 1], so it
@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from benchmark_clock import Stopwatch
-from benchmark_race import SGD_PASSES, Point, Race, Races, images_and_radius, race, sum_up
 from torch import Tensor, nn
 
+from uapfp_dist.benchmarks.clock import Stopwatch
+from uapfp_dist.benchmarks.race import SGD_PASSES, Point, Race, Races, images_and_radius, race, sum_up
 from uapfp_dist.perturbations.deepfool import MAX_STEPS, OVERSHOOT, deepfool
 from uapfp_dist.perturbations.uap import DEEPFOOL_STEPS, fooling_rate, predict, uap_sgd
 from uapfp_dist.rng import torch_rng
@@ -75,18 +75,20 @@ def missing() -> list[str]:
     return [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
 
 
-def compare(name: str, net: nn.Module, own: Tensor, held_out: Tensor) -> PeersRatio:
+def compare(name: str, net: nn.Module, own: Tensor, held_out: Tensor, say: Callable[[str], object]) -> PeersRatio:
     """Both races on one net, on its CPU.
 
     Args:
-        name: of the data, for the lines printed.
+        name: of the data, for the lines said.
         net: to fool, in evaluation mode.
         own: (N, c, h, w) images that UAPs are fitted on.
         held_out: (M, c, h, w) for DeepFool and for the fooling rates of UAPs.
+        say: takes a line per result.
     """
     logging.getLogger("art").setLevel(logging.ERROR)  # it warns that nothing will be clipped
     net = copy.deepcopy(net)  # ART changes a net
-    return PeersRatio(deepfool_race(name, net, held_out[:DEEPFOOL_IMAGES]), uap_race(name, net, own, held_out))
+    deepfools = deepfool_race(name, net, held_out[:DEEPFOOL_IMAGES], say)
+    return PeersRatio(deepfools, uap_race(name, net, own, held_out, say))
 
 
 def ours(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
@@ -140,7 +142,7 @@ OURS: dict[str, Attack] = {"ours": ours, f"ours, {FEW} candidates": ours_few}
 THEIRS: dict[str, Attack] = {"torchattacks": by_torchattacks, "art": by_art}
 
 
-def deepfool_race(name: str, net: nn.Module, images: Tensor) -> DeepFoolRace:
+def deepfool_race(name: str, net: nn.Module, images: Tensor, say: Callable[[str], object]) -> DeepFoolRace:
     """Seconds, mean l2 and fooling rate of each library at equal steps, overshoot and classes."""
     labels = predict(net, images)
     rows = {}
@@ -154,14 +156,14 @@ def deepfool_race(name: str, net: nn.Module, images: Tensor) -> DeepFoolRace:
         fooled = (predict(net, images + delta) != labels).float().mean()
         l2 = delta.flatten(1).norm(dim=1).mean()
         rows[library] = DeepFoolRow(seconds, float(l2), float(fooled))
-        print(
+        say(
             f"peers, {name}, DeepFool, {len(images)} images, {MAX_STEPS} steps, overshoot {OVERSHOOT}: {library} "
             f"{seconds:.2f} s, mean l2 {l2:.3f}, fooled {fooled:.3f}"
         )
     best = min(rows[library].seconds for library in THEIRS)
     ratios = {variant: best / rows[variant].seconds for variant in OURS}
     for variant, ratio in ratios.items():
-        print(f"peers, {name}, DeepFool, {variant}: ratio {ratio:.1f} to the faster library")
+        say(f"peers, {name}, DeepFool, {variant}: ratio {ratio:.1f} to the faster library")
     return DeepFoolRace(rows, ratios)
 
 
@@ -170,7 +172,7 @@ def uap_by_art(net: nn.Module, images: Tensor, xi: float, passes: int, order: in
     from art.attacks.evasion import UniversalPerturbation
 
     inner = {"max_iter": DEEPFOOL_STEPS, "epsilon": OVERSHOOT, "verbose": False}
-    random.seed(order)  # where it takes its order of the images from
+    random.setstate(random.Random(order).getstate())  # where ART takes its order of the images from
     attack = UniversalPerturbation(
         art_classifier(net, images), "deepfool", inner, delta=0.0, max_iter=passes, eps=xi, norm=2, verbose=False
     )
@@ -178,12 +180,12 @@ def uap_by_art(net: nn.Module, images: Tensor, xi: float, passes: int, order: in
     return torch.from_numpy(attack.noise)
 
 
-def uap_race(name: str, net: nn.Module, own: Tensor, held_out: Tensor) -> Races:
+def uap_race(name: str, net: nn.Module, own: Tensor, held_out: Tensor, say: Callable[[str], object]) -> Races:
     """Seconds until the highest fooling rate of held-out images that both reach, at the radius the product takes."""
     images, xi = images_and_radius(net, own, held_out)
     found = sum_up(xi, [one_race(net, images, held_out, xi, order) for order in range(ORDERS)], "ours", "art")
     best, seconds = found.best, found.seconds
-    print(
+    say(
         f"peers, {name}, UAP, {len(images)} images, xi {xi:.2f}, {ORDERS} orders of them: both reach fooling "
         f"{found.fooling:.2f} of held-out images on average "
         f"(best of any passes tried: ours {best['ours']:.2f}, ART {best['art']:.2f}); "

@@ -1,8 +1,8 @@
-"""Part `encoders` of benchmark.py: fit and score encoders on synthetic responses, against a floor by arithmetic."""
+"""Part `encoders` of the benchmark: fit and score encoders on synthetic responses, against a floor by arithmetic."""
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -53,7 +53,7 @@ class EncodersFloor:
     """The same ratio in CPU seconds, which other processes of the machine change little."""
 
 
-def encoders_floor(resamples: int = 10) -> EncodersFloor:
+def encoders_floor(say: Callable[[str], object], resamples: int = 10) -> EncodersFloor:
     """Measure it at the sizes of `fashion_mnist`: 11 models, 200 views of 100 points, five more folds a resample."""
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     plan = _plan()
@@ -80,7 +80,7 @@ def encoders_floor(resamples: int = 10) -> EncodersFloor:
         ratio=wall * speed / flops,
         cpu_ratio=cpu * cpu_speed / flops,
     )
-    print(
+    say(
         f"encoders, {result.suspects} suspects, {resamples} resamples, {encoders} encoders in {threads} threads: "
         f"{result.tera_flops:.2f} TFLOP at {result.giga_flops_per_second:.0f} GFLOP/s are {result.floor_seconds:.1f} "
         f"s, measured {wall:.1f} s: ratio {result.ratio:.2f}, in CPU time {result.cpu_ratio:.2f}"

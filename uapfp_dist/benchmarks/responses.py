@@ -1,13 +1,13 @@
-"""Part `responses` of benchmark.py: query unique images once and gather, against querying view by view."""
+"""Part `responses` of the benchmark: query unique images once and gather, against querying view by view."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from benchmark_clock import Stopwatch
-from benchmark_victims import CPU, UAP_IMAGES, TrainedVictim
 from torch import Tensor
 
+from uapfp_dist.benchmarks.clock import Stopwatch
+from uapfp_dist.benchmarks.victims import CPU, UAP_IMAGES, TrainedVictim
 from uapfp_dist.fingerprints.blocks import PAPER
 from uapfp_dist.fingerprints.fingerprint import fingerprints
 from uapfp_dist.fingerprints.probe import in_turn
@@ -69,7 +69,7 @@ def view_by_view(trained: TrainedVictim, probe: Probe) -> tuple[Tensor, int]:
     return torch.stack(prints), 2 * probe.views.numel()
 
 
-def responses_ratio(trained: TrainedVictim) -> ResponsesRatio:
+def responses_ratio(trained: TrainedVictim, say: Callable[[str], object]) -> ResponsesRatio:
     """Both variants, which give the same fingerprints."""
     probe = probe_of(trained)
     variants: dict[str, Callable[[TrainedVictim, Probe], tuple[Tensor, int]]] = {
@@ -84,7 +84,7 @@ def responses_ratio(trained: TrainedVictim) -> ResponsesRatio:
         seconds[name] = watch.seconds
     torch.testing.assert_close(prints["gathered"], prints["view_by_view"], rtol=1e-3, atol=1e-4)
     ratio = seconds["view_by_view"] / seconds["gathered"]
-    print(
+    say(
         f"responses, {trained.name}, {N_VIEWS} views x {N_POINTS} points over {len(trained.own)} images: equal "
         f"fingerprints; {images['view_by_view']} images in {seconds['view_by_view']:.2f} s view by view, "
         f"{images['gathered']} in {seconds['gathered']:.3f} s gathered: ratio {ratio:.1f}"

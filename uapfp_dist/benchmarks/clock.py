@@ -1,4 +1,4 @@
-"""The clock of benchmark.py: CPU time."""
+"""The clock of the benchmark: CPU time."""
 
 import time
 from dataclasses import dataclass, field
