@@ -1,48 +1,15 @@
-"""One preset over several seeds: means of the reports' numbers, with errors that count seeds, not models.
+"""Reports of one preset under several seeds as one table: means, with errors that count seeds, not models."""
 
-    python jobs/over_seeds.py --preset digits-large --seeds 0 1 2 3 4 --out over_seeds
-
-Every seed is a whole evaluation of its own (its own splits, victim and zoo). Finished seeds are not run again.
-"""
-
-import json
 import math
-import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import tyro
 
-from uapfp_dist.command import main
-from uapfp_dist.config.presets import preset
-from uapfp_dist.config.runtime import RuntimeConfig, resolve
-from uapfp_dist.config.schema import Config
-from uapfp_dist.data import load
-from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.judging import CHOSEN, Group
-from uapfp_dist.evaluation.plan import make_plan
-from uapfp_dist.launch.evaluation import run
-from uapfp_dist.launch.report_file import write_report
-from uapfp_dist.reporting.report_schema import AucTable, EvaluationReport, read_report, reported_groups
+from uapfp_dist.reporting.report_schema import AucTable, EvaluationReport, reported_groups
 
 DECISIONS = ("conformal", "t_test", "conformal_weighted_errors")
 """Fields of a report's power and false accusations."""
-
-
-@dataclass(frozen=True)
-class OverSeeds:
-    """Evaluate a preset under several seeds and sum up."""
-
-    preset: str = "digits"
-    """Where the configuration starts from, as in full_eval.py."""
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    """Seeds to run."""
-    out: Path = Path("over_seeds")
-    """Folder for <preset>-<seed>.json and <preset>.md."""
-    runtime: Annotated[RuntimeConfig, tyro.conf.arg(name="")] = field(default_factory=RuntimeConfig)
 
 
 def cell(values: Iterable[float]) -> str:
@@ -102,32 +69,3 @@ def write_up(name: str, reports: Sequence[EvaluationReport]) -> str:
         *decision_rows(reports),
     ]
     return "\n".join(lines) + "\n"
-
-
-def job() -> None:
-    """Run every seed, write a JSON each and one table."""
-    chosen = tyro.cli(OverSeeds, args=sys.argv[1:], description=__doc__)
-    config: Config = preset(chosen.preset)
-    try:
-        chosen.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"out: expected a folder that can be made at {chosen.out} ({error.strerror})") from error
-    dataset = load(config.data.name, resolve(chosen.runtime).data_root, config.data.n_classes, config.data.shape)
-    reports = []
-    for seed in chosen.seeds:
-        path = chosen.out / f"{chosen.preset}-{seed}.json"
-        if not path.exists():
-            write_report(path, run(config, chosen.preset, seed, chosen.runtime))
-        try:
-            reports.append(read_report(json.loads(path.read_text())))
-        except (ValueError, UserError) as error:
-            raise UserError(f"out: expected a report in {path} ({error}); move it away", argument="out") from error
-        if reports[-1].evaluation != make_plan(config, seed, dataset).id:
-            raise UserError(f"out: expected the report of this evaluation in {path}, found that of another; remove it")
-    text = write_up(chosen.preset, reports)
-    (chosen.out / f"{chosen.preset}.md").write_text(text)
-    print(text)
-
-
-if __name__ == "__main__":
-    main(job)

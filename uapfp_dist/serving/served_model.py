@@ -1,4 +1,4 @@
-"""What `mlflow models serve` runs for serve.py: a net from safetensors, responding in one form, counting images.
+"""What `mlflow models serve` runs for `uapfp serve`: a net from safetensors, responding in one form, counting images.
 
 A model from code: nothing is pickled. Everything it needs comes with it in `model_config` and `artifacts`.
 """

@@ -1,19 +1,16 @@
-"""What a data set holds: classes, images of each, their size, and every file that is converted or left out.
+"""What a data set holds: classes, images of each, their size, files that are converted or left out.
 
-    python jobs/images.py --data-root FOLDER                    # FOLDER/<class>/<image>, or train/ and test/ of such
-    python jobs/images.py --data-root FOLDER --data.size 64
-    python jobs/images.py --data-root FOLDER --list images.txt  # index, class and file of each image
+    uapfp images --data-root FOLDER                    # FOLDER/<class>/<image>, or train/ and test/
+    uapfp images --data-root FOLDER --list images.txt  # index, class and file of each image
 
-Nothing is trained. Shorten the list to the images that your model was trained on for enroll.py --trained-on.
+Nothing is trained. Shortened to the images that your model was trained on, the list is what uapfp
+enroll --trained-on takes.
 """
 
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import tyro
-
-from uapfp_dist.command import main
+from uapfp_dist.cli.parser.command import Command
 from uapfp_dist.config.runtime import RuntimeConfig, resolve
 from uapfp_dist.config.schema import DataConfig
 from uapfp_dist.data import load
@@ -23,14 +20,14 @@ from uapfp_dist.data.summary import summary_lines
 
 @dataclass(frozen=True)
 class Which:
-    """The images, as in the other jobs."""
+    """The images, as in the other commands."""
 
     name: str = "imagefolder"
-    """digits, fashion_mnist, cifar10, tiny_imagenet, or imagefolder (a folder of your own)."""
+    """digits, fashion_mnist, cifar10, tiny_imagenet, or imagefolder (your own)."""
     n_classes: int | None = None
     """Only the first so many classes; None: all."""
     size: tuple[int, ...] | None = None
-    """Of the images of a folder: one side, or height and width (None: as they are, or their median)."""
+    """Of a folder's images: one side, or height and width (default: as they are). Their median, where they differ."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +38,11 @@ class Images:
     data_root: Path | None = None
     """Folder of the images (default: $UAPFP_DATA); not needed for digits."""
     list: Path | None = None
-    """Also write index, class and file of each image to this new file, with tabs between."""
+    """Also write index, class and file of each image to this new file. Tabs are between them."""
 
 
-def job() -> None:
+def images(chosen: Images) -> None:
     """Read, print, list."""
-    chosen = tyro.cli(Images, args=sys.argv[1:], description=__doc__)
     data = DataConfig(name=chosen.data.name, n_classes=chosen.data.n_classes, size=chosen.data.size)
     root = resolve(RuntimeConfig(data_root=chosen.data_root, mlflow_uri="none")).data_root
     dataset = load(data.name, root, data.n_classes, data.shape)
@@ -56,5 +52,4 @@ def job() -> None:
         print(f"list of the images: {chosen.list}")
 
 
-if __name__ == "__main__":
-    main(job)
+COMMAND = Command(Images, images, __doc__, ("data-root", "data.name", "data.n-classes", "data.size", "list"))
