@@ -6,10 +6,10 @@ from pathlib import Path
 
 from uapfp_dist.config.presets import preset
 from uapfp_dist.config.runtime import RuntimeConfig, resolve
+from uapfp_dist.data import load
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import make_plan
 from uapfp_dist.launch.evaluation import run
-from uapfp_dist.launch.images import load_images
 from uapfp_dist.launch.report_file import write_report
 from uapfp_dist.reporting.over_seeds import write_up
 from uapfp_dist.reporting.report_schema import EvaluationReport, read_report
@@ -36,7 +36,7 @@ def run_seeds(
     """
     config = preset(name)
     make_folder(out)
-    dataset = load_images(config.data, resolve(runtime))
+    dataset = load(config.data.name, resolve(runtime).data_root, config.data.n_classes, config.data.shape)
     reports = []
     for seed in seeds:
         path = out / f"{name}-{seed}.json"
