@@ -30,8 +30,9 @@ class PermanentError(RuntimeError):
 
 def unknown_name(kind: str, name: str, names: Iterable[str], *, argument: str = "") -> UserError:
     """The error for an unknown name: the nearest and all known ones, and what a table says of others that it takes."""
-    listed = [*sorted(names), *filter(None, [getattr(names, "others", "")])]
-    return UserError(f"unknown {kind} {name!r}{nearest(name, names)}; known: {', '.join(listed)}", argument=argument)
+    known = sorted(names)
+    listed = [*known, *filter(None, [getattr(names, "others", "")])]
+    return UserError(f"unknown {kind} {name!r}{nearest(name, known)}; known: {', '.join(listed)}", argument=argument)
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

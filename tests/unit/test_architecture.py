@@ -23,7 +23,6 @@ LAYERS = (
     ("central", "suspects"),
     ("verification", "cluster"),
     ("launch", "command", "serving"),
-    ("api",),
     ("benchmarks",),
     ("cli",),
 )

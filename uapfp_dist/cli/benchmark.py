@@ -9,7 +9,7 @@ responses   unique images queried once and gathered, against querying view by vi
 encoders    encoders of 257 suspects, ten resamples, against a floor by arithmetic
 workers     share of the workers' time that a small evaluation spends on models
 noop        10,000 specs that do nothing: specs per second, the driver's memory
-scaling     two workers against one, Ray against a bare process pool (minutes; idle machine, 2 cores)
+scaling     two workers against one, Ray against a bare process pool (minutes, on 2 idle cores)
 precision   12 models in float32 and in bfloat16 (a quarter of an hour; --data-root, bfloat16)
 peers       DeepFool and UAP of torchattacks and ART on the same net, images, radius (extra `peers`)
 """
@@ -36,8 +36,7 @@ class Benchmark:
     """What to measure (default: everything). peers is skipped where their libraries are not installed, precision
     without bfloat16."""
     data_root: Path | None = None
-    """Folder with Fashion-MNIST in torchvision's layout (default: digits alone). Without it only digits are
-    measured, and precision not at all."""
+    """Folder with Fashion-MNIST in torchvision's layout (default: digits alone). precision needs it."""
     workers: int | None = None
     """Workers of the small evaluation, as in uapfp evaluate. 0 runs it in this process, without Ray."""
     report: Path | None = None

@@ -3,10 +3,9 @@
     uapfp kit-power --preset digits --seeds 0 1 2 3 4 5 6 7 8 9 --out false_accusations
     uapfp kit-power --preset fashion_mnist-small --data-root DATA --seeds 0 --max-queries 100
 
-Every seed is an enrolment of its own: its own split of the data, victim, stolen models, negatives and
-calibration. Suspects are the models that neither trained nor calibrated the kit, each judged alone.
-Models of one zoo are not independent: the intervals resample zoos. Finished seeds are not run again; a
-kit of another enrolment in their place is refused.
+Every seed is an enrolment of its own: data, victim, stolen models, negatives, calibration. Suspects
+are the models that neither trained nor calibrated the kit, each judged alone. Models of one zoo
+depend on each other: the intervals resample zoos. Finished seeds are not run again.
 """
 
 from dataclasses import dataclass, field

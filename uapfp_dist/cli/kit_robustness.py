@@ -1,12 +1,12 @@
-"""What does a kit say of stolen models that were modified afterwards, and of honest ones treated alike?
+"""What does a kit say of stolen models that were modified, and of honest ones treated alike?
 
     uapfp kit-robustness --preset digits --seed 1 --out modified
     uapfp kit-robustness --preset fashion_mnist-small --data-root DATA --precision auto
 
-It enrolls the preset's victim, modifies models that neither trained nor calibrated the kit (fine-tuned,
-new last layer, pruned, INT8, distilled, two in a row, trained adversarially), and adds attackers at
-second hand, attackers who mix true labels with the victim's, and nets of kinds that the kit has never
-seen. Each is judged alone by the labels that the kit asks for. The same command resumes.
+It enrolls the preset's victim, modifies models that neither trained nor calibrated the kit
+(fine-tuned, new last layer, pruned, INT8, distilled, two in a row, trained adversarially), and adds
+models stolen at second hand, with labels mixed with true ones, and nets of kinds that the kit has
+never seen. Each is judged alone by the labels that the kit asks for. The same command resumes.
 """
 
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ class KitRobustness:
     seed: int = 0
     """Every random choice follows from it."""
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
-    """As in enroll.py."""
+    """That models are trained in."""
     out: Path = Path("modified")
     """Folder for the kit, suspects.json and suspects.md."""
     counts: Annotated[Counts, tyro.conf.arg(name="")] = field(default_factory=Counts)

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
-from uapfp_dist import __version__
+import uapfp_dist
 from uapfp_dist import command as process
 from uapfp_dist.cli.subcommands import SUBCOMMANDS, overview
 from uapfp_dist.errors import UserError, nearest
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if not words or words[0] in ("-h", "--help", "--help-all"):
         _print_overview(2 if not words else 0)
     if words[0] in ("-V", "--version"):
-        process.main(lambda: print(f"uapfp {__version__}"), "uapfp")
+        process.main(lambda: print(f"uapfp {uapfp_dist.__version__}"), "uapfp")
     name, *rest = words
     if name not in SUBCOMMANDS:
         process.main(lambda: _unknown(name), "uapfp")

@@ -58,7 +58,8 @@ def options_of(kind: type, default: object = None, prefix: str = "") -> Iterator
         hint, marks = _unwrapped(hints[item.name])
         name = prefix + item.name.replace("_", "-")
         value = _default_of(item) if default is None else getattr(default, item.name)
-        if is_dataclass(hint) and isinstance(hint, type):
+        one_value = any(isinstance(mark, tyro.constructors.PrimitiveConstructorSpec) for mark in marks)
+        if is_dataclass(hint) and isinstance(hint, type) and not one_value:
             unnamed = any(getattr(mark, "name", None) == "" for mark in marks)
             yield from options_of(hint, None if value is MISSING else value, prefix if unnamed else f"{name}.")
             continue
@@ -111,6 +112,8 @@ def _unwrapped(hint: Any) -> tuple[Any, Sequence[Any]]:
 
 
 def _choices(kind: Any) -> tuple[str, ...]:
+    if get_origin(kind) is tuple:
+        return _choices(get_args(kind)[0])
     return tuple(map(str, get_args(kind))) if get_origin(kind) is Literal else ()
 
 

@@ -1,4 +1,4 @@
-"""How often kits accuse, over independent zoos, as one table. Models of a zoo depend on each other: zoos are resampled."""
+"""How often kits accuse, over independent zoos, as one table. Zoos are resampled, not their models."""
 
 from collections.abc import Callable, Sequence
 
