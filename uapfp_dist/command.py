@@ -51,7 +51,7 @@ def main(job: Callable[[], object], name: str = "", arguments: Sequence[str] | N
             f"folder for temporary files in TMPDIR (now {folder})",
         )
     except KeyboardInterrupt:
-        print("interrupted; the same command resumes where this one stopped", file=sys.stderr, flush=True)
+        print(f"{_new_line()}interrupted; the same command resumes where this one stopped", file=sys.stderr, flush=True)
         others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
         if is_foreign_code_running() or any(not thread.daemon for thread in others):
             sys.stdout.flush()
@@ -61,11 +61,16 @@ def main(job: Callable[[], object], name: str = "", arguments: Sequence[str] | N
 
 
 def _refuse(name: str, line: str) -> NoReturn:
-    print(f"{name}: error: {line}", file=sys.stderr, flush=True)
+    print(f"{_new_line()}{name}: error: {line}", file=sys.stderr, flush=True)
     if is_foreign_code_running():
         sys.stdout.flush()
         os._exit(2)
     raise SystemExit(2) from None
+
+
+def _new_line() -> str:
+    """A terminal may show a bar, and the cursor stands behind it."""
+    return "\r\x1b[K" if sys.stderr.isatty() else ""
 
 
 def _option(error: UserError, arguments: Sequence[str]) -> str:
