@@ -1,6 +1,7 @@
 """The exceptions that decide what happens next."""
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class UserError(Exception):
@@ -28,6 +29,16 @@ class PermanentError(RuntimeError):
 
 
 def unknown_name(kind: str, name: str, names: Iterable[str], *, argument: str = "") -> UserError:
-    """The error for an unknown name: lists the known ones, and what a table says of others that it takes."""
-    listed = [*sorted(names), *filter(None, [getattr(names, "others", "")])]
-    return UserError(f"unknown {kind} {name!r}; known: {', '.join(listed)}", argument=argument)
+    """The error for an unknown name: the nearest and all known ones, and what a table says of others that it takes."""
+    known = sorted(names)
+    listed = [*known, *filter(None, [getattr(names, "others", "")])]
+    return UserError(f"unknown {kind} {name!r}{nearest(name, known)}; known: {', '.join(listed)}", argument=argument)
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """` (did you mean ...?)` with the known names that look like `name`, or whose last part is its last part."""
+    known = list(names)
+    last = name.strip("-").rpartition(".")[2]
+    found = [*(other for other in known if other.strip("-").rpartition(".")[2] == last)]
+    found = list(dict.fromkeys([*found, *get_close_matches(name, known, n=3, cutoff=0.7)]))[:3]
+    return f" (did you mean {' or '.join(found)}?)" if found else ""

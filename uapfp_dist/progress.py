@@ -1,8 +1,7 @@
-"""Progress of a run: stages, ETA, tasks in work, utilisation, failures. One line that rewrites itself on a terminal,
-a few lines every few seconds in a log file, and the same as numbers for a listener.
+"""Progress of a run: stages, ETA, tasks in work, utilisation, failures. A bar on a terminal, a few lines every few
+seconds in a log file, and the same as numbers for a listener.
 """
 
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -24,6 +23,8 @@ SHOWN_WORKERS = 4
 SHOWN_LINES = 4
 """Of a failure's traceback, the last ones."""
 
+BAR = "{desc} {percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt}{postfix}"
+
 MODELS = ("zoo", "modifications")
 """Stages whose specs are models."""
 InWork = Sequence[tuple[str, Spec, float]]
@@ -42,6 +43,12 @@ class WorkSummary:
     """Stage to its wall seconds."""
     workers_busy: float | None
     """Share of the workers' time that went into tasks; None: no task was performed."""
+
+
+class _Bar(tqdm):  # type: ignore[type-arg]
+    """A bar without a thread that watches over it."""
+
+    monitor_interval = 0
 
 
 @dataclass
@@ -73,6 +80,7 @@ class Progress:
         self._last = 0.0
         self._noted = self._begun
         self._terminal = self.out.isatty()
+        self._bar: _Bar | None = None
         self._in_work: Callable[[], InWork] = lambda: ()
         self._listener: Listener = lambda numbers, seconds: None
 
@@ -102,6 +110,7 @@ class Progress:
             stage.started = begun if stage.started is None else min(stage.started, begun)
             stage.ended = now
         self.refresh()
+        self._end_bar_if_settled()
 
     def _report_failure(self, outcome: Failed) -> None:
         spec = outcome.spec
@@ -118,9 +127,12 @@ class Progress:
             return
         self._last = now
         in_work = list(self._in_work())
-        self._show("  ".join([*filter(None, map(self._line, self._stages)), *self._load(in_work)]))
-        if not self._terminal:
-            self._show_workers(in_work)
+        if self._terminal:
+            self._show_bar(in_work)
+            return
+        state = "  ".join([*filter(None, map(self._line, self._stages)), *self._load(in_work)])
+        self.say(f"[{self._elapsed()}] {state}")
+        self._show_workers(in_work)
 
     def note(self) -> None:
         """Give the listener the numbers now."""
@@ -133,11 +145,16 @@ class Progress:
         entry.done = done
         if done < total:
             self.refresh()
+        self._end_bar_if_settled()
 
     def say(self, text: str) -> None:
         """A line that stays."""
-        self.out.write(("\r\x1b[K" if self._terminal else "") + text + "\n")
+        if self._bar is not None:
+            self._bar.clear()
+        self.out.write(f"{text}\n")
         self.out.flush()
+        if self._bar is not None:
+            self._bar.refresh()
 
     def _line(self, name: str) -> str:
         stage = self._stages[name]
@@ -146,10 +163,14 @@ class Progress:
         text = f"{name} {stage.settled}/{stage.total}"
         if stage.failed:
             text += f" ({stage.failed} failed)"
-        if stage.done and stage.started is not None and stage.settled < stage.total:
-            left = (time.monotonic() - stage.started) / stage.done * (stage.total - stage.settled)
-            text += f" ETA {tqdm.format_interval(left)}"
-        return text
+        return text + self._eta(stage)
+
+    def _eta(self, stage: _Stage) -> str:
+        """How long it takes still, at the pace of what was done (and not found in the store)."""
+        if not stage.done or stage.started is None or stage.settled >= stage.total:
+            return ""
+        left = (time.monotonic() - stage.started) / stage.done * (stage.total - stage.settled)
+        return f" ETA {tqdm.format_interval(left)}"
 
     def _current(self) -> str:
         open_stages = [name for name, stage in self._stages.items() if stage.settled < stage.total]
@@ -173,12 +194,29 @@ class Progress:
         if len(longest) > SHOWN_WORKERS:
             self.say(f"    and {len(longest) - SHOWN_WORKERS} more, for a shorter time")
 
-    def _show(self, text: str) -> None:
-        elapsed = tqdm.format_interval(time.monotonic() - self._begun)
-        line = f"[{elapsed}] {text}"
-        width = shutil.get_terminal_size().columns - 1  # a second row would stay behind
-        self.out.write(f"\r\x1b[K{line[:width]}" if self._terminal else f"{line}\n")
-        self.out.flush()
+    def _elapsed(self) -> str:
+        return tqdm.format_interval(time.monotonic() - self._begun)
+
+    def _show_bar(self, in_work: InWork) -> None:
+        """The stage that is under way: how much of it is done, how long it takes still, what has taken longest."""
+        if not (name := self._current()):
+            return
+        stage = self._stages[name]
+        failed = f"{stage.failed} failed" if stage.failed else ""
+        longest = max(in_work, key=lambda entry: entry[2], default=None)
+        running = f"{len(in_work)} of {self.workers} workers busy: {describe(longest[1])}" if longest else ""
+        postfix = ", ".join(filter(None, (self._eta(stage).strip(), failed, running)))
+        if self._bar is None:
+            self._bar = _Bar(file=self.out, bar_format=BAR, dynamic_ncols=True, leave=False)
+        self._bar.desc, self._bar.n, self._bar.total = f"[{self._elapsed()}] {name}", stage.settled, stage.total
+        self._bar.postfix = postfix
+        self._bar.refresh()
+
+    def _end_bar_if_settled(self) -> None:
+        """What is said after the work has the line for itself."""
+        if self._bar is not None and all(stage.settled >= stage.total for stage in self._stages.values()):
+            self._bar.close()
+            self._bar = None
 
     @property
     def failed(self) -> int:

@@ -22,6 +22,7 @@ from test_figures import drawn, texts
 
 from uapfp_dist.central.evaluator import Evaluator
 from uapfp_dist.central.grid_recorder import GridRecorder
+from uapfp_dist.cli.ablate import print_grid
 from uapfp_dist.config.presets import preset
 from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config, DataConfig
@@ -492,6 +493,7 @@ def test_an_axis_that_needs_another_probe_gets_it(
     assert again.trials == TrialCounts(run=0, reused=4)
     assert to_json(again)["draws"] == plain["draws"]
     assert [listener.status for listener in quiet] == ["FINISHED", "FINISHED"]
+    print_grid(report, around)
     assert "uap.n_uaps" in capsys.readouterr().out
 
 

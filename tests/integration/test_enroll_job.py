@@ -1,6 +1,5 @@
-"""jobs/enroll.py and jobs/false_accusations.py: bad input is one line, before anything is trained."""
+"""uapfp enroll and kit-power: bad input is one line, before anything is trained."""
 
-import importlib
 import os
 import runpy
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 import owners_training
 import pytest
 import torch
+from commands import parsed, run
 from kits import make_test_kit
 from safetensors.torch import save_file
 from small_enrollment import SMALL, run_here, small_config, small_plan
@@ -20,26 +20,27 @@ from toy_kit import toy_kit
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
+from uapfp_dist.launch import kit_power
 from uapfp_dist.launch.enrollment import run_enrollment
 from uapfp_dist.response_format import PROBABILITIES
 from uapfp_dist.storage.store import Store
+from uapfp_dist.verification.enrollment.same_enrollment import check_same_enrollment
 from uapfp_dist.verification.judging.accusation_rates import measure_rates
 from uapfp_dist.verification.kit.io import load_kit, save_kit
+from uapfp_dist.verification.reports.rates_over_zoos import rows
 
 
 def test_a_kit_that_is_there_must_be_the_one_asked_for(
     digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Zoos of one table have one configuration; the kit says which."""
-    monkeypatch.syspath_prepend(str(ROOT / "jobs"))
-    job = importlib.import_module("false_accusations")
     save_kit(run_here(small_plan(digits), digits, Store(str(tmp_path / "s"))), tmp_path / "digits-0")
     kit = load_kit(tmp_path / "digits-0")
-    job.check_same(kit, small_config(), SMALL, 0, tmp_path)
+    check_same_enrollment(kit, small_config(), SMALL, 0, tmp_path)
     assert kit.info.configuration is not None
     zoo = {name: value for name, value in kit.info.configuration["zoo"].items() if name != "augment"}
     older = replace(kit, info=replace(kit.info, configuration=kit.info.configuration | {"zoo": zoo}))
-    job.check_same(older, small_config(), SMALL, 0, tmp_path)
+    check_same_enrollment(older, small_config(), SMALL, 0, tmp_path)
     slower = replace(small_config(), zoo=replace(small_config().zoo, epochs=5.0))
     for config, requirements, seed, said in (
         (slower, SMALL, 0, "zoo.epochs 5.0, it says 4.0"),
@@ -47,21 +48,18 @@ def test_a_kit_that_is_there_must_be_the_one_asked_for(
         (small_config(), SMALL, 1, "seed 1, it says 0"),
     ):
         with pytest.raises(UserError, match=said) as caught:
-            job.check_same(kit, config, requirements, seed, tmp_path)
+            check_same_enrollment(kit, config, requirements, seed, tmp_path)
         assert "\n" not in str(caught.value)
-    monkeypatch.setattr(sys, "argv", ["false_accusations.py", "--out", str(tmp_path), "--seeds", "5", "0"])
-    monkeypatch.setattr(job, "run_enrollment", lambda *_: pytest.fail("nothing is enrolled before the others are seen"))
+    monkeypatch.setattr(kit_power, "run_enrollment", lambda *_: pytest.fail("enrolled before the others are seen"))
     with pytest.raises(UserError, match=r"digits-0: expected one enrolled with .* more differ"):
-        job.job()
+        run("kit-power", "--out", str(tmp_path), "--seeds", "5", "0")
 
 
-def test_rates_over_zoos_are_one_table(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rates_over_zoos_are_one_table() -> None:
     """A line per kind of model and format; the method that decides stands first."""
-    monkeypatch.syspath_prepend(str(ROOT / "jobs"))
-    job = importlib.import_module("false_accusations")
     kit = make_test_kit()
     rates = [measure_rates(kit)] * 2
-    _, _, *lines = job.rows(rates, lambda found: found.power)
+    _, _, *lines = rows(rates, lambda found: found.power)
     assert [line.split(" | ")[:2] for line in lines[:2]] == [["| all", "prob"], ["| cloudleak:hard", "prob"]]
     n, of = rates[0][PROBABILITIES].weighted_errors.power["all"]
     assert f"({2 * n}/{2 * of})" in lines[0]
@@ -153,25 +151,19 @@ def test_a_training_function_that_fails_ends_the_job_in_one_line(
     assert not (tmp_path / "kit").exists()
 
 
-def test_another_enrolments_kit_is_seen_before_anything_is_trained(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_enrolments_kit_is_seen_before_anything_is_trained(tmp_path: Path) -> None:
     """Not after an hour of it, when the new one is to be written there."""
     save_kit(toy_kit(), tmp_path / "kit")
-    monkeypatch.syspath_prepend(str(ROOT / "jobs"))
-    enroll = importlib.import_module("enroll")
-    chosen = enroll.parse(["--out", str(tmp_path / "kit"), "--storage", str(tmp_path / "s"), "--workers", "0"])
+    chosen = parsed("enroll", "--out", str(tmp_path / "kit"), "--storage", str(tmp_path / "s"), "--workers", "0")
     parts = chosen.config, chosen.preset, chosen.seed, chosen.requirements, chosen.runtime, chosen.out
     with pytest.raises(UserError, match="the kit of another enrolment"):
         run_enrollment(*parts)
     assert not list((tmp_path).rglob("model/*"))
 
 
-def test_the_jobs_configuration_is_the_presets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "jobs"))
-    chosen = importlib.import_module("enroll").parse(
-        ["--preset", "digits-large", "--alpha", "0.1", "--groups", "homologous", "same_data"]
-    )
+def test_the_configuration_is_the_presets() -> None:
+    options = ("--preset", "digits-large", "--alpha", "0.1", "--groups", "homologous", "same_data")
+    chosen = parsed("enroll", *options)
     assert isinstance(chosen.config, Config)
     assert chosen.config.zoo.width == 16
     assert (chosen.requirements.alpha, chosen.requirements.groups) == (0.1, ("homologous", "same_data"))

@@ -1,12 +1,11 @@
 """An owner's folder of colour images and net: enrolled by the job, a copy verified over HTTP."""
 
-import importlib
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from commands import run
 from faulty_server import serving
 from owners_net import trained
 from safetensors.torch import save_file
@@ -44,16 +43,10 @@ def owner(colour_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
 def kit(colour_folder: Path, owner: tuple[nn.Module, Path], tmp_path_factory: pytest.TempPathFactory) -> Kit:
     """Made by the job, with options as an owner would give them."""
     root, (_, place) = tmp_path_factory.mktemp("enrolled"), owner
-    with pytest.MonkeyPatch.context() as patched:
-        patched.syspath_prepend(str(Path(__file__).parents[2] / "jobs"))
-        enroll = importlib.import_module("enroll")
     files = ("--model", f"{place}/owner.safetensors", "--architecture", "owners_net:make")
     data = ("--data.name", "imagefolder", "--data-root", str(colour_folder), "--trained-on", f"{place}/index.txt")
     where = ("--storage", f"{root}/s", "--mlflow-uri", f"sqlite:///{root}/mlflow.db", "--out", f"{root}/kit")
-    arguments = ["enroll.py", *files, *data, *where, "--seed", "0", "--workers", "0", *flags(tiny()), *REQUIREMENTS]
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(sys, "argv", arguments)
-        enroll.job()
+    run("enroll", *files, *data, *where, "--seed", "0", "--workers", "0", *flags(tiny()), *REQUIREMENTS)
     return load_kit(root / "kit")
 
 

@@ -12,12 +12,16 @@ from typing import Any
 
 import pytest
 import torch
+from commands import run
 from safetensors.torch import save_file
 from small_enrollment import small_config
 from system import ROOT, Lab, ProcessTree, environment, flags, free_ports
 from toy_kit import WIDTH, negative, responses_of, toy_kit, trained
 
+from uapfp_dist.cli import serve
 from uapfp_dist.errors import UserError
+from uapfp_dist.serving.held_out import chosen_row, net_of, weights_of
+from uapfp_dist.serving.package import ServedNet, package, server_command
 from uapfp_dist.storage.store import Store
 from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.verification.kit.info import KitModel
@@ -28,19 +32,15 @@ from uapfp_dist.verification.querying.session import N_REPEATS
 from uapfp_dist.verification.replay import JudgedSuspect
 from uapfp_dist.verification.verify import verify
 
-sys.path.insert(0, str(ROOT / "jobs"))
-
-import serve as job
-
-TOY = job.ServedNet("A", WIDTH, (1, 8, 8), 10)
+TOY = ServedNet("A", WIDTH, (1, 8, 8), 10)
 
 
 @contextmanager
-def served(net: job.ServedNet, weights: dict[str, Any], output: str, folder: Path) -> Iterator[tuple[str, Path]]:
+def served(net: ServedNet, weights: dict[str, Any], output: str, folder: Path) -> Iterator[tuple[str, Path]]:
     """(URL, file of counts) of a net behind `mlflow models serve`."""
-    model = job.package(net, weights, output, folder)
+    model = package(net, weights, output, folder)
     (port,) = free_ports(1)
-    with answering(job.command(model, port), port, folder / "log") as url:
+    with answering(server_command(model, port), port, folder / "log") as url:
         yield url, folder / "counts"
 
 
@@ -57,7 +57,7 @@ def answering(command: list[str], port: int, log_path: Path) -> Iterator[str]:
         log.close()
 
 
-def over_http(kit: Kit, net: job.ServedNet, weights: dict[str, Any], output: str, folder: Path) -> JudgedSuspect:
+def over_http(kit: Kit, net: ServedNet, weights: dict[str, Any], output: str, folder: Path) -> JudgedSuspect:
     """The verdict on the net as it is served; the server's count of images is the ledger's."""
     with served(net, weights, output, folder / "served") as (url, counts):
         (case,) = verify(
@@ -87,13 +87,11 @@ def test_no_code_that_a_kit_names_is_served(tmp_path: Path, monkeypatch: pytest.
     kit = toy_kit("uap")
     models = [replace(row, architecture="no_such_module:make") for row in kit.info.models]
     kit = replace(kit, info=replace(kit.info, models=tuple(models)))
-    monkeypatch.setattr(job, "load_kit", lambda path: kit)
-    monkeypatch.setattr(sys, "argv", ["serve.py", "--storage", str(tmp_path)])
+    monkeypatch.setattr(serve, "load_kit", lambda path: kit)
     with pytest.raises(UserError, match="would be imported and run"):
-        job.job()
-    monkeypatch.setattr(sys, "argv", [*sys.argv, "--architecture", "no_such_module:make"])
+        run("serve", "--storage", str(tmp_path))
     with pytest.raises(UserError, match="expected the configuration"):
-        job.job()
+        run("serve", "--storage", str(tmp_path), "--architecture", "no_such_module:make")
 
 
 @pytest.mark.slow
@@ -112,8 +110,8 @@ def test_the_walk_of_the_readme(lab: Lab, tmp_path: Path) -> None:
     digest = load_kit(kit).digest
     assert f"digest: {digest}" in said
     (port,) = free_ports(1)
-    serve = ("--kit", kit, "--storage", storage, "--port", str(port), "--folder", str(tmp_path / "served"))
-    with answering([sys.executable, str(ROOT / "jobs" / "serve.py"), *serve], port, tmp_path / "log") as url:
+    options = ("--kit", kit, "--storage", storage, "--port", str(port), "--folder", str(tmp_path / "served"))
+    with answering([sys.executable, "-m", "uapfp_dist.cli", "serve", *options], port, tmp_path / "log") as url:
         out = tmp_path / "verdict"
         said = jobs("verify", "--kit", kit, "--expect", digest, "--at", url, "--name", "s", "--out", str(out))
         (shown,) = (tmp_path / "log").read_text().splitlines()  # none of MLflow's warnings and progress bars
@@ -146,7 +144,7 @@ def test_models_of_a_digits_kit(tmp_path: Path) -> None:
         for output in ("probabilities", "label"):
             folder = tmp_path / f"{group}-{output}"
             row, local = first_as_it_should_be(kit, store, group, folder)
-            case = over_http(kit, job.net_of(row, kit), job.weights_of(row, store), output, folder)
+            case = over_http(kit, net_of(row, kit), weights_of(row, store), output, folder)
             assert case.verdict.claim == ("piracy" if group == "piracy" else "inconclusive")
             if output == "probabilities":
                 found, expected = case.probabilities, local.probabilities  # NaN where a kit asks nothing of this format
@@ -159,10 +157,10 @@ def first_as_it_should_be(kit: Kit, store: Store, group: str, folder: Path) -> t
     """The first held-out model of a group on which the kit is right, asked as a file: rates are measured elsewhere."""
     wanted = "piracy" if group == "piracy" else "inconclusive"
     for index in range(len(kit.info.models)):
-        row = job.chosen_row(kit, group, index)
-        net, path = job.net_of(row, kit), folder / f"{index}.safetensors"
+        row = chosen_row(kit, group, index)
+        net, path = net_of(row, kit), folder / f"{index}.safetensors"
         path.parent.mkdir(exist_ok=True)
-        save_file(job.weights_of(row, store), path)
+        save_file(weights_of(row, store), path)
         config = SuspectConfig(at=str(path), name="local", architecture=net.architecture, width=net.width)
         (case,) = verify(kit, [config], folder / f"local-{index}")
         if case.verdict.claim == wanted:

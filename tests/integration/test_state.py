@@ -1,15 +1,14 @@
 """The state of evaluations, from their storage alone."""
 
 import json
-import runpy
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import tyro
-from system import ROOT, tiny, tiny_plan
+from commands import exit_code
+from system import tiny, tiny_plan
 
 from uapfp_dist.config.command_line import config_flags, evaluation_command, evaluation_flags
 from uapfp_dist.config.presets import PRESETS, preset
@@ -21,8 +20,6 @@ from uapfp_dist.tasks.description import describe
 from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.outcomes import Failed
 from uapfp_dist.tasks.specs import ModelSpec
-
-JOB = ROOT / "jobs" / "status.py"
 
 
 @pytest.fixture
@@ -89,7 +86,7 @@ def test_the_command_that_resumes_is_shown(store: Store, plan: Plan) -> None:
     """The arguments are those that make this very configuration."""
     (state,) = evaluation_states(store)
     command = evaluation_command(state.flags, "/a b")
-    assert command == f"python jobs/full_eval.py {state.flags} --storage '/a b'"
+    assert command == f"uapfp evaluate {state.flags} --storage '/a b'"
     assert state.flags.startswith("--preset digits --seed 0 --zoo.width 4")
     *_, last = state_lines(state, command, 0.0)
     assert last.strip() == command
@@ -148,28 +145,16 @@ def test_a_look_changes_nothing(store: Store, tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "s").rglob("*")) == before
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
-    """jobs/status.py in this process; its exit code."""
-    monkeypatch.setattr(sys, "argv", [str(JOB), *arguments])
-    with pytest.raises(SystemExit) as end:
-        runpy.run_path(str(JOB), run_name="__main__")
-    return end.value.code
-
-
-def test_the_command(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, "--storage", str(tmp_path / "s")) == 0
+def test_the_command(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("status", "--storage", str(tmp_path / "s")) == 0
     assert "zoo 0/14, probe 0/1, answers 0/12" in capsys.readouterr().out
-    assert run(monkeypatch, "--storage", f"file://{tmp_path / 's'}", "--json") == 0
+    assert exit_code("status", "--storage", f"file://{tmp_path / 's'}", "--json") == 0
     (state,) = json.loads(capsys.readouterr().out)
     assert state["stages"]["zoo"] == [0, 14]
 
 
-def test_a_storage_that_is_none_is_not_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, "--storage", str(tmp_path / "nowhere")) == 2
+def test_a_storage_that_is_none_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("status", "--storage", str(tmp_path / "nowhere")) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "--storage" in line
     assert not (tmp_path / "nowhere").exists()

@@ -1,36 +1,28 @@
-"""jobs/transfer.py: an encoder of one evaluation on the models of another."""
+"""uapfp transfer: an encoder of one evaluation on the models of another."""
 
-import importlib
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from system import ROOT, run_here, tiny, tiny_plan
+from commands import run
+from system import run_here, tiny, tiny_plan
 
 from uapfp_dist.config import presets as configuration
-from uapfp_dist.config.runtime import RuntimeConfig
+from uapfp_dist.config.runtime import RuntimeConfig, resolve
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import load
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import make_plan
+from uapfp_dist.evaluation.transfer import areas
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.steps import perform_task
+from uapfp_dist.launch.transfer import read_side
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.pool import SerialPool
-
-
-@pytest.fixture(scope="module")
-def transfer() -> dict[str, Any]:
-    """The job's names."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.syspath_prepend(str(ROOT / "jobs"))
-        return vars(importlib.import_module("transfer"))
 
 
 def several() -> Config:
@@ -48,18 +40,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeConfig
         yield RuntimeConfig(storage=str(folder))
 
 
-def test_transfer_onto_itself_is_no_transfer(finished: RuntimeConfig, transfer: dict[str, Any]) -> None:
+def test_transfer_onto_itself_is_no_transfer(finished: RuntimeConfig) -> None:
     """The same evaluation twice: both encoders are one."""
-    chosen = transfer["Transfer"]("tiny", "tiny", runtime=finished)
-    side = transfer["side"]("tiny", 0, chosen)
-    found = transfer["areas"](side, side)
+    side = read_side("tiny", 0, None, resolve(finished))
+    found = areas(side, side)
     assert found["own"] == found["transferred"]
     assert set(found["own"]) == {"homologous", "other_victim", "same_data"}
 
 
 def test_an_encoder_judges_the_models_of_another_data_set(
     finished: RuntimeConfig,
-    transfer: dict[str, Any],
     colour_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -72,8 +62,7 @@ def test_an_encoder_judges_the_models_of_another_data_set(
     run_here(plan, store, SerialPool(partial(perform_task, TaskContext(store, colour_folder, torch.device("cpu")))))
     report = Path(store.url, "transfer.json")
     places = ("--storage", store.url, "--data-root", str(colour_folder), "--report", str(report))
-    monkeypatch.setattr(sys, "argv", ["transfer.py", "--source", "tiny", "--target", "colours", *places])
-    transfer["job"]()
+    run("transfer", "--source", "tiny", "--target", "colours", *places)
     found = json.loads(report.read_text())
     assert found.keys() == {"own", "transferred"}
     for way in found.values():
@@ -83,20 +72,18 @@ def test_an_encoder_judges_the_models_of_another_data_set(
     assert f"{found['transferred']['homologous']['mean']:.2f} [" in lines[-1]
 
 
-def test_an_unfinished_evaluation_is_named(finished: RuntimeConfig, transfer: dict[str, Any]) -> None:
+def test_an_unfinished_evaluation_is_named(finished: RuntimeConfig) -> None:
     """With the command that finishes it."""
-    chosen = transfer["Transfer"]("tiny", "tiny", n_points=5, runtime=finished)
-    with pytest.raises(UserError, match=r"not answered; run full_eval.py --preset tiny") as caught:
-        transfer["side"]("tiny", 0, chosen)
+    with pytest.raises(UserError, match=r"not answered; run uapfp evaluate --preset tiny") as caught:
+        read_side("tiny", 0, 5, resolve(finished))
     assert "--fingerprint.n-points 5" in str(caught.value)
 
 
-def test_fingerprints_of_another_length_are_refused(finished: RuntimeConfig, transfer: dict[str, Any]) -> None:
+def test_fingerprints_of_another_length_are_refused(finished: RuntimeConfig) -> None:
     """An encoder of ten points cannot read five."""
-    chosen = transfer["Transfer"]("tiny", "tiny", runtime=finished)
-    side = transfer["side"]("tiny", 0, chosen)
+    side = read_side("tiny", 0, None, resolve(finished))
     matrix = side.matrix
     gather = {name: index[:, :5] for name, index in matrix.gather.items()}
     shorter = replace(side, matrix=replace(matrix, views=matrix.views[:, :5], gather=gather))
     with pytest.raises(UserError, match="equal numbers of points"):
-        transfer["areas"](side, shorter)
+        areas(side, shorter)

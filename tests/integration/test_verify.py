@@ -19,10 +19,10 @@ import jsonschema
 import numpy as np
 import pytest
 import torch
+from commands import run
 from faulty_server import Endpoint, Exchange, serving
 from system import ROOT, environment, wait_until
 from toy_kit import negative, responses_of, serve, toy_kit, trained
-from verify_job import verify_job
 
 import uapfp_dist
 from uapfp_dist.errors import UserError
@@ -724,32 +724,28 @@ def test_a_list_of_suspects(tmp_path: Path) -> None:
             load_suspects(path)
 
 
-def test_the_job_refuses_what_makes_no_sense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_job_refuses_what_makes_no_sense(tmp_path: Path) -> None:
     kit = ("--kit", str(tmp_path / "kit"), "--no-track")
     save_kit(toy_kit("uap"), tmp_path / "kit")
     with pytest.raises(UserError, match="another kit"):
-        verify_job(monkeypatch, *kit, "--expect", "0" * 64, "--at", "test_verify:copied")
+        run("verify", *kit, "--expect", "0" * 64, "--at", "test_verify:copied")
     with pytest.raises(UserError, match="address of a suspect, or a file"):
-        verify_job(monkeypatch, *kit)
+        run("verify", *kit)
     with pytest.raises(UserError, match="expected a file"):
-        verify_job(monkeypatch, *kit, "--replay", str(tmp_path / "nothing"))
+        run("verify", *kit, "--replay", str(tmp_path / "nothing"))
     with pytest.raises(UserError, match="expected no alpha"):
-        verify_job(monkeypatch, *kit, "--replay", str(tmp_path / "nothing"), "--alpha", "0.01")
+        run("verify", *kit, "--replay", str(tmp_path / "nothing"), "--alpha", "0.01")
     with pytest.raises(UserError, match="at least 1"):
-        verify_job(
-            monkeypatch, *kit, "--at", "test_verify:copied", "--max-queries", "0", "--out", str(tmp_path / "out")
-        )
+        run("verify", *kit, "--at", "test_verify:copied", "--max-queries", "0", "--out", str(tmp_path / "out"))
 
 
-def test_the_job_judges_and_replays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_job_judges_and_replays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A third party comes to the same bytes."""
     digest = save_kit(toy_kit("uap"), tmp_path / "kit")
     kit = ("--kit", str(tmp_path / "kit"), "--expect", digest, "--no-track")
     first, second = tmp_path / "first", tmp_path / "second"
-    verify_job(monkeypatch, *kit, "--at", "test_verify:copied", "--name", "copied", "--out", str(first))
-    verify_job(monkeypatch, *kit, "--out", str(second), "--replay", str(first / "copied.transcript.jsonl"))
+    run("verify", *kit, "--at", "test_verify:copied", "--name", "copied", "--out", str(first))
+    run("verify", *kit, "--out", str(second), "--replay", str(first / "copied.transcript.jsonl"))
     assert capsys.readouterr().out.count("copied: piracy") == 2
     assert (first / "verdict.json").read_bytes() == (second / "verdict.json").read_bytes()
 
@@ -760,12 +756,12 @@ def test_a_replay_writes_only_where_it_is_told(
     """./verification is what the first run made; a note tells of another version."""
     save_kit(toy_kit("uap"), tmp_path / "kit")
     monkeypatch.chdir(tmp_path)
-    verify_job(monkeypatch, "--kit", "kit", "--no-track", "--at", "test_verify:copied", "--name", "s")
+    run("verify", "--kit", "kit", "--no-track", "--at", "test_verify:copied", "--name", "s")
     first = {path: path.read_bytes() for path in Path("verification").iterdir()}
     assert Path("verification/verdict.html") in first
     path = forged(Path("verification"), Path("elsewhere"), lambda records: records[0].update(made_by={"torch": "\x1b"}))
     capsys.readouterr()
-    verify_job(monkeypatch, "--kit", "kit", "--replay", str(path))
+    run("verify", "--kit", "kit", "--replay", str(path))
     out = capsys.readouterr().out
     assert "s: piracy" in out
     assert "verdict.json" not in out
@@ -794,12 +790,12 @@ def test_the_job_judges_the_others_and_says_who_is_missing(
     again = (*where, "--alpha", "0.2", "--workers", "0", "--no-track")
     monkeypatch.setitem(away, "is", True)
     with pytest.raises(UserError, match=r"1 of 2 suspects .*: sometimes \(nobody\? is there\); the others"):
-        verify_job(monkeypatch, *again)
+        run("verify", *again)
     assert "copied: piracy" in capsys.readouterr().out
     found = json.loads((tmp_path / "out" / "verdict.json").read_text())["suspects"]
     assert [suspect["claim"] for suspect in found] == ["piracy", "inconclusive"]
     away["is"] = False
-    verify_job(monkeypatch, *again)
+    run("verify", *again)
     found = json.loads((tmp_path / "out" / "verdict.json").read_text())["suspects"]
     assert [suspect["claim"] for suspect in found] == ["piracy", "piracy"]
 

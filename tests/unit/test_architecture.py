@@ -22,7 +22,9 @@ LAYERS = (
     ("reporting",),
     ("central", "suspects"),
     ("verification", "cluster"),
-    ("launch", "command", "results"),
+    ("launch", "command", "serving", "results"),
+    ("benchmarks",),
+    ("cli",),
 )
 """Parts of the package (folders and modules) from the ground up: a part knows only itself and what lies below it."""
 
@@ -39,8 +41,8 @@ NEVER = {
 SCIENCE = ("statistics", "data", "models", "perturbations", "attacks", "modifications", "fingerprints")
 """Parts that know tensors and specs alone: no storage, no Ray, no MLflow, no clock."""
 
-ONLY_IN = {"ray": "cluster", "mlflow": "tracking/mlflow_"}
-"""Libraries that one part keeps from all others. A job may import them late, inside a function."""
+ONLY_IN = {"ray": ("cluster",), "mlflow": ("tracking/mlflow_", "serving/")}
+"""Libraries that one part, or two, keep from all others."""
 
 LATE = ("cluster", "tracking.mlflow_")
 """What takes seconds to import: `launch` and `command` import it only inside functions."""

@@ -1,17 +1,15 @@
 """What a report says of churn and of models stolen from siblings, from one tiny evaluation that has them."""
 
-import importlib
 import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
-from system import ROOT, run_here, tiny_plan, tiny_with_siblings
+from system import run_here, tiny_plan, tiny_with_siblings
 from test_sections import Keeper
 
 from uapfp_dist.config.schema import ModificationConfig
@@ -20,6 +18,7 @@ from uapfp_dist.execution.churn_artifacts import read_churn, read_labels
 from uapfp_dist.fingerprints.blocks import CHURN, BlockKey
 from uapfp_dist.fingerprints.resamples import make_resample
 from uapfp_dist.reporting import figures
+from uapfp_dist.reporting.over_seeds import auc_rows, decision_rows
 from uapfp_dist.reporting.report import Report
 from uapfp_dist.reporting.report_schema import EvaluationReport, read_report, reported_groups
 from uapfp_dist.reporting.sections.churn_curves import rows_at
@@ -155,22 +154,20 @@ def test_models_stolen_from_siblings_are_a_group_like_the_others(shown: Shown) -
     assert "sibling" in set(shown.table("methods_at_equal_budget")["group"])
 
 
-def test_tables_over_seeds_show_the_group_where_a_report_has_it(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "jobs"))
-    job: dict[str, Any] = vars(importlib.import_module("over_seeds"))
+def test_tables_over_seeds_show_the_group_where_a_report_has_it(shown: Shown) -> None:
     with_siblings = shown.report.body
     areas = {
         m: {f: {g: a for g, a in row.items() if g != "sibling"} for f, row in t.items()}
         for m, t in with_siblings.auc.items()
     }
     without = replace(with_siblings, auc=areas)  # type: ignore[arg-type]
-    head, _, *rows = job["auc_rows"]([with_siblings, without])
+    head, _, *rows = auc_rows([with_siblings, without])
     assert head == "| method | homologous | other_victim | same_data | sibling | soft piracy |"
     assert all(row.count("|") == 7 for row in rows)
-    head, rule, *rows = job["auc_rows"]([without])
+    head, rule, *rows = auc_rows([without])
     assert head == "| method | homologous | other_victim | same_data | soft piracy |"
     assert rule == "|---|---|---|---|---|"
-    assert not any("sibling" in row for row in job["decision_rows"]([without]))
+    assert not any("sibling" in row for row in decision_rows([without]))
 
 
 def test_the_claim_and_what_churn_finds_stand_in_the_report(shown: Shown) -> None:

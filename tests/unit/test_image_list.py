@@ -1,10 +1,9 @@
 """The list of a data set's images, and what an owner may name images by."""
 
-import importlib
-import sys
 from pathlib import Path
 
 import pytest
+from commands import run
 from PIL import Image
 
 from uapfp_dist.data import Dataset, load
@@ -148,19 +147,10 @@ def test_images_without_files_have_index_and_class(digits: Dataset, tmp_path: Pa
 # --- the command
 
 
-def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
-    """jobs/images.py in this process."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "jobs"))
-    monkeypatch.setattr(sys, "argv", ["images.py", *arguments])
-    importlib.import_module("images").job()
-
-
-def test_the_command_prints_and_lists(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_prints_and_lists(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (root / "train" / "cat" / "notes.txt").write_text("no image")
     out = tmp_path / "list.txt"
-    command(monkeypatch, "--data-root", str(root), "--data.size", "4", "5", "--list", str(out))
+    run("images", "--data-root", str(root), "--data.size", "4", "5", "--list", str(out))
     printed = capsys.readouterr().out
     for words in (
         "54 images of 2 classes, 1x4x5",
@@ -171,11 +161,11 @@ def test_the_command_prints_and_lists(
         assert words in printed
     assert len(out.read_text().splitlines()) == 54
     with pytest.raises(UserError, match=r"list: expected a new file, .*list\.txt is there already"):
-        command(monkeypatch, "--data-root", str(root), "--list", str(out))
+        run("images", "--data-root", str(root), "--list", str(out))
     with pytest.raises(UserError, match=r"list: expected a file that can be written, got .*No such file"):
-        command(monkeypatch, "--data-root", str(root), "--list", str(tmp_path / "none" / "list.txt"))
+        run("images", "--data-root", str(root), "--list", str(tmp_path / "none" / "list.txt"))
 
 
-def test_the_command_shows_other_data_sets(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    command(monkeypatch, "--data.name", "digits", "--data.n-classes", "3")
+def test_the_command_shows_other_data_sets(capsys: pytest.CaptureFixture[str]) -> None:
+    run("images", "--data.name", "digits", "--data.n-classes", "3")
     assert "digits: 537 images of 3 classes, 1x8x8\n  no images are set apart" in capsys.readouterr().out

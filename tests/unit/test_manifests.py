@@ -3,20 +3,19 @@
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
 import pytest
 import yaml
+from commands import parsed
 from ray._private.runtime_env.packaging import create_package
 from ray._private.runtime_env.working_dir import upload_working_dir_if_needed
 from ray.autoscaler._private.util import prepare_config, validate_config
 from system import ROOT
 
-sys.path.insert(0, str(ROOT / "jobs"))
-from full_eval import FullEval, parse
+from uapfp_dist.cli.evaluate import Evaluate
 
 CLUSTER = (ROOT / "cluster.yaml").read_text()
 OPEN, CLOSE = "# >>> on premise\n", "# <<< on premise"
@@ -45,12 +44,13 @@ def in_comment(text: str) -> str:
     return " ".join(lines[start : lines.index("", start)]).split("ray down")[0]
 
 
-def job_of(command: str) -> FullEval:
+def job_of(command: str) -> Evaluate:
     """A command line, parsed as the main job does."""
     words = shlex.split(command)
     script = next(i for i, word in enumerate(words) if word.endswith(JOB_FILE))
     assert (ROOT / JOB_FILE).exists()
-    return parse(words[script + 1 :])
+    chosen: Evaluate = parsed("evaluate", *words[script + 1 :])
+    return chosen
 
 
 def test_ray_up_on_aws() -> None:

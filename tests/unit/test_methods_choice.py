@@ -1,16 +1,12 @@
 """Which methods are compared changes what is judged, not what is trained, and no number of a row that remains."""
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "jobs"))
-
-from full_eval import parse
+from commands import parsed as parse
 from system import copy_store, tiny_with_siblings
 
 from uapfp_dist.config.command_line import evaluation_flags
@@ -106,7 +102,7 @@ def test_without_siblings_there_are_no_methods_of_siblings(name: str) -> None:
 @pytest.mark.parametrize("name", ["digits", "digits-large"])
 def test_the_command_that_resumes_compares_the_same(name: str, names: tuple[str, ...]) -> None:
     config = with_methods(preset(name), name, names)
-    parsed = parse(evaluation_flags(name, 3, config).split())
+    parsed = parse("evaluate", *evaluation_flags(name, 3, config).split())
     assert with_methods(parsed.config, name, parsed.methods) == config
     with_more = replace(config, verdict=replace(config.verdict, methods=("uap",)))
     assert with_methods(with_more, name) == with_more

@@ -165,18 +165,54 @@ def test_a_pool_that_knows_nothing_is_no_trouble(clock: Clock, plan: Plan) -> No
     assert after(clock, 11, out, progress.refresh) == "[00:11] zoo 0/14  probe 0/1  answers 0/12\n"
 
 
-def test_a_terminal_has_one_line(clock: Clock, plan: Plan) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
+class Terminal(io.StringIO):
+    """What is written to a terminal."""
 
+    def isatty(self) -> bool:
+        return True
+
+    @property
+    def screen(self) -> list[str]:
+        """Lines as they are seen: what comes after a return overwrites."""
+        shown = []
+        for line in self.getvalue().split("\n"):
+            seen = ""
+            for part in line.split("\r"):
+                seen = part + seen[len(part) :]
+            shown.append(seen.rstrip())
+        return shown
+
+
+def test_a_terminal_has_one_line(clock: Clock, plan: Plan) -> None:
+    """How much of the stage is done, how long it takes still, and what has taken longest."""
+    out = Terminal()
+    progress = Progress(workers=2, out=out)
+    progress.expect(plan.specs)
+    models = [m.spec for m in plan.members]
+    progress.watch(Watched([("w1", models[3], 1.0), ("w2", models[4], 2.0)]))
+    clock.now += 10
+    progress.observe(Done(models[0], 10.0, "w1"))
+    progress.observe(Done(models[1], 0.0, "store", reused=True))
+    clock.now += 1
+    progress.refresh()
+    (line,) = out.screen
+    assert line.startswith("[00:11] zoo  14% |")
+    assert line.endswith(f"| 2/14, ETA 02:12, 2 of 2 workers busy: {describe(models[4])}")
+    progress.observe(Failed(models[2], "struck"))
+    said, line = out.screen
+    assert said.startswith(f"FAILED model {models[2].id}")
+    assert "2/14" in line, "the bar is below what was said"
+
+
+def test_what_comes_after_the_work_has_the_line_for_itself(clock: Clock) -> None:
     out = Terminal()
     progress = Progress(workers=1, out=out)
-    progress.expect(plan.specs)
-    progress.watch(Watched([("w", plan.members[0].spec, 1.0)]))
-    said = after(clock, 11, out, progress.refresh)
-    assert "\n" not in said
-    assert said.startswith("\r")
+    for done in range(3):
+        clock.now += 1
+        progress.step("images", done, 2)
+    assert out.screen == [""]
+    progress.say("the end")
+    assert out.screen == ["the end", ""]
 
 
 def test_specs_in_words(plan: Plan) -> None:

@@ -1,11 +1,7 @@
 """Old names of options and values: taken, with a line each."""
 
-import importlib
-import runpy
-import sys
-
 import pytest
-from system import ROOT
+from commands import exit_code, parsed
 
 from uapfp_dist.config.renamed import OPTIONS, current_arguments
 from uapfp_dist.config.schema import Config
@@ -81,26 +77,16 @@ def test_an_old_name_is_taken_with_a_line(
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("job", ["full_eval", "ablations", "enroll"])
-def test_commands_with_a_configuration_take_old_names(
-    job: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "jobs"))
-    chosen = importlib.import_module(job).parse(["--verdict.pool", "7"])
+@pytest.mark.parametrize("name", ["evaluate", "ablate", "enroll"])
+def test_commands_with_a_configuration_take_old_names(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = parsed(name, "--verdict.pool", "7")
     assert chosen.config.verdict.train_pool == 7
     assert capsys.readouterr().err.startswith("note: option --verdict.pool is now")
 
 
-@pytest.mark.parametrize("job", ["over_seeds", "transfer", "false_accusations", "benchmark", "status"])
-def test_commands_without_one_just_refuse(
-    job: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "jobs"))
-    path = str(ROOT / "jobs" / f"{job}.py")
-    monkeypatch.setattr(sys, "argv", [path, "--verdict.n-draws", "3"])
-    with pytest.raises(SystemExit) as end:
-        runpy.run_path(path, run_name="__main__")
-    assert end.value.code == 2
+@pytest.mark.parametrize("name", ["seeds", "transfer", "kit-power", "benchmark", "status"])
+def test_commands_without_one_just_refuse(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(name, "--verdict.n-draws", "3") == 2
     assert "is now" not in capsys.readouterr().err
 
 

@@ -8,9 +8,10 @@ from system import ROOT
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.results.index import Measurement, Results, read_results
-from uapfp_dist.results.kits import JudgedModel, kit_power_section, kit_robustness_section
+from uapfp_dist.results.kits import kit_power_section, kit_robustness_section
 from uapfp_dist.results.page import page, write_page
 from uapfp_dist.verification.judging.accusation_rates import AccusationRates, FormatRates
+from uapfp_dist.verification.robustness.judged import JudgedModel
 
 RESULTS = ROOT / "jobs" / "results"
 

@@ -71,7 +71,7 @@ def with_all_methods(config: Config) -> Config:
 
 
 def methods_flags(config: Config, preset: str) -> list[str]:
-    """Arguments by which full_eval.py compares the methods of `config`; none where they are the preset's default."""
+    """Arguments by which `uapfp evaluate` compares the methods of `config`; none where they are the default."""
     methods, every = config.verdict.methods, possible_methods(config)
     if methods == tuple(name for name in DEFAULTS.get(preset, every) if name in every):
         return []

@@ -12,7 +12,7 @@ from uapfp_dist.models.precision import has_bfloat16
 def with_precision(config: Config) -> Config:
     """The configuration with the precision that `auto` means on this machine, which is printed to stderr.
 
-    All workers train in it: a resumed job on another machine must name it, as the command that `jobs/status.py` prints
+    All workers train in it: a resumed job on another machine must name it, as the command that `uapfp status` prints
     does.
     """
     if config.precision != "auto":

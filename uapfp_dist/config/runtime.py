@@ -18,12 +18,12 @@ class RuntimeConfig:
     """Everything that does not change a result."""
 
     storage: str | None = None
-    """Folder or fsspec URL of artifacts (default: $UAPFP_STORAGE, else ./results). Running again resumes from it."""
+    """Folder or fsspec URL of artifacts (default: $UAPFP_STORAGE or ./results). Running again resumes from it."""
     data_root: Path | None = None
     """Folder of the images (default: $UAPFP_DATA); not needed for digits."""
     workers: int | None = None
-    """Worker processes at most (default: as many as the cluster has room for, also as nodes join); 0 runs everything in
-    this process, without Ray."""
+    """Worker processes at most (default: all there is room for); 0: no Ray. Nodes that join later count as
+    room; 0 runs everything in this process."""
     gpus_per_worker: float | None = None
     """GPU share of each worker (default: by architecture where the cluster has GPUs, a quarter for A-E and a whole one
     for larger nets, else 0). Above 0 on a cluster that has no GPU yet asks its autoscaler for them."""
@@ -31,9 +31,9 @@ class RuntimeConfig:
     """GPU shares of single architectures where those defaults do not suit your GPUs, as NAME=SHARE: resnet18=0.5 A=0.1.
     A model that is extracted or modified has the share of the largest net that it is made from."""
     address: str | None = None
-    """Ray cluster to use (default: $RAY_ADDRESS, else a local one that ends with the job)."""
+    """Ray cluster to use (default: $RAY_ADDRESS, else one on this machine). That one ends with the job."""
     mlflow_uri: str | None = None
-    """MLflow tracking URI (default: $MLFLOW_TRACKING_URI, else a sqlite file beside the artifacts)."""
+    """MLflow tracking URI (default: $MLFLOW_TRACKING_URI, else a sqlite file). The file lies beside the artifacts."""
     mlflow_experiment: str = EXPERIMENT
     """Name of the MLflow experiment; it is made where there is none. MLflow's own variables for it are not read."""
     report: Path | None = None

@@ -100,5 +100,5 @@ def _unknown(line: str, dataset: Dataset, here: str) -> UserError:
     files = f"or a file such as {shown(dataset.files[0])}" if dataset.files else "as these images have no files"
     return UserError(
         f"{here}: expected an index from 0 to {len(dataset.labels) - 1}, {files}, got {shown(line[:80])}; write the "
-        "list of today with jobs/images.py"
+        "list of today with uapfp images"
     )

@@ -29,7 +29,7 @@ from uapfp_dist.launch.report_file import check_report, write_report
 from uapfp_dist.launch.tracker import closing_run, open_tracker
 from uapfp_dist.launch.workers import default_auth_mode, ray_pool
 from uapfp_dist.progress import Progress
-from uapfp_dist.reporting.grid_report import grid_id, grid_text
+from uapfp_dist.reporting.grid_report import grid_id
 from uapfp_dist.reporting.grid_schema import FailedSpec, GridReport, Preparation
 from uapfp_dist.reporting.report_schema import ModelCounts
 from uapfp_dist.serialization import Json
@@ -75,7 +75,6 @@ def run_grid(config: Config, name: str, seed: int, runtime: RuntimeConfig, grid:
     report = sweep.here() if runtime.workers == 0 or sweep.settled else sweep.on_ray()
     report = replace(report, preset=name, seed=seed, wall_seconds=round(time.perf_counter() - started, 2))
     write_report(paths.report, report)
-    _print_end(report, paths)
     return report
 
 
@@ -188,13 +187,3 @@ def failed_in(store: Store, evaluation: str) -> set[str]:
     if not store.intact("report", evaluation):
         return set()
     return {failure["id"] for failure in store.get("report", evaluation).info["failures"]}
-
-
-def _print_end(report: GridReport, paths: ResolvedPaths) -> None:
-    print(f"\n{grid_text(report)}\n")
-    print(
-        f"{report.cells} cells, {report.trials.run} run and {report.trials.reused} reused, "
-        f"{report.encoders_trained} encoders trained, "
-        f"{report.models.trained} models trained; {report.wall_seconds:.0f} s. Artifacts: {paths.storage}"
-    )
-    print(f"Tables and figures: mlflow ui --backend-store-uri {paths.mlflow_uri}", flush=True)

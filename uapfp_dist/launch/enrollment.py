@@ -48,21 +48,22 @@ class OwnerFiles:
     """The owner's own model; without one the preset's victim is trained."""
 
     model: Path | None = None
-    """Its weights, a safetensors file."""
+    """Weights of your model, a safetensors file (default: a victim is trained)."""
     architecture: str | None = None
-    """A known name, or package.module:factory for a factory(n_classes, shape) -> module in your own code, on the import
-    path of every node; its module takes images in [0, 1] and gives logits."""
+    """Of your model: a known name, or package.module:factory of your own code. It is a factory(n_classes, shape) ->
+    module, on the import path of every node; its module takes images in [0, 1] and gives logits."""
     mean: tuple[float, ...] | None = None
     """Per channel, subtracted from images in [0, 1] before the model sees them."""
     std: tuple[float, ...] | None = None
     """Per channel, divided by after that."""
     trained_on: Path | None = None
-    """Text file that names an image a line, those the model was trained on (default: half of D): its file from the data
-    folder on (train/cats/1.jpg), its index, or its line of the list that jobs/images.py writes."""
+    """Text file, an image a line: those it was trained on (default: half of D). An image is named by its file from the
+    data folder on (train/cats/1.jpg), its index, or its line of the list that uapfp images writes."""
     train: str | None = None
-    """package.module:function for your own function(images, labels, seed, device) -> module, which trains a sibling of
-    the model from any seed, as the model was trained: on (N, c, h, w) images in [0, 1] and (N,) labels, on the device.
-    On the import path of every node; the module is one that the architecture's factory makes. Takes trained_on."""
+    """package.module:function of your own code that trains a sibling of it. It is a function(images, labels, seed,
+    device) -> module, which trains from any seed as the model was trained: on (N, c, h, w) images in [0, 1] and (N,)
+    labels, on the device. On the import path of every node; the module is one that the architecture's factory makes.
+    Takes trained_on."""
     siblings: Path | None = None
     """In its place: a folder of siblings that you trained, safetensors files. Takes trained_on."""
 

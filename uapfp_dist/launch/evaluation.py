@@ -1,6 +1,5 @@
 """One evaluation, from a configuration to a report."""
 
-import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -32,7 +31,6 @@ from uapfp_dist.launch.workers import default_auth_mode, ray_pool
 from uapfp_dist.progress import Progress
 from uapfp_dist.reporting.report import Report
 from uapfp_dist.reporting.report_schema import Environment, EvaluationReport, read_report
-from uapfp_dist.reporting.summary import summary
 from uapfp_dist.serialization import from_json
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.hashing import content_id, wire_form
@@ -69,7 +67,6 @@ def run(config: Config, name: str, seed: int, runtime: RuntimeConfig) -> Evaluat
     report = replace(evaluation.report(), environment=from_json(Environment, environment()))
     report = replace(report, wall_seconds=round(time.perf_counter() - started, 2))
     write_report(paths.report, report)
-    _print_end(report, paths)
     return report
 
 
@@ -174,21 +171,3 @@ def _finished(plan: Plan, store: Store) -> EvaluationReport | None:
     wanted = [spec for spec in plan.specs if spec.id not in failed]
     stored = stored_specs(store, wanted)
     return report if is_final(report.failures) and all(stored(spec) for spec in wanted) else None
-
-
-def _print_end(report: EvaluationReport, paths: ResolvedPaths) -> None:
-    """The end of the job: a short table, where the report lies, how to open the page."""
-    print(f"\n{summary(report)}\n")
-    models = report.models
-    assert models is not None
-    print(
-        f"{models.trained} models trained, {models.reused} reused, {models.failed} failed; "
-        f"{report.wall_seconds:.0f} s. "
-        f"Artifacts: {paths.storage}"
-    )
-    if paths.report is not None:
-        print(f"Report: {paths.report}")
-    served = paths.mlflow_uri.startswith("http")
-    opened = paths.mlflow_uri if served else f"mlflow ui --backend-store-uri {shlex.quote(paths.mlflow_uri)}"
-    print(f"Tables, figures and report.html: {opened}")
-    print(f"(in the page: experiment {paths.mlflow_experiment}, 'Model training', Runs)", flush=True)

@@ -2,14 +2,17 @@
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from uapfp_dist.config.runtime import EXPERIMENT
 from uapfp_dist.errors import UserError
 from uapfp_dist.launch.tracker import mlflow_tracker
 from uapfp_dist.launch.workers import default_auth_mode
+from uapfp_dist.progress import Progress
 from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.tasks.hashing import content_id
 from uapfp_dist.tracking.tracker import RunParams
@@ -72,7 +75,8 @@ def run_verification(
     """
     on_ray = len(suspects) > 1 and workers != 0
     tasks = _ray_tasks(address) if on_ray else None
-    return verify(kit, suspects, out, query, alpha, tasks, register=register)
+    shown = partial(Progress(workers=1).step, "images") if len(suspects) == 1 and sys.stderr.isatty() else None
+    return verify(kit, suspects, out, query, alpha, tasks, register=register, on_progress=shown)
 
 
 def kit_register(kit: Kit, folder: Path) -> Register | None:

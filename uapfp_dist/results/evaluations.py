@@ -1,27 +1,13 @@
 """Tables of evaluations: one of them, or a preset over seeds."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-
-import numpy as np
+from collections.abc import Iterator, Sequence
 
 from uapfp_dist.evaluation.judging import CHOSEN, Group, group_name
+from uapfp_dist.reporting.over_seeds import auc_rows, decision_rows
 from uapfp_dist.reporting.report_schema import EvaluationReport, reported_groups
 from uapfp_dist.reporting.sections.claims import IDENTIFIES_VICTIM
 from uapfp_dist.results.markdown import details, table
-
-DECISIONS = ("conformal", "t_test", "conformal_weighted_errors")
-"""Fields of power and false accusations: the verdict, the paper's t-test, the verdict by `weighted_errors`."""
-
-
-def mean_cell(values: Iterable[float]) -> str:
-    """`mean ± standard error` over seeds; seeds without the number (NaN) are left out."""
-    known = np.array([value for value in values if not math.isnan(value)], dtype=float)
-    if not len(known):
-        return "-"
-    if len(known) == 1:
-        return f"{known[0]:.3f}"
-    return f"{known.mean():.3f} ± {known.std(ddof=1) / math.sqrt(len(known)):.3f}"
 
 
 def setting(reports: Sequence[EvaluationReport]) -> str:
@@ -50,21 +36,9 @@ def _minutes(seconds: float) -> str:
 
 def seeds_section(reports: Sequence[EvaluationReport]) -> Iterator[str]:
     """AUC of every method and rates of the verdict, mean ± standard error over seeds."""
-    groups = reported_groups(*reports)
     yield "AUC of piracy against each group of negatives, mean ± standard error over seeds:"
-    yield table(
-        ("method", *map(group_name, groups), "soft-label piracy"),
-        (
-            (
-                f"`{method}`",
-                *(mean_cell(_auc(r, method, group) for r in reports) for group in groups),
-                mean_cell(_soft(r, method) for r in reports),
-            )
-            for method in reports[0].auc
-        ),
-    )
-    yield f"At alpha {reports[0].false_accusation.alpha:g}:"
-    yield _decisions(reports, mean_cell)
+    yield "\n".join(auc_rows(reports))
+    yield "\n".join(decision_rows(reports))
 
 
 def evaluation_section(report: EvaluationReport) -> Iterator[str]:
@@ -87,8 +61,7 @@ def evaluation_section(report: EvaluationReport) -> Iterator[str]:
             for method in report.auc
         ),
     )
-    yield f"At alpha {report.false_accusation.alpha:g}:"
-    yield _decisions([report], mean_cell)
+    yield "\n".join(decision_rows([report]))
     if claims := report.sections.claims:
         yield "The paper's claims:"
         yield table(
@@ -110,19 +83,6 @@ def lineage_section(reports: Sequence[EvaluationReport]) -> Iterator[str]:
     claims = ((r.seed, claim) for r in reports for claim in r.sections.claims or ())
     outcomes = [f"seed {seed} **{c.outcome}**" for seed, c in claims if c.claim == IDENTIFIES_VICTIM]
     yield f'Claim "{IDENTIFIES_VICTIM}": {", ".join(outcomes)}.'
-
-
-def _decisions(reports: Sequence[EvaluationReport], cell: Callable[[Iterable[float]], str]) -> str:
-    rows = [("power (piracy)", *(cell(getattr(r.power, kind) for r in reports) for kind in DECISIONS))]
-    for group in reported_groups(*reports):
-        rates = (cell(getattr(r.false_accusation, kind).get(group, math.nan) for r in reports) for kind in DECISIONS)
-        rows.append((f"accused: {group_name(group)}", *rates))
-    header = ("", f"conformal, `{reports[0].decided_by}`", "paper's t-test, `uap`", "conformal, `weighted_errors`")
-    return table(header, rows)
-
-
-def _auc(report: EvaluationReport, method: str, group: Group) -> float:
-    return report.auc.get(method, {}).get(CHOSEN, {}).get(group, math.nan)
 
 
 def _soft(report: EvaluationReport, method: str) -> float:

@@ -9,9 +9,10 @@ import numpy as np
 from uapfp_dist.errors import UserError
 from uapfp_dist.results.evaluations import evaluation_section, lineage_section, seeds_section, setting
 from uapfp_dist.results.index import Measurement, Results, read_results
-from uapfp_dist.results.kits import JudgedModel, kit_power_section, kit_robustness_section, read_rates
+from uapfp_dist.results.kits import kit_power_section, kit_robustness_section, read_rates
 from uapfp_dist.results.markdown import details, table
 from uapfp_dist.serialization import from_json
+from uapfp_dist.verification.robustness.judged import JudgedModel
 
 PAGE = "README.md"
 """The page, beside the index."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import fsspec
 from torch import Tensor
 
 from uapfp_dist.errors import MismatchError, UserError
@@ -173,3 +174,18 @@ def shared_store(url: str, marker: str) -> Store:
             argument="storage",
         )
     return store
+
+
+def is_store(url: str) -> bool:
+    """Whether a store lies there; unlike `Store`, it makes none.
+
+    Raises:
+        UserError: neither a path nor a URL that fsspec knows.
+    """
+    try:
+        system, root = fsspec.core.url_to_fs(url)
+        return bool(system.exists(f"{root}/store.json"))
+    except (ImportError, ValueError, OSError) as error:
+        raise UserError(
+            f"storage {url}: expected a path or an fsspec URL ({error}); choose another", argument="storage"
+        ) from error

@@ -15,8 +15,8 @@ class SuspectConfig:
     """Where a suspect is and how it is queried."""
 
     at: str = ""
-    """http(s)://HOST (MLflow's scoring server), http(s)://HOST/v2/models/NAME (Open Inference Protocol), FILE.onnx,
-    FILE.safetensors, or module:function of your code."""
+    """A URL, FILE.onnx, FILE.safetensors, or module:function of your code. http(s)://HOST is MLflow's scoring server,
+    http(s)://HOST/v2/models/NAME the Open Inference Protocol."""
     name: str = ""
     """In verdicts and file names (default: made from the address)."""
     operator: str = ""
@@ -25,7 +25,7 @@ class SuspectConfig:
     kind: str = "auto"
     """Protocol: mlflow, oip, onnx, weights, python; auto: by what the address looks like."""
     output: str = "probabilities"
-    """Its responses: probabilities, logits, top<k> (pairs of class and confidence), or label."""
+    """Responses: probabilities, logits, top<k>, or label. top<k> are pairs of class and confidence."""
     classes: Path | None = None
     """JSON file for a suspect whose classes are not the kit's: a list of the kit's classes in the suspect's order, or
     an object from the suspect's names to the kit's."""

@@ -54,6 +54,8 @@ class QueryTask:
     opener: Opener
     point_sets: Mapping[str, int] = field(default_factory=dict)
     """Name of a suspect to the set of churn points that it is sent; empty for a kit without any."""
+    on_progress: Callable[[int, int], object] | None = None
+    """Takes the number of images that are answered, and of those that must be."""
 
     def __call__(self, config: SuspectConfig) -> Interrupted | None:
         """Query one suspect, fully unless something stops it."""
@@ -82,7 +84,8 @@ class QueryTask:
         required = required_images(self.kit, transcript.begin)
         form = output_form(self.kit, transcript.begin)
         first = first_responses(self.kit, form, anyway=self.query.anyway, resized=bool(config.size))
-        query_all(suspect, self.kit.images, required, transcript, self.query, longest, first)
+        shown = self.on_progress
+        query_all(suspect, self.kit.images, required, transcript, self.query, longest, first, on_progress=shown)
 
     def begin(self, config: SuspectConfig) -> Begin:
         """How the transcript of a suspect begins."""

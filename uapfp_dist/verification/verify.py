@@ -43,6 +43,7 @@ def verify(
     map_tasks: MapTasks | None = None,
     opener: Opener = open_suspect,
     register: Register | None = None,
+    on_progress: Callable[[int, int], object] | None = None,
 ) -> list[JudgedSuspect]:
     """Query every suspect and judge them together.
 
@@ -60,6 +61,8 @@ def verify(
         opener: makes something that can be queried of a config.
         register: of a kit with churn points (of others it is passed over): all suspects that it was ever asked about
             count; None: it is not kept.
+        on_progress: of a single suspect in this process: takes the number of images that are answered, and of those
+            that must be.
 
     Raises:
         UserError: bad input, more suspects than the kit can decide (before anything is sent), or none that could be
@@ -73,7 +76,7 @@ def verify(
     names = [config.display_name for config in suspects]
     make_folder(out, kit, names)
     with folder_marker(out) as marker:
-        task = QueryTask(kit, marker, query, Judged(tuple(names), alpha), opener)
+        task = QueryTask(kit, marker, query, Judged(tuple(names), alpha), opener, on_progress=on_progress)
         paths = [task.transcript_path(config) for config in suspects]
         try:
             if kit.churn is not None:

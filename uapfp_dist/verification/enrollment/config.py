@@ -60,7 +60,7 @@ class EnrollConfig:
     n_train_piracy: int = 6
     """Stolen models of each attack and kind of labels that train them."""
     n_test: int = 4
-    """Negatives of each group that measure false accusation; they stand in for calibration models that fail."""
+    """Negatives of each group that measure false accusation. They stand in for calibration models that fail."""
     n_test_piracy: int = 4
     """Stolen models of each attack and kind of labels that measure power."""
     size: Literal["full", "light"] = omit_default("full", in_files=False)

@@ -11,8 +11,8 @@ class QueryConfig:
     """At what pace and within what limits a suspect is queried."""
 
     max_queries: int | None = None
-    """Images that may be sent in all, tries without a response and earlier runs counted (default: twice what the kit
-    requires). What is queried is settled by the first run: more, later, allows for more tries at the same."""
+    """Images that may be sent in all (default: twice what the kit requires). Tries without a response and earlier runs
+    count. What is queried is settled by the first run: more, later, allows for more tries at the same."""
     batch_size: int = 64
     """Images in one request at most."""
     concurrency: int = 1

@@ -55,6 +55,7 @@ def query_all(
     longest: int = 1 << 16,
     first: FirstResponses | None = None,
     n_repeats: int = N_REPEATS,
+    on_progress: Callable[[int, int], object] | None = None,
 ) -> None:
     """Query until the transcript holds a response to every required image, and a second one to some if all goes well.
 
@@ -69,13 +70,16 @@ def query_all(
         longest: characters of JSON that a response to one image may have; a longer one is none.
         first: what is looked at first; None: nothing.
         n_repeats: images sent twice.
+        on_progress: takes the number of images that are answered, and of those that must be.
 
     Raises:
         UserError: budget, time or patience at an end, the suspect refuses, or its first responses are not as they
             should be; the transcript keeps what came.
     """
     if not transcript.finished:
-        QuerySession(suspect, images, required, transcript, config, longest, first or FirstResponses(), n_repeats).run()
+        first = first or FirstResponses()
+        session = QuerySession(suspect, images, required, transcript, config, longest, first, n_repeats, on_progress)
+        session.run()
 
 
 @dataclass(frozen=True)
@@ -99,9 +103,11 @@ class QuerySession:
         longest: int,
         first: FirstResponses,
         n_repeats: int,
+        on_progress: Callable[[int, int], object] | None = None,
     ) -> None:
         self._suspect, self._images, self._transcript, self._config = suspect, images, transcript, config
         self._longest, self._first = longest, first
+        self._on_progress = on_progress or (lambda answered, required: None)
         ledger = Ledger(transcript.records)
         self._unread = not ledger.responses
         order, repeats = query_order(required, config.seed, n_repeats)
@@ -132,6 +138,7 @@ class QuerySession:
                     self._todo, self._later = self._later, deque()
                 self._start()
                 self._collect()
+                self._on_progress(self._n_required - len(self._missing), self._n_required)
         except UserError:
             patience = self._config.timeout
             if self._missing:

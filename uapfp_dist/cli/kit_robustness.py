@@ -1,0 +1,67 @@
+"""What does a kit say of stolen models that were modified, and of honest ones treated alike?
+
+    uapfp kit-robustness --preset digits --seed 1 --out modified
+    uapfp kit-robustness --preset fashion_mnist-small --data-root DATA --precision auto
+
+It enrolls the preset's victim, modifies models that neither trained nor calibrated the kit
+(fine-tuned, new last layer, pruned, INT8, distilled, two in a row, trained adversarially), and adds
+models stolen at second hand, with labels mixed with true ones, and nets of kinds that the kit has
+never seen. Each is judged alone by the labels that the kit asks for. The same command resumes.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from uapfp_dist.cli.parser.command import Command
+from uapfp_dist.config.runtime import RuntimeConfig
+from uapfp_dist.config.schema import ControlConfig
+from uapfp_dist.launch.kit_robustness import measure_robustness
+from uapfp_dist.verification.enrollment.config import EnrollConfig
+from uapfp_dist.verification.robustness.members import Counts
+
+
+@dataclass(frozen=True)
+class KitRobustness:
+    """Enroll a victim, modify held-out models, judge them."""
+
+    preset: str = "digits"
+    """Where the configuration starts from, as in uapfp enroll."""
+    seed: int = 0
+    """Every random choice follows from it."""
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
+    """That models are trained in."""
+    out: Path = Path("modified")
+    """Folder for the kit, suspects.json and suspects.md."""
+    counts: Annotated[Counts, tyro.conf.arg(name="")] = field(default_factory=Counts)
+    controls: ControlConfig = field(
+        default_factory=lambda: ControlConfig(n_other_architecture=4, n_second_hand=6, n_mixed=6)
+    )
+    requirements: Annotated[EnrollConfig, tyro.conf.arg(name="")] = field(default_factory=EnrollConfig)
+    runtime: Annotated[RuntimeConfig, tyro.conf.arg(name="")] = field(default_factory=RuntimeConfig)
+
+
+def kit_robustness(chosen: KitRobustness) -> None:
+    """Enroll, modify, judge, print the table."""
+    print(
+        measure_robustness(
+            chosen.preset,
+            chosen.seed,
+            chosen.precision,
+            chosen.counts,
+            chosen.controls,
+            chosen.requirements,
+            chosen.runtime,
+            chosen.out,
+        )
+    )
+
+
+COMMAND = Command(
+    KitRobustness,
+    kit_robustness,
+    __doc__,
+    ("preset", "seed", "precision", "out", "n-stolen", "n-negatives", "n-adversarial", "data-root", "storage"),
+)

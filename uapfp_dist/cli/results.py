@@ -1,0 +1,28 @@
+"""Write the page of a folder of results: README.md, from its index.json and the reports that it names.
+
+uapfp results jobs/results
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from uapfp_dist.cli.parser.command import Command
+from uapfp_dist.results.page import write_page
+
+
+@dataclass(frozen=True)
+class ResultsPage:
+    """Write a page of results."""
+
+    folder: tyro.conf.Positional[Path] = Path("jobs/results")
+    """Holds index.json and the reports."""
+
+
+def results(chosen: ResultsPage) -> None:
+    """Write it, and say where."""
+    print(write_page(chosen.folder))
+
+
+COMMAND = Command(ResultsPage, results, __doc__, ())

@@ -1,0 +1,91 @@
+"""Enroll a preset's victim, modify held-out models, judge them."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from uapfp_dist.config.precision import with_precision
+from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, resolve
+from uapfp_dist.config.schema import ControlConfig
+from uapfp_dist.data import Dataset
+from uapfp_dist.execution.context import TaskContext
+from uapfp_dist.execution.stored import stored_specs
+from uapfp_dist.launch.enrollment import run_enrollment, workers
+from uapfp_dist.launch.images import load_images
+from uapfp_dist.launch.seeds import make_folder
+from uapfp_dist.progress import Progress
+from uapfp_dist.serialization import to_json
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.members import Member
+from uapfp_dist.tasks.scheduler import dependency_order, run_tasks
+from uapfp_dist.tasks.specs import DataSpec
+from uapfp_dist.verification.enrollment.config import EnrollConfig
+from uapfp_dist.verification.enrollment.derived_config import enroll_preset
+from uapfp_dist.verification.enrollment.plan import plan_enrollment
+from uapfp_dist.verification.kit.io import load_kit
+from uapfp_dist.verification.robustness.judged import judged_model
+from uapfp_dist.verification.robustness.members import Counts, modified_suspects
+from uapfp_dist.verification.robustness.table import robustness_text
+
+
+def measure_robustness(
+    name: str,
+    seed: int,
+    precision: Literal["float32", "bfloat16", "auto"],
+    counts: Counts,
+    controls: ControlConfig,
+    requirements: EnrollConfig,
+    runtime: RuntimeConfig,
+    out: Path,
+) -> str:
+    """Write suspects.json and one table of Markdown, suspects.md, which is returned; running it again resumes.
+
+    Args:
+        name: of the preset.
+        seed: every random choice follows from it.
+        precision: that models are trained in.
+        counts: of the models that are modified.
+        controls: models unlike those that the kit has seen.
+        requirements: of the kit.
+        runtime: storage, workers and so on.
+        out: folder, for the kit, too.
+
+    Raises:
+        UserError: anything wrong with the input.
+    """
+    torch.set_num_threads(1)
+    config = with_precision(replace(enroll_preset(name), precision=precision))
+    paths = resolve(runtime)
+    folder = (out / f"kit-{name}-{seed}").absolute()
+    make_folder(out)
+    if not folder.exists():
+        run_enrollment(config, name, seed, requirements, runtime, folder)
+    kit = load_kit(folder)
+    dataset = load_images(config.data, paths)
+    plan = plan_enrollment(config, requirements, seed, dataset)
+    members = modified_suspects(counts, controls, plan, kit, config)
+    context = _make(members, runtime, paths, plan.victim.data, dataset)
+    made = [member for member in members if context.store.has("model", member.spec.id)]
+    judged = [judged_model(context, kit, member) for member in made]
+    (out / "suspects.json").write_text(json.dumps([to_json(one) for one in judged], indent=1))
+    text = robustness_text(f"`{name}`, seed {seed}, {precision}", kit, judged, len(members) - len(judged))
+    (out / "suspects.md").write_text(text)
+    return text
+
+
+def _make(
+    members: list[Member], runtime: RuntimeConfig, paths: ResolvedPaths, data: DataSpec, dataset: Dataset
+) -> TaskContext:
+    """Make what the store lacks; what cannot be made is reported, and missing."""
+    store, progress = Store(paths.storage), Progress(workers=1)
+    specs = dependency_order([member.spec for member in members])
+    with workers(runtime, paths, store, data, progress) as (pool, _):
+        progress.expect(specs)
+        progress.watch(pool)
+        for outcome in run_tasks(specs, pool, stored_specs(store, specs), progress.refresh):
+            progress.observe(outcome)
+        pool.close()
+    return TaskContext(store, paths.data_root, torch.device("cpu"), dataset)

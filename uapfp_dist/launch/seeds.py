@@ -1,0 +1,69 @@
+"""One preset under several seeds, each a whole evaluation of its own."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from uapfp_dist.config.presets import preset
+from uapfp_dist.config.runtime import RuntimeConfig, resolve
+from uapfp_dist.data import load
+from uapfp_dist.errors import UserError
+from uapfp_dist.evaluation.plan import make_plan
+from uapfp_dist.launch.evaluation import run
+from uapfp_dist.launch.report_file import write_report
+from uapfp_dist.reporting.over_seeds import write_up
+from uapfp_dist.reporting.report_schema import EvaluationReport, read_report
+
+
+def run_seeds(
+    name: str,
+    seeds: Sequence[int],
+    out: Path,
+    runtime: RuntimeConfig,
+    on_report: Callable[[EvaluationReport], object],
+) -> str:
+    """Evaluate every seed that has no report yet, and sum up in Markdown, which is written to `out`, too.
+
+    Args:
+        name: of the preset.
+        seeds: to run.
+        out: folder for <preset>-<seed>.json and <preset>.md.
+        runtime: storage, workers and so on.
+        on_report: takes each report of a seed that was run.
+
+    Raises:
+        UserError: a file in `out` that is no report, or another evaluation's; anything wrong with the input.
+    """
+    config = preset(name)
+    make_folder(out)
+    dataset = load(config.data.name, resolve(runtime).data_root, config.data.n_classes, config.data.shape)
+    reports = []
+    for seed in seeds:
+        path = out / f"{name}-{seed}.json"
+        if not path.exists():
+            report = run(config, name, seed, runtime)
+            on_report(report)
+            write_report(path, report)
+        try:
+            reports.append(read_report(json.loads(path.read_text())))
+        except (ValueError, UserError) as error:
+            raise UserError(f"out: expected a report in {path} ({error}); move it away", argument="out") from error
+        if reports[-1].evaluation != make_plan(config, seed, dataset).id:
+            raise UserError(f"out: expected the report of this evaluation in {path}, found that of another; remove it")
+    text = write_up(name, reports)
+    (out / f"{name}.md").write_text(text)
+    return text
+
+
+def make_folder(out: Path) -> None:
+    """Make the folder of results, where it is not there.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"out: expected a folder that can be made at {out} ({error.strerror})", argument="out"
+        ) from error

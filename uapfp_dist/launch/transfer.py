@@ -1,0 +1,45 @@
+"""Read a finished evaluation for a transfer."""
+
+from dataclasses import replace
+
+from uapfp_dist.central.evaluator import Evaluator
+from uapfp_dist.config.command_line import evaluation_command, evaluation_flags
+from uapfp_dist.config.methods import with_methods
+from uapfp_dist.config.presets import preset
+from uapfp_dist.config.runtime import ResolvedPaths
+from uapfp_dist.errors import UserError
+from uapfp_dist.evaluation.plan import make_plan
+from uapfp_dist.evaluation.transfer import Side
+from uapfp_dist.execution.stored import stored_specs
+from uapfp_dist.launch.images import load_images
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tracking.tracker import NullTracker
+
+
+def read_side(name: str, seed: int, n_points: int | None, paths: ResolvedPaths) -> Side:
+    """An evaluation's responses.
+
+    Args:
+        name: its preset.
+        seed: its seed.
+        n_points: points per fingerprint; None: as in the preset.
+        paths: its storage and data.
+
+    Raises:
+        UserError: it is not finished.
+    """
+    config = preset(name)
+    if n_points is not None:
+        config = replace(config, fingerprint=replace(config.fingerprint, n_points=n_points))
+    plan = make_plan(config, seed, load_images(config.data, paths))
+    store = Store(paths.storage)
+    stored = stored_specs(store)
+    missing = sum(not stored(plan.response(member)) for member in plan.judged)
+    if missing > len(plan.judged) // 10:
+        command = evaluation_command(evaluation_flags(name, seed, with_methods(config, name)), paths.storage)
+        raise UserError(
+            f"{name}: expected a finished evaluation in {paths.storage}, {missing} of {len(plan.judged)} models have "
+            f"not answered; run {command}"
+        )
+    matrix = Evaluator(plan, store, NullTracker()).matrix()[0]
+    return Side(plan, matrix, plan.pool_of(matrix.members))

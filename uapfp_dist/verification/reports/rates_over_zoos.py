@@ -1,0 +1,72 @@
+"""How often kits accuse, over independent zoos, as one table. Zoos are resampled, not their models."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from uapfp_dist.response_format import ResponseFormat
+from uapfp_dist.rng import numpy_rng
+from uapfp_dist.verification.judging.accusation_rates import AccusationRates, FormatRates
+from uapfp_dist.verification.judging.verdict import KIT_METHODS
+from uapfp_dist.verification.kit.info import Rates
+from uapfp_dist.verification.kit.kit import Kit
+
+N_BOOT = 2000
+
+KitRates = dict[ResponseFormat, FormatRates]
+"""What one kit's rates are, by format."""
+
+
+def rates_text(
+    name: str, kits: Sequence[Kit], rates: Sequence[KitRates], n_calibrate: int, max_queries: int | None
+) -> str:
+    """Markdown for a README.
+
+    Args:
+        name: of the preset.
+        kits: one of each zoo.
+        rates: of each kit.
+        n_calibrate: calibration models of a group.
+        max_queries: images that each suspect was judged by at most; None: all.
+    """
+    costs = [kit.info.costs for kit in kits if kit.info.costs]
+    minutes = sum(cost.model_seconds for cost in costs) / 60
+    lines = [
+        f"`{name}`, {len(kits)} zoos of {costs[0].models if costs else 0} models ({minutes:.0f} minutes of "
+        f"training in all), alpha {kits[0].alpha:g}, {n_calibrate} models per group, "
+        f"{'all images' if max_queries is None else f'at most {max_queries} images'}; "
+        "share accused [95 % over zoos] (models).",
+        "",
+        *rows(rates, lambda found: found.false_accusations),
+        "",
+        *rows(rates, lambda found: found.power),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def rows(rates: Sequence[KitRates], what: Callable[[AccusationRates], Rates]) -> list[str]:
+    """A line per kind of model and format: the method that decides, and both methods."""
+    lines = [
+        "| suspect | answers | as decided | " + " | ".join(KIT_METHODS) + " |",
+        "|---" * (3 + len(KIT_METHODS)) + "|",
+    ]
+    for fmt in rates[0]:
+        of_format = [zoo[fmt] for zoo in rates]
+        decided = [what(zoo.of(zoo.decided_by)) for zoo in of_format]
+        columns = [decided, *([what(zoo.of(method)) for zoo in of_format] for method in KIT_METHODS)]
+        for kind in sorted({kind for found in decided for kind in found}):
+            cells = []
+            for column in columns:
+                n, of, low, high = interval(column, kind)
+                cells.append(f"{n / max(of, 1):.3f} [{low:.3f}, {high:.3f}] ({n}/{of})")
+            lines.append(f"| {kind} | {fmt.wire} | {' | '.join(cells)} |")
+    return lines
+
+
+def interval(rates: Sequence[Rates], kind: str) -> tuple[int, int, float, float]:
+    """Accused, of so many, and the 95 % bootstrap interval of the rate over zoos."""
+    counts = np.array([found[kind] for found in rates if kind in found], dtype=float)
+    resampled = numpy_rng("zoos", kind).integers(len(counts), size=(N_BOOT, len(counts)))
+    sums = counts[resampled].sum(1)
+    low, high = np.percentile(sums[:, 0] / np.maximum(sums[:, 1], 1), [2.5, 97.5])
+    return int(counts[:, 0].sum()), int(counts[:, 1].sum()), float(low), float(high)

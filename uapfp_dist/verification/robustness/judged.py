@@ -1,0 +1,66 @@
+"""Verdicts on modified suspects, each judged alone by its labels."""
+
+from dataclasses import dataclass
+
+from uapfp_dist.execution.context import TaskContext
+from uapfp_dist.fingerprints.querying import from_8_bits
+from uapfp_dist.models.blackbox import predict_probabilities
+from uapfp_dist.response_format import LABEL
+from uapfp_dist.tasks.members import Member, Role
+from uapfp_dist.tasks.modification_specs import AdversarialTraining
+from uapfp_dist.tasks.specs import Extracted
+from uapfp_dist.verification.judging.judge import judge
+from uapfp_dist.verification.judging.verdict import SuspectResponses
+from uapfp_dist.verification.kit.kit import Kit
+
+STOLEN = (Role.PIRACY, Role.MODIFIED_PIRACY, Role.SECOND_HAND_PIRACY, Role.MIXED_PIRACY, Role.MODIFIED_VICTIM)
+"""Roles of models that learned from the victim."""
+
+
+@dataclass(frozen=True)
+class JudgedModel:
+    """One suspect of the table."""
+
+    role: str
+    kind: str
+    """What was done to it."""
+    architecture: str
+    accuracy: float
+    p_values: dict[str, float]
+    """Images sent to conformal p."""
+
+    @property
+    def stolen(self) -> bool:
+        """Whether it learned from the victim."""
+        return self.role in STOLEN
+
+
+def judged_model(context: TaskContext, kit: Kit, member: Member) -> JudgedModel:
+    """The verdict on the labels of one model, for every number of churn points."""
+    assert kit.churn is not None
+    spec = member.spec
+    labels = LABEL.apply(predict_probabilities(context.net(spec), from_8_bits(kit.images)))
+    assert kit.input_check is not None
+    n_checked = len(kit.input_check.first)
+    found = {}
+    for n in kit.churn.budgets.tolist():
+        (verdict,) = judge(kit, [SuspectResponses(spec.id, labels, LABEL, n_churn_points=n)])
+        found[str(n + n_checked)] = verdict.p_value
+    accuracy = context.store.get("model", spec.id).info["accuracy"]
+    return JudgedModel(member.role, kind_of(member), spec.architecture, accuracy, found)
+
+
+def kind_of(member: Member) -> str:
+    """What was done to it, as the table groups it."""
+    spec = member.spec
+    changes = spec.modifications
+    if changes and isinstance(changes[-1], AdversarialTraining):
+        return changes[-1].description
+    if changes:
+        return ", ".join(change.description for change in changes)
+    if member.role == Role.MIXED_PIRACY:
+        assert isinstance(spec.origin, Extracted)
+        return f"{spec.origin.true_share:g} of the labels true"
+    if member.role == Role.OTHER_ARCHITECTURE:
+        return f"{spec.architecture} net"
+    return {Role.SECOND_HAND_PIRACY: "stolen at second hand"}.get(member.role, "as it is")

@@ -1,0 +1,48 @@
+"""Verdicts on modified suspects as one table."""
+
+from collections.abc import Iterator, Sequence
+
+from uapfp_dist.response_format import LABEL
+from uapfp_dist.statistics.intervals import clopper_pearson
+from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.robustness.judged import JudgedModel
+
+
+def robustness_text(title: str, kit: Kit, judged: Sequence[JudgedModel], n_failed: int) -> str:
+    """Markdown; `title` says preset, seed and precision."""
+    lines = [
+        f"{title}: suspects accused at alpha {kit.alpha:g} by "
+        f"{kit.decided_by(LABEL, 0)} on labels, each judged alone [95 %, Clopper-Pearson over models]; {n_failed} "
+        "models could not be made.",
+        "",
+    ]
+    for stolen in (True, False):
+        lines += [*robustness_rows([one for one in judged if one.stolen == stolen], kit.alpha), ""]
+    return "\n".join(lines)
+
+
+def robustness_rows(judged: Sequence[JudgedModel], alpha: float) -> list[str]:
+    """A line per role and kind: models, mean accuracy, share accused at `alpha` by each number of images."""
+    if not judged:
+        return []
+    budgets = list(judged[0].p_values)
+    header = ["suspect", "what was done", "models", "accuracy", *(f"{n} images" for n in budgets)]
+    lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
+    for role, kind, group in _grouped(judged):
+        accuracy = sum(one.accuracy for one in group) / len(group)
+        cells = [_share([one.p_values[n] <= alpha + 1e-12 for one in group]) for n in budgets]
+        lines.append(f"| {role} | {kind} | {len(group)} | {accuracy:.3f} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _grouped(judged: Sequence[JudgedModel]) -> Iterator[tuple[str, str, list[JudgedModel]]]:
+    groups: dict[tuple[str, str], list[JudgedModel]] = {}
+    for one in judged:
+        groups.setdefault((one.role, one.kind), []).append(one)
+    return ((role, kind, group) for (role, kind), group in groups.items())
+
+
+def _share(accused: Sequence[bool]) -> str:
+    n, of = sum(accused), len(accused)
+    low, high = clopper_pearson(n, of)
+    return f"{n}/{of} [{low:.2f}, {high:.2f}]"
