@@ -84,7 +84,9 @@ def score_resamples(
     for resample, of_one, parts in zip(resamples, requests, batches, strict=True):
         memo = {key: scores for _ in parts for key, scores in next(fitted).items()}
         scored = {
-            method: tuple(score_candidate(replace(request, memo=memo), resample.training, method) for request in candidates)
+            method: tuple(
+                score_candidate(replace(request, memo=memo), resample.training, method) for request in candidates
+            )
             for method, candidates in of_one.items()
         }
         yield ScoredResample(resample, scored, _attack_out(matrix, resample))

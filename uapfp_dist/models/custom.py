@@ -21,11 +21,13 @@ class ModuleNet(Net):
     Args:
         module: from (B, c, h, w) images to (B, C) logits; it is not copied.
         channels: c, or 1 where mean and std are the same for all.
+        n_classes: C.
     """
 
-    def __init__(self, module: nn.Module, channels: int) -> None:
+    def __init__(self, module: nn.Module, channels: int, n_classes: int) -> None:
         super().__init__(channels)
         self.module = module
+        self.n_classes = n_classes
 
     def normalise_by(self, images: Tensor) -> None:
         """No effect: the module does its own preprocessing, also in copies that are trained."""
@@ -59,7 +61,7 @@ class CustomNet(ModuleNet):
         module = import_function(path, "architecture", "(n_classes, shape) -> module")(n_classes, shape)
         if not isinstance(module, nn.Module):
             raise UserError(f"architecture {path}: expected a torch module, the factory gave {type(module).__name__}")
-        super().__init__(module, shape[0])
+        super().__init__(module, shape[0], n_classes)
 
 
 def import_function(path: str, role: str, signature: str) -> Callable[..., object]:
