@@ -162,7 +162,7 @@ class Fingerprint:
         members = [Member(ROLES[name], spec_of(model)) for name, models in groups.items() for model in models]
         training = _training({name: len(models) for name, models in groups.items()})
         matrix = queries.matrix(members, answers)
-        request = Request(matrix, self._choose(matrix, training), [training], self._encoder, queries.spec.id)
+        request = Request(matrix, self._choose(matrix, training), [training], self._encoder, f"{queries.spec.id}/0")
         parts = encoder_parts(METHODS[self.method], request)
         stacks = fit_tasks((part.method.task(part.request) for part in parts.values()), self._encoder) if parts else []
         self._fitted = _Fitted(queries, tuple(members), tuple(answers), request, dict(zip(parts, stacks, strict=True)))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from uapfp_dist.api.checks import spec_of
 from uapfp_dist.api.data import Data
+from uapfp_dist.errors import UserError
 from uapfp_dist.fingerprints.blocks import (
     CHURN,
     CHURN_NATURAL,
@@ -139,6 +140,11 @@ class Queries:
             moved_by = None if only_labels else full
             found = all_points(victim, siblings, data.probe.images, moved_by, config, name)
             churn = {pool: points for pool, points in found.items() if pool in pools}
+            if not churn:
+                raise UserError(
+                    f"churn: expected images of the pool {next(iter(pools))} on which the victim departs from its "
+                    f"{len(siblings)} siblings, found none; take the method churn, or weaker siblings"
+                )
         natural = full.natural if NATURAL in blocks else full.natural[:0]
         labels = full.natural_labels[: len(natural)]
         used = {key: block for key, block in full.blocks.items() if key in blocks}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -51,6 +51,8 @@ def enroll(
     architecture: Architecture,
     train: str | Training,
     width: int = 8,
+    alpha: float | None = None,
+    size: Literal["full", "light"] | None = None,
     requirements: EnrollConfig | None = None,
     config: Config | None = None,
     out: Path | str | None = None,
@@ -69,7 +71,11 @@ def enroll(
         train: `train(images, labels, seed, device)` gives a sibling: such a module, trained as the victim was, from
             another seed; or its path. A function stands at the top level of a module, script or notebook.
         width: of the nets of Table 1.
-        requirements: alpha, size (light trains half of the models), groups, and so on.
+        alpha: tolerated rate of false accusation, in (0, 0.5]; None: that of `requirements`.
+        size: full; or light, which trains half of the models, steals nothing from the victim, and cannot say how much
+            it catches; None: that of `requirements`.
+        requirements: these two and more: groups of negatives, suspects that are judged together, ...; None: the
+            defaults, alpha .05 and full.
         config: how the other models are trained and extracted; None: as in the preset of that data set.
         out: folder of the kit, a new one, or the same to resume; its register and private seed stand beside it. None:
             the kit is in memory alone, and no register counts how often it is used.
@@ -99,11 +105,13 @@ def enroll(
     folder = None if out is None else Path(out).expanduser().absolute()
     number = _seed(seed, folder)
     chosen = replace(config or _config_for(data), data=data.config)
+    wanted = requirements or EnrollConfig()
+    wanted = replace(wanted, alpha=wanted.alpha if alpha is None else alpha, size=size or wanted.size)
     with ExitStack() as stack:
         place = store or stack.enter_context(tempfile.TemporaryDirectory())
         kit = enroll_locally(
             chosen,
-            requirements,
+            wanted,
             number,
             store=place,
             dataset=data.dataset,
