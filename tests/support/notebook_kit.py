@@ -9,7 +9,6 @@ def sibling(images, labels, seed, device):  # your own training, from another se
 
 
 kit = ufp.enroll(victim, data, architecture="A", train=sibling, size="light", seed=0)
-stolen = ufp.extract(victim, data.pool, attack="cloudleak", budget=1000, rounds=5)
-for suspect in (stolen, ufp.train("C", data.homologous(0))):  # or "https://...", output="label"
-    verdict = ufp.verify(kit, suspect, output="label")
-    print(verdict.claim, verdict.p_value, verdict.queries)
+for suspect in (ufp.prune(victim, 0.3), ufp.train("C", data.homologous(0))):
+    verdict = ufp.verify(kit, suspect, output="label")  # or "https://...", a file, module:function
+    print(f"{verdict.claim}, p {verdict.p_adjusted:.3f}, {verdict.queries} queries")

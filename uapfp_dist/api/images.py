@@ -79,7 +79,7 @@ def checked_images(images: object, argument: str) -> Tensor:
         raise UserError(
             f"{argument}: expected (N, c, h, w) with N at least 1, got {tuple(images.shape)}", argument=argument
         )
-    least, most = (float(value) for value in images.aminmax())
+    least, most = (float(value) for value in images.detach().aminmax())
     if not (least >= -SLACK and most <= 1 + SLACK):  # NaN is neither
         raise UserError(
             f"{argument}: expected values in [0, 1], got {least:.3g} to {most:.3g}; scale them, and leave mean and std "
