@@ -11,7 +11,7 @@ fingerprint = ufp.Fingerprint("uap", n_points=60, n_views=20)
 fingerprint.fit(victim, data, stolen=stolen[:5], independent=independent[:5])
 negatives = [fingerprint.score(model) for model in independent[5:24]]
 
-suspects = {"stolen": stolen[5], "pruned": ufp.prune(stolen[5], 0.4), "independent": independent[24]}
-for name, model in suspects.items():
+models = {"stolen": stolen[5], "pruned": ufp.prune(stolen[5], 0.4), "independent": independent[24]}
+for name, model in models.items():
     score = fingerprint.score(model)
     print(f"{name}: score {score:.2f}, p {ufp.conformal_p(score, negatives):.2f}")
