@@ -9,6 +9,6 @@ def sibling(images, labels, seed, device):  # your own training, from another se
 
 
 kit = ufp.enroll(victim, data, architecture="A", train=sibling, size="light", seed=0)
-for suspect in (ufp.prune(victim, 0.3), ufp.train("C", data.homologous(0))):
-    verdict = ufp.verify(kit, suspect, output="label")  # or "https://...", a file, module:function
-    print(f"{verdict.claim}, p {verdict.p_adjusted:.3f}, {verdict.queries} queries")
+copy = ufp.int8(victim, data.attacker)
+verdict = ufp.verify(kit, copy, output="label")  # or "https://...", a file, module:function
+print(f"{verdict.claim}, p {verdict.p_adjusted:.3f}, {verdict.queries} queries")

@@ -28,8 +28,8 @@ def test_the_notebook(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.slow
 def test_the_notebook_of_a_kit(tmp_path: Path) -> None:
-    """As a script: siblings are trained by a function of its own."""
+    """As a script: siblings are trained by a function of its own; a copy of the victim is found."""
     command = [sys.executable, str(SUPPORT / "notebook_kit.py")]
     done = subprocess.run(command, cwd=tmp_path, env=environment(PYTHONPATH=str(ROOT)), capture_output=True, text=True)
-    assert [line.partition(",")[0] for line in done.stdout.splitlines()] == ["piracy", "inconclusive"], done.stderr
+    assert done.stdout.startswith("piracy, p 0.025, 412 queries"), done.stderr
     assert not list(tmp_path.iterdir()), "nothing is left behind"
