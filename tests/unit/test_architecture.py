@@ -23,7 +23,7 @@ LAYERS = (
     ("central", "suspects"),
     ("verification", "cluster"),
     ("launch", "command", "serving", "results"),
-    ("benchmarks",),
+    ("api", "benchmarks"),
     ("cli",),
 )
 """Parts of the package (folders and modules) from the ground up: a part knows only itself and what lies below it."""

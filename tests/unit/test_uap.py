@@ -179,13 +179,13 @@ def test_search_on_a_net_reaches_its_target_and_no_smaller_radius_does(
     """The rates it reports are those of the perturbation that it returns."""
     grid, target = [0.2, 0.6, 1.2, 1.8, 2.4], 0.6
     found = search_xi(victim, own[:200], held_out, grid, target, "sgd", 3, torch_rng("search"))
-    assert found.fooling >= target
-    assert found.fooling == fooling_rate(victim, held_out, found.v, clip=False)
-    assert found.fooling_clipped == fooling_rate(victim, held_out, found.v, clip=True)
+    assert found.fooling_rate >= target
+    assert found.fooling_rate == fooling_rate(victim, held_out, found.v, clip=False)
+    assert found.fooling_rate_clipped == fooling_rate(victim, held_out, found.v, clip=True)
     smaller = grid[: grid.index(found.xi)]
     assert smaller
     short = search_xi(victim, own[:200], held_out, smaller, target, "sgd", 3, torch_rng("search"))
-    assert short.fooling < target
+    assert short.fooling_rate < target
 
 
 def test_unknown_algorithm_lists_the_known_ones(victim: Net, own: Tensor) -> None:

@@ -7,7 +7,7 @@ from functools import cached_property
 from itertools import cycle, islice, product
 
 from uapfp_dist.attacks import ATTACKS
-from uapfp_dist.config.schema import Config
+from uapfp_dist.config.schema import Config, DataConfig
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.control_models import control_members
@@ -129,9 +129,7 @@ def make_plan(config: Config, seed: int, dataset: Dataset) -> Plan:
     """
     if config.precision == "auto":
         raise UserError("precision: expected float32 or bfloat16 in a plan, got auto; settle it", argument="precision")
-    cut = config.data
-    shares = cut.train_share, cut.outside_shares
-    data = DataSpec(dataset.name, dataset.digest, seed, *shares, cut.n_classes, size=cut.shape)
+    data = data_spec(config.data, seed, dataset)
     n_d = dataset.n_train if dataset.n_train is not None else int(len(dataset.labels) * config.data.train_share)
     n_own = n_d // 2
     _check_sizes(config, n_own)
@@ -146,6 +144,12 @@ def make_plan(config: Config, seed: int, dataset: Dataset) -> Plan:
         _check_sizes(config, int((len(dataset.labels) - n_d) * config.data.outside_shares[0]), "PROBE")
     subspaces, second = _subspaces(config, seed, members), _second_probe(config, probe)
     return Plan(config, seed, data, members, probe, subspaces, second, churn, twin)
+
+
+def data_spec(cut: DataConfig, seed: int, dataset: Dataset) -> DataSpec:
+    """Which images an evaluation sees, cut how."""
+    shares = cut.train_share, cut.outside_shares
+    return DataSpec(dataset.name, dataset.digest, seed, *shares, cut.n_classes, size=cut.shape)
 
 
 def _churn(config: Config, seed: int, members: tuple[Member, ...], probe: ProbeSpec) -> ChurnSpec | None:
@@ -227,7 +231,7 @@ class _Builder:
 
 def _victim(build: _Builder, seed: int) -> ModelSpec:
     zoo = build.config.zoo
-    return build.model(Trained("victim_set"), zoo.victim_architecture, None, _model_seed(seed, "victim", 0), None)
+    return build.model(Trained("victim_set"), zoo.victim_architecture, None, model_seed(seed, "victim", 0), None)
 
 
 def _members(config: Config, seed: int, data: DataSpec, n_own: int) -> Iterable[Member]:
@@ -240,12 +244,12 @@ def _members(config: Config, seed: int, data: DataSpec, n_own: int) -> Iterable[
 
     def trained(role: Role, origin: Trained, n: int) -> Iterator[Member]:
         for i, architecture, optimizer in build.cells(n):
-            yield Member(role, build.model(origin, architecture, optimizer, _model_seed(seed, role, i), trained_gate))
+            yield Member(role, build.model(origin, architecture, optimizer, model_seed(seed, role, i), trained_gate))
 
     def stolen(role: Role, of: ModelSpec, labels: ResponseFormat, n: int) -> Iterator[Member]:
         for i, architecture, optimizer in build.cells(n):
             origin = build.extraction(of, attack_in_turn(config, i), labels)
-            number = _model_seed(seed, f"{role}/{of.seed}", i)
+            number = model_seed(seed, f"{role}/{of.seed}", i)
             yield Member(role, build.model(origin, architecture, optimizer, number, stolen_gate))
 
     yield from stolen(Role.PIRACY, victim, LABEL, zoo.n_piracy)
@@ -253,22 +257,22 @@ def _members(config: Config, seed: int, data: DataSpec, n_own: int) -> Iterable[
     yield from trained(Role.SAME_DATA, Trained("victim_set"), zoo.n_same_data)
     yield from stolen(Role.SOFT_PIRACY, victim, config.extraction.soft_labels, zoo.n_soft_piracy)
     for i, n in enumerate(zoo.n_other_piracy):
-        number = _model_seed(seed, "other_victim", i)
+        number = model_seed(seed, "other_victim", i)
         other = build.model(homologous, zoo.victim_architecture, None, number, trained_gate)
         yield Member(Role.OTHER_VICTIM, other)
         yield from stolen(Role.OTHER_VICTIM_PIRACY, other, LABEL, n)
     # One stolen model per victim: many of one victim would be the same model many times over (protocol 3.1).
     for i, architecture, optimizer in build.cells(zoo.n_calibration_piracy):
-        number = _model_seed(seed, "calibration_victim", i)
+        number = model_seed(seed, "calibration_victim", i)
         other = build.model(homologous, zoo.victim_architecture, None, number, trained_gate)
         yield Member(Role.OTHER_VICTIM, other)
-        number = _model_seed(seed, "calibration_piracy", i)
+        number = model_seed(seed, "calibration_piracy", i)
         origin = build.extraction(other, attack_in_turn(config, i), LABEL)
         yield Member(Role.CALIBRATION_PIRACY, build.model(origin, architecture, optimizer, number, stolen_gate))
     siblings = [
         replace(
             victim,
-            seed=_model_seed(seed, "sibling", i),
+            seed=model_seed(seed, "sibling", i),
             gate=AbsoluteGate(config.siblings.gate, zoo.attempts),
         )
         for i in range(config.siblings.n_committee + config.siblings.n_piracy)
@@ -277,7 +281,7 @@ def _members(config: Config, seed: int, data: DataSpec, n_own: int) -> Iterable[
     outside = siblings[config.siblings.n_committee :]
     for (i, architecture, optimizer), sibling in zip(build.cells(len(outside)), outside, strict=True):
         origin = build.extraction(sibling, attack_in_turn(config, i), LABEL)
-        number = _model_seed(seed, "sibling_piracy", i)
+        number = model_seed(seed, "sibling_piracy", i)
         yield Member(Role.SIBLING_PIRACY, build.model(origin, architecture, optimizer, number, stolen_gate))
 
 
@@ -287,6 +291,6 @@ def attack_in_turn(config: Config, i: int) -> str:
     return attacks[(i + i // len(config.zoo.architectures)) % len(attacks)]
 
 
-def _model_seed(seed: int, role: str, number: int) -> int:
-    """A readable number is not needed here, an independent one is."""
+def model_seed(seed: int, role: str, number: int) -> int:
+    """Of model `number` of a role: independent of all others."""
     return int(numpy_rng("model", seed, role, number).integers(2**31))

@@ -16,7 +16,7 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.owner_weights import take_weights
 from uapfp_dist.messages import one_line
-from uapfp_dist.models.custom import CustomNet, import_function
+from uapfp_dist.models.custom import CustomNet, ModuleNet, import_function
 from uapfp_dist.models.net import Net
 from uapfp_dist.tasks.specs import ModelSpec, OwnerTrained
 
@@ -66,6 +66,8 @@ def train_sibling(context: TaskContext, spec: ModelSpec, origin: OwnerTrained, s
     module = _called(origin, lambda: function(images, labels, seed % MOST_SEED, context.device), context.owner_seconds)
     if not isinstance(module, nn.Module):
         raise _refusal(origin, f"a torch module, it gave {type(module).__name__}")
+    if isinstance(module, ModuleNet):  # mean and std are the victim's, whatever it was wrapped with
+        module = module.module
     net = context.empty(spec)
     weights = {name: tensor.detach() for name, tensor in module.state_dict().items()}
     try:

@@ -49,7 +49,7 @@ def make_probe(net: Net, spec: ProbeSpec, own: Tensor, held_out: Tensor, held_ou
     summary = ProbeSummary(
         uaps=described,
         mean_image_norm=norm,
-        fooling_target_reached=paper.fooling >= config.target_fooling,
+        fooling_target_reached=paper.fooling_rate >= config.target_fooling,
         natural_errors=n_errors,
         topped_up=len(natural) - n_errors,
     )
@@ -138,8 +138,8 @@ def _describe(uaps: list[Uap]) -> UapSet:
         xi=uaps[0].xi,
         l2=sum(float(uap.v.norm()) for uap in uaps) / n,
         linf=sum(float(uap.v.abs().max()) for uap in uaps) / n,
-        fooling_rate=sum(uap.fooling for uap in uaps) / n,
-        fooling_rate_clipped=sum(uap.fooling_clipped for uap in uaps) / n,
+        fooling_rate=sum(uap.fooling_rate for uap in uaps) / n,
+        fooling_rate_clipped=sum(uap.fooling_rate_clipped for uap in uaps) / n,
     )
 
 

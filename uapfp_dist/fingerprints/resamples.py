@@ -152,11 +152,11 @@ def leave_some_out(training: TrainingSet) -> list[tuple[TrainingSet, TrainingSet
     """(who stays, who is left out) for each i: the i-th piracy and the i-th homologous model are left out.
 
     With them goes an equal share of the models stolen from the other victim and from siblings, so that each is left
-    out once.
+    out once; where there are more of the homologous models than of piracy, or fewer, an equal share of those too.
     """
-    n = len(training.piracy)
+    n = min(len(training.piracy), len(training.homologous))
     return [
         (training.without(out), out)
-        for i, (p, h) in enumerate(zip(training.piracy, training.homologous, strict=True))
-        for out in (TrainingSet((p,), (h,), training.other_victim[i::n], training.sibling[i::n]),)
+        for i in range(n)
+        for out in (TrainingSet(*(rows[i::n] for rows in training._groups)),)
     ]

@@ -84,7 +84,9 @@ def score_resamples(
     for resample, of_one, parts in zip(resamples, requests, batches, strict=True):
         memo = {key: scores for _ in parts for key, scores in next(fitted).items()}
         scored = {
-            method: tuple(_score(replace(request, memo=memo), resample, method) for request in candidates)
+            method: tuple(
+                score_candidate(replace(request, memo=memo), resample.training, method) for request in candidates
+            )
             for method, candidates in of_one.items()
         }
         yield ScoredResample(resample, scored, _attack_out(matrix, resample))
@@ -94,12 +96,17 @@ def _requests(
     matrix: ResponseMatrix, resample: Resample, methods: Sequence[str], config: EncoderConfig, seed: str
 ) -> dict[str, list[Request]]:
     """Method to a request for each of its candidates."""
-    folds = [resample.training, *(fold for fold, _ in leave_some_out(resample.training))]
+    folds = folds_of(resample.training)
     name = f"{seed}/{resample.index}"
     return {
         method: [Request(matrix, candidate, folds, config, name) for candidate in METHODS[method].candidates(matrix)]
         for method in methods
     }
+
+
+def folds_of(training: TrainingSet) -> list[TrainingSet]:
+    """`training`, then what stays of it when some are left out."""
+    return [training, *(fold for fold, _ in leave_some_out(training))]
 
 
 def _batches(requests: Mapping[str, Sequence[Request]]) -> list[dict[EncoderKey, EncoderPart]]:
@@ -114,17 +121,24 @@ def _batches(requests: Mapping[str, Sequence[Request]]) -> list[dict[EncoderKey,
     return [{key: parts[key] for key in keys[i : i + AT_A_TIME]} for i in range(0, len(keys), AT_A_TIME)]
 
 
-def _score(request: Request, resample: Resample, method: str) -> ScoredCandidate:
+def score_candidate(request: Request, training: TrainingSet, method: str) -> ScoredCandidate:
+    """A candidate's scores, and how it does on training models left out.
+
+    Args:
+        request: its folds are `training` and that with some left out.
+        training: at least two models of piracy and two homologous ones.
+        method: its name.
+    """
     matrix, candidate = request.matrix, request.candidate
     scores = METHODS[method].score(request)
-    left_out = [out for _, out in leave_some_out(resample.training)]
+    left_out = [out for _, out in leave_some_out(training)]
 
     def unseen(rows: Sequence[tuple[int, ...]]) -> Tensor:
         return torch.cat([scores[i, list(mine)].mean(1) for i, mine in enumerate(rows, start=1)])
 
     piracy = unseen([out.piracy for out in left_out])
     negatives = [unseen([out.homologous for out in left_out])]
-    if resample.training.other_victim:
+    if training.other_victim:
         negatives.append(unseen([out.other_victim for out in left_out]))
     areas = [auc(piracy, group) for group in negatives]
     everyone = torch.cat(negatives)

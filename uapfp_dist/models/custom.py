@@ -15,25 +15,19 @@ def is_import_path(architecture: str) -> bool:
     return ":" in architecture
 
 
-class CustomNet(Net):
+class ModuleNet(Net):
     """Any torch module; its logits serve as features, because its last layer is not known.
 
     Args:
-        path: `package.module:factory`; `factory(n_classes, shape)` gives a module from (B, c, h, w) images in [0, 1]
-            to (B, C) logits, which does its own preprocessing unless mean and std are given separately.
-        shape: (c, h, w).
+        module: from (B, c, h, w) images to (B, C) logits; it is not copied.
+        channels: c, or 1 where mean and std are the same for all.
         n_classes: C.
-
-    Raises:
-        UserError: nothing at that path, or not a module.
     """
 
-    def __init__(self, path: str, shape: tuple[int, int, int], n_classes: int) -> None:
-        super().__init__(shape[0])
-        module = import_function(path, "architecture", "(n_classes, shape) -> module")(n_classes, shape)
-        if not isinstance(module, nn.Module):
-            raise UserError(f"architecture {path}: expected a torch module, the factory gave {type(module).__name__}")
+    def __init__(self, module: nn.Module, channels: int, n_classes: int) -> None:
+        super().__init__(channels)
         self.module = module
+        self.n_classes = n_classes
 
     def normalise_by(self, images: Tensor) -> None:
         """No effect: the module does its own preprocessing, also in copies that are trained."""
@@ -48,6 +42,26 @@ class CustomNet(Net):
     def head(self, features: Tensor) -> Tensor:
         """The logits as they are."""
         return features
+
+
+class CustomNet(ModuleNet):
+    """A module that a factory in the user's code makes.
+
+    Args:
+        path: `package.module:factory`; `factory(n_classes, shape)` gives a module from (B, c, h, w) images in [0, 1]
+            to (B, C) logits, which does its own preprocessing unless mean and std are given separately.
+        shape: (c, h, w).
+        n_classes: C.
+
+    Raises:
+        UserError: nothing at that path, or not a module.
+    """
+
+    def __init__(self, path: str, shape: tuple[int, int, int], n_classes: int) -> None:
+        module = import_function(path, "architecture", "(n_classes, shape) -> module")(n_classes, shape)
+        if not isinstance(module, nn.Module):
+            raise UserError(f"architecture {path}: expected a torch module, the factory gave {type(module).__name__}")
+        super().__init__(module, shape[0], n_classes)
 
 
 def import_function(path: str, role: str, signature: str) -> Callable[..., object]:

@@ -15,6 +15,8 @@ class Net(nn.Module, ABC):
     std: Tensor
     last: nn.Linear
     """The layer that gives the logits."""
+    queries: int = 0
+    """Images that its victim was sent, where it was extracted by `uapfp_dist.extract`."""
     rate_scale: ClassVar[Mapping[str, float]] = {}
     """Factors on the learning rates of training.PEAK_RATES, by optimizer; 1 where it is not named."""
 

@@ -27,9 +27,9 @@ class Uap:
     v: Tensor
     """(1, c, h, w), l2 norm at most xi."""
     xi: float
-    fooling: float
+    fooling_rate: float
     """Share of held-out images whose label changes, without clipping."""
-    fooling_clipped: float
+    fooling_rate_clipped: float
     """The same when x + v is clipped to [0, 1], as a suspect would see it."""
 
 
@@ -166,7 +166,7 @@ def search_xi(
     for xi in sorted(grid):
         start = None if uap is None else uap.v * (xi / uap.xi)
         uap = make_uap(model, images, held_out, xi, algorithm, passes, rng, start)
-        if uap.fooling >= target:
+        if uap.fooling_rate >= target:
             break
     assert uap is not None
     return uap

@@ -14,9 +14,18 @@ def needed_for(alpha: float) -> int:
 
 
 def conformal_p(score: float, calibration: Sequence[float]) -> float:
-    """(1 + #{calibration models scoring >= the suspect}) / (1 + m): uniform at least, if exchangeable.
+    """(1 + #{calibration models scoring >= the suspect}) / (1 + m): uniform at least, if exchangeable (protocol 3.1).
 
-    A NaN score accuses nobody.
+    Args:
+        score: of the suspect, higher where it is more like the victim; one of NaN accuses nobody.
+        calibration: scores of m models not derived from the victim, which trained nothing; p can reach 1 / (1 + m).
+
+    Returns:
+        in (0, 1]: the chance that such a model would score as high.
+
+    >>> from uapfp_dist import conformal_p
+    >>> conformal_p(0.9, [0.1, 0.5, 0.95]), conformal_p(0.9, [0.1] * 19)
+    (0.5, 0.05)
     """
     return (1 + sum(not other < score for other in calibration)) / (1 + len(calibration))
 

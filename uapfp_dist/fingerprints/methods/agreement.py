@@ -20,6 +20,7 @@ class MatchingRate:
     """A kind of perturbation, at every radius offered, or a block."""
     per_view: bool = False
     only_labels: bool = False
+    learned: bool = False
 
     def candidates(self, matrix: ResponseMatrix) -> tuple[Candidate, ...]:
         """Every radius offered, in every format offered or in labels alone."""
@@ -52,6 +53,7 @@ class WeightedLabels:
     """A kind of perturbation, at every radius offered, or a block."""
     other_victims_too: bool = False
     per_view: bool = False
+    learned: bool = True
 
     def candidates(self, matrix: ResponseMatrix) -> tuple[Candidate, ...]:
         """Labels only."""

@@ -63,6 +63,10 @@ class Method(Protocol):
     def per_view(self) -> bool:
         """Whether scores stand per test view, or once per model."""
 
+    @property
+    def learned(self) -> bool:
+        """Whether it is fitted on stolen and independent models."""
+
     def candidates(self, matrix: ResponseMatrix) -> tuple[Candidate, ...]:
         """What may be chosen from on the training models."""
 

@@ -19,6 +19,7 @@ class _OnChurnPoints:
     description: str
     pool: BlockKey
     per_view: bool = False
+    learned: bool = False
 
     def candidates(self, matrix: ResponseMatrix) -> tuple[Candidate, ...]:
         """Labels only; nothing where there are no siblings."""
@@ -42,11 +43,14 @@ class Churn(_OnChurnPoints):
         return agree[None, :, None].expand(len(request.folds), -1, -1)
 
 
+@dataclass(frozen=True)
 class WeightedChurn(_OnChurnPoints):
     """Log odds by a logistic regression on the training models, over the points that separate them best.
 
     Its points are chosen from all that models are queried with, anew in every fold.
     """
+
+    learned: bool = True
 
     def score(self, request: Request) -> Tensor:
         """(S, M, 1) log odds of piracy against all training negatives."""

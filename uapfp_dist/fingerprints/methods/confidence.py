@@ -16,6 +16,7 @@ class Confidence:
 
     description: str = "mean maximum confidence, the victim is not looked at"
     per_view: bool = True
+    learned: bool = False
 
     def candidates(self, matrix: ResponseMatrix) -> tuple[Candidate, ...]:
         """Every format but labels, which have no confidence."""

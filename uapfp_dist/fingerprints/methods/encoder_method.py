@@ -36,6 +36,7 @@ class EncoderMethod:
     other_victims_too: bool = False
     """Piracy of the other victim in the training set counts among the negatives when the encoder is trained."""
     per_view: bool = True
+    learned: bool = True
 
     def candidates(self, matrix: ResponseMatrix) -> tuple[Candidate, ...]:
         """All radii together, and each alone for small budgets, in every format offered."""
@@ -171,6 +172,7 @@ class Ensemble:
     description: str
     methods: tuple[EncoderMethod, ...]
     per_view: bool = True
+    learned: bool = True
 
     def candidates(self, matrix: ResponseMatrix) -> tuple[Candidate, ...]:
         """All radii together, and each alone, in every format offered."""

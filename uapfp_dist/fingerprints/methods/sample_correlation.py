@@ -20,6 +20,7 @@ class SampleCorrelation:
 
     description: str = "cosines between the answers to the victim's natural errors, compared with the victim's (SAC-w)"
     per_view: bool = False
+    learned: bool = False
 
     def candidates(self, matrix: ResponseMatrix) -> tuple[Candidate, ...]:
         """Every format offered."""

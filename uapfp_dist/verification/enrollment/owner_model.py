@@ -103,22 +103,32 @@ def read_owner_model(
 
 
 def owner_model_of(
-    module: nn.Module, architecture: str, trained_on: Tensor | None = None, siblings: OwnerSiblings | None = None
+    module: nn.Module,
+    architecture: str,
+    trained_on: Tensor | None = None,
+    siblings: OwnerSiblings | None = None,
+    *,
+    width: int = 0,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
 ) -> OwnerModel:
     """An owner's model as it stands in memory.
 
     Args:
         module: it takes images in [0, 1] and gives logits.
-        architecture: `package.module:factory` of the owner's code, which makes such a module with random weights.
+        architecture: a known name, or `package.module:factory` of the owner's code, which makes such a module with
+            random weights.
         trained_on: (N,) sorted indices of the images it was trained on; None: half of D.
         siblings: how its siblings come about; without `trained_on` there are none.
+        width: of the nets of Table 1.
+        mean, std: as of `read_owner_model`.
 
     Raises:
         UserError: nothing that siblings could come from.
     """
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in module.state_dict().items()}
-    origin = Imported(hashlib.sha256(save(tensors)).hexdigest())
-    return _owner_model(tensors, architecture, 0, origin, trained_on, siblings)
+    origin = Imported(hashlib.sha256(save(tensors)).hexdigest(), mean, std)
+    return _owner_model(tensors, architecture, width, origin, trained_on, siblings)
 
 
 def _owner_model(

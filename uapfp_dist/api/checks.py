@@ -1,0 +1,132 @@
+"""Refuse what cannot work, in one line that says what was expected, what came and what to do."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from uapfp_dist.api.images import LabelledImages, checked_images
+from uapfp_dist.errors import PermanentError, UserError
+from uapfp_dist.models.custom import ModuleNet
+from uapfp_dist.models.net import Net
+from uapfp_dist.tasks.specs import DataSpec, Imported, ModelSpec, Recipe
+
+
+def checked_model(model: object, argument: str) -> Net:
+    """A model of this package.
+
+    Raises:
+        UserError: a plain module, whose number of classes and preprocessing are not known; something else.
+    """
+    if isinstance(model, Net):
+        return model
+    got = type(model).__name__
+    if isinstance(model, nn.Module):
+        raise UserError(
+            f"{argument}: expected a wrapped model, got the module {got}; wrap it: "
+            "uapfp_dist.wrap(module, n_classes=..., mean=..., std=...)",
+            argument=argument,
+        )
+    raise UserError(f"{argument}: expected a model, got {got}; wrap, train or extract gives one", argument=argument)
+
+
+def checked_models(models: Sequence[object], argument: str) -> list[Net]:
+    """Several of them.
+
+    Raises:
+        UserError: one model instead of a list; and as `checked_model`.
+    """
+    if not isinstance(models, Sequence):
+        raise UserError(f"{argument}: expected a list of models, got {type(models).__name__}", argument=argument)
+    return [checked_model(model, argument) for model in models]
+
+
+def n_classes_of(net: Net) -> int:
+    """The number of its logits."""
+    return net.n_classes if isinstance(net, ModuleNet) else len(net.last.weight)
+
+
+def check_classes(net: Net, n_classes: int, argument: str) -> None:
+    """A model has the classes of the images that it is used with.
+
+    Raises:
+        UserError: it has more, or fewer.
+    """
+    if (own := n_classes_of(net)) != n_classes:
+        raise UserError(
+            f"{argument}: expected a model of the {n_classes} classes of the images, got one of {own}; "
+            "give it images of its own data set",
+            argument=argument,
+        )
+
+
+def checked_data(data: object, argument: str, net: Net | None = None) -> LabelledImages:
+    """Images with labels, of the classes of `net`.
+
+    Raises:
+        UserError: something else, or other classes.
+    """
+    if not isinstance(data, LabelledImages):
+        raise UserError(
+            f"{argument}: expected LabelledImages, got {type(data).__name__}; load gives some, such as "
+            "data.victim_set, or make them: LabelledImages(images, labels, n_classes)",
+            argument=argument,
+        )
+    if net is not None:
+        check_classes(net, data.n_classes, "model")
+    return data
+
+
+def images_of(images: object, argument: str) -> Tensor:
+    """The images of a tensor, or those of LabelledImages.
+
+    Raises:
+        UserError: not (N, c, h, w) floats in [0, 1].
+    """
+    return images.images if isinstance(images, LabelledImages) else checked_images(images, argument)
+
+
+def check_range(argument: str, value: float, least: float, most: float = float("inf")) -> None:
+    """A number lies in a range.
+
+    Raises:
+        UserError: it does not.
+    """
+    if not least <= value <= most:
+        limits = f"at least {least:g}" if most == float("inf") else f"{least:g} to {most:g}"
+        raise UserError(f"{argument}: expected {limits}, got {value:g}", argument=argument)
+
+
+def spec_of(net: Net, data: LabelledImages | None = None) -> ModelSpec:
+    """A spec that names a model in hand by its weights: ids made of it seed the random choices."""
+    at = DataSpec("in memory", digest(data.images) if data else "", 0, 0.0, (0.0, 0.0, 0.0))
+    return ModelSpec(at, type(net).__name__, 0, Recipe("its owner's", 0, 0), Imported(weights_digest(net)), 0)
+
+
+def weights_digest(net: nn.Module) -> str:
+    """64 hexadecimal digits over the weights and buffers."""
+    return digest(*net.state_dict().values())
+
+
+def digest(*tensors: Tensor) -> str:
+    """64 hexadecimal digits over shapes and values."""
+    sha = hashlib.sha256()
+    for tensor in tensors:
+        sha.update(str(tuple(tensor.shape)).encode())
+        sha.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return sha.hexdigest()
+
+
+@contextmanager
+def told_in_one_line() -> Iterator[None]:
+    """What no other try could mend, such as a model that gives NaN, is the user's to mend.
+
+    Raises:
+        UserError: in the place of such an error.
+    """
+    try:
+        yield
+    except PermanentError as error:
+        raise UserError(str(error)) from error

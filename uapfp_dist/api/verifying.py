@@ -1,0 +1,241 @@
+"""Enroll a model, and verify suspects: a kit that is fixed beforehand, and a verdict with a p-value."""
+
+import inspect
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from uapfp_dist.api.checks import check_classes, checked_model
+from uapfp_dist.api.data import Data
+from uapfp_dist.api.training import Architecture
+from uapfp_dist.config.presets import PRESETS
+from uapfp_dist.config.schema import Config
+from uapfp_dist.errors import UserError
+from uapfp_dist.launch.private_seed import draw_seed, read_seed, write_seed
+from uapfp_dist.launch.verification import kit_register
+from uapfp_dist.models import Net
+from uapfp_dist.models.blackbox import predict_probabilities
+from uapfp_dist.models.custom import ModuleNet
+from uapfp_dist.suspects.callable import CallableSuspect
+from uapfp_dist.suspects.config import SuspectConfig
+from uapfp_dist.suspects.registry import open_suspect
+from uapfp_dist.suspects.suspect import Suspect
+from uapfp_dist.verification.enrollment.config import EnrollConfig
+from uapfp_dist.verification.enrollment.derived_config import enroll_preset
+from uapfp_dist.verification.enrollment.enroll import enroll_locally
+from uapfp_dist.verification.enrollment.owner_model import OwnerSiblings, owner_model_of
+from uapfp_dist.verification.judging.verdict import SuspectVerdict
+from uapfp_dist.verification.kit.io import load_kit, save_kit, with_digest
+from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.querying.config import QueryConfig
+from uapfp_dist.verification.register.register import Register, register_path
+from uapfp_dist.verification.reports.verdict_folder import write_verdict
+from uapfp_dist.verification.verify import verify as verify_suspects
+
+Training = Callable[[Tensor, Tensor, int, torch.device], nn.Module]
+"""(images (N, c, h, w) in [0, 1], labels (N,), seed, device) to a module, trained as the victim was."""
+
+
+def enroll(
+    victim: Net,
+    data: Data,
+    *,
+    architecture: Architecture,
+    train: str | Training,
+    width: int = 8,
+    alpha: float | None = None,
+    size: Literal["full", "light"] | None = None,
+    requirements: EnrollConfig | None = None,
+    config: Config | None = None,
+    out: Path | str | None = None,
+    store: Path | str | None = None,
+    seed: int | None = None,
+) -> Kit:
+    """Make the kit by which suspects are judged: it trains siblings, stolen and independent models, in this process.
+
+    Minutes for small nets; `uapfp enroll` does the same on Ray. Publish `digest` of the kit before you query anybody.
+
+    Args:
+        victim: the model to protect; it was trained on `data.victim_set`.
+        data: its data set.
+        architecture: of the victim: a name, with `width`, or the factory that makes its module,
+            `factory(n_classes, (c, h, w))`, or its path `package.module:factory`.
+        train: `train(images, labels, seed, device)` gives a sibling: such a module, trained as the victim was, from
+            another seed; or its path. A function stands at the top level of a module, script or notebook.
+        width: of the nets of Table 1.
+        alpha: tolerated rate of false accusation, in (0, 0.5]; None: that of `requirements`.
+        size: full; or light, which trains half of the models, steals nothing from the victim, and cannot say how much
+            it catches; None: that of `requirements`.
+        requirements: these two and more: groups of negatives, suspects that are judged together, ...; None: the
+            defaults, alpha .05 and full.
+        config: how the other models are trained and extracted; None: as in the preset of that data set.
+        out: folder of the kit, a new one, or the same to resume; its register and private seed stand beside it. None:
+            the kit is in memory alone, and no register counts how often it is used.
+        store: folder of models; None: a temporary one.
+        seed: of every random choice; None: a private one: whoever knows it can make the siblings.
+
+    Raises:
+        UserError: a victim that knows no more than chance or is below the gate of its siblings, functions that cannot
+            be found or give other modules, too few models that could be made.
+    """
+    victim = checked_model(victim, "victim")
+    if not isinstance(data, Data):
+        raise UserError(f"data: expected what load gives, got {type(data).__name__}", argument="data")
+    check_classes(victim, data.n_classes, "victim")
+    module: nn.Module = victim
+    name: object = architecture
+    mean = std = None
+    if not isinstance(architecture, str) or ":" in architecture:
+        name = _path(architecture, "architecture")
+        if isinstance(victim, ModuleNet):
+            module, mean, std = victim.module, _channels(victim.mean, data), _channels(victim.std, data)
+    assert isinstance(name, str)
+    siblings = OwnerSiblings(_path(train, "train"))
+    by_path = ":" in name
+    places = data.splits.d_v, siblings
+    owner = owner_model_of(module, name, *places, width=0 if by_path else width, mean=mean, std=std)
+    folder = None if out is None else Path(out).expanduser().absolute()
+    number = _seed(seed, folder)
+    chosen = replace(config or _config_for(data), data=data.config)
+    wanted = requirements or EnrollConfig()
+    wanted = replace(wanted, alpha=wanted.alpha if alpha is None else alpha, size=size or wanted.size)
+    with ExitStack() as stack:
+        place = store or stack.enter_context(tempfile.TemporaryDirectory())
+        kit = enroll_locally(
+            chosen,
+            wanted,
+            number,
+            store=place,
+            dataset=data.dataset,
+            owner_model=owner,
+            seed_is_private=seed is None,
+        )
+    if folder is None:
+        return with_digest(kit)
+    digest = save_kit(kit, folder)
+    if kit.churn is not None:
+        Register.open(register_path(folder), digest, create=True)
+    return load_kit(folder)
+
+
+def verify(
+    kit: Kit | Path | str,
+    suspect: Net | SuspectConfig | str,
+    *,
+    output: str = "probabilities",
+    alpha: float | None = None,
+    out: Path | str | None = None,
+    query: QueryConfig | None = None,
+) -> SuspectVerdict:
+    """Is that model derived from the victim? Query it with the images of a kit, and judge what it says.
+
+    Args:
+        kit: what `enroll` gave, or its folder. By its folder the register beside it counts every look: p-values are
+            corrected for all suspects that the kit was ever asked about.
+        suspect: a model; the address of an API, a file or module:function, as for `uapfp verify --at`; or a
+            `SuspectConfig` with all that such a suspect takes, in which case `output` is not read.
+        output: what it responds with: probabilities, logits, top<k> such as top3 (addresses alone), or label.
+        alpha: tolerated rate of false accusation; None: the kit's.
+        out: folder of the transcript, which is the evidence, and the verdict as a page; the same resumes. None: nothing
+            is kept.
+        query: pace and limits, such as `max_queries`.
+
+    Returns:
+        `.claim` (piracy, inconclusive, which does not mean innocent, or cannot decide at this alpha), `.p_adjusted`,
+        `.decided_by`, `.limits`, ...
+
+    Raises:
+        UserError: no kit, a suspect that cannot be reached or does not respond as `output` says, more suspects than
+            the kit can decide.
+    """
+    register = None
+    if not isinstance(kit, Kit):
+        folder = Path(kit).expanduser()
+        kit = load_kit(folder)
+        register = kit_register(kit, folder)
+    config = suspect if isinstance(suspect, SuspectConfig) else SuspectConfig(at=_address(suspect), output=output)
+    net = None
+    if not isinstance(suspect, SuspectConfig | str):
+        net = checked_model(suspect, "suspect")
+        check_classes(net, kit.n_classes, "suspect")
+
+    def opened(given: SuspectConfig, shape: tuple[int, int, int], n_classes: int) -> Suspect:
+        if net is None:
+            return open_suspect(given, shape, n_classes)
+        return CallableSuspect(_respond(net, output), given.input_format)
+
+    with ExitStack() as stack:
+        place = Path(out or stack.enter_context(tempfile.TemporaryDirectory())).expanduser().absolute()
+        (case,) = verify_suspects(kit, [config], place, query, alpha, opener=opened, register=register)
+        if out is not None:
+            write_verdict(place, kit, [case])
+    return case.verdict
+
+
+def _respond(net: Net, output: str) -> Callable[[np.ndarray], Any]:
+    """A model in this process as an API."""
+    if output not in ("probabilities", "label"):
+        raise UserError(
+            f"output: expected probabilities or label of a model in this process, got {output}", argument="output"
+        )
+
+    def respond(images: np.ndarray) -> Tensor:
+        probabilities = predict_probabilities(net, torch.from_numpy(np.asarray(images, dtype=np.float32)))
+        return probabilities if output == "probabilities" else probabilities.argmax(1)
+
+    return respond
+
+
+def _address(suspect: Net | str) -> str:
+    """Of a model in this process a name in that form."""
+    return suspect if isinstance(suspect, str) else f"memory:{type(suspect).__name__}"
+
+
+def _config_for(data: Data) -> Config:
+    name = data.dataset.name
+    small = f"{name}-small"
+    known = next((preset for preset in (small, name) if preset in PRESETS), None)
+    return enroll_preset(known) if known else Config()
+
+
+def _channels(buffer: Tensor, data: Data) -> tuple[float, ...]:
+    return tuple(buffer.flatten().expand(data.shape[0]).tolist() if buffer.numel() == 1 else buffer.flatten().tolist())
+
+
+def _path(function: object, argument: str) -> str:
+    """Where a function can be imported from.
+
+    Raises:
+        UserError: a lambda, or a function within another one.
+    """
+    if isinstance(function, str):
+        return function
+    module, name = getattr(function, "__module__", ""), getattr(function, "__qualname__", "")
+    named = inspect.isroutine(function) or inspect.isclass(function)
+    if named and getattr(sys.modules.get(module), name, None) is function:
+        return f"{module}:{name}"
+    raise UserError(
+        f"{argument}: expected a function at the top level of a module, script or notebook, or its path "
+        f"package.module:function, got {name or type(function).__name__}",
+        argument=argument,
+    )
+
+
+def _seed(seed: int | None, folder: Path | None) -> int:
+    if seed is not None:
+        return seed
+    if folder is None:
+        return draw_seed()
+    if (known := read_seed(folder)) is not None:
+        return known
+    number = draw_seed()
+    write_seed(folder, number)
+    return number
