@@ -1,0 +1,61 @@
+"""Subcommands that sum up whole evaluations and enrolments, at the smallest size: seeds, kit-power, kit-robustness."""
+
+import json
+from pathlib import Path
+
+import pytest
+from commands import run
+from small_enrollment import small_config
+from system import tiny
+
+from uapfp_dist.config import presets
+from uapfp_dist.launch import kit_power, kit_robustness
+
+SMALL_KIT = (
+    "--alpha", "0.5", "--attacks", "cloudleak", "knockoff", "--n-train", "2", "--n-train-piracy", "1", "--n-test", "1",
+    "--n-test-piracy", "1", "--n-committee", "2", "--n-sets", "2", "--n-points", "20", "--calibration-factor", "1",
+)  # fmt: skip
+"""Options of a kit like `small_enrollment.SMALL`."""
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> tuple[str, ...]:
+    """Options of where it runs: in this process, everything in one folder."""
+    return ("--storage", str(tmp_path / "s"), "--workers", "0", "--out", str(tmp_path / "out"))
+
+
+@pytest.mark.slow
+def test_seeds_are_evaluated_once_and_summed_up(
+    here: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(presets.PRESETS, "tiny", tiny())
+    run("seeds", "--preset", "tiny", "--seeds", "0", "1", *here)
+    table = (tmp_path / "out" / "tiny.md").read_text()
+    assert table.startswith("`tiny`, seeds 0, 1: 28 models (0 failed)")
+    assert capsys.readouterr().out.count("14 models trained") == 2
+    run("seeds", "--preset", "tiny", "--seeds", "0", "1", *here)
+    assert capsys.readouterr().out == f"{table}\n", "nothing is run again"
+
+
+@pytest.mark.slow
+def test_kits_are_enrolled_modified_and_counted(
+    here: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The robustness of the very kit whose rates are counted: its models are in the storage."""
+    for module in (kit_power, kit_robustness):
+        monkeypatch.setattr(module, "enroll_preset", lambda name: small_config())
+    run("kit-power", "--seeds", "0", *SMALL_KIT, *here)
+    shown = capsys.readouterr().out
+    assert "| all | prob |" in shown
+    assert set(json.loads((tmp_path / "out" / "digits.json").read_text())[0]) == {"prob", "top3", "hard"}
+    (tmp_path / "out" / "digits-0").rename(tmp_path / "out" / "kit-digits-0")
+    few = ("--n-stolen", "1", "--n-negatives", "1", "--n-adversarial", "0")
+    none = ("--controls.n-other-architecture", "0", "--controls.n-second-hand", "0", "--controls.n-mixed", "0")
+    run("kit-robustness", *few, *none, *SMALL_KIT, *here)
+    judged = json.loads((tmp_path / "out" / "suspects.json").read_text())
+    assert {"piracy", "modified_piracy", "homologous", "modified_homologous", "modified_victim"} <= {
+        one["role"] for one in judged
+    }
+    text = (tmp_path / "out" / "suspects.md").read_text()
+    assert text.startswith("`digits`, seed 0, float32: suspects accused at alpha 0.5 by ")
+    assert capsys.readouterr().out.rstrip() == text.rstrip()
