@@ -1,0 +1,126 @@
+"""What the READMEs promise: links lead somewhere, commands parse, code is what the tests run, numbers are measured."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from system import ROOT
+
+from uapfp_dist.cli.parser.options import options_of
+from uapfp_dist.cli.subcommands import SUBCOMMANDS
+from uapfp_dist.fingerprints.methods.registry import METHODS
+from uapfp_dist.reporting.report_schema import EvaluationReport, read_report
+from uapfp_dist.results.kits import kit_power_section, read_rates
+
+FRONT = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "tests" / "README.md", *sorted((ROOT / "uapfp_dist").rglob("README.md"))]
+PAGES_AND_RESULTS = [*PAGES, ROOT / "jobs" / "results" / "README.md"]
+RESULTS = ROOT / "jobs" / "results"
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def test_the_front_page_fits_a_person() -> None:
+    lines = FRONT.splitlines()
+    assert len(lines) <= 150
+    assert [line for line in lines if len(line) > 100] == []
+
+
+@pytest.mark.parametrize("page", PAGES_AND_RESULTS, ids=name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text()
+    targets = re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    anchors = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)", text, flags=re.M)}
+    for target in targets:
+        assert "://" not in target
+        if target.startswith("#"):
+            assert target[1:] in anchors
+        else:
+            assert (page.parent / target.partition("#")[0]).exists(), target
+
+
+def commands(page: Path) -> Iterator[str]:
+    """Of blocks, and of code within a line."""
+    text = page.read_text()
+    for block in blocks(text, "sh"):
+        yield from block.replace("\\\n", " ").splitlines()
+    yield from re.findall(r"`((?:uapfp|python jobs/)[^`\n]+)`", text)
+    if page.parent == RESULTS:
+        yield from re.findall(r"\. `([^`]+)`$", text, flags=re.M)
+
+
+@pytest.mark.parametrize("page", PAGES_AND_RESULTS, ids=name)
+def test_commands_have_these_options(page: Path) -> None:
+    """Each subcommand exists, and each option is one of its own."""
+    for line in commands(page):
+        for part in re.split(r"&&|;| -- ", line.partition(" #")[0]):
+            words = shlex.split(part.strip())
+            if words[:1] == ["python"] and words[1].startswith("jobs/"):
+                assert (ROOT / words[1]).exists(), part
+                scripts = {"full_eval": "evaluate", "ablations": "ablate"}
+                words = ["uapfp", scripts.get(Path(words[1]).stem, Path(words[1]).stem), *words[2:]]
+            if words[:1] != ["uapfp"] or len(words) == 1 or words[1].startswith("-") or not words[1].islower():
+                continue
+            assert words[1] in SUBCOMMANDS, part
+            command = import_module(SUBCOMMANDS[words[1]].module).COMMAND
+            known = {spelling for o in options_of(command.options, command.default(words)) for spelling in o.spellings}
+            given = {word.partition("=")[0].replace("_", "-") for word in words[2:] if word.startswith("--")}
+            assert given <= known | {"--help", "--help-all"}, part
+
+
+def test_the_code_is_what_the_tests_run() -> None:
+    """`test_api_notebook.py` runs these files."""
+    support = ROOT / "tests" / "support"
+    assert blocks(FRONT, "python") == [(support / "notebook.py").read_text()]
+    kits = (ROOT / "uapfp_dist" / "verification" / "README.md").read_text()
+    assert blocks(kits, "python") == [(support / "notebook_kit.py").read_text()]
+
+
+def test_every_method_is_explained() -> None:
+    text = (ROOT / "uapfp_dist" / "fingerprints" / "methods" / "README.md").read_text()
+    assert [method for method in METHODS if f"`{method}`" not in text] == []
+
+
+def report(file: str) -> EvaluationReport:
+    return read_report(json.loads((RESULTS / file).read_text()))
+
+
+def over_seeds(method: str) -> str:
+    """Lowest to highest AUC against models stolen from siblings."""
+    found = [report(f"digits-large-{seed}.json").auc[method]["chosen"]["sibling"] for seed in range(5)]
+    return f"{min(found):.2f} to {max(found):.2f}"
+
+
+def test_the_numbers_of_the_front_page_are_those_of_the_reports() -> None:
+    paper_scale, small = report("fashion_mnist-0.json"), report("fashion_mnist-small-0.json")
+    auc = paper_scale.auc
+    beside = {n.quantity: n.ours for n in small.sections.beside_paper or ()}
+    power = "\n".join(
+        kit_power_section([("100", read_rates(json.loads((RESULTS / "kit-power-digits-11-20-100.json").read_text())))])
+    )
+    (stolen,) = re.findall(r"\*\*stolen\*\* \| (.*?) \(", power)
+    expected = [
+        f"{auc['uap_paper']['prob']['homologous']:.2f}",
+        f"{auc['clean']['prob']['homologous']:.2f}",
+        f"{auc['uap_paper']['prob']['other_victim']:.2f}",
+        f"{auc['weighted_errors']['hard']['homologous']:.2f} / {auc['weighted_errors']['hard']['other_victim']:.2f}",
+        f"{auc['ipguard']['hard']['homologous']:.2f}",
+        f"{beside['least similarity, fine-tuned, pruned or INT8']:.2f}",
+        f"{beside['similarity after 120 adversarial iterations']:.2f}",
+        over_seeds("uap_probe"),
+        over_seeds("random_probe"),
+        over_seeds("weighted_churn"),
+        stolen,
+    ]
+    rows = re.findall(r"^\| .* \| .* \| (.*) \|$", FRONT, flags=re.M)
+    assert rows[1:] == expected
