@@ -4,8 +4,9 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from uapfp_dist.config.presets import preset
+from uapfp_dist.config.precision import with_precision
 from uapfp_dist.config.runtime import RuntimeConfig, resolve
+from uapfp_dist.config.schema import Config
 from uapfp_dist.data import load
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import make_plan
@@ -16,6 +17,7 @@ from uapfp_dist.reporting.report_schema import EvaluationReport, read_report
 
 
 def run_seeds(
+    config: Config,
     name: str,
     seeds: Sequence[int],
     out: Path,
@@ -25,7 +27,8 @@ def run_seeds(
     """Evaluate every seed that has no report yet, and sum up in Markdown, which is written to `out`, too.
 
     Args:
-        name: of the preset.
+        config: what is evaluated.
+        name: its preset.
         seeds: to run.
         out: folder for <preset>-<seed>.json and <preset>.md.
         runtime: storage, workers and so on.
@@ -34,7 +37,7 @@ def run_seeds(
     Raises:
         UserError: a file in `out` that is no report, or another evaluation's; anything wrong with the input.
     """
-    config = preset(name)
+    config = with_precision(config)
     make_folder(out)
     dataset = load(config.data.name, resolve(runtime).data_root, config.data.n_classes, config.data.shape)
     reports = []
