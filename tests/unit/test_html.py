@@ -65,7 +65,12 @@ def report(**changes: object) -> str:
     section = HtmlSection(
         HOSTILE, f"{HOSTILE}\n\nsecond", {HOSTILE: table}, {HOSTILE: drawing(name=HOSTILE)}, [HOSTILE]
     )
-    arguments = {"title": HOSTILE, "facts": {HOSTILE: HOSTILE}, "sections": [section], "headlines": [HOSTILE]} | changes
+    arguments = {
+        "title": HOSTILE,
+        "facts": {HOSTILE: HOSTILE},
+        "sections": [section],
+        "headlines": [(HOSTILE, HOSTILE)],
+    } | changes
     return html_report(**arguments)  # type: ignore[arg-type]
 
 
@@ -84,8 +89,8 @@ def test_the_reader_of_tags_can_fail(text: str) -> None:
 def test_names_are_text_and_nothing_else() -> None:
     page = Page(report())
     assert {"script", "iframe", "object", "form", "base"}.isdisjoint(tag for tag, _ in page.tags)
-    # title twice, headline, fact twice, contents, heading, paragraph, remark, figure, table: caption, column, row.
-    assert page.text.count(HOSTILE) == 13
+    # Title, headline, fact: twice; contents, heading, paragraph, remark, figure, table: caption, column, row.
+    assert page.text.count(HOSTILE) == 14
     assert not [a for _, a in page.tags if any(key.startswith("on") for key in a)]
     assert all(image["alt"] == HOSTILE for image in page.all("img"))
 
@@ -118,7 +123,7 @@ def test_contents_lead_to_the_sections() -> None:
 
 
 def test_the_verdict_comes_first() -> None:
-    text = Page(report(title="t", headlines=["the verdict"], facts={"wall time": "3 min"})).text
+    text = Page(report(title="t", headlines=[("the verdict", "its numbers")], facts={"wall time": "3 min"})).text
     assert text.index("the verdict") < text.index("3 min") < text.index("Contents")
 
 

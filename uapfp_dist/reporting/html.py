@@ -37,11 +37,12 @@ body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 60rem; background: 
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .75rem; }
 h2 { font-size: 1.25rem; margin: 2.5rem 0 .5rem; padding-top: .5rem; border-top: 1px solid var(--line); }
 a { color: var(--accent); }
-p, .remarks, .headlines { max-width: 46rem; }
+p, .remarks { max-width: 46rem; }
 .headlines { list-style: none; margin: 0 0 1.5rem; padding: .75rem 1rem; background: var(--card);
   border-left: 4px solid var(--accent); }
-.headlines li { font-size: 1.05rem; margin: .3rem 0; }
-.headlines li:first-child { font-weight: 600; }
+.headlines li { margin: .3rem 0; line-height: 1.4; }
+.headlines li:first-child { font-size: 1.15rem; }
+.headlines strong { font-weight: 600; }
 .facts { display: grid; grid-template-columns: minmax(8rem, max-content) 1fr; gap: .15rem 1rem; margin: 0 0 1.5rem; }
 .facts dt { color: var(--soft); }
 .facts dd { margin: 0; min-width: 0; }
@@ -60,12 +61,18 @@ th, td { padding: .25rem .6rem; text-align: left; vertical-align: top; border-bo
 thead th { border-bottom: 2px solid var(--soft); vertical-align: bottom; }
 tbody th { font-weight: 500; }
 td, tbody th { max-width: 24rem; }
+td:last-child:not(.number) { min-width: 9rem; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 details { margin: .75rem 0; }
 summary { cursor: pointer; color: var(--accent); }
+.fold { margin: 0; border-top: 1px solid var(--line); }
+.fold > summary { padding: .5rem 0; }
+.fold > summary h2 { display: inline; font-size: 1.05rem; margin: 0; padding: 0; border: 0; }
+.fold > summary span { color: var(--soft); font-size: .875rem; margin-left: .5rem; }
+.fold[open] { padding-bottom: 1.5rem; }
 figure { margin: 1rem 0 1.5rem; }
-figure img { display: block; background: #fff; max-width: none; height: auto; width: max(100%, min(34rem, var(--wide)));
-  border-radius: 3px; padding: .35rem; }
+figure img { display: block; background: #fff; max-width: none; height: auto; border-radius: 3px; padding: .35rem;
+  width: max(100%, min(34rem, .85 * var(--wide))); }
 .frame { overflow-x: auto; max-width: var(--wide); }
 @media print { body { max-width: none; padding: 0; font-size: 10pt; } .scroll, .frame { overflow: visible; }
   figure, tr, .headlines { break-inside: avoid; } h2, caption, figcaption { break-after: avoid; }
@@ -78,7 +85,7 @@ figure img { display: block; background: #fff; max-width: none; height: auto; wi
 
 @dataclass(frozen=True)
 class HtmlSection:
-    """A section of the page: text, tables and figures."""
+    """A section of the page: text, facts, tables and figures."""
 
     title: str
     text: str = ""
@@ -89,10 +96,14 @@ class HtmlSection:
     """Caption to figure; the caption is also the alternative text."""
     remarks: Sequence[str] = ()
     """Highlighted lines."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Name to value."""
+    question: str = ""
+    """What the section answers: it is folded under this line. Empty: it is open."""
 
 
 def html_report(
-    title: str, facts: Mapping[str, str], sections: Sequence[HtmlSection], *, headlines: Sequence[str] = ()
+    title: str, facts: Mapping[str, str], sections: Sequence[HtmlSection], *, headlines: Sequence[tuple[str, str]] = ()
 ) -> str:
     """One self-contained page.
 
@@ -100,17 +111,19 @@ def html_report(
         title: of the page.
         facts: name to value, in the order they are shown; lines of a value are kept, one of more than LONG_FACT
             characters is folded.
-        sections: in order; their titles are the table of contents.
-        headlines: lines above everything else.
+        sections: in order; their titles are the table of contents, where none is folded.
+        headlines: lines above everything else, the first part of each in bold.
 
     Returns:
         HTML of which nothing is loaded from elsewhere: figures are data, as SVG (as PNG where that is smaller).
     """
     names = [f"section-{i}" for i in range(1, len(sections) + 1)]
-    lines = "".join(f"<li>{escape(line)}</li>" for line in headlines)
-    terms = "".join(f"<dt>{escape(key)}</dt><dd>{_fact(str(value))}</dd>" for key, value in facts.items())
+    lines = "".join(f"<li><strong>{escape(begin)}</strong> {escape(rest)}</li>" for begin, rest in headlines)
+    folded = any(section.question for section in sections)
     links = "".join(
-        f'<li><a href="#{name}">{escape(section.title)}</a></li>' for name, section in zip(names, sections, strict=True)
+        f'<li><a href="#{name}">{escape(section.title)}</a></li>'
+        for name, section in zip(names, sections, strict=True)
+        if not folded
     )
     parts = [
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>',
@@ -119,7 +132,7 @@ def html_report(
         '<meta name="referrer" content="no-referrer">',
         f'<link rel="icon" href="data:,">\n<style>{STYLE}</style>\n</head>\n<body>\n<header>\n<h1>{escape(title)}</h1>',
         f'<ul class="headlines">{lines}</ul>' if lines else "",
-        f'<dl class="facts">{terms}</dl>' if terms else "",
+        _facts(facts),
         "</header>",
         f'<nav aria-label="Contents"><strong>Contents</strong><ol>{links}</ol></nav>' if links else "",
         "<main>",
@@ -127,6 +140,11 @@ def html_report(
         "</main>\n</body>\n</html>\n",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _facts(facts: Mapping[str, str]) -> str:
+    terms = "".join(f"<dt>{escape(key)}</dt><dd>{_fact(str(value))}</dd>" for key, value in facts.items())
+    return f'<dl class="facts">{terms}</dl>' if terms else ""
 
 
 def _fact(value: str) -> str:
@@ -139,12 +157,18 @@ def _fact(value: str) -> str:
 def _section(name: str, section: HtmlSection) -> str:
     paragraphs = [p.strip() for p in re.split(r"\n\s*\n", section.text) if p.strip()]
     remarks = "".join(f"<li>{escape(remark)}</li>" for remark in section.remarks)
+    heading = f'<h2 id="{name}-title">{escape(section.question or section.title)}</h2>'
     parts = [
-        f'<section id="{name}" aria-labelledby="{name}-title">\n<h2 id="{name}-title">{escape(section.title)}</h2>',
+        f'<section id="{name}" aria-labelledby="{name}-title">',
+        f'<details class="fold"><summary>{heading} <span>{escape(section.title)}</span></summary>'
+        if section.question
+        else heading,
         *(f"<p>{escape(paragraph)}</p>" for paragraph in paragraphs),
         f'<ul class="remarks">{remarks}</ul>' if remarks else "",
         *(_figure(caption, figure) for caption, figure in section.figures.items()),
         *(_table(caption, table) for caption, table in section.tables.items()),
+        _facts(section.facts),
+        "</details>" if section.question else "",
         "</section>",
     ]
     return "\n".join(part for part in parts if part)

@@ -69,3 +69,11 @@ def number(value: float) -> str:
     if abs(value) < 1e-3:
         return f"{value:.2g}"
     return f"{value:#.3g}"
+
+
+def percent(share: float) -> str:
+    """A share as `93 %`, `3.8 %`, `99.6 %`: 0 and 100 stand for none and all alone, down to a thousandth."""
+    if not math.isfinite(share):
+        return NOT_MEASURED
+    value = 100 * share
+    return f"{value:.0f} %" if 10 <= value <= 99 else f"{float(f'{value:.1f}'):g} %"

@@ -1,23 +1,24 @@
 """The files of a report: figures, tables, JSON, and one page of HTML that holds it all."""
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from uapfp_dist.evaluation.judging import CHOSEN, group_name
+from uapfp_dist.reporting.answer import answer
 from uapfp_dist.reporting.html import HtmlSection, html_report
 from uapfp_dist.reporting.report import Report
 from uapfp_dist.reporting.report_schema import EvaluationReport
+from uapfp_dist.reporting.sections.answer import ANSWER
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
-from uapfp_dist.reporting.summary import summary
 from uapfp_dist.serialization import to_json
 from uapfp_dist.tasks.hashing import wire_form
 
 CAPTIONS = {
+    "answer": "The score of every model that resample 0 tests or calibrates with, by the method that decides. Beyond "
+    "the dashed line a model is accused; a bar is a mean",
     "churn_auc": "AUC of models stolen from the victim, by images sent",
     "churn_images": "Churn points, and what models say to them",
     "fig2a_projections": "Figure 2a: projections of UAPs on the victim's first principal directions",
@@ -25,15 +26,43 @@ CAPTIONS = {
     "fig8_left_modifications": "Figure 8 left: similarity after every modification",
     "utility_similarity": "Accuracy against similarity after every modification",
 }
-"""Of figures that share a section."""
+"""Of figures that share a section, or whose section's title says something else."""
+
+QUESTIONS = {
+    "claims": "Which of the paper's claims hold here?",
+    "beside_paper": "How far are the numbers from the paper's?",
+    "groups": "How far apart are the groups' scores?",
+    "methods": "Which method tells stolen models apart best, at which cost?",
+    "controls": "How often is each group accused, and by which test?",
+    "churn": "Can the victim be told from its siblings?",
+    "roc": "How many stolen models are caught at other rates of false accusation?",
+    "table1_zoo": "Which models were trained, and how good are they?",
+    "fig2_subspace": "Do stolen models share the victim's directions of UAPs?",
+    "fig3_tsne": "Do fingerprints form groups?",
+    "table2_similarity": "How similar are fingerprints, by architecture and optimizer?",
+    "fig5_similarity_cdf": "How are similarities distributed?",
+    "fig6_n_points": "How many points are enough?",
+    "fig6_top_k": "How many confidences are enough?",
+    "fig6_recovery": "How good must a copy be to be found?",
+    "fig7_uap_vs_lap": "Does a universal perturbation do better than local ones?",
+    "fig8_modifications": "Do stolen models stay similar when they are modified?",
+    "fig8_adversarial": "Does adversarial training wash the fingerprint out?",
+    "overlap": "Does sharing training images make independent models similar?",
+    "views": "How many views are enough?",
+    "loss": "Does the contrastive loss matter?",
+    "view_algorithms": "Does it matter how views are chosen?",
+    "paper_row": "What if the encoder learns from one architecture?",
+    "uap": "What does the perturbation look like, and whom does it fool?",
+}
+"""Section to what it answers: the title of its fold. A section without one is folded under its title."""
 
 
 def write_files(folder: Path, report: Report, sections: Sequence[ReportSection], data: ReportData) -> None:
-    """Write report.json, report.html, summary.txt, tables/*.csv and figures/*.png to `folder`."""
+    """Write report.json, report.html, summary.md, tables/*.csv and figures/*.png to `folder`."""
     (folder / "tables").mkdir()
     (folder / "figures").mkdir()
     (folder / "report.json").write_text(json.dumps(to_json(report.body), indent=1))
-    (folder / "summary.txt").write_text(summary(report.body) + "\n")
+    (folder / "summary.md").write_text(f"# {title(report.body)}\n\n{answer(report.body).markdown()}", encoding="utf-8")
     for name, table in tables(report, sections).items():
         table.to_csv(folder / "tables" / f"{name}.csv", index=False)
     for section in sections:
@@ -48,37 +77,50 @@ def tables(report: Report, sections: Sequence[ReportSection]) -> dict[str, pd.Da
 
 
 def page(report: Report, sections: Sequence[ReportSection], data: ReportData) -> str:
-    """The report as one self-contained page."""
-    parts = [HtmlSection(s.title, s.text, s.tables, captioned(s), s.remarks) for s in sections]
+    """The report as one self-contained page: the answer, one picture, one table, and the rest folded."""
+    found = answer(report.body)
+    parts = [_section(section, found.caption) for section in sections]
     lists = {name: report.tables[name] for name in ("verdicts", "zoo")}
-    parts.append(HtmlSection("Every verdict and every model", "Resample 0; EVAL accuracy.", lists, {}, ()))
-    title = f"UAP fingerprinting on {data.plan.data.name}, seed {data.plan.seed}"
-    return html_report(title, facts(report.body, data), parts, headlines=headlines(report.body))
+    parts.append(
+        HtmlSection(
+            "Every verdict and every model",
+            "Resample 0; EVAL accuracy.",
+            lists,
+            question="What is the verdict on each model?",
+        )
+    )
+    parts.append(
+        HtmlSection(
+            "Configuration, versions, cost",
+            facts=facts(report.body, data),
+            question="What was run, where, at what cost?",
+        )
+    )
+    return html_report(title(report.body), {}, parts, headlines=[(s.finding, s.numbers) for s in found.findings])
+
+
+def title(report: EvaluationReport) -> str:
+    """Of the page and of the summary."""
+    return f"UAP fingerprinting on {report.data.name}, seed {report.seed}"
+
+
+def _section(section: ReportSection, caption: str) -> HtmlSection:
+    """Folded under what it answers; the answer's own is open and its table has this caption."""
+    if section.name == ANSWER:
+        return HtmlSection(section.title, tables={caption: section.tables[ANSWER]}, figures=captioned(section))
+    question = QUESTIONS.get(section.name, section.title)
+    return HtmlSection(
+        section.title, section.text, section.tables, captioned(section), section.remarks, question=question
+    )
 
 
 def captioned(section: ReportSection) -> dict[str, Figure]:
-    """Its figures under a sentence each: the title, where there is only one."""
+    """Its figures under a sentence each: the title, where there is only one without a caption of its own."""
     only = len(section.figures) == 1
-    return {section.title if only else CAPTIONS[name]: figure for name, figure in section.figures.items()}
-
-
-def headlines(report: EvaluationReport) -> list[str]:
-    """What a reader must know before anything else."""
-    areas = ", ".join(
-        f"{_in_words(group)} {v:.2f}" for group, v in report.auc["uap"][CHOSEN].items() if not math.isnan(v)
-    )
-    lines = [f"AUC of UAP fingerprints over {report.n_resamples} resamples, piracy against: {areas}."]
-    accusation, power = report.false_accusation, report.power.conformal
-    if math.isnan(power):
-        lines.append("Too few calibration models to decide anything at this alpha.")
-    else:
-        falsely = ", ".join(f"{_in_words(group)} {v:.2f}" for group, v in accusation.conformal.items())
-        lines.append(f"At alpha {accusation.alpha:g}: {power:.2f} of piracy caught; falsely accused: {falsely}.")
-    return lines + [remark[0].upper() + remark[1:] + "." for remark in report.remarks]
-
-
-def _in_words(group: str) -> str:
-    return group_name(group).replace("_", " ")
+    return {
+        CAPTIONS.get(name, section.title) if only else CAPTIONS[name]: figure
+        for name, figure in section.figures.items()
+    }
 
 
 def facts(report: EvaluationReport, data: ReportData) -> dict[str, str]:
@@ -89,7 +131,6 @@ def facts(report: EvaluationReport, data: ReportData) -> dict[str, str]:
     hardware = ", ".join(f"{key} {value}" for key, value in data.settings.items() if key != "data_note")
     hardware += f"; models made on {', '.join(devices)}"
     return {
-        "Summary": summary(report),
         "Setting": data.setting,
         "Data": f"{report.data.name} {report.data_note}".strip(),
         "Models": ", ".join(f"{n} {what}" for what, n in vars(report.models).items()) if report.models else "",

@@ -60,7 +60,7 @@ PROBE_METHODS: dict[str, Method] = {
 
 SIBLING_METHODS: dict[str, Method] = {
     "churn": Churn("agreement where the victim departs from its siblings, nothing learned", CHURN),
-    "weighted_churn": WeightedChurn("the same, weighted by the training models", CHURN),
+    "weighted_churn": WeightedChurn("as churn, weighted by the training models", CHURN),
     "churn_natural": Churn("as churn, natural images alone", CHURN_NATURAL),
     "churn_uap": Churn("as churn, images moved by the victim's UAPs", CHURN_UAP),
     "churn_random": Churn("as churn, images moved by random vectors of the UAPs' norm", CHURN_RANDOM),

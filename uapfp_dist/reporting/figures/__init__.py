@@ -6,7 +6,7 @@ Missing data (a missing group, NaN, a single model) are left out of a figure; th
 from uapfp_dist.reporting.figures.ablations import ablation_bars, ablation_lines
 from uapfp_dist.reporting.figures.accusations import false_accusations
 from uapfp_dist.reporting.figures.churn import churn_auc
-from uapfp_dist.reporting.figures.groups import group_strips
+from uapfp_dist.reporting.figures.groups import accused_strips, group_strips
 from uapfp_dist.reporting.figures.images import captioned_rows, perturbed_images
 from uapfp_dist.reporting.figures.methods import auc_bars, methods_auc
 from uapfp_dist.reporting.figures.paper_table import table_vs_paper
@@ -26,6 +26,7 @@ __all__ = [
     "RECOVERY_EDGES",
     "ablation_bars",
     "ablation_lines",
+    "accused_strips",
     "auc_bars",
     "captioned_rows",
     "churn_auc",

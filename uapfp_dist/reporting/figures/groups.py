@@ -30,3 +30,24 @@ def group_strips(groups: Mapping[str, Mapping[str, Sequence[float]]], thresholds
     if not order:
         no_data(axes[0])
     return figure
+
+
+def accused_strips(groups: Mapping[str, Sequence[float]], names: Mapping[str, str], threshold: float | None) -> Figure:
+    """Score of every model by group, narrow enough for a telephone.
+
+    Args:
+        groups: role to scores.
+        names: role to the name of its row; in this order, roles without models or without a name are left out.
+        threshold: the score above which a model is accused, or None.
+    """
+    order = [role for role in names if len(groups.get(role, ()))]
+    figure, (axis,) = subplots(3.6, 0.36 * max(2, len(order)) + 0.8)
+    for y, role in enumerate(order):
+        strip(axis, groups[role], y, role)
+    if threshold is not None and np.isfinite(threshold):
+        reference(axis, threshold, "accused above", vertical=True)
+    describe_axes(axis, "score")
+    named_rows(axis, [names[role] for role in order])
+    if not order:
+        no_data(axis)
+    return figure

@@ -28,6 +28,7 @@ from uapfp_dist.reporting.sections import (
     uap_vs_lap,
     zoo,
 )
+from uapfp_dist.reporting.sections.answer import answer_section
 from uapfp_dist.reporting.sections.claims import check_claims
 from uapfp_dist.reporting.sections.paper_comparison import paper_comparison
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
@@ -60,7 +61,7 @@ SECTIONS: tuple[Callable[[ReportData], ReportSection | None], ...] = (
 
 
 def make_sections(data: ReportData, on_progress: Callable[[], None] = lambda: None) -> list[ReportSection]:
-    """All that have something to show; the paper's claims and numbers, which sum them up, come first.
+    """All that have something to show: the answer, the paper's claims and numbers, which sum them up, and the rest.
 
     `on_progress` is called after each.
     """
@@ -70,4 +71,4 @@ def make_sections(data: ReportData, on_progress: Callable[[], None] = lambda: No
         found += [section] if section is not None else []
         on_progress()
     numbers = joined(section.numbers for section in found)
-    return [check_claims(data, numbers), paper_comparison(data, numbers), *found]
+    return [answer_section(data), check_claims(data, numbers), paper_comparison(data, numbers), *found]

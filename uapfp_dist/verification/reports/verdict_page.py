@@ -54,7 +54,7 @@ def verdict_page(kit: Kit, cases: Sequence[JudgedSuspect]) -> str:
             f"for these results: {v.register.head}"
         )
     sections = [_section(kit, case) for case in cases]
-    return html_report(f"Verification: {claims}", facts, sections, headlines=[headline(case) for case in cases])
+    return html_report(f"Verification: {claims}", facts, sections, headlines=[(headline(case), "") for case in cases])
 
 
 def _suspects(cases: Sequence[JudgedSuspect]) -> str:

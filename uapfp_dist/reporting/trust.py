@@ -1,0 +1,135 @@
+"""By which rules a report's numbers say whether its fingerprint can be trusted, and against whom not.
+
+The method that decides speaks, at the report's alpha. Against a group of negatives it is
+- not trusted ("no") where the 95 % interval of its AUC reaches chance, or that of the share accused lies above alpha;
+- "doubtful" where it accuses more than alpha, but that interval reaches down to alpha;
+- not known ("too few models to tell") where calibration has not seen the group and fewer models were tested than
+  calibration would need;
+- trusted ("yes") elsewhere.
+A reference without UAPs is "as good" as the UAP where its AUC falls behind by at most `MARGIN`, "not told apart" where
+their intervals overlap, else "worse".
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from uapfp_dist.evaluation.judging import CHOSEN, NEGATIVE_GROUPS, Group
+from uapfp_dist.reporting.number_format import percent
+from uapfp_dist.reporting.report_schema import EvaluationReport
+from uapfp_dist.statistics.auc import Estimate
+from uapfp_dist.statistics.intervals import clopper_pearson
+
+MARGIN = 0.005
+"""Of AUC."""
+CHANCE = 0.5
+REFERENCES = ("random", "clean")
+"""Methods that are `uap` without UAPs: random vectors of their norm, unperturbed images."""
+
+Trust = Literal["yes", "no", "doubtful", "too few models to tell", "not measured here"]
+Comparison = Literal["as good", "not told apart", "worse"]
+
+
+@dataclass(frozen=True)
+class AccusedShare:
+    """Share of a role's models that are accused, mean over resamples."""
+
+    value: float
+    n: int
+    """Models of the role that resample 0 tests."""
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The exact 95 % interval for so many models."""
+        return clopper_pearson(self.value * self.n, self.n)
+
+    def exceeds(self, alpha: float) -> bool:
+        """Whether the share is above `alpha`."""
+        return _above(self.value, alpha)
+
+    def surely_exceeds(self, alpha: float) -> bool:
+        """Whether the whole interval is above `alpha`."""
+        return _above(self.bounds[0], alpha)
+
+    def __str__(self) -> str:
+        low, high = self.bounds
+        return f"{percent(self.value)} [{percent(low)[:-2]}, {percent(high)[:-2]}]"
+
+
+@dataclass(frozen=True)
+class GroupTrust:
+    """What is known of one group of negatives."""
+
+    group: Group
+    trust: Trust
+    accused: AccusedShare
+    auc: Estimate | None
+    """None: not measured."""
+    calibrating: int
+    """Models of the group that calibrate the verdict."""
+
+
+def accused_share(report: EvaluationReport, rate: float, role: str) -> AccusedShare:
+    """A rate of the report with its number of models."""
+    return AccusedShare(rate, sum(verdict.role == role for verdict in report.verdicts))
+
+
+def can_decide(report: EvaluationReport) -> bool:
+    """Whether calibration is large enough to claim anything at alpha."""
+    return report.calibration.models >= report.calibration.needed and not math.isnan(report.power.conformal)
+
+
+def power(report: EvaluationReport) -> AccusedShare:
+    """Of models stolen by hard labels."""
+    return accused_share(report, report.power.conformal, "piracy")
+
+
+def group_trust(report: EvaluationReport, group: Group) -> GroupTrust:
+    """By the rules above."""
+    rate = report.false_accusation.conformal.get(group, math.nan)
+    accused = accused_share(report, rate, NEGATIVE_GROUPS[group])
+    sizes = {"homologous": report.calibration.models, "other_victim": report.calibration.other_victim}
+    calibrating, auc = sizes.get(group, 0), auc_of(report, report.decided_by, group)
+    return GroupTrust(group, _trust(report, accused, auc, calibrating), accused, auc, calibrating)
+
+
+def _trust(report: EvaluationReport, accused: AccusedShare, auc: Estimate | None, calibrating: int) -> Trust:
+    alpha, needed = report.false_accusation.alpha, report.calibration.needed
+    if auc is None:
+        return "not measured here"
+    if auc.low <= CHANCE or accused.surely_exceeds(alpha):
+        return "no"
+    if accused.exceeds(alpha):
+        return "doubtful"
+    few = max(calibrating, accused.n) < needed or math.isnan(auc.low) or math.isnan(accused.value)
+    return "too few models to tell" if few else "yes"
+
+
+def compare_references(report: EvaluationReport, group: Group) -> dict[str, Comparison]:
+    """References that were measured against a group, and how they stand to `uap`."""
+    ours, found = auc_of(report, "uap", group), dict[str, Comparison]()
+    for method in REFERENCES:
+        theirs = auc_of(report, method, group)
+        if ours is not None and theirs is not None:
+            found[method] = "as good" if theirs.mean >= ours.mean - MARGIN else "not told apart"
+            if found[method] != "as good" and theirs.high < ours.low:
+                found[method] = "worse"
+    return found
+
+
+def better_method(report: EvaluationReport, group: Group) -> str:
+    """The method with the largest AUC against a group, where its interval lies above that of the one that decides."""
+    areas = {m: area for m in report.auc_detail if (area := auc_of(report, m, group)) is not None}
+    best, ours = max(areas, key=lambda method: areas[method].mean, default=""), areas.get(report.decided_by)
+    return best if ours is not None and areas[best].low > ours.high else ""
+
+
+def auc_of(report: EvaluationReport, method: str, group: Group) -> Estimate | None:
+    """In the format that the training models chose; None where it was not measured."""
+    found = report.auc_detail.get(method, {}).get(CHOSEN, {}).get(group)
+    return None if found is None or math.isnan(found.mean) else found
+
+
+def _above(rate: float, alpha: float) -> bool:
+    """Shares are ratios of counts: a tolerance far below one model."""
+    return rate > alpha + 1e-9
