@@ -34,7 +34,7 @@ Listener = Callable[[dict[str, float], int], None]
 
 @dataclass(frozen=True)
 class WorkSummary:
-    """The work behind a report; the names of its fields are keys of the report."""
+    """The work behind a report; the names of its first fields are keys of the report."""
 
     models: dict[str, int]
     """Trained, reused and failed ones."""
@@ -42,6 +42,8 @@ class WorkSummary:
     """Stage to its wall seconds."""
     workers_busy: float | None
     """Share of the workers' time that went into tasks; None: no task was performed."""
+    notes: tuple[dict[str, float], ...] = ()
+    """The state of the work, as it was noted, with its `seconds` from the start."""
 
 
 @dataclass
@@ -75,6 +77,7 @@ class Progress:
         self._terminal = self.out.isatty()
         self._in_work: Callable[[], InWork] = lambda: ()
         self._listener: Listener = lambda numbers, seconds: None
+        self._notes: list[dict[str, float]] = []
 
     def expect(self, specs: Iterable[Spec]) -> None:
         """Count the specs to come."""
@@ -125,7 +128,9 @@ class Progress:
     def note(self) -> None:
         """Give the listener the numbers now."""
         self._noted = time.monotonic()
-        self._listener(self.numbers(), round(self._noted - self._begun))
+        numbers, seconds = self.numbers(), round(self._noted - self._begun)
+        self._notes.append({"seconds": float(seconds), **numbers})
+        self._listener(numbers, seconds)
 
     def step(self, stage: str, done: int, total: int) -> None:
         """Progress of a stage that is not made of specs."""
@@ -215,7 +220,7 @@ class Progress:
 
     def summary(self) -> WorkSummary:
         """What a report says of the work before the judging."""
-        return WorkSummary(self.counts(), self.seconds(), self.busy())
+        return WorkSummary(self.counts(), self.seconds(), self.busy(), tuple(self._notes))
 
     def busy(self) -> float | None:
         """Share of the workers' time between first and last spec that went into specs; None if none was performed."""

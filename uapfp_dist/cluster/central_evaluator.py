@@ -30,6 +30,7 @@ class CentralEvaluator(CentralActor):
     observe = typed(Evaluator.observe, CentralActor.send)
     note = typed(Evaluator.note, CentralActor.notify)
     judge = typed(Evaluator.judge, CentralActor.call)
+    page = typed(Evaluator.page, CentralActor.call)
 
 
 def make_evaluator(plan: Plan, storage: str, marker: str, tracker: Callable[[], Tracker]) -> Evaluator:
