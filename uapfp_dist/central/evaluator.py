@@ -28,6 +28,7 @@ from uapfp_dist.progress import WorkSummary
 from uapfp_dist.reporting.mlflow_fields import (
     PlannedModel,
     all_numbers,
+    answer_tag,
     mlflow_description,
     mlflow_metrics,
     mlflow_params,
@@ -259,6 +260,7 @@ class Evaluator:
             {
                 **mlflow_tags(self.plan, self._settings),
                 "decided_by": report.body.decided_by,
+                "answer": answer_tag(report.body),
                 DESCRIPTION: mlflow_description(report.body),
             },
             mlflow_metrics(report.body, numbers),

@@ -129,6 +129,8 @@ class EvaluationRun:
         try:
             if tracker.find_run(evaluation, publication.digest) is None:
                 publish(publication, tracker, patience())
+            if page := tracker.page():
+                self.progress.say(f"MLflow: {page}")
         except (ConnectionError, UserError) as error:
             self.progress.say(f"{error}; the report is in the store, the same command shows it there later")
 
@@ -187,4 +189,4 @@ def _print_end(report: EvaluationReport, paths: ResolvedPaths) -> None:
     served = paths.mlflow_uri.startswith("http")
     opened = paths.mlflow_uri if served else f"mlflow ui --backend-store-uri {shlex.quote(paths.mlflow_uri)}"
     print(f"Tables, figures and report.html: {opened}")
-    print(f"(in the page: experiment {paths.mlflow_experiment}, 'Model training', Runs)", flush=True)
+    print(f"(in the page: 'Model training', experiment {paths.mlflow_experiment}, Runs)", flush=True)

@@ -153,6 +153,11 @@ def progress_note(numbers: Mapping[str, float], seconds: int) -> str:
     return "\n".join(lines)
 
 
+def answer_tag(report: EvaluationReport) -> str:
+    """The answer without its question, for a list of runs."""
+    return answer(report).findings[0].finding.partition("? ")[2][:500]
+
+
 def mlflow_description(report: EvaluationReport) -> str:
     """The answer, its picture, and where the rest is."""
     return (

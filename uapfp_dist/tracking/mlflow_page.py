@@ -7,7 +7,8 @@ versions of MLflow 3 read from the experiment's kind; 3.17 asks the browser or t
 import contextlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from mlflow import MlflowClient
 from mlflow.entities import Experiment
@@ -27,33 +28,63 @@ MOST_LETTERS = 7500
 """Of a description: MLflow keeps 8000 of a tag."""
 LINK = re.compile(r"(!?)\[([^\]\n]*)\]\(artifact:([^)\s]+)\)")
 
-ALL_RUNS = (
-    "attributes.Description", "tags.job", "tags.preset", "params.seed", "tags.decided_by", "metrics.victim/accuracy",
-    "metrics.auc/homologous", "metrics.auc/other_victim", "metrics.power/conformal",
-    "metrics.false_accusation/conformal/homologous", "metrics.false_accusation/conformal/other_victim",
-)  # fmt: skip
-SUSPECTS = (
-    "tags.role", "tags.architecture", "tags.attack", "tags.labels", "tags.modification", "tags.optimizer", "tags.part",
-    "tags.claim", "metrics.p_value", "metrics.similarity", "metrics.accuracy",
-)  # fmt: skip
-VERIFICATIONS = (
-    "attributes.Description", "tags.claim", "tags.kit", "tags.decided_by", "tags.format", "metrics.p_value",
-    "metrics.queries_sent",
-)  # fmt: skip
-ENROLLMENTS = ("attributes.Description", "tags.preset", "tags.kit", "params.seed", "params.alpha")
-VIEWS: Mapping[str, tuple[str, str, Sequence[str]]] = {
-    "uapfp_runs": ("All runs", "", ALL_RUNS),
-    "uapfp_suspects": ("Suspects of evaluations", "tags.part != ''", SUSPECTS),
-    "uapfp_enrollments": ("Enrolments", "tags.job = 'enroll'", ENROLLMENTS),
-    "uapfp_verifications": ("Verifications", "tags.job = 'verify'", VERIFICATIONS),
+Columns = Mapping[str, int]
+"""What a list shows, in this order, to the width in pixels."""
+
+ALL_RUNS: Columns = {
+    "tags.job": 75, "tags.preset": 100, "params.seed": 60, "tags.answer": 280, "tags.decided_by": 95,
+    "metrics.victim/accuracy": 115, "metrics.auc/homologous": 120, "metrics.power/conformal": 125,
+    "metrics.false_accusation/conformal/homologous": 125, "metrics.auc/other_victim": 125,
+}  # fmt: skip
+SUSPECTS: Columns = {
+    "tags.role": 150, "tags.claim": 110, "metrics.p_value": 90, "metrics.similarity": 90, "metrics.accuracy": 90,
+    "tags.architecture": 90, "tags.attack": 110, "tags.labels": 80, "tags.modification": 150, "tags.optimizer": 90,
+    "tags.part": 90,
+}  # fmt: skip
+VERIFICATIONS: Columns = {
+    "tags.answer": 430, "tags.claim": 110, "metrics.p_value": 90, "tags.decided_by": 120, "tags.format": 90,
+    "metrics.queries_sent": 100, "tags.kit": 150,
+}  # fmt: skip
+ENROLLMENTS: Columns = {"tags.preset": 150, "tags.answer": 500, "params.alpha": 70, "tags.kit": 200}
+
+
+@dataclass(frozen=True)
+class View:
+    """A list of runs, as the page offers it."""
+
+    name: str
+    columns: Columns
+    search: str = ""
+    order: str = "attributes.start_time"
+    """Descending. Other lists than by time do not fold nested runs."""
+
+    def saved(self) -> str:
+        """As the page saves it."""
+        columns = {_quoted(column): width for column, width in self.columns.items()}
+        state = {
+            "selectedColumns": list(columns),
+            "columnOrder": list(columns),
+            "columnWidths": columns,
+            "searchFilter": self.search,
+            "orderByKey": _quoted(self.order) if "start_time" not in self.order else self.order,
+            "orderByAsc": False,
+        }
+        return json.dumps({"name": self.name, "createdAt": 0, "updatedAt": 0, "state": json.dumps(state)})
+
+
+VIEWS: Mapping[str, View] = {
+    "uapfp_runs": View("All runs", ALL_RUNS),
+    "uapfp_suspects": View("Judged suspects", SUSPECTS, "tags.claim != '' and tags.part != ''", "tags.role"),
+    "uapfp_enrollments": View("Enrolments", ENROLLMENTS, "tags.job = 'enroll'"),
+    "uapfp_verifications": View("Verifications", VERIFICATIONS, "tags.job = 'verify'"),
 }
-"""Id to name, filter and columns."""
+"""Id to view."""
 
 
 def prepare_page(client: MlflowClient, experiment: Experiment) -> None:
     """Give an experiment its kind, description and views where it has none; a server that refuses is let be."""
     wanted = {KIND[0]: KIND[1], MLFLOW_RUN_NOTE: _experiment_note(experiment.experiment_id)}
-    wanted |= {VIEW + key: _view(*view) for key, view in VIEWS.items()}
+    wanted |= {VIEW + key: view.saved() for key, view in VIEWS.items()}
     with contextlib.suppress(MlflowException, SQLAlchemyError):
         for key, value in wanted.items():
             if key not in experiment.tags:
@@ -90,14 +121,12 @@ def _run_page(experiment: str, run: str) -> str:
 
 def _experiment_note(experiment: str) -> str:
     names = [
-        f"[{name}](#/experiments/{experiment}/runs?{TRAINING}&viewStateShareKey={key})"
-        for key, (name, _, _) in VIEWS.items()
+        f"[{view.name}](#/experiments/{experiment}/runs?{TRAINING}&viewStateShareKey={key})"
+        for key, view in VIEWS.items()
     ]
     return f"Fingerprints of models, and who is accused. Lists with their columns: {', '.join(names)}"
 
 
-def _view(name: str, search: str, columns: Sequence[str]) -> str:
-    """As the page saves a view: `attributes.Description` there is written with backticks."""
-    quoted = [re.sub(r"^(\w+)\.(.*)$", r"\1.`\2`", column) for column in columns]
-    state = {"selectedColumns": quoted, "columnOrder": [], "columnWidths": {}, "searchFilter": search}
-    return json.dumps({"name": name, "createdAt": 0, "updatedAt": 0, "state": json.dumps(state)})
+def _quoted(column: str) -> str:
+    kind, _, name = column.partition(".")
+    return f"{kind}.`{name}`"

@@ -72,7 +72,8 @@ class MlflowTracker:
             self._open_experiment()
             for run in self._runs(f"tags.evaluation = '{evaluation}' and attributes.status = 'FINISHED'"):
                 if run.data.tags.get("publication") == publication:
-                    return str(run.info.run_id)
+                    self._run = str(run.info.run_id)
+                    return self._run
         return None
 
     def start_run(self, evaluation: str, params: RunParams, tags: Mapping[str, str]) -> None:
@@ -100,7 +101,7 @@ class MlflowTracker:
             self._set_tags(self._run, self._note(description))
 
     def page(self) -> str:
-        """The address of the run's page; empty where no run is open."""
+        """The address of the page of the run that was opened or found; empty where there is none."""
         return run_address(self.uri, self._experiment, self._run) if self._run else ""
 
     def refresh_metrics(self, metrics: Mapping[str, float]) -> None:

@@ -34,7 +34,7 @@ class Tracker(Protocol):
         """Describe the run, as with `DESCRIPTION`."""
 
     def page(self) -> str:
-        """The address of the open run's page, or an empty string."""
+        """The address of the page of the run that was opened or found, or an empty string."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Metrics of the run."""
