@@ -26,7 +26,7 @@ from uapfp_dist.tasks.pool import SerialPool
 from uapfp_dist.tasks.specs import ModelSpec
 from uapfp_dist.tracking.live import LiveTracker
 from uapfp_dist.tracking.mlflow_tracker import MlflowTracker
-from uapfp_dist.tracking.publication import KIND, NestedRun, Publication, patience, publish
+from uapfp_dist.tracking.publication import KIND, VERSION, NestedRun, Publication, patience, publish
 from uapfp_dist.tracking.tracker import NullTracker, RunParams
 
 PUBLICATION = Publication(
@@ -90,9 +90,20 @@ def test_a_publication_survives_the_store(tmp_path: Path) -> None:
     assert found.digest == PUBLICATION.digest
 
 
+def test_a_publication_by_earlier_code_keeps_its_digest(tmp_path: Path) -> None:
+    """It has no version: a run that shows it is not written again."""
+    tensors, info = PUBLICATION.to_artifact()
+    del info["version"]
+    Store(str(tmp_path)).put(KIND, "k", tensors, info)
+    found = Publication.from_artifact(Store(str(tmp_path)).get(KIND, "k"))
+    assert found == replace(PUBLICATION, version=1)
+    assert found.digest == "271df033095f189e45d2"
+
+
 @pytest.mark.parametrize(
     "change",
     [
+        {"version": 1},
         {"evaluation": "f"},
         {"metrics": {"auc/uap": 0.3}},
         {"suspects": PUBLICATION.suspects[1:]},
@@ -326,6 +337,10 @@ def test_a_failed_model_does_not_keep_the_report_from_being_used(
     report = _finished(plan, store)
     assert report is not None
     assert to_json(report) == store.get("report", plan.id).info
+    kept = store.get(KIND, plan.id)
+    store.put(KIND, plan.id, kept.tensors, {**kept.info, "version": VERSION - 1})
+    assert _finished(plan, store) is None, "its page is one of earlier code"
+    store.put(KIND, plan.id, kept.tensors, kept.info)
     broken = plan.members[5]
     responses = plan.response(broken)
     model, skipped = failures(cause, "needs model, which failed")

@@ -163,6 +163,21 @@ def test_long_tables_are_folded(rows: int, folded: int) -> None:
     assert len(page.all("tr")) == rows + 1
 
 
+def test_a_section_with_a_question_is_folded_under_it() -> None:
+    """Closed, its heading in the line that opens it; no list of contents repeats the questions."""
+    folded = HtmlSection("Figure 1", "text", facts={"seed": "0"}, question=f"why? {HOSTILE}")
+    page = Page(html_report("t", {}, [HtmlSection("open"), folded]))
+    assert [tag for tag, _ in page.tags if tag in ("h1", "h2", "details", "summary", "dl")] == [
+        "h1", "h2", "details", "summary", "h2", "dl",
+    ]  # fmt: skip
+    assert page.all("details") == [{"class": "fold"}]
+    assert page.text.count(HOSTILE) == 1
+    assert page.text.index("why?") < page.text.index("Figure 1") < page.text.index("text") < page.text.index("seed")
+    assert not page.all("nav")
+    labels = [section["aria-labelledby"] for section in page.all("section")]
+    assert [heading["id"] for heading in page.all("h2")] == labels
+
+
 def test_an_empty_page_is_a_page() -> None:
     tables = {"none": pd.DataFrame(), "columns": pd.DataFrame({"a": []}), "unmeasured": pd.DataFrame({"a": [None]})}
     page = Page(html_report("", {}, [HtmlSection("s", tables=tables)]))

@@ -1,5 +1,6 @@
 """Every table and figure, from one tiny evaluation in which everything is turned on."""
 
+import html
 import re
 import shutil
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from uapfp_dist.evaluation.plan import Plan, make_plan
 from uapfp_dist.execution.probe_artifacts import read_probe, read_responses
 from uapfp_dist.fingerprints.blocks import CLEAN, PAPER
 from uapfp_dist.fingerprints.resamples import make_resample
+from uapfp_dist.reporting.answer import answer
 from uapfp_dist.reporting.report import Report
 from uapfp_dist.reporting.sections.report_data import ReportData
 from uapfp_dist.reporting.sections.robustness import destroyed_models
@@ -101,13 +103,13 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
 
 
 FIGURES = (
-    "auc", "false_accusations", "fig2a_projections", "fig2b_inconsist", "fig3_tsne", "fig5_similarity_cdf",
+    "answer", "auc", "false_accusations", "fig2a_projections", "fig2b_inconsist", "fig3_tsne", "fig5_similarity_cdf",
     "fig6_left_n_points", "fig6_left_top_k", "fig6_right_recovery", "fig7_uap_vs_lap", "fig8_left_modifications",
     "fig8_right_adversarial", "groups", "loss", "n_views", "overlap", "roc", "uap", "utility_similarity",
     "view_algorithms",
 )  # fmt: skip
 TABLES = (
-    "beside_paper", "claims", "controls", "fig7_uap_vs_lap", "fooling", "inconsist", "loss", "methods",
+    "answer", "beside_paper", "claims", "controls", "fig7_uap_vs_lap", "fooling", "inconsist", "loss", "methods",
     "modifications", "n_points", "n_views", "overlap", "adversarial", "recovery", "table1_zoo", "table_similarity",
     "top_k", "verdicts", "zoo", "methods_at_equal_budget", "view_algorithms",
 )  # fmt: skip
@@ -319,31 +321,42 @@ def test_every_claim_of_the_paper_has_an_outcome(shown: Shown) -> None:
     assert by_claim["confidence above 99.99 % within 20 fingerprints (abstract)"] == "not reproduced"
 
 
-class Titles(HTMLParser):
-    """The headings of a page."""
+class Folds(HTMLParser):
+    """The folds of a page: what each answers, and its title."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.questions: list[str] = []
         self.titles: list[str] = []
-        self._inside = False
+        self._inside: list[str] | None = None
+        self._in_fold = False
 
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        """A heading begins."""
-        self._inside = tag == "h2"
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """A fold, or one of its two texts, begins."""
+        self._in_fold = ("class", "fold") in attrs or (self._in_fold and tag in ("summary", "h2", "span"))
+        self._inside = {"h2": self.questions, "span": self.titles}.get(tag) if self._in_fold else None
 
     def handle_data(self, data: str) -> None:
-        """Its text."""
-        if self._inside:
-            self.titles.append(data)
-            self._inside = False
+        """The text."""
+        if self._inside is not None:
+            self._inside.append(data)
+            self._inside = None
 
 
 @pytest.mark.slow
 def test_one_page_holds_it_all(shown: Shown) -> None:
-    """Every section is one of the HTML report, which loads nothing."""
+    """The answer, its picture and its table; then every section, under what it answers. Nothing is loaded."""
     page = (shown.folder / "report.html").read_text(encoding="utf-8")
-    titles = Titles()
-    titles.feed(page)
+    found = answer(shown.report.body)
+    marks = [page.index(html.escape(found.findings[0].finding)), page.index("<figure"), page.index("<table")]
+    assert sorted(marks) == marks
+    assert marks[-1] < page.index("<details")
+    folds = Folds()
+    folds.feed(page)
+    assert len(folds.questions) == len(folds.titles) > 20
+    assert all(question.endswith("?") for question in folds.questions), "a line in rendering.QUESTIONS for each section"
+    summary = (shown.folder / "summary.md").read_text(encoding="utf-8")
+    assert summary.endswith(found.markdown())
     for word in (
         "Table 1",
         "Figure 2",
@@ -355,7 +368,7 @@ def test_one_page_holds_it_all(shown: Shown) -> None:
         "claims",
         "Controls",
     ):
-        assert any(word in title for title in titles.titles), word
+        assert any(word in title for title in folds.titles), word
     assert 'src="http' not in page
     assert "fashion" not in page
 

@@ -37,7 +37,7 @@ from uapfp_dist.serialization import from_json
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.hashing import content_id, wire_form
 from uapfp_dist.tasks.pool import SerialPool
-from uapfp_dist.tracking.publication import KIND, Publication, patience, publish
+from uapfp_dist.tracking.publication import KIND, VERSION, Publication, patience, publish
 from uapfp_dist.tracking.tracker import Tracker
 
 
@@ -164,8 +164,11 @@ class EvaluationRun:
 
 
 def _finished(plan: Plan, store: Store) -> EvaluationReport | None:
-    """The stored report, if nothing is left to do: every artifact is whole, or no further try could make it."""
+    """The stored report, if nothing is left to do: every artifact is whole, or no further try could make it, and what
+    is published is what today's code would show."""
     if not store.intact(KIND, plan.id) or not store.intact("report", plan.id):
+        return None
+    if Publication.from_artifact(store.get(KIND, plan.id)).version < VERSION:
         return None
     report = read_report(store.get("report", plan.id).info)
     failed = {failure.id for failure in report.failures}

@@ -40,8 +40,8 @@ a { color: var(--accent); }
 p, .remarks { max-width: 46rem; }
 .headlines { list-style: none; margin: 0 0 1.5rem; padding: .75rem 1rem; background: var(--card);
   border-left: 4px solid var(--accent); }
-.headlines li { margin: .3rem 0; line-height: 1.4; }
-.headlines li:first-child { font-size: 1.15rem; }
+.headlines li { margin: .3rem 0; line-height: 1.4; font-size: .95rem; }
+.headlines li:first-child { font-size: 1.15rem; margin-bottom: .7rem; }
 .headlines strong { font-weight: 600; }
 .facts { display: grid; grid-template-columns: minmax(8rem, max-content) 1fr; gap: .15rem 1rem; margin: 0 0 1.5rem; }
 .facts dt { color: var(--soft); }
@@ -49,7 +49,9 @@ p, .remarks { max-width: 46rem; }
 .facts details { margin: 0; }
 pre { margin: 0; font-size: clamp(.5rem, 2.4vw, .8rem); line-height: 1.35; white-space: pre-wrap; }
 pre span { display: block; padding-left: 2ch; text-indent: -2ch; }
-@media (max-width: 30rem) { .facts { display: block; } .facts dd { margin-bottom: .4rem; } }
+@media (max-width: 30rem) { .facts { display: block; } .facts dd { margin-bottom: .4rem; }
+  td:last-child:not(.number) { min-width: 14rem; } }
+header + main > section:first-child > h2 { margin-top: 1.25rem; }
 nav ol { columns: 18rem; margin: .25rem 0 0; padding-left: 1.5rem; }
 .remarks { padding: 0; list-style: none; }
 .remarks li { margin: .35rem 0; padding-left: .75rem; border-left: 3px solid var(--note); }
@@ -61,7 +63,6 @@ th, td { padding: .25rem .6rem; text-align: left; vertical-align: top; border-bo
 thead th { border-bottom: 2px solid var(--soft); vertical-align: bottom; }
 tbody th { font-weight: 500; }
 td, tbody th { max-width: 24rem; }
-td:last-child:not(.number) { min-width: 9rem; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 details { margin: .75rem 0; }
 summary { cursor: pointer; color: var(--accent); }
@@ -78,7 +79,7 @@ figure img { display: block; background: #fff; max-width: none; height: auto; bo
   figure, tr, .headlines { break-inside: avoid; } h2, caption, figcaption { break-after: avoid; }
   pre { font-size: 7pt; } figure img { width: 100%; }
   table { font-size: 7pt; overflow-wrap: anywhere; } .number { white-space: normal; }
-  th, td { padding: .15rem .3rem; }
+  th, td { padding: .15rem .3rem; } thead th { overflow-wrap: normal; } .fold > summary { list-style: none; }
   nav { display: none; } details::details-content { content-visibility: visible; } }
 """
 

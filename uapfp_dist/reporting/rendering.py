@@ -17,8 +17,8 @@ from uapfp_dist.serialization import to_json
 from uapfp_dist.tasks.hashing import wire_form
 
 CAPTIONS = {
-    "answer": "The score of every model that resample 0 tests or calibrates with, by the method that decides. Beyond "
-    "the dashed line a model is accused; a bar is a mean",
+    "answer": "The models that resample 0 tests and calibrates with, by score: those beyond the dashed "
+    "line are accused; a bar is a mean",
     "churn_auc": "AUC of models stolen from the victim, by images sent",
     "churn_images": "Churn points, and what models say to them",
     "fig2a_projections": "Figure 2a: projections of UAPs on the victim's first principal directions",

@@ -3,6 +3,7 @@
 from textwrap import fill
 
 from uapfp_dist.reporting.answer import answer
+from uapfp_dist.reporting.number_format import NOT_MEASURED
 from uapfp_dist.reporting.report_schema import EvaluationReport
 from uapfp_dist.reporting.text_tables import aligned_table
 
@@ -10,7 +11,7 @@ WIDTH = 100
 
 
 def summary(report: EvaluationReport) -> str:
-    """The sentences, wrapped, and the table of at most eight methods."""
+    """The sentences, wrapped, and the table of at most eight methods; ASCII, for any terminal."""
     found = answer(report)
     first, *others = found.sentences
     lines = [
@@ -18,4 +19,5 @@ def summary(report: EvaluationReport) -> str:
         "",
         *(fill(text, WIDTH, initial_indent="- ", subsequent_indent="  ") for text in others),
     ]
-    return "\n".join([*lines, "", fill(found.caption, WIDTH), aligned_table(found.table().drop(columns="about"))])
+    table = aligned_table(found.table().drop(columns="about"))
+    return "\n".join([*lines, "", fill(found.caption, WIDTH), table]).replace(NOT_MEASURED, "-")

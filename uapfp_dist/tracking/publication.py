@@ -19,6 +19,9 @@ from uapfp_dist.storage.store import Artifact
 from uapfp_dist.tracking.tracker import RunParams, Tracker
 
 KIND = "publication"
+VERSION = 2
+"""Of what is published. Raise it when the page, tables, figures or metrics change: a finished evaluation is then judged
+again, from what is stored, and its run brought up to date."""
 PATIENCE_SECONDS = 120.0
 """For which an unreachable tracker is tried again at the end, unless $UAPFP_MLFLOW_PATIENCE says otherwise."""
 PAUSE_SECONDS = 5.0
@@ -47,6 +50,7 @@ class Publication:
     suspects: Sequence[NestedRun]
     files: Mapping[str, bytes]
     """Relative path to content."""
+    version: int = VERSION
     numbers: Mapping[str, float] = field(default_factory=dict)
     """More than the metrics, by the names they had as metrics of earlier code, whose runs are brought up to date."""
 
@@ -61,14 +65,14 @@ class Publication:
         """The inverse of `to_artifact`."""
         suspects = [NestedRun(**entry) for entry in artifact.info["suspects"]]
         files = {name: tensor.numpy().tobytes() for name, tensor in artifact.tensors.items()}
-        return cls(**{**artifact.info, "suspects": suspects, "files": files})
+        return cls(**{"version": 1, **artifact.info, "suspects": suspects, "files": files})
 
     @property
     def digest(self) -> str:
         """Identifies the content: a run with this tag shows exactly this."""
         rest = {key: value for key, value in vars(self).items() if key not in ("files", "suspects")}
-        if not self.numbers:  # as in publications by earlier code
-            del rest["numbers"]
+        if self.version == 1:  # as in publications by earlier code
+            del rest["version"], rest["numbers"]
         text = json.dumps([rest, [vars(suspect) for suspect in self.suspects]], sort_keys=True)
         sha = hashlib.sha256(text.encode())
         for name in sorted(self.files):

@@ -41,7 +41,7 @@ def accused_strips(groups: Mapping[str, Sequence[float]], names: Mapping[str, st
         threshold: the score above which a model is accused, or None.
     """
     order = [role for role in names if len(groups.get(role, ()))]
-    figure, (axis,) = subplots(3.6, 0.36 * max(2, len(order)) + 0.8)
+    figure, (axis,) = subplots(3.6, 0.33 * max(2, len(order)) + 0.7)
     for y, role in enumerate(order):
         strip(axis, groups[role], y, role)
     if threshold is not None and np.isfinite(threshold):

@@ -4,7 +4,7 @@ To add a table or figure: a function from ReportData to a ReportSection (a figur
 line in SECTIONS, and for its numbers in the report's JSON an optional field in `reporting.section_schema`, after which
 `report.schema.json` is written again (`tests/unit/test_report_schema.py` says how). Names of tables and figures are
 unique; where a section has several figures, each has a line in `reporting.rendering.CAPTIONS`. Finished evaluations
-show the new section once `REPORT_VERSION` in `tasks.hashing` is raised.
+show the new section once `VERSION` in `tracking.publication` is raised.
 """
 
 from collections.abc import Callable
