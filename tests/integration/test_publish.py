@@ -27,12 +27,12 @@ from uapfp_dist.tasks.specs import ModelSpec
 from uapfp_dist.tracking.live import LiveTracker
 from uapfp_dist.tracking.mlflow_tracker import MlflowTracker
 from uapfp_dist.tracking.publication import KIND, VERSION, NestedRun, Publication, patience, publish
-from uapfp_dist.tracking.tracker import NullTracker, RunParams
+from uapfp_dist.tracking.tracker import DESCRIPTION, NullTracker, RunParams
 
 PUBLICATION = Publication(
     "e" * 20,
     {"zoo": {"width": 4}, "grid": [0.1, 0.2], "seed": 0},
-    {"preset": "digits", "victim": "v"},
+    {"preset": "digits", "victim": "v", DESCRIPTION: "**Yes.** ![f](artifact:figures/f.png)"},
     {"auc/uap": 0.1 + 0.2},
     [{"number": i, "accuracy": i / 7} for i in (1, 2, 3)],
     [NestedRun(f"piracy-{i}", {"model": str(i), "attack": "jacobian"}, {"similarity": 1 / (i + 3)}) for i in range(4)],
@@ -97,7 +97,9 @@ def test_a_publication_by_earlier_code_keeps_its_digest(tmp_path: Path) -> None:
     Store(str(tmp_path)).put(KIND, "k", tensors, info)
     found = Publication.from_artifact(Store(str(tmp_path)).get(KIND, "k"))
     assert found == replace(PUBLICATION, version=1)
-    assert found.digest == "271df033095f189e45d2"
+    assert found.digest != PUBLICATION.digest
+    bare = replace(found, tags={"preset": "digits", "victim": "v"})
+    assert bare.digest == "271df033095f189e45d2"
 
 
 @pytest.mark.parametrize(
@@ -106,6 +108,7 @@ def test_a_publication_by_earlier_code_keeps_its_digest(tmp_path: Path) -> None:
         {"version": 1},
         {"evaluation": "f"},
         {"metrics": {"auc/uap": 0.3}},
+        {"numbers": {"auc/uap": 0.3}},
         {"suspects": PUBLICATION.suspects[1:]},
         {"files": {**PUBLICATION.files, "empty.txt": b"0"}},
         {"tags": {}},
@@ -173,6 +176,8 @@ def test_nothing_is_there_twice(server: Server) -> None:
     assert seen[0]["curve"] == [(1, 1 / 7), (2, 2 / 7), (3, 3 / 7)]
     assert seen[0]["parent"]["metrics"]["auc/uap"] == 0.1 + 0.2
     assert ("tables/zoo.json", 0) in seen[0]["files"]
+    note = seen[0]["parent"]["tags"]["mlflow.note.content"]
+    assert note == "**Yes.** ![f](get-artifact?path=figures/f.png&run_uuid=RUN)"
     assert MlflowTracker(server.uri, None).find_run(evaluation, publication.digest)
     assert not MlflowTracker(server.uri, None).find_run(evaluation, PUBLICATION.digest), "another publication"
 
@@ -283,8 +288,12 @@ def test_what_one_filters_by(undisturbed: Undisturbed) -> None:
     )
     assert undisturbed.seen["parent"]["tags"]["victim"] == victim
     assert undisturbed.seen["parent"]["metrics"]["queries/to_victims"] > 0
-    metrics = Publication.from_artifact(Store(str(undisturbed.store)).get(KIND, undisturbed.plan.id)).metrics
-    assert all(metrics[f"cpu_seconds/{stage}"] > 0 for stage in ("zoo", "probe", "answers", "judge"))
+    published = Publication.from_artifact(Store(str(undisturbed.store)).get(KIND, undisturbed.plan.id))
+    metrics, numbers = published.metrics, json.loads(published.files["numbers.json"])
+    assert numbers == published.numbers
+    seconds = [numbers[f"cpu_seconds/{stage}"] for stage in ("zoo", "probe", "answers", "judge")]
+    assert all(value > 0 for value in seconds)
+    assert metrics["cpu_seconds"] == pytest.approx(sum(seconds))
 
 
 class Refusing(NullTracker):

@@ -267,7 +267,7 @@ class Evaluator:
             cards,
             suspect_runs(data.judged, data.resamples[0].resample, report.body, self._cards),
             files,
-            numbers,
+            numbers=numbers,
         )
         self.store.put(KIND, self.plan.id, *publication.to_artifact())
         self.store.put("report", self.plan.id, {}, to_json(report.body))
