@@ -32,9 +32,9 @@ Columns = Mapping[str, int]
 """What a list shows, in this order, to the width in pixels."""
 
 ALL_RUNS: Columns = {
-    "tags.job": 75, "tags.preset": 100, "params.seed": 60, "tags.answer": 280, "tags.decided_by": 95,
-    "metrics.victim/accuracy": 115, "metrics.auc/homologous": 120, "metrics.power/conformal": 125,
-    "metrics.false_accusation/conformal/homologous": 125, "metrics.auc/other_victim": 125,
+    "tags.job": 70, "tags.preset": 90, "params.seed": 55, "tags.answer": 210, "tags.decided_by": 90,
+    "metrics.victim/accuracy": 100, "metrics.auc/homologous": 110, "metrics.power/conformal": 115,
+    "metrics.auc/other_victim": 110, "metrics.false_accusation/conformal/homologous": 110,
 }  # fmt: skip
 SUSPECTS: Columns = {
     "tags.role": 150, "tags.claim": 110, "metrics.p_value": 90, "metrics.similarity": 90, "metrics.accuracy": 90,

@@ -1,5 +1,6 @@
 """An enrolment as a tracker shows it."""
 
+import math
 import tempfile
 from pathlib import Path
 
@@ -8,19 +9,40 @@ import pandas as pd
 from uapfp_dist.messages import printable
 from uapfp_dist.tracking.tracker import DESCRIPTION, Tracker
 from uapfp_dist.verification.kit.kit import Kit
-from uapfp_dist.verification.kit.text import kit_text
 
 
 def kit_tags(kit: Kit) -> dict[str, str]:
     """The kit's digest, by which verifications name it, what it can do in short, and the description of the run."""
-    shares = [f"{name} {value:.0%}" for name, value in main_rates(kit).items()]
-    text = "\n".join(f"    {printable(line)}" for line in kit_text(kit).splitlines())
-    return {
-        "kit": kit.digest,
-        "answer": f"Held-out models accused at alpha {kit.alpha:g}: {', '.join(shares) or 'not measured'}"[:500],
-        DESCRIPTION: f"**A kit to find copies of a victim: what it can do, and what it cannot.**\n\n{text}\n\n"
-        f"    digest {kit.digest}\n\nEvery rate: [rates.csv](artifact:tables/rates.csv).\n",
-    }
+    return {"kit": kit.digest, "answer": _in_short(kit), DESCRIPTION: _description(kit)}
+
+
+def _in_short(kit: Kit) -> str:
+    """What it accuses, in every format of its responses."""
+    rates = main_rates(kit)
+    parts = []
+    for fmt, choice in kit.info.decided_by.items():
+        key = f"{fmt.wire}/{choice.method}/all"
+        if f"power/{key}" in rates:
+            negatives = rates.get(f"false_accusations/{key}", math.nan)
+            parts.append(f"{fmt}: {rates[f'power/{key}']:.0%} of stolen, {negatives:.0%} of other models")
+    return f"accuses at alpha {kit.alpha:g} by {'; '.join(parts)}"[:500] if parts else "rates not measured"
+
+
+def _description(kit: Kit) -> str:
+    info = kit.info
+    head = ["format", "method", "images sent", "stolen models accused", "other models accused"]
+    rows = []
+    for fmt, choice in info.decided_by.items():
+        counts = []
+        for rates in (info.power, info.false_accusations):
+            found = (rates or {}).get(fmt, {}).get(choice.method, {}).get("all")
+            counts.append(f"{found.n} of {found.of}" if found else "not measured")
+        rows.append([str(fmt), choice.method, str((info.queries or {}).get(fmt, "")), *counts])
+    lines = [f"**A kit to find copies of a victim, at alpha {kit.alpha:g}.** Held-out models, each judged alone:", ""]
+    lines += [" | ".join(row) for row in (head, ["---"] * len(head), *rows)]
+    lines += ["", "What it does not cover:", "", *(f"- {printable(limit)}" for limit in info.limits), ""]
+    lines.append(f"Every rate: [rates.csv](artifact:tables/rates.csv). Digest: `{kit.digest}`")
+    return "\n".join(lines)
 
 
 def show_kit(tracker: Tracker, kit: Kit, folder: Path) -> None:
