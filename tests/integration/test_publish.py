@@ -18,7 +18,8 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.launch.evaluation import _finished, run
-from uapfp_dist.reporting.report_schema import SpecFailure
+from uapfp_dist.reporting.answer import answer
+from uapfp_dist.reporting.report_schema import SpecFailure, read_report
 from uapfp_dist.serialization import to_json
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.hashing import Spec
@@ -294,6 +295,22 @@ def test_what_one_filters_by(undisturbed: Undisturbed) -> None:
     seconds = [numbers[f"cpu_seconds/{stage}"] for stage in ("zoo", "probe", "answers", "judge")]
     assert all(value > 0 for value in seconds)
     assert metrics["cpu_seconds"] == pytest.approx(sum(seconds))
+
+
+@pytest.mark.slow
+def test_the_page_begins_with_the_answer(undisturbed: Undisturbed) -> None:
+    """As its files do; few metrics, and every number beside them."""
+    store, parent = Store(str(undisturbed.store)), undisturbed.seen["parent"]
+    report = read_report(store.get("report", undisturbed.plan.id).info)
+    published = Publication.from_artifact(store.get(KIND, undisturbed.plan.id))
+    assert parent["tags"]["mlflow.note.content"].startswith(answer(report).markdown())
+    assert parent["tags"]["answer"] in answer(report).sentences[0]
+    assert answer(report).markdown().encode() in published.files["summary.md"]
+    assert len(published.metrics) + 3 <= 30 < len(published.numbers)
+    assert parent["metrics"].keys() <= {*published.metrics, "zoo/accuracy"}
+    assert "figures/answer.png" in published.files
+    (*_, last) = json.loads(published.files["progress.json"])
+    assert last["zoo_done"] + last["zoo_reused"] == last["zoo_total"]
 
 
 class Refusing(NullTracker):

@@ -99,12 +99,12 @@ def test_the_progress_of_the_work(capsys: pytest.CaptureFixture[str]) -> None:
     progress.step("judge", 0, 4)
     progress.note()
     numbers = progress.numbers()
-    assert progress_metrics(numbers) == {"progress/done": 3 / 8, "progress/in_work": 0.0}
+    assert progress_metrics(numbers) == {"progress/done": 3 / 4, "progress/in_work": 0.0}
     note = progress_note(numbers, 125)
     assert "2 min 5 s" in note
-    assert "|zoo|3|0|0|4|" in note
-    assert "|judge|0|0|0|4|" in note
-    assert "0 tasks in work on 4 workers; 5 wait." in note
+    assert "zoo | 3 | 0 | 0 | 4" in note
+    assert "judge | 0 | 0 | 0 | 4" in note
+    assert ": 0 tasks in work on 4 workers; 5 wait." in note
     (kept,) = progress.summary().notes
     assert {key: kept[key] for key in numbers} == numbers
     assert kept["seconds"] == 0.0

@@ -133,24 +133,29 @@ def all_numbers(
 
 
 def progress_metrics(numbers: Mapping[str, float]) -> dict[str, float]:
-    """Two curves of the work, as `Progress.numbers` counts it: the share of tasks that are settled, tasks in work."""
+    """Two curves of the work, as `Progress.numbers` counts it: the share of tasks settled before the judging, and tasks
+    in work."""
+    tasks = {name: value for name, value in numbers.items() if not name.startswith("judge_")}
     settled, total = (
-        sum(value for name, value in numbers.items() if name.endswith(tuple(f"_{state}" for state in states)))
+        sum(value for name, value in tasks.items() if name.endswith(tuple(f"_{state}" for state in states)))
         for states in (STATES[:3], STATES[3:])
     )
     return {"progress/done": settled / max(total, 1.0), "progress/in_work": numbers.get("in_work", 0.0)}
 
 
 def progress_note(numbers: Mapping[str, float], seconds: int) -> str:
-    """The state of the work in Markdown: a row per stage, then the workers."""
+    """The state of the work in Markdown: the workers, then a row per stage."""
     stages = [name.removesuffix("_total") for name in numbers if name.endswith("_total")]
-    rows = ["|".join(["", stage, *(f"{numbers[f'{stage}_{state}']:.0f}" for state in STATES), ""]) for stage in stages]
     busy = f", {numbers['utilisation']:.0%} used" if "utilisation" in numbers else ""
-    lines = [f"**In progress**, {seconds // 60} min {seconds % 60} s after the start.", ""]
-    lines += ["|".join(["", "stage", *STATES, ""]), "|---" * (1 + len(STATES)) + "|", *rows, ""]
-    workers = f"{numbers.get('workers', 0):.0f} workers{busy}"
-    lines.append(f"{numbers.get('in_work', 0):.0f} tasks in work on {workers}; {numbers.get('waiting', 0):.0f} wait.")
-    return "\n".join(lines)
+    lines = [
+        f"**In progress**, {seconds // 60} min {seconds % 60} s after the start: {numbers.get('in_work', 0):.0f} tasks in "
+        f"work on {numbers.get('workers', 0):.0f} workers{busy}; {numbers.get('waiting', 0):.0f} wait.",
+        "",
+        " | ".join(["stage", *STATES]),
+        " | ".join(["---"] * (1 + len(STATES))),
+        *(" | ".join([stage, *(f"{numbers[f'{stage}_{state}']:.0f}" for state in STATES)]) for stage in stages),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def answer_tag(report: EvaluationReport) -> str:
