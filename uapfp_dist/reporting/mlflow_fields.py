@@ -148,8 +148,8 @@ def progress_note(numbers: Mapping[str, float], seconds: int) -> str:
     stages = [name.removesuffix("_total") for name in numbers if name.endswith("_total")]
     busy = f", {numbers['utilisation']:.0%} used" if "utilisation" in numbers else ""
     lines = [
-        f"**In progress**, {seconds // 60} min {seconds % 60} s after the start: {numbers.get('in_work', 0):.0f} tasks in "
-        f"work on {numbers.get('workers', 0):.0f} workers{busy}; {numbers.get('waiting', 0):.0f} wait.",
+        f"**In progress**, {seconds // 60} min {seconds % 60} s after the start: {numbers.get('in_work', 0):.0f} tasks "
+        f"in work on {numbers.get('workers', 0):.0f} workers{busy}; {numbers.get('waiting', 0):.0f} wait.",
         "",
         " | ".join(["stage", *STATES]),
         " | ".join(["---"] * (1 + len(STATES))),
