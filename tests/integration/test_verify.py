@@ -27,7 +27,6 @@ from verify_job import verify_job
 import uapfp_dist
 from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.config import SuspectConfig
-from uapfp_dist.tracking.tracker import DESCRIPTION, NAME
 from uapfp_dist.verification.kit.io import save_kit
 from uapfp_dist.verification.querying import session as query_session
 from uapfp_dist.verification.querying import transcript
@@ -36,7 +35,7 @@ from uapfp_dist.verification.querying.transcript_files import transcript_path
 from uapfp_dist.verification.replay import JudgedSuspect, made_elsewhere, replay
 from uapfp_dist.verification.reports.verdict_file import verdict_json, verdict_schema
 from uapfp_dist.verification.reports.verdict_folder import write_verdict
-from uapfp_dist.verification.reports.verdict_metrics import verdict_metrics, verdict_tags, verification_tags
+from uapfp_dist.verification.reports.verdict_metrics import verdict_metrics, verdict_tags
 from uapfp_dist.verification.reports.verdict_text import verdict_text
 from uapfp_dist.verification.suspect_list import load_suspects
 from uapfp_dist.verification.suspect_task import Interrupted
@@ -688,23 +687,6 @@ def test_metrics_are_numbers(shown: tuple[Path, list[JudgedSuspect]]) -> None:
         assert all(np.isfinite(value) for value in verdict_metrics(case).values())
 
 
-def test_the_run_of_a_verification_says_whom_it_judged(shown: tuple[Path, list[JudgedSuspect]]) -> None:
-    """Its name finds it; no line of its description can leave the quotation, whatever a suspect is called."""
-    kit, cases = toy_kit("uap"), shown[1]
-    tags = verification_tags(kit, cases)
-    assert tags[NAME].startswith(f"verify {cases[0].verdict.name}")
-    assert tags["kit"] == kit.digest
-    assert all(f"{case.verdict.name}: {case.verdict.claim}" in tags["answer"] for case in cases)
-    named = [replace(case, verdict=replace(case.verdict, name="x\n\n<img src=a>" + "y" * 99)) for case in cases] * 3
-    tags = verification_tags(kit, named)
-    assert tags[NAME].endswith(f" and {len(named) - 3} more")
-    assert "\n" not in tags[NAME] + tags["answer"]
-    assert len(tags[NAME]) < 200
-    lines = tags[DESCRIPTION].splitlines()
-    assert all(line.startswith("    ") for line in lines if "<img" in line)
-    assert sum("<img" in line for line in lines) == len(named)
-
-
 def test_a_verdict_does_not_depend_on_when_it_was_made(shown: tuple[Path, list[JudgedSuspect]]) -> None:
     kit, (out, cases) = toy_kit("uap"), shown
     again = replay(kit, [transcript_path(out, case.verdict.name) for case in cases])
@@ -846,7 +828,7 @@ def test_the_job_on_ray_into_mlflow(tmp_path: Path) -> None:
         "--alpha",
         "0.2",
     )
-    variables = environment(PYTHONPATH=os.pathsep.join((str(ROOT), str(ROOT / "tests" / "support"), str(ROOT / "tests" / "integration"))))
+    variables = environment(PYTHONPATH=os.pathsep.join((str(ROOT), str(ROOT / "tests" / "support"))))
     command = [sys.executable, str(ROOT / "jobs" / "verify.py"), *where]
     done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 2, done.stderr
