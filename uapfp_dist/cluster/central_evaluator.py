@@ -28,9 +28,9 @@ class CentralEvaluator(CentralActor):
         super().__init__("evaluator", partial(make_evaluator, plan, storage, marker, tracker), progress, "judge")
 
     observe = typed(Evaluator.observe, CentralActor.send)
+    page = typed(Evaluator.page, CentralActor.call)
     note = typed(Evaluator.note, CentralActor.notify)
     judge = typed(Evaluator.judge, CentralActor.call)
-    page = typed(Evaluator.page, CentralActor.call)
 
 
 def make_evaluator(plan: Plan, storage: str, marker: str, tracker: Callable[[], Tracker]) -> Evaluator:

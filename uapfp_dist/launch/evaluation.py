@@ -192,4 +192,4 @@ def _print_end(report: EvaluationReport, paths: ResolvedPaths) -> None:
     served = paths.mlflow_uri.startswith("http")
     opened = paths.mlflow_uri if served else f"mlflow ui --backend-store-uri {shlex.quote(paths.mlflow_uri)}"
     print(f"Tables, figures and report.html: {opened}")
-    print(f"(in the page: 'Model training', experiment {paths.mlflow_experiment}, Runs)", flush=True)
+    print(f"(in the page: experiment {paths.mlflow_experiment}, 'Model training', Runs)", flush=True)
