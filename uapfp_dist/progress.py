@@ -35,7 +35,7 @@ Listener = Callable[[dict[str, float], int], None]
 
 @dataclass(frozen=True)
 class WorkSummary:
-    """The work behind a report; the names of its fields are keys of the report."""
+    """The work behind a report; the names of its first fields are keys of the report."""
 
     models: dict[str, int]
     """Trained, reused and failed ones."""
@@ -43,6 +43,8 @@ class WorkSummary:
     """Stage to its wall seconds."""
     workers_busy: float | None
     """Share of the workers' time that went into tasks; None: no task was performed."""
+    notes: tuple[dict[str, float], ...] = ()
+    """The state of the work, as it was noted, with its `seconds` from the start."""
 
 
 class _Bar(tqdm):  # type: ignore[type-arg]
@@ -83,6 +85,7 @@ class Progress:
         self._bar: _Bar | None = None
         self._in_work: Callable[[], InWork] = lambda: ()
         self._listener: Listener = lambda numbers, seconds: None
+        self._notes: list[dict[str, float]] = []
 
     def expect(self, specs: Iterable[Spec]) -> None:
         """Count the specs to come."""
@@ -137,7 +140,9 @@ class Progress:
     def note(self) -> None:
         """Give the listener the numbers now."""
         self._noted = time.monotonic()
-        self._listener(self.numbers(), round(self._noted - self._begun))
+        numbers, seconds = self.numbers(), round(self._noted - self._begun)
+        self._notes.append({"seconds": float(seconds), **numbers})
+        self._listener(numbers, seconds)
 
     def step(self, stage: str, done: int, total: int) -> None:
         """Progress of a stage that is not made of specs."""
@@ -253,7 +258,7 @@ class Progress:
 
     def summary(self) -> WorkSummary:
         """What a report says of the work before the judging."""
-        return WorkSummary(self.counts(), self.seconds(), self.busy())
+        return WorkSummary(self.counts(), self.seconds(), self.busy(), tuple(self._notes))
 
     def busy(self) -> float | None:
         """Share of the workers' time between first and last spec that went into specs; None if none was performed."""

@@ -4,11 +4,13 @@ UAPFP_RESULTS: a storage folder with an mlflow.db to look at, instead of a tiny 
 UAPFP_SCREENSHOTS: where screenshots go (default: a temporary folder).
 """
 
+import html
 import os
 import re
 import shutil
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,6 +120,29 @@ def test_the_evaluation_shows_its_suspects(site: Site, browse: Callable[[str, st
     assert "Finished" in text
     shown = [run for run in site.children if str(run.info.run_name) in text]
     assert len(shown) >= min(5, len(site.children))
+
+
+def test_the_list_of_runs_has_columns_that_tell_them_apart(site: Site, browse: Callable[[str, str, str], str]) -> None:
+    """As the view that the experiment's description links to, under "Model training"."""
+    page = f"experiments/{site.experiment}/runs?workflowType=machine_learning&viewStateShareKey=uapfp_runs"
+    answer = site.parent.data.tags["answer"]
+    text = html.unescape(browse(page, "view", html.escape(answer[:40], quote=False)))
+    assert answer[:40] in text
+    assert site.parent.data.params["seed"] in text
+    assert all(column in text for column in ("decided_by", "victim/accuracy", "auc/homologous"))
+    assert "Model registry" in text, "not the pages of GenAI"
+
+
+def test_the_evaluation_begins_with_the_answer_and_its_picture(
+    site: Site, browse: Callable[[str, str, str], str]
+) -> None:
+    """The page keeps the address of the picture, and the server has a picture there."""
+    text = browse(f"{site.parent_page}?workflowType=machine_learning", "answer", "figures/answer.png")
+    found = re.search(r'<img[^>]*src="(get-artifact[^"]*answer.png[^"]*)"', text)
+    assert found, "the picture is not in the description"
+    with urllib.request.urlopen(f"{site.address}/{html.unescape(found[1])}", timeout=30) as response:
+        assert response.read(8) == b"\x89PNG\r\n\x1a\n"
+    assert text.index("Can this fingerprint be trusted here?") < text.index("Search metrics")
 
 
 def test_a_figure_is_drawn(site: Site, browse: Callable[[str, str, str], str]) -> None:

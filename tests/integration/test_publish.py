@@ -18,7 +18,8 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.launch.evaluation import _finished, run
-from uapfp_dist.reporting.report_schema import SpecFailure
+from uapfp_dist.reporting.answer import answer
+from uapfp_dist.reporting.report_schema import SpecFailure, read_report
 from uapfp_dist.serialization import to_json
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.hashing import Spec
@@ -27,12 +28,12 @@ from uapfp_dist.tasks.specs import ModelSpec
 from uapfp_dist.tracking.live import LiveTracker
 from uapfp_dist.tracking.mlflow_tracker import MlflowTracker
 from uapfp_dist.tracking.publication import KIND, VERSION, NestedRun, Publication, patience, publish
-from uapfp_dist.tracking.tracker import NullTracker, RunParams
+from uapfp_dist.tracking.tracker import DESCRIPTION, NullTracker, RunParams
 
 PUBLICATION = Publication(
     "e" * 20,
     {"zoo": {"width": 4}, "grid": [0.1, 0.2], "seed": 0},
-    {"preset": "digits", "victim": "v"},
+    {"preset": "digits", "victim": "v", DESCRIPTION: "**Yes.** ![f](artifact:figures/f.png)"},
     {"auc/uap": 0.1 + 0.2},
     [{"number": i, "accuracy": i / 7} for i in (1, 2, 3)],
     [NestedRun(f"piracy-{i}", {"model": str(i), "attack": "jacobian"}, {"similarity": 1 / (i + 3)}) for i in range(4)],
@@ -97,7 +98,9 @@ def test_a_publication_by_earlier_code_keeps_its_digest(tmp_path: Path) -> None:
     Store(str(tmp_path)).put(KIND, "k", tensors, info)
     found = Publication.from_artifact(Store(str(tmp_path)).get(KIND, "k"))
     assert found == replace(PUBLICATION, version=1)
-    assert found.digest == "271df033095f189e45d2"
+    assert found.digest != PUBLICATION.digest
+    bare = replace(found, tags={"preset": "digits", "victim": "v"})
+    assert bare.digest == "271df033095f189e45d2"
 
 
 @pytest.mark.parametrize(
@@ -106,6 +109,7 @@ def test_a_publication_by_earlier_code_keeps_its_digest(tmp_path: Path) -> None:
         {"version": 1},
         {"evaluation": "f"},
         {"metrics": {"auc/uap": 0.3}},
+        {"numbers": {"auc/uap": 0.3}},
         {"suspects": PUBLICATION.suspects[1:]},
         {"files": {**PUBLICATION.files, "empty.txt": b"0"}},
         {"tags": {}},
@@ -173,6 +177,8 @@ def test_nothing_is_there_twice(server: Server) -> None:
     assert seen[0]["curve"] == [(1, 1 / 7), (2, 2 / 7), (3, 3 / 7)]
     assert seen[0]["parent"]["metrics"]["auc/uap"] == 0.1 + 0.2
     assert ("tables/zoo.json", 0) in seen[0]["files"]
+    note = seen[0]["parent"]["tags"]["mlflow.note.content"]
+    assert note == "**Yes.** ![f](get-artifact?path=figures/f.png&run_uuid=RUN)"
     assert MlflowTracker(server.uri, None).find_run(evaluation, publication.digest)
     assert not MlflowTracker(server.uri, None).find_run(evaluation, PUBLICATION.digest), "another publication"
 
@@ -283,8 +289,28 @@ def test_what_one_filters_by(undisturbed: Undisturbed) -> None:
     )
     assert undisturbed.seen["parent"]["tags"]["victim"] == victim
     assert undisturbed.seen["parent"]["metrics"]["queries/to_victims"] > 0
-    metrics = Publication.from_artifact(Store(str(undisturbed.store)).get(KIND, undisturbed.plan.id)).metrics
-    assert all(metrics[f"cpu_seconds/{stage}"] > 0 for stage in ("zoo", "probe", "answers", "judge"))
+    published = Publication.from_artifact(Store(str(undisturbed.store)).get(KIND, undisturbed.plan.id))
+    metrics, numbers = published.metrics, json.loads(published.files["numbers.json"])
+    assert numbers == published.numbers
+    seconds = [numbers[f"cpu_seconds/{stage}"] for stage in ("zoo", "probe", "answers", "judge")]
+    assert all(value > 0 for value in seconds)
+    assert metrics["cpu_seconds"] == pytest.approx(sum(seconds))
+
+
+@pytest.mark.slow
+def test_the_page_begins_with_the_answer(undisturbed: Undisturbed) -> None:
+    """As its files do; few metrics, and every number beside them."""
+    store, parent = Store(str(undisturbed.store)), undisturbed.seen["parent"]
+    report = read_report(store.get("report", undisturbed.plan.id).info)
+    published = Publication.from_artifact(store.get(KIND, undisturbed.plan.id))
+    assert parent["tags"]["mlflow.note.content"].startswith(answer(report).markdown())
+    assert parent["tags"]["answer"] in answer(report).sentences[0]
+    assert answer(report).markdown().encode() in published.files["summary.md"]
+    assert len(published.metrics) + 3 <= 30 < len(published.numbers)
+    assert parent["metrics"].keys() <= {*published.metrics, "zoo/accuracy"}
+    assert "figures/answer.png" in published.files
+    (*_, last) = json.loads(published.files["progress.json"])
+    assert last["zoo_done"] + last["zoo_reused"] == last["zoo_total"]
 
 
 class Refusing(NullTracker):

@@ -11,9 +11,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from system import ProcessTree, environment, free_ports
 
-TIMED = ("cpu_seconds", "gpu_seconds", "stage_seconds", "workers_busy", "models/", "system/")
+TIMED = ("cpu_seconds", "gpu_seconds", "stage_seconds", "workers_busy", "models/", "progress/")
 """Metrics of the work rather than of the result."""
-SHOWN_TAGS = ("mlflow.parentRunId", "mlflow.runName", "mlflow.loggedArtifacts")
+SHOWN_TAGS = ("mlflow.parentRunId", "mlflow.runName", "mlflow.loggedArtifacts", "mlflow.note.content")
 """Tags of MLflow's that its page shows."""
 
 
@@ -78,7 +78,7 @@ def _shown(run: Run) -> dict[str, Any]:
     return {
         "status": run.info.status,
         "tags": {
-            key: value
+            key: value.replace(run.info.run_id, "RUN")
             for key, value in run.data.tags.items()
             if key not in ignored and (not key.startswith("mlflow.") or key in SHOWN_TAGS)
         },

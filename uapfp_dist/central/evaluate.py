@@ -33,6 +33,9 @@ class EvaluatorProtocol(Protocol):
     def publish(self) -> str:
         """Show it in the tracker; returns why that was not possible, or an empty string."""
 
+    def page(self) -> str:
+        """The address of the run's page, or an empty string."""
+
 
 def evaluate(
     plan: Plan,
@@ -72,6 +75,8 @@ def evaluate(
     report = evaluator.judge(progress.summary())
     if missing := evaluator.publish():
         progress.say(f"{missing}; the report is in the store, the same command shows it there later")
+    elif page := evaluator.page():
+        progress.say(f"MLflow: {page}")
     return report
 
 

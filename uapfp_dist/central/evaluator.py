@@ -27,10 +27,15 @@ from uapfp_dist.fingerprints.scoring import ScoredResample, score_resamples
 from uapfp_dist.progress import WorkSummary
 from uapfp_dist.reporting.mlflow_fields import (
     PlannedModel,
+    all_numbers,
+    answer_tag,
+    mlflow_description,
     mlflow_metrics,
     mlflow_params,
     mlflow_tags,
     model_places,
+    progress_metrics,
+    progress_note,
     suspect_runs,
 )
 from uapfp_dist.reporting.rendering import write_files
@@ -48,7 +53,7 @@ from uapfp_dist.tasks.outcomes import Failed, Outcome
 from uapfp_dist.tasks.specs import ModelSpec
 from uapfp_dist.tracking.live import LiveTracker
 from uapfp_dist.tracking.publication import KIND, Publication, patience, publish, read_files
-from uapfp_dist.tracking.tracker import Tracker
+from uapfp_dist.tracking.tracker import DESCRIPTION, Tracker
 
 
 class Evaluator:
@@ -112,8 +117,9 @@ class Evaluator:
         return self._cards[model]
 
     def note(self, numbers: Mapping[str, float], seconds: int) -> None:
-        """Show how the work stands, `seconds` after its start, among the tracker's system metrics."""
-        self._live.log_metrics({f"system/{name}": value for name, value in numbers.items()}, seconds)
+        """Show how the work stands, `seconds` after its start, as the run's description and two curves."""
+        self._live.log_metrics(progress_metrics(numbers), seconds)
+        self._live.describe(progress_note(numbers, seconds))
 
     def progress(self) -> tuple[int, int]:
         """Resamples fitted plus sections made, of how many in all."""
@@ -163,7 +169,7 @@ class Evaluator:
         seconds = {**body.stage_seconds, "judging": round(time.perf_counter() - started, 2)}
         body = replace(body, sections=joined(section.numbers for section in sections), stage_seconds=seconds)
         report = Report(body, {**report.tables, "failures": failures_table(failures)})
-        self._keep(report, sections, data)
+        self._keep(report, sections, data, work)
         return report
 
     def matrix(self) -> tuple[ResponseMatrix, JudgedModels, Probe]:
@@ -238,22 +244,30 @@ class Evaluator:
             }
         )
 
-    def _keep(self, report: Report, sections: Sequence[ReportSection], data: ReportData) -> None:
+    def _keep(self, report: Report, sections: Sequence[ReportSection], data: ReportData, work: WorkSummary) -> None:
         """Store what is to be shown, and then the report: where that is, nothing is missing."""
         models = [PlannedModel(self._cards[id_], place) for id_, place in self._places.items() if id_ in self._cards]
         cards = [model.to_json() for model in models]
+        numbers = all_numbers(report.body, models, self._busy, time.process_time() - self._begun)
         with tempfile.TemporaryDirectory() as folder:
             write_files(Path(folder), report, sections, data)
-            Path(folder, "model_cards.json").write_text(json.dumps(cards, indent=1))
+            for name, content in {"model_cards": cards, "numbers": numbers, "progress": work.notes}.items():
+                Path(folder, f"{name}.json").write_text(json.dumps(content, indent=1))
             files = read_files(Path(folder))
         publication = Publication(
             self.plan.id,
             mlflow_params(self.plan),
-            mlflow_tags(self.plan, self._settings),
-            mlflow_metrics(report.body, models, self._busy, time.process_time() - self._begun),
+            {
+                **mlflow_tags(self.plan, self._settings),
+                "decided_by": report.body.decided_by,
+                "answer": answer_tag(report.body),
+                DESCRIPTION: mlflow_description(report.body),
+            },
+            mlflow_metrics(report.body, numbers),
             cards,
             suspect_runs(data.judged, data.resamples[0].resample, report.body, self._cards),
             files,
+            numbers=numbers,
         )
         self.store.put(KIND, self.plan.id, *publication.to_artifact())
         self.store.put("report", self.plan.id, {}, to_json(report.body))
@@ -266,6 +280,10 @@ class Evaluator:
         except (ConnectionError, UserError) as error:
             return str(error)
         return ""
+
+    def page(self) -> str:
+        """The address of the run's page; empty where the tracker has none open."""
+        return self._tracker.page()
 
     def close(self, status: str) -> None:
         """Close the run of an evaluation that came to nothing; `publish` has closed a finished one."""

@@ -8,12 +8,12 @@ from pathlib import Path
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.grid_cells import GridCell
 from uapfp_dist.evaluation.trials import TrialResult, Trials
-from uapfp_dist.reporting.grid_report import grid_id, grid_results, nested_run, write_grid_files
+from uapfp_dist.reporting.grid_report import grid_description, grid_id, grid_results, nested_run, write_grid_files
 from uapfp_dist.reporting.grid_schema import GridReport, Preparation
 from uapfp_dist.serialization import to_json
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tracking.publication import KIND, Publication, patience, publish, read_files
-from uapfp_dist.tracking.tracker import RunParams, Tracker
+from uapfp_dist.tracking.tracker import DESCRIPTION, RunParams, Tracker
 
 
 class GridRecorder:
@@ -80,7 +80,9 @@ class GridRecorder:
             files = read_files(Path(folder))
         nested = [nested_run(cell, self._results[name]) for name, cell in self._cells.items()]
         counts = {"trials/all": float(len(nested)), "trials/failed": float(len(report.failures))}
-        publication = Publication(self._id, *self._begun, counts, [], nested, files)
+        params, tags = self._begun
+        tags = {**tags, DESCRIPTION: grid_description(report)}
+        publication = Publication(self._id, params, tags, counts, [], nested, files)
         self._store.put(KIND, self._id, *publication.to_artifact())
         self._store.put("ablation", self._id, {}, to_json(report))
         return report

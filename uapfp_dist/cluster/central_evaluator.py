@@ -39,6 +39,7 @@ class CentralEvaluator(CentralActor):
         super().__init__("evaluator", partial(make_evaluator, plan, storage, marker, tracker), progress, "judge")
 
     observe = typed(Evaluator.observe, CentralActor.send)
+    page = typed(Evaluator.page, CentralActor.call)
     note = typed(Evaluator.note, CentralActor.notify)
 
     def judge(self, work: WorkSummary) -> Report:

@@ -70,7 +70,12 @@ def run_grid(config: Config, name: str, seed: int, runtime: RuntimeConfig, grid:
     store, progress = Store(paths.storage), Progress(workers=1)
     progress.say(f"{name}, seed {seed}: a grid of {len(cells)} cells, storage {paths.storage}")
     params: RunParams = {"seed": seed, "grid": _axes(cells)}
-    tags = {"preset": f"{name}-ablation", "evaluation_of": make_plan(config, seed, images).id, **environment()}
+    tags = {
+        "job": "ablate",
+        "preset": f"{name}-ablation",
+        "evaluation_of": make_plan(config, seed, images).id,
+        **environment(),
+    }
     sweep = GridRun(cells, store, paths, runtime, progress, params, tags)
     report = sweep.here() if runtime.workers == 0 or sweep.settled else sweep.on_ray()
     report = replace(report, preset=name, seed=seed, wall_seconds=round(time.perf_counter() - started, 2))

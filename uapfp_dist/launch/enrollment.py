@@ -41,6 +41,7 @@ from uapfp_dist.verification.enrollment.plan import EnrollmentPlan, plan_enrollm
 from uapfp_dist.verification.kit.io import load_kit, save_kit
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.register.register import Register, register_path
+from uapfp_dist.verification.reports.kit_fields import kit_tags, show_kit
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def run_enrollment(
     if owner_model is not None:
         accuracy = import_owner_model(owner_model, context, plan, dataset)
         progress.say(f"your model: accuracy {accuracy:.3f} on images held out")
-    params, tags = _params(plan), {"preset": f"enroll-{name}", "job": "enroll", **environment()}
+    params, tags = _params(plan), {"job": "enroll", "preset": f"enroll-{name}", **environment()}
     tracker = open_tracker(paths)
     live = LiveTracker(tracker)
     with (
@@ -128,9 +129,8 @@ def run_enrollment(
         if kit.churn is not None:
             Register.open(register_path(out), kit.digest, create=True)
         try:
-            tracker.start_run(plan.id, params, tags)
-            tracker.log_metrics(rate_metrics(kit))
-            tracker.log_files(out)
+            tracker.start_run(plan.id, params, tags | kit_tags(kit))
+            show_kit(tracker, kit, out)
         except ConnectionError as error:
             progress.say(f"{error}; the kit is in {out}, the same command shows it in MLflow later")
     return kit
@@ -194,14 +194,3 @@ def _params(plan: EnrollmentPlan) -> dict[str, int | float | tuple[str, ...]]:
     values = wire_form(plan.requirements)
     seed = {} if plan.seed_is_private else {"seed": plan.seed}
     return seed | {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-
-
-def rate_metrics(kit: Kit) -> dict[str, float]:
-    """Share of held-out models accused, by format and method."""
-    found: dict[str, float] = {}
-    for what, rates in (("power", kit.info.power), ("false_accusations", kit.info.false_accusations)):
-        for fmt, methods in (rates or {}).items():
-            for method, kinds in methods.items():
-                for kind, (n, of) in kinds.items():
-                    found[f"{what}/{fmt.wire}/{method}/{kind.replace(':', '_')}"] = n / of
-    return found

@@ -126,6 +126,8 @@ class EvaluationRun:
         try:
             if tracker.find_run(evaluation, publication.digest) is None:
                 publish(publication, tracker, patience())
+            if page := tracker.page():
+                self.progress.say(f"MLflow: {page}")
         except (ConnectionError, UserError) as error:
             self.progress.say(f"{error}; the report is in the store, the same command shows it there later")
 

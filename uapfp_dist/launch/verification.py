@@ -23,7 +23,7 @@ from uapfp_dist.verification.querying.config import QueryConfig
 from uapfp_dist.verification.querying.transcript_files import transcript_path
 from uapfp_dist.verification.register.register import Register, register_path
 from uapfp_dist.verification.replay import JudgedSuspect
-from uapfp_dist.verification.reports.verdict_metrics import verdict_metrics, verdict_tags
+from uapfp_dist.verification.reports.verdict_metrics import verdict_metrics, verdict_tags, verification_tags
 from uapfp_dist.verification.suspect_list import load_suspects
 from uapfp_dist.verification.suspect_task import Interrupted
 from uapfp_dist.verification.verify import MapTasks, verify
@@ -130,7 +130,7 @@ def record_verdict(
     evidence = content_id([case.sha256 for case in cases])
     params: RunParams = {"kit": kit.digest, "alpha": cases[0].verdict.alpha, "suspects": len(cases)}
     try:
-        tracker.start_run(evidence, params, {"preset": "verify"})
+        tracker.start_run(evidence, params, verification_tags(kit, cases))
         for case in cases:
             tracker.log_suspect(case.verdict.name, verdict_tags(case), verdict_metrics(case))
         with tempfile.TemporaryDirectory() as folder:

@@ -114,6 +114,18 @@ def write_grid_files(folder: Path, report: GridReport) -> None:
         figure.savefig(folder / "figures" / f"ablation_{name}.png")
 
 
+def grid_description(report: GridReport) -> str:
+    """What was varied, a picture of what it does, and where the rest is, in Markdown."""
+    axes = " by ".join(f"{axis} ({', '.join(values)})" for axis, values in report.grid.items())
+    failed = f", {len(report.failures)} of them failed" if report.failures else ""
+    pictures = [f"![{name}](artifact:figures/ablation_{name}.png)\n\n" for name in list(grid_figures(report))[:1]]
+    return (
+        f"**{report.cells} trials: {axes}{failed}.**\n\n{''.join(pictures)}All numbers: "
+        "[ablation.csv](artifact:tables/ablation.csv), [ablation.json](artifact:ablation.json). Every trial is a "
+        "nested run.\n"
+    )
+
+
 def grid_text(report: GridReport) -> str:
     """The table of the terminal."""
     table = grid_table(report)

@@ -1,4 +1,4 @@
-"""What an evaluation's run and its suspects' nested runs say: lineage to filter by, scores, costs, queries."""
+"""What an evaluation's run and its suspects' nested runs say: the answer, lineage to filter by, scores, costs."""
 
 import json
 import math
@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from uapfp_dist.evaluation.judging import JudgedModels, attack_of
+from uapfp_dist.evaluation.judging import CHOSEN, NEGATIVE_GROUPS, JudgedModels, attack_of
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.evaluation.verdicts import Verdict
 from uapfp_dist.fingerprints.resamples import Resample
+from uapfp_dist.reporting.answer import answer
 from uapfp_dist.reporting.report_schema import EvaluationReport
+from uapfp_dist.reporting.sections.answer import ANSWER
 from uapfp_dist.serialization import Json, to_json
 from uapfp_dist.tasks.hashing import wire_form
 from uapfp_dist.tasks.members import Member
@@ -21,7 +23,14 @@ from uapfp_dist.tracking.publication import NestedRun
 WITH_METRICS = (
     "auc", "false_accusation", "power", "uap", "victim", "models", "stage_seconds", "workers_busy", "exhibits",
 )  # fmt: skip
-"""Keys of the report's JSON whose numbers become metrics."""
+"""Keys of the report's JSON whose numbers are listed beside costs and queries."""
+HEADLINES = (
+    "power/conformal", "victim/accuracy", "uap/fooling_rate", "uap/xi", "queries/per_suspect", "queries/to_victims",
+    "models/trained", "models/reused", "models/failed", "workers_busy",
+)  # fmt: skip
+"""Of all numbers, those that are metrics under the same names."""
+STATES = ("done", "reused", "failed", "total")
+"""Of the tasks of a stage."""
 OF_VERDICT = (
     "similarity",
     "similarity_std",
@@ -76,13 +85,33 @@ def mlflow_tags(plan: Plan, settings: Mapping[str, str]) -> dict[str, str]:
     """Environment and lineage of the whole evaluation."""
     victim = plan.members[0].spec
     lineage = {"data": plan.data.name, "victim": victim.id, "victim_architecture": victim.architecture}
-    return {key: value for key, value in {**settings, **lineage, "seed": str(plan.seed)}.items() if value}
+    tags = {"job": "evaluate", **settings, **lineage, "seed": str(plan.seed)}
+    return {key: value for key, value in tags.items() if value}
 
 
-def mlflow_metrics(
+def mlflow_metrics(report: EvaluationReport, numbers: Mapping[str, float]) -> dict[str, float]:
+    """What tells evaluations apart, few enough to be read; all the rest is in `numbers`.
+
+    AUC and accusations are those of the method that decides; beside them stands the AUC of `uap`, whatever decides.
+    """
+    found = {f"auc/{group}": _at(numbers, f"auc/{report.decided_by}/{CHOSEN}/{group}") for group in NEGATIVE_GROUPS}
+    for kind in (f"auc/uap/{CHOSEN}", "false_accusation/conformal"):
+        found |= {f"{kind}/{group}": _at(numbers, f"{kind}/{group}") for group in NEGATIVE_GROUPS}
+    found |= {name: _at(numbers, name) for name in HEADLINES}
+    for seconds in ("cpu_seconds", "gpu_seconds"):
+        spent = [value for name, value in numbers.items() if name.startswith(f"{seconds}/")]
+        found[seconds] = sum(spent) if spent else math.nan
+    return {name: value for name, value in found.items() if not math.isnan(value)}
+
+
+def _at(numbers: Mapping[str, float], name: str) -> float:
+    return numbers.get(name, math.nan)
+
+
+def all_numbers(
     report: EvaluationReport, models: Sequence[PlannedModel], busy: Mapping[str, float], judge: float
 ) -> dict[str, float]:
-    """Numbers of the whole evaluation: scores, costs, queries.
+    """Every number of the whole evaluation: scores, costs, queries.
 
     Args:
         report: with its sections.
@@ -101,6 +130,47 @@ def mlflow_metrics(
     }
     plain = to_json(report)
     return {**flatten({key: plain.get(key) for key in WITH_METRICS}), **costs, **queries}
+
+
+def progress_metrics(numbers: Mapping[str, float]) -> dict[str, float]:
+    """Two curves of the work, as `Progress.numbers` counts it: the share of tasks settled before the judging, and tasks
+    in work."""
+    tasks = {name: value for name, value in numbers.items() if not name.startswith("judge_")}
+    settled, total = (
+        sum(value for name, value in tasks.items() if name.endswith(tuple(f"_{state}" for state in states)))
+        for states in (STATES[:3], STATES[3:])
+    )
+    return {"progress/done": settled / max(total, 1.0), "progress/in_work": numbers.get("in_work", 0.0)}
+
+
+def progress_note(numbers: Mapping[str, float], seconds: int) -> str:
+    """The state of the work in Markdown: the workers, then a row per stage."""
+    stages = [name.removesuffix("_total") for name in numbers if name.endswith("_total")]
+    busy = f", {numbers['utilisation']:.0%} used" if "utilisation" in numbers else ""
+    lines = [
+        f"**In progress**, {seconds // 60} min {seconds % 60} s after the start: {numbers.get('in_work', 0):.0f} tasks "
+        f"in work on {numbers.get('workers', 0):.0f} workers{busy}; {numbers.get('waiting', 0):.0f} wait.",
+        "",
+        " | ".join(["stage", *STATES]),
+        " | ".join(["---"] * (1 + len(STATES))),
+        *(" | ".join([stage, *(f"{numbers[f'{stage}_{state}']:.0f}" for state in STATES)]) for stage in stages),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def answer_tag(report: EvaluationReport) -> str:
+    """The answer without its question, for a list of runs."""
+    return answer(report).findings[0].finding.partition("? ")[2][:500]
+
+
+def mlflow_description(report: EvaluationReport) -> str:
+    """The answer, its picture, and where the rest is."""
+    return (
+        f"{answer(report).markdown()}\n![{ANSWER}](artifact:figures/{ANSWER}.png)\n\n"
+        "The whole report on one page: [report.html](artifact:report.html). Every number: "
+        "[numbers.json](artifact:numbers.json), [report.json](artifact:report.json). One file each: `tables/`, "
+        "`figures/`. Every judged model is a nested run.\n"
+    )
 
 
 def unit(card: ModelCard) -> str:

@@ -41,6 +41,10 @@ class LiveTracker:
         """Show a trained model if the tracker can be reached."""
         self._try(lambda: self._tracker.log_model(accuracy, number))
 
+    def describe(self, description: str) -> None:
+        """Describe the run if the tracker can be reached."""
+        self._try(lambda: self._tracker.describe(description))
+
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Show metrics if the tracker can be reached."""
         self._try(lambda: self._tracker.log_metrics(metrics, step))

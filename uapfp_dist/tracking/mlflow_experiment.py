@@ -29,8 +29,8 @@ PAUSE_SECONDS = (0.2, 1.0)
 """Between two tries, at random: several processes wait for each other."""
 
 
-def open_experiment(uri: str, name: str, artifacts: str | None) -> tuple[MlflowClient, str]:
-    """A client of `uri` and the id of the experiment, which is made where there is none.
+def open_experiment(uri: str, name: str, artifacts: str | None) -> tuple[MlflowClient, Experiment]:
+    """A client of `uri` and the experiment, which is made where there is none.
 
     Args:
         uri: an MLflow tracking URI.
@@ -86,8 +86,8 @@ def _experiment(client: MlflowClient, name: str, artifacts: str | None) -> Exper
     return client.get_experiment(made)
 
 
-def _active(experiment: Experiment, uri: str) -> str:
-    """Its id.
+def _active(experiment: Experiment, uri: str) -> Experiment:
+    """The same.
 
     Raises:
         UserError: it was deleted.
@@ -99,4 +99,4 @@ def _active(experiment: Experiment, uri: str) -> str:
             f"`MLFLOW_TRACKING_URI={shlex.quote(uri)} {restore}`, or name another experiment",
             argument="mlflow_experiment",
         )
-    return str(experiment.experiment_id)
+    return experiment

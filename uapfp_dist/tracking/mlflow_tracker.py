@@ -12,13 +12,14 @@ import pandas as pd
 from alembic.util import CommandError
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_PARENT_RUN_ID
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 from sqlalchemy.exc import SQLAlchemyError
 
 from uapfp_dist.config.runtime import EXPERIMENT
 from uapfp_dist.errors import UserError
 from uapfp_dist.tracking.mlflow_experiment import open_experiment
-from uapfp_dist.tracking.tracker import RunParams
+from uapfp_dist.tracking.mlflow_page import prepare_page, run_address, run_note
+from uapfp_dist.tracking.tracker import DESCRIPTION, NAME, RunParams
 
 Value = TypeVar("Value")
 
@@ -71,25 +72,41 @@ class MlflowTracker:
             self._open_experiment()
             for run in self._runs(f"tags.evaluation = '{evaluation}' and attributes.status = 'FINISHED'"):
                 if run.data.tags.get("publication") == publication:
-                    return str(run.info.run_id)
+                    self._run = str(run.info.run_id)
+                    return self._run
         return None
 
     def start_run(self, evaluation: str, params: RunParams, tags: Mapping[str, str]) -> None:
         """Open the run of an evaluation, or resume it."""
         flat = _flatten(params)
-        tags = {key: value for key, value in {**tags, "evaluation": evaluation}.items() if value}
+        name, description = tags.get(NAME) or _run_name(evaluation, params, tags), tags.get(DESCRIPTION, "")
+        shown = {key: value for key, value in tags.items() if value and key not in (NAME, DESCRIPTION)}
+        shown["evaluation"] = evaluation
         with self._translated_errors():
             self._open_experiment()
             run = self._resumable_run(evaluation, flat)
             if run is None:
-                run = self._create_run(f"{tags.get('preset', 'evaluation')}-seed{params.get('seed', '')}", tags)
+                run = self._create_run(name, shown)
             elif run.info.status != "RUNNING":
                 self._client.update_run(run.info.run_id, status="RUNNING")
             self._run, self._metrics = run.info.run_id, dict(run.data.metrics)
             self._logged_steps, self._pending, self._nested_runs = {}, [], None
             missing = {key: value for key, value in flat.items() if key not in run.data.params}
             self._log_params(missing)
-            self._set_tags(self._run, _changed(tags, run.data.tags))
+            self._set_tags(self._run, _changed(shown | self._note(description), run.data.tags))
+
+    def describe(self, description: str) -> None:
+        """The description of the run."""
+        with self._translated_errors():
+            self._set_tags(self._run, self._note(description))
+
+    def page(self) -> str:
+        """The address of the page of the run that was opened or found; empty where there is none."""
+        return run_address(self.uri, self._experiment, self._run) if self._run else ""
+
+    def refresh_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Those of `metrics` that the run has already: earlier code showed more of them."""
+        self.log_metrics({key: value for key, value in metrics.items() if key in self._metrics})
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Metrics of the run; with a step above 0 one point of a curve each."""
@@ -152,7 +169,13 @@ class MlflowTracker:
         return self._run
 
     def _open_experiment(self) -> None:
-        self._client, self._experiment = open_experiment(self.uri, self._experiment_name, self._artifacts)
+        self._client, experiment = open_experiment(self.uri, self._experiment_name, self._artifacts)
+        self._experiment = str(experiment.experiment_id)
+        prepare_page(self._client, experiment)
+
+    def _note(self, description: str) -> dict[str, str]:
+        """The tag of a description, if there is one."""
+        return {MLFLOW_RUN_NOTE: run_note(description, self._experiment, self._run)} if description else {}
 
     def _resumable_run(self, evaluation: str, params: Mapping[str, str]) -> Run | None:
         """The run of `evaluation` that agrees with `params`: a finished one, else the latest."""
@@ -252,6 +275,11 @@ def _cause(error: BaseException) -> str:
     while error.__context__ is not None and not isinstance(error.__context__, KeyError):
         error = error.__context__
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def _run_name(evaluation: str, params: RunParams, tags: Mapping[str, str]) -> str:
+    """Of a run that was given none."""
+    return f"{tags.get('preset', 'evaluation')}-" + (f"seed{params['seed']}" if "seed" in params else evaluation[:6])
 
 
 def _changed(wanted: Mapping[str, Value], present: Mapping[str, Value]) -> dict[str, Value]:

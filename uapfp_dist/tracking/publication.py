@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,8 @@ class Publication:
     files: Mapping[str, bytes]
     """Relative path to content."""
     version: int = VERSION
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    """More than the metrics, by the names they had as metrics of earlier code, whose runs are brought up to date."""
 
     def to_artifact(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and JSON, for the store."""
@@ -70,7 +72,7 @@ class Publication:
         """Identifies the content: a run with this tag shows exactly this."""
         rest = {key: value for key, value in vars(self).items() if key not in ("files", "suspects")}
         if self.version == 1:  # as in publications by earlier code
-            del rest["version"]
+            del rest["version"], rest["numbers"]
         text = json.dumps([rest, [vars(suspect) for suspect in self.suspects]], sort_keys=True)
         sha = hashlib.sha256(text.encode())
         for name in sorted(self.files):
@@ -131,6 +133,7 @@ def _publish(publication: Publication, tracker: Tracker) -> None:
     for card in publication.cards:
         tracker.log_model(float(card["accuracy"]), card.get("number"))
     tracker.log_metrics(publication.metrics)
+    tracker.refresh_metrics(publication.numbers)
     for suspect in publication.suspects:
         tracker.log_suspect(suspect.name, suspect.tags, suspect.metrics)
     with tempfile.TemporaryDirectory() as folder:

@@ -9,6 +9,10 @@ from uapfp_dist.serialization import Json
 RunParams: TypeAlias = Mapping[str, Json | tuple[str, ...]]
 """Parameters of a run, nested as the JSON of a configuration."""
 
+NAME, DESCRIPTION = "name", "description"
+"""Keys beside the tags of a run: the name of a new one, and what its page says first, in Markdown, where
+`artifact:PATH` as the target of an image or a link is a file of the run."""
+
 
 class Tracker(Protocol):
     """Where results are shown. One writer at a time.
@@ -24,10 +28,19 @@ class Tracker(Protocol):
         """The finished run of an evaluation that shows exactly this publication."""
 
     def start_run(self, evaluation: str, params: RunParams, tags: Mapping[str, str]) -> None:
-        """Open the run of an evaluation, or resume it."""
+        """Open the run of an evaluation, or resume it; `tags` may hold `NAME` and `DESCRIPTION`."""
+
+    def describe(self, description: str) -> None:
+        """Describe the run, as with `DESCRIPTION`."""
+
+    def page(self) -> str:
+        """The address of the page of the run that was opened or found, or an empty string."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Metrics of the run."""
+
+    def refresh_metrics(self, metrics: Mapping[str, float]) -> None:
+        """The same, of those that the run has already."""
 
     def log_model(self, accuracy: float, number: int | None = None) -> None:
         """A trained model, the one with this number in the plan."""
@@ -52,7 +65,17 @@ class NullTracker:
     def start_run(self, evaluation: str, params: RunParams, tags: Mapping[str, str]) -> None:
         """Nothing."""
 
+    def describe(self, description: str) -> None:
+        """Nothing."""
+
+    def page(self) -> str:
+        """No address."""
+        return ""
+
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Nothing."""
+
+    def refresh_metrics(self, metrics: Mapping[str, float]) -> None:
         """Nothing."""
 
     def log_model(self, accuracy: float, number: int | None = None) -> None:

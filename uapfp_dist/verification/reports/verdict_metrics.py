@@ -1,14 +1,56 @@
 """The verdict as a tracker shows it."""
 
 import math
+from collections.abc import Sequence
 
+from uapfp_dist.messages import one_line
+from uapfp_dist.reporting.number_format import number
+from uapfp_dist.tracking.tracker import DESCRIPTION, NAME
+from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.replay import JudgedSuspect
+from uapfp_dist.verification.reports.verdict_text import verdict_text
+
+MOST_NAMED = 3
+"""Suspects in the name of a run."""
+
+
+def verification_tags(kit: Kit, cases: Sequence[JudgedSuspect]) -> dict[str, str]:
+    """Tags, name and description of the run of a verification, whose suspects are nested runs."""
+    names = [one_line(case.verdict.name, 40) for case in cases]
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    claims = [
+        f"{name}: {case.verdict.claim} (p {number(case.verdict.p_adjusted)})"
+        for name, case in zip(names, cases, strict=True)
+    ]
+    return {
+        "job": "verify",
+        "preset": "verify",
+        NAME: f"verify {', '.join(names[:MOST_NAMED])}{more}",
+        "answer": "; ".join(claims)[:500],
+        "kit": kit.digest,
+        DESCRIPTION: _description(kit, cases),
+    }
+
+
+def _description(kit: Kit, cases: Sequence[JudgedSuspect]) -> str:
+    """The text of the verdict, quoted as it is: a suspect chose some of its words."""
+    indented = "\n".join(f"    {line}" for line in verdict_text(kit, cases).splitlines())
+    return (
+        f"**Is it a copy of the victim?**\n\n{indented}\n\nThe evidence on one page: "
+        "[verdict.html](artifact:verdict.html). Transcripts and `verdict.json` lie beside it.\n"
+    )
 
 
 def verdict_tags(case: JudgedSuspect) -> dict[str, str]:
     """Tags of a suspect's run."""
     v = case.verdict
-    return {"claim": v.claim, "decided_by": v.decided_by, "format": v.format, "findings": "; ".join(v.findings)[:4000]}
+    return {
+        "job": "verify",
+        "claim": v.claim,
+        "decided_by": v.decided_by,
+        "format": v.format,
+        "findings": "; ".join(v.findings)[:4000],
+    }
 
 
 def verdict_metrics(case: JudgedSuspect) -> dict[str, float]:

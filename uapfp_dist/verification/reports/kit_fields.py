@@ -1,0 +1,88 @@
+"""An enrolment as a tracker shows it."""
+
+import math
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+from uapfp_dist.messages import printable
+from uapfp_dist.tracking.tracker import DESCRIPTION, Tracker
+from uapfp_dist.verification.kit.kit import Kit
+
+
+def kit_tags(kit: Kit) -> dict[str, str]:
+    """The kit's digest, by which verifications name it, what it can do in short, and the description of the run."""
+    return {"kit": kit.digest, "answer": _in_short(kit), DESCRIPTION: _description(kit)}
+
+
+def _in_short(kit: Kit) -> str:
+    """What it accuses, in every format of its responses."""
+    rates = main_rates(kit)
+    parts = []
+    for fmt, choice in kit.info.decided_by.items():
+        key = f"{fmt.wire}/{choice.method}/all"
+        if f"power/{key}" in rates:
+            negatives = rates.get(f"false_accusations/{key}", math.nan)
+            parts.append(f"{fmt}: {rates[f'power/{key}']:.0%} of stolen, {negatives:.0%} of other models")
+    return f"accuses at alpha {kit.alpha:g} by {'; '.join(parts)}"[:500] if parts else "rates not measured"
+
+
+def _description(kit: Kit) -> str:
+    info = kit.info
+    head = ["format", "method", "images sent", "stolen models accused", "other models accused"]
+    rows = []
+    for fmt, choice in info.decided_by.items():
+        counts = []
+        for rates in (info.power, info.false_accusations):
+            found = (rates or {}).get(fmt, {}).get(choice.method, {}).get("all")
+            counts.append(f"{found.n} of {found.of}" if found else "not measured")
+        rows.append([str(fmt), choice.method, str((info.queries or {}).get(fmt, "")), *counts])
+    lines = [f"**A kit to find copies of a victim, at alpha {kit.alpha:g}.** Held-out models, each judged alone:", ""]
+    lines += [" | ".join(row) for row in (head, ["---"] * len(head), *rows)]
+    lines += ["", "What it does not cover:", "", *(f"- {printable(limit)}" for limit in info.limits), ""]
+    lines.append(f"Every rate: [rates.csv](artifact:tables/rates.csv). Digest: `{kit.digest}`")
+    return "\n".join(lines)
+
+
+def show_kit(tracker: Tracker, kit: Kit, folder: Path) -> None:
+    """Show the rates of the methods that decide, all rates as a table, and the kit's files in `folder`.
+
+    Raises:
+        ConnectionError: the tracker cannot be reached now.
+        UserError: it refuses.
+    """
+    tracker.log_metrics(main_rates(kit))
+    tracker.refresh_metrics(all_rates(kit))
+    tracker.log_files(folder)
+    with tempfile.TemporaryDirectory() as beside:  # the kit's own folder holds nothing but the kit
+        (Path(beside) / "tables").mkdir()
+        rates_table(kit).to_csv(Path(beside, "tables", "rates.csv"), index=False)
+        tracker.log_files(Path(beside))
+
+
+def main_rates(kit: Kit) -> dict[str, float]:
+    """Share of held-out models accused by the method that decides, over all kinds, by format."""
+    decide = tuple(f"/{fmt.wire}/{choice.method}/all" for fmt, choice in kit.info.decided_by.items())
+    return {name: rate for name, rate in all_rates(kit).items() if name.endswith(decide)}
+
+
+def all_rates(kit: Kit) -> dict[str, float]:
+    """Share of held-out models accused, by format, method and kind of model."""
+    table = rates_table(kit)
+    return {
+        f"{row.test}/{row.format}/{row.method}/{str(row.models).replace(':', '_')}": float(str(row.rate))
+        for row in table.itertuples()
+    }
+
+
+def rates_table(kit: Kit) -> pd.DataFrame:
+    """A row for every test (power on stolen models, or false accusations), format, method and kind of model."""
+    rows = [
+        (test, fmt.wire, method, kind, n, of, n / of)
+        for test, rates in (("power", kit.info.power), ("false_accusations", kit.info.false_accusations))
+        for fmt, methods in (rates or {}).items()
+        for method, kinds in methods.items()
+        for kind, (n, of) in kinds.items()
+    ]
+    return pd.DataFrame(rows, columns=["test", "format", "method", "models", "accused", "of", "rate"])
