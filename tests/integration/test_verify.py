@@ -1,6 +1,5 @@
 """From a kit and a suspect to a verdict: over HTTP, by several suspects at once, resumed, replayed, shown."""
 
-import hashlib
 import json
 import math
 import os
@@ -20,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from faulty_server import Endpoint, Exchange, serving
+from forgery import forged
 from system import ROOT, environment, wait_until
 from toy_kit import negative, responses_of, serve, toy_kit, trained
 from verify_job import verify_job
@@ -490,19 +490,6 @@ def test_a_dropped_request_at_a_tight_budget_says_what_is_needed(tmp_path: Path)
         assert (
             judged(endpoint, tmp_path / "good", how=QueryConfig(max_queries=20)).verdict.p_value == case.verdict.p_value
         )
-
-
-def forged(out: Path, path: Path, change: Any, name: str = "s") -> Path:
-    """A transcript with a good chain of digests over changed records."""
-    records = [json.loads(line)["record"] for line in transcript_path(out, name).read_text().splitlines()]
-    changed = change(records) or records
-    last, lines = "", []
-    for record in changed:
-        body = json.dumps(record).encode()
-        last = hashlib.sha256(last.encode() + body).hexdigest()
-        lines.append(b'{"sha256": "' + last.encode() + b'", "record": ' + body + b"}\n")
-    path.write_bytes(b"".join(lines))
-    return path
 
 
 def test_a_replay_wants_just_what_the_kit_asks(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from kits import BUDGETS, FORMATS, N_CLASSES, SET_POINTS, SETS, make_churn_kit, make_test_kit
+from forgery import forge, refused, tamper
+from kits import BUDGETS, FORMATS, N_CLASSES, SET_POINTS, SETS, answers, make_churn_kit, make_test_kit
 from safetensors.torch import load_file, save_file
-from test_kit import forge, refused, tamper
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
@@ -39,14 +39,6 @@ def folder(tmp_path: Path) -> Path:
     """The full kit on disk."""
     save_kit(KITS["full"], tmp_path / "kit")
     return tmp_path / "kit"
-
-
-def answers(kit: Kit, share: float, seed: object = 0) -> Tensor:
-    """(Q, C) labels, one-hot, of a model that gives the victim's label to that share of images."""
-    rng = torch_rng("answers", seed)
-    other = (kit.victim_labels + torch.randint(1, N_CLASSES, kit.victim_labels.shape, generator=rng)) % N_CLASSES
-    same = torch.rand(len(other), generator=rng) < share
-    return torch.eye(N_CLASSES)[torch.where(same, kit.victim_labels, other)]
 
 
 def one(

@@ -11,8 +11,7 @@ import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
-from system import ROOT, run_here, tiny_plan, tiny_with_siblings
-from test_sections import Keeper
+from system import ROOT, Keeper, run_here, tiny_plan, tiny_with_siblings
 
 from uapfp_dist.config.schema import ModificationConfig
 from uapfp_dist.evaluation.plan import Plan

@@ -12,7 +12,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
-from test_verify import forged
+from forgery import forged
 from toy_kit import BUDGETS, N_SETS, churn_kit, negative, serve, toy_kit, trained
 from verify_job import verify_job
 
