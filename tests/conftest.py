@@ -21,6 +21,7 @@ from uapfp_dist.models import Net, build
 from uapfp_dist.models.training import fit
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.specs import Recipe
+from uapfp_dist.verification.querying import session
 
 CPU = torch.device("cpu")
 
@@ -37,6 +38,20 @@ def _ctrl_c() -> None:
 def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Decoded images go where the tests' other files go, not among the user's."""
     os.environ.setdefault("UAPFP_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that failed is sent again after a millisecond."""
+    monkeypatch.setattr(session, "FIRST_PAUSE", 0.001)
+
+
+@pytest.fixture
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of decoded images, of one test alone."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("UAPFP_CACHE", str(folder))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,6 @@ from uapfp_dist.verification import looks
 from uapfp_dist.verification.kit.io import save_kit, with_digest
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.looks import other_looks, stored_begin
-from uapfp_dist.verification.querying import session as query_session
 from uapfp_dist.verification.querying.config import QueryConfig
 from uapfp_dist.verification.querying.transcript_files import transcript_path
 from uapfp_dist.verification.register.register import Register, register_path
@@ -58,8 +57,7 @@ def garbled(images: np.ndarray) -> list[list[float]]:
 
 
 @pytest.fixture(autouse=True)
-def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(query_session, "FIRST_PAUSE", 0.01)
+def _fresh(quick_retries: None) -> None:
     asked.clear()
     before.clear()
 
