@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+from drawing import save_blank
+from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from PIL import Image
 from system import MODELS, Lab
@@ -38,6 +40,14 @@ def _ctrl_c() -> None:
 def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Decoded images go where the tests' other files go, not among the user's."""
     os.environ.setdefault("UAPFP_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="module")
+def blank_figures() -> Iterator[None]:
+    """Figures are made and not painted, which takes two thirds of a small evaluation: for tests of its numbers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", save_blank)
+        yield
 
 
 @pytest.fixture

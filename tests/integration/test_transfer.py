@@ -24,6 +24,8 @@ from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.pool import SerialPool
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 
 @pytest.fixture(scope="module")
 def transfer() -> dict[str, Any]:

@@ -209,6 +209,7 @@ def test_a_verification_that_was_given_up_resumes(tmp_path: Path) -> None:
     assert images - plain.ledger.queries <= 16
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_resumes(tmp_path: Path) -> None:
     """With SIGKILL, in the middle of a request: the same verdict, and the ledger is what the server counted."""
     kit, held = toy_kit(), {"is": True}
