@@ -1,7 +1,9 @@
 """jobs/enroll.py and jobs/false_accusations.py: bad input is one line, before anything is trained."""
 
 import importlib
+import os
 import runpy
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
