@@ -130,7 +130,7 @@ def test_a_torn_transfer_costs_no_artifact(store: Store, s3: S3) -> None:
     assert s3.cut == 0
 
 
-@pytest.mark.parametrize("times", [1, 3, 8])
+@pytest.mark.parametrize("times", [1, 3, pytest.param(8, marks=pytest.mark.slow)])
 def test_a_busy_server_is_tried_again(times: int, store: Store, s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     """More often than the driver itself does."""
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")

@@ -44,7 +44,7 @@ class Shown:
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
+def shown(blank_figures: None, tmp_path_factory: pytest.TempPathFactory) -> Shown:
     """With a few modified models."""
     root, config = tmp_path_factory.mktemp("churn"), tiny_with_siblings()
     config = replace(

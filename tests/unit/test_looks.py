@@ -31,6 +31,8 @@ from uapfp_dist.verification.reports.verdict_folder import write_verdict
 from uapfp_dist.verification.reports.verdict_text import verdict_text
 from uapfp_dist.verification.verify import verify
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 asked: list[int] = []
 """Images of each request, in this process."""
 before: list[Callable[[], object]] = []
