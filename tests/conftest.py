@@ -11,6 +11,7 @@ import pytest
 import torch
 from drawing import save_blank
 from matplotlib.figure import Figure
+from method_matrix import made_up_matrix
 from mlflow import MlflowClient
 from PIL import Image
 from system import MODELS, Lab
@@ -19,6 +20,7 @@ from torch import Tensor
 from uapfp_dist.config.presets import preset
 from uapfp_dist.data import Dataset, Splits, load, make_splits
 from uapfp_dist.evaluation.plan import Plan, make_plan
+from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.models import Net, build
 from uapfp_dist.models.training import fit
 from uapfp_dist.rng import torch_rng
@@ -126,6 +128,12 @@ def victim(digits: Dataset, digits_splits: Splits, own: Tensor) -> Net:
     recipe = Recipe("adam", 64, 10 * len(own))
     fit(net, own, digits.labels[digits_splits.d_v], recipe, torch_rng("order"))
     return net
+
+
+@pytest.fixture(scope="session")
+def matrix(digits_plan: Plan) -> ResponseMatrix:
+    """Seventeen models; the specs are the plan's, the responses made up."""
+    return made_up_matrix(digits_plan)
 
 
 @pytest.fixture(scope="session")
