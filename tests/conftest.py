@@ -19,6 +19,7 @@ from torch import Tensor
 
 from uapfp_dist.config.presets import preset
 from uapfp_dist.data import Dataset, Splits, load, make_splits
+from uapfp_dist.data.splits import outside_of
 from uapfp_dist.evaluation.plan import Plan, make_plan
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.models import Net, build
@@ -106,6 +107,12 @@ def digits_splits(digits: Dataset, digits_plan: Plan) -> Splits:
 def own(digits: Dataset, digits_splits: Splits) -> Tensor:
     """The victim's training images."""
     return digits.pixels(digits_splits.d_v)
+
+
+@pytest.fixture(scope="session")
+def pool(digits: Dataset, digits_splits: Splits) -> Tensor:
+    """The attacker's natural images."""
+    return digits.pixels(outside_of(digits_splits.d, digits_splits.d_v))
 
 
 @pytest.fixture(scope="session")
