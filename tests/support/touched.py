@@ -27,7 +27,7 @@ def noting(source: str, name: str) -> ast.Module:
     for function in ast.walk(tree):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             at = 1 if ast.get_docstring(function, clean=False) is not None else 0
-            if len(function.body) > at:
+            if any(not _is_constant(statement) for statement in function.body):
                 n_functions += 1
                 note = ast.parse(f"{NOTE}({name!r})").body[0]
                 for node in ast.walk(note):
@@ -36,6 +36,11 @@ def noting(source: str, name: str) -> ast.Module:
     if not n_functions:
         touched.add(name)
     return tree
+
+
+def _is_constant(statement: ast.stmt) -> bool:
+    """A docstring, or the `...` of a protocol."""
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
 class _Loader(SourceFileLoader):

@@ -79,7 +79,7 @@ def as_function(images: np.ndarray) -> list[list[float]]:
 
 def query(config: SuspectConfig, images: torch.Tensor = IMAGES, n_classes: int = 10) -> torch.Tensor:
     """The probabilities of its responses."""
-    responses = open_suspect(config, SHAPE, n_classes).query(images, 5.0)
+    responses = open_suspect(config, SHAPE, n_classes).query(images, 60.0)
     names = tuple(str(i) for i in range(n_classes))
     # As a transcript keeps them.
     return OutputFormat(config.output, names).parse(json.loads(json.dumps(responses))).probabilities

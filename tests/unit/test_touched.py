@@ -11,6 +11,9 @@ def nothing() -> None:
     """A docstring is no code."""
 
 
+def protocol() -> None: ...
+
+
 def something(x: int) -> int:
     """Some."""
     return 1 // x
@@ -22,6 +25,7 @@ def test_a_module_is_touched_when_a_function_runs_and_not_before() -> None:
     space = {touched.NOTE: noted.append}
     exec(compile(noting(SOURCE, "a.module"), "a", "exec"), space)
     space["nothing"]()  # type: ignore[operator]
+    space["protocol"]()  # type: ignore[operator]
     assert noted == []
     space["something"](1)  # type: ignore[operator]
     assert noted == ["a.module"]
@@ -36,7 +40,7 @@ def test_a_module_without_functions_is_touched_by_its_import() -> None:
 
 def test_lines_stay_where_they_are() -> None:
     tree = noting(SOURCE, "a.module")
-    assert tree.body[2].body[-1].lineno == 11  # type: ignore[attr-defined]
+    assert tree.body[3].body[-1].lineno == 14  # type: ignore[attr-defined]
 
 
 def test_every_module_is_counted() -> None:
