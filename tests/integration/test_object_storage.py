@@ -258,7 +258,8 @@ def test_two_writers_and_a_reader(store: Store) -> None:
     assert not [name for name in bucket().find(store.root) if name.endswith(".tmp")]
 
 
-def test_only_the_same_storage_shows_the_marker(store: Store) -> None:
+def test_only_the_same_storage_shows_the_marker(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("uapfp_dist.storage.store.MARKER_SECONDS", 0.3)
     marker = store.write_marker()
     assert Store(store.url).has_marker(marker)
     assert not Store(f"{store.url}-other").has_marker(marker)
