@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 import torch
+from drawing import save_blank
+from matplotlib.figure import Figure
+from method_matrix import made_up_matrix
 from mlflow import MlflowClient
 from PIL import Image
 from system import MODELS, Lab
@@ -16,11 +19,14 @@ from torch import Tensor
 
 from uapfp_dist.config.presets import preset
 from uapfp_dist.data import Dataset, Splits, load, make_splits
+from uapfp_dist.data.splits import outside_of
 from uapfp_dist.evaluation.plan import Plan, make_plan
+from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.models import Net, build
 from uapfp_dist.models.training import fit
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.specs import Recipe
+from uapfp_dist.verification.querying import session
 
 CPU = torch.device("cpu")
 
@@ -37,6 +43,28 @@ def _ctrl_c() -> None:
 def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Decoded images go where the tests' other files go, not among the user's."""
     os.environ.setdefault("UAPFP_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="module")
+def blank_figures() -> Iterator[None]:
+    """Figures are made and not painted, which takes two thirds of a small evaluation: for tests of its numbers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", save_blank)
+        yield
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that failed is sent again after a millisecond."""
+    monkeypatch.setattr(session, "FIRST_PAUSE", 0.001)
+
+
+@pytest.fixture
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of decoded images, of one test alone."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("UAPFP_CACHE", str(folder))
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -82,6 +110,12 @@ def own(digits: Dataset, digits_splits: Splits) -> Tensor:
 
 
 @pytest.fixture(scope="session")
+def pool(digits: Dataset, digits_splits: Splits) -> Tensor:
+    """The attacker's natural images."""
+    return digits.pixels(outside_of(digits_splits.d, digits_splits.d_v))
+
+
+@pytest.fixture(scope="session")
 def held_out(digits: Dataset, digits_splits: Splits) -> Tensor:
     """PROBE: images that no model was trained on."""
     return digits.pixels(digits_splits.probe)
@@ -101,6 +135,12 @@ def victim(digits: Dataset, digits_splits: Splits, own: Tensor) -> Net:
     recipe = Recipe("adam", 64, 10 * len(own))
     fit(net, own, digits.labels[digits_splits.d_v], recipe, torch_rng("order"))
     return net
+
+
+@pytest.fixture(scope="session")
+def matrix(digits_plan: Plan) -> ResponseMatrix:
+    """Seventeen models; the specs are the plan's, the responses made up."""
+    return made_up_matrix(digits_plan)
 
 
 @pytest.fixture(scope="session")

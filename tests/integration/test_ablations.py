@@ -16,9 +16,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from drawing import drawn, texts
 from mlflow import MlflowClient
 from system import ROOT, ProcessTree, context_on, copy_store, environment, flags, job, tiny, tiny_plan, wait_until
-from test_figures import drawn, texts
 
 from uapfp_dist.central.evaluator import Evaluator
 from uapfp_dist.central.grid_recorder import GridRecorder

@@ -277,12 +277,13 @@ def ended(folder: Path, *arguments: str) -> Result:
         return Result(code, running.stdout, running.stderr)
 
 
-def test_a_torn_database(tmp_path: Path) -> None:
+def test_a_torn_database(run: Run, tmp_path: Path) -> None:
     (tmp_path / "torn.db").write_text(NO_DATABASE)
-    refused(ended(tmp_path, "--mlflow-uri", f"sqlite:///{tmp_path}/torn.db", "--workers", "0"), "mlflow", "torn.db")
+    refused(run(*flags(tiny()), "--mlflow-uri", f"sqlite:///{tmp_path}/torn.db", "--workers", 0), "mlflow", "torn.db")
+    nothing_half_written(tmp_path)
 
 
-@pytest.mark.parametrize("scheme", ["", "ray://"])
+@pytest.mark.parametrize("scheme", ["", pytest.param("ray://", marks=pytest.mark.slow)])
 def test_a_ray_cluster_that_does_not_respond(scheme: str, tmp_path: Path) -> None:
     address = f"{scheme}127.0.0.1:{free_ports(1)[0]}"
     refused(ended(tmp_path, "--address", address), "ray", address, "--address")

@@ -32,13 +32,6 @@ def test_the_report_file_has_every_documented_key(serial: dict[str, Any]) -> Non
         assert {"model", "role", "similarity", "p_value", "claim", "decided_by"} <= set(verdict)
 
 
-def test_one_worker(lab: Lab, serial: dict[str, Any], tmp_path: Path) -> None:
-    with lab.job(tmp_path, "--workers", "1") as running:
-        report = running.finish()
-    same(report, serial)
-    assert report["models"] == {"trained": MODELS, "reused": 0, "failed": 0}
-
-
 def test_two_workers_and_the_same_command_again(lab: Lab, serial: dict[str, Any], tmp_path: Path) -> None:
     """The second time nothing is trained, and Ray is not even started."""
     with lab.job(tmp_path, "--workers", "2") as running:
@@ -100,19 +93,6 @@ def test_terminated(lab: Lab, tmp_path: Path) -> None:
         wait_until(lambda: not running.alive(), 10.0, "the processes of a terminated job to end")
 
 
-def test_killed_workers_are_replaced(lab: Lab, serial: dict[str, Any], tmp_path: Path) -> None:
-    """All of them, in the middle of a model: it is trained again by their successors, with the same result."""
-    with lab.job(tmp_path, "--workers", "2") as running:
-        some_models(running, 0)
-        wait_until(lambda: running.named("ray::Worker.perform"), 30.0, "a worker at work")
-        for victim in running.named("ray::Worker"):
-            os.kill(victim, signal.SIGKILL)
-        report = running.finish()
-    assert "its process ended" in running.stderr
-    same(report, serial)
-    assert report["models"] == {"trained": MODELS, "reused": 0, "failed": 0}
-
-
 def judging(running: Job) -> None:
     """Wait until the central actor fits and judges."""
     some_models(running, MODELS - 1)
@@ -121,11 +101,20 @@ def judging(running: Job) -> None:
     wait_until(lambda: running.named("ray::_Host.call"), 60.0, "the central actor at work")
 
 
-@pytest.mark.parametrize("moment", [lambda running: some_models(running, 1), judging], ids=["zoo", "judging"])
+def training(running: Job) -> None:
+    """Kill all workers in the middle of a model: it is trained again by their successors, with the same result."""
+    some_models(running, 1)
+    wait_until(lambda: running.named("ray::Worker.perform"), 30.0, "a worker at work")
+    for victim in running.named("ray::Worker"):
+        os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: "its process ended" in running.stderr, 30.0, "the loss of the workers to be noticed")
+
+
+@pytest.mark.parametrize("moment", [training, judging])
 def test_a_killed_evaluator_is_replaced(
     moment: Callable[[Job], None], lab: Lab, serial: dict[str, Any], tmp_path: Path
 ) -> None:
-    """The central actor: its successor is sent what it was sent, judges the same, and MLflow has one run of it."""
+    """Once after all workers were. Its successor is sent what it was sent and judges the same, in one run of MLflow."""
     with lab.job(tmp_path, "--workers", "2") as running:
         moment(running)
         (victim,) = running.named("ray::_Host")

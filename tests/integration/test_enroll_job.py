@@ -110,30 +110,47 @@ def test_the_job_refuses_in_one_line(
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
-@pytest.mark.parametrize(
-    ("function", "options", "word"),
-    [
-        ("fails", (), "failed (ZeroDivisionError: at once, owners_training.py"),
-        ("never_ends", ("--spec-timeout", "0.5"), "within 0.45 s, got none"),
-    ],
-)
-def test_a_training_function_that_fails_ends_the_job_in_one_line(
-    function: str,
-    options: tuple[str, ...],
-    word: str,
-    digits: Dataset,
-    tmp_path: Path,
-) -> None:
-    """Exit code 2 and no kit; the seed is kept, so that the same command resumes."""
+def owners_arguments(digits: Dataset, folder: Path, function: str) -> list[str]:
+    """Of an enrolment of a model that lies in `folder`, whose siblings `function` trains."""
     index = torch.arange(0, 900, 2)
     net = owners_training.train(digits.pixels(index), digits.labels[index], 1, torch.device("cpu"))
-    save_file(net.state_dict(), tmp_path / "mine.safetensors")
-    (tmp_path / "mine.txt").write_text("\n".join(map(str, index.tolist())))
+    save_file(net.state_dict(), folder / "mine.safetensors")
+    (folder / "mine.txt").write_text("\n".join(map(str, index.tolist())))
     files = ("--model", "mine.safetensors", "--architecture", "owners_net:make", "--trained-on", "mine.txt")
-    ours = (*files, "--train", f"owners_training:{function}", "--workers", "0", *options, *flags(small_config()))
+    return [*files, "--train", f"owners_training:{function}", "--workers", "0", *flags(small_config())]
+
+
+def ended_in_one_line(code: object, err: str, function: str, word: str, folder: Path) -> None:
+    """Exit code 2 and no kit; the seed is kept, so that the same command resumes."""
+    error = err.splitlines()[-1]
+    assert code == 2
+    assert error.startswith(f"enroll: error: train owners_training:{function}: expected ")
+    assert word in error
+    assert error.endswith("(option --train)")
+    assert "Traceback" not in err
+    assert (folder / "kit.seed").exists()
+    assert not (folder / "kit").exists()
+
+
+def test_a_training_function_that_fails_ends_the_job_in_one_line(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = owners_arguments(digits, tmp_path, "fails")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(ROOT / "jobs" / "enroll.py"), *arguments])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / "jobs" / "enroll.py"), run_name="__main__")
+    word = "failed (ZeroDivisionError: at once, owners_training.py"
+    ended_in_one_line(end.value.code, capfd.readouterr().err, "fails", word, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_training_function_that_never_ends_ends_the_job_in_one_line(digits: Dataset, tmp_path: Path) -> None:
+    """As a process: its thread goes on until the job is gone."""
+    arguments = [*owners_arguments(digits, tmp_path, "never_ends"), "--spec-timeout", "0.5"]
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support")])
     done = subprocess.run(
-        [sys.executable, str(ROOT / "jobs" / "enroll.py"), *ours],
+        [sys.executable, str(ROOT / "jobs" / "enroll.py"), *arguments],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": paths},
         capture_output=True,
@@ -141,14 +158,7 @@ def test_a_training_function_that_fails_ends_the_job_in_one_line(
         timeout=120,
         check=False,
     )
-    error = done.stderr.splitlines()[-1]
-    assert done.returncode == 2
-    assert error.startswith(f"enroll: error: train owners_training:{function}: expected ")
-    assert word in error
-    assert error.endswith("(option --train)")
-    assert "Traceback" not in done.stderr
-    assert (tmp_path / "kit.seed").exists()
-    assert not (tmp_path / "kit").exists()
+    ended_in_one_line(done.returncode, done.stderr, "never_ends", "within 0.45 s, got none", tmp_path)
 
 
 def test_another_enrolments_kit_is_seen_before_anything_is_trained(tmp_path: Path) -> None:

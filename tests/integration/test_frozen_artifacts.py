@@ -39,6 +39,8 @@ NEVER_AGAIN = ("model", "trajectory", "probe", "answers", "subspace", "draw", "t
 OF_THE_RUN = ("wall_seconds", "stage_seconds", "environment", "models", "workers_busy")
 """Parts of a report that no two runs share."""
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 
 def frozen_config() -> Config:
     """What the storage was made by: every kind of spec, each a few times."""

@@ -69,10 +69,12 @@ def test_a_deleted_experiment(database: Path) -> None:
     check_deleted(f"sqlite:///{database}")
 
 
+@pytest.mark.slow
 def test_a_deleted_experiment_of_a_server(server: Server) -> None:
     check_deleted(server.uri)
 
 
+@pytest.mark.slow
 def test_three_jobs_start_at_once_on_a_new_server(server: Server, tmp_path: Path) -> None:
     """The experiment is made once."""
     client = MlflowClient(server.uri)

@@ -130,7 +130,7 @@ def test_a_torn_transfer_costs_no_artifact(store: Store, s3: S3) -> None:
     assert s3.cut == 0
 
 
-@pytest.mark.parametrize("times", [1, 3, 8])
+@pytest.mark.parametrize("times", [1, 3, pytest.param(8, marks=pytest.mark.slow)])
 def test_a_busy_server_is_tried_again(times: int, store: Store, s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     """More often than the driver itself does."""
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")
@@ -258,7 +258,8 @@ def test_two_writers_and_a_reader(store: Store) -> None:
     assert not [name for name in bucket().find(store.root) if name.endswith(".tmp")]
 
 
-def test_only_the_same_storage_shows_the_marker(store: Store) -> None:
+def test_only_the_same_storage_shows_the_marker(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("uapfp_dist.storage.store.MARKER_SECONDS", 0.3)
     marker = store.write_marker()
     assert Store(store.url).has_marker(marker)
     assert not Store(f"{store.url}-other").has_marker(marker)

@@ -36,6 +36,8 @@ from uapfp_dist.tasks.specs import Gate, ModelSpec, ProbeSpec, ResponseSpec
 from uapfp_dist.tracking.publication import KIND, Publication
 from uapfp_dist.tracking.tracker import NullTracker
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 
 @dataclass(frozen=True)
 class Finished:

@@ -273,6 +273,20 @@ def start_ray(**options: Any) -> None:
     ray.init(address="local", include_dashboard=False, log_to_driver=False, **options)
 
 
+def first(folder: str) -> dict[str, Any]:
+    """One that raises, its dependant, a bystander."""
+    start_ray(num_cpus=1)
+    return outcomes([Task("raise"), Task("after-raise", (Task("raise"),)), Task("fine")], folder, limit=60.0)
+
+
+def test_specs_are_done_on_ray(tmp_path: Path) -> None:
+    found = on_ray("first", tmp_path)["outcomes"]
+    assert found["raise"][0].startswith("ValueError: no good")
+    assert found["after-raise"][2], "skipped"
+    assert found["fine"][0] == ""
+    assert lines(tmp_path, "fine") == 1
+
+
 def faults(folder: str) -> dict[str, Any]:
     """Everything at once, with a dependant of each, and bystanders."""
     from uapfp_dist.cluster import pool

@@ -246,8 +246,8 @@ def test_nodes_of_two_kinds_that_join_and_are_lost(cluster: Cluster, serial: dic
     wait_until(lambda: not PENDING.search(cluster.status()), 60.0, "no more demand")
 
 
-def test_three_seeds_submitted_at_once(cluster: Cluster, tmp_path: Path) -> None:
-    """Into one new storage: no job fails because of another's start."""
+def test_three_seeds_submitted_at_once(cluster: Cluster, serial: dict[str, Any], tmp_path: Path) -> None:
+    """Into one new storage, by one worker each: no job fails because of another's start."""
     cluster.start_head(cpus=3)
     seeds = range(3)
     jobs = [
@@ -265,6 +265,8 @@ def test_three_seeds_submitted_at_once(cluster: Cluster, tmp_path: Path) -> None
     parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     assert [run.info.status for run in parents] == ["FINISHED"] * len(seeds)
     reports = [json.loads((tmp_path / f"{seed}.json").read_text()) for seed in seeds]
+    same(reports[0], serial)
+    assert reports[0]["models"] == {"trained": MODELS, "reused": 0, "failed": 0}
     assert {run.data.tags["evaluation"] for run in parents} == {report["evaluation"] for report in reports}
 
 

@@ -24,6 +24,8 @@ from uapfp_dist.launch.transfer import read_side
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.pool import SerialPool
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 
 def several() -> Config:
     """The tiny evaluation with enough models for an interval over those that are tested."""

@@ -31,6 +31,14 @@ def like(victim: Tensor, share: float, seed: object) -> Tensor:
     return torch.where(same, victim, random_responses(seed))
 
 
+def answers(kit: Kit, share: float, seed: object = 0) -> Tensor:
+    """(Q, C) labels, one-hot, of a model that gives the victim's label to that share of images."""
+    rng = torch_rng("answers", seed)
+    other = (kit.victim_labels + torch.randint(1, N_CLASSES, kit.victim_labels.shape, generator=rng)) % N_CLASSES
+    same = torch.rand(len(other), generator=rng) < share
+    return torch.eye(N_CLASSES)[torch.where(same, kit.victim_labels, other)]
+
+
 GROUPS = ("homologous", "same_data", "other_victim")
 SETS, SET_POINTS, BUDGETS, SIBLINGS = 3, 12, (4, 8, 12), 5
 

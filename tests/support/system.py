@@ -119,6 +119,17 @@ def run_here(
         return evaluate(plan, store, chosen, evaluator, Progress(workers=1, out=out), {})
 
 
+class Keeper(NullTracker):
+    """A tracker that keeps the files it is given."""
+
+    def __init__(self, folder: Path) -> None:
+        self.kept = folder
+
+    def log_files(self, folder: Path) -> None:
+        """A copy."""
+        shutil.copytree(folder, self.kept)
+
+
 class ProcessTree:
     """A process and its descendants, also those whose parents have ended."""
 

@@ -54,7 +54,7 @@ def test_table_1_leaves_optimizer_and_batch_size_open() -> None:
     assert set(TABLE_1) <= set(ARCHITECTURES)
 
 
-@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 12, 10)])
+@pytest.mark.parametrize("shape", [(1, 8, 8), pytest.param((1, 28, 28), marks=pytest.mark.slow), (3, 12, 10)])
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))
 def test_contract_of_every_architecture(name: str, shape: tuple[int, int, int]) -> None:
     """Logits for every class; forward is head after features; normalisation inside; a function of each image alone."""

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from kits import BUDGETS, make_churn_kit, make_test_kit
-from test_churn_kit import answers
+from kits import BUDGETS, answers, make_churn_kit, make_test_kit
 from torch import Tensor
 
 from uapfp_dist.response_format import LABEL

@@ -9,8 +9,7 @@ import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
-from system import run_here, tiny_plan, tiny_with_siblings
-from test_sections import Keeper
+from system import Keeper, run_here, tiny_plan, tiny_with_siblings
 
 from uapfp_dist.config.schema import ModificationConfig
 from uapfp_dist.evaluation.plan import Plan
@@ -44,7 +43,7 @@ class Shown:
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
+def shown(blank_figures: None, tmp_path_factory: pytest.TempPathFactory) -> Shown:
     """With a few modified models."""
     root, config = tmp_path_factory.mktemp("churn"), tiny_with_siblings()
     config = replace(

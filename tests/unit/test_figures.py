@@ -1,16 +1,16 @@
 """What must be true of every figure (nothing cut, nothing overlaps, nothing too small to read) and of what is drawn."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from itertools import combinations, pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
+from drawing import drawn, texts
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from scipy import stats
 
 from uapfp_dist.errors import UserError
@@ -233,26 +233,6 @@ POOR: dict[str, Callable[[], Figure]] = {
     "tsne, one": lambda: figures.fig3_tsne({"UAP": (np.zeros((1, 2)), ["victim"])}),
     "pictures, none": lambda: figures.perturbed_images(np.zeros((1, 9, 9)), images(0, 1), images(0, 1), []),
 }  # fmt: skip
-
-
-def drawn(make: Callable[[], Figure]) -> Figure:
-    """The figure, laid out."""
-    figure = make()
-    FigureCanvasAgg(figure).draw()
-    return figure
-
-
-def texts(figure: Figure) -> Iterator[Text]:
-    """Every text that can be seen."""
-    hidden: set[Text] = set()
-    for axis in figure.axes:
-        for side, limits in ((axis.xaxis, axis.get_xlim()), (axis.yaxis, axis.get_ylim())):
-            for tick in (*side.get_major_ticks(), *side.get_minor_ticks()):
-                if not min(limits) <= tick.get_loc() <= max(limits) or not axis.axison:
-                    hidden |= {tick.label1, tick.label2}
-        if not axis.get_visible():
-            hidden |= set(axis.findobj(Text))
-    yield from (t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip() and t not in hidden)
 
 
 @cache

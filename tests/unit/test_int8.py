@@ -25,6 +25,7 @@ from uapfp_dist.tasks.specs import Recipe
 
 CPU = torch.device("cpu")
 RECIPE = Recipe("adam", 64, 640)
+LARGE = ("densenet121", "vgg16", "googlenet", "mobilenet_v2")
 
 
 @pytest.fixture(scope="session")
@@ -200,7 +201,10 @@ def test_accuracy_falls_little(victim: Net, quantised: Net, held_out: Tensor, he
     assert not torch.equal(predict_probabilities(victim, held_out), predict_probabilities(quantised, held_out))
 
 
-@pytest.mark.parametrize("name", ["resnet18", "densenet121", "vgg16", "googlenet", "mobilenet_v2", "residual", "mlp"])
+@pytest.mark.parametrize(
+    "name",
+    ["resnet18", "residual", "mlp", *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)],
+)
 def test_every_architecture_can_be_quantised(name: str) -> None:
     """Layer for layer, groups and all: each gives about what the float layer gives for the same input."""
     shape = (3, 16, 16)

@@ -68,13 +68,14 @@ def test_the_victim_itself_is_found(kit: Kit) -> None:
         assert verdict.agreement_clean == 1.0
 
 
-def test_false_accusations_stay_below_alpha() -> None:
+@pytest.mark.parametrize("n", [40, pytest.param(150, marks=pytest.mark.slow)])
+def test_false_accusations_stay_below_alpha(n: int) -> None:
     """Negatives drawn like the calibration models: at most one in five at alpha .2, whatever the group."""
     accused = 0
-    for seed in range(150):
+    for seed in range(n):
         kit = make_test_kit(per_group=9, alpha=0.2, seed=seed)
         accused += one(kit, random_responses(("innocent", seed))).claim == "piracy"
-    assert accused / 150 <= 0.2 + 2 * math.sqrt(0.2 * 0.8 / 150)
+    assert accused / n <= 0.2 + 2 * math.sqrt(0.2 * 0.8 / n)
 
 
 @pytest.mark.parametrize("method", ["uap", "weighted_errors"])
@@ -182,14 +183,15 @@ def test_holm_is_closed_testing_by_bonferroni() -> None:
     assert holm([]) == []
 
 
-def test_family_wise_rate_stays_below_alpha_though_calibration_is_shared() -> None:
-    """Three negatives judged at once by one kit, 150 times: any of them accused at most in one case of five."""
+@pytest.mark.parametrize("n", [40, pytest.param(150, marks=pytest.mark.slow)])
+def test_family_wise_rate_stays_below_alpha_though_calibration_is_shared(n: int) -> None:
+    """Three negatives judged at once by one kit, again and again: any of them accused at most in one case of five."""
     wrong = 0
-    for seed in range(150):
+    for seed in range(n):
         kit = make_test_kit(per_group=14, alpha=0.2, seed=seed)
         suspects = [SuspectResponses(str(i), random_responses((seed, i)), PROBABILITIES) for i in range(3)]
         wrong += any(v.claim == "piracy" for v in judge(kit, suspects))
-    assert wrong / 150 <= 0.2 + 2 * math.sqrt(0.2 * 0.8 / 150)
+    assert wrong / n <= 0.2 + 2 * math.sqrt(0.2 * 0.8 / n)
 
 
 def test_a_batch_claims_no_more_than_holm_allows() -> None:

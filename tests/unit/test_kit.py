@@ -1,7 +1,5 @@
 """Kits on disk: what was written comes back, and nothing else is ever read."""
 
-import hashlib
-import json
 import os
 import pickle
 from collections.abc import Callable
@@ -11,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from forgery import forge, refused, tamper
 from kits import FORMATS, N_IMAGES, make_test_kit
 from safetensors.torch import load_file, save_file
 
@@ -33,30 +32,6 @@ def folder(kit: Kit, tmp_path: Path) -> Path:
     """A kit on disk."""
     save_kit(kit, tmp_path / "kit")
     return tmp_path / "kit"
-
-
-def refused(folder: Path, word: str, expect: str | None = None) -> None:
-    """In one line that says which kit and what is wrong."""
-    with pytest.raises(UserError, match=word) as caught:
-        load_kit(folder, expect)
-    text = str(caught.value)
-    assert "\n" not in text
-    assert str(folder) in text
-    assert len(text) < 500
-
-
-def canonical(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
-
-
-def forge(folder: Path, change: Callable[[dict[str, Any]], None] = lambda body: None) -> None:
-    """Write the index again, changed, with every digest in order: what a hostile author can do."""
-    body = json.loads((folder / INDEX).read_text())["kit"]
-    data = (folder / TENSORS).read_bytes()
-    body["files"][TENSORS] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-    change(body)
-    digest = hashlib.sha256(canonical(body)).hexdigest()
-    (folder / INDEX).write_bytes(canonical({"digest": digest, "kit": body}))
 
 
 # --- there and back
@@ -235,18 +210,6 @@ def test_a_pickle_is_never_opened(folder: Path, tmp_path: Path) -> None:
 def test_an_index_that_is_none_is_refused(text: bytes, folder: Path) -> None:
     (folder / INDEX).write_bytes(text)
     refused(folder, "expected")
-
-
-def tamper(name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Path], None]:
-    """One tensor changed, every digest in order."""
-
-    def apply(folder: Path) -> None:
-        tensors = load_file(folder / TENSORS)
-        tensors[name] = change(tensors[name]).contiguous()
-        save_file(tensors, folder / TENSORS)
-        forge(folder)
-
-    return apply
 
 
 @pytest.mark.parametrize(

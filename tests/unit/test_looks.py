@@ -12,9 +12,9 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
-from test_verify import forged
+from commands import run
+from forgery import forged
 from toy_kit import BUDGETS, N_SETS, churn_kit, negative, serve, toy_kit, trained
-from verify_job import verify_job
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.config import SuspectConfig
@@ -22,7 +22,6 @@ from uapfp_dist.verification import looks
 from uapfp_dist.verification.kit.io import save_kit, with_digest
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.looks import other_looks, stored_begin
-from uapfp_dist.verification.querying import session as query_session
 from uapfp_dist.verification.querying.config import QueryConfig
 from uapfp_dist.verification.querying.transcript_files import transcript_path
 from uapfp_dist.verification.register.register import Register, register_path
@@ -31,6 +30,8 @@ from uapfp_dist.verification.reports.verdict_file import verdict_schema
 from uapfp_dist.verification.reports.verdict_folder import write_verdict
 from uapfp_dist.verification.reports.verdict_text import verdict_text
 from uapfp_dist.verification.verify import verify
+
+pytestmark = pytest.mark.usefixtures("blank_figures")
 
 asked: list[int] = []
 """Images of each request, in this process."""
@@ -58,8 +59,7 @@ def garbled(images: np.ndarray) -> list[list[float]]:
 
 
 @pytest.fixture(autouse=True)
-def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(query_session, "FIRST_PAUSE", 0.01)
+def _fresh(quick_retries: None) -> None:
     asked.clear()
     before.clear()
 
@@ -436,15 +436,15 @@ def test_the_job_keeps_and_shows_the_register(
     save_kit(kit, tmp_path / "kit")
     job = "--kit", str(tmp_path / "kit"), "--no-track", "--out", str(tmp_path / "out")
     with pytest.raises(UserError, match=r"register .*kit\.register\.jsonl"):
-        verify_job(monkeypatch, *job, "--at", "test_looks:copied")
+        run("verify", *job, "--at", "test_looks:copied")
     assert not asked
     Register.open(register_path(tmp_path / "kit"), kit.digest, create=True)
-    verify_job(monkeypatch, *job, "--at", "test_looks:copied", "--name", "copy")
+    run("verify", *job, "--at", "test_looks:copied", "--name", "copy")
     assert "copy: piracy" in capsys.readouterr().out
-    verify_job(monkeypatch, *job, "--register")
+    run("verify", *job, "--register")
     said = capsys.readouterr().out
     assert "suspects looked at 1" in said
     assert "copy at test_looks:copied" in said
     save_kit(toy_kit(), tmp_path / "errors")
     with pytest.raises(UserError, match="kit with churn points"):
-        verify_job(monkeypatch, "--kit", str(tmp_path / "errors"), "--register")
+        run("verify", "--kit", str(tmp_path / "errors"), "--register")

@@ -22,6 +22,8 @@ from uapfp_dist.launch.evaluation import run
 MADE = ("model", "probe", "probe_twin", "churn", "churn_answers", "answers", "splits")
 """Kinds of artifacts that are made before the judging."""
 
+pytestmark = pytest.mark.usefixtures("blank_figures")
+
 
 def evaluate(config: Config, storage: Path) -> dict[str, Any]:
     """The report of an evaluation in this process."""
@@ -32,7 +34,7 @@ def evaluate(config: Config, storage: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def by_all(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def by_all(blank_figures: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """Storage and report of an evaluation that compares all methods."""
     storage = tmp_path_factory.mktemp("all") / "storage"
     return storage, evaluate(tiny_with_siblings(), storage)

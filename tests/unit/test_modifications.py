@@ -132,7 +132,9 @@ def test_every_spec_has_a_function() -> None:
 
 
 @pytest.mark.parametrize("modification", EXAMPLES, ids=lambda modification: modification.description)
-@pytest.mark.parametrize("which", ["victim", "normed", "residual", "mlp"])
+@pytest.mark.parametrize(
+    "which", ["victim", "normed", *(pytest.param(name, marks=pytest.mark.slow) for name in ("residual", "mlp"))]
+)
 def test_contract_of_every_modification(
     which: str,
     modification: ModificationSpec,

@@ -8,7 +8,7 @@ from functools import cache
 from itertools import product
 
 import pytest
-import torch
+from black_images import SIZES, black
 
 from uapfp_dist.config.presets import PRESETS, preset
 from uapfp_dist.config.schema import Config
@@ -32,22 +32,8 @@ from uapfp_dist.tasks.specs import (
     Trained,
 )
 
-SIZES = {
-    "fashion_mnist": (70_000, 60_000, 10),
-    "cifar10": (60_000, 50_000, 10),
-    "tiny_imagenet": (110_000, 100_000, 200),
-}
-"""Images, of which official training images, and classes."""
-
 
 @cache
-def black(name: str) -> Dataset:
-    """As many images and classes as the real one, of a single black pixel."""
-    n, n_train, n_classes = SIZES[name]
-    images = torch.zeros(n, 1, 1, 1, dtype=torch.uint8)
-    return Dataset(name, images, torch.arange(n) % n_classes, tuple(map(str, range(n_classes))), n_train)
-
-
 def plan_of(name: str, digits: Dataset, seed: int = 0) -> Plan:
     """The plan of a preset."""
     config = preset(name)

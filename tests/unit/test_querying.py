@@ -31,9 +31,7 @@ REQUIRED = torch.arange(0, 200, 2)
 BEGIN = Begin(kit="a" * 64, suspect={"name": "s", "output": "probabilities"}, judged=Judged(("s",), 0.05))
 
 
-@pytest.fixture(autouse=True)
-def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(query_session, "FIRST_PAUSE", 0.01)
+pytestmark = pytest.mark.usefixtures("quick_retries")
 
 
 def first_pixels(images: Any) -> list[list[int]]:

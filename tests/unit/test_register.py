@@ -439,6 +439,7 @@ def started(path: Path, name: str, n: int) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_processes_that_append_at_once_lose_nothing_and_share_no_set(path: Path) -> None:
     """Two finish, one is killed in the middle: whatever any of them was told is there is there."""
     processes = [started(path, name, n) for name, n in (("a", 15), ("b", 15), ("killed", 10**6))]

@@ -55,7 +55,9 @@ def assert_close(found: Tensor, expected: Tensor) -> None:
 
 
 @pytest.mark.filterwarnings("error:There is a performance drop")
-@pytest.mark.parametrize("shape", [(1, 16, 16), (3, 16, 16)], ids=["grey", "colour"])
+@pytest.mark.parametrize(
+    "shape", [(1, 16, 16), pytest.param((3, 16, 16), marks=pytest.mark.slow)], ids=["grey", "colour"]
+)
 @pytest.mark.parametrize("name", list(ARCHITECTURES))
 def test_every_architecture_gives_the_slow_loops(name: str, shape: tuple[int, int, int]) -> None:
     """One rival at a time, in groups, all at once; nothing falls back to a loop of its own."""
@@ -136,7 +138,10 @@ def most_held(work: Callable[[], object]) -> int:
     return most
 
 
-@pytest.mark.parametrize(("name", "n_images", "bound"), [("A", 160, 6), ("D", 160, 6), ("resnet18", 32, 16)])
+@pytest.mark.parametrize(
+    ("name", "n_images", "bound"),
+    [("A", 160, 6), *(pytest.param(*case, marks=pytest.mark.slow) for case in (("D", 160, 6), ("resnet18", 32, 16)))],
+)
 def test_memory_is_bounded_whatever_the_batch(
     name: str, n_images: int, bound: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,6 @@
 
 import html
 import re
-import shutil
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import cast
 
 import pandas as pd
 import pytest
-from system import run_here, tiny, tiny_plan
+from system import Keeper, run_here, tiny, tiny_plan
 
 from uapfp_dist.central.evaluator import Evaluator
 from uapfp_dist.config.schema import Config, ModificationConfig, StudyConfig
@@ -68,17 +67,6 @@ def everything() -> Config:
             base.verdict, formats=(PROBABILITIES, ResponseFormat(3), LABEL), train_pool=3, decided_by="uap_ensemble"
         ),
     )
-
-
-class Keeper(NullTracker):
-    """Keeps what a tracker is given."""
-
-    def __init__(self, folder: Path) -> None:
-        self.kept = folder
-
-    def log_files(self, folder: Path) -> None:
-        """A copy."""
-        shutil.copytree(folder, self.kept)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_plan import black
+from black_images import black
 
 from uapfp_dist.config.presets import PRESETS, preset
 from uapfp_dist.config.schema import Config, ControlConfig, SiblingConfig
