@@ -17,7 +17,7 @@ RESULTS = ROOT / "jobs" / "results"
 
 
 def test_the_page_is_up_to_date() -> None:
-    """Otherwise: `uapfp results jobs/results`."""
+    """Otherwise: `uapfp results`."""
     assert (RESULTS / "README.md").read_text() == page(read_results(RESULTS))
 
 

@@ -1,12 +1,10 @@
 """Write the page of a folder of results: README.md, from its index.json and the reports that it names.
 
-uapfp results jobs/results
+uapfp results --folder jobs/results
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-
-import tyro
 
 from uapfp_dist.cli.parser.command import Command
 from uapfp_dist.results.page import write_page
@@ -16,8 +14,8 @@ from uapfp_dist.results.page import write_page
 class ResultsPage:
     """Write a page of results."""
 
-    folder: tyro.conf.Positional[Path] = Path("jobs/results")
-    """Holds index.json and the reports."""
+    folder: Path = Path("jobs/results")
+    """Folder of index.json and the reports that it names."""
 
 
 def results(chosen: ResultsPage) -> None:
@@ -25,4 +23,4 @@ def results(chosen: ResultsPage) -> None:
     print(write_page(chosen.folder))
 
 
-COMMAND = Command(ResultsPage, results, __doc__, ())
+COMMAND = Command(ResultsPage, results, __doc__, ("folder",))
