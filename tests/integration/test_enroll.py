@@ -11,6 +11,7 @@ import torch
 from small_enrollment import SMALL, failing, quiet, run_here, small_config, small_plan
 from system import context_on
 
+from uapfp_dist.config.schema import ControlConfig, ModificationConfig
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
 from uapfp_dist.execution.probe_artifacts import read_probe
@@ -19,6 +20,7 @@ from uapfp_dist.fingerprints.querying import from_8_bits, query_images, to_8_bit
 from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.response_format import PROBABILITIES
 from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.members import Role
 from uapfp_dist.verification.enrollment.cost import estimate_cost
 from uapfp_dist.verification.enrollment.enroll import enroll_locally
 from uapfp_dist.verification.enrollment.kit_builder import make_kit
@@ -28,6 +30,7 @@ from uapfp_dist.verification.judging.judge import judge
 from uapfp_dist.verification.judging.verdict import SuspectResponses
 from uapfp_dist.verification.kit.io import load_kit, save_kit
 from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.robustness.members import Counts, modified_suspects
 
 KINDS = ("model", "probe", "answers", "churn", "churn_answers")
 """Of artifacts."""
@@ -189,3 +192,17 @@ def test_costs_are_reported_before_and_after(plan: EnrollmentPlan, kit: Kit, sto
     assert todo.models == len(plan.models)
     assert 0.1 < todo.seconds / (kit.info.costs.model_seconds + 0.1) < 100
     assert f"to make: {len(plan.models)} models" in todo.summary(2)
+
+
+def test_held_out_models_are_modified_to_see_what_a_kit_bears(plan: EnrollmentPlan, kit: Kit) -> None:
+    """Each as it is, and in every way of the configuration; the victim too, and none that the kit was made of."""
+    config = replace(small_config(), modifications=ModificationConfig(fine_tune=("all",), prune=(0.4,)))
+    counts = Counts(n_stolen=2, n_negatives=1, n_adversarial=0)
+    found = modified_suspects(counts, ControlConfig(), plan, kit, config)
+    held_out = {row.model for row in kit.info.models if row.part == "test"}
+    whole = [member for member in found if not member.spec.modifications]
+    assert {member.spec.id for member in whole} <= held_out
+    assert sum(member.role == Role.PIRACY for member in whole) == 4
+    modified = Counter(member.role for member in found if member.spec.modifications)
+    assert modified[Role.MODIFIED_PIRACY] == 2 * modified[Role.MODIFIED_VICTIM] > 0
+    assert modified[Role.MODIFIED_HOMOLOGOUS] == modified[Role.MODIFIED_VICTIM]

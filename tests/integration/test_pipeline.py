@@ -186,27 +186,28 @@ def test_a_second_run_trains_nothing(finished: Finished, tmp_path: Path) -> None
     assert verdicts(report) == verdicts(finished.report)
 
 
-@pytest.mark.parametrize("role", ["victim", "piracy", "homologous"])
-def test_a_torn_model_is_made_again_to_the_bit(role: str, finished: Finished, tmp_path: Path) -> None:
-    """Its answers go too, so that they are asked of the new one. Fits are dropped, or they would hide a change."""
+def test_torn_models_are_made_again_to_the_bit(finished: Finished, tmp_path: Path) -> None:
+    """Their answers go too, so that they are asked of the new ones. Fits are dropped, or they would hide a change."""
     store = finished.copy(tmp_path / "s", "model", "probe", "answers")
-    member = next(m for m in finished.plan.members if m.role == role)
-    before = store.get("model", member.spec.id).tensors
-    path = Path(store.path("model", member.spec.id))
-    path.write_bytes(path.read_bytes()[:-7])
-    store.discard("answers", finished.plan.response(member).id)
+    members = [next(m for m in finished.plan.members if m.role == role) for role in ("victim", "piracy", "homologous")]
+    before = [store.get("model", member.spec.id).tensors for member in members]
+    for member in members:
+        path = Path(store.path("model", member.spec.id))
+        path.write_bytes(path.read_bytes()[:-7])
+        store.discard("answers", finished.plan.response(member).id)
     report = run_here(finished.plan, store)
-    assert report.body.models == ModelCounts(trained=1, reused=13, failed=0)
-    after = store.get("model", member.spec.id).tensors
-    assert all(bool((after[name] == tensor).all()) for name, tensor in before.items())
+    assert report.body.models == ModelCounts(trained=3, reused=11, failed=0)
+    for member, tensors in zip(members, before, strict=True):
+        after = store.get("model", member.spec.id).tensors
+        assert all(bool((after[name] == tensor).all()) for name, tensor in tensors.items()), member.role
     assert verdicts(report) == verdicts(finished.report)
 
 
-@pytest.mark.parametrize("kind", ["probe", "answers", "draw"])
-def test_other_torn_artifacts_are_made_again(kind: str, finished: Finished, tmp_path: Path) -> None:
+def test_other_torn_artifacts_are_made_again(finished: Finished, tmp_path: Path) -> None:
     store = finished.copy(tmp_path / "s")
-    path = sorted((tmp_path / "s" / kind).iterdir())[0]
-    path.write_bytes(path.read_bytes()[:100])
+    for kind in ("probe", "answers", "draw"):
+        path = sorted((tmp_path / "s" / kind).iterdir())[0]
+        path.write_bytes(path.read_bytes()[:100])
     report = run_here(finished.plan, store)
     assert report.body.models is not None
     assert report.body.models.trained == 0

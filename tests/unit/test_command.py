@@ -3,6 +3,7 @@
 import importlib
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -256,6 +257,14 @@ def test_as_a_process_without_a_terminal() -> None:
     done = subprocess.run([*command, "evalute"], env=environment(), capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("uapfp: error: unknown command evalute (did you mean evaluate?)")
+
+
+def test_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["uapfp", "--help"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("uapfp_dist.cli", run_name="__main__", alter_sys=True)
+    assert end.value.code in (0, None)
+    assert "evaluate" in capsys.readouterr().out
 
 
 def test_a_reader_that_has_seen_enough(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """The page of results: generated, up to date, and it refuses what is missing or broken."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+from commands import run
 from system import ROOT
 
 from uapfp_dist.errors import UserError
@@ -105,3 +107,12 @@ def test_numbers_without_a_file_are_a_table(tmp_path: Path) -> None:
     assert "- one run" in text
     assert isinstance(read_results(tmp_path), Results)
     assert isinstance(read_results(tmp_path).measurements[0], Measurement)
+
+
+def test_the_command_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "results"
+    shutil.copytree(RESULTS, folder)
+    (folder / "README.md").unlink()
+    run("results", str(folder))
+    assert (folder / "README.md").read_text() == page(read_results(RESULTS))
+    assert str(folder / "README.md") in capsys.readouterr().out

@@ -1,0 +1,57 @@
+"""A net as a model of MLflow, without a server: what it responds and counts, and the files it is made of."""
+
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from toy_kit import WIDTH, responses_of, trained
+from toy_suspects import IMAGES
+
+from uapfp_dist.serving.package import QUIET, ServedNet, package, server_command
+
+TOY = ServedNet("A", WIDTH, (1, 8, 8), 10)
+
+
+def weights() -> dict[str, torch.Tensor]:
+    return {name: tensor.contiguous() for name, tensor in trained(0).state_dict().items()}
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    """As MLflow's server makes it; MLflow warns of its own types when it is imported."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from uapfp_dist.serving.served_model import ServedModel
+
+        return ServedModel()
+
+
+@pytest.mark.parametrize("output", ["probabilities", "label"])
+def test_it_responds_as_the_net_does_and_counts_images(output: str, model: Any, tmp_path: Path) -> None:
+    save_file(weights(), tmp_path / "weights.safetensors")
+    config = {**vars(TOY), "output": output, "counts": str(tmp_path / "counts")}
+    model.load_context(
+        SimpleNamespace(model_config=config, artifacts={"weights": str(tmp_path / "weights.safetensors")})
+    )
+    local = responses_of(trained(0), IMAGES)
+    for images, expected in ((IMAGES[:3], local[:3]), (IMAGES, local)):
+        found = torch.tensor(model.predict(None, (images.float() / 255).numpy()))
+        torch.testing.assert_close(found, expected.argmax(1) if output == "label" else expected)
+    assert (tmp_path / "counts").read_text().split() == ["3", str(len(IMAGES))]
+
+
+def test_a_package_holds_code_and_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pickle among its files."""
+    for name, value in QUIET.items():
+        monkeypatch.setenv(name, value)
+    folder = package(TOY, weights(), "label", tmp_path / "served")
+    files = {path.name for path in folder.rglob("*") if path.is_file()}
+    assert {"MLmodel", "served_model.py", "weights.safetensors"} <= files
+    assert not [name for name in files if name.endswith((".pkl", ".pickle"))]
+    (path,) = folder.rglob("weights.safetensors")
+    assert all(torch.equal(tensor, weights()[name]) for name, tensor in load_file(path).items())
+    assert server_command(folder, 5)[-4:] == ["-h", "127.0.0.1", "-p", "5"]
