@@ -113,6 +113,6 @@ def test_the_command_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixtu
     folder = tmp_path / "results"
     shutil.copytree(RESULTS, folder)
     (folder / "README.md").unlink()
-    run("results", str(folder))
+    run("results", "--folder", str(folder))
     assert (folder / "README.md").read_text() == page(read_results(RESULTS))
     assert str(folder / "README.md") in capsys.readouterr().out
