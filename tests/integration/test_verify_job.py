@@ -85,6 +85,18 @@ def test_the_job_judges_and_replays(
     assert (first / "verdict.json").read_bytes() == (second / "verdict.json").read_bytes()
 
 
+def test_answers_of_before_are_said_to_be_such(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another model may answer at that address by now; the verdict is still on the one that answered."""
+    digest = save_kit(toy_kit("uap"), tmp_path / "kit")
+    words = ("--kit", str(tmp_path / "kit"), "--expect", digest, "--no-track", "--at", "toy_suspects:copied")
+    run("verify", *words, "--name", "s", "--out", str(tmp_path / "out"))
+    assert "note:" not in capsys.readouterr().out
+    run("verify", *words, "--name", "s", "--out", str(tmp_path / "out"))
+    said = capsys.readouterr().out
+    assert "note: s: nothing was sent, answers of 20" in said
+    assert "for another model name another out" in said
+
+
 def test_a_replay_writes_only_where_it_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

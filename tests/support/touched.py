@@ -58,7 +58,8 @@ class _Finder:
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name.split(".")[0] != PACKAGE.name:
             return None
-        spec = PathFinder.find_spec(name, path, target)
+        # An editable install may have a finder of its own for the package itself, and no entry in sys.path.
+        spec = PathFinder.find_spec(name, path or [str(PACKAGE.parent)], target)
         if spec is not None and spec.origin is not None:
             spec.loader = _Loader(name, spec.origin)
         return spec

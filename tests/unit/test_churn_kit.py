@@ -186,7 +186,9 @@ def test_a_kit_says_what_it_sends_and_whom_it_accuses(kit: Kit) -> None:
         assert rates.decided_by == kit.methods[0]
         assert rates.of(rates.decided_by).power["all"] == measure_churn_rates(kit)[len(BUDGETS) - 1].power["all"]
     text = kit_text(with_rates(kit))
-    assert f"label, by {kit.methods[0]}, {found[LABEL].queries} images: stolen all " in text
+    power = found[LABEL].of(kit.methods[0]).power["all"]
+    assert f"by its label, this kit accuses {power[0]} of {power[1]} stolen ones and" in text.splitlines()[0]
+    assert f"label: by {kit.methods[0]}, {found[LABEL].queries} images: stolen " in text
 
 
 # --- several looks

@@ -49,6 +49,9 @@ def enroll(chosen: Enroll) -> None:
     print(f"\n{kit_text(kit)}\nkit: {out}\ndigest: {kit.digest}")
     if chosen.seed is None:
         print(f"seed: {seed_file(out)}, kept beside the kit and not in it: whoever has it can make the siblings")
+    if kit.churn is not None:
+        n = kit.info.max_suspects
+        print(f"it decides about {n} suspect{'s' * (n != 1)} in all, then no more: --max-suspects enrolls for others")
     print(f"judge a suspect: uapfp verify --kit {out} --expect {kit.digest} --at http://HOST:PORT", flush=True)
 
 
@@ -56,7 +59,7 @@ COMMAND = Command(
     Enroll,
     enroll,
     __doc__,
-    ("out", "preset", "data-root", "model", "architecture", "trained-on", "train", "alpha", "seed", "storage"),
+    ("out", "preset", "data-root", "model", "architecture", "trained-on", "train", "alpha", "max-suspects", "seed"),
     enroll_preset,
     CONFIG_OPTIONS,
 )

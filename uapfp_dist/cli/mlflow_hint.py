@@ -10,4 +10,5 @@ def mlflow_hint(runtime: RuntimeConfig, what: str) -> str:
     paths = resolve(runtime)
     served = paths.mlflow_uri.startswith("http")
     opened = paths.mlflow_uri if served else f"mlflow ui --backend-store-uri {shlex.quote(paths.mlflow_uri)}"
-    return f"{what}: {opened}\n(in the page: experiment {paths.mlflow_experiment}, 'Model training', Runs)"
+    where = f"experiment {paths.mlflow_experiment}, 'Model training', Runs; report.html is among a run's artifacts"
+    return f"{what}: {opened}\n(in the page: {where})"

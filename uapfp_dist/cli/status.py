@@ -37,7 +37,7 @@ def status(chosen: Status) -> None:
     if chosen.json:
         print(json.dumps([asdict(state) for state in found], indent=1))
     elif not found:
-        print(f"no evaluation has left its plan in {storage}")
+        print(f"no evaluation has left its plan in {storage} (an enrolment is resumed by its own command)")
     for state in () if chosen.json else found:
         print("\n".join(state_lines(state, evaluation_command(state.flags, storage), time.time())))
 

@@ -20,6 +20,7 @@ from uapfp_dist.config.runtime import EXPERIMENT
 from uapfp_dist.errors import UserError
 from uapfp_dist.launch.verification import (
     choose_suspects,
+    kept_answers,
     kit_register,
     looks_beside,
     record_verdict,
@@ -96,7 +97,10 @@ def verify(chosen: Verify) -> None:
         suspects = choose_suspects(chosen.suspect, chosen.suspects)
         register = kit_register(kit, chosen.kit)
         places = chosen.workers, chosen.address, register
+        kept = kept_answers(suspects, out)
         cases = run_verification(kit, suspects, out, chosen.query, chosen.alpha, *places)
+        for name, answers in kept.items():
+            print(f"note: {printable(answers.note(name))}", flush=True)
     written = bool(chosen.out) or not chosen.replay
     if written:
         write_verdict(out, kit, cases)

@@ -4,7 +4,9 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -77,6 +79,35 @@ def run_verification(
     tasks = _ray_tasks(address) if on_ray else None
     shown = partial(Progress(workers=1).step, "images") if len(suspects) == 1 and sys.stderr.isatty() else None
     return verify(kit, suspects, out, query, alpha, tasks, register=register, on_progress=shown)
+
+
+@dataclass(frozen=True)
+class KeptAnswers:
+    """Answers that lay in the folder before a verification."""
+
+    path: Path
+    """Of the transcript."""
+    size: int
+    """Bytes."""
+    written: float
+    """Seconds since the epoch, of the last one."""
+
+    def note(self, name: str) -> str:
+        """That the verdict rests on them: whoever answers at that address today was not asked, or not everything."""
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.written))
+        sent = "nothing was sent" if self.path.stat().st_size == self.size else "only what was missing was sent"
+        return f"{name}: {sent}, answers of {when} are in {self.path.parent}; for another model name another out"
+
+
+def kept_answers(suspects: Sequence[SuspectConfig], out: Path) -> dict[str, KeptAnswers]:
+    """Name of each suspect that has answered before to its answers."""
+    found = {}
+    for config in suspects:
+        path = transcript_path(out, config.display_name)
+        if stored_begin(path):
+            stat = path.stat()
+            found[config.display_name] = KeptAnswers(path, stat.st_size, stat.st_mtime)
+    return found
 
 
 def kit_register(kit: Kit, folder: Path) -> Register | None:

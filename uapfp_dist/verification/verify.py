@@ -106,9 +106,8 @@ def _check_number(
     if len(suspects) + before > most:
         seen = f" after {before} that it was asked about before (its register lists them)" if before else ""
         raise UserError(
-            f"suspects: this kit can decide at most {most} at alpha {alpha:g}, got {len(suspects)}{seen}; enroll one "
-            f"with max_suspects {len(suspects) + before}, or name fewer (nothing was sent)",
-            argument="suspects",
+            f"suspects: in all this kit can decide at most {most} at alpha {alpha:g}, got {len(suspects)}{seen}; "
+            f"nothing was sent; enroll a kit with max_suspects {len(suspects) + before}"
         )
 
 

@@ -37,8 +37,8 @@ class EnrollConfig:
     alpha: float = 0.05
     """Tolerated rate of false accusation."""
     max_suspects: int = 1
-    """Suspects that may be judged together: each group of negatives calibrates with at least
-    ceil(max_suspects / alpha) - 1 models."""
+    """Suspects that the kit can ever decide about, at once or one after another. Each group of negatives calibrates
+    with at least ceil(max_suspects / alpha) - 1 models."""
     groups: tuple[str, ...] = tuple(ROLES)
     """Negatives to calibrate against: homologous, same_data (trained on exactly the victim's images), other_victim
     (stolen from another victim each), sibling (stolen from a sibling of the victim each). What is left out is not

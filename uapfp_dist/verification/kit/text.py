@@ -1,32 +1,18 @@
 """What a kit can do and what it cannot, as text."""
 
-from uapfp_dist.verification.kit.info import Rates
+from collections.abc import Iterator, Sequence
+
+from uapfp_dist.response_format import LABEL, ResponseFormat
+from uapfp_dist.verification.kit.info import Accused, ChurnRates, KitChurn, Rates
 from uapfp_dist.verification.kit.kit import Kit
 
 
 def kit_text(kit: Kit) -> str:
-    """A line for every format and limit, and what the enrolment took."""
+    """How much it catches, in a sentence; then a line for every format and limit, and what the enrolment took."""
     info = kit.info
-    lines = [f"held-out models accused at alpha {kit.alpha:g}, each judged alone:"]
-    for fmt, choice in info.decided_by.items():
-        power, false_accusations = (
-            (rates or {}).get(fmt, {}).get(choice.method, {}) for rates in (info.power, info.false_accusations)
-        )
-        queries = (info.queries or {}).get(fmt, 0)
-        lines.append(
-            f"  {fmt}, by {choice.method}, {queries} images: stolen {_rates(power)}; negatives "
-            f"{_rates(false_accusations)}"
-        )
+    lines = [_answer(kit), *_formats(kit)]
     if churn := info.churn:
-        lines.append(
-            f"  churn: {churn.siblings} siblings; {churn.departures} of {churn.pool_size} images, made of "
-            f"{churn.images}, where hardly one of them gives the victim's label"
-        )
-        for rate in churn.rates:
-            lines.append(
-                f"    set {rate.point_set}, {rate.n_points} points: stolen {_all(rate.power)}, negatives "
-                f"{_all(rate.false_accusations)}"
-            )
+        lines += _churn(churn)
     lines += [f"- {limit}" for limit in info.limits]
     if costs := info.costs:
         minutes = costs.model_seconds / 60
@@ -34,9 +20,62 @@ def kit_text(kit: Kit) -> str:
     return "\n".join(lines)
 
 
-def _rates(rates: Rates) -> str:
-    return ", ".join(f"{kind} {n}/{of}" for kind, (n, of) in rates.items()) or "not measured"
+def _rates_of(kit: Kit, fmt: ResponseFormat) -> tuple[Rates, Rates]:
+    """Power and false accusations of the method that decides in a format."""
+    info = kit.info
+    method = info.decided_by[fmt].method
+    power, false_accusations = ((r or {}).get(fmt, {}).get(method, {}) for r in (info.power, info.false_accusations))
+    return power, false_accusations
+
+
+def _answer(kit: Kit) -> str:
+    """By labels, which every suspect gives, where the kit judges them."""
+    fmt = LABEL if LABEL in kit.info.decided_by else next(iter(kit.info.decided_by))
+    power, false_accusations = _rates_of(kit, fmt)
+    return (
+        f"Of models held out, each judged alone at alpha {kit.alpha:g} by its {fmt}, this kit accuses {_all(power)} "
+        f"stolen ones and {_all(false_accusations)} negatives."
+    )
+
+
+def _formats(kit: Kit) -> Iterator[str]:
+    """A line for each; formats with the same rates share one."""
+    by_text: dict[str, list[str]] = {}
+    for fmt, choice in kit.info.decided_by.items():
+        power, false_accusations = _rates_of(kit, fmt)
+        text = (
+            f"by {choice.method}, {(kit.info.queries or {}).get(fmt, 0)} images: stolen {_kinds(power)}; negatives "
+            f"{_kinds(false_accusations)}"
+        )
+        by_text.setdefault(text, []).append(str(fmt))
+    return (f"  {', '.join(formats)}: {text}" for text, formats in by_text.items())
+
+
+def _churn(churn: KitChurn) -> Iterator[str]:
+    """The points, and what each set of them catches by the number that is sent."""
+    yield (
+        f"  churn: {churn.siblings} siblings; {churn.departures} of {churn.pool_size} images, made of "
+        f"{churn.images}, where hardly one of them gives the victim's label"
+    )
+    by_set: dict[int, list[ChurnRates]] = {}
+    for rate in churn.rates:
+        by_set.setdefault(rate.point_set, []).append(rate)
+    for number, rates in by_set.items():
+        points = ", ".join(str(rate.n_points) for rate in rates)
+        caught, wronged = (_row([getattr(rate, name) for rate in rates]) for name in ("power", "false_accusations"))
+        yield f"    set {number}, by {points} points: stolen {caught}; negatives {wronged}"
+
+
+def _row(rates: Sequence[Rates]) -> str:
+    """`12, 16, 15 of 24`."""
+    known = [found["all"] for found in rates if "all" in found]
+    return f"{', '.join(str(one.n) for one in known)} of {known[0].of}" if known else "not measured"
+
+
+def _kinds(rates: Rates) -> str:
+    return ", ".join(f"{kind} {n}/{of}" for kind, (n, of) in rates.items() if kind != "all") or "not measured"
 
 
 def _all(rates: Rates) -> str:
-    return "not measured" if "all" not in rates else f"{rates['all'].n}/{rates['all'].of}"
+    accused: Accused | None = rates.get("all")
+    return "an unknown number of" if accused is None else f"{accused.n} of {accused.of}"
