@@ -10,6 +10,10 @@ from uapfp_dist.reporting.sections.claims import IDENTIFIES_VICTIM
 from uapfp_dist.results.markdown import details, table
 
 
+LINEAGE = ("weighted_churn", "churn", "uap", "random", "uap_probe", "random_probe", "weighted_errors", "clean")
+"""Methods that are shown first."""
+
+
 def setting(reports: Sequence[EvaluationReport]) -> str:
     """Data, models, seeds and software of reports, in a line."""
     first = reports[0]
@@ -76,10 +80,10 @@ def evaluation_section(report: EvaluationReport) -> Iterator[str]:
 def lineage_section(reports: Sequence[EvaluationReport]) -> Iterator[str]:
     """AUC against models stolen from siblings, by seed."""
     yield "AUC of piracy against models stolen from **siblings** of the victim, mean over resamples [95 % over models]:"
-    yield table(
-        ("method", *(f"seed {r.seed}" for r in reports)),
-        ((f"`{method}`", *(_estimate(r, method, "sibling") for r in reports)) for method in reports[0].auc),
-    )
+    header = ("method", *(f"seed {r.seed}" for r in reports))
+    rows = {method: (f"`{method}`", *(_estimate(r, method, "sibling") for r in reports)) for method in reports[0].auc}
+    yield table(header, (rows[method] for method in LINEAGE if method in rows))
+    yield details("All methods", table(header, rows.values()))
     claims = ((r.seed, claim) for r in reports for claim in r.sections.claims or ())
     outcomes = [f"seed {seed} **{c.outcome}**" for seed, c in claims if c.claim == IDENTIFIES_VICTIM]
     yield f'Claim "{IDENTIFIES_VICTIM}": {", ".join(outcomes)}.'
