@@ -9,7 +9,6 @@ from uapfp_dist.reporting.report_schema import EvaluationReport, reported_groups
 from uapfp_dist.reporting.sections.claims import IDENTIFIES_VICTIM
 from uapfp_dist.results.markdown import details, table
 
-
 LINEAGE = ("weighted_churn", "churn", "uap", "random", "uap_probe", "random_probe", "weighted_errors", "clean")
 """Methods that are shown first."""
 
