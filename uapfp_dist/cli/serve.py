@@ -2,7 +2,7 @@
 
     uapfp serve --kit kit                      # a stolen model that the kit was not fitted on
     uapfp serve --kit kit --group homologous   # one that is not stolen
-    uapfp verify --kit kit --at http://127.0.0.1:5000 --out verdict       # in another terminal
+    uapfp verify --kit kit --at http://127.0.0.1:5001 --out verdict       # in another terminal
 
 MLflow's scoring server, on this machine alone; Ctrl-C ends it. The kit's models must still be in
 the storage.
@@ -39,7 +39,7 @@ class Serve:
     """Its responses."""
     architecture: str | None = None
     """package.module:factory of a model of your own. Named again here, because its code will run."""
-    port: int = 5000
+    port: int = 5001
     """Port of 127.0.0.1."""
     storage: str | None = None
     """Folder or fsspec URL of artifacts (default: $UAPFP_STORAGE or ./results)."""

@@ -49,7 +49,7 @@ SUBCOMMANDS = {name: row for rows in GROUPS.values() for name, row in rows.items
 
 EXAMPLES = (
     "uapfp evaluate                                   # embedded digits, two minutes on a laptop",
-    "uapfp verify --kit kit --at http://HOST:5000     # after uapfp enroll --out kit",
+    "uapfp verify --kit kit --at http://HOST:PORT     # after uapfp enroll --out kit",
 )
 
 
