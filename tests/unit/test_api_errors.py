@@ -1,4 +1,4 @@
-"""Wrong use of the front door is told in one line that says what was expected and what came."""
+"""Wrong use of the front door ends in one line that says what was expected and what came."""
 
 from collections.abc import Callable
 

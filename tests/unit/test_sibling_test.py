@@ -94,7 +94,7 @@ def is_exact(p: Tensor) -> bool:
 
 def test_the_victim_is_claimed_at_most_at_alpha() -> None:
     assert is_exact(drawn_p(GROUPS))
-    assert drawn_p(40, stolen_from_sibling=True).min() > 0.05, "a sibling that was robbed"
+    assert drawn_p(40, stolen_from_sibling=True).min() > 0.05, "a model stolen from a sibling"
 
 
 def test_a_rule_that_knows_the_victim_is_caught_by_this_check() -> None:
