@@ -64,3 +64,19 @@ def test_weights_within_a_span(rows: int, rank: int) -> None:
     torch.testing.assert_close(
         within_span(weights, coordinates, 3), (few := span_of(coordinates, 3)) @ (few.T @ weights), rtol=1e-4, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("shared", [0.5, 0.9, 0.99, 1.0])
+def test_the_span_of_labels(shared: float) -> None:
+    """One-hot labels on which few models differ lack most directions: LAPACK in single precision gives up on some."""
+    rng = torch_rng("labels", shared)
+    usual, own = torch.randint(0, 10, (60,), generator=rng), torch.randint(0, 10, (30, 60), generator=rng)
+    models = torch.where(torch.rand(30, 60, generator=rng) < shared, usual, own)
+    labels = models[torch.randint(0, 30, (700,), generator=rng)]
+    prints = torch.nn.functional.one_hot(labels, 10).flatten(1).float()
+    basis = span_of(prints, 64)
+    energy = torch.linalg.eigvalsh(prints.double().T @ prints.double())
+    rank = int((energy > 1e-8 * energy[-1]).sum())
+    assert basis.shape == (600, rank)
+    torch.testing.assert_close(basis.T @ basis, torch.eye(rank), rtol=0, atol=1e-4)
+    torch.testing.assert_close(prints @ basis @ basis.T, prints, rtol=1e-4, atol=1e-3)

@@ -46,7 +46,7 @@ def transfer(chosen: Transfer) -> None:
     target = read_side(chosen.target, chosen.target_seed, chosen.n_points, paths)
     found = areas(source, target)
     print(
-        f"one UAP of the paper's norm, probabilities; models of {chosen.target}, AUC of piracy against each group, mean"
+        f"one UAP of the paper's norm, probabilities; models of {chosen.target}, AUC of stolen against each group, mean"
     )
     print(f"over {source.plan.config.verdict.n_resamples} resamples with 95 % bootstrap intervals over models:")
     print(f"{'encoder trained on':<28}" + "".join(f"{group:>22}" for group in found["own"]))

@@ -33,7 +33,7 @@ _CONTROLS = ControlConfig(n_other_architecture=1, n_second_hand=2, n_mixed=2)
 
 
 def _modifications(n: int, iterations: int) -> ModificationConfig:
-    """Every modification, on `n` piracy and `n` homologous models and the victim."""
+    """Every modification, on `n` piracy and `n` independent models and the victim."""
     return ModificationConfig(n, n, victim=True, adversarial_iterations=iterations)
 
 

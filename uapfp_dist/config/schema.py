@@ -78,7 +78,7 @@ class ZooConfig:
     """Which models are trained, and how long."""
 
     architectures: tuple[str, ...] = ("B", "C", "D", "E")
-    """Architectures of piracy and homologous models: A to E of Table 1, or any torchvision classification net."""
+    """Architectures of stolen and independent models: A to E of Table 1, or any torchvision classification net."""
     victim_architecture: str = "A"
     """Architecture of the victim and of the other victims."""
     optimizers: tuple[str, ...] = ("sgd", "adam", "rmsprop")
@@ -86,7 +86,7 @@ class ZooConfig:
     width: int = 8
     """Channels of the first half of the convolutions of A to E; the second half has twice as many."""
     epochs: float = 30.0
-    """Images seen in training, in multiples of D_v: the same for piracy and homologous models."""
+    """Images seen in training, in multiples of D_v: the same for stolen and independent models."""
     augment: bool = False
     """Shift and mirror the images in training."""
     n_piracy: int = 12
@@ -147,13 +147,13 @@ class VerdictConfig:
     alpha: float = 0.05
     """Tolerated rate of false accusation."""
     n_train: int = 5
-    """Piracy and homologous models that train the encoder (the paper's 5 + 5)."""
+    """Stolen and independent models that train the encoder (the paper's 5 + 5)."""
     n_calibrate: int = 19
-    """Homologous models that calibrate; at least 1 / alpha - 1, or nothing can be decided."""
+    """Independent models that calibrate; at least 1 / alpha - 1, or nothing can be decided."""
     formats: tuple[Annotated[ResponseFormat, format_option("verdict.formats")], ...] = (PROBABILITIES, LABEL)
     """What suspects may be queried for: probabilities, top3 (any number), label; methods choose on training models."""
     train_pool: int | None = None
-    """Only the first so many piracy and homologous models may train an encoder; the others are queried with the
+    """Only the first so many stolen and independent models may train an encoder; the others are queried with the
     test views alone, which is cheaper. None: any may."""
     query_budget: int = 200
     """Images per suspect in the comparison of methods at equal cost."""
@@ -180,9 +180,9 @@ class ModificationConfig:
     """Modifications of a model to evade detection (paper Section 5.4), each on the same models; none by default."""
 
     n_piracy: int = 0
-    """Piracy models that are modified in every way, the first ones."""
+    """Stolen models that are modified in every way, the first ones."""
     n_homologous: int = 0
-    """Homologous models treated alike: similarity that grows with the modification would be no robustness."""
+    """Independent models treated alike: similarity that grows with the modification would be no robustness."""
     victim: bool = False
     """Modify the victim, too."""
     fine_tune: tuple[str, ...] = ("all", "last", "new_last")
@@ -220,14 +220,14 @@ class StudyConfig:
     """Studies beside the main result (figures 2 and 6, the supplement's ablations); none by default."""
 
     n_subspace: int = 0
-    """Piracy and homologous models each whose UAPs are compared with the victim's (Eq. 5)."""
+    """Stolen and independent models each whose UAPs are compared with the victim's (Eq. 5)."""
     subspace: SubspaceConfig = field(default_factory=SubspaceConfig)
     n_trajectories: int = 0
     """Extractions whose recovery is watched for Figure 6 right."""
     recoveries: tuple[float, ...] = (0.78, 0.80, 0.82, 0.84, 0.86, 0.88, 0.90, 0.92, 0.94)
     """Recovery rates at which they are kept."""
     n_overlap: int = 0
-    """Homologous models per overlap rate of D_homo and D_v."""
+    """Independent models per overlap rate of D_homo and D_v."""
     overlaps: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
     """Those rates."""
     sweeps: bool = False
@@ -266,7 +266,7 @@ class ControlConfig:
     architectures: tuple[str, ...] = ("residual", "mlp")
     """Kinds of nets that no other model is of: one residual, one without convolutions."""
     n_other_architecture: int = 0
-    """Homologous models of each of those."""
+    """Independent models of each of those."""
     n_second_hand: int = 0
     """Models stolen from a model that was stolen from the victim, one each."""
     true_shares: tuple[float, ...] = (0.25, 0.5, 0.75)

@@ -22,7 +22,7 @@ Group = Literal["homologous", "other_victim", "same_data", "sibling"]
 """A group of negatives, by its name in reports."""
 
 NEGATIVE_GROUPS: Mapping[Group, str] = {
-    "homologous": "homologous",
+    "homologous": "independent",
     "other_victim": "other_victim_piracy",
     "same_data": "same_data",
     "sibling": "sibling_piracy",
@@ -34,11 +34,6 @@ def groups_among(members: Iterable[Member]) -> dict[Group, str]:
     """The groups that a report on `members` shows, to their roles: `sibling` only where it has models."""
     roles = {member.role for member in members}
     return {group: role for group, role in NEGATIVE_GROUPS.items() if group != "sibling" or role in roles}
-
-
-def group_name(group: str) -> str:
-    """A group as sentences name it."""
-    return "sibling_piracy" if group == "sibling" else group
 
 
 @dataclass(frozen=True)
@@ -128,7 +123,7 @@ def tpr(resamples: Sequence[ScoredResample], members: Sequence[Member], method: 
 def decision(scores: Sequence[float], row: int, resample: Resample, alpha: float) -> Decision:
     """The conformal decision on one row, by the groups of negatives that the zoo calibrates against.
 
-    Without enough homologous models nothing is decided, however many models stolen from others (protocol 3.1).
+    Without enough independent models nothing is decided, however many models stolen from others (protocol 3.1).
     """
     return decide(scores[row], calibration_scores(scores, resample), alpha, required=("homologous",))
 
@@ -183,7 +178,7 @@ def left_out_rates(
     alpha: float,
     key: Callable[[Member], str],
 ) -> dict[str, float]:
-    """False accusation of homologous models of one kind when calibration has never seen that kind (protocol 2.12).
+    """False accusation of independent models of one kind when calibration has never seen that kind (protocol 2.12).
 
     The decision is that of verdicts, no group of negatives with a model of that kind. NaN where too few models of the
     other kinds are left to decide at alpha.

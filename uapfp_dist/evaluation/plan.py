@@ -105,7 +105,7 @@ class Plan:
         return frozenset(m.spec.id for group in (*groups, always) for m in group)
 
     def pool_of(self, members: Iterable[Member]) -> int | None:
-        """How many piracy and homologous models of `members` may train: those queried with all views; None: any."""
+        """How many stolen and independent models of `members` may train: those queried with all views; None: any."""
         if self.config.verdict.train_pool is None:
             return None
         queried = [m for m in members if self.response(m).part == "all"]
@@ -169,7 +169,7 @@ def _probe_twin(config: Config, probe: ProbeSpec) -> ProbeTwinSpec | None:
 
 
 def _subspaces(config: Config, seed: int, members: tuple[Member, ...]) -> tuple[SubspaceSpec, ...]:
-    """Of the victim and the first few piracy and homologous models."""
+    """Of the victim and the first few stolen and independent models."""
     n = config.studies.n_subspace
     if n == 0:
         return ()

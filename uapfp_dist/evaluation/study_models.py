@@ -20,7 +20,7 @@ def checkpoint_members(config: StudyConfig, members: Sequence[Member]) -> Iterat
 
 
 def overlap_members(config: StudyConfig, members: Sequence[Member]) -> Iterator[Member]:
-    """Homologous models whose set shares a chosen part of D_v (the supplement's ablation)."""
+    """Independent models whose set shares a chosen part of D_v (the supplement's ablation)."""
     homologous = [m.spec for m in members_of(members, Role.HOMOLOGOUS)][: config.n_overlap]
     for overlap in config.overlaps:
         for spec in homologous:

@@ -20,7 +20,12 @@ def span_of(fingerprints: Tensor, most: int) -> Tensor:
         # Few directions of many: the (D, D) matrix of products takes half the time of the SVD, and as much precision as
         # is left of directions that are not weak.
         double = fingerprints.double()
-        energy, vectors = torch.linalg.eigh((double.T @ double).to(fingerprints.dtype))
+        gram = double.T @ double
+        try:
+            energy, vectors = torch.linalg.eigh(gram.to(fingerprints.dtype))
+        except torch.linalg.LinAlgError:
+            # LAPACK in single precision gives up where most directions are missing, as among labels.
+            return _strongest(gram, most).to(fingerprints.dtype).contiguous()
         if energy[-most] > CLEAR**2 * energy[-1]:
             return vectors[:, -most:].flip(1).contiguous()
     _, strength, directions = torch.linalg.svd(fingerprints, full_matrices=False)
@@ -34,10 +39,16 @@ def _span_of_long(fingerprints: Tensor, most: int) -> Tensor:
     for part in fingerprints.split(LONG // 2, dim=1):
         part = part.double()
         gram.addmm_(part, part.T)
+    mixtures = _strongest(gram, most).to(fingerprints.dtype)
+    # QR gives them norm 1, and back the right angles that the weak ones lose to rounding in single precision.
+    return torch.linalg.qr(fingerprints.T @ mixtures).Q.contiguous()
+
+
+def _strongest(gram: Tensor, most: int) -> Tensor:
+    """At most `most` eigenvectors of a matrix of products in double precision, strongest first, without weak ones."""
     energy, vectors = torch.linalg.eigh(gram)
     rank = min(int((energy > WEAKEST**2 * energy[-1]).sum()), most)
-    # QR gives them norm 1, and back the right angles that the weak ones lose to rounding in single precision.
-    return torch.linalg.qr(fingerprints.T @ vectors[:, -rank:].flip(1).to(fingerprints.dtype)).Q.contiguous()
+    return vectors[:, -rank:].flip(1)
 
 
 def within_span(weights: Tensor, coordinates: Tensor, most: int) -> Tensor:

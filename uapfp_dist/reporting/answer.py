@@ -11,6 +11,7 @@ import pandas as pd
 
 from uapfp_dist.evaluation.judging import NEGATIVE_GROUPS, Group
 from uapfp_dist.fingerprints.methods.registry import METHODS
+from uapfp_dist.reporting.model_names import COLUMNS, GROUPS
 from uapfp_dist.reporting.number_format import NOT_MEASURED, interval, percent
 from uapfp_dist.reporting.report_schema import EvaluationReport
 from uapfp_dist.reporting.text_tables import markdown_table
@@ -36,19 +37,6 @@ TABLE_ORDER = (
     "uap", "uap_paper", "random", "clean", "weighted_errors", "weighted_churn", "churn", "ipguard", "lap", "confidence",
 )  # fmt: skip
 """Of the table, after the method that decides; whatever else was compared comes last."""
-GROUP_WORDS: Mapping[Group, str] = {
-    "homologous": "independent models",
-    "other_victim": "models stolen from another victim",
-    "same_data": "independent models trained on the victim's images",
-    "sibling": "models stolen from a sibling of the victim",
-}
-COLUMNS: Mapping[Group, str] = {
-    "homologous": "independent",
-    "other_victim": "of another victim",
-    "same_data": "same images",
-    "sibling": "of a sibling",
-}
-"""Of the table."""
 REFERENCE_WORDS = {"random": "random vectors", "clean": "unperturbed images"}
 MISSING = "not measured here"
 PARTS: tuple[Trust, ...] = ("yes", "no", "doubtful", "too few models to tell")
@@ -141,7 +129,7 @@ def _headline(report: EvaluationReport, groups: Sequence[GroupTrust]) -> str:
         )
     parts = []
     for trust in PARTS:
-        if names := [GROUP_WORDS[found.group] for found in groups if found.trust == trust]:
+        if names := [GROUPS[found.group] for found in groups if found.trust == trust]:
             parts.append(f"{trust} against {_listed(names)}")
     found = "; ".join(parts) or MISSING
     misses = " It misses most stolen models." if accused.value < 0.5 else ""
@@ -171,7 +159,7 @@ def _power(report: EvaluationReport) -> Sentence:
 
 def _group(report: EvaluationReport, found: GroupTrust) -> Sentence:
     """One group of negatives: the verdict on it, and every number that it rests on."""
-    begin = f"Against {GROUP_WORDS[found.group]}: {found.trust}."
+    begin = f"Against {GROUPS[found.group]}: {found.trust}."
     if found.auc is None:
         return Sentence(begin)
     words = []

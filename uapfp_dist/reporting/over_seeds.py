@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from uapfp_dist.evaluation.judging import CHOSEN, Group
+from uapfp_dist.reporting.model_names import COLUMNS
 from uapfp_dist.reporting.report_schema import AucTable, EvaluationReport, reported_groups
 
 DECISIONS = ("conformal", "t_test", "conformal_weighted_errors")
@@ -23,9 +24,10 @@ def cell(values: Iterable[float]) -> str:
 
 
 def auc_rows(reports: Sequence[EvaluationReport]) -> list[str]:
-    """A line per method: AUC of its chosen format against each group of negatives, and soft piracy."""
+    """A line per method: AUC of its chosen format against each group of negatives, and with soft labels."""
     groups = reported_groups(*reports)
-    rows = ["| method | " + " | ".join(groups) + " | soft piracy |", "|---" * (len(groups) + 2) + "|"]
+    names = [COLUMNS[group] for group in groups]
+    rows = [f"| method | {' | '.join(names)} | soft labels |", "|---" * (len(groups) + 2) + "|"]
     for method in reports[0].auc:
         cells = [cell(_auc(r.auc, method, group) for r in reports) for group in groups]
         soft = cell(_auc(r.auc_soft_piracy, method, "homologous") for r in reports)
@@ -44,11 +46,11 @@ def decision_rows(reports: Sequence[EvaluationReport]) -> list[str]:
     rows = [
         f"| at alpha | conformal, {reports[0].decided_by} | paper's t-test, uap | conformal, weighted_errors |",
         "|---|---|---|---|",
-        f"| power (piracy) | {' | '.join(power)} |",
+        f"| stolen models accused (power) | {' | '.join(power)} |",
     ]
     for group in reported_groups(*reports):
         cells = [cell(getattr(r.false_accusation, kind).get(group, math.nan) for r in reports) for kind in DECISIONS]
-        rows.append(f"| falsely accused: {group} | {' | '.join(cells)} |")
+        rows.append(f"| negatives accused: {COLUMNS[group]} | {' | '.join(cells)} |")
     return rows
 
 

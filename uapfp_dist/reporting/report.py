@@ -13,7 +13,6 @@ from uapfp_dist.evaluation.judging import (
     attack_out_auc,
     auc_table,
     claim_rates,
-    group_name,
     left_out_rates,
     power,
     rename_groups,
@@ -24,6 +23,7 @@ from uapfp_dist.evaluation.judging import (
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.fingerprints.probe_data import ProbeSummary
 from uapfp_dist.fingerprints.scoring import ScoredCandidate, ScoredResample
+from uapfp_dist.reporting.model_names import GROUPS
 from uapfp_dist.reporting.report_schema import (
     AucTable,
     CalibrationSizes,
@@ -41,7 +41,7 @@ from uapfp_dist.statistics.auc import Estimate
 from uapfp_dist.statistics.conformal import needed_for
 
 RATES = (0.01, 0.05)
-"""False positive rates at which the share of piracy caught is reported."""
+"""False positive rates at which the share of stolen models caught is reported."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +164,6 @@ def remarks(areas: Mapping[str, Mapping[str, Mapping[Group, Estimate]]]) -> tupl
             if not (method == "uap" or method.startswith("uap_")) and table[CHOSEN][group].mean >= ours - 0.005
         ]
         if equal:
-            name = group_name(group)
+            name = GROUPS[group]
             found.append(f"against {name} these do as well as uap ({ours:.2f}) or better: {', '.join(equal)}")
     return tuple(found)

@@ -78,7 +78,7 @@ class FalseAccusation:
     t_test: dict[Group, Number]
     conformal_weighted_errors: dict[Group, Number]
     architecture_left_out: dict[str, Number]
-    """Homologous models of an architecture that calibration has not seen."""
+    """Independent models of an architecture that calibration has not seen."""
     optimizer_left_out: dict[str, Number]
 
 

@@ -73,7 +73,7 @@ class AucBesidePaper:
 
 @dataclass(frozen=True, kw_only=True)
 class ZooNumbers:
-    """Mean recovery of the piracy models: their accuracy over the victim's."""
+    """Mean recovery of the stolen models: their accuracy over the victim's."""
 
     mean_recovery: Number
     mean_recovery_low: Number = math.nan
@@ -114,7 +114,7 @@ class SimilarityCell:
 
 @dataclass(frozen=True, kw_only=True)
 class SimilarityGaps:
-    """Between mean similarities of piracy and homologous models; empty where a side was not tested."""
+    """Between mean similarities of stolen and independent models; empty where a side was not tested."""
 
     largest: MaybeNumber = None
     largest_low: MaybeNumber = None
@@ -233,7 +233,7 @@ class AdversarialGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class OverlapGroup:
-    """Homologous models whose training set shares a part of the victim's."""
+    """Independent models whose training set shares a part of the victim's."""
 
     method: str
     overlap: float

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from uapfp_dist.evaluation.judging import CHOSEN, Group, group_name
+from uapfp_dist.evaluation.judging import CHOSEN, Group
+from uapfp_dist.reporting.model_names import COLUMNS
 from uapfp_dist.reporting.over_seeds import auc_rows, decision_rows
 from uapfp_dist.reporting.report_schema import EvaluationReport, reported_groups
 from uapfp_dist.reporting.sections.claims import IDENTIFIES_VICTIM
@@ -24,7 +25,7 @@ def setting(reports: Sequence[EvaluationReport]) -> str:
         f"{'seeds' if reports[1:] else 'seed'} {', '.join(str(r.seed) for r in reports)}",
         f"{models} models ({failed} failed)",
         f"{first.n_resamples} resamples{' a seed' if reports[1:] else ''}",
-        f"{first.calibration.models} homologous calibration models",
+        f"{first.calibration.models} independent calibration models",
     ]
     if first.environment is not None:
         parts.append(f"torch {first.environment.torch}")
@@ -39,7 +40,7 @@ def _minutes(seconds: float) -> str:
 
 def seeds_section(reports: Sequence[EvaluationReport]) -> Iterator[str]:
     """AUC of every method and rates of the verdict, mean ± standard error over seeds."""
-    yield "AUC of piracy against each group of negatives, mean ± standard error over seeds:"
+    yield "AUC of stolen models against each group of negatives, mean ± standard error over seeds:"
     yield "\n".join(auc_rows(reports))
     yield "\n".join(decision_rows(reports))
 
@@ -49,11 +50,11 @@ def evaluation_section(report: EvaluationReport) -> Iterator[str]:
     groups = reported_groups(report)
     equal = report.sections.auc_at_equal_budget or {}
     yield (
-        "AUC of piracy against each group of negatives by the format chosen on the training models, mean over "
-        "resamples [95 % over models]; the last column is the AUC against homologous models with at most 200 images:"
+        "AUC of stolen models against each group of negatives by the format chosen on the training models, mean over "
+        "resamples [95 % over models]; the last column is the AUC against independent models with at most 200 images:"
     )
     yield table(
-        ("method", *map(group_name, groups), "soft-label piracy", "200 images"),
+        ("method", *(COLUMNS[group] for group in groups), "soft labels", "200 images"),
         (
             (
                 f"`{method}`",
@@ -78,7 +79,7 @@ def evaluation_section(report: EvaluationReport) -> Iterator[str]:
 
 def lineage_section(reports: Sequence[EvaluationReport]) -> Iterator[str]:
     """AUC against models stolen from siblings, by seed."""
-    yield "AUC of piracy against models stolen from **siblings** of the victim, mean over resamples [95 % over models]:"
+    yield "AUC of stolen models against those stolen from **siblings**, mean over resamples [95 % over models]:"
     header = ("method", *(f"seed {r.seed}" for r in reports))
     rows = {method: (f"`{method}`", *(_estimate(r, method, "sibling") for r in reports)) for method in reports[0].auc}
     yield table(header, (rows[method] for method in LINEAGE if method in rows))

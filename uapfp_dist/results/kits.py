@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from uapfp_dist.reporting.model_names import GROUPS
 from uapfp_dist.results.markdown import share, table
 from uapfp_dist.serialization import Json, from_json
 from uapfp_dist.statistics.intervals import clopper_pearson
@@ -29,7 +30,13 @@ def kit_power_section(budgets: Sequence[tuple[str, Sequence[FormatRates]]]) -> I
     rows = [_row("**stolen**", [[kit.power for kit in kits] for kits in columns], "all", zoos=True)]
     rows += [_row(k, [[kit.power for kit in kits] for kits in columns], k) for k in sorted(first.power) if k != "all"]
     for group in (name for name in first.false_accusations if name != "all"):
-        rows.append(_row(f"negative: {group}", [[kit.false_accusations for kit in kits] for kits in columns], group))
+        rows.append(
+            _row(
+                GROUPS[group],
+                [[kit.false_accusations for kit in kits] for kits in columns],
+                group,
+            )
+        )
     worst = [min((kit.power["all"] for kit in kits), key=lambda rate: rate[0] / max(rate[1], 1)) for kits in columns]
     rows.insert(1, ("stolen, the worst zoo", *(f"{n}/{of}" for n, of in worst)))
     yield table(header, rows)

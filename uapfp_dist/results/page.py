@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.evaluation.judging import Group
+from uapfp_dist.reporting.model_names import COLUMNS
 from uapfp_dist.results.evaluations import evaluation_section, lineage_section, seeds_section, setting
 from uapfp_dist.results.index import Measurement, Results, read_results
 from uapfp_dist.results.kits import kit_power_section, kit_robustness_section, read_rates
@@ -105,7 +107,7 @@ def _file_blocks(results: Results, measurement: Measurement) -> Iterator[str]:
 
 
 def _precision_table(measured: _Precisions) -> str:
-    groups = ("homologous", "other_victim", "same_data")
+    groups: tuple[Group, ...] = ("homologous", "other_victim", "same_data")
     rows = []
     for method, by_group in measured.auc["float32"].items():
         cells = []
@@ -113,4 +115,4 @@ def _precision_table(measured: _Precisions) -> str:
             gain = np.array(measured.auc["bfloat16"][method][group]) - np.array(by_group[group])
             cells.append(f"{gain.mean():+.3f} ± {gain.std(ddof=1) / len(gain) ** 0.5:.3f}")
         rows.append((f"`{method}`", *cells))
-    return table(("AUC in bfloat16 minus float32", *groups), rows)
+    return table(("AUC in bfloat16 minus float32", *(COLUMNS[group] for group in groups)), rows)

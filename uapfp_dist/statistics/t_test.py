@@ -17,7 +17,7 @@ def paper_t_test(suspect: Tensor, homologous: Tensor, rng: np.random.Generator) 
 
     Args:
         suspect: (V,) similarities of the suspect's fingerprints.
-        homologous: (K,) similarities of homologous models' fingerprints.
+        homologous: (K,) similarities of independent models' fingerprints.
     """
     a, b = (_resample(side.double().numpy(), rng) for side in (suspect, homologous))
     # Two constant samples have no t: the means alone decide.

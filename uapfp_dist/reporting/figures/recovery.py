@@ -18,7 +18,7 @@ def fig6_recovery(table: pd.DataFrame, alpha: float = 0.05) -> Figure:
     """Figure 6 right: similarity against recovery rate, in bins of .02 over [.78, .94].
 
     Args:
-        table: one row per model, columns `role`, `similarity`, `recovery` (of piracy models; ignored for others), and
+        table: one row per model, columns `role`, `similarity`, `recovery` (of stolen models; ignored for others), and
             optionally `p_value`, which adds a panel.
         alpha: the level drawn beside the p-values.
     """
@@ -32,7 +32,7 @@ def fig6_recovery(table: pd.DataFrame, alpha: float = 0.05) -> Figure:
     _binned(axes[0], recovery, stolen["similarity"].to_numpy(float))
     describe_axes(axes[0], y="similarity to the victim")
     if stolen.empty:
-        no_data(axes[0], "no piracy model measured")
+        no_data(axes[0], "no stolen model measured")
     if with_p:
         _p_values(axes[1], recovery, stolen["p_value"].to_numpy(float))
         reference(axes[1], alpha)
@@ -45,11 +45,11 @@ def fig6_recovery(table: pd.DataFrame, alpha: float = 0.05) -> Figure:
 
 
 def _level(axis: Axes, values: np.ndarray) -> None:
-    """Homologous models as a band: mean and one standard deviation."""
+    """Independent models as a band: mean and one standard deviation."""
     if len(values):
         mean, std = values.mean(), values.std()
         colour = COLOURS["homologous"]
-        axis.axhspan(mean - std, mean + std, color=colour, alpha=0.18, lw=0, label="homologous, mean ± std")
+        axis.axhspan(mean - std, mean + std, color=colour, alpha=0.18, lw=0, label="independent, mean ± std")
         axis.axhline(mean, color=colour, lw=1.1, ls="--")
 
 
@@ -60,7 +60,7 @@ def _binned(axis: Axes, x: np.ndarray, y: np.ndarray) -> None:
     if not len(x):
         return
     colour = COLOURS["piracy"]
-    axis.scatter(x, y, s=6, color=colour, alpha=0.45, lw=0, label="piracy, each model")
+    axis.scatter(x, y, s=6, color=colour, alpha=0.45, lw=0, label="stolen, each model")
     which = recovery_bin(x)
     bins = [b for b in range(len(RECOVERY_EDGES) - 1) if (which == b).any()]
     if bins:
@@ -74,7 +74,7 @@ def _binned(axis: Axes, x: np.ndarray, y: np.ndarray) -> None:
             mfc=colour,
             lw=1.2,
             capsize=2,
-            label="piracy, mean ± std of a bin",
+            label="stolen, mean ± std of a bin",
         )
 
 

@@ -27,7 +27,7 @@ UNMODIFIED = "unmodified"
 
 
 def fig8_modifications(table: pd.DataFrame, threshold: float | None = None) -> Figure:
-    """Figure 8 left: similarity after each modification, piracy and homologous models.
+    """Figure 8 left: similarity after each modification, stolen and independent models.
 
     Args:
         table: one row per model and modification, columns `modification`, `role` (piracy, homologous, ...),
@@ -159,5 +159,5 @@ def utility_similarity(table: pd.DataFrame) -> Figure:
     if not names:
         no_data(axis)
     describe_axes(axis, "accuracy after the modification", "similarity to the victim after it")
-    legend(figure, where="outside right center", title="filled: piracy, hollow: homologous")
+    legend(figure, where="outside right center", title="filled: stolen, hollow: independent")
     return figure

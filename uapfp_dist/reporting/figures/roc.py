@@ -22,7 +22,7 @@ from uapfp_dist.reporting.figures.style import (
 def roc_curves(
     curves: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], areas: Mapping[str, float | None]
 ) -> Figure:
-    """Mean ROC over resamples, piracy against homologous, one line per method.
+    """Mean ROC over resamples, stolen against independent, one line per method.
 
     Args:
         curves: method to (positive scores, negative scores) of every resample; those without either are left out.
@@ -47,7 +47,7 @@ def roc_curves(
     axis.set_aspect("equal")
     axis.set_xlim(-0.01, 1.01)
     axis.set_ylim(-0.01, 1.01)
-    describe_axes(axis, "homologous models accused", "piracy models caught")
+    describe_axes(axis, "independent models accused", "stolen models caught")
     legend(figure, where="outside right center", title="method (mean AUC)")
     return figure
 

@@ -62,7 +62,7 @@ def similarity_cdf(similarities: Mapping[str, Mapping[str, np.ndarray]], title: 
 
 
 def fig7_uap_vs_lap(similarities: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
-    """Figure 7: distribution of similarity with universal and with local perturbations, piracy beside homologous.
+    """Figure 7: distribution of similarity with universal and with local perturbations, stolen beside independent.
 
     Args:
         similarities: name of the perturbation, with its norm ("UAP at xi", "LAP, minimal", ...), to role (piracy,

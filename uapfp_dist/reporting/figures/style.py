@@ -12,6 +12,8 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from uapfp_dist.reporting.model_names import ROLES
+
 COLUMN, PAGE = 3.35, 6.9
 """Widths in inches."""
 
@@ -39,19 +41,10 @@ COLOURS = {
     "victim": "#000000",
 }
 
-LABELS = {
-    "piracy": "piracy",
-    "soft_piracy": "piracy, soft labels",
-    "homologous": "homologous",
-    "calibration": "homologous (calibration)",
-    "calibration_piracy": "piracy of others (calibration)",
-    "same_data": "homologous, same data",
-    "other_victim_piracy": "piracy of another victim",
-    "other_victim": "piracy of another victim",
-    "sibling_piracy": "piracy of a sibling",
-    "sibling": "piracy of a sibling",
-    "victim": "victim",
-}
+GROUPS = {"other_victim": "other_victim_piracy", "sibling": "sibling_piracy"}
+"""Groups of negatives that are named after another role."""
+
+LABELS = {role: ROLES[GROUPS.get(role, role)] for role in COLOURS}
 
 MARKERS = {
     "piracy": "o",

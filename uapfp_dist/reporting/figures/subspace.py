@@ -73,7 +73,7 @@ def fig2b_inconsist(inconsist: Mapping[str, Iterable[float]]) -> Figure:
     named_rows(axis, list(found))
     if {"piracy", "homologous"} <= set(found) and found["piracy"].mean() > 0:
         ratio = found["homologous"].mean() / found["piracy"].mean()
-        figure.suptitle(f"homologous / piracy: {ratio:.2g} (paper: about 3)", fontsize=TITLE)
+        figure.suptitle(f"independent / stolen: {ratio:.2g} (paper: about 3)", fontsize=TITLE)
     if not found:
         no_data(axis)
     axis.set_xlim(left=0)

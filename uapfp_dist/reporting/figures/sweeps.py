@@ -59,7 +59,7 @@ def fig6_n_points(table: pd.DataFrame) -> Figure:
     """Figure 6 left: similarity gap and AUC against the number of points of a fingerprint.
 
     Args:
-        table: one row per value, columns `n_points`, `gap` (mean similarity of piracy minus that of homologous models,
+        table: one row per value, columns `n_points`, `gap` (mean similarity of stolen minus that of independent models,
             in [-2, 2]), `auc`, and their intervals `gap_low`, `gap_high`, `auc_low`, `auc_high`; without these one row
             per resample: mean and range are drawn. Optional: `group` (of negatives: a line each).
     """

@@ -28,7 +28,7 @@ def groups(data: ReportData) -> ReportSection:
 def claim_threshold(groups: Mapping[str, Sequence[float]], alpha: float) -> float | None:
     """The score a suspect must exceed for a claim, the largest over the groups; None if no score would do.
 
-    As in `judging.decision`, nothing is claimed without enough homologous models.
+    As in `judging.decision`, nothing is claimed without enough independent models.
     """
     if len(groups["calibration"]) < needed_for(alpha):
         return None

@@ -21,7 +21,7 @@ def methods(data: ReportData) -> ReportSection:
     assert negatives is not None
     short = [f"{float(rate):.0%} ({needed})" for rate, needed in negatives.needed.items() if needed > negatives.models]
     few = (
-        f" A TPR without a number: resample 0 tests {negatives.models} homologous models, fewer than are needed to let "
+        f" A TPR without a number: resample 0 tests {negatives.models} independent models, fewer than needed to let "
         f"any through at a false positive rate of {' and '.join(short)}."
         if short
         else ""

@@ -10,7 +10,7 @@ from uapfp_dist.tasks.specs import Trained
 
 
 def overlap(data: ReportData) -> ReportSection | None:
-    """The supplement's ablation: how similar are homologous models that share more of D_v."""
+    """The supplement's ablation: how similar are independent models that share more of D_v."""
     members = {m.spec.id: m for m in data.judged.members}
     rows = []
     for method, frame in (("uap_paper", data.paper), ("uap", data.chosen)):
@@ -36,8 +36,8 @@ def overlap(data: ReportData) -> ReportSection | None:
     return ReportSection(
         "overlap",
         "Overlap of D_homo and D_v (supplement)",
-        "Homologous models whose training set shares a chosen part of the victim's. `auc` is the share of piracy "
-        f"models that score higher. Intervals: 95 % bootstrap over those homologous models. The paper's values are "
+        "Independent models whose training set shares a chosen part of the victim's. `auc` is the share of stolen "
+        f"models that score higher. Intervals: 95 % bootstrap over those independent models. The paper's values are "
         f"unknown. {data.setting}.",
         {"overlap": summary},
         {

@@ -59,7 +59,7 @@ class ReportData:
     settings: Mapping[str, str] = field(default_factory=dict)
     """Preset, versions, hardware."""
     pool: int | None = None
-    """Only the first so many piracy and homologous models may train; None: all."""
+    """Only the first so many stolen and independent models may train; None: all."""
     threads: int = 1
     """Encoders fitted at a time, each in one thread."""
 
@@ -127,7 +127,7 @@ class ReportData:
 
     @cached_property
     def fingerprints(self) -> pd.DataFrame:
-        """A row per resample and tested piracy or homologous model, scored as in `paper`: the similarity of each
+        """A row per resample and tested stolen or independent model, scored as in `paper`: the similarity of each
         of its fingerprints (`views`) and the paper's t-test (`p`)."""
         members, rows = self.judged.members, []
         for d in self.resamples:
@@ -166,7 +166,7 @@ class ReportData:
         return (
             f"{self.plan.data.name}{note}, {zoo.width} channels, {zoo.epochs:g} epochs{precision}, seed "
             f"{self.plan.seed}: "
-            f"{counts.get('piracy', 0)} piracy and {counts.get('homologous', 0)} homologous models, "
+            f"{counts.get('piracy', 0)} stolen and {counts.get('homologous', 0)} independent models, "
             f"{len(self.resamples)} resamples"
         )
 

@@ -22,7 +22,7 @@ UNMODIFIED = "unmodified"
 
 
 def modifications(data: ReportData) -> ReportSection | None:
-    """Figure 8 left, for piracy, homologous and victim models, with the utility before and after."""
+    """Figure 8 left, for stolen, independent and victim models, with the utility before and after."""
     table = _variants(data, data.per_model(data.paper))
     if table.empty:
         return None
@@ -39,7 +39,7 @@ def modifications(data: ReportData) -> ReportSection | None:
         "Similarity of a model before and after each modification. The paper's one UAP on probabilities, and `uap`, "
         "norms averaged and the format chosen (columns `chosen`), with a 95 % bootstrap interval over models. "
         "`accused` is the share of (model, resample) pairs in which the conformal decision on those scores claims "
-        f"piracy at alpha {data.alpha:g}. The paper: all piracy models stay above .88 after fine-tuning, pruning and "
+        f"piracy at alpha {data.alpha:g}. The paper: all stolen models stay above .88 after fine-tuning, pruning and "
         "INT8; what else is shown, it did not try. Accuracy, and that of the same models before, is measured on EVAL. "
         "Models whose responses are NaN stand in a table of their own. "
         "Of adversarial training the last stop with each kind of labels stands beside the others; Figure 8 right has "
@@ -54,7 +54,7 @@ def modifications(data: ReportData) -> ReportSection | None:
 
 
 def adversarial(data: ReportData) -> ReportSection | None:
-    """Figure 8 right: similarity along adversarial training, piracy and homologous under the same attack."""
+    """Figure 8 right: similarity along adversarial training, stolen and independent under the same attack."""
     table = _stops(data, data.per_model(data.paper))
     if table.empty:
         return None

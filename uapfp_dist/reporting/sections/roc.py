@@ -8,7 +8,7 @@ from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 
 
 def roc(data: ReportData) -> ReportSection:
-    """Piracy against homologous models."""
+    """Stolen against independent models."""
     members = data.judged.members
     curves: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
     for method in data.resamples[0].methods:
@@ -22,7 +22,7 @@ def roc(data: ReportData) -> ReportSection:
     return ReportSection(
         "roc",
         "ROC of every method",
-        f"Piracy against homologous test models, mean over resamples. {data.setting}.",
+        f"Stolen against independent test models, mean over resamples. {data.setting}.",
         {},
         {"roc": figures.roc_curves(curves, areas)},
     )

@@ -60,8 +60,8 @@ def subspaces(data: ReportData) -> ReportSection | None:
         "Figure 2: UAP subspaces and Inconsist (Eq. 5)",
         f"{config.n_uaps} UAPs of unit norm per model, fitted on {config.n_images} images. (a) mean squared projection "
         "on the victim's principal directions; (b) Inconsist of every model. The paper: 784 UAPs per model, 20 models, "
-        f"Inconsist of homologous models about 3 times that of piracy; here {number_format.interval(ratio, low, high)} "
-        f"(95 % bootstrap over models of both sides). {data.setting}.",
+        f"Inconsist of independent models about 3 times that of stolen ones; here "
+        f"{number_format.interval(ratio, low, high)} (95 % bootstrap over models of both sides). {data.setting}.",
         {"inconsist": table, "projections": projected},
         {
             "fig2a_projections": figures.fig2a_projections(projections),

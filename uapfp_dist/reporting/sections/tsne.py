@@ -30,7 +30,7 @@ def tsne(data: ReportData) -> ReportSection:
     return ReportSection(
         "fig3_tsne",
         "Figure 3: t-SNE of fingerprints",
-        f"Test fingerprints of the victim and of {len(piracy)} piracy and {len(homologous)} homologous test models of "
+        f"Test fingerprints of the victim and of {len(piracy)} stolen and {len(homologous)} independent test models of "
         f"resample 0, universal beside local perturbations of the paper's norm. {data.setting}.",
         {},
         {"fig3_tsne": figures.fig3_tsne(found)},

@@ -37,7 +37,7 @@ def uap_vs_lap(data: ReportData) -> ReportSection | None:
         "fig7_uap_vs_lap",
         "Figure 7: universal against local perturbations",
         "LAP is DeepFool on the victim for each point, rescaled to the norm of the UAP, xi, or as it comes. One "
-        "encoder of probabilities each. All test fingerprints of all resamples; AUC against homologous models. "
+        "encoder of probabilities each. All test fingerprints of all resamples; AUC against independent models. "
         f"{data.setting}.",
         {"fig7_uap_vs_lap": pd.DataFrame(rows)},
         {"fig7_uap_vs_lap": figures.fig7_uap_vs_lap(similarities)},

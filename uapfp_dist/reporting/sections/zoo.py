@@ -38,13 +38,13 @@ def zoo(data: ReportData) -> ReportSection:
         rows.append(row)
     recovery = _recoveries(data, members)
     numbers = ZooNumbers(**with_interval("mean_recovery", _mean(recovery), interval(recovery)))
-    text = f"The zoo. Accuracy on EVAL; recovery is the accuracy of a piracy model over the victim's. {data.setting}."
+    text = f"The zoo. Accuracy on EVAL; recovery is the accuracy of a stolen model over the victim's. {data.setting}."
     shown = {"table1_zoo": pd.DataFrame(rows)}
     return ReportSection("table1_zoo", "Table 1: the zoo", text, shown, {}, SectionNumbers(zoo=numbers))
 
 
 def _recoveries(data: ReportData, members: Sequence[Member]) -> list[float]:
-    """Of the piracy models."""
+    """Of the stolen models."""
     cards = [data.cards[m.spec.id] for m in members if m.role == "piracy"]
     return [card.recovery for card in cards if card.recovery is not None]
 

@@ -19,11 +19,12 @@ from uapfp_dist.reporting.figures.style import (
     plain,
     subplots,
 )
+from uapfp_dist.reporting.model_names import GROUPS
 from uapfp_dist.verification.kit.info import MethodName
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.replay import JudgedSuspect
 from uapfp_dist.verification.reports.churn_evidence import ChurnAnswers, count_labels
-from uapfp_dist.verification.reports.group_words import GROUP_WORDS, ROLES
+from uapfp_dist.verification.reports.group_words import ROLES
 
 N_SHOWN, COLUMNS = 8, 4
 """Churn points shown, in rows of so many."""
@@ -120,4 +121,4 @@ def _band(axis: Axes, scores: Tensor, group: str) -> None:
     colour = COLOURS.get(ROLES[group], CYCLE[-1])
     stolen = group == "piracy"
     axis.fill_between(x, low, high, color=colour, alpha=0.25 if stolen else 0.13, lw=0)
-    axis.plot(x, middle, color=colour, lw=1.2, ls="-" if stolen else "--", label=GROUP_WORDS[group])
+    axis.plot(x, middle, color=colour, lw=1.2, ls="-" if stolen else "--", label=GROUPS[group])

@@ -5,17 +5,9 @@ ROLES = {
     "same_data": "same_data",
     "other_victim": "other_victim",
     "sibling": "sibling",
-    "piracy": "piracy",
+    "piracy": "stolen",
 }
 """A kit's groups to the roles that figures have colours for."""
-
-GROUP_WORDS = {
-    "homologous": "independent models, other data",
-    "same_data": "independent models, the victim's data",
-    "other_victim": "models stolen from other victims",
-    "sibling": "models stolen from the victim's siblings",
-    "piracy": "models stolen from this victim",
-}
 
 SCORE_WORDS = {
     "uap": "similarity to the victim (mean cosine)",

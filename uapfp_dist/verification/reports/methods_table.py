@@ -5,9 +5,10 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from uapfp_dist.reporting.model_names import GROUPS
 from uapfp_dist.statistics.conformal import conformal_p
 from uapfp_dist.verification.judging.verdict import SuspectVerdict
-from uapfp_dist.verification.reports.group_words import GROUP_WORDS, ROLES
+from uapfp_dist.verification.reports.group_words import ROLES
 
 BESIDE = "beside it, without a claim"
 
@@ -47,7 +48,7 @@ def _by_churn(verdict: SuspectVerdict) -> Mapping[str, pd.DataFrame]:
     for group in ROLES:
         if group != "piracy" and (scores := verdict.scores.get(group)):
             higher = sum(not score < own for score in scores)
-            groups.append((GROUP_WORDS[group], higher, len(scores), conformal_p(own, scores)))
+            groups.append((GROUPS[group], higher, len(scores), conformal_p(own, scores)))
     negatives = pd.DataFrame(groups, columns=["negatives", "score at least as high", "of", "conformal p"])
     return {
         "Methods; the one that decides was fixed at enrolment": methods,

@@ -8,11 +8,12 @@ from uapfp_dist.messages import printable
 from uapfp_dist.reporting.figures.images import captioned_images, perturbed_images
 from uapfp_dist.reporting.figures.marks import named_rows, reference, strip
 from uapfp_dist.reporting.figures.style import PAGE, describe_axes, no_data, plain, subplots
+from uapfp_dist.reporting.model_names import GROUPS
 from uapfp_dist.reporting.number_format import number
 from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.replay import JudgedSuspect
-from uapfp_dist.verification.reports.group_words import GROUP_WORDS, ROLES, SCORE_WORDS
+from uapfp_dist.verification.reports.group_words import ROLES, SCORE_WORDS
 from uapfp_dist.verification.reports.methods_table import own_score
 
 N_PICTURES = 6
@@ -31,7 +32,7 @@ def scores_figure(case: JudgedSuspect) -> Figure:
         no_data(axis)
     if np.isfinite(own):
         reference(axis, own, f"{plain(printable(v.name))[:40]}: {number(own)}", vertical=True)
-    named_rows(axis, [GROUP_WORDS[group] for group in groups])
+    named_rows(axis, [GROUPS[group] for group in groups])
     describe_axes(axis, SCORE_WORDS.get(v.decided_by, v.decided_by))
     return figure
 

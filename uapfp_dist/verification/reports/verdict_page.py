@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 
 from uapfp_dist.messages import printable
 from uapfp_dist.reporting.html import HtmlSection, html_report
+from uapfp_dist.reporting.model_names import GROUPS
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.replay import JudgedSuspect
 from uapfp_dist.verification.reports.churn_figures import churn_images_figure, evidence_figure
-from uapfp_dist.verification.reports.group_words import GROUP_WORDS
 from uapfp_dist.verification.reports.methods_table import methods_tables
 from uapfp_dist.verification.reports.verdict_figures import errors_figure, perturbations_figure, scores_figure
 from uapfp_dist.verification.reports.verdict_text import findings, headline, queries, suspects_text
@@ -46,7 +46,7 @@ def verdict_page(kit: Kit, cases: Sequence[JudgedSuspect]) -> str:
         "Verdict": suspects_text(cases),
         "Kit": kit.digest,
         "Tolerated rate of false accusation": f"{v.alpha:g} over {_suspects(cases)}",
-        "Calibrated against": ", ".join(f"{n} {GROUP_WORDS.get(g, g)}" for g, n in v.calibration.items()),
+        "Calibrated against": ", ".join(f"{n} {GROUPS.get(g, g)}" for g, n in v.calibration.items()),
     }
     if v.register:
         facts["Register of the kit"] = (

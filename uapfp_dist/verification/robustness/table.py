@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from uapfp_dist.reporting.model_names import ROLES
 from uapfp_dist.response_format import LABEL
 from uapfp_dist.statistics.intervals import clopper_pearson
 from uapfp_dist.verification.kit.kit import Kit
@@ -31,7 +32,7 @@ def robustness_rows(judged: Sequence[JudgedModel], alpha: float) -> list[str]:
     for role, kind, group in _grouped(judged):
         accuracy = sum(one.accuracy for one in group) / len(group)
         cells = [_share([one.p_values[n] <= alpha + 1e-12 for one in group]) for n in budgets]
-        lines.append(f"| {role} | {kind} | {len(group)} | {accuracy:.3f} | " + " | ".join(cells) + " |")
+        lines.append(f"| {ROLES[role]} | {kind} | {len(group)} | {accuracy:.3f} | " + " | ".join(cells) + " |")
     return lines
 
 
