@@ -136,7 +136,7 @@ def test_the_suspect_falls_among_every_group(kit: Kit) -> None:
     case = case_of(kit, answers(kit, 0.5))
     (axis,) = scores_figure(case).axes
     names = [label.get_text() for label in axis.get_yticklabels()]
-    assert names[3:] == ["models stolen from the victim's siblings", "models stolen from this victim"]
+    assert names[3:] == ["models stolen from a sibling of the victim", "models stolen from the victim"]
     methods, negatives = methods_tables(case.verdict).values()
     assert case.verdict.churn is not None
     assert negatives["of"].tolist() == [19] * 4

@@ -161,10 +161,10 @@ def test_tables_over_seeds_show_the_group_where_a_report_has_it(shown: Shown) ->
     }
     without = replace(with_siblings, auc=areas)  # type: ignore[arg-type]
     head, _, *rows = auc_rows([with_siblings, without])
-    assert head == "| method | homologous | other_victim | same_data | sibling | soft piracy |"
+    assert head == "| method | independent | of another victim | same images | of a sibling | soft labels |"
     assert all(row.count("|") == 7 for row in rows)
     head, rule, *rows = auc_rows([without])
-    assert head == "| method | homologous | other_victim | same_data | soft piracy |"
+    assert head == "| method | independent | of another victim | same images | soft labels |"
     assert rule == "|---|---|---|---|---|"
     assert not any("sibling" in row for row in decision_rows([without]))
 

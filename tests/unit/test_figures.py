@@ -395,7 +395,7 @@ def test_every_model_is_a_mark() -> None:
 
 def test_the_ratio_of_inconsistencies_is_that_of_means() -> None:
     figure = drawn(lambda: figures.fig2b_inconsist({"piracy": [1.0, 3.0], "homologous": [2.0, 8.0]}))
-    assert figure.get_suptitle().startswith("homologous / piracy: 2.5 ")
+    assert figure.get_suptitle().startswith("independent / stolen: 2.5 ")
 
 
 def test_distributions_count_from_below() -> None:

@@ -88,7 +88,7 @@ def test_rates_of_kits_are_added_up_and_the_worst_is_shown() -> None:
     assert rows["stolen"].startswith("0.80 [")
     assert rows["stolen"].endswith("(24/30)")
     assert rows["stolen, the worst zoo"] == "5/10"
-    assert rows["negative: homologous"].endswith("(1/12)")
+    assert rows["independent models"].endswith("(1/12)")
 
 
 def test_modified_models_are_accused_at_alpha_itself() -> None:
@@ -96,8 +96,8 @@ def test_modified_models_are_accused_at_alpha_itself() -> None:
     judged = [JudgedModel("piracy", "as it is", "A", 0.9, {"100": p}) for p in (0.05, 0.06)]
     honest = JudgedModel("homologous", "as it is", "B", 0.8, {"100": 1.0})
     text = "\n".join(kit_robustness_section([*judged, honest], 0.05))
-    assert "| piracy | as it is | 2 | 0.900 | 1/2 [" in text
-    assert "| homologous | as it is | 1 | 0.800 | 0/1 [" in text
+    assert "| stolen | as it is | 2 | 0.900 | 1/2 [" in text
+    assert "| independent | as it is | 1 | 0.800 | 0/1 [" in text
 
 
 def test_numbers_without_a_file_are_a_table(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ Group = Literal["homologous", "other_victim", "same_data", "sibling"]
 """A group of negatives, by its name in reports."""
 
 NEGATIVE_GROUPS: Mapping[Group, str] = {
-    "homologous": "independent",
+    "homologous": "homologous",
     "other_victim": "other_victim_piracy",
     "same_data": "same_data",
     "sibling": "sibling_piracy",

@@ -12,7 +12,7 @@ ROLES: Mapping[str, str] = {
     "soft_piracy": "stolen, soft labels",
     "homologous": "independent",
     "calibration": "independent (calibration)",
-    "calibration_piracy": "stolen from another victim (calibration)",
+    "calibration_piracy": "of others (calibration)",
     "same_data": "independent, same images",
     "other_victim_piracy": "stolen from another victim",
     "sibling_piracy": "stolen from a sibling",

@@ -5,7 +5,7 @@ ROLES = {
     "same_data": "same_data",
     "other_victim": "other_victim",
     "sibling": "sibling",
-    "piracy": "stolen",
+    "piracy": "piracy",
 }
 """A kit's groups to the roles that figures have colours for."""
 
