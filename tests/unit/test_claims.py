@@ -176,7 +176,10 @@ def test_a_claim_about_siblings_says_what_was_not_computed() -> None:
     one, two, three = (0.95, 0.9, 1.0), (0.5, 0.4, 0.6), {"churn": (0.88, 0.7, 0.95)}
     assert identified(uap_probe=one)[0].measured == "not computed: random_probe"
     assert identified()[0].measured == "not computed: uap_probe, random_probe"
-    assert identified(uap_probe=one, random_probe=(math.nan,) * 3)[0].measured == "not computed: models stolen from siblings"
+    assert (
+        identified(uap_probe=one, random_probe=(math.nan,) * 3)[0].measured
+        == "not computed: models stolen from siblings"
+    )
     assert {identified(**found)[0].outcome for found in ({"uap_probe": one}, {})} == {"not measured"}
     _, text = identified(uap_probe=one, random_probe=two, **three)
     assert (

@@ -63,7 +63,7 @@ def report(**changes: object) -> str:
         {HOSTILE: [HOSTILE, "b"], "auc": [0.9312, 0.5], "auc_low": [0.9, 0.4], "auc_high": [0.96, 0.6]}
     )
     section = HtmlSection(
-        HOSTILE, f"{HOSTILE}\n\nsecond", {HOSTILE: table}, {HOSTILE: drawing(name=HOSTILE)}, [HOSTILE]
+        HOSTILE, f"{HOSTILE}\n\nsecond", {HOSTILE: table}, {HOSTILE: drawing(name=HOSTILE)}, [HOSTILE], points=[HOSTILE]
     )
     arguments = {
         "title": HOSTILE,
@@ -89,10 +89,18 @@ def test_the_reader_of_tags_can_fail(text: str) -> None:
 def test_names_are_text_and_nothing_else() -> None:
     page = Page(report())
     assert {"script", "iframe", "object", "form", "base"}.isdisjoint(tag for tag, _ in page.tags)
-    # Title, headline, fact: twice; contents, heading, paragraph, remark, figure, table: caption, column, row.
-    assert page.text.count(HOSTILE) == 14
+    # Title, headline, fact: twice; contents, heading, paragraph, point, remark, figure, table: caption, column, row.
+    assert page.text.count(HOSTILE) == 15
     assert not [a for _, a in page.tags if any(key.startswith("on") for key in a)]
     assert all(image["alt"] == HOSTILE for image in page.all("img"))
+
+
+def test_backticks_become_code() -> None:
+    """In prose alone, and what stands between them is escaped."""
+    page = report(sections=[HtmlSection("a `b`", "say `<i>` `", points=["`c`"])])
+    assert page.count("<code>") == 2
+    assert "<p>say <code>&lt;i&gt;</code> `</p>" in page
+    assert "<li><code>c</code></li>" in page
 
 
 def test_nothing_is_loaded() -> None:

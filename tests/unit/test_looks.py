@@ -121,7 +121,11 @@ def test_the_right_claim(size: str, function: str, claim: str, tmp_path: Path) -
     assert (derived in text) == (derived.replace("'", "&#x27;") in page) == (function == "copied")
     # Churn points, where the suspect falls, how it adds up; a full kit shows images of the methods beside, too.
     assert page.count("<img ") == (3 if size == "light" else 5)
-    for said in ("whoever labelled images with the victim", "models stolen from a sibling of the victim", "adds up, image by image"):
+    for said in (
+        "whoever labelled images with the victim",
+        "models stolen from a sibling of the victim",
+        "adds up, image by image",
+    ):
         assert said in page
     assert ("without a claim" in page) == (size == "full")
     assert f"1 look with this kit, head {verdict.register.head[:16]}" in text

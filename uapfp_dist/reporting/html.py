@@ -37,7 +37,7 @@ body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 60rem; background: 
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .75rem; }
 h2 { font-size: 1.25rem; margin: 2.5rem 0 .5rem; padding-top: .5rem; border-top: 1px solid var(--line); }
 a { color: var(--accent); }
-p, .remarks { max-width: 46rem; }
+p, .remarks, section > ul { max-width: 46rem; }
 .headlines { list-style: none; margin: 0 0 1.5rem; padding: .75rem 1rem; background: var(--card);
   border-left: 4px solid var(--accent); }
 .headlines li { margin: .3rem 0; line-height: 1.4; font-size: .95rem; }
@@ -90,7 +90,7 @@ class HtmlSection:
 
     title: str
     text: str = ""
-    """Paragraphs, separated by an empty line."""
+    """Paragraphs, separated by an empty line; what stands between backticks is set as code."""
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     """Caption to table; underscores in a caption are read as blanks."""
     figures: Mapping[str, Figure] = field(default_factory=dict)
@@ -99,6 +99,8 @@ class HtmlSection:
     """Highlighted lines."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """Name to value."""
+    points: Sequence[str] = ()
+    """A list below the text."""
     question: str = ""
     """What the section answers: it is folded under this line. Empty: it is open."""
 
@@ -157,6 +159,7 @@ def _fact(value: str) -> str:
 
 def _section(name: str, section: HtmlSection) -> str:
     paragraphs = [p.strip() for p in re.split(r"\n\s*\n", section.text) if p.strip()]
+    points = "".join(f"<li>{_prose(point)}</li>" for point in section.points)
     remarks = "".join(f"<li>{escape(remark)}</li>" for remark in section.remarks)
     heading = f'<h2 id="{name}-title">{escape(section.question or section.title)}</h2>'
     parts = [
@@ -164,15 +167,20 @@ def _section(name: str, section: HtmlSection) -> str:
         f'<details class="fold"><summary>{heading} <span>{escape(section.title)}</span></summary>'
         if section.question
         else heading,
-        *(f"<p>{escape(paragraph)}</p>" for paragraph in paragraphs),
+        *(f"<p>{_prose(paragraph)}</p>" for paragraph in paragraphs),
+        f"<ul>{points}</ul>" if points else "",
         f'<ul class="remarks">{remarks}</ul>' if remarks else "",
+        _facts(section.facts),
         *(_figure(caption, figure) for caption, figure in section.figures.items()),
         *(_table(caption, table) for caption, table in section.tables.items()),
-        _facts(section.facts),
         "</details>" if section.question else "",
         "</section>",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _prose(text: str) -> str:
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _display_name(name: object) -> str:

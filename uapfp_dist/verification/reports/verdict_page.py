@@ -14,7 +14,7 @@ from uapfp_dist.verification.replay import JudgedSuspect
 from uapfp_dist.verification.reports.churn_figures import churn_images_figure, evidence_figure
 from uapfp_dist.verification.reports.methods_table import methods_tables
 from uapfp_dist.verification.reports.verdict_figures import errors_figure, perturbations_figure, scores_figure
-from uapfp_dist.verification.reports.verdict_text import findings, headline, queries, suspects_text
+from uapfp_dist.verification.reports.verdict_text import details, findings, headline, queries
 
 WHAT_CHURN_IS = (
     "What is compared. A sibling of the victim is a model that its owner trained in just the same way, on the same "
@@ -40,10 +40,8 @@ NO_CLAIM = "(beside the verdict, without a claim)"
 
 def verdict_page(kit: Kit, cases: Sequence[JudgedSuspect]) -> str:
     """The page; it loads nothing."""
-    claims = ", ".join(f"{printable(case.verdict.name)}: {case.verdict.claim}" for case in cases)
-    v = cases[0].verdict
+    names, v = ", ".join(printable(case.verdict.name) for case in cases), cases[0].verdict
     facts = {
-        "Verdict": suspects_text(cases),
         "Kit": kit.digest,
         "Tolerated rate of false accusation": f"{v.alpha:g} over {_suspects(cases)}",
         "Calibrated against": ", ".join(f"{n} {GROUPS.get(g, g)}" for g, n in v.calibration.items()),
@@ -54,7 +52,7 @@ def verdict_page(kit: Kit, cases: Sequence[JudgedSuspect]) -> str:
             f"for these results: {v.register.head}"
         )
     sections = [_section(kit, case) for case in cases]
-    return html_report(f"Verification: {claims}", facts, sections, headlines=[(headline(case), "") for case in cases])
+    return html_report(f"Verification of {names}", facts, sections, headlines=[(headline(case), "") for case in cases])
 
 
 def _suspects(cases: Sequence[JudgedSuspect]) -> str:
@@ -69,18 +67,20 @@ def _section(kit: Kit, case: JudgedSuspect) -> HtmlSection:
     name = printable(v.name)
     how = ", ".join(f"{key} {value}" for key, value in case.begin.suspect.items() if value and key != "classes")
     text = (
-        f"{headline(case)}\n\nQueried: {printable(how)}. {queries(case)}, {case.ledger.failures} requests failed. "
-        f"SHA-256 of the transcript: {case.sha256}.\n\n{' '.join(v.limits)}"
+        f"Queried: {printable(how)}. {queries(case)}, {case.ledger.failures} requests failed. "
+        f"SHA-256 of the transcript: {case.sha256}."
     )
     if case.stopped:
-        return HtmlSection(f"{name}: not answered", text, remarks=findings(case))
+        return HtmlSection(f"{name}: not answered", text, remarks=findings(case), points=v.limits)
     if v.churn is not None:
-        text += f"\n\n{WHAT_CHURN_IS}"
+        text = f"{WHAT_CHURN_IS}\n\n{text}"
     tables = dict(methods_tables(v))
     if v.power:
         power = pd.DataFrame([{"held-out stolen models": kind, **asdict(row)} for kind, row in v.power.items()])
         tables["Power of the kit with the images answered"] = power
-    return HtmlSection(f"{name}: {v.claim}", text, tables, _figures(kit, case), findings(case))
+    return HtmlSection(
+        f"{name}: {v.claim}", text, tables, _figures(kit, case), findings(case), details(case), points=v.limits
+    )
 
 
 def _figures(kit: Kit, case: JudgedSuspect) -> Mapping[str, Figure]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from uapfp_dist.messages import printable
+from uapfp_dist.reporting.model_names import GROUPS
 from uapfp_dist.reporting.number_format import number
 from uapfp_dist.verification.judging.verdict import PIRACY
 from uapfp_dist.verification.kit.kit import Kit
@@ -12,12 +13,8 @@ from uapfp_dist.verification.replay import JudgedSuspect
 
 def verdict_text(kit: Kit, cases: Sequence[JudgedSuspect]) -> str:
     """A few lines per suspect."""
-    return f"{suspects_text(cases)}\n\nkit {kit.digest}"
-
-
-def suspects_text(cases: Sequence[JudgedSuspect]) -> str:
-    """The same without the kit."""
-    return "\n\n".join("\n".join(_lines(case)) for case in cases)
+    suspects = ["\n".join(_lines(case)) for case in cases]
+    return "\n\n".join([*suspects, f"kit {kit.digest}"])
 
 
 def headline(case: JudgedSuspect) -> str:
@@ -45,49 +42,50 @@ def queries(case: JudgedSuspect) -> str:
 
 
 def _lines(case: JudgedSuspect) -> list[str]:
+    facts = [f"  {name:<17} {value}" for name, value in details(case).items()]
+    return [headline(case), *facts, *(f"  ! {finding}" for finding in findings(case))]
+
+
+def details(case: JudgedSuspect) -> dict[str, str]:
+    """Name to value: what the verdict rests on."""
     v = case.verdict
-    remarks = [f"  ! {finding}" for finding in findings(case)]
     if case.stopped:
-        return [headline(case), f"  queries           {queries(case)}", *remarks]
-    lines = [headline(case), *_churn(case), *_other_methods(case)]
-    lines += [
-        f"  queries           {queries(case)}; format {v.format}",
-        f"  agreement         {number(v.agreement_clean)} on clean images",
-    ]
+        return {"queries": queries(case)}
+    found = _churn(case) | _other_methods(case)
+    found["queries"] = f"{queries(case)}; format {v.format}"
+    found["agreement"] = f"{number(v.agreement_clean)} on clean images"
     if v.input_check:
         hint = "" if v.claim == PIRACY else "; that does not exclude another mean and std: probe_forms compares forms"
-        lines.append(f"  input check       {v.input_check.text}{hint}")
+        found["input check"] = f"{v.input_check.text}{hint}"
     if power := v.power.get("all"):
-        lines.append(
-            f"  power of the kit  {power.caught} of {power.of} held-out stolen models caught with these images"
-        )
-    lines.append(f"  {v.decided_by} decides    {printable(v.decided_because)}")
+        found["power of the kit"] = f"{power.caught} of {power.of} held-out stolen models caught with these images"
+    found[f"{v.decided_by} decides"] = printable(v.decided_because)
     if v.register:
         looks = f"{v.register.looks} look{'s' if v.register.looks > 1 else ''}"
-        lines.append(f"  register          {looks} with this kit, head {v.register.head[:16]}...")
+        found["register"] = f"{looks} with this kit, head {v.register.head[:16]}..."
     if v.not_calibrated_against:
-        lines.append(f"  not calibrated against {', '.join(v.not_calibrated_against)}")
-    return lines + remarks
+        found["not calibrated"] = f"against {', '.join(GROUPS.get(g, g) for g in v.not_calibrated_against)}"
+    return found
 
 
-def _churn(case: JudgedSuspect) -> list[str]:
+def _churn(case: JudgedSuspect) -> dict[str, str]:
     """What it says where the victim departs from its siblings."""
     v = case.verdict
     if (churn := v.churn) is None:
-        return []
+        return {}
     where = f"at {churn.agreed} of {churn.of} images where hardly a sibling gives it (set {churn.point_set})"
-    return [f"  {v.decided_by:<17} p {number(v.p_value)}, score {number(churn.score)}: the victim's label {where}"]
+    return {v.decided_by: f"p {number(v.p_value)}, score {number(churn.score)}: the victim's label {where}"}
 
 
-def _other_methods(case: JudgedSuspect) -> list[str]:
+def _other_methods(case: JudgedSuspect) -> dict[str, str]:
     """UAP fingerprints and errors, where the kit has them; beside churn they claim nothing."""
     v = case.verdict
     if v.churn is not None and math.isnan(v.p_value_uap) and math.isnan(v.p_value_weighted_errors):
-        return []
+        return {}
     note = "" if v.churn is None else " (no claim)"
     similarity = f"{number(v.similarity)} +- {number(v.similarity_std)}"
-    return [
-        f"  uap               p {number(v.p_value_uap)}, similarity {similarity}{note}",
-        f"  weighted_errors   p {number(v.p_value_weighted_errors)}, log odds {number(v.weighted_errors)}{note}",
-        f"  paper's t-test    p {number(v.p_value_t_test)} (printed, not used)",
-    ]
+    return {
+        "uap": f"p {number(v.p_value_uap)}, similarity {similarity}{note}",
+        "weighted_errors": f"p {number(v.p_value_weighted_errors)}, log odds {number(v.weighted_errors)}{note}",
+        "paper's t-test": f"p {number(v.p_value_t_test)} (printed, not used)",
+    }
