@@ -33,6 +33,8 @@ from uapfp_dist.statistics.conformal import CANNOT_DECIDE
 
 MOST = 8
 """Methods in the table."""
+MOST_NAMED = 4
+"""Methods that are named as not shown; of more, the table of all methods tells."""
 TABLE_ORDER = (
     "uap", "uap_paper", "random", "clean", "weighted_errors", "weighted_churn", "churn", "ipguard", "lap", "confidence",
 )  # fmt: skip
@@ -106,9 +108,11 @@ def answer(report: EvaluationReport) -> Answer:
     findings = [Sentence(_headline(report, groups)), _power(report), *(_group(report, found) for found in groups)]
     findings += [_needs_uap(report), _unseen_kinds(report), *_modified(report), _setting(report)]
     rows, n = _methods(report), len(report.auc_detail)
+    left_out = sorted(report.auc_detail.keys() - {row.method for row in rows})
+    others = f" (not shown: {', '.join(left_out)})" if len(left_out) <= MOST_NAMED else ""
     caption = (
         f"AUC of stolen models against each group of negatives, mean over {report.n_resamples} resamples and 95 % "
-        f"interval over models. {f'{len(rows)} of {n} methods' if n > len(rows) else 'All methods'}; "
+        f"interval over models. {f'{len(rows)} of {n} methods{others}' if left_out else 'All methods'}; "
         f"{report.decided_by} decides"
     )
     return Answer(tuple(findings), rows, caption)
