@@ -11,11 +11,11 @@ from uapfp_dist.fingerprints import sibling_test as module
 from uapfp_dist.fingerprints.sibling_test import (
     MISSING,
     Players,
-    SiblingTestConfig,
     p_values,
     sibling_test,
     siblings_needed,
 )
+from uapfp_dist.tasks.method_configs import SiblingTestConfig
 
 N_IMAGES, N_CLASSES = 600, 5
 SMALL = SiblingTestConfig(n_points=20, n_candidates=120)

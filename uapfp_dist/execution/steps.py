@@ -9,14 +9,17 @@ import torch
 from uapfp_dist.execution.churn_artifacts import churn_artifact, labels_artifact
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.make_model import GateError, make_model, make_trajectory
+from uapfp_dist.execution.pool_artifacts import pool_artifact, pool_labels_artifact
 from uapfp_dist.execution.probe_artifacts import probe_artifact, responses_artifact
 from uapfp_dist.fingerprints.churn import all_points, churn_labels
+from uapfp_dist.fingerprints.pool import make_pool, pool_labels
 from uapfp_dist.fingerprints.probe import make_probe, make_probe_twin
 from uapfp_dist.fingerprints.querying import query_model
 from uapfp_dist.perturbations.subspace import uap_matrix
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.churn_specs import ChurnResponseSpec, ChurnSpec
 from uapfp_dist.tasks.hashing import Spec
+from uapfp_dist.tasks.pool_specs import PoolLabelsSpec, PoolSpec
 from uapfp_dist.tasks.specs import (
     AbsoluteGate,
     ModelSpec,
@@ -98,6 +101,19 @@ def churn_response_step(context: TaskContext, spec: ChurnResponseSpec) -> None:
     context.store.put(spec.kind, spec.id, labels_artifact(labels), {"model": spec.model.id, "churn": spec.churn.id})
 
 
+def pool_step(context: TaskContext, spec: PoolSpec) -> None:
+    """The images on which a victim and its siblings are compared."""
+    dataset, splits = context.data(spec.data)
+    pool = make_pool(dataset.pixels(splits.probe), spec.config, spec.id)
+    context.store.put(spec.kind, spec.id, pool_artifact(replace(pool, base=splits.probe[pool.base])), {})
+
+
+def pool_labels_step(context: TaskContext, spec: PoolLabelsSpec) -> None:
+    """The labels of one model on the whole pool, once."""
+    found = pool_labels(context.net(spec.model), context.pool(spec.pool))
+    context.store.put(spec.kind, spec.id, pool_labels_artifact(found), {"model": spec.model.id, "pool": spec.pool.id})
+
+
 def subspace_step(context: TaskContext, spec: SubspaceSpec) -> None:
     """UAPs of one model, on images of D that are the same for all models."""
     dataset, splits = context.data(spec.model.data)
@@ -118,4 +134,6 @@ _STEPS: dict[type[Spec], Callable[[TaskContext, Any], None]] = {
     ChurnSpec: churn_step,
     ChurnResponseSpec: churn_response_step,
     ResponseSpec: response_step,
+    PoolSpec: pool_step,
+    PoolLabelsSpec: pool_labels_step,
 }

@@ -66,10 +66,7 @@ def find_churn(
     Raises:
         NoChurnError: there is no such image.
     """
-    n = len(probe_images)
-    n_variants = min(config.max_variants, max(0, -(-config.pool_size // n) - 1))
-    changes: list[Changed] = [_unchanged]
-    changes += [Variants.draw(n, config, torch_rng(seed, "variants", i)).apply for i in range(n_variants)]
+    changes = pool_changes(len(probe_images), config, seed)
     limits = config.largest_share, config.candidates_per_image, config.max_points
     found = _points(victim, siblings, probe_images, changes, *limits)
     if not len(found.images):
@@ -78,6 +75,13 @@ def find_churn(
             f"{found.pool_size}; take a larger pool or stronger variants, or siblings of a lower gate"
         )
     return found
+
+
+def pool_changes(n: int, config: ChurnConfig, seed: str) -> list[Changed]:
+    """What makes the main pool of `n` images: each as it is, then under small random geometry."""
+    n_variants = min(config.max_variants, max(0, -(-config.pool_size // n) - 1))
+    drawn = (Variants.draw(n, config, torch_rng(seed, "variants", i)) for i in range(n_variants))
+    return [_unchanged, *(variants.apply for variants in drawn)]
 
 
 def find_twins(

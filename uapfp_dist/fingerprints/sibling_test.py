@@ -17,6 +17,7 @@ from torch import Tensor
 from uapfp_dist.errors import UserError
 from uapfp_dist.fingerprints.churn_weights import Candidates, fit_on, rank_points
 from uapfp_dist.rng import torch_rng
+from uapfp_dist.tasks.method_configs import SiblingTestConfig
 
 MISSING = -1
 """The label of an image that was not answered: it agrees with no player."""
@@ -34,20 +35,6 @@ class Players:
     """(P, T, N) int64: what the models stolen from each player say; T 0: nothing is learned."""
     base: Tensor
     """(N,) int64: of which image each was made."""
-
-
-@dataclass(frozen=True)
-class SiblingTestConfig:
-    """How points are chosen, alike for all players."""
-
-    n_points: int = 50
-    """Images of each player."""
-    largest_share: float = 0.3
-    """Of the fellows that give the player's label, on an image that counts as a departure."""
-    n_candidates: int = 1000
-    """Images of each player among which learned weights choose."""
-    per_image: int = 2
-    """Images made of one, at most, among a player's."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from uapfp_dist.tasks.churn_specs import ChurnResponseSpec, ChurnSpec
 from uapfp_dist.tasks.hashing import Spec
+from uapfp_dist.tasks.pool_specs import PoolLabelsSpec
 from uapfp_dist.tasks.specs import (
     Checkpoint,
     Extracted,
@@ -32,6 +33,8 @@ def describe(spec: Spec) -> str:
             return f"churn points of {describe(victim)}"
         case ChurnResponseSpec(model=model):
             return f"labels of {describe(model)} on churn points"
+        case PoolLabelsSpec(model=model):
+            return f"labels of {describe(model)} on the pool"
         case ResponseSpec(model=model):
             return f"responses of {describe(model)}"
         case SubspaceSpec(model=model):

@@ -132,6 +132,21 @@ class ChurnConfig:
     """Also churn points of three other pools: PROBE as it is, moved by the victim's UAPs, by noise of their norm."""
 
 
+@wire_names("SiblingTestConfig", "n_points largest_share n_candidates per_image")
+@dataclass(frozen=True)
+class SiblingTestConfig:
+    """How the points of the exact sibling test are chosen, alike for all players."""
+
+    n_points: int = 50
+    """Images of each player."""
+    largest_share: float = 0.3
+    """Of the fellows that give the player's label, on an image that counts as a departure."""
+    n_candidates: int = 1000
+    """Images of each player among which learned weights choose."""
+    per_image: int = 2
+    """Images made of one, at most, among a player's."""
+
+
 @wire_names("EncoderConfig", "hidden embedding tau learning_rate epochs batch_size span loss")
 @dataclass(frozen=True)
 class EncoderConfig:

@@ -110,7 +110,8 @@ class _Evidence:
             every = check.result(form, responses, (0, len(check.images)), resized=resized)
             if checked.passed and not every.passed:
                 texts.append(f"{every.text}: a weaker model than those, or its input has another form")
-        n_points = kit.n_churn_points(self.begin.max_queries) if kit.churn else None
+        exact = bool(self.begin.exact)
+        n_points = kit.n_churn_points(self.begin.max_queries, exact) if kit.churn else None
         return SuspectResponses(
             self.begin.name,
             probabilities,
@@ -120,6 +121,7 @@ class _Evidence:
             checked,
             point_set=self.begin.point_set or 0,
             n_churn_points=n_points,
+            exact=exact,
         )
 
 
@@ -153,7 +155,13 @@ def required_images(kit: Kit, begin: Begin) -> Tensor:
             f"transcript of {begin.name}: expected one of the {kit.churn.n_sets} sets of the kit's churn points, got "
             f"{begin.point_set}; take a transcript of this kit"
         )
-    return kit.required_images(output_form(kit, begin).format, begin.max_queries, begin.point_set or 0)
+    if kit.exact_claims and not begin.exact:
+        raise UserError(
+            f"transcript of {begin.name}: expected answers to the exact test, which makes the claim of this kit, got "
+            "none; take a transcript of this kit"
+        )
+    settled = begin.max_queries, begin.point_set or 0, bool(begin.exact)
+    return kit.required_images(output_form(kit, begin).format, *settled)
 
 
 def made_elsewhere(cases: Sequence[JudgedSuspect]) -> str:

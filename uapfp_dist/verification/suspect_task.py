@@ -96,6 +96,7 @@ class QueryTask:
             seed=self.query.seed,
             max_queries=self.query.max_queries,
             point_set=self.point_sets.get(config.display_name),
+            exact=self.query.exact or self.kit.exact_claims or None,
         )
 
     def transcript_path(self, config: SuspectConfig) -> Path:

@@ -124,7 +124,7 @@ def _check(kit: Kit, suspects: Sequence[SuspectConfig], query: QueryConfig, alph
         raise UserError(f"alpha: expected a rate between 0 and 1, got {alpha:g} (nothing was sent)", argument="alpha")
     for config in suspects:
         form = OutputFormat(config.output, kit.class_names, load_classes(config.classes))
-        kit.required_images(form.format, query.max_queries)
+        kit.required_images(form.format, query.max_queries, exact=query.exact or kit.exact_claims)
         opener(config, kit.shape, kit.n_classes)
 
 

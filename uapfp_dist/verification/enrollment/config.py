@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from uapfp_dist.attacks import ATTACKS
 from uapfp_dist.config.schema import format_option
 from uapfp_dist.errors import UserError, unknown_name
+from uapfp_dist.fingerprints.sibling_test import siblings_needed
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.statistics.conformal import needed_for
 from uapfp_dist.tasks.hashing import omit_default, wire_names
@@ -26,7 +27,7 @@ ROLES = {
 @wire_names(
     "EnrollConfig",
     "alpha max_suspects groups attacks labels formats n_errors n_train n_train_piracy n_test n_test_piracy size "
-    "n_committee n_sets n_points calibration_factor",
+    "n_committee n_sets n_points calibration_factor exact exact_siblings n_exact_stolen n_exact_points",
     labels=lambda labels: [fmt.extraction_wire for fmt in labels],
     formats=lambda formats: [fmt.wire for fmt in formats],
 )
@@ -75,6 +76,22 @@ class EnrollConfig:
     calibration_factor: int = omit_default(2, in_files=False, before=1)
     """Calibration models of each group, in multiples of the fewest with which anything can be claimed: with 1 a single
     negative that scores above a stolen model saves it, with 2 it takes two of one group."""
+
+    exact: Literal["none", "beside", "claims"] = omit_default("none", in_files=False)
+    """The exact sibling test, which assumes nothing of a suspect. beside: its p-value is shown without a claim where
+    verify is told to ask for it. claims: it makes the claim, and the conformal p-value is shown without one. It needs
+    n_sets 1."""
+    exact_siblings: int | None = omit_default(None, in_files=False)
+    """Siblings with which it ranks the victim (default: the fewest that can decide, ceil(max_suspects / alpha) - 1)."""
+    n_exact_stolen: int = omit_default(6, in_files=False)
+    """Models stolen from each of them, from which it learns what a thief inherits; 0, as in a light kit: nothing."""
+    n_exact_points: int = omit_default(50, in_files=False)
+    """Images of each of them, the victim included."""
+
+    @property
+    def n_exact_siblings(self) -> int:
+        """Siblings of the exact test."""
+        return self.exact_siblings or siblings_needed(self.alpha, self.max_suspects)
 
     @property
     def n_calibrate(self) -> int:
@@ -157,8 +174,34 @@ def check_enroll_config(requirements: EnrollConfig) -> None:
         raise UserError(
             "size: expected siblings of the victim for a light kit, got n_committee 0; raise it", argument="size"
         )
+    _check_exact(requirements)
     if requirements.n_train_piracy * len(requirements.extraction_variants) < 2:
         raise UserError(
             "n_train_piracy: expected at least two stolen models to train on, got one; raise it",
             argument="n_train_piracy",
         )
+
+
+def _check_exact(requirements: EnrollConfig) -> None:
+    """Of the exact sibling test."""
+    if requirements.exact == "none":
+        return
+    if not requirements.n_committee:
+        raise UserError("exact: expected siblings of the victim, got n_committee 0; raise it", argument="exact")
+    if requirements.n_sets != 1:
+        raise UserError(
+            f"n_sets: expected 1 beside the exact test, whose images would give away those of further sets, got "
+            f"{requirements.n_sets}; give n_sets 1",
+            argument="n_sets",
+        )
+    needed = siblings_needed(requirements.alpha, requirements.max_suspects)
+    if requirements.n_exact_siblings < needed:
+        raise UserError(
+            f"exact_siblings: expected at least {needed} for alpha {requirements.alpha:g} and "
+            f"{requirements.max_suspects} suspects, got {requirements.exact_siblings}; raise it",
+            argument="exact_siblings",
+        )
+    for name, least in {"exact_siblings": 1, "n_exact_stolen": 0, "n_exact_points": 5}.items():
+        value = getattr(requirements, name)
+        if value is not None and not least <= value <= 10_000:
+            raise UserError(f"{name}: expected {least} to 10000, got {value}", argument=name)

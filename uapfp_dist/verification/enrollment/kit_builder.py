@@ -16,14 +16,16 @@ from uapfp_dist.response_format import LABEL, ResponseFormat
 from uapfp_dist.tasks.members import Member, Role
 from uapfp_dist.verification.enrollment.churn_fitting import ChurnTraining, fit_churn_sets
 from uapfp_dist.verification.enrollment.error_weights import ErrorWeights
+from uapfp_dist.verification.enrollment.exact_fitting import exact_limits, fit_exact
 from uapfp_dist.verification.enrollment.fitting import FittedScorer, fit_errors, fit_uap
 from uapfp_dist.verification.enrollment.kit_description import describe_kit, with_rates
-from uapfp_dist.verification.enrollment.kit_images import KitImages
+from uapfp_dist.verification.enrollment.kit_images import KitImages, joined
 from uapfp_dist.verification.enrollment.kit_rows import KitRow, causes, kit_rows
 from uapfp_dist.verification.enrollment.plan import EnrollmentPlan
 from uapfp_dist.verification.enrollment.responses import EnrolledResponses
 from uapfp_dist.verification.judging.suspect_scores import encoder_of, score_suspect
 from uapfp_dist.verification.kit.churn_sets import ChurnSets
+from uapfp_dist.verification.kit.exact_test import ExactTest
 from uapfp_dist.verification.kit.info import MethodName
 from uapfp_dist.verification.kit.input_check import choose_input_check
 from uapfp_dist.verification.kit.io import with_digest
@@ -73,7 +75,8 @@ def make_kit(
     responses = torch.stack([images.gather(one) for one in held_out])
     kit = replace(kit, input_check=choose_input_check(kit.clean, responses.argmax(2)))
     kit = _with_scores(kit, responses)
-    return with_digest(with_rates(_with_churn(kit, plan, enrolled, rows, images)))
+    kit = _with_churn(kit, plan, enrolled, rows)
+    return with_digest(with_rates(_with_exact(kit, plan, enrolled)))
 
 
 @dataclass(frozen=True)
@@ -96,9 +99,7 @@ _NO_SCORERS = _Scorers(
 """Of a light kit, whose models train nothing."""
 
 
-def _with_churn(
-    kit: Kit, plan: EnrollmentPlan, enrolled: EnrolledResponses, rows: Sequence[KitRow], images: KitImages
-) -> Kit:
+def _with_churn(kit: Kit, plan: EnrollmentPlan, enrolled: EnrolledResponses, rows: Sequence[KitRow]) -> Kit:
     """The kit with sets of churn points, where its victim has siblings."""
     if (churn := enrolled.churn) is None:
         return kit
@@ -115,19 +116,11 @@ def _with_churn(
         requirements.n_sets,
         requirements.n_points,
     )
-    together, position = images.with_more(churn.points.images[sets.index.flatten()])
-    labels = churn.points.labels[sets.index.flatten()]
-    victim = torch.cat([kit.victim, torch.zeros(len(together) - len(kit.victim), kit.n_classes)])
-    victim_labels = torch.cat([kit.victim_labels, torch.zeros(len(together) - len(kit.victim), dtype=torch.int64)])
-    fresh = position >= len(kit.victim)
-    victim_labels[position[fresh]] = labels[fresh]
-    victim[position[fresh], labels[fresh]] = 1.0
+    sent = sets.index.flatten()
+    kit, position = _with_images(kit, churn.points.images[sent], churn.points.labels[sent])
     held_out = [i for i, row in enumerate(rows) if row.part != "training"]
     return replace(
         kit,
-        images=together,
-        victim=victim,
-        victim_labels=victim_labels,
         churn=ChurnSets(
             points=position.view_as(sets.index),
             budgets=sets.budgets,
@@ -137,6 +130,32 @@ def _with_churn(
             agrees=agree[held_out][:, sets.index],
         ),
     )
+
+
+def _with_exact(kit: Kit, plan: EnrollmentPlan, enrolled: EnrolledResponses) -> Kit:
+    """The kit with the exact sibling test, where one is wanted."""
+    if (found := enrolled.exact) is None:
+        return kit
+    test, said = fit_exact(found, plan.requirements, plan.config.churn.per_image)
+    union, whose = test.index.unique(return_inverse=True)
+    kit, position = _with_images(kit, found.pool.images[union], found.players.labels[0, union])
+    return replace(
+        kit,
+        info=replace(kit.info, exact=said, limits=(*kit.info.limits, *exact_limits(said))),
+        exact=ExactTest(position[whose], test.labels, test.weights, test.centre, test.scale),
+    )
+
+
+def _with_images(kit: Kit, images: Tensor, labels: Tensor) -> tuple[Kit, Tensor]:
+    """The kit with (K, c, h, w) images, to which the victim gives (K,) labels, and (K,) int64: where each stands."""
+    together, position = joined(kit.images, images)
+    n_more = len(together) - len(kit.images)
+    victim = torch.cat([kit.victim, torch.zeros(n_more, kit.n_classes)])
+    victim_labels = torch.cat([kit.victim_labels, torch.zeros(n_more, dtype=torch.int64)])
+    fresh = position >= len(kit.images)
+    victim_labels[position[fresh]] = labels[fresh]
+    victim[position[fresh], labels[fresh]] = 1.0
+    return replace(kit, images=together, victim=victim, victim_labels=victim_labels), position
 
 
 def _response_matrix(plan: EnrollmentPlan, enrolled: EnrolledResponses, rows: Sequence[KitRow]) -> ResponseMatrix:

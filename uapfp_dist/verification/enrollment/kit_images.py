@@ -39,24 +39,24 @@ class KitImages:
             found.append(images[first[key]])
         return KitImages(torch.cat(found), index, position, first)
 
-    def with_more(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """All images and, where there are any of (K, c, h, w) uint8 among them, no second time, those.
-
-        Returns:
-            (Q', c, h, w) images, the first Q as they were, and (K,) int64: where each of the K stands.
-        """
-        known: dict[bytes, int] = {}
-        for i, image in enumerate(self.images):
-            known.setdefault(image.numpy().tobytes(), i)
-        position, fresh = [], []
-        for image in images:
-            n_before = len(known)
-            position.append(known.setdefault(image.numpy().tobytes(), n_before))
-            if position[-1] == n_before:
-                fresh.append(image)
-        together = torch.cat([self.images, torch.stack(fresh)]) if fresh else self.images
-        return together, torch.tensor(position)
-
     def gather(self, responses: Responses) -> Tensor:
         """(Q, C) one model's probabilities on these images."""
         return torch.cat([responses.blocks[key][rows][self.first[key]] for key, rows in self.index.items()])
+
+
+def joined(images: Tensor, more: Tensor) -> tuple[Tensor, Tensor]:
+    """All images and, where there are any of (K, c, h, w) uint8 among them, no second time, those.
+
+    Returns:
+        (Q', c, h, w) images, the first Q as they were, and (K,) int64: where each of the K stands.
+    """
+    known: dict[bytes, int] = {}
+    for i, image in enumerate(images):
+        known.setdefault(image.numpy().tobytes(), i)
+    position, fresh = [], []
+    for image in more:
+        n_before = len(known)
+        position.append(known.setdefault(image.numpy().tobytes(), n_before))
+        if position[-1] == n_before:
+            fresh.append(image)
+    return torch.cat([images, torch.stack(fresh)]) if fresh else images, torch.tensor(position)

@@ -131,7 +131,7 @@ class DistinctWeights:
         """
         if spec.id not in self._watched:
             return
-        digest = _weights_digest(self._store.get(spec.kind, spec.id).tensors)
+        digest = weights_digest(self._store.get(spec.kind, spec.id).tensors)
         other, others_name = self._found.setdefault(digest, (spec, name))
         if (other, others_name) == (spec, name):
             return
@@ -157,8 +157,8 @@ def _same_weights(name: str, whose: str) -> UserError:
     )
 
 
-def _weights_digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of names and numbers."""
+def weights_digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the names and numbers of a model's weights."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(name.encode() + tensors[name].reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())

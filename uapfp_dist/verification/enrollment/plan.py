@@ -15,6 +15,7 @@ from uapfp_dist.tasks.scheduler import dependency_order
 from uapfp_dist.tasks.specs import AbsoluteGate, Imported, ModelSpec, ProbeSpec, ResponseSpec
 from uapfp_dist.verification.enrollment.config import EnrollConfig, check_enroll_config
 from uapfp_dist.verification.enrollment.derived_config import with_model_counts
+from uapfp_dist.verification.enrollment.exact_plan import ExactPlan, plan_exact
 from uapfp_dist.verification.enrollment.owner_victim import OwnerVictim, achievable
 from uapfp_dist.verification.enrollment.reference_models import ReferenceModel, assign_reference_models
 
@@ -36,6 +37,8 @@ class EnrollmentPlan:
     probe: ProbeSpec
     churn: ChurnSpec | None = None
     """Where the victim departs from its siblings; None without any."""
+    exact: ExactPlan | None = None
+    """The exact sibling test; None without one."""
     seed_is_private: bool = False
     """The seed is shown nowhere: whoever knows it can make the siblings. No part of the id."""
 
@@ -69,7 +72,8 @@ class EnrollmentPlan:
     def specs(self) -> list[Spec]:
         """Everything to perform, in an order in which it could be."""
         responses = [response for model in self.reference_models for response in self.responses(model)]
-        return dependency_order([self.victim_response, *([self.churn] if self.churn else []), *responses])
+        exact = self.exact.specs if self.exact else []
+        return dependency_order([self.victim_response, *([self.churn] if self.churn else []), *responses, *exact])
 
     @property
     def siblings(self) -> list[ModelSpec]:
@@ -112,7 +116,8 @@ def plan_enrollment(
     owned = owner_victim.in_place_of(members) if owner_victim else list(members)
     victim = owned[0].spec
     models = assign_reference_models(owned, requirements, config.extraction.natural_share, seed)
-    committee = tuple(m.spec for m in members_of(owned, Role.SIBLING)[: requirements.n_committee])
+    siblings = [m.spec for m in members_of(owned, Role.SIBLING)]
+    committee = tuple(siblings[: requirements.n_committee])
     return EnrollmentPlan(
         config,
         requirements,
@@ -121,6 +126,7 @@ def plan_enrollment(
         models,
         ProbeSpec(victim, config.uap, config.fingerprint, seed),
         ChurnSpec(victim, committee, config.churn, seed) if committee else None,
+        plan_exact(victim, siblings, models, requirements, config.churn, seed),
     )
 
 

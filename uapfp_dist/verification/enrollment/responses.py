@@ -11,6 +11,7 @@ from uapfp_dist.fingerprints.blocks import CHURN
 from uapfp_dist.fingerprints.churn import ChurnPoints
 from uapfp_dist.fingerprints.probe_data import Probe, Responses
 from uapfp_dist.storage.store import Store
+from uapfp_dist.verification.enrollment.exact_fitting import EnrolledExact, read_exact
 from uapfp_dist.verification.enrollment.plan import EnrollmentPlan
 
 
@@ -27,6 +28,8 @@ class EnrolledResponses:
     """Of every model that could be made."""
     churn: "EnrolledChurn | None" = None
     """None where the victim has no siblings."""
+    exact: EnrolledExact | None = None
+    """None where no exact test is wanted."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ def read_enrolled(plan: EnrollmentPlan, store: Store) -> EnrolledResponses | Non
         victim_accuracy=cards[plan.victim.id]["accuracy"],
         training_seconds=tuple(card["seconds"] for card in cards.values()),
         churn=_read_churn(plan, store, ids),
+        exact=read_exact(plan.exact, plan.requirements, store),
     )
 
 

@@ -54,13 +54,13 @@ def measure_rates(kit: Kit, max_queries: int | None = None) -> dict[ResponseForm
 
 def _format_rates(kit: Kit, fmt: ResponseFormat, max_queries: int | None) -> FormatRates:
     queried = torch.zeros(len(kit.images), dtype=torch.bool)
-    queried[kit.required_images(fmt, max_queries)] = True
+    queried[kit.required_images(fmt, max_queries, exact=kit.exact_claims)] = True
     similarity = similarity_of_models(kit, fmt)
     whole = queried[kit.views[fmt]].all(2).all(0) if fmt in kit.views else queried[:0]
     scores = model_scores(kit, similarity, kit.agrees, whole, queried[kit.natural])
     churn = None
     if kit.churn is not None:
-        churn = accusation_rates(kit, set_scores(kit, 0, kit.n_churn_points(max_queries)), kit.alpha)
+        churn = accusation_rates(kit, set_scores(kit, 0, kit.n_churn_points(max_queries, kit.exact_claims)), kit.alpha)
     return FormatRates(
         decided_by=kit.decided_by(fmt, int(whole.sum())),
         queries=int(queried.sum()),

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from uapfp_dist.verification.judging.calibration import (
     groups_not_calibrated,
     max_suspects,
 )
+from uapfp_dist.verification.judging.exact import EXACT_DECIDES, exact_evidence
 from uapfp_dist.verification.judging.limits import verdict_limits
 from uapfp_dist.verification.judging.other_looks import OtherLooks
 from uapfp_dist.verification.judging.suspect_scores import (
@@ -35,6 +37,8 @@ from uapfp_dist.verification.judging.verdict import (
     Caught,
     ChurnEvidence,
     Claim,
+    Conformal,
+    ExactEvidence,
     RegisterState,
     SuspectResponses,
     SuspectVerdict,
@@ -72,7 +76,7 @@ def judge(
     n_looks = len(suspects) + len(looks.p_values)
     # Looks come one after another: each is corrected for all that the kit was enrolled for, those to come with p = 1.
     to_come = [1.0] * ((kit.info.max_suspects or 0) - n_looks) if looks.register_head else []
-    adjusted = holm([*(one.decision.p_value for one in scored), *looks.p_values, *to_come])[: len(scored)]
+    adjusted = holm([*(one.p_value for one in scored), *looks.p_values, *to_come])[: len(scored)]
     state = RegisterState(looks.register_head, n_looks) if looks.register_head else None
     return [one.verdict(p, alpha, n_looks, state) for one, p in zip(scored, adjusted, strict=True)]
 
@@ -125,24 +129,36 @@ class _ScoredSuspect:
 
     @property
     def decision(self) -> Decision:
-        """By the method that was fixed at enrolment."""
+        """By the conformal method that was fixed at enrolment."""
         return self.decisions[self.method]
+
+    @cached_property
+    def exact(self) -> ExactEvidence | None:
+        """None where it was not asked, or nothing was answered."""
+        return exact_evidence(self.kit.exact, self.suspect.probabilities) if self.suspect.exact else None
+
+    @property
+    def p_value(self) -> float:
+        """Of the one test that claims."""
+        if not self.kit.exact_claims:
+            return self.decision.p_value
+        return self.exact.p_value if self.exact else 1.0
 
     def verdict(
         self, p_adjusted: float, alpha: float, n_suspects: int, register: RegisterState | None
     ) -> SuspectVerdict:
         """The claim and all that stands beside it; `n_suspects` are corrected for together."""
-        views = self.scores.similarity[self.scores.views]
-        power = accusation_rates(self.kit, self.others[self.method], alpha).power
+        views, claims = self.scores.similarity[self.scores.views], self.kit.exact_claims
+        power = self._power(alpha)
         missing = groups_not_calibrated(self.kit, self.decision.not_calibrated_against)
         return SuspectVerdict(
             name=self.suspect.name,
             claim=self._claim(p_adjusted, alpha, n_suspects),
-            p_value=self.decision.p_value,
+            p_value=self.p_value,
             p_adjusted=p_adjusted,
             alpha=alpha,
-            decided_by=self.method,
-            decided_because=self.kit.decided_because(self.format, len(views)),
+            decided_by="sibling_test" if claims else self.method,
+            decided_because=EXACT_DECIDES if claims else self.kit.decided_because(self.format, len(views)),
             similarity=self.own["uap"],
             similarity_std=_rounded(float(views.std())) if len(views) > 1 else math.nan,
             p_value_uap=self._p_beside("uap"),
@@ -160,8 +176,17 @@ class _ScoredSuspect:
             format=self.format.wire,
             input_check=self.suspect.input_check,
             churn=self._churn(),
+            exact=self.exact,
+            conformal=Conformal(self.method, self.decision.p_value) if claims else None,
             register=register,
         )
+
+    def _power(self, alpha: float) -> Rates:
+        """Held-out stolen models that the test that claims catches; of the exact one known at the kit's alpha alone."""
+        if not self.kit.exact_claims:
+            return accusation_rates(self.kit, self.others[self.method], alpha).power
+        said = self.kit.info.exact
+        return {"all": said.power} if said and said.power and alpha == self.kit.alpha else {}
 
     def _p_beside(self, method: MethodName) -> float:
         """NaN by a method that a light kit does not hold."""
@@ -176,7 +201,10 @@ class _ScoredSuspect:
         return ChurnEvidence(self.own[self.method], agreed, int(answered.sum()), self.suspect.point_set)
 
     def _claim(self, p_adjusted: float, alpha: float, n_suspects: int) -> Claim:
-        smallest = min(group_sizes(self.kit).values(), default=0)
+        if self.kit.exact is not None and self.kit.exact_claims:
+            smallest = len(self.kit.exact.points) - 1
+        else:
+            smallest = min(group_sizes(self.kit).values(), default=0)
         if smallest < needed_for(alpha / n_suspects):
             return CANNOT_DECIDE
         # p is a ratio of counts: compare with a tolerance far below 1 / (m + 1).
@@ -222,6 +250,7 @@ class _ScoredSuspect:
             fatal=self.suspect.fatal,
             of_kit=self.kit.info.limits,
             by_churn=self.kit.churn is not None,
+            exact_claims=self.kit.exact_claims,
             registered=registered,
         )
 

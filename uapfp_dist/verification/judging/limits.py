@@ -16,6 +16,7 @@ def verdict_limits(
     of_kit: Sequence[str],
     by_churn: bool = False,
     registered: bool = False,
+    exact_claims: bool = False,
 ) -> tuple[str, ...]:
     """The limits of one verdict.
 
@@ -28,6 +29,7 @@ def verdict_limits(
         fatal: a finding forbids the claim of piracy.
         of_kit: limits of the kit itself.
         by_churn: churn points decide.
+        exact_claims: the exact sibling test makes the claim.
         registered: by the kit's register all suspects are known that it was asked about.
     """
     limits = []
@@ -36,11 +38,17 @@ def verdict_limits(
             "`piracy` means derived from the victim's answers: whoever labelled images with the victim's API in all "
             "honesty is named too, and so is a version of the victim itself."
         )
-    limits += [
-        "`inconclusive` does not mean innocent.",
-        f"An innocent model is accused at most {100 * alpha:.3g} % of the time if it resembles the calibration "
-        "models: other data, architectures or training than theirs are not covered.",
-    ]
+    limits.append("`inconclusive` does not mean innocent.")
+    if exact_claims:
+        limits.append(
+            f"A model that learned nothing from the victim is accused at most {100 * alpha:.3g} % of the time, "
+            "whatever it is, if any sibling could have been the victim: the rate is over victims and their siblings."
+        )
+    else:
+        limits.append(
+            f"An innocent model is accused at most {100 * alpha:.3g} % of the time if it resembles the calibration "
+            "models: other data, architectures or training than theirs are not covered."
+        )
     if caught is not None:
         limits.append(
             f"Of {caught.of} held-out stolen models this kit catches {caught.n} with the images answered, one at a "

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.serialization import Number
-from uapfp_dist.verification.kit.info import MethodName
+from uapfp_dist.verification.kit.info import Decider, MethodName
 from uapfp_dist.verification.kit.input_check import InputCheckResult
 
 KIT_METHODS: tuple[MethodName, ...] = ("uap", "weighted_errors")
@@ -46,6 +46,8 @@ class SuspectResponses:
     """Which set of churn points it was sent."""
     n_churn_points: int | None = None
     """How many of them; None: all."""
+    exact: bool = False
+    """It was sent the images of the exact test."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,29 @@ class ChurnEvidence:
 
 
 @dataclass(frozen=True)
+class ExactEvidence:
+    """Where the victim ranks among its siblings, by what a suspect says where each departs from the others."""
+
+    p_value: Rate
+    """Exact, whatever the suspect: (1 + siblings at least as high) / (1 + siblings)."""
+    siblings: Count
+    at_least_as_high: Count
+    """Siblings."""
+    z: Number
+    """How many standard deviations of the siblings' statistics the victim's lies above their mean; NaN without any."""
+    answered: Count
+    """Images of the test."""
+
+
+@dataclass(frozen=True)
+class Conformal:
+    """The test that does not claim, where the exact one does."""
+
+    method: MethodName
+    p_value: MeasuredRate
+
+
+@dataclass(frozen=True)
 class Caught:
     """Held-out stolen models that are accused."""
 
@@ -86,13 +111,13 @@ class SuspectVerdict:
 
     name: str
     claim: Claim
-    p_value: Annotated[Rate, Field(description="conformal, over models, by the method that decides")]
-    """The largest over the groups of negatives (protocol 3.1)."""
+    p_value: Annotated[Rate, Field(description="over models, by the method that decides")]
+    """Conformal, the largest over the groups of negatives (protocol 3.1); or of the exact test, where that claims."""
     p_adjusted: Annotated[Rate, Field(description="after Holm's correction over the suspects judged together")]
     alpha: Rate
     """Tolerated rate of false accusation over all of them."""
-    decided_by: MethodName
-    """Fixed at enrolment by cross-validation inside the training models."""
+    decided_by: Decider
+    """Fixed at enrolment; `sibling_test` is the exact one."""
     decided_because: str
     similarity: Annotated[Number, Field(description="mean over views of the cosine to the victim")]
     """In [0, 1]; NaN when no view was answered whole."""
@@ -129,7 +154,26 @@ class SuspectVerdict:
         ChurnEvidence | None, Field(description="its labels where the victim departs from its siblings")
     ] = field(default=None, kw_only=True)
     """None for a kit without siblings."""
+    exact: Annotated[
+        ExactEvidence | None, Field(description="the exact sibling test, which assumes nothing of the suspect")
+    ] = field(default=None, kw_only=True)
+    """None where it was not asked."""
+    conformal: Conformal | None = field(default=None, kw_only=True)
+    """None where the conformal test makes the claim."""
     register: Annotated[
         RegisterState | None, Field(description="all suspects that this kit was asked about: p_adjusted is over them")
     ] = field(default=None, kw_only=True)
     """None where no register is kept."""
+
+    @property
+    def conformal_method(self) -> MethodName:
+        """By which models are scored, whether it makes the claim or not."""
+        if self.conformal is not None:
+            return self.conformal.method
+        assert self.decided_by != "sibling_test"
+        return self.decided_by
+
+    @property
+    def conformal_p(self) -> float:
+        """Likewise."""
+        return self.p_value if self.conformal is None else self.conformal.p_value

@@ -16,6 +16,7 @@ def problem_of(kit: Kit) -> str:
         or _problem_of_tensors(kit)
         or _problem_of_indices(kit)
         or _problem_of_churn(kit)
+        or _problem_of_exact(kit)
     )
 
 
@@ -81,6 +82,19 @@ def _problem_of_churn(kit: Kit) -> str:
     return ""
 
 
+def _problem_of_exact(kit: Kit) -> str:
+    """Of the exact test, whose every number decides."""
+    if (exact := kit.exact) is None or (said := kit.info.exact) is None:
+        return "" if kit.exact is None and kit.info.exact is None else "the exact test"
+    if kit.churn is None or kit.churn.n_sets != 1 or not 1 <= said.siblings == len(exact.points) - 1:
+        return "the exact test"
+    if len(said.weights_sha256) != said.siblings or said.images != len(exact.images):
+        return "what it says of the exact test"
+    if not bool((exact.scale > 0).all()):
+        return "the scale of the exact test"
+    return "" if 0 <= int(exact.labels.min()) <= int(exact.labels.max()) < kit.n_classes else "a label that is no class"
+
+
 def _problem_of_tensors(kit: Kit) -> str:
     q, c, n, m = len(kit.images), kit.n_classes, len(kit.natural), len(kit.info.models)
     shapes: list[tuple[str, Tensor, tuple[int, ...], torch.dtype]] = [
@@ -110,6 +124,15 @@ def _problem_of_tensors(kit: Kit) -> str:
             ("churn_committee", churn.committee, (s, k, churn.committee.shape[2]), torch.int64),
             ("churn_agrees", churn.agrees, (m, s, k), torch.bool),
         ]
+    if (exact := kit.exact) is not None:
+        players = tuple(exact.points.shape)
+        shapes += [
+            ("exact_points", exact.points, players, torch.int64),
+            ("exact_labels", exact.labels, players, torch.int64),
+            ("exact_weights", exact.weights, players, torch.float64),
+            ("exact_centre", exact.centre, players[:1], torch.float64),
+            ("exact_scale", exact.scale, players[:1], torch.float64),
+        ]
     for fmt, views in kit.views.items():
         encoder = kit.encoders[fmt]
         v, points = views.shape[1:]
@@ -134,6 +157,7 @@ def _problem_of_indices(kit: Kit) -> str:
     check, churn = kit.input_check, kit.churn
     indices = [kit.clean, *kit.views.values(), *([check.images] if check else [])]
     indices += [kit.natural] if len(kit.natural) else []
+    indices += [kit.exact.points] if kit.exact else []
     if churn:
         indices.append(churn.points)
         budgets = churn.budgets.tolist()

@@ -15,6 +15,8 @@ from uapfp_dist.serialization import Json
 from uapfp_dist.verification.kit.separation import Separation
 
 MethodName = Literal["uap", "weighted_errors", "churn", "weighted_churn"]
+Decider = Literal[MethodName, "sibling_test"]
+"""What may make a claim."""
 
 
 def parse_wire(wire: str) -> ResponseFormat:
@@ -143,6 +145,26 @@ class KitChurn:
 
 
 @dataclass(frozen=True)
+class KitExact:
+    """The exact sibling test of a kit."""
+
+    claims: bool
+    """It makes the claim, and the conformal test none."""
+    siblings: int
+    """With which it ranks the victim."""
+    stolen_each: int
+    """Models stolen from each of them and from the victim, from which its weights are learned."""
+    images: int
+    """That a suspect is sent for it."""
+    pool_size: int
+    """Images among which those were chosen."""
+    weights_sha256: tuple[str, ...]
+    """Of the siblings: the kit commits its owner to them."""
+    power: Accused | None = None
+    """Held-out stolen models that it claims at the kit's alpha, each judged alone."""
+
+
+@dataclass(frozen=True)
 class KitInfo:
     """What a kit says of itself; a verdict needs the first four fields alone."""
 
@@ -179,3 +201,5 @@ class KitInfo:
     """Images that a suspect is sent."""
     churn: KitChurn | None = None
     """None in kits of versions 1 and 2."""
+    exact: KitExact | None = None
+    """None in a kit without an exact test."""

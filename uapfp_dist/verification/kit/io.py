@@ -21,12 +21,14 @@ from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.serialization import from_json, to_json
 from uapfp_dist.verification.kit.check import problem_of
 from uapfp_dist.verification.kit.churn_sets import ChurnSets
+from uapfp_dist.verification.kit.exact_test import ExactTest
 from uapfp_dist.verification.kit.info import KitInfo, parse_wire
 from uapfp_dist.verification.kit.input_check import InputCheck
 from uapfp_dist.verification.kit.kit import Kit
 
-VERSION = 3
-"""1: without images that check the input; 2: without churn points, as kits of victims without siblings still are."""
+VERSION = 4
+"""1: without images that check the input; 2: without churn points, as kits of victims without siblings still
+are; 3: without an exact sibling test, as most are."""
 INDEX, TENSORS = "kit.json", "kit.safetensors"
 
 TENSOR_NAMES = {
@@ -41,6 +43,9 @@ INPUT_CHECK_NAMES = {"images": "input_check", "labels": "input_check_labels", "a
 
 CHURN_NAMES = {f"churn_{name}": name for name in ("points", "budgets", "weights", "intercepts", "committee", "agrees")}
 """Name of a tensor in the file to the field of a kit's churn sets."""
+
+EXACT_NAMES = {f"exact_{name}": name for name in ("points", "labels", "weights", "centre", "scale")}
+"""The same for its exact sibling test."""
 
 MOST_INDEX_BYTES = 16 * 2**20
 MOST_TENSOR_BYTES = 4 * 2**30
@@ -101,7 +106,7 @@ def _packed(kit: Kit) -> bytes:
 
 def _body(kit: Kit, tensors: bytes) -> Any:
     files = {TENSORS: _File(hashlib.sha256(tensors).hexdigest(), len(tensors))}
-    version = 3 if kit.churn else 2 if kit.input_check else 1
+    version = 4 if kit.exact else 3 if kit.churn else 2 if kit.input_check else 1
     return to_json(_Body(version, files, kit.n_classes, kit.class_names, kit.info))
 
 
@@ -203,6 +208,8 @@ def _flat(kit: Kit) -> dict[str, Tensor]:
         tensors |= {wire: getattr(kit.input_check, name) for name, wire in INPUT_CHECK_NAMES.items()}
     if kit.churn:
         tensors |= {wire: getattr(kit.churn, name) for wire, name in CHURN_NAMES.items()}
+    if kit.exact:
+        tensors |= {wire: getattr(kit.exact, name) for wire, name in EXACT_NAMES.items()}
     tensors |= {f"views/{fmt.wire}": t for fmt, t in kit.views.items()}
     tensors |= {f"similarity/{fmt.wire}": t for fmt, t in kit.similarity.items()}
     return tensors | {f"encoder/{fmt.wire}/{name}": t for fmt, e in kit.encoders.items() for name, t in e.items()}
@@ -219,6 +226,7 @@ def _unflat(tensors: dict[str, Tensor], digest: str, body: _Body) -> Kit:
             by_format[kind][parse_wire(fmt)] = tensors.pop(name)
     check = {name: tensors.pop(wire) for name, wire in INPUT_CHECK_NAMES.items()} if body.version >= 2 else None
     churn = {name: tensors.pop(wire) for wire, name in CHURN_NAMES.items()} if body.version >= 3 else None
+    exact = {name: tensors.pop(wire) for wire, name in EXACT_NAMES.items()} if body.version >= 4 else None
     if strange := sorted(tensors.keys() - TENSOR_NAMES.values()):
         raise ValueError(f"tensor {strange[0]!r} is none of a kit's")
     return Kit(
@@ -231,5 +239,6 @@ def _unflat(tensors: dict[str, Tensor], digest: str, body: _Body) -> Kit:
         similarity=by_format["similarity"],
         input_check=InputCheck(**check) if check else None,
         churn=ChurnSets(**churn) if churn else None,
+        exact=ExactTest(**exact) if exact else None,
         **{name: tensors[wire] for name, wire in TENSOR_NAMES.items()},
     )

@@ -13,6 +13,7 @@ from torch import Tensor
 from uapfp_dist.errors import UserError
 from uapfp_dist.response_format import LABEL, ResponseFormat
 from uapfp_dist.verification.kit.churn_sets import ChurnSets
+from uapfp_dist.verification.kit.exact_test import ExactTest
 from uapfp_dist.verification.kit.info import KitInfo, MethodName
 from uapfp_dist.verification.kit.input_check import InputCheck
 
@@ -59,6 +60,14 @@ class Kit:
     churn: ChurnSets | None = None
     """Images that decide; None in a kit whose victim has no siblings, and in those of versions 1 and 2."""
 
+    exact: ExactTest | None = None
+    """The exact sibling test; None in a kit without one."""
+
+    @property
+    def exact_claims(self) -> bool:
+        """Whether the exact test makes the claim; it is always asked then."""
+        return self.info.exact is not None and self.info.exact.claims
+
     @property
     def alpha(self) -> float:
         """Tolerated rate of false accusation that its groups are large enough for."""
@@ -100,15 +109,15 @@ class Kit:
         beside: tuple[MethodName, ...] = ("uap", "weighted_errors") if self.views else ()
         return (self.info.decided_by[LABEL].method, *beside) if self.churn else beside
 
-    def n_churn_points(self, max_queries: int | None) -> int:
-        """Churn points that a suspect is sent, after the images that check its input.
+    def n_churn_points(self, max_queries: int | None, exact: bool = False) -> int:
+        """Churn points that a suspect is sent, after the images that check its input and those of the exact test.
 
         Raises:
             UserError: not even the smallest number of them fits.
         """
         assert self.churn is not None
         assert self.input_check is not None
-        n_first = len(self.input_check.first)
+        n_first = len(self.input_check.first) + (len(self.exact_images) if exact else 0)
         least = n_first + int(self.churn.budgets[0])
         if max_queries is not None and max_queries < least:
             raise UserError(
@@ -116,11 +125,29 @@ class Kit:
             )
         return self.churn.n_sent(None if max_queries is None else max_queries - n_first)
 
-    def required_images(self, fmt: ResponseFormat, max_queries: int | None, point_set: int = 0) -> Tensor:
+    @property
+    def exact_images(self) -> Tensor:
+        """(U,) int64: what the exact test asks.
+
+        Raises:
+            UserError: the kit has none.
+        """
+        if self.exact is None:
+            raise UserError(
+                "exact: expected a kit with an exact sibling test, this one has none; enroll one with exact beside or "
+                "claims",
+                argument="exact",
+            )
+        return self.exact.images
+
+    def required_images(
+        self, fmt: ResponseFormat, max_queries: int | None, point_set: int = 0, exact: bool = False
+    ) -> Tensor:
         """(W,) int64: the images to send to a suspect that responds in `fmt`, W at most `max_queries`.
 
-        Those that check the input come first, then images of the method that decides, then as much of the others as
-        fits; None sends all. Where churn points do not decide and not even half of the views fit, weighted errors do.
+        Those that check the input come first, then with `exact` all of the exact test, then images of the method that
+        decides, then as much of the others as fits; None sends all. Where churn points do not decide and not even half
+        of the views fit, weighted errors do.
 
         Raises:
             UserError: not even the smallest useful set fits.
@@ -131,12 +158,13 @@ class Kit:
             views = [torch.cat([clean, moved]).unique() for clean, moved in zip(*self.views[fmt], strict=True)]
         checked = self.input_check.first if self.input_check else torch.zeros(0, dtype=torch.int64)
         if self.churn is not None:
-            decisive = self.churn.points[point_set, : self.n_churn_points(max_queries)]
+            decisive = self.churn.points[point_set, : self.n_churn_points(max_queries, exact)].tolist()
+            decisive = [*(self.exact_images.tolist() if exact else []), *decisive]
             # An image of another set, sent now, could not be used for this operator later.
             sets = torch.arange(self.churn.n_sets) != point_set
             beside = self.natural[~torch.isin(self.natural, self.churn.points[sets])]
             parts = [*views, *beside.split(1)]
-            return _as_fits([*checked.tolist(), *decisive.tolist()], parts, max_queries)
+            return _as_fits([*checked.tolist(), *decisive], parts, max_queries)
         half = len(torch.cat([checked, *views[: (len(views) + 1) // 2]]).unique())
         method = self.decided_by(fmt, len(views) if max_queries is None or max_queries >= half else 0)
         smallest = min(FEWEST_IMAGES, len(self.natural)) + len(checked)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from uapfp_dist.response_format import LABEL, ResponseFormat
-from uapfp_dist.verification.kit.info import Accused, ChurnRates, KitChurn, Rates
+from uapfp_dist.verification.kit.info import Accused, ChurnRates, KitChurn, KitExact, Rates
 from uapfp_dist.verification.kit.kit import Kit
 
 
@@ -13,6 +13,8 @@ def kit_text(kit: Kit) -> str:
     lines = [_answer(kit), *_formats(kit)]
     if churn := info.churn:
         lines += _churn(churn)
+    if exact := info.exact:
+        lines.append(_exact(exact))
     lines += [f"- {limit}" for limit in info.limits]
     if costs := info.costs:
         minutes = costs.model_seconds / 60
@@ -64,6 +66,14 @@ def _churn(churn: KitChurn) -> Iterator[str]:
         points = ", ".join(str(rate.n_points) for rate in rates)
         caught, wronged = (_row([getattr(rate, name) for rate in rates]) for name in ("power", "false_accusations"))
         yield f"    set {number}, by {points} points: stolen {caught}; negatives {wronged}"
+
+
+def _exact(exact: KitExact) -> str:
+    """Who takes part, and what it catches."""
+    caught = "how much it catches is not known" if exact.power is None else f"stolen {exact.power.n}/{exact.power.of}"
+    learned = f", {exact.stolen_each} models stolen from each" if exact.stolen_each else ", nothing stolen"
+    claims = "makes the claim" if exact.claims else "asked by verify --exact, without a claim"
+    return f"  exact sibling test ({claims}): {exact.siblings} siblings{learned}, {exact.images} images: {caught}"
 
 
 def _row(rates: Sequence[Rates]) -> str:

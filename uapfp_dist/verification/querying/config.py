@@ -25,6 +25,8 @@ class QueryConfig:
     """Seconds for all of them."""
     tries: int = 8
     """Failed requests in a row after which it is given up."""
+    exact: bool = False
+    """Send the images of the kit's exact sibling test, too. Kits whose exact test makes the claim always send them."""
     anyway: bool = False
     """Query on although the first images show that the suspect does not see them as the kit's models do; the verdict
     says so."""

@@ -57,6 +57,8 @@ class Begin:
     """Of the first run: with the kit it settles what is queried."""
     point_set: Index | None = None
     """Which of the kit's sets of churn points is sent; None for a kit without any."""
+    exact: bool | None = None
+    """The images of the exact test are sent, too; None where they are not."""
     nonce: str | None = None
     """Tells tests apart that begin alike; None where no register is kept."""
 

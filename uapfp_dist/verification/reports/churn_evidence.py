@@ -34,7 +34,7 @@ class ChurnAnswers:
         if kit.churn is None or case.verdict.churn is None:
             return None
         sets, point_set = kit.churn, case.verdict.churn.point_set
-        n_sent = kit.n_churn_points(case.begin.max_queries)
+        n_sent = kit.n_churn_points(case.begin.max_queries, bool(case.begin.exact))
         weights = sets.weights[sets.row(n_sent), point_set, :n_sent]
         order = weights.argsort(descending=True, stable=True)
         at = order[case.probabilities[sets.points[point_set, order]].isfinite().all(1)]

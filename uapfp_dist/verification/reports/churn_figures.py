@@ -96,7 +96,7 @@ def evidence_figure(kit: Kit, case: JudgedSuspect) -> Figure | None:
     """
     if (answers := ChurnAnswers.of(kit, case)) is None:
         return None
-    method = case.verdict.decided_by
+    method = case.verdict.conformal_method
     from_below = method == "churn"  # so that it is a share of images
     scores = answers.running_scores(answers.models_agree, from_below=from_below)
     figure, (axis,) = subplots(PAGE, 3.2)

@@ -17,7 +17,7 @@ def own_score(verdict: SuspectVerdict) -> float:
     """The suspect's, by the method that decides."""
     if verdict.churn is not None:
         return verdict.churn.score
-    return verdict.similarity if verdict.decided_by == "uap" else verdict.weighted_errors
+    return verdict.similarity if verdict.conformal_method == "uap" else verdict.weighted_errors
 
 
 def methods_tables(verdict: SuspectVerdict) -> Mapping[str, pd.DataFrame]:
@@ -37,12 +37,20 @@ def methods_tables(verdict: SuspectVerdict) -> Mapping[str, pd.DataFrame]:
 
 def _by_churn(verdict: SuspectVerdict) -> Mapping[str, pd.DataFrame]:
     rows: list[tuple[str, str, float, float]] = [
-        (verdict.decided_by, "decides, by design", own_score(verdict), verdict.p_value)
+        (
+            verdict.conformal_method,
+            "decides, by design" if verdict.conformal is None else BESIDE,
+            own_score(verdict),
+            verdict.conformal_p,
+        )
     ]
+    if (exact := verdict.exact) is not None:
+        does = BESIDE if verdict.conformal is None else "decides, as enrolled"
+        rows.insert(0, ("sibling_test (exact; score: z)", does, exact.z, exact.p_value))
     if not math.isnan(verdict.p_value_uap) or not math.isnan(verdict.p_value_weighted_errors):
         rows.append(("uap (the paper's)", BESIDE, verdict.similarity, verdict.p_value_uap))
         rows.append(("weighted_errors", BESIDE, verdict.weighted_errors, verdict.p_value_weighted_errors))
-    methods = pd.DataFrame(rows, columns=["method", "what it does", "score", "conformal p"])
+    methods = pd.DataFrame(rows, columns=["method", "what it does", "score", "p"])
     own = own_score(verdict)
     groups = []
     for group in ROLES:

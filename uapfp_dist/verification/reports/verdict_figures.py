@@ -33,7 +33,7 @@ def scores_figure(case: JudgedSuspect) -> Figure:
     if np.isfinite(own):
         reference(axis, own, f"{plain(printable(v.name))[:40]}: {number(own)}", vertical=True)
     named_rows(axis, [GROUPS[group] for group in groups])
-    describe_axes(axis, SCORE_WORDS.get(v.decided_by, v.decided_by))
+    describe_axes(axis, SCORE_WORDS[v.conformal_method])
     return figure
 
 

@@ -68,4 +68,6 @@ def verdict_metrics(case: JudgedSuspect) -> dict[str, float]:
     }
     if v.churn is not None:
         values |= {"churn": v.churn.score, "churn_agreed": v.churn.agreed / max(v.churn.of, 1)}
+    if v.exact is not None:
+        values |= {"p_value_exact": v.exact.p_value, "exact_z": v.exact.z}
     return {key: float(value) for key, value in values.items() if math.isfinite(value)}

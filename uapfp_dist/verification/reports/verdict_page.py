@@ -86,7 +86,7 @@ def _section(kit: Kit, case: JudgedSuspect) -> HtmlSection:
 def _figures(kit: Kit, case: JudgedSuspect) -> Mapping[str, Figure]:
     """Caption to figure."""
     v, name = case.verdict, printable(case.verdict.name)
-    where = f"Where {name} falls among the kit's models, by {v.decided_by}"
+    where = f"Where {name} falls among the kit's models, by {v.conformal_method}"
     moved = "Images without and with the perturbation, and how the response moved"
     errors = "Images that tell most, by weighted_errors: the labels of the victim and of this suspect"
     found = {where: scores_figure(case), moved: perturbations_figure(kit, case), errors: errors_figure(kit, case)}

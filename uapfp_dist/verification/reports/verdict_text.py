@@ -51,7 +51,7 @@ def details(case: JudgedSuspect) -> dict[str, str]:
     v = case.verdict
     if case.stopped:
         return {"queries": queries(case)}
-    found = _churn(case) | _other_methods(case)
+    found = _exact(case) | _churn(case) | _other_methods(case)
     found["queries"] = f"{queries(case)}; format {v.format}"
     found["agreement"] = f"{number(v.agreement_clean)} on clean images"
     if v.input_check:
@@ -74,7 +74,21 @@ def _churn(case: JudgedSuspect) -> dict[str, str]:
     if (churn := v.churn) is None:
         return {}
     where = f"at {churn.agreed} of {churn.of} images where hardly a sibling gives it (set {churn.point_set})"
-    return {v.decided_by: f"p {number(v.p_value)}, score {number(churn.score)}: the victim's label {where}"}
+    note = "" if v.conformal is None else " (no claim)"
+    said = f"p {number(v.conformal_p)}, score {number(churn.score)}: the victim's label {where}{note}"
+    return {v.conformal_method: said}
+
+
+def _exact(case: JudgedSuspect) -> dict[str, str]:
+    """Where the exact test ranks the victim."""
+    v = case.verdict
+    if (exact := v.exact) is None:
+        return {}
+    note = " (no claim)" if v.conformal is None else ""
+    return {
+        "sibling_test": f"p {number(exact.p_value)}: {exact.at_least_as_high} of {exact.siblings} siblings are as high "
+        f"as the victim, z {number(exact.z)}, {exact.answered} images{note}"
+    }
 
 
 def _other_methods(case: JudgedSuspect) -> dict[str, str]:

@@ -1,0 +1,113 @@
+"""The exact sibling test of a kit, from what its players and the models stolen from them say to the pool."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.execution.pool_artifacts import read_pool, read_pool_labels
+from uapfp_dist.fingerprints.pool import Pool, PoolLabels
+from uapfp_dist.fingerprints.sibling_test import Players, SiblingTest, p_values, sibling_test
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.method_configs import SiblingTestConfig
+from uapfp_dist.tasks.specs import ModelSpec
+from uapfp_dist.verification.enrollment.config import EnrollConfig
+from uapfp_dist.verification.enrollment.exact_plan import ExactPlan
+from uapfp_dist.verification.enrollment.owner_siblings import weights_digest
+from uapfp_dist.verification.kit.info import Accused, KitExact
+
+
+@dataclass(frozen=True)
+class EnrolledExact:
+    """What could be made of an `ExactPlan`."""
+
+    pool: Pool
+    players: Players
+    measured: Tensor
+    """(K, N) int64: what held-out stolen models say."""
+    digests: tuple[str, ...]
+    """SHA-256 of the weights of each sibling."""
+
+
+def read_exact(plan: ExactPlan | None, requirements: EnrollConfig, store: Store) -> EnrolledExact | None:
+    """None where the plan has none.
+
+    Raises:
+        UserError: the victim or too many siblings could not be made.
+    """
+    if plan is None:
+        return None
+    n = requirements.n_exact_siblings
+    made = [i for i, player in enumerate(plan.players) if _made(plan, player, store)][: n + 1]
+    if len(made) <= n or made[0] != 0:
+        raise UserError(
+            f"exact: expected the victim and {n} siblings at their gate, {len(made)} of these models could be made; "
+            "lower the gate of the siblings",
+            argument="exact",
+        )
+    found = [_labels(plan, plan.players[i], store) for i in made]
+    # A theft that failed from one player is left out for all: what is learned must be alike.
+    slots = [t for t in range(len(plan.stolen[0])) if all(_made(plan, plan.stolen[i][t], store) for i in made)]
+    stolen = [[_labels(plan, plan.stolen[i][t], store).labels for t in slots] for i in made]
+    pool = read_pool(store.get(plan.pool.kind, plan.pool.id))
+    measured = [_labels(plan, model, store).labels for model in plan.measured if _made(plan, model, store)]
+    nothing = torch.zeros(0, len(pool.base), dtype=torch.int64)
+    players = Players(
+        labels=torch.stack([one.labels for one in found]),
+        margins=torch.stack([one.margins for one in found]),
+        stolen=torch.stack([torch.stack(row) if row else nothing for row in stolen]),
+        base=pool.base,
+    )
+    siblings = [plan.players[i] for i in made[1:]]
+    digests = tuple(weights_digest(store.get(spec.kind, spec.id).tensors) for spec in siblings)
+    return EnrolledExact(pool, players, torch.stack(measured) if measured else nothing, digests)
+
+
+def _made(plan: ExactPlan, model: ModelSpec, store: Store) -> bool:
+    spec = plan.labels(model)
+    return store.intact(spec.kind, spec.id)
+
+
+def _labels(plan: ExactPlan, model: ModelSpec, store: Store) -> PoolLabels:
+    spec = plan.labels(model)
+    return read_pool_labels(store.get(spec.kind, spec.id))
+
+
+def fit_exact(found: EnrolledExact, requirements: EnrollConfig, per_image: int) -> tuple[SiblingTest, KitExact]:
+    """The test, and what the kit says of it: how many of the victim's held-out stolen models it catches at alpha.
+
+    Raises:
+        UserError: two players say the same to all images, or the pool is too small.
+    """
+    config = SiblingTestConfig(n_points=requirements.n_exact_points, per_image=per_image)
+    test = sibling_test(found.players, config)
+    caught = int((p_values(test.statistics(found.measured)) <= requirements.alpha + 1e-12).sum())
+    n_siblings = len(found.players.labels) - 1
+    return test, KitExact(
+        claims=requirements.exact == "claims",
+        siblings=n_siblings,
+        stolen_each=found.players.stolen.shape[1],
+        images=len(test.index.unique()),
+        pool_size=len(found.pool.base),
+        weights_sha256=found.digests,
+        power=Accused(caught, len(found.measured)) if len(found.measured) else None,
+    )
+
+
+def exact_limits(info: KitExact) -> Sequence[str]:
+    """What the kit says of its exact test, in plain sentences."""
+    learned = f", with {info.stolen_each} models stolen from each" if info.stolen_each else ""
+    claims = (
+        "The exact test makes the claim; the conformal p-value is shown without one."
+        if info.claims
+        else "The conformal test makes the claim; the p-value of the exact test, if it is asked, is shown without one."
+    )
+    return (
+        f"The exact test ranks the victim among {info.siblings} of its siblings{learned}. It assumes nothing of the "
+        "suspect, only that any sibling could have been the victim; a sibling that leaked or was stolen from makes it "
+        "miss more, not accuse more.",
+        "The exact test errs at its rate over victims: for one victim its errors hang together over suspects.",
+        claims,
+    )
