@@ -32,6 +32,13 @@ def _rates_of(kit: Kit, fmt: ResponseFormat) -> tuple[Rates, Rates]:
 
 def _answer(kit: Kit) -> str:
     """By labels, which every suspect gives, where the kit judges them."""
+    exact = kit.info.exact
+    if exact is not None and exact.claims:
+        caught = "an unknown number of" if exact.power is None else f"{exact.power.n} of {exact.power.of}"
+        return (
+            f"Of models held out, each judged alone at alpha {kit.alpha:g} by its labels, the exact sibling test of "
+            f"this kit accuses {caught} stolen ones. Without a claim, the conformal test:"
+        )
     fmt = LABEL if LABEL in kit.info.decided_by else next(iter(kit.info.decided_by))
     power, false_accusations = _rates_of(kit, fmt)
     return (
