@@ -66,7 +66,7 @@ def claim(about: str, sections: SectionNumbers = NOTHING, **auc: dict[str, float
 
 def test_references_are_compared_in_the_papers_own_format() -> None:
     """What labels or the chosen format would give them is another comparison."""
-    words = "tell stolen from independent"
+    words = "tell piracy from homologous"
     low = {"clean": {"prob": 0.5}, "random": {"prob": 0.5}, "confidence": {"prob": 0.5}}
     other = {"clean": {"prob": 0.5, "hard": 1.0, "chosen": 1.0}, "random": {"hard": 1.0, "chosen": 1.0}}
     alone = claim(words, **low | other)
@@ -79,7 +79,7 @@ def test_references_are_compared_in_the_papers_own_format() -> None:
 
 def test_a_claim_whose_methods_were_left_out_says_so() -> None:
     """What was not computed could have done as well: the claim never passes for want of it; it may fail without it."""
-    words, low = "tell stolen from independent", {"clean": {"prob": 0.5}, "random": {"prob": 0.5}}
+    words, low = "tell piracy from homologous", {"clean": {"prob": 0.5}, "random": {"prob": 0.5}}
     without = claim(words, **low)
     assert (without.outcome, without.measured) == ("not measured", "0.990; not computed: confidence")
     equalled = claim(words, random={"prob": 1.0})
@@ -132,7 +132,7 @@ def test_figure_8_left_is_about_what_the_paper_tried() -> None:
 
 def test_the_t_test_of_the_abstract_is_the_papers_own() -> None:
     found = claim("abstract", SectionNumbers(paper_t_test=TTestRates(piracy=0.9, homologous=0.125)))
-    assert "detects 90.0% of stolen models (the paper: all) and accuses 12.5% of independent models" in found.measured
+    assert "detects 90.0% of piracy (the paper: all) and accuses 12.5% of innocent homologous" in found.measured
     assert "an unknown share" in claim("abstract").measured
 
 
@@ -176,10 +176,7 @@ def test_a_claim_about_siblings_says_what_was_not_computed() -> None:
     one, two, three = (0.95, 0.9, 1.0), (0.5, 0.4, 0.6), {"churn": (0.88, 0.7, 0.95)}
     assert identified(uap_probe=one)[0].measured == "not computed: random_probe"
     assert identified()[0].measured == "not computed: uap_probe, random_probe"
-    assert (
-        identified(uap_probe=one, random_probe=(math.nan,) * 3)[0].measured
-        == "not computed: models stolen from siblings"
-    )
+    assert identified(uap_probe=one, random_probe=(math.nan,) * 3)[0].measured == "not computed: piracy of siblings"
     assert {identified(**found)[0].outcome for found in ({"uap_probe": one}, {})} == {"not measured"}
     _, text = identified(uap_probe=one, random_probe=two, **three)
     assert (
@@ -294,9 +291,9 @@ def test_ours_stand_beside_the_papers() -> None:
     assert ours["similarity at the end of the drop that follows"] == 0.73
     assert ours["utility lost after 270 adversarial iterations"] == pytest.approx(0.27)
     assert ours["models trained, the victim included"] == 3
-    assert np.isnan(ours["mean Inconsist of independent over that of stolen models"])
+    assert np.isnan(ours["mean Inconsist of homologous over that of piracy models"])
     rows = table.reset_index().set_index("quantity")
-    assert rows.loc["stolen model's accuracy over the victim's", ["paper", "ours", "ours_low"]].to_list() == [
+    assert rows.loc["piracy model's accuracy over the victim's", ["paper", "ours", "ours_low"]].to_list() == [
         "0.85", 0.97, 0.96,
     ]  # fmt: skip
     assert rows.loc["AUC of IPGuard", ["paper", "ours", "ours_high"]].to_list() == ["0.83", 0.4, 1.0]

@@ -243,7 +243,7 @@ def test_the_papers_numbers_stand_beside_ours(shown: Shown) -> None:
     assert sections.beside_paper is not None
     table = {row.quantity: row for row in sections.beside_paper}
     assert len(table) == 3
-    detected, t_test = table["share of stolen models detected at alpha .05 (t-test)"], sections.paper_t_test
+    detected, t_test = table["share of piracy models detected at alpha .05 (t-test)"], sections.paper_t_test
     assert t_test is not None
     assert (detected.ours, detected.ours_low) == (t_test.piracy, t_test.piracy_low)
     assert table["fooling rate of the UAP on the victim"].ours == shown.report.body.uap.fooling_rate

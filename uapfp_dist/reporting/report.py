@@ -23,7 +23,6 @@ from uapfp_dist.evaluation.judging import (
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.fingerprints.probe_data import ProbeSummary
 from uapfp_dist.fingerprints.scoring import ScoredCandidate, ScoredResample
-from uapfp_dist.reporting.model_names import GROUPS
 from uapfp_dist.reporting.report_schema import (
     AucTable,
     CalibrationSizes,
@@ -164,6 +163,6 @@ def remarks(areas: Mapping[str, Mapping[str, Mapping[Group, Estimate]]]) -> tupl
             if not (method == "uap" or method.startswith("uap_")) and table[CHOSEN][group].mean >= ours - 0.005
         ]
         if equal:
-            name = GROUPS[group]
+            name = "sibling_piracy" if group == "sibling" else group
             found.append(f"against {name} these do as well as uap ({ours:.2f}) or better: {', '.join(equal)}")
     return tuple(found)

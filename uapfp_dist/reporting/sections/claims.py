@@ -52,7 +52,7 @@ def _detection(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
     if outcome == "reproduced" and _not_computed(table, *references):
         outcome = "not measured"  # one of them could do as well
     return ClaimCheck(
-        claim="fingerprints by UAP tell stolen from independent models",
+        claim="fingerprints by UAP tell piracy from homologous models",
         paper="AUC 1.0 / 1.0 / .98",
         measured=measured,
         rule="AUC at least .98; partly from .90, or when clean points, random vectors or plain confidence do as well "
@@ -68,7 +68,7 @@ def _not_computed(table: AucTable, *methods: str) -> str:
 
 
 def _auc(table: AucTable, method: str, fmt: str) -> float:
-    """Against independent models; NaN where it was not measured."""
+    """Against homologous models; NaN where it was not measured."""
     return table.get(method, {}).get(fmt, {}).get("homologous", math.nan)
 
 
@@ -100,7 +100,7 @@ def _inconsist(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
     bounds = (found.ratio_homologous_over_piracy_low, found.ratio_homologous_over_piracy_high) if found else ()
     known = not math.isnan(ratio)
     return ClaimCheck(
-        claim="Inconsist of independent models is 3 times that of stolen ones (Fig. 2b)",
+        claim="Inconsist of homologous models is 3 times that of piracy (Fig. 2b)",
         paper="about 3",
         measured=interval(ratio, *bounds) if known else "not measured",
         rule="2 or more; partly from 1.2",
@@ -216,8 +216,8 @@ def _abstract(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
         claim="confidence above 99.99 % within 20 fingerprints (abstract)",
         paper="99.99 %",
         measured=f"with {m} calibration models at most {1 - 1 / (m + 1):.2%}; power at alpha {data.alpha:g}: {caught}; "
-        f"the t-test behind the claim detects {_percent(t_test.piracy)} of stolen models (the paper: all) and accuses "
-        f"{_percent(t_test.homologous)} of independent models",
+        f"the t-test behind the claim detects {_percent(t_test.piracy)} of piracy (the paper: all) and accuses "
+        f"{_percent(t_test.homologous)} of innocent homologous models",
         rule="needs at least 9,999 calibration models",
         outcome=_graded(m >= 9999, False),
     )
@@ -227,7 +227,7 @@ def _identify(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
     table = data.report.auc_detail
     ours, noise = (table.get(name, {}).get(CHOSEN, {}).get("sibling") for name in ("uap_probe", "random_probe"))
     known = ours is not None and noise is not None and not math.isnan(ours.mean + ours.low + noise.mean)
-    measured = "not computed: models stolen from siblings"
+    measured = "not computed: piracy of siblings"
     outcome: Outcome = "not measured"
     if absent := _not_computed(data.report.auc, "uap_probe", "random_probe"):
         measured = absent

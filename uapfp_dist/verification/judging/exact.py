@@ -28,4 +28,6 @@ def exact_evidence(test: ExactTest | None, probabilities: Tensor) -> ExactEviden
     spread = float(siblings.std()) if len(siblings) > 1 else 0.0
     z = float((victim - siblings.mean()) / spread) if spread else math.nan
     above = int((siblings >= victim).sum())
-    return ExactEvidence(exact_p(statistics), len(siblings), above, float(f"{z:.9g}"), answered)
+    return ExactEvidence(
+        exact_p(statistics), len(siblings), above, float(f"{z:.9g}"), answered, tuple(statistics.tolist())
+    )

@@ -87,6 +87,8 @@ class ExactEvidence:
     """How many standard deviations of the siblings' statistics the victim's lies above their mean; NaN without any."""
     answered: Count
     """Images of the test."""
+    statistics: tuple[Number, ...]
+    """The victim's, then each sibling's."""
 
 
 @dataclass(frozen=True)

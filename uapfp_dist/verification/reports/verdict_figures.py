@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from uapfp_dist.messages import printable
 from uapfp_dist.reporting.figures.images import captioned_images, perturbed_images
 from uapfp_dist.reporting.figures.marks import named_rows, reference, strip
-from uapfp_dist.reporting.figures.style import PAGE, describe_axes, no_data, plain, subplots
+from uapfp_dist.reporting.figures.style import COLOURS, MARKERS, PAGE, describe_axes, no_data, plain, subplots
 from uapfp_dist.reporting.model_names import GROUPS
 from uapfp_dist.reporting.number_format import number
 from uapfp_dist.response_format import ResponseFormat
@@ -18,6 +18,20 @@ from uapfp_dist.verification.reports.methods_table import own_score
 
 N_PICTURES = 6
 """Images shown with their perturbation."""
+
+
+def rank_figure(case: JudgedSuspect) -> Figure | None:
+    """The exact test: the statistic of the victim beside those of its siblings; None where it was not asked."""
+    if (exact := case.verdict.exact) is None:
+        return None
+    victim, *siblings = exact.statistics
+    figure, (axis,) = subplots(PAGE, 1.5)
+    strip(axis, np.array(siblings), 0, "sibling_piracy")
+    axis.plot([victim], [1], marker=MARKERS["victim"], color=COLOURS["victim"], ms=9, ls="none")
+    axis.set_yticks([0, 1], [f"its {len(siblings)} siblings", "the victim"])
+    axis.set_ylim(-0.6, 1.6)
+    describe_axes(axis, "agreement beyond that of models not derived from it, in their standard deviations")
+    return figure
 
 
 def scores_figure(case: JudgedSuspect) -> Figure:

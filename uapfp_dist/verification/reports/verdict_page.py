@@ -13,7 +13,12 @@ from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.replay import JudgedSuspect
 from uapfp_dist.verification.reports.churn_figures import churn_images_figure, evidence_figure
 from uapfp_dist.verification.reports.methods_table import methods_tables
-from uapfp_dist.verification.reports.verdict_figures import errors_figure, perturbations_figure, scores_figure
+from uapfp_dist.verification.reports.verdict_figures import (
+    errors_figure,
+    perturbations_figure,
+    rank_figure,
+    scores_figure,
+)
 from uapfp_dist.verification.reports.verdict_text import details, findings, headline, queries
 
 WHAT_CHURN_IS = (
@@ -34,6 +39,10 @@ OF_PLACES = (
 OF_EVIDENCE = (
     "How the evidence adds up, image by image. Black: the suspect. A band holds nine of ten models of a kind, its line "
     "is the one in the middle"
+)
+OF_RANK = (
+    "The exact test: how far the suspect agrees with the victim, and with each of its siblings, beyond what models do "
+    "that were not derived from them"
 )
 NO_CLAIM = "(beside the verdict, without a claim)"
 
@@ -92,9 +101,12 @@ def _figures(kit: Kit, case: JudgedSuspect) -> Mapping[str, Figure]:
     found = {where: scores_figure(case), moved: perturbations_figure(kit, case), errors: errors_figure(kit, case)}
     if v.churn is not None:
         images = f"{OF_IMAGES}, as it does at {v.churn.agreed} of all {v.churn.of} such images it answered"
+        places = f"{where}. {OF_PLACES}" if v.conformal is None else f"{where} {NO_CLAIM}"
+        rank = OF_RANK if v.conformal is not None else f"{OF_RANK} {NO_CLAIM}"
         found = {
+            rank: rank_figure(case),
             images: churn_images_figure(kit, case),
-            f"{where}. {OF_PLACES}": found[where],
+            places: found[where],
             OF_EVIDENCE: evidence_figure(kit, case),
             f"{moved} {NO_CLAIM}": found[moved],
             f"{errors} {NO_CLAIM}": found[errors],

@@ -1,0 +1,168 @@
+"""An enrolment with an exact sibling test, and verifications by it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_enrollment import SMALL, failing, run_here, small_plan
+
+from uapfp_dist.data import Dataset
+from uapfp_dist.errors import UserError
+from uapfp_dist.storage.store import Store
+from uapfp_dist.suspects.config import SuspectConfig
+from uapfp_dist.tasks.specs import AbsoluteGate, Extracted, Gate, ModelSpec
+from uapfp_dist.verification.enrollment.config import check_enroll_config
+from uapfp_dist.verification.enrollment.plan import EnrollmentPlan
+from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.kit.text import kit_text
+from uapfp_dist.verification.querying.config import QueryConfig
+from uapfp_dist.verification.replay import replay
+from uapfp_dist.verification.reports.verdict_folder import write_verdict
+from uapfp_dist.verification.reports.verdict_text import verdict_text
+from uapfp_dist.verification.verify import verify
+
+
+def stripes(images: np.ndarray) -> list[int]:
+    """A suspect that knows nothing of anybody, and gives all labels."""
+    return [int(image.sum() * 7) % 10 for image in images]
+
+
+EXACT = {"exact": "claims", "n_sets": 1, "exact_siblings": 3, "n_exact_stolen": 2, "n_exact_points": 8}
+
+
+@pytest.fixture(scope="module")
+def plan(digits: Dataset) -> EnrollmentPlan:
+    return small_plan(digits, **EXACT)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(str(tmp_path_factory.mktemp("exact")))
+
+
+@pytest.fixture(scope="module")
+def kit(plan: EnrollmentPlan, digits: Dataset, store: Store) -> Kit:
+    return run_here(plan, digits, store)
+
+
+def test_players_are_alike_but_for_their_seeds(plan: EnrollmentPlan) -> None:
+    """Recipe, data and gate of every sibling; the thefts from each are those from the victim, field by field."""
+    exact = plan.exact
+    assert exact is not None
+    victim, *siblings = exact.players
+    for sibling in siblings:
+        assert isinstance(sibling.gate, AbsoluteGate)
+        assert replace(sibling, seed=victim.seed, gate=victim.gate) == victim
+    training = {m.member.spec.id for m in plan.reference_models if m.part == "training"}
+    assert all(theft.id in training for theft in exact.stolen[0])
+    for player, thefts in zip(exact.players, exact.stolen, strict=True):
+        for theft, proto in zip(thefts, exact.stolen[0], strict=True):
+            assert isinstance(theft.origin, Extracted)
+            assert isinstance(theft.gate, Gate)
+            assert theft.origin.victim == theft.gate.reference == player
+            same = replace(theft, seed=proto.seed, gate=proto.gate, origin=replace(theft.origin, victim=victim))
+            assert same == proto
+    thefts = [theft.id for each in exact.stolen for theft in each]
+    assert len(set(thefts)) == len(thefts) == 2 * len(exact.players)
+
+
+def test_the_kit_holds_the_test(kit: Kit, plan: EnrollmentPlan, digits: Dataset, store: Store) -> None:
+    """As many players as asked for, the victim's labels on its own images, and the same kit again from the store."""
+    assert kit.exact is not None
+    assert kit.info.exact is not None
+    assert kit.exact.points.shape == (4, 8)
+    assert bool((kit.victim_labels[kit.exact.points[0]] == kit.exact.labels[0]).all())
+    assert len(set(kit.info.exact.weights_sha256)) == 3
+    assert kit.info.exact.power is not None
+    assert kit.info.exact.power.of == 4
+    assert "3 siblings, 2 models stolen from each" in kit_text(kit)
+    assert any("any sibling could have been the victim" in limit for limit in kit.info.limits)
+    assert run_here(plan, digits, store).digest == kit.digest
+
+
+def test_verifying_asks_it_and_a_replay_says_the_same(kit: Kit, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    cases = verify(
+        kit,
+        [SuspectConfig(at="test_exact_enrollment:stripes", name="stripes", output="label")],
+        out,
+        QueryConfig(anyway=True),
+    )
+    verdict = cases[0].verdict
+    assert cases[0].begin.exact is True
+    assert verdict.decided_by == "sibling_test"
+    assert verdict.exact is not None
+    assert kit.exact is not None
+    assert verdict.exact.answered == len(kit.exact.images)
+    assert replay(kit, [next(out.glob("*.transcript.jsonl"))])[0].verdict == verdict
+    write_verdict(out, kit, cases)
+    assert json.loads((out / "verdict.json").read_text())["suspects"][0]["exact"]["siblings"] == 3
+    assert "The exact test: how far" in (out / "verdict.html").read_text()
+    assert "of 3 siblings are as high as the victim" in verdict_text(kit, cases)
+
+
+def test_beside_it_is_asked_only_when_told(kit: Kit, tmp_path: Path) -> None:
+    assert kit.info.exact is not None
+    beside = replace(kit, info=replace(kit.info, exact=replace(kit.info.exact, claims=False)))
+    suspect = SuspectConfig(at="test_exact_enrollment:stripes", name="stripes", output="label")
+    without, asked = (
+        verify(beside, [suspect], tmp_path / str(exact), QueryConfig(exact=exact, anyway=True))[0]
+        for exact in (False, True)
+    )
+    assert without.verdict.exact is None
+    assert asked.verdict.exact is not None
+    assert asked.ledger.queries > without.ledger.queries
+    assert "(no claim)" in verdict_text(beside, [asked])
+
+
+def test_a_theft_that_fails_is_left_out_for_all(plan: EnrollmentPlan, digits: Dataset, tmp_path: Path) -> None:
+    exact = plan.exact
+    assert exact is not None
+    lost = exact.stolen[2][1].id
+    kit = run_here(plan, digits, Store(str(tmp_path)), failing(Store(str(tmp_path)), lambda spec: spec.id == lost))
+    assert kit.info.exact is not None
+    assert kit.info.exact.stolen_each == 1
+
+
+def test_a_spare_stands_in_for_a_sibling_and_too_few_are_refused(
+    plan: EnrollmentPlan, digits: Dataset, tmp_path: Path
+) -> None:
+    exact = plan.exact
+    assert exact is not None
+    labels = [exact.labels(player).id for player in exact.players]
+    one, three = Store(str(tmp_path / "one")), Store(str(tmp_path / "three"))
+    kit = run_here(plan, digits, one, failing(one, lambda spec: spec.id == labels[1]))
+    assert kit.info.exact is not None
+    assert kit.info.exact.siblings == 3
+    with pytest.raises(UserError, match="expected the victim and 3 siblings at their gate, 3 of these models"):
+        run_here(plan, digits, three, failing(three, lambda spec: spec.id in labels[1:4]))
+
+
+REFUSED = {
+    "more sets": ({"n_sets": 2}, "n_sets: expected 1"),
+    "no siblings": ({"n_committee": 0, "groups": ("homologous",)}, "expected siblings of the victim"),
+    "too few siblings": ({"alpha": 0.05}, "exact_siblings: expected at least 19"),
+    "no images": ({"n_exact_points": 1}, "n_exact_points: expected 5 to 10000"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_cannot_be_exact_is_refused(what: str) -> None:
+    changes, message = REFUSED[what]
+    with pytest.raises(UserError, match=message):
+        check_enroll_config(replace(SMALL, **{**EXACT, **changes}))  # type: ignore[arg-type]
+
+
+def test_too_few_siblings_in_the_plan(digits: Dataset) -> None:
+    with pytest.raises(UserError, match=r"exact: expected at least 30 siblings .* this kit has"):
+        small_plan(digits, **{**EXACT, "exact_siblings": 30})
+    with pytest.raises(UserError, match="n_exact_stolen: expected at most 4"):
+        small_plan(digits, **{**EXACT, "n_exact_stolen": 9})
+
+
+def test_a_kit_without_it_is_as_before(digits: Dataset) -> None:
+    plan = small_plan(digits)
+    assert plan.exact is None
+    assert all(isinstance(spec, ModelSpec) or not spec.kind.startswith("pool") for spec in plan.specs)
