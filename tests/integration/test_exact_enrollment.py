@@ -77,6 +77,8 @@ def test_the_kit_holds_the_test(kit: Kit, plan: EnrollmentPlan, digits: Dataset,
     assert len(set(kit.info.exact.weights_sha256)) == 3
     assert kit.info.exact.power is not None
     assert kit.info.exact.power.of == 4
+    assert kit.info.exact.rotated is not None
+    assert kit.info.exact.rotated.of == 4 * 2
     assert "3 siblings, 2 models stolen from each" in kit_text(kit)
     assert any("any sibling could have been the victim" in limit for limit in kit.info.limits)
     assert run_here(plan, digits, store).digest == kit.digest

@@ -16,6 +16,8 @@ from uapfp_dist.fingerprints.sibling_test import (
     siblings_needed,
 )
 from uapfp_dist.tasks.method_configs import SiblingTestConfig
+from uapfp_dist.verification.enrollment.exact_fitting import rotated_power
+from uapfp_dist.verification.kit.info import Accused
 
 N_IMAGES, N_CLASSES = 600, 5
 SMALL = SiblingTestConfig(n_points=20, n_candidates=120)
@@ -182,3 +184,20 @@ def test_siblings_needed(alpha: float, suspects: int, needed: int) -> None:
     assert siblings_needed(alpha, suspects) == needed
     assert suspects / (1 + needed) <= alpha + 1e-9
     assert suspects / needed > alpha + 1e-9
+
+
+def test_rotated_power_counts_every_player_as_the_victim() -> None:
+    """Against a loop over players and thefts, each theft left out of what is learned."""
+    players, alpha = draw(5, 6, 3), 0.34
+    claimed = 0
+    for theft in range(3):
+        rest = [t for t in range(3) if t != theft]
+        test = sibling_test(replace(players, stolen=players.stolen[:, rest]), SMALL)
+        for i in range(6):
+            scores = test.statistics(players.stolen[i, theft][None])[0].tolist()
+            p = (1 + sum(scores[j] >= scores[i] for j in range(6) if j != i)) / 6
+            claimed += p <= alpha
+    found = rotated_power(players, SMALL, alpha)
+    assert found == Accused(claimed, 18)
+    assert claimed > 9
+    assert rotated_power(draw(5, 6, 1), SMALL, alpha) is None

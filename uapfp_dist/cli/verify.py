@@ -182,5 +182,5 @@ COMMAND = Command(
     Verify,
     verify,
     __doc__,
-    ("kit", "at", "output", "suspects", "max-queries", "expect", "alpha", "out", "probe-forms", "register"),
+    ("kit", "at", "output", "suspects", "max-queries", "expect", "alpha", "out", "probe-forms", "exact", "register"),
 )

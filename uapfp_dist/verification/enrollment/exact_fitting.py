@@ -1,7 +1,7 @@
 """The exact sibling test of a kit, from what its players and the models stolen from them say to the pool."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -83,7 +83,7 @@ def fit_exact(found: EnrolledExact, requirements: EnrollConfig, per_image: int) 
     """
     config = SiblingTestConfig(n_points=requirements.n_exact_points, per_image=per_image)
     test = sibling_test(found.players, config)
-    caught = int((p_values(test.statistics(found.measured)) <= requirements.alpha + 1e-12).sum())
+    caught = _claimed(test, 0, found.measured, requirements.alpha)
     n_siblings = len(found.players.labels) - 1
     return test, KitExact(
         claims=requirements.exact == "claims",
@@ -93,7 +93,32 @@ def fit_exact(found: EnrolledExact, requirements: EnrollConfig, per_image: int) 
         pool_size=len(found.pool.base),
         weights_sha256=found.digests,
         power=Accused(caught, len(found.measured)) if len(found.measured) else None,
+        rotated=rotated_power(found.players, config, requirements.alpha),
     )
+
+
+def rotated_power(players: Players, config: SiblingTestConfig, alpha: float) -> Accused | None:
+    """Stolen models claimed at `alpha` where each player in turn is the victim; None without two thefts.
+
+    Each theft is left out once for all players, and the models that came of it are judged by what the others taught.
+    """
+    n_players, n_thefts = players.stolen.shape[:2]
+    if n_thefts < 2:
+        return None
+    claimed = 0
+    for theft in range(n_thefts):
+        others = [t for t in range(n_thefts) if t != theft]
+        test = sibling_test(replace(players, stolen=players.stolen[:, others]), config)
+        stolen = players.stolen[:, theft]
+        claimed += sum(_claimed(test, i, stolen[i : i + 1], alpha) for i in range(n_players))
+    return Accused(claimed, n_players * n_thefts)
+
+
+def _claimed(test: SiblingTest, victim: int, suspects: Tensor, alpha: float) -> int:
+    """How many of (K, N) suspects are claimed where that player is the victim."""
+    statistics = test.statistics(suspects)
+    order = [victim, *(i for i in range(statistics.shape[1]) if i != victim)]
+    return int((p_values(statistics[:, order]) <= alpha + 1e-12).sum())
 
 
 def exact_limits(info: KitExact) -> Sequence[str]:

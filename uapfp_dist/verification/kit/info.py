@@ -162,6 +162,9 @@ class KitExact:
     """Of the siblings: the kit commits its owner to them."""
     power: Accused | None = None
     """Held-out stolen models that it claims at the kit's alpha, each judged alone."""
+    rotated: Accused | None = None
+    """The same with every player in the victim's place: models stolen from it, of a theft from which nothing was
+    learned."""
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,10 @@ def _exact(exact: KitExact) -> str:
     caught = "how much it catches is not known" if exact.power is None else f"stolen {exact.power.n}/{exact.power.of}"
     learned = f", {exact.stolen_each} models stolen from each" if exact.stolen_each else ", nothing stolen"
     claims = "makes the claim" if exact.claims else "asked by verify --exact, without a claim"
-    return f"  exact sibling test ({claims}): {exact.siblings} siblings{learned}, {exact.images} images: {caught}"
+    rotated = f"; from any of them {exact.rotated.n}/{exact.rotated.of}" if exact.rotated else ""
+    return (
+        f"  exact sibling test ({claims}): {exact.siblings} siblings{learned}, {exact.images} images: {caught}{rotated}"
+    )
 
 
 def _row(rates: Sequence[Rates]) -> str:
