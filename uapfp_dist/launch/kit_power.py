@@ -4,15 +4,23 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from uapfp_dist.config.runtime import RuntimeConfig
+import torch
+
+from uapfp_dist.config.precision import with_precision
+from uapfp_dist.config.runtime import RuntimeConfig, resolve
+from uapfp_dist.data import load
 from uapfp_dist.launch.enrollment import run_enrollment
 from uapfp_dist.launch.seeds import make_folder
 from uapfp_dist.serialization import to_json
+from uapfp_dist.storage.store import Store
 from uapfp_dist.verification.enrollment.config import EnrollConfig
 from uapfp_dist.verification.enrollment.derived_config import enroll_preset
+from uapfp_dist.verification.enrollment.exact_power import exact_power
+from uapfp_dist.verification.enrollment.plan import plan_enrollment
 from uapfp_dist.verification.enrollment.same_enrollment import check_same_enrollment
 from uapfp_dist.verification.judging.accusation_rates import measure_rates
 from uapfp_dist.verification.kit.io import load_kit
+from uapfp_dist.verification.reports.exact_rates import exact_text
 from uapfp_dist.verification.reports.rates_over_zoos import rates_text
 
 
@@ -29,7 +37,7 @@ def measure_kits(
     Args:
         name: of the preset.
         seeds: a kit of each.
-        out: folder for <preset>-<seed> (kits), <preset>.json and <preset>.md.
+        out: folder for <preset>-<seed> (kits), <preset>.json and <preset>.md, of exact tests <preset>-exact.json, .md.
         requirements: of the kits.
         max_queries: images by which suspects are judged at most; None: all.
         runtime: storage, workers and so on.
@@ -52,4 +60,17 @@ def measure_kits(
     (out / f"{name}.md").write_text(text)
     by_wire = [{fmt.wire: to_json(found) for fmt, found in of_kit.items()} for of_kit in rates]
     (out / f"{name}.json").write_text(json.dumps(by_wire))
-    return text
+    return text + (_exact(name, seeds, out, requirements, runtime) if requirements.exact != "none" else "")
+
+
+def _exact(name: str, seeds: Sequence[int], out: Path, requirements: EnrollConfig, runtime: RuntimeConfig) -> str:
+    """What the exact sibling tests of these kits catch, from the labels in the store; written beside the rest."""
+    torch.set_num_threads(1)
+    paths, config = resolve(runtime), with_precision(enroll_preset(name))
+    dataset = load(config.data.name, paths.data_root, config.data.n_classes, config.data.shape)
+    plans = [plan_enrollment(config, requirements, seed, dataset) for seed in seeds]
+    found = [one for plan in plans for one in exact_power(plan, Store(paths.storage))]
+    text = "\n".join(exact_text(name, found, requirements.alpha)) + "\n"
+    (out / f"{name}-exact.md").write_text(text)
+    (out / f"{name}-exact.json").write_text(json.dumps(to_json(found)))
+    return f"\n{text}"

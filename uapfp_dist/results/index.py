@@ -14,9 +14,12 @@ from uapfp_dist.serialization import Json, from_json
 INDEX = "index.json"
 """The list of measurements, beside their files."""
 
-Kind: TypeAlias = Literal["seeds", "evaluation", "lineage", "kit_power", "kit_robustness", "precision", "numbers"]
+Kind: TypeAlias = Literal[
+    "seeds", "evaluation", "lineage", "kit_power", "kit_robustness", "exact_power", "precision", "numbers"
+]
 """How the files of a measurement are shown: reports over seeds; one report; reports against models stolen from
-siblings; rates of kits over zoos; one kit's verdicts on modified models; two precisions; numbers of the index."""
+siblings; rates of kits over zoos; one kit's verdicts on modified models; exact sibling tests over zoos; two
+precisions; numbers of the index."""
 
 
 @dataclass(frozen=True)

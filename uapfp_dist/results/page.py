@@ -14,6 +14,8 @@ from uapfp_dist.results.index import Measurement, Results, read_results
 from uapfp_dist.results.kits import kit_power_section, kit_robustness_section, read_rates
 from uapfp_dist.results.markdown import details, table
 from uapfp_dist.serialization import from_json
+from uapfp_dist.verification.enrollment.exact_power import ExactPower
+from uapfp_dist.verification.reports.exact_rates import exact_rows
 from uapfp_dist.verification.robustness.judged import JudgedModel
 
 PAGE = "README.md"
@@ -102,6 +104,9 @@ def _file_blocks(results: Results, measurement: Measurement) -> Iterator[str]:
         judged = from_json(list[JudgedModel], results.json(measurement.files[0]))
         blocks = list(kit_robustness_section(judged, ALPHA))
         yield details(f"{len(judged)} models, by what was done to them", "\n\n".join(blocks))
+    elif measurement.kind == "exact_power":
+        yield "\n".join(exact_rows(from_json(list[ExactPower], results.json(measurement.files[0]))))
+        yield "Intervals resample zoos."
     else:
         yield _precision_table(from_json(_Precisions, results.json(measurement.files[0])))
 

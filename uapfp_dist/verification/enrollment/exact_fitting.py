@@ -83,7 +83,7 @@ def fit_exact(found: EnrolledExact, requirements: EnrollConfig, per_image: int) 
     """
     config = SiblingTestConfig(n_points=requirements.n_exact_points, per_image=per_image)
     test = sibling_test(found.players, config)
-    caught = _claimed(test, 0, found.measured, requirements.alpha)
+    caught = claimed_by_rank(test, 0, found.measured, requirements.alpha)
     n_siblings = len(found.players.labels) - 1
     return test, KitExact(
         claims=requirements.exact == "claims",
@@ -110,11 +110,11 @@ def rotated_power(players: Players, config: SiblingTestConfig, alpha: float) -> 
         others = [t for t in range(n_thefts) if t != theft]
         test = sibling_test(replace(players, stolen=players.stolen[:, others]), config)
         stolen = players.stolen[:, theft]
-        claimed += sum(_claimed(test, i, stolen[i : i + 1], alpha) for i in range(n_players))
+        claimed += sum(claimed_by_rank(test, i, stolen[i : i + 1], alpha) for i in range(n_players))
     return Accused(claimed, n_players * n_thefts)
 
 
-def _claimed(test: SiblingTest, victim: int, suspects: Tensor, alpha: float) -> int:
+def claimed_by_rank(test: SiblingTest, victim: int, suspects: Tensor, alpha: float) -> int:
     """How many of (K, N) suspects are claimed where that player is the victim."""
     statistics = test.statistics(suspects)
     order = [victim, *(i for i in range(statistics.shape[1]) if i != victim)]

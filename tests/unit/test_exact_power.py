@@ -1,0 +1,35 @@
+"""Tables of exact sibling tests over zoos."""
+
+import json
+from pathlib import Path
+
+from uapfp_dist.results.page import write_page
+from uapfp_dist.serialization import to_json
+from uapfp_dist.verification.enrollment.exact_power import ExactPower
+from uapfp_dist.verification.kit.info import Accused
+from uapfp_dist.verification.reports.exact_rates import exact_rows, exact_text
+
+FOUND = [
+    ExactPower(1, 19, 25, 480, 0, Accused(3, 4), Accused(10, 120)),
+    ExactPower(2, 19, 25, 470, 0, Accused(1, 4), Accused(20, 120)),
+    ExactPower(1, 19, 25, 490, 6, Accused(4, 4), Accused(90, 120)),
+    ExactPower(2, 19, 25, 490, 6, Accused(2, 4), None),
+]
+
+
+def test_zoos_are_added_up_and_the_worst_is_shown() -> None:
+    unweighted, learned = exact_rows(FOUND)[2:]
+    assert unweighted.startswith("| unweighted | 475 (25 a player) | 0.500 [")
+    assert "(4/8) | 1/4 |" in unweighted
+    assert unweighted.endswith("(30/240) |")
+    assert learned.startswith("| learned from 6 thefts each | 490 (25 a player) | 0.750 [")
+    assert learned.endswith("(90/120) |")
+    assert next(iter(exact_text("digits", FOUND, 0.05))).startswith("`digits`, 2 zoos")
+
+
+def test_the_page_reads_what_kit_power_writes(tmp_path: Path) -> None:
+    (tmp_path / "digits-exact.json").write_text(json.dumps(to_json(FOUND)))
+    about = {"title": "x", "date": "2026-01-01", "hardware": "h", "command": "c", "files": ["digits-exact.json"]}
+    index = {"introduction": "", "measurements": [about | {"kind": "exact_power"}]}
+    (tmp_path / "index.json").write_text(json.dumps(index))
+    assert "(90/120)" in write_page(tmp_path).read_text()

@@ -1,0 +1,43 @@
+"""How much exact sibling tests catch over independent zoos, as one table. Zoos are resampled, not their models."""
+
+from collections.abc import Iterator, Sequence
+
+from uapfp_dist.verification.enrollment.exact_power import ExactPower
+from uapfp_dist.verification.kit.info import Accused
+from uapfp_dist.verification.reports.rates_over_zoos import interval
+
+
+def exact_rows(found: Sequence[ExactPower]) -> list[str]:
+    """A line per statistic and number of images."""
+    lines = [
+        "| statistic | images | stolen from the victim, claimed | the worst zoo | stolen from any player, claimed |",
+        "|---" * 5 + "|",
+    ]
+    groups: dict[tuple[bool, int], list[ExactPower]] = {}
+    for one in found:
+        groups.setdefault((bool(one.stolen_each), one.n_points), []).append(one)
+    for (learned, n_points), zoos in sorted(groups.items()):
+        name = f"learned from {max(zoo.stolen_each for zoo in zoos)} thefts each" if learned else "unweighted"
+        images = sum(zoo.images for zoo in zoos) / len(zoos)
+        worst = min((zoo.power for zoo in zoos), key=lambda rate: rate.n / max(rate.of, 1))
+        rotated = [zoo.rotated for zoo in zoos if zoo.rotated is not None]
+        cells = [name, f"{images:.0f} ({n_points} a player)", _share([zoo.power for zoo in zoos])]
+        cells += [f"{worst.n}/{worst.of}", _share(rotated) if rotated else "-"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def exact_text(name: str, found: Sequence[ExactPower], alpha: float) -> Iterator[str]:
+    """Markdown for a README."""
+    zoos, siblings = len({one.seed for one in found}), found[0].siblings
+    yield (
+        f"`{name}`, {zoos} zoos: the exact sibling test by labels with {siblings} siblings at alpha {alpha:g}, each "
+        "suspect judged alone; share claimed [95 % over zoos] (models)."
+    )
+    yield ""
+    yield from exact_rows(found)
+
+
+def _share(rates: Sequence[Accused]) -> str:
+    n, of, low, high = interval([{"all": rate} for rate in rates], "all")
+    return f"{n / max(of, 1):.3f} [{low:.3f}, {high:.3f}] ({n}/{of})"
