@@ -40,6 +40,10 @@ def verdicts(**counts: int) -> tuple[Verdict, ...]:
     return tuple(replace(first, role=role) for role, n in counts.items() for _ in range(n))
 
 
+DEFAULTS = {"random": 0.7, "clean": 0.6, "lap": 0.65}
+"""AUC of the references."""
+
+
 def synthetic(
     *,
     areas: dict[str, dict[Group, float]] | None = None,
@@ -58,7 +62,7 @@ def synthetic(
         tested: models of each role.
     """
     groups = dict.fromkeys(NEGATIVE_GROUPS, 0.99)
-    table = {"uap": groups, "random": dict.fromkeys(groups, 0.7), "clean": dict.fromkeys(groups, 0.6)} | (areas or {})
+    table = {"uap": groups} | {name: dict.fromkeys(groups, at) for name, at in DEFAULTS.items()} | (areas or {})
     models, others = calibration
     roles = {"piracy": tested, **dict.fromkeys(NEGATIVE_GROUPS.values(), tested)}
     rates = dict.fromkeys(NEGATIVE_GROUPS, 0.0) | (accused or {})
@@ -119,12 +123,12 @@ def test_a_better_method_is_named_only_where_it_is_surely_better() -> None:
     better = {"sac": dict.fromkeys(NEGATIVE_GROUPS, 0.995), "churn": {"sibling": 0.9}}
     weak = {"uap": dict.fromkeys(NEGATIVE_GROUPS, 0.99) | {"sibling": 0.5}}
     found = answer(synthetic(areas=weak | {"churn": better["churn"]}))
-    assert "largest of 4 methods, picked afterwards: churn 0.90 [0.88, 0.92]" in one(
+    assert "largest of 5 methods, picked afterwards: churn 0.90 [0.88, 0.92]" in one(
         found, "Against models stolen from a s"
     )
     assert "picked afterwards" not in " ".join(answer(synthetic(areas=better)).sentences)
     near = {"uap": dict.fromkeys(NEGATIVE_GROUPS, 0.99) | {"sibling": 0.5}, "churn": {"sibling": 0.53}}
-    equal = {"random": dict.fromkeys(NEGATIVE_GROUPS, 0.5), "clean": dict.fromkeys(NEGATIVE_GROUPS, 0.5)}
+    equal = {name: dict.fromkeys(NEGATIVE_GROUPS, 0.5) for name in DEFAULTS}
     assert "picked afterwards" not in " ".join(answer(synthetic(areas=near | equal)).sentences)
 
 
@@ -134,7 +138,11 @@ def test_a_better_method_is_named_only_where_it_is_surely_better() -> None:
 )
 def test_the_uap_is_no_better_than_random(random: float, compared: str, verdict: str) -> None:
     report = synthetic(areas={"random": dict.fromkeys(NEGATIVE_GROUPS, random)})
-    assert compare_references(report, "homologous") == {"random": compared, "clean": "worse"}
+    assert compare_references(report, "homologous") == {
+        "random": compared,
+        "clean": "worse",
+        "lap": "worse",
+    }
     found = answer(report)
     assert one(found, "Is it the UAP").startswith(f"Is it the UAP that tells stolen models apart? {verdict}.")
     said = "Against independent models random vectors do as well as UAPs." in found.sentences[0]
@@ -151,7 +159,7 @@ def test_a_reference_that_was_not_compared_is_no_proof() -> None:
     assert "unperturbed images not measured here" in text
     alone = {"uap": report.auc_detail["uap"]}
     text = one(answer(replace(report, auc_detail=alone)), "Is it the UAP")
-    assert text.endswith("Random vectors and unperturbed images: not measured here.")
+    assert text.endswith("Random vectors, unperturbed images and local perturbations: not measured here.")
 
 
 def test_too_few_models_to_decide() -> None:
@@ -257,3 +265,16 @@ def test_every_stored_report_has_an_answer(path: Path) -> None:
         assert row.auc == {g: report.auc_detail[row.method]["chosen"][g] for g in row.auc}
     assert "nan" not in " ".join(found.sentences)
     assert not math.isnan(found.table()["independent"].iloc[0])
+
+
+def test_the_best_method_against_a_group_is_in_the_table() -> None:
+    """However many others there are, and wherever it stands in their order."""
+    crowd = {f"m{i}": dict.fromkeys(NEGATIVE_GROUPS, 0.6) for i in range(9)}
+    best = {"last": dict.fromkeys(NEGATIVE_GROUPS, 0.6) | {"sibling": 0.995}}
+    found = answer(synthetic(areas=crowd | best))
+    names = [row.method for row in found.methods]
+    assert names[:3] == ["uap", "last", "random"]
+    assert len(names) == MOST
+    assert "not shown" not in found.caption
+    few = answer(synthetic(areas={f"m{i}": dict.fromkeys(NEGATIVE_GROUPS, 0.6) for i in range(5)}))
+    assert "(not shown: m4)" in few.caption

@@ -68,7 +68,7 @@ def report(**changes: object) -> str:
     arguments = {
         "title": HOSTILE,
         "facts": {HOSTILE: HOSTILE},
-        "sections": [section],
+        "sections": [section, HtmlSection("another")],
         "headlines": [(HOSTILE, HOSTILE)],
     } | changes
     return html_report(**arguments)  # type: ignore[arg-type]

@@ -19,6 +19,7 @@ from uapfp_dist.cli.parser.command import Command
 from uapfp_dist.config.runtime import RuntimeConfig, resolve
 from uapfp_dist.errors import UserError
 from uapfp_dist.models.custom import is_import_path
+from uapfp_dist.reporting.model_names import GROUPS
 from uapfp_dist.serving.held_out import chosen_row, net_of, weights_of
 from uapfp_dist.serving.package import package, server_command
 from uapfp_dist.storage.store import Store
@@ -62,8 +63,14 @@ def serve(chosen: Serve) -> None:
     if folder.exists():
         raise UserError(f"folder: expected a new folder, {folder} is there already; choose another", argument="folder")
     model = package(net_of(row, kit), weights_of(row, store), chosen.output, folder)
-    how = f"stolen by {row.attack} with {row.labels} labels" if row.attack else row.group
-    print(f"serving {row.model}: {row.architecture}, {how}; http://127.0.0.1:{chosen.port}, Ctrl-C ends", flush=True)
+    how = f"one of the {GROUPS[row.group]}" + (f" by {row.attack} with {row.labels} labels" if row.attack else "")
+    print(f"serving {row.model}: {row.architecture}, {how}; http://127.0.0.1:{chosen.port}, Ctrl-C ends")
+    copy = f"{chosen.kit}-rehearsal"
+    print(
+        f"verifying it is a look that the kit's register counts; a copy spends none of the kit's: cp -r {chosen.kit} "
+        f"{copy} && cp {chosen.kit}.register.jsonl {copy}.register.jsonl, then verify --kit {copy}",
+        flush=True,
+    )
     # MLflow starts further programs of this environment, which need not be activated.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     os.execve(sys.executable, server_command(model, chosen.port), {**os.environ, "PATH": path})

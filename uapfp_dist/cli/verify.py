@@ -88,6 +88,7 @@ def verify(chosen: Verify) -> None:
     if chosen.probe_forms:
         _probe_forms(chosen, kit, out)
         return
+    notes: list[str] = []
     if chosen.replay:
         _check_replay(chosen)
         cases = replay(kit, chosen.replay, looks_beside(kit, chosen.kit, chosen.replay))
@@ -99,8 +100,9 @@ def verify(chosen: Verify) -> None:
         places = chosen.workers, chosen.address, register
         kept = kept_answers(suspects, out)
         cases = run_verification(kit, suspects, out, chosen.query, chosen.alpha, *places)
-        for name, answers in kept.items():
-            print(f"note: {printable(answers.note(name))}", flush=True)
+        notes = [printable(answers.note(name)) for name, answers in kept.items()]
+        for note in notes:
+            print(f"note: {note}", flush=True)
     written = bool(chosen.out) or not chosen.replay
     if written:
         write_verdict(out, kit, cases)
@@ -108,6 +110,8 @@ def verify(chosen: Verify) -> None:
         record_verdict(chosen.mlflow_uri, out, kit, cases, chosen.mlflow_experiment)
     where = f"\n\nverdict.json, verdict.html{'' if chosen.replay else ' and transcripts'}: {out}" if written else ""
     print(f"\n{verdict_text(kit, cases)}{where}", flush=True)
+    for note in notes:  # again below the verdict, where it is read
+        print(f"note: {note}", flush=True)
     _check_complete(cases)
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import pandas as pd
 
 from uapfp_dist.evaluation.judging import NEGATIVE_GROUPS, Group
-from uapfp_dist.fingerprints.methods.registry import METHODS
 from uapfp_dist.reporting.model_names import COLUMNS, GROUPS
 from uapfp_dist.reporting.number_format import NOT_MEASURED, interval, percent
 from uapfp_dist.reporting.report_schema import EvaluationReport
@@ -22,6 +21,7 @@ from uapfp_dist.reporting.trust import (
     Trust,
     accused_share,
     auc_of,
+    best_method,
     better_method,
     can_decide,
     compare_references,
@@ -38,8 +38,8 @@ MOST_NAMED = 4
 TABLE_ORDER = (
     "uap", "uap_paper", "random", "clean", "weighted_errors", "weighted_churn", "churn", "ipguard", "lap", "confidence",
 )  # fmt: skip
-"""Of the table, after the method that decides; whatever else was compared comes last."""
-REFERENCE_WORDS = {"random": "random vectors", "clean": "unperturbed images"}
+"""Of the table, after the method that decides and the best one against each group; the others come last."""
+REFERENCE_WORDS = {"random": "random vectors", "clean": "unperturbed images", "lap": "local perturbations"}
 MISSING = "not measured here"
 PARTS: tuple[Trust, ...] = ("yes", "no", "doubtful", "too few models to tell")
 """Of the first sentence, in this order."""
@@ -50,7 +50,6 @@ class MethodRow:
     """A method of the table."""
 
     method: str
-    about: str
     auc: Mapping[Group, Estimate]
     """Of stolen models against a group of negatives, where it was measured."""
 
@@ -83,7 +82,7 @@ class Answer:
         return tuple(map(str, self.findings))
 
     def table(self) -> pd.DataFrame:
-        """Columns `method`, three per group of negatives (`<name>`, `<name>_low`, `<name>_high`: AUC), `about`."""
+        """Columns `method`, three per group of negatives (`<name>`, `<name>_low`, `<name>_high`: AUC)."""
         groups = [group for group in COLUMNS if any(group in row.auc for row in self.methods)]
         rows = []
         for row in self.methods:
@@ -92,7 +91,7 @@ class Answer:
                 area, name = row.auc.get(group), COLUMNS[group]
                 bounds = (area.mean, area.low, area.high) if area is not None else (math.nan,) * 3
                 cells |= dict(zip((name, f"{name}_low", f"{name}_high"), bounds, strict=True))
-            rows.append(cells | {"about": row.about})
+            rows.append(cells)
         return pd.DataFrame(rows)
 
     def markdown(self) -> str:
@@ -184,7 +183,7 @@ def _needs_uap(report: EvaluationReport) -> Sentence:
     begin = "Is it the UAP that tells stolen models apart?"
     compared, ours = compare_references(report, "homologous"), auc_of(report, "uap", "homologous")
     if ours is None or not compared:
-        return Sentence(begin, f"Random vectors and unperturbed images: {MISSING}.")
+        return Sentence(begin, f"Random vectors, unperturbed images and local perturbations: {MISSING}.")
     found = set(compared.values())
     shown_worse = len(compared) == len(REFERENCES) and found == {"worse"}
     verdict = "No" if "as good" in found else "Yes" if shown_worse else "Not shown"
@@ -243,12 +242,12 @@ def _setting(report: EvaluationReport) -> Sentence:
 
 
 def _methods(report: EvaluationReport) -> tuple[MethodRow, ...]:
-    order = dict.fromkeys((report.decided_by, *TABLE_ORDER, *report.auc_detail))
+    best = [best_method(report, group) for group in NEGATIVE_GROUPS]
+    order = dict.fromkeys((report.decided_by, *best, *TABLE_ORDER, *report.auc_detail))
     names = [method for method in order if method in report.auc_detail][:MOST]
     return tuple(
         MethodRow(
             name,
-            METHODS[name].description if name in METHODS else "",
             {group: area for group in NEGATIVE_GROUPS if (area := auc_of(report, name, group)) is not None},
         )
         for name in names

@@ -12,6 +12,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
+from uapfp_dist.reporting.model_names import NEGATIVES, ROLES
 from uapfp_dist.reporting.number_format import cell, with_intervals
 
 LONG = 20
@@ -126,7 +127,7 @@ def html_report(
     links = "".join(
         f'<li><a href="#{name}">{escape(section.title)}</a></li>'
         for name, section in zip(names, sections, strict=True)
-        if not folded
+        if not folded and len(sections) > 1
     )
     parts = [
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>',
@@ -219,9 +220,10 @@ def _table(caption: str, table: pd.DataFrame) -> str:
     head = "".join(_cell("th", _display_name(c), n, "col") for c, n in zip(shown.columns, numeric, strict=True))
     rows = []
     for values in shown.itertuples(index=False, name=None):
+        said = [_words(column, value) for column, value in zip(shown.columns, values, strict=True)]
         cells = [
             _cell("th" if named and i == 0 else "td", escape(cell(value)), n, "row" if named and i == 0 else None)
-            for i, (value, n) in enumerate(zip(values, numeric, strict=True))
+            for i, (value, n) in enumerate(zip(said, numeric, strict=True))
         ]
         rows.append(f"<tr>{''.join(cells)}</tr>")
     text = _display_name(caption)
@@ -232,6 +234,12 @@ def _table(caption: str, table: pd.DataFrame) -> str:
     if len(rows) <= LONG:
         return body
     return f"<details><summary>{text} ({len(rows):,} rows)</summary>\n{body}\n</details>"
+
+
+def _words(column: object, value: object) -> object:
+    """A role or a group of models as a reader calls it."""
+    names = {"role": ROLES, "group": NEGATIVES}.get(str(column), {})
+    return names.get(value, value) if isinstance(value, str) else value
 
 
 def _numeric(column: pd.Series) -> bool:

@@ -29,6 +29,13 @@ ROLES: Mapping[str, str] = {
 }
 """A model's role, in legends and tables; `calibration` are the independent models that calibrate."""
 
+NEGATIVES: Mapping[str, str] = {
+    **ROLES,
+    "other_victim": ROLES["other_victim_piracy"],
+    "sibling": ROLES["sibling_piracy"],
+}
+"""The same where groups of negatives stand among roles."""
+
 GROUPS: Mapping[str, str] = {
     "homologous": "independent models",
     "other_victim": "models stolen from another victim",

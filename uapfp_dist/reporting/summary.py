@@ -19,5 +19,5 @@ def summary(report: EvaluationReport) -> str:
         "",
         *(fill(text, WIDTH, initial_indent="- ", subsequent_indent="  ") for text in others),
     ]
-    table = aligned_table(found.table().drop(columns="about"))
+    table = aligned_table(found.table())
     return "\n".join([*lines, "", fill(found.caption, WIDTH), table]).replace(NOT_MEASURED, "-")

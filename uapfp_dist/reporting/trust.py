@@ -23,8 +23,15 @@ from uapfp_dist.statistics.intervals import clopper_pearson
 MARGIN = 0.005
 """Of AUC."""
 CHANCE = 0.5
-REFERENCES = ("random", "clean")
-"""Methods that are `uap` without UAPs: random vectors of their norm, unperturbed images."""
+REFERENCES = ("random", "clean", "lap")
+"""Methods that are `uap` without UAPs: random vectors or local perturbations of their norm, unperturbed images."""
+
+RULES = (
+    "No: the 95 % interval of the AUC reaches chance, or that of the share accused lies above alpha. Doubtful: more "
+    "than alpha are accused, but that interval reaches down to alpha. Too few models to tell: calibration has not seen "
+    "the group, and fewer models were tested than it would need. Yes: none of these."
+)
+"""Of `group_trust`, in words for a reader."""
 
 Trust = Literal["yes", "no", "doubtful", "too few models to tell", "not measured here"]
 Comparison = Literal["as good", "not told apart", "worse"]
@@ -117,11 +124,17 @@ def compare_references(report: EvaluationReport, group: Group) -> dict[str, Comp
     return found
 
 
+def best_method(report: EvaluationReport, group: Group) -> str:
+    """The method with the largest AUC against a group; empty where none was measured."""
+    areas = {m: area.mean for m in report.auc_detail if (area := auc_of(report, m, group)) is not None}
+    return max(areas, key=lambda method: areas[method], default="")
+
+
 def better_method(report: EvaluationReport, group: Group) -> str:
     """The method with the largest AUC against a group, where its interval lies above that of the one that decides."""
-    areas = {m: area for m in report.auc_detail if (area := auc_of(report, m, group)) is not None}
-    best, ours = max(areas, key=lambda method: areas[method].mean, default=""), areas.get(report.decided_by)
-    return best if ours is not None and areas[best].low > ours.high else ""
+    best, ours = best_method(report, group), auc_of(report, report.decided_by, group)
+    area = auc_of(report, best, group) if best else None
+    return best if ours is not None and area is not None and area.low > ours.high else ""
 
 
 def auc_of(report: EvaluationReport, method: str, group: Group) -> Estimate | None:

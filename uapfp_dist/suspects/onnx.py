@@ -39,12 +39,12 @@ class OnnxSuspect:
     """
 
     def __init__(self, path: Path, input_format: InputFormat, shape: tuple[int, int, int]) -> None:
+        data = _read(path)
         try:
             import onnx  # type: ignore[import-not-found]  # an extra
             import onnxruntime  # type: ignore[import-not-found]
         except ImportError as error:
             raise UserError("suspect: ONNX files need the extra: pip install 'uapfp_dist[onnx]'") from error
-        data = _read(path)
         try:
             model = onnx.load_model_from_string(data)
         except Exception as error:  # protobuf's exceptions

@@ -4,6 +4,7 @@ To add one: a file with a `Suspect` (an `Endpoint` where it speaks HTTP), a line
 what `auto` takes for it and the fields that it needs.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -51,5 +52,7 @@ def open_suspect(config: SuspectConfig, shape: tuple[int, int, int], n_classes: 
         raise UserError("suspect: expected an address, a file or module:function, got nothing; name one", argument="at")
     if config.protocol not in SUSPECTS:
         raise unknown_name("kind of suspect", config.protocol, SUSPECTS)
+    if re.fullmatch(r"[\w.-]+:\d+(/.*)?", config.at):
+        raise UserError(f"suspect {config.at}: expected a URL; did you mean http://{config.at}?", argument="at")
     config.input_format.image_shape(shape)  # raises for channels, mean or std that these images do not have
     return SUSPECTS[config.protocol](config, shape, n_classes)

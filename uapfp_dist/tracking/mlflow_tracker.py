@@ -101,8 +101,9 @@ class MlflowTracker:
             self._set_tags(self._run, self._note(description))
 
     def page(self) -> str:
-        """The address of the page of the run that was opened or found; empty where there is none."""
-        return run_address(self.uri, self._experiment, self._run) if self._run else ""
+        """The address of the page of the run that was opened or found; empty where there is none, or no server."""
+        served = self._run and self.uri.startswith("http")
+        return run_address(self.uri, self._experiment, self._run) if served else ""
 
     def refresh_metrics(self, metrics: Mapping[str, float]) -> None:
         """Those of `metrics` that the run has already: earlier code showed more of them."""

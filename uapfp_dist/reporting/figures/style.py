@@ -12,7 +12,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from uapfp_dist.reporting.model_names import ROLES
+from uapfp_dist.reporting.model_names import NEGATIVES
 
 COLUMN, PAGE = 3.35, 6.9
 """Widths in inches."""
@@ -41,10 +41,7 @@ COLOURS = {
     "victim": "#000000",
 }
 
-GROUPS = {"other_victim": "other_victim_piracy", "sibling": "sibling_piracy"}
-"""Groups of negatives that are named after another role."""
-
-LABELS = {role: ROLES[GROUPS.get(role, role)] for role in COLOURS}
+LABELS = {role: NEGATIVES[role] for role in COLOURS}
 
 MARKERS = {
     "piracy": "o",

@@ -6,7 +6,7 @@ from uapfp_dist.reporting.report_schema import EvaluationReport
 from uapfp_dist.reporting.report_tables import group_scores
 from uapfp_dist.reporting.sections.groups import claim_threshold
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
-from uapfp_dist.reporting.trust import can_decide
+from uapfp_dist.reporting.trust import RULES, can_decide
 
 ANSWER = "answer"
 """Name of the section, its table and its figure."""
@@ -32,7 +32,7 @@ def answer_section(data: ReportData) -> ReportSection:
     names = {role: f"{name}\n{counts[role]}" if role in counts else name for role, name in ROWS.items()}
     picture = figures.accused_strips(scores, names, claim_threshold(scores, data.alpha))
     title = "Whom it accuses, and how other methods do"
-    return ReportSection(ANSWER, title, "", {ANSWER: answer(data.report).table()}, {ANSWER: picture})
+    return ReportSection(ANSWER, title, RULES, {ANSWER: answer(data.report).table()}, {ANSWER: picture})
 
 
 def accused_counts(report: EvaluationReport) -> dict[str, str]:

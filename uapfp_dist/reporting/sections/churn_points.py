@@ -83,7 +83,7 @@ def examples(data: ReportData, points: ChurnPoints) -> tuple[np.ndarray, list[st
     members, resample = data.judged.members, data.resamples[0].resample
     asked = {
         name: rows[0]
-        for name, role in (("stolen", "piracy"), ("stolen from a sibling", "sibling_piracy"))
+        for name, role in (("stolen", "piracy"), ("of a sibling", "sibling_piracy"))
         if (rows := resample.tested(members, role))
     }
     labels = data.matrix.labels(CHURN)

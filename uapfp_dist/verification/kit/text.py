@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from uapfp_dist.reporting.model_names import COLUMNS
 from uapfp_dist.response_format import LABEL, ResponseFormat
 from uapfp_dist.verification.kit.info import Accused, ChurnRates, KitChurn, KitExact, Rates
 from uapfp_dist.verification.kit.kit import Kit
@@ -93,7 +94,9 @@ def _row(rates: Sequence[Rates]) -> str:
 
 
 def _kinds(rates: Rates) -> str:
-    return ", ".join(f"{kind} {n}/{of}" for kind, (n, of) in rates.items() if kind != "all") or "not measured"
+    words = {str(group): name for group, name in COLUMNS.items()}
+    named = ((words.get(kind, kind), rate) for kind, rate in rates.items() if kind != "all")
+    return ", ".join(f"{name} {n}/{of}" for name, (n, of) in named) or "not measured"
 
 
 def _all(rates: Rates) -> str:

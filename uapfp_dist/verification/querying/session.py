@@ -249,7 +249,7 @@ class QuerySession:
         if self._failures > 1:
             self._size = max(1, min(self._size, len(request.images)) // 2)
         if self._failures >= self._config.tries * self._config.concurrency:
-            raise self._stop(f"{self._failures} requests in a row failed, the last one with: {error}", "tries")
+            raise self._stop(f"{self._failures} requests in a row failed, the last one with: {error}")
         # An endpoint that says 0, or a moment that has passed, is spared all the same.
         pause = max(min(FIRST_PAUSE * 2 ** (self._failures - 1), LONGEST_PAUSE), error.retry_after or 0.0)
         if time.monotonic() + pause > self._deadline:
@@ -272,7 +272,8 @@ class QuerySession:
 
     def _stop(self, why: str, argument: str = "") -> UserError:
         done = self._n_required - len(self._missing)
+        remedy = f"{'allow more and ' if argument else ''}run it again to resume"
         return UserError(
-            f"{why}; {done} of {self._n_required} images are answered and kept: allow more and run it again to resume",
+            f"{why}; {done} of {self._n_required} images are answered and kept: {remedy}",
             argument=argument,
         )

@@ -12,6 +12,7 @@ from uapfp_dist.reporting.figures.images import show_image
 from uapfp_dist.reporting.figures.style import (
     COLOURS,
     CYCLE,
+    LABELS,
     PAGE,
     SMALL,
     describe_axes,
@@ -19,7 +20,6 @@ from uapfp_dist.reporting.figures.style import (
     plain,
     subplots,
 )
-from uapfp_dist.reporting.model_names import GROUPS
 from uapfp_dist.verification.kit.info import MethodName
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.replay import JudgedSuspect
@@ -121,4 +121,4 @@ def _band(axis: Axes, scores: Tensor, group: str) -> None:
     colour = COLOURS.get(ROLES[group], CYCLE[-1])
     stolen = group == "piracy"
     axis.fill_between(x, low, high, color=colour, alpha=0.25 if stolen else 0.13, lw=0)
-    axis.plot(x, middle, color=colour, lw=1.2, ls="-" if stolen else "--", label=GROUPS[group])
+    axis.plot(x, middle, color=colour, lw=1.2, ls="-" if stolen else "--", label=LABELS[ROLES[group]])

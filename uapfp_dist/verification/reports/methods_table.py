@@ -26,7 +26,7 @@ def methods_tables(verdict: SuspectVerdict) -> Mapping[str, pd.DataFrame]:
         return _by_churn(verdict)
     methods = pd.DataFrame(
         {
-            "method": ["uap (the paper's)", "weighted_errors"],
+            "method": ["uap", "weighted_errors"],
             "decides": [verdict.decided_by == "uap", verdict.decided_by == "weighted_errors"],
             "score": [verdict.similarity, verdict.weighted_errors],
             "conformal p": [verdict.p_value_uap, verdict.p_value_weighted_errors],
@@ -48,7 +48,7 @@ def _by_churn(verdict: SuspectVerdict) -> Mapping[str, pd.DataFrame]:
         does = BESIDE if verdict.conformal is None else "decides, as enrolled"
         rows.insert(0, ("sibling_test (exact; score: z)", does, exact.z, exact.p_value))
     if not math.isnan(verdict.p_value_uap) or not math.isnan(verdict.p_value_weighted_errors):
-        rows.append(("uap (the paper's)", BESIDE, verdict.similarity, verdict.p_value_uap))
+        rows.append(("uap", BESIDE, verdict.similarity, verdict.p_value_uap))
         rows.append(("weighted_errors", BESIDE, verdict.weighted_errors, verdict.p_value_weighted_errors))
     methods = pd.DataFrame(rows, columns=["method", "what it does", "score", "p"])
     own = own_score(verdict)

@@ -10,6 +10,8 @@ from uapfp_dist.verification.judging.verdict import PIRACY
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.replay import JudgedSuspect
 
+NOT_ASKED = "not asked: its images were not among those sent, or not answered"
+
 
 def verdict_text(kit: Kit, cases: Sequence[JudgedSuspect]) -> str:
     """A few lines per suspect."""
@@ -55,7 +57,7 @@ def details(case: JudgedSuspect) -> dict[str, str]:
     found["queries"] = f"{queries(case)}; format {v.format}"
     found["agreement"] = f"{number(v.agreement_clean)} on clean images"
     if v.input_check:
-        hint = "" if v.claim == PIRACY else "; that does not exclude another mean and std: probe_forms compares forms"
+        hint = "" if v.claim == PIRACY else "; another mean and std is not excluded: --probe-forms compares forms"
         found["input check"] = f"{v.input_check.text}{hint}"
     if power := v.power.get("all"):
         found["power of the kit"] = f"{power.caught} of {power.of} held-out stolen models caught with these images"
@@ -97,9 +99,11 @@ def _other_methods(case: JudgedSuspect) -> dict[str, str]:
     if v.churn is not None and math.isnan(v.p_value_uap) and math.isnan(v.p_value_weighted_errors):
         return {}
     note = "" if v.churn is None else " (no claim)"
-    similarity = f"{number(v.similarity)} +- {number(v.similarity_std)}"
+    uap = f"p {number(v.p_value_uap)}, similarity {number(v.similarity)} +- {number(v.similarity_std)}{note}"
+    errors = f"p {number(v.p_value_weighted_errors)}, log odds {number(v.weighted_errors)}{note}"
+    t_test = f"p {number(v.p_value_t_test)} (printed, not used)"
     return {
-        "uap": f"p {number(v.p_value_uap)}, similarity {similarity}{note}",
-        "weighted_errors": f"p {number(v.p_value_weighted_errors)}, log odds {number(v.weighted_errors)}{note}",
-        "paper's t-test": f"p {number(v.p_value_t_test)} (printed, not used)",
+        "uap": NOT_ASKED if math.isnan(v.similarity) else uap,
+        "weighted_errors": NOT_ASKED if math.isnan(v.weighted_errors) else errors,
+        "paper's t-test": NOT_ASKED if math.isnan(v.p_value_t_test) else t_test,
     }
