@@ -1,4 +1,4 @@
-"""The exact sibling test on real digits: over many victims, how often is a suspect claimed that learned nothing of them?
+"""The exact sibling test on real digits: over many victims, how often is a model claimed that learned nothing of them?
 
 A proof of half an hour: `pytest -m heavy tests/integration/test_exactness.py`, fewer groups by $UAPFP_GROUPS.
 """

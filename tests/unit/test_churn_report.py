@@ -12,8 +12,11 @@ import pytest
 from system import Keeper, run_here, tiny_plan, tiny_with_siblings
 
 from uapfp_dist.config.schema import ModificationConfig
+from uapfp_dist.config.validation import check
+from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.execution.churn_artifacts import read_churn, read_labels
+from uapfp_dist.execution.pool_artifacts import read_pool_labels, read_sibling_points
 from uapfp_dist.fingerprints.blocks import CHURN, BlockKey
 from uapfp_dist.fingerprints.resamples import make_resample
 from uapfp_dist.reporting import figures
@@ -50,6 +53,7 @@ def shown(blank_figures: None, tmp_path_factory: pytest.TempPathFactory) -> Show
         config,
         verdict=replace(config.verdict, methods=COMPARED),
         zoo=replace(config.zoo, n_piracy=4),
+        siblings=replace(config.siblings, exact=True),
         modifications=ModificationConfig(
             4,
             0,
@@ -220,3 +224,39 @@ def test_the_figure_has_a_line_per_method_and_a_panel_per_group() -> None:
     images = figures.captioned_rows(np.zeros((8, 3, 4, 4)), ["victim: 1\nsiblings:\n2 (3)"] * 8)
     assert len(images.axes) == 12
     assert sum(len(axis.images) for axis in images.axes) == 8
+
+
+def test_the_exact_test_counts_every_model_by_hand(shown: Shown) -> None:
+    """Labels on the images, by loops; at alpha .5 the victim is ranked against one sibling."""
+    spec = shown.plan.exact
+    assert spec is not None
+    assert len(spec.players) == 2
+    points = read_sibling_points(shown.store.get(spec.kind, spec.id))
+    table = shown.table("exact")
+    n = 25
+    claimed: dict[str, list[bool]] = {}
+    for member in shown.plan.judged:
+        response = shown.plan.exact_response(member)
+        assert response is not None
+        labels = read_pool_labels(shown.store.get(response.kind, response.id)).labels
+        scores = []
+        for player in range(2):
+            own = points.index[player, :n].tolist()
+            agreed = sum(int(labels[i]) == int(points.said[player, i]) for i in own) / n
+            fellow = sum(int(points.said[1 - player, i]) == int(points.said[player, i]) for i in own) / n
+            scores.append((agreed - fellow) / 1e-6)
+        claimed.setdefault(str(member.role), []).append(scores[0] > scores[1] + 1e-3)
+    rows = table[table["points"] == n].set_index("role")
+    for role, found in claimed.items():
+        assert rows.loc[role, "models"] == len(found)
+        assert rows.loc[role, "claimed"] == pytest.approx(sum(found) / len(found))
+    assert rows.loc["victim", "claimed"] == 1.0
+    body = json.loads((shown.folder / "report.json").read_text())
+    assert len(body["exhibits"]["exact"]) == len(table)
+
+
+def test_siblings_too_few_to_rank_are_refused() -> None:
+    config = tiny_with_siblings()
+    strict = replace(config, verdict=replace(config.verdict, alpha=0.05, n_calibrate=19))
+    with pytest.raises(UserError, match=r"siblings.exact: expected at least 19 siblings .* got 5"):
+        check(replace(strict, siblings=replace(config.siblings, exact=True)))

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.fingerprints import sibling_test as module
+from uapfp_dist.fingerprints.pool import Pool, PoolLabels
+from uapfp_dist.fingerprints.sibling_points import sibling_points
 from uapfp_dist.fingerprints.sibling_test import (
     MISSING,
     Players,
@@ -201,3 +203,24 @@ def test_rotated_power_counts_every_player_as_the_victim() -> None:
     assert found == Accused(claimed, 18)
     assert claimed > 9
     assert rotated_power(draw(5, 6, 1), SMALL, alpha) is None
+
+
+def test_a_single_sibling_has_no_spread_and_still_ranks() -> None:
+    players = draw(8, 2)
+    test = sibling_test(players, SMALL)
+    assert bool(test.scale.isfinite().all())
+    p = p_values(test.statistics(torch.cat([players.labels, players.labels[:1]])))
+    assert p.tolist() == [0.5, 1.0, 0.5]
+
+
+def test_fewer_images_are_the_first_of_each_player() -> None:
+    """A budget reads a prefix of what was asked once: the test by so many images itself."""
+    players = draw(9)
+    pool = Pool(torch.zeros(N_IMAGES, 1, 1, 1, dtype=torch.uint8), players.base)
+    said = [PoolLabels(labels, margins) for labels, margins in zip(players.labels, players.margins, strict=True)]
+    points = sibling_points(pool, said, SMALL)
+    suspects = runs(9, torch.Generator().manual_seed(1), 5)
+    whole = sibling_test(players, replace(SMALL, n_points=7))
+    images = sibling_test(players, SMALL).index.unique()
+    torch.testing.assert_close(points.test(7).statistics(suspects[:, images]), whole.statistics(suspects))
+    assert points.n_images(7) == len(whole.index.unique())

@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from uapfp_dist.tasks.churn_specs import ChurnResponseSpec, ChurnSpec
 from uapfp_dist.tasks.hashing import Spec
-from uapfp_dist.tasks.pool_specs import PoolLabelsSpec
+from uapfp_dist.tasks.pool_specs import PoolLabelsSpec, SiblingResponseSpec
 from uapfp_dist.tasks.specs import (
     ModelSpec,
     Modified,
@@ -54,7 +54,7 @@ def _loaded(spec: Spec) -> list[ModelSpec]:
             return _loaded(model)
         case ResponseSpec(model=model) | SubspaceSpec(model=model) | ProbeSpec(victim=model):
             return [model]
-        case PoolLabelsSpec(model=model):
+        case PoolLabelsSpec(model=model) | SiblingResponseSpec(model=model):
             return [model]
         case ChurnSpec(victim=model) | ChurnResponseSpec(model=model) | ProbeTwinSpec(probe=ProbeSpec(victim=model)):
             return [model]

@@ -81,7 +81,7 @@ def _small(
         verdict=VerdictConfig(formats=ALL_FORMATS, methods=_ALL_METHODS),
         modifications=_modifications(3, 120),
         studies=_studies(5, SubspaceConfig(n_uaps=64, passes=5), n_trajectories=2, n_overlap=2),
-        siblings=SiblingConfig(10, 10, gate),
+        siblings=SiblingConfig(10, 10, gate, exact=True),
         controls=_CONTROLS,
         churn=churn,
     )
@@ -118,7 +118,7 @@ def _large(
         verdict=VerdictConfig(train_pool=20, formats=ALL_FORMATS, methods=_ALL_METHODS),
         modifications=replace(_modifications(n_modified, 270), distill_to="googlenet"),
         studies=_studies(10, subspace, n_trajectories=4, n_overlap=4),
-        siblings=SiblingConfig(10, 10, gate),
+        siblings=SiblingConfig(10, 10, gate, exact=True),
         controls=_CONTROLS,
         churn=replace(_MIRRORED, pool_size=10_000),
     )
@@ -154,7 +154,7 @@ PRESETS: dict[str, Config] = {
         extraction=ExtractionConfig(budget=4.0, natural_share=0.25, rounds=5),
         fingerprint=_DIGITS_FINGERPRINT,
         verdict=VerdictConfig(n_calibrate=39, methods=_ALL_METHODS, decided_by="uap_ensemble"),
-        siblings=SiblingConfig(10, 10, 0.8),
+        siblings=SiblingConfig(10, 10, 0.8, exact=True),
         controls=_CONTROLS,
     ),
     "fashion_mnist-small": _FASHION_MNIST_SMALL,

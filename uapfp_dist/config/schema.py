@@ -153,8 +153,7 @@ class VerdictConfig:
     formats: tuple[Annotated[ResponseFormat, format_option("verdict.formats")], ...] = (PROBABILITIES, LABEL)
     """What suspects may be queried for: probabilities, top3 (any number), label; methods choose on training models."""
     train_pool: int | None = None
-    """Only the first so many stolen and independent models may train an encoder; the others are queried with the
-    test views alone, which is cheaper. None: any may."""
+    """Only the first so many stolen and independent models train an encoder; others answer fewer views. None: any may."""
     query_budget: int = 200
     """Images per suspect in the comparison of methods at equal cost."""
     n_resamples: int = 10
@@ -244,7 +243,7 @@ class StudyConfig:
     """Also views by Algorithm 1, beside those of Section 4.3."""
 
 
-@wire_names("SiblingConfig", "n_committee n_piracy gate")
+@wire_names("SiblingConfig", "n_committee n_piracy gate exact")
 @dataclass(frozen=True)
 class SiblingConfig:
     """Siblings: models trained as the victim is, field by field, from other seeds; none by default."""
@@ -252,10 +251,11 @@ class SiblingConfig:
     n_committee: int = 0
     """Siblings whose labels the victim's are compared with; 0: no churn."""
     n_piracy: int = 0
-    """Further siblings, from each of which one model is stolen: the hardest negatives, which share everything with
-    models stolen from the victim but the run."""
+    """Further siblings, from each of which one model is stolen: these negatives share everything but the run."""
     gate: float = 0.5
     """Least accuracy of the victim and of every sibling, fixed beforehand and the same for all."""
+    exact: bool = omit_default(False, in_files=False)
+    """Also the exact sibling test, with the fewest siblings that can decide at alpha (19 at .05)."""
 
 
 @wire_names("ControlConfig", "architectures n_other_architecture n_second_hand true_shares n_mixed")

@@ -10,6 +10,7 @@ from uapfp_dist.config.schema import Config
 from uapfp_dist.data import DATASETS
 from uapfp_dist.errors import UserError, unknown_name
 from uapfp_dist.fingerprints.methods.registry import METHODS, SIBLING_METHODS
+from uapfp_dist.fingerprints.sibling_test import siblings_needed
 from uapfp_dist.models import ARCHITECTURES
 from uapfp_dist.models.training import PEAK_RATES
 
@@ -165,6 +166,13 @@ def _check_siblings(config: Config) -> None:
             argument="siblings.n_committee",
         )
     verdict = config.verdict
+    n_siblings, needed = siblings.n_committee + siblings.n_piracy, siblings_needed(verdict.alpha)
+    if siblings.exact and n_siblings < needed:
+        raise UserError(
+            f"siblings.exact: expected at least {needed} siblings for alpha {verdict.alpha:g} (n_committee and "
+            f"n_piracy), got {n_siblings}; give more",
+            argument="siblings.exact",
+        )
     needing = [name for name in (*verdict.methods, verdict.decided_by) if name in SIBLING_METHODS]
     if needing and not siblings.n_committee:
         raise UserError(

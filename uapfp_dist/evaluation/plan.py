@@ -12,6 +12,7 @@ from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.control_models import control_members
 from uapfp_dist.evaluation.modified_models import modified_members
+from uapfp_dist.evaluation.sibling_specs import churn_spec, exact_spec
 from uapfp_dist.evaluation.study_models import checkpoint_members, overlap_members
 from uapfp_dist.models.training import BATCH_SIZES
 from uapfp_dist.response_format import LABEL, ResponseFormat
@@ -19,6 +20,7 @@ from uapfp_dist.rng import numpy_rng
 from uapfp_dist.tasks.churn_specs import ChurnResponseSpec, ChurnSpec
 from uapfp_dist.tasks.hashing import JUDGING_VERSION, REPORT_VERSION, Spec, content_id
 from uapfp_dist.tasks.members import Member, Role, members_of
+from uapfp_dist.tasks.pool_specs import SiblingPointsSpec, SiblingResponseSpec
 from uapfp_dist.tasks.scheduler import dependency_order
 from uapfp_dist.tasks.specs import (
     AbsoluteGate,
@@ -54,6 +56,9 @@ class Plan:
     probe_twin: ProbeTwinSpec | None = None
     """The probe on points of PROBE, likewise."""
 
+    exact: SiblingPointsSpec | None = None
+    """The exact sibling test; None without one."""
+
     @property
     def id(self) -> str:
         """Content address of the whole evaluation."""
@@ -88,12 +93,16 @@ class Plan:
         """Its labels on the churn points, where there are any."""
         return ChurnResponseSpec(member.spec, self.churn) if self.churn else None
 
+    def exact_response(self, member: Member) -> SiblingResponseSpec | None:
+        """Its labels on the images of the exact test, where there is one."""
+        return SiblingResponseSpec(member.spec, self.exact) if self.exact else None
+
     def twin_response(self, member: Member) -> ResponseSpec | None:
         """Its responses on points of PROBE, where there are any."""
         return replace(self.response(member), probe=self.probe_twin) if self.probe_twin else None
 
     def responses(self, member: Member) -> list[Spec]:
-        """All that the model of `member` is queried with, but the second probe."""
+        """What the model of `member` must respond to, or it is not judged: not the second probe nor the exact test."""
         found = (self.response(member), self.churn_response(member), self.twin_response(member))
         return [spec for spec in found if spec is not None]
 
@@ -116,9 +125,10 @@ class Plan:
         """Everything to perform, in an order in which it could be."""
         models = [m.spec for m in self.members]
         seconds = [response for m in self.judged if (response := self.second_response(m)) is not None]
-        probes = [spec for spec in (self.probe, self.second_probe, self.churn, self.probe_twin) if spec]
+        probes = [spec for spec in (self.probe, self.second_probe, self.churn, self.probe_twin, self.exact) if spec]
         responses = [response for m in self.judged for response in self.responses(m)]
-        return dependency_order([*models, *probes, *responses, *seconds, *self.subspaces])
+        exact = [asked for m in self.judged if (asked := self.exact_response(m)) is not None]
+        return dependency_order([*models, *probes, *responses, *seconds, *exact, *self.subspaces])
 
 
 def make_plan(config: Config, seed: int, dataset: Dataset) -> Plan:
@@ -139,27 +149,18 @@ def make_plan(config: Config, seed: int, dataset: Dataset) -> Plan:
     members += tuple(overlap_members(config.studies, members))
     members += tuple(control_members(config.controls, members))
     probe = ProbeSpec(members[0].spec, config.uap, config.fingerprint, seed)
-    churn, twin = _churn(config, seed, members, probe), _probe_twin(config, probe)
+    churn, twin = churn_spec(config, seed, members, probe), _probe_twin(config, probe)
     if twin:
         _check_sizes(config, int((len(dataset.labels) - n_d) * config.data.outside_shares[0]), "PROBE")
     subspaces, second = _subspaces(config, seed, members), _second_probe(config, probe)
-    return Plan(config, seed, data, members, probe, subspaces, second, churn, twin)
+    exact = exact_spec(config, seed, members, data)
+    return Plan(config, seed, data, members, probe, subspaces, second, churn, twin, exact)
 
 
 def data_spec(cut: DataConfig, seed: int, dataset: Dataset) -> DataSpec:
     """Which images an evaluation sees, cut how."""
     shares = cut.train_share, cut.outside_shares
     return DataSpec(dataset.name, dataset.digest, seed, *shares, cut.n_classes, size=cut.shape)
-
-
-def _churn(config: Config, seed: int, members: tuple[Member, ...], probe: ProbeSpec) -> ChurnSpec | None:
-    """Those of the victim and its committee."""
-    n = config.siblings.n_committee
-    if n == 0:
-        return None
-    committee = tuple(m.spec for m in members_of(members, Role.SIBLING)[:n])
-    moved_by = probe if config.churn.twins and config.uap.references else None
-    return ChurnSpec(members[0].spec, committee, config.churn, seed, moved_by)
 
 
 def _probe_twin(config: Config, probe: ProbeSpec) -> ProbeTwinSpec | None:

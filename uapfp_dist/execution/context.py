@@ -11,12 +11,13 @@ from uapfp_dist.data import Dataset, Splits, load, make_splits
 from uapfp_dist.data.splits import outside_of
 from uapfp_dist.errors import UserError
 from uapfp_dist.execution.churn_artifacts import read_churn
-from uapfp_dist.execution.pool_artifacts import read_pool
+from uapfp_dist.execution.pool_artifacts import read_pool, read_sibling_points
 from uapfp_dist.execution.probe_artifacts import read_probe
 from uapfp_dist.fingerprints.blocks import BlockKey
 from uapfp_dist.fingerprints.churn import ChurnPoints
 from uapfp_dist.fingerprints.pool import Pool
 from uapfp_dist.fingerprints.probe_data import Probe
+from uapfp_dist.fingerprints.sibling_points import SiblingPoints
 from uapfp_dist.models import Net, build
 from uapfp_dist.models.custom import CustomNet, is_import_path
 from uapfp_dist.modifications import int8_structure
@@ -24,7 +25,7 @@ from uapfp_dist.rng import seeded
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.churn_specs import ChurnSpec
 from uapfp_dist.tasks.modification_specs import Int8
-from uapfp_dist.tasks.pool_specs import PoolSpec
+from uapfp_dist.tasks.pool_specs import PoolSpec, SiblingPointsSpec
 from uapfp_dist.tasks.specs import DataSpec, ModelSpec, ProbeSpec, ProbeTwinSpec
 
 OWNER_SECONDS = 80_000.0
@@ -60,6 +61,7 @@ class TaskContext:
         self.probe = lru_cache(maxsize=2)(self._probe)
         self.churn = lru_cache(maxsize=1)(self._churn)
         self.pool = lru_cache(maxsize=1)(self._pool)
+        self.sibling_points = lru_cache(maxsize=1)(self._sibling_points)
         self.data = lru_cache(maxsize=2)(self._data)
 
     def _data(self, spec: DataSpec) -> tuple[Dataset, Splits]:
@@ -93,6 +95,9 @@ class TaskContext:
 
     def _pool(self, spec: PoolSpec) -> Pool:
         return read_pool(self.store.get(spec.kind, spec.id))
+
+    def _sibling_points(self, spec: SiblingPointsSpec) -> SiblingPoints:
+        return read_sibling_points(self.store.get(spec.kind, spec.id))
 
     def _churn(self, spec: ChurnSpec) -> dict[BlockKey, ChurnPoints]:
         return read_churn(self.store.get(spec.kind, spec.id))

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from uapfp_dist.fingerprints.pool import Pool, PoolLabels
+from uapfp_dist.fingerprints.sibling_points import SiblingPoints
 from uapfp_dist.storage.store import Artifact
 
 
@@ -25,3 +26,14 @@ def pool_labels_artifact(found: PoolLabels) -> dict[str, Tensor]:
 def read_pool_labels(artifact: Artifact) -> PoolLabels:
     """The inverse of `pool_labels_artifact`."""
     return PoolLabels(artifact.tensors["labels"].long(), artifact.tensors["margins"])
+
+
+def sibling_points_artifact(points: SiblingPoints) -> dict[str, Tensor]:
+    """The images of a sibling test as tensors."""
+    return {"images": points.images, "index": points.index, "said": points.said.to(torch.int16)}
+
+
+def read_sibling_points(artifact: Artifact) -> SiblingPoints:
+    """The inverse of `sibling_points_artifact`."""
+    tensors = artifact.tensors
+    return SiblingPoints(tensors["images"], tensors["index"], tensors["said"].long())

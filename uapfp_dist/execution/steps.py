@@ -9,17 +9,23 @@ import torch
 from uapfp_dist.execution.churn_artifacts import churn_artifact, labels_artifact
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.make_model import GateError, make_model, make_trajectory
-from uapfp_dist.execution.pool_artifacts import pool_artifact, pool_labels_artifact
+from uapfp_dist.execution.pool_artifacts import (
+    pool_artifact,
+    pool_labels_artifact,
+    read_pool_labels,
+    sibling_points_artifact,
+)
 from uapfp_dist.execution.probe_artifacts import probe_artifact, responses_artifact
 from uapfp_dist.fingerprints.churn import all_points, churn_labels
-from uapfp_dist.fingerprints.pool import make_pool, pool_labels
+from uapfp_dist.fingerprints.pool import Pool, make_pool, pool_labels
 from uapfp_dist.fingerprints.probe import make_probe, make_probe_twin
 from uapfp_dist.fingerprints.querying import query_model
+from uapfp_dist.fingerprints.sibling_points import sibling_points
 from uapfp_dist.perturbations.subspace import uap_matrix
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.churn_specs import ChurnResponseSpec, ChurnSpec
 from uapfp_dist.tasks.hashing import Spec
-from uapfp_dist.tasks.pool_specs import PoolLabelsSpec, PoolSpec
+from uapfp_dist.tasks.pool_specs import PoolLabelsSpec, PoolSpec, SiblingPointsSpec, SiblingResponseSpec
 from uapfp_dist.tasks.specs import (
     AbsoluteGate,
     ModelSpec,
@@ -114,6 +120,21 @@ def pool_labels_step(context: TaskContext, spec: PoolLabelsSpec) -> None:
     context.store.put(spec.kind, spec.id, pool_labels_artifact(found), {"model": spec.model.id, "pool": spec.pool.id})
 
 
+def sibling_points_step(context: TaskContext, spec: SiblingPointsSpec) -> None:
+    """The images of the exact sibling test, from what its players say to the pool."""
+    said = [read_pool_labels(context.store.get(need.kind, need.id)) for need in spec.needs]
+    points = sibling_points(context.pool(spec.pool), said, spec.config)
+    context.store.put(spec.kind, spec.id, sibling_points_artifact(points), {})
+
+
+def sibling_response_step(context: TaskContext, spec: SiblingResponseSpec) -> None:
+    """The labels of one model on those images, once."""
+    points = context.sibling_points(spec.points)
+    found = pool_labels(context.net(spec.model), Pool(points.images, torch.arange(len(points.images))))
+    about = {"model": spec.model.id, "points": spec.points.id}
+    context.store.put(spec.kind, spec.id, pool_labels_artifact(found), about)
+
+
 def subspace_step(context: TaskContext, spec: SubspaceSpec) -> None:
     """UAPs of one model, on images of D that are the same for all models."""
     dataset, splits = context.data(spec.model.data)
@@ -136,4 +157,6 @@ _STEPS: dict[type[Spec], Callable[[TaskContext, Any], None]] = {
     ResponseSpec: response_step,
     PoolSpec: pool_step,
     PoolLabelsSpec: pool_labels_step,
+    SiblingPointsSpec: sibling_points_step,
+    SiblingResponseSpec: sibling_response_step,
 }

@@ -120,7 +120,7 @@ def _player(players: Players, player: int, config: SiblingTestConfig) -> tuple[T
     if not n_stolen:
         index = order[: config.n_points]
         weights = torch.full((config.n_points,), 1.0 / config.n_points, dtype=torch.float64)
-        negatives = _canonical(fellow_agree[:, index])
+        negatives = fellow_agree[:, index]
     else:
         candidates = order[: config.n_candidates]
         own = _canonical((players.stolen[player] == labels)[:, candidates])
@@ -128,9 +128,19 @@ def _player(players: Players, player: int, config: SiblingTestConfig) -> tuple[T
         others = _canonical(torch.cat([others, fellow_agree[:, candidates]]))
         chosen, weights = _learned(own, others, Candidates(players.base[candidates], config.per_image), config.n_points)
         index, negatives = candidates[chosen], others[:, chosen]
-    scores = (negatives.double() * weights).sum(1)
-    # A player from whose images every negative departs alike has no spread: any then is as good, alike for all.
-    return index, labels[index], weights, scores.mean(), scores.std().clamp(min=1e-6)
+    return index, labels[index], weights, *standardised(negatives, weights)
+
+
+def standardised(negatives: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the scores of models not derived from a player.
+
+    Args:
+        negatives: (M, n) bool: which of them agree with it at its images.
+        weights: (n,) float64.
+    """
+    scores = (_canonical(negatives).double() * weights).sum(1)
+    # Negatives that all score alike, as a single one does, have no spread: any then is as good, alike for all.
+    return scores.mean(), scores.std(correction=0).clamp(min=1e-6)
 
 
 def _departures_first(players: Players, player: int, fellows: Sequence[int], config: SiblingTestConfig) -> Tensor:

@@ -1,4 +1,4 @@
-"""The numbers of the section about churn, as they stand in a report's JSON."""
+"""The numbers of the sections about churn and the exact sibling test, as they stand in a report's JSON."""
 
 import math
 from dataclasses import dataclass
@@ -60,3 +60,20 @@ class SiblingGroup:
     accuracy: Number
     lowest_accuracy: Number
     highest_accuracy: Number
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExactClaims:
+    """Models of one role that the exact sibling test claims at alpha, each judged alone."""
+
+    role: str
+    points: int
+    """Images of each player."""
+    images: int
+    """In all."""
+    models: int
+    claimed: Number
+    """Share of the models."""
+    claimed_low: Number
+    claimed_high: Number
+    """95 %, Clopper-Pearson, as if models were independent."""

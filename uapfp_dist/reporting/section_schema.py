@@ -9,7 +9,7 @@ import pandas as pd
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from uapfp_dist.evaluation.judging import Group
-from uapfp_dist.reporting.churn_schema import ChurnBudget, ChurnPool, SiblingGroup
+from uapfp_dist.reporting.churn_schema import ChurnBudget, ChurnPool, ExactClaims, SiblingGroup
 from uapfp_dist.serialization import Number, from_json, json_schema
 
 T = TypeVar("T")
@@ -268,6 +268,7 @@ class SectionNumbers:
     churn: tuple[ChurnBudget, ...] | None = None
     churn_pools: tuple[ChurnPool, ...] | None = None
     siblings: tuple[SiblingGroup, ...] | None = None
+    exact: tuple[ExactClaims, ...] | None = None
     zoo: ZooNumbers | None = None
     subspace: SubspaceNumbers | None = None
     similarity_by_architecture: tuple[SimilarityCell, ...] | None = None

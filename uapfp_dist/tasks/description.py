@@ -2,7 +2,7 @@
 
 from uapfp_dist.tasks.churn_specs import ChurnResponseSpec, ChurnSpec
 from uapfp_dist.tasks.hashing import Spec
-from uapfp_dist.tasks.pool_specs import PoolLabelsSpec
+from uapfp_dist.tasks.pool_specs import PoolLabelsSpec, SiblingPointsSpec, SiblingResponseSpec
 from uapfp_dist.tasks.specs import (
     Checkpoint,
     Extracted,
@@ -35,6 +35,10 @@ def describe(spec: Spec) -> str:
             return f"labels of {describe(model)} on churn points"
         case PoolLabelsSpec(model=model):
             return f"labels of {describe(model)} on the pool"
+        case SiblingPointsSpec(players=players):
+            return f"images of the exact test of {describe(players[0])}"
+        case SiblingResponseSpec(model=model):
+            return f"labels of {describe(model)} on the exact test"
         case ResponseSpec(model=model):
             return f"responses of {describe(model)}"
         case SubspaceSpec(model=model):

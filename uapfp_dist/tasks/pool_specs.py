@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from uapfp_dist.tasks.hashing import Spec, wire_names
-from uapfp_dist.tasks.method_configs import ChurnConfig
+from uapfp_dist.tasks.method_configs import ChurnConfig, SiblingTestConfig
 from uapfp_dist.tasks.specs import DataSpec, ModelSpec
 
 
@@ -39,3 +39,35 @@ class PoolLabelsSpec(Spec):
     def needs(self) -> tuple[Spec, ...]:
         """The model and the pool."""
         return (self.model, self.pool)
+
+
+@wire_names("sibling_points", "players pool config")
+@dataclass(frozen=True)
+class SiblingPointsSpec(Spec):
+    """The images at which each of several siblings departs from the others."""
+
+    stage: ClassVar[str] = "probe"
+    players: tuple[ModelSpec, ...]
+    """The victim first."""
+    pool: PoolSpec
+    config: SiblingTestConfig
+
+    @property
+    def needs(self) -> tuple[Spec, ...]:
+        """What every player says to the pool."""
+        return tuple(PoolLabelsSpec(player, self.pool) for player in self.players)
+
+
+@wire_names("sibling_answers", "model points")
+@dataclass(frozen=True)
+class SiblingResponseSpec(Spec):
+    """The labels that one model gives to those images."""
+
+    stage: ClassVar[str] = "answers"
+    model: ModelSpec
+    points: SiblingPointsSpec
+
+    @property
+    def needs(self) -> tuple[Spec, ...]:
+        """The model and the images."""
+        return (self.model, self.points)

@@ -13,6 +13,7 @@ from uapfp_dist.reporting.section_schema import joined
 from uapfp_dist.reporting.sections import (
     churn,
     controls,
+    exact,
     groups,
     methods,
     overlap,
@@ -38,6 +39,7 @@ SECTIONS: tuple[Callable[[ReportData], ReportSection | None], ...] = (
     methods.methods,
     controls.controls,
     churn.churn,
+    exact.exact,
     roc.roc,
     zoo.zoo,
     subspace.subspaces,

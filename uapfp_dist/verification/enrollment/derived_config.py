@@ -52,6 +52,7 @@ def with_model_counts(config: Config, requirements: EnrollConfig, share: float =
         siblings=replace(
             config.siblings,
             n_committee=requirements.n_committee,
+            exact=False,
             n_piracy=n_group if "sibling" in requirements.groups else 0,
         ),
         churn=replace(config.churn, twins=False) if requirements.n_committee else ChurnConfig(),

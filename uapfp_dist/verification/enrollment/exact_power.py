@@ -4,15 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.fingerprints.sibling_points import EXACT_POINTS
 from uapfp_dist.fingerprints.sibling_test import Players, SiblingTest, p_values, sibling_test
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.method_configs import SiblingTestConfig
 from uapfp_dist.verification.enrollment.exact_fitting import claimed_by_rank, read_exact, rotated_power
 from uapfp_dist.verification.enrollment.plan import EnrollmentPlan
 from uapfp_dist.verification.kit.info import Accused
-
-POINTS = (25, 50, 100, 200)
-"""Images of each player: with twenty players 500, 1,000, 2,000 and 4,000 in all, less what they share."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ def exact_power(plan: EnrollmentPlan, store: Store) -> Iterator[ExactPower]:
     unweighted = replace(learned, stolen=learned.stolen[:, :0])
     alpha = plan.requirements.alpha
     for players in (unweighted, learned)[: 2 if learned.stolen.shape[1] else 1]:
-        for n in POINTS:
+        for n in EXACT_POINTS:
             config = SiblingTestConfig(n_points=n, per_image=plan.config.churn.per_image)
             try:
                 test = sibling_test(players, config)

@@ -1,0 +1,61 @@
+"""The exact sibling test: how many models of each role it claims, by images sent."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+import torch
+
+from uapfp_dist.errors import UserError
+from uapfp_dist.execution.pool_artifacts import read_pool_labels, read_sibling_points
+from uapfp_dist.fingerprints.sibling_points import EXACT_POINTS
+from uapfp_dist.fingerprints.sibling_test import p_values
+from uapfp_dist.reporting.churn_schema import ExactClaims
+from uapfp_dist.reporting.section_schema import SectionNumbers, rows_of
+from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
+from uapfp_dist.statistics.intervals import clopper_pearson
+from uapfp_dist.storage.store import TornArtifactError
+from uapfp_dist.tasks.pool_specs import SiblingPointsSpec, SiblingResponseSpec
+
+TITLE = "The exact sibling test"
+
+
+def exact(data: ReportData) -> ReportSection | None:
+    """A row per role and number of images."""
+    if (spec := data.plan.exact) is None:
+        return None
+    if not data.store.has(spec.kind, spec.id):
+        return ReportSection("exact", TITLE, "Not computed: a sibling, or what it says, could not be made.")
+    table = pd.DataFrame(_rows(data, spec))
+    text = (
+        f"The victim is ranked among {len(spec.players) - 1} siblings: how far does a model agree with each where it "
+        "departs from the others, beyond what its fellows do? p = (1 + siblings at least as high) / (1 + siblings). "
+        "For a model that learned nothing from the victim this is exact, whatever it is. Nothing is learned from "
+        f"stolen models, and labels are enough. Share claimed at alpha {data.alpha:g}, each judged alone, with the "
+        "exact 95 % interval as if models were independent: for one victim they are not. Models stolen from a sibling "
+        f"are among them. {data.plan.data.name}, seed {data.plan.seed}."
+    )
+    return ReportSection("exact", TITLE, text, {"exact": table}, {}, SectionNumbers(exact=rows_of(ExactClaims, table)))
+
+
+def _rows(data: ReportData, spec: SiblingPointsSpec) -> Iterator[dict[str, str | float]]:
+    """The fields of `ExactClaims`; every model that answered counts, since none trains.
+
+    Raises:
+        UserError: the images or labels are torn.
+    """
+    responses = [(m, SiblingResponseSpec(m.spec, spec)) for m in data.judged.members]
+    asked = [(m, response) for m, response in responses if data.store.has(response.kind, response.id)]
+    try:
+        points = read_sibling_points(data.store.get(spec.kind, spec.id))
+        labels = torch.stack([read_pool_labels(data.store.get(r.kind, r.id)).labels for _, r in asked])
+    except TornArtifactError as error:
+        raise UserError(f"expected the exact test and its answers whole, one is torn ({error}); run again") from error
+    roles = [str(member.role) for member, _ in asked]
+    for n in EXACT_POINTS:
+        claimed = p_values(points.test(n).statistics(labels)) <= data.alpha + 1e-12
+        for role in dict.fromkeys(roles):
+            of_role = torch.tensor([other == role for other in roles])
+            hits, models = int(claimed[of_role].sum()), int(of_role.sum())
+            low, high = clopper_pearson(hits, models)
+            share = {"claimed": hits / models, "claimed_low": low, "claimed_high": high}
+            yield {"role": role, "points": n, "images": points.n_images(n), "models": models, **share}
