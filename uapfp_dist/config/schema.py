@@ -153,7 +153,7 @@ class VerdictConfig:
     formats: tuple[Annotated[ResponseFormat, format_option("verdict.formats")], ...] = (PROBABILITIES, LABEL)
     """What suspects may be queried for: probabilities, top3 (any number), label; methods choose on training models."""
     train_pool: int | None = None
-    """Only the first so many stolen and independent models train an encoder; others answer fewer views. None: any may."""
+    """Only the first so many stolen and independent models train an encoder; others answer fewer views (None: any)."""
     query_budget: int = 200
     """Images per suspect in the comparison of methods at equal cost."""
     n_resamples: int = 10
