@@ -128,7 +128,7 @@ def test_the_right_claim(size: str, function: str, claim: str, tmp_path: Path) -
     ):
         assert said in page
     assert ("without a claim" in page) == (size == "full")
-    assert f"1 look with this kit, head {verdict.register.head[:16]}" in text
+    assert f"1 look with this kit, head before the result {verdict.register.head[:16]}" in text
     assert verdict.register.head in page
 
 
@@ -452,3 +452,14 @@ def test_the_job_keeps_and_shows_the_register(
     save_kit(toy_kit(), tmp_path / "errors")
     with pytest.raises(UserError, match="kit with churn points"):
         run("verify", "--kit", str(tmp_path / "errors"), "--register")
+
+
+def test_the_same_command_again_names_the_same_head(kit: Kit, register: Register, tmp_path: Path) -> None:
+    """A verdict names the register before its own result, whoever judges again; another look comes after it."""
+    first = verify(kit, [suspect("copied")], tmp_path / "a", register=register)
+    again = verify(kit, [suspect("copied")], tmp_path / "a", register=Register.open(register.path, kit.digest))
+    assert first[0].verdict.register == again[0].verdict.register
+    other = verify(kit, [suspect("fair")], tmp_path / "b", register=Register.open(register.path, kit.digest))
+    heads = [case[0].verdict.register.head for case in (first, other)]  # type: ignore[union-attr]
+    assert heads[0] != heads[1]
+    assert all(Register.open(register.path, kit.digest).contains(head) for head in heads)

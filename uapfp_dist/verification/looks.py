@@ -110,7 +110,9 @@ def other_looks(register: Register | None, begins: Sequence[Begin]) -> OtherLook
     if register is None:
         return OtherLooks()
     own = {test_of(begin) for begin in begins}
-    return OtherLooks(tuple(look.p_value for look in register.looks if look.test not in own), register.head)
+    return OtherLooks(
+        tuple(look.p_value for look in register.looks if look.test not in own), register.head_without(own)
+    )
 
 
 def write_results(register: Register, cases: Sequence[JudgedSuspect]) -> None:

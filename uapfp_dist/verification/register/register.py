@@ -10,7 +10,7 @@ names the register's `head`: a register that does not contain the head of every 
 copy of the kit elsewhere begins a register of its own; whoever judges takes the union of what verdicts name.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -104,6 +104,13 @@ class Register:
     def head(self) -> str:
         """64 hex digits over all that is in it; a verdict names it."""
         return self._chain.head
+
+    def head_without(self, tests: Collection[str]) -> str:
+        """The head before the results of these tests, where nothing else came since: what their verdict named."""
+        n = len(self._records)
+        while n and isinstance(last := self._records[n - 1], Decided) and last.test in tests:
+            n -= 1
+        return self._chain.digests[n - 1] if n else self.head
 
     def contains(self, head: str) -> bool:
         """Whether it is, or goes on from, the register that had this head."""

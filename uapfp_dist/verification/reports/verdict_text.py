@@ -64,7 +64,7 @@ def details(case: JudgedSuspect) -> dict[str, str]:
     found[f"{v.decided_by} decides"] = printable(v.decided_because)
     if v.register:
         looks = f"{v.register.looks} look{'s' if v.register.looks > 1 else ''}"
-        found["register"] = f"{looks} with this kit, head {v.register.head[:16]}..."
+        found["register"] = f"{looks} with this kit, head before the result {v.register.head[:16]}..."
     if v.not_calibrated_against:
         found["not calibrated"] = f"against {', '.join(GROUPS.get(g, g) for g in v.not_calibrated_against)}"
     return found
