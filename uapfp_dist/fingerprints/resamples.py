@@ -89,7 +89,7 @@ def make_resample(
     piracy, homologous = _rows(members, Role.PIRACY), _rows(members, Role.HOMOLOGOUS)
     if len(piracy) <= n_train or len(homologous) <= n_train:
         raise UserError(
-            f"expected more than n_train = {n_train} piracy and homologous models, got {len(piracy)} and "
+            f"expected more than n_train = {n_train} stolen and independent models, got {len(piracy)} and "
             f"{len(homologous)} (failed ones not counted); raise the numbers of models or lower n_train"
         )
     n_calibrate = min(n_calibrate, len(homologous) - n_train - 1)
@@ -99,7 +99,7 @@ def make_resample(
     ]
     if min(map(len, eligible)) < n_train:
         raise UserError(
-            f"expected n_train = {n_train} piracy and homologous models that may train (architecture "
+            f"expected n_train = {n_train} stolen and independent models that may train (architecture "
             f"{only_architecture or 'any'}, first {train_pool or 'all'} of each), got {len(eligible[0])} and "
             f"{len(eligible[1])}; raise the numbers of models or lower n_train"
         )

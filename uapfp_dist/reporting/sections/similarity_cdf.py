@@ -33,7 +33,7 @@ def cdfs(data: ReportData) -> ReportSection:
         "fig5_similarity_cdf",
         "Figure 5: distribution of fingerprint similarity",
         "Cumulative share of the test fingerprints of all resamples, in bins of .1, by architecture. The paper, on "
-        f"CIFAR-10: all piracy above .8, at most 20 % of independent ones above .4. {data.setting}.",
+        f"CIFAR-10: all stolen models above .8, at most 20 % of independent ones above .4. {data.setting}.",
         {},
         {
             "fig5_similarity_cdf": figures.similarity_cdf(

@@ -19,7 +19,7 @@ class Counts:
     n_stolen: int = 6
     """Held-out stolen models that are modified in every way."""
     n_negatives: int = 4
-    """Held-out homologous models treated alike."""
+    """Held-out independent models treated alike."""
     n_adversarial: int = 3
     """Of each, those that are trained adversarially, too."""
 
