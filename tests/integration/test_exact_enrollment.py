@@ -72,8 +72,8 @@ def test_the_kit_holds_the_test(kit: Kit, plan: EnrollmentPlan, digits: Dataset,
     """As many players as asked for, the victim's labels on its own images, and the same kit again from the store."""
     assert kit.exact is not None
     assert kit.info.exact is not None
-    assert kit.exact.points.shape == (4, 8)
-    assert bool((kit.victim_labels[kit.exact.points[0]] == kit.exact.labels[0]).all())
+    assert kit.exact.index.shape == (4, 8)
+    assert bool((kit.victim_labels[kit.exact.index[0]] == kit.exact.labels[0]).all())
     assert len(set(kit.info.exact.weights_sha256)) == 3
     assert kit.info.exact.power is not None
     assert kit.info.exact.power.of == 4

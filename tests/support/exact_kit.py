@@ -6,8 +6,8 @@ import torch
 from kits import N_CLASSES, make_churn_kit
 from torch import Tensor
 
+from uapfp_dist.fingerprints.sibling_test import SiblingTest
 from uapfp_dist.rng import torch_rng
-from uapfp_dist.verification.kit.exact_test import ExactTest
 from uapfp_dist.verification.kit.info import Accused, KitExact
 from uapfp_dist.verification.kit.io import with_digest
 from uapfp_dist.verification.kit.kit import Kit
@@ -35,7 +35,7 @@ def make_exact_kit(n_siblings: int = 19, *, claims: bool = True, seed: object = 
     of_victim = torch.randint(N_CLASSES, (n,), generator=rng)
     labels = torch.randint(N_CLASSES, (n_players, N_POINTS), generator=rng)
     labels[0] = of_victim[points[0] - n_before]
-    test = ExactTest(
+    test = SiblingTest(
         points,
         labels,
         torch.rand(n_players, N_POINTS, generator=rng).double() + 0.5,
@@ -59,6 +59,6 @@ def copy_of(kit: Kit, player: int) -> Tensor:
     """(Q, C) labels, one-hot, of a model that says at each player's images what another label is, but at one's own."""
     assert kit.exact is not None
     labels = kit.victim_labels.clone()
-    for i, points in enumerate(kit.exact.points):
+    for i, points in enumerate(kit.exact.index):
         labels[points] = kit.exact.labels[i] if i == player else (kit.exact.labels[i] + 1) % N_CLASSES
     return torch.eye(N_CLASSES)[labels]

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.fingerprints.churn_weights import Candidates, fit_on, rank_points
-from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.method_configs import SiblingTestConfig
 
+DIGITS = 9
+"""Decimals of a statistic that are kept: another processor sums in another order, and must rank alike."""
 MISSING = -1
 """The label of an image that was not answered: it agrees with no player."""
 
@@ -52,20 +53,21 @@ class SiblingTest:
     scale: Tensor
     """(P,) float64: their standard deviation."""
 
-    def queries(self, seed: str) -> Tensor:
-        """(Q,) int64: the images of all players, each once, in one random order."""
-        union = self.index.unique()
-        return union[torch.randperm(len(union), generator=torch_rng(seed, "sibling test"))]
+    @property
+    def images(self) -> Tensor:
+        """(U,) int64: the images of all players, each once; they are asked in one random order."""
+        return self.index.unique()
 
     def statistics(self, answers: Tensor) -> Tensor:
         """(M, P) float64: how far each player's score lies above that of models not derived from it.
 
         Args:
-            answers: (M, N) int64 labels of M suspects on the pool; only those of `queries` are read, `MISSING` ones
+            answers: (M, N) int64 labels of M suspects on the pool; only those of `images` are read, `MISSING` ones
                 agree with nobody.
         """
         agree = answers[:, self.index] == self.labels
-        return ((agree.double() * self.weights).sum(2) - self.centre) / self.scale
+        statistics = ((agree.double() * self.weights).sum(2) - self.centre) / self.scale
+        return statistics.round(decimals=DIGITS)
 
 
 def sibling_test(players: Players, config: SiblingTestConfig) -> SiblingTest:

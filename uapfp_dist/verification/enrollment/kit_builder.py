@@ -25,7 +25,6 @@ from uapfp_dist.verification.enrollment.plan import EnrollmentPlan
 from uapfp_dist.verification.enrollment.responses import EnrolledResponses
 from uapfp_dist.verification.judging.suspect_scores import encoder_of, score_suspect
 from uapfp_dist.verification.kit.churn_sets import ChurnSets
-from uapfp_dist.verification.kit.exact_test import ExactTest
 from uapfp_dist.verification.kit.info import MethodName
 from uapfp_dist.verification.kit.input_check import choose_input_check
 from uapfp_dist.verification.kit.io import with_digest
@@ -142,7 +141,7 @@ def _with_exact(kit: Kit, plan: EnrollmentPlan, enrolled: EnrolledResponses) -> 
     return replace(
         kit,
         info=replace(kit.info, exact=said, limits=(*kit.info.limits, *exact_limits(said))),
-        exact=ExactTest(position[whose], test.labels, test.weights, test.centre, test.scale),
+        exact=replace(test, index=position[whose]),
     )
 
 

@@ -25,7 +25,7 @@ def groups_not_calibrated(kit: Kit, too_small: Sequence[str] = ()) -> tuple[str,
 
 def max_suspects(kit: Kit, alpha: float) -> int:
     """How many suspects can be judged together: the first of Holm's steps needs p <= alpha / K."""
-    sizes = [len(kit.exact.points) - 1] if kit.exact is not None and kit.exact_claims else group_sizes(kit).values()
+    sizes = [len(kit.exact.index) - 1] if kit.exact is not None and kit.exact_claims else group_sizes(kit).values()
     smallest = min(sizes, default=0)
     most = int((smallest + 1) * alpha + 1e-9)
     # With churn points come more calibration models than the least, and a register of looks one after another.

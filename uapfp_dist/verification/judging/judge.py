@@ -202,7 +202,7 @@ class _ScoredSuspect:
 
     def _claim(self, p_adjusted: float, alpha: float, n_suspects: int) -> Claim:
         if self.kit.exact is not None and self.kit.exact_claims:
-            smallest = len(self.kit.exact.points) - 1
+            smallest = len(self.kit.exact.index) - 1
         else:
             smallest = min(group_sizes(self.kit).values(), default=0)
         if smallest < needed_for(alpha / n_suspects):

@@ -86,7 +86,7 @@ def _problem_of_exact(kit: Kit) -> str:
     """Of the exact test, whose every number decides."""
     if (exact := kit.exact) is None or (said := kit.info.exact) is None:
         return "" if kit.exact is None and kit.info.exact is None else "the exact test"
-    if kit.churn is None or kit.churn.n_sets != 1 or not 1 <= said.siblings == len(exact.points) - 1:
+    if kit.churn is None or kit.churn.n_sets != 1 or not 1 <= said.siblings == len(exact.index) - 1:
         return "the exact test"
     if len(said.weights_sha256) != said.siblings or said.images != len(exact.images):
         return "what it says of the exact test"
@@ -125,9 +125,9 @@ def _problem_of_tensors(kit: Kit) -> str:
             ("churn_agrees", churn.agrees, (m, s, k), torch.bool),
         ]
     if (exact := kit.exact) is not None:
-        players = tuple(exact.points.shape)
+        players = tuple(exact.index.shape)
         shapes += [
-            ("exact_points", exact.points, players, torch.int64),
+            ("exact_index", exact.index, players, torch.int64),
             ("exact_labels", exact.labels, players, torch.int64),
             ("exact_weights", exact.weights, players, torch.float64),
             ("exact_centre", exact.centre, players[:1], torch.float64),
@@ -157,7 +157,7 @@ def _problem_of_indices(kit: Kit) -> str:
     check, churn = kit.input_check, kit.churn
     indices = [kit.clean, *kit.views.values(), *([check.images] if check else [])]
     indices += [kit.natural] if len(kit.natural) else []
-    indices += [kit.exact.points] if kit.exact else []
+    indices += [kit.exact.index] if kit.exact else []
     if churn:
         indices.append(churn.points)
         budgets = churn.budgets.tolist()

@@ -16,12 +16,12 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.fingerprints.sibling_test import SiblingTest
 from uapfp_dist.messages import one_line
 from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.serialization import from_json, to_json
 from uapfp_dist.verification.kit.check import problem_of
 from uapfp_dist.verification.kit.churn_sets import ChurnSets
-from uapfp_dist.verification.kit.exact_test import ExactTest
 from uapfp_dist.verification.kit.info import KitInfo, parse_wire
 from uapfp_dist.verification.kit.input_check import InputCheck
 from uapfp_dist.verification.kit.kit import Kit
@@ -44,7 +44,7 @@ INPUT_CHECK_NAMES = {"images": "input_check", "labels": "input_check_labels", "a
 CHURN_NAMES = {f"churn_{name}": name for name in ("points", "budgets", "weights", "intercepts", "committee", "agrees")}
 """Name of a tensor in the file to the field of a kit's churn sets."""
 
-EXACT_NAMES = {f"exact_{name}": name for name in ("points", "labels", "weights", "centre", "scale")}
+EXACT_NAMES = {f"exact_{name}": name for name in ("index", "labels", "weights", "centre", "scale")}
 """The same for its exact sibling test."""
 
 MOST_INDEX_BYTES = 16 * 2**20
@@ -239,6 +239,6 @@ def _unflat(tensors: dict[str, Tensor], digest: str, body: _Body) -> Kit:
         similarity=by_format["similarity"],
         input_check=InputCheck(**check) if check else None,
         churn=ChurnSets(**churn) if churn else None,
-        exact=ExactTest(**exact) if exact else None,
+        exact=SiblingTest(**exact) if exact else None,
         **{name: tensors[wire] for name, wire in TENSOR_NAMES.items()},
     )

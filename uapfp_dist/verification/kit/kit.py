@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.fingerprints.sibling_test import SiblingTest
 from uapfp_dist.response_format import LABEL, ResponseFormat
 from uapfp_dist.verification.kit.churn_sets import ChurnSets
-from uapfp_dist.verification.kit.exact_test import ExactTest
 from uapfp_dist.verification.kit.info import KitInfo, MethodName
 from uapfp_dist.verification.kit.input_check import InputCheck
 
@@ -60,7 +60,7 @@ class Kit:
     churn: ChurnSets | None = None
     """Images that decide; None in a kit whose victim has no siblings, and in those of versions 1 and 2."""
 
-    exact: ExactTest | None = None
+    exact: SiblingTest | None = None
     """The exact sibling test; None in a kit without one."""
 
     @property
