@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from exact_kit import make_exact_kit
 from toy_kit import toy_kit
 
 from uapfp_dist.response_format import LABEL, PROBABILITIES
@@ -82,3 +83,8 @@ def test_the_table_comes_with_the_files_of_the_kit(kit: Kit, tmp_path: Path) -> 
     assert received.keys() == {"kit.json", "tables/rates.csv"}
     assert [path.name for path in tmp_path.iterdir()] == ["kit.json"], "nothing is added to the kit itself"
     pd.testing.assert_frame_equal(pd.read_csv(BytesIO(received["tables/rates.csv"])), rates_table(kit))
+
+
+def test_the_description_names_the_exact_test() -> None:
+    description = kit_tags(make_exact_kit())[DESCRIPTION]
+    assert "Also the exact sibling test (makes the claim): 19 siblings" in description

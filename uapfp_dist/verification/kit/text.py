@@ -15,7 +15,7 @@ def kit_text(kit: Kit) -> str:
     if churn := info.churn:
         lines += _churn(churn)
     if exact := info.exact:
-        lines.append(_exact(exact))
+        lines.append(f"  {exact_text(exact)}")
     lines += [f"- {limit}" for limit in info.limits]
     if costs := info.costs:
         minutes = costs.model_seconds / 60
@@ -76,14 +76,14 @@ def _churn(churn: KitChurn) -> Iterator[str]:
         yield f"    set {number}, by {points} points: stolen {caught}; negatives {wronged}"
 
 
-def _exact(exact: KitExact) -> str:
+def exact_text(exact: KitExact) -> str:
     """Who takes part, and what it catches."""
     caught = "how much it catches is not known" if exact.power is None else f"stolen {exact.power.n}/{exact.power.of}"
     learned = f", {exact.stolen_each} models stolen from each" if exact.stolen_each else ", nothing stolen"
     claims = "makes the claim" if exact.claims else "asked by verify --exact, without a claim"
     rotated = f"; from any of them {exact.rotated.n}/{exact.rotated.of}" if exact.rotated else ""
     return (
-        f"  exact sibling test ({claims}): {exact.siblings} siblings{learned}, {exact.images} images: {caught}{rotated}"
+        f"exact sibling test ({claims}): {exact.siblings} siblings{learned}, {exact.images} images: {caught}{rotated}"
     )
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from uapfp_dist.messages import printable
 from uapfp_dist.tracking.tracker import DESCRIPTION, Tracker
 from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.kit.text import exact_text
 
 
 def kit_tags(kit: Kit) -> dict[str, str]:
@@ -40,6 +41,8 @@ def _description(kit: Kit) -> str:
         rows.append([str(fmt), choice.method, str((info.queries or {}).get(fmt, "")), *counts])
     lines = [f"**A kit to find copies of a victim, at alpha {kit.alpha:g}.** Held-out models, each judged alone:", ""]
     lines += [" | ".join(row) for row in (head, ["---"] * len(head), *rows)]
+    if info.exact is not None:
+        lines += ["", f"Also the {exact_text(info.exact)}."]
     lines += ["", "What it does not cover:", "", *(f"- {printable(limit)}" for limit in info.limits), ""]
     lines.append(f"Every rate: [rates.csv](artifact:tables/rates.csv). Digest: `{kit.digest}`")
     return "\n".join(lines)
