@@ -13,7 +13,7 @@ from uapfp_dist.launch import kit_power, kit_robustness
 
 SMALL_KIT = (
     "--alpha", "0.5", "--attacks", "cloudleak", "knockoff", "--n-train", "2", "--n-train-piracy", "1", "--n-test", "1",
-    "--n-test-piracy", "1", "--n-committee", "2", "--n-sets", "2", "--n-points", "20", "--calibration-factor", "1",
+    "--n-test-piracy", "1", "--n-committee", "2", "--n-sets", "1", "--n-points", "20", "--calibration-factor", "1",
 )  # fmt: skip
 """Options of a kit like `small_enrollment.SMALL`."""
 
@@ -44,14 +44,18 @@ def test_kits_are_enrolled_modified_and_counted(
     """The robustness of the very kit whose rates are counted: its models are in the storage."""
     for module in (kit_power, kit_robustness):
         monkeypatch.setattr(module, "enroll_preset", lambda name: small_config())
-    run("kit-power", "--seeds", "0", *SMALL_KIT, *here)
+    beside = ("--exact", "beside", "--exact-siblings", "2", "--n-exact-stolen", "2", "--n-exact-points", "8")
+    run("kit-power", "--seeds", "0", *SMALL_KIT, *beside, *here)
     shown = capsys.readouterr().out
     assert "| all | prob |" in shown
+    assert "the exact sibling test by labels with 2 siblings at alpha 0.5" in shown
+    exact = json.loads((tmp_path / "out" / "digits-exact.json").read_text())
+    assert {(one["stolen_each"], one["n_points"]) for one in exact} >= {(0, 25), (2, 25)}
     assert set(json.loads((tmp_path / "out" / "digits.json").read_text())[0]) == {"prob", "top3", "hard"}
     (tmp_path / "out" / "digits-0").rename(tmp_path / "out" / "kit-digits-0")
     few = ("--n-stolen", "1", "--n-negatives", "1", "--n-adversarial", "0")
     none = ("--controls.n-other-architecture", "0", "--controls.n-second-hand", "0", "--controls.n-mixed", "0")
-    run("kit-robustness", *few, *none, *SMALL_KIT, *here)
+    run("kit-robustness", *few, *none, *SMALL_KIT, *beside, *here)
     judged = json.loads((tmp_path / "out" / "suspects.json").read_text())
     assert {"piracy", "modified_piracy", "homologous", "modified_homologous", "modified_victim"} <= {
         one["role"] for one in judged

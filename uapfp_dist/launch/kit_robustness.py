@@ -11,6 +11,7 @@ from uapfp_dist.config.precision import with_precision
 from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, resolve
 from uapfp_dist.config.schema import ControlConfig
 from uapfp_dist.data import Dataset
+from uapfp_dist.errors import UserError
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.stored import stored_specs
 from uapfp_dist.launch.enrollment import run_enrollment, workers
@@ -57,6 +58,11 @@ def measure_robustness(
         UserError: anything wrong with the input.
     """
     torch.set_num_threads(1)
+    if requirements.exact == "claims":
+        raise UserError(
+            "exact: expected none or beside, got claims: modified suspects are judged by the conformal test alone",
+            argument="exact",
+        )
     config = with_precision(replace(enroll_preset(name), precision=precision))
     paths = resolve(runtime)
     folder = (out / f"kit-{name}-{seed}").absolute()
