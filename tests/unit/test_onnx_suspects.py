@@ -123,5 +123,9 @@ def test_an_endless_onnx_model_is_stopped(tmp_path: Path) -> None:
 
 def test_onnx_without_the_extra_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    path = tmp_path / "m.onnx"
+    with pytest.raises(UserError, match="expected a file"):
+        open_suspect(SuspectConfig(at=str(path)), SHAPE, 10)
+    path.write_bytes(b"model")
     with pytest.raises(UserError, match=r"uapfp_dist\[onnx\]"):
-        open_suspect(SuspectConfig(at=str(tmp_path / "m.onnx")), SHAPE, 10)
+        open_suspect(SuspectConfig(at=str(path)), SHAPE, 10)
