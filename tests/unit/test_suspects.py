@@ -193,3 +193,8 @@ def test_another_file_of_that_name_is_another_suspect(tmp_path: Path) -> None:
     assert "private" not in json.dumps(descriptions) + SuspectConfig(at=str(path)).display_name
     queries = [describe_suspect(SuspectConfig(at=f"http://h/invocations?model={name}")) for name in "ab"]
     assert queries[0] != queries[1]
+
+
+def test_an_address_without_a_scheme_is_asked_back() -> None:
+    with pytest.raises(UserError, match=r"expected a URL; did you mean http://127\.0\.0\.1:5001\?"):
+        open_suspect(SuspectConfig(at="127.0.0.1:5001"), (1, 8, 8), 10)
