@@ -12,8 +12,9 @@ from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
 from uapfp_dist.storage.store import Store
 from uapfp_dist.suspects.config import SuspectConfig
-from uapfp_dist.tasks.specs import AbsoluteGate, Extracted, Gate, ModelSpec
+from uapfp_dist.tasks.specs import AbsoluteGate, Extracted, Gate, Imported, ModelSpec
 from uapfp_dist.verification.enrollment.config import check_enroll_config
+from uapfp_dist.verification.enrollment.exact_plan import plan_exact
 from uapfp_dist.verification.enrollment.plan import EnrollmentPlan
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.kit.text import kit_text
@@ -157,9 +158,20 @@ def test_what_cannot_be_exact_is_refused(what: str) -> None:
         check_enroll_config(replace(SMALL, **{**EXACT, **changes}))  # type: ignore[arg-type]
 
 
-def test_too_few_siblings_in_the_plan(digits: Dataset) -> None:
-    with pytest.raises(UserError, match=r"exact: expected at least 30 siblings .* this kit has"):
-        small_plan(digits, **{**EXACT, "exact_siblings": 30})
+def test_siblings_beyond_those_of_the_zoo_are_trained(digits: Dataset, plan: EnrollmentPlan) -> None:
+    """The others stay; an owner's files are as many as they are."""
+    more = small_plan(digits, **{**EXACT, "exact_siblings": 30}).exact
+    assert more is not None
+    assert plan.exact is not None
+    assert more.players[: len(plan.exact.players)] == plan.exact.players
+    assert len({player.id for player in more.players}) == 1 + 30 + 2
+    requirements = replace(SMALL, **{**EXACT, "exact_siblings": 30})  # type: ignore[arg-type]
+    files = [replace(player, origin=Imported("0" * 64)) for player in more.players[1:6]]
+    with pytest.raises(UserError, match=r"exact: expected at least 30 siblings .* this kit has 5"):
+        plan_exact(more.players[0], files, plan.reference_models, requirements, plan.config.churn, 0)
+
+
+def test_too_many_thefts_in_the_plan(digits: Dataset) -> None:
     with pytest.raises(UserError, match="n_exact_stolen: expected at most 4"):
         small_plan(digits, **{**EXACT, "n_exact_stolen": 9})
 

@@ -12,7 +12,7 @@ from uapfp_dist.verification.reports.exact_rates import exact_rows, exact_text
 FOUND = [
     ExactPower(1, 19, 25, 480, 0, Accused(3, 4), Accused(10, 120)),
     ExactPower(2, 19, 25, 470, 0, Accused(1, 4), Accused(20, 120)),
-    ExactPower(1, 19, 25, 490, 6, Accused(4, 4), Accused(90, 120)),
+    ExactPower(1, 19, 25, 490, 6, Accused(4, 4), Accused(90, 120), Accused(2, 4)),
     ExactPower(2, 19, 25, 490, 6, Accused(2, 4), None),
 ]
 
@@ -20,7 +20,7 @@ FOUND = [
 def test_zoos_are_added_up_and_the_worst_is_shown() -> None:
     unweighted, learned = exact_rows(FOUND)[2:]
     assert unweighted.startswith("| unweighted | 475 (25 a player) | 0.500 [")
-    assert "(4/8) | 1/4 |" in unweighted
+    assert "(4/8) | 1/4 | - |" in unweighted
     assert unweighted.endswith("(30/240) |")
     assert learned.startswith("| learned from 6 thefts each | 490 (25 a player) | 0.750 [")
     assert learned.endswith("(90/120) |")

@@ -89,7 +89,7 @@ def fit_exact(found: EnrolledExact, requirements: EnrollConfig, per_image: int) 
         claims=requirements.exact == "claims",
         siblings=n_siblings,
         stolen_each=found.players.stolen.shape[1],
-        images=len(test.index.unique()),
+        images=len(test.images),
         pool_size=len(found.pool.base),
         weights_sha256=found.digests,
         power=Accused(caught, len(found.measured)) if len(found.measured) else None,

@@ -8,7 +8,7 @@ from uapfp_dist.evaluation.plan import model_seed
 from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.method_configs import ChurnConfig
 from uapfp_dist.tasks.pool_specs import PoolLabelsSpec, PoolSpec
-from uapfp_dist.tasks.specs import Extracted, Gate, ModelSpec
+from uapfp_dist.tasks.specs import Extracted, Gate, Imported, ModelSpec
 from uapfp_dist.verification.enrollment.config import EnrollConfig
 from uapfp_dist.verification.enrollment.reference_models import ReferenceModel
 
@@ -55,11 +55,11 @@ def plan_exact(
     if requirements.exact == "none":
         return None
     n = requirements.n_exact_siblings
+    siblings = [*siblings, *_more(siblings, n + N_SPARE - len(siblings), seed)]
     if len(siblings) < n:
         raise UserError(
             f"exact: expected at least {n} siblings of the victim for alpha {requirements.alpha:g} and "
-            f"{requirements.max_suspects} suspects, this kit has {len(siblings)}; leave the group sibling in, or bring "
-            "more with train or siblings",
+            f"{requirements.max_suspects} suspects, this kit has {len(siblings)}; bring more, or a function that trains",
             argument="exact",
         )
     players = (victim, *siblings[: n + N_SPARE])
@@ -74,6 +74,13 @@ def plan_exact(
         ),
         tuple(one.member.spec for one in stolen if one.part == "held_out"),
     )
+
+
+def _more(siblings: Sequence[ModelSpec], n: int, seed: int) -> list[ModelSpec]:
+    """Further siblings that no other part of a kit takes; files that an owner trained are as many as they are."""
+    if n <= 0 or not siblings or isinstance(siblings[0].origin, Imported):
+        return []
+    return [replace(siblings[0], seed=model_seed(seed, "exact sibling", i)) for i in range(n)]
 
 
 def _thefts(training: Sequence[ReferenceModel], requirements: EnrollConfig) -> list[ModelSpec]:

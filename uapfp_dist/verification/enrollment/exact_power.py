@@ -29,6 +29,8 @@ class ExactPower:
     """Held-out models stolen from the victim that are claimed at alpha."""
     rotated: Accused | None
     """Models stolen from any player, with that player in the victim's place; what was learned left their theft out."""
+    first: Accused | None = None
+    """Of the held-out ones, those for which no sibling is as high as the victim: p = 1 / (1 + siblings)."""
 
 
 def exact_power(plan: EnrollmentPlan, store: Store) -> Iterator[ExactPower]:
@@ -51,15 +53,16 @@ def exact_power(plan: EnrollmentPlan, store: Store) -> Iterator[ExactPower]:
                 test = sibling_test(players, config)
             except UserError:  # the pool has no more
                 break
-            caught = int((p_values(test.statistics(found.measured)) <= alpha + 1e-12).sum())
+            p, least = p_values(test.statistics(found.measured)), 1 / len(players.labels)
             yield ExactPower(
                 plan.seed,
                 len(players.labels) - 1,
                 n,
-                len(test.index.unique()),
+                len(test.images),
                 players.stolen.shape[1],
-                Accused(caught, len(found.measured)),
+                Accused(int((p <= alpha + 1e-12).sum()), len(p)),
                 _rotated(players, learned, test, config, alpha),
+                Accused(int((p <= least + 1e-12).sum()), len(p)),
             )
 
 

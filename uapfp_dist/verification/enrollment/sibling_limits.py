@@ -17,7 +17,7 @@ def sibling_limits(plan: EnrollmentPlan) -> list[str]:
     siblings = plan.siblings
     gate = siblings[0].gate
     least = f"{gate.accuracy:g}" if isinstance(gate, AbsoluteGate) else "none"
-    n_outside = len(siblings) - len(plan.churn.siblings)
+    n_outside = sum(model.group == "sibling" for model in plan.reference_models)
     outside = f" (from each of {n_outside} more a model was stolen)" if n_outside else ""
     return [
         f"The victim was compared with {len(plan.churn.siblings)} siblings{outside}, {_making(siblings[0])}, from "

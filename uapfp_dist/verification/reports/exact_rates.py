@@ -10,8 +10,9 @@ from uapfp_dist.verification.reports.rates_over_zoos import interval
 def exact_rows(found: Sequence[ExactPower]) -> list[str]:
     """A line per statistic and number of images."""
     lines = [
-        "| statistic | images | stolen from the victim, claimed | the worst zoo | stolen from any player, claimed |",
-        "|---" * 5 + "|",
+        "| statistic | images | stolen from the victim, claimed | the worst zoo | at the least p | "
+        "stolen from any player, claimed |",
+        "|---" * 6 + "|",
     ]
     groups: dict[tuple[bool, int], list[ExactPower]] = {}
     for one in found:
@@ -22,7 +23,8 @@ def exact_rows(found: Sequence[ExactPower]) -> list[str]:
         worst = min((zoo.power for zoo in zoos), key=lambda rate: rate.n / max(rate.of, 1))
         rotated = [zoo.rotated for zoo in zoos if zoo.rotated is not None]
         cells = [name, f"{images:.0f} ({n_points} a player)", _share([zoo.power for zoo in zoos])]
-        cells += [f"{worst.n}/{worst.of}", _share(rotated) if rotated else "-"]
+        first = [zoo.first for zoo in zoos if zoo.first is not None]
+        cells += [f"{worst.n}/{worst.of}", *(_share(rates) if rates else "-" for rates in (first, rotated))]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
