@@ -59,7 +59,7 @@ def plan_exact(
     if len(siblings) < n:
         raise UserError(
             f"exact: expected at least {n} siblings of the victim for alpha {requirements.alpha:g} and "
-            f"{requirements.max_suspects} suspects, this kit has {len(siblings)}; bring more, or a function that trains",
+            f"{requirements.max_suspects} suspects, this kit has {len(siblings)}; bring more, or a training function",
             argument="exact",
         )
     players = (victim, *siblings[: n + N_SPARE])
