@@ -1,12 +1,14 @@
 """An enrolment with an exact sibling test, and verifications by it."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from small_enrollment import SMALL, failing, run_here, small_plan
+from system import copy_store
 
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
@@ -39,8 +41,13 @@ def plan(digits: Dataset) -> EnrollmentPlan:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return Store(str(tmp_path_factory.mktemp("exact")))
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("exact")
+
+
+@pytest.fixture(scope="module")
+def store(folder: Path) -> Store:
+    return Store(str(folder))
 
 
 @pytest.fixture(scope="module")
@@ -120,27 +127,37 @@ def test_beside_it_is_asked_only_when_told(kit: Kit, tmp_path: Path) -> None:
     assert "(no claim)" in verdict_text(beside, [asked])
 
 
-def test_a_theft_that_fails_is_left_out_for_all(plan: EnrollmentPlan, digits: Dataset, tmp_path: Path) -> None:
-    exact = plan.exact
-    assert exact is not None
-    lost = exact.stolen[2][1].id
-    kit = run_here(plan, digits, Store(str(tmp_path)), failing(Store(str(tmp_path)), lambda spec: spec.id == lost))
+def without(plan: EnrollmentPlan, digits: Dataset, folder: Path, to: Path, lost: Sequence[ModelSpec]) -> Kit:
+    """The kit where what these models say to the pool cannot be had; all else is in the store."""
+    assert plan.exact is not None
+    store = copy_store(folder, to)
+    ids = {plan.exact.labels(model).id for model in lost}
+    for id_ in ids:
+        store.discard("pool_labels", id_)
+    return run_here(plan, digits, store, failing(store, lambda spec: spec.id in ids))
+
+
+def test_a_theft_that_fails_is_left_out_for_all(
+    kit: Kit, plan: EnrollmentPlan, digits: Dataset, folder: Path, tmp_path: Path
+) -> None:
+    assert plan.exact is not None
+    fewer = without(plan, digits, folder, tmp_path / "s", [plan.exact.stolen[2][1]])
     assert kit.info.exact is not None
-    assert kit.info.exact.stolen_each == 1
+    assert fewer.info.exact is not None
+    assert (kit.info.exact.stolen_each, fewer.info.exact.stolen_each) == (2, 1)
 
 
 def test_a_spare_stands_in_for_a_sibling_and_too_few_are_refused(
-    plan: EnrollmentPlan, digits: Dataset, tmp_path: Path
+    kit: Kit, plan: EnrollmentPlan, digits: Dataset, folder: Path, tmp_path: Path
 ) -> None:
-    exact = plan.exact
-    assert exact is not None
-    labels = [exact.labels(player).id for player in exact.players]
-    one, three = Store(str(tmp_path / "one")), Store(str(tmp_path / "three"))
-    kit = run_here(plan, digits, one, failing(one, lambda spec: spec.id == labels[1]))
-    assert kit.info.exact is not None
-    assert kit.info.exact.siblings == 3
+    assert plan.exact is not None
+    players = plan.exact.players
+    spared = without(plan, digits, folder, tmp_path / "one", players[1:2])
+    assert spared.info.exact is not None
+    assert spared.info.exact.siblings == 3
+    assert spared.digest != kit.digest
     with pytest.raises(UserError, match="expected the victim and 3 siblings at their gate, 3 of these models"):
-        run_here(plan, digits, three, failing(three, lambda spec: spec.id in labels[1:4]))
+        without(plan, digits, folder, tmp_path / "three", players[1:4])
 
 
 REFUSED = {
