@@ -60,6 +60,8 @@ def test_kits_are_enrolled_modified_and_counted(
     assert {"piracy", "modified_piracy", "homologous", "modified_homologous", "modified_victim"} <= {
         one["role"] for one in judged
     }
+    assert {"questions mirrored", "0.05 of the answers random"} <= {one["kind"] for one in judged}
+    assert (tmp_path / "out" / "removal.png").stat().st_size > 0
     text = (tmp_path / "out" / "suspects.md").read_text()
     assert text.startswith("`digits`, seed 0, float32: suspects accused at alpha 0.5 by ")
     assert capsys.readouterr().out.rstrip() == text.rstrip()

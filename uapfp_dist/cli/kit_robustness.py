@@ -5,8 +5,8 @@
 
 It enrolls the preset's victim, modifies models that neither trained nor calibrated the kit
 (fine-tuned, new last layer, pruned, INT8, distilled, two in a row, trained adversarially), and adds
-models stolen at second hand, with labels mixed with true ones, and nets of kinds that the kit has
-never seen. Each is judged alone by the labels that the kit asks for. The same command resumes.
+models stolen at second hand, with true labels mixed in, nets of kinds that the kit has never seen,
+and models served with changed questions or answers. Each is judged alone by labels; it resumes.
 """
 
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ class KitRobustness:
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
     """That models are trained in."""
     out: Path = Path("modified")
-    """Folder for the kit, suspects.json and suspects.md."""
+    """Folder for the kit, suspects.json, suspects.md and removal.png."""
     counts: Annotated[Counts, tyro.conf.arg(name="")] = field(default_factory=Counts)
     controls: ControlConfig = field(
         default_factory=lambda: ControlConfig(n_other_architecture=4, n_second_hand=6, n_mixed=6)

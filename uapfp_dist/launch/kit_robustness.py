@@ -18,16 +18,18 @@ from uapfp_dist.launch.enrollment import run_enrollment, workers
 from uapfp_dist.launch.images import load_images
 from uapfp_dist.launch.seeds import make_folder
 from uapfp_dist.progress import Progress
+from uapfp_dist.reporting.figures.style import DPI
 from uapfp_dist.serialization import to_json
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.members import Member
+from uapfp_dist.tasks.members import Member, Role
 from uapfp_dist.tasks.scheduler import dependency_order, run_tasks
 from uapfp_dist.tasks.specs import DataSpec
 from uapfp_dist.verification.enrollment.config import EnrollConfig
 from uapfp_dist.verification.enrollment.derived_config import enroll_preset
 from uapfp_dist.verification.enrollment.plan import plan_enrollment
 from uapfp_dist.verification.kit.io import load_kit
-from uapfp_dist.verification.robustness.judged import judged_model
+from uapfp_dist.verification.robustness.figure import removal_figure
+from uapfp_dist.verification.robustness.judged import judged_evasions, judged_model
 from uapfp_dist.verification.robustness.members import Counts, modified_suspects
 from uapfp_dist.verification.robustness.table import robustness_text
 
@@ -76,9 +78,12 @@ def measure_robustness(
     context = _make(members, runtime, paths, plan.victim.data, dataset)
     made = [member for member in members if context.store.has("model", member.spec.id)]
     judged = [judged_model(context, kit, member) for member in made]
+    plain = [member for member in made if member.role in (Role.PIRACY, Role.HOMOLOGOUS)]
+    judged += [one for member in plain for one in judged_evasions(context, kit, member)]
     (out / "suspects.json").write_text(json.dumps([to_json(one) for one in judged], indent=1))
     text = robustness_text(f"`{name}`, seed {seed}, {precision}", kit, judged, len(members) - len(judged))
     (out / "suspects.md").write_text(text)
+    removal_figure(judged, kit.alpha).savefig(out / "removal.png", dpi=DPI)
     return text
 
 

@@ -1,6 +1,10 @@
 """Verdicts on modified suspects, each judged alone by its labels."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+import torch
+from torch import Tensor
 
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.fingerprints.querying import from_8_bits
@@ -12,6 +16,7 @@ from uapfp_dist.tasks.specs import Extracted
 from uapfp_dist.verification.judging.judge import judge
 from uapfp_dist.verification.judging.verdict import SuspectResponses
 from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.robustness.evasions import EVASIONS
 
 STOLEN = (Role.PIRACY, Role.MODIFIED_PIRACY, Role.SECOND_HAND_PIRACY, Role.MIXED_PIRACY, Role.MODIFIED_VICTIM)
 """Roles of models that learned from the victim."""
@@ -37,17 +42,35 @@ class JudgedModel:
 
 def judged_model(context: TaskContext, kit: Kit, member: Member) -> JudgedModel:
     """The verdict on the labels of one model, for every number of churn points."""
-    assert kit.churn is not None
     spec = member.spec
     labels = LABEL.apply(predict_probabilities(context.net(spec), from_8_bits(kit.images)))
+    accuracy = context.store.get("model", spec.id).info["accuracy"]
+    return JudgedModel(member.role, kind_of(member), spec.architecture, accuracy, _p_values(kit, spec.id, labels))
+
+
+def judged_evasions(context: TaskContext, kit: Kit, member: Member) -> Iterator[JudgedModel]:
+    """The verdicts on one model where its owner changes questions or answers; accuracy is what a client gets."""
+    spec, net = member.spec, context.net(member.spec)
+    dataset, splits = context.data(spec.data)
+    images, truth = dataset.pixels(splits.eval), dataset.labels[splits.eval]
+    for evasion in EVASIONS:
+        answers = evasion.labels(net, from_8_bits(kit.images), f"{spec.id} kit")
+        labels = torch.nn.functional.one_hot(answers, kit.n_classes).float()
+        accuracy = float((evasion.labels(net, images, f"{spec.id} eval") == truth).double().mean())
+        p_values = _p_values(kit, spec.id, labels)
+        yield JudgedModel(member.role, evasion.name, spec.architecture, accuracy, p_values)
+
+
+def _p_values(kit: Kit, name: str, labels: Tensor) -> dict[str, float]:
+    """Images sent to conformal p, by (Q, C) one-hot labels."""
+    assert kit.churn is not None
     assert kit.input_check is not None
     n_checked = len(kit.input_check.first)
     found = {}
     for n in kit.churn.budgets.tolist():
-        (verdict,) = judge(kit, [SuspectResponses(spec.id, labels, LABEL, n_churn_points=n)])
+        (verdict,) = judge(kit, [SuspectResponses(name, labels, LABEL, n_churn_points=n)])
         found[str(n + n_checked)] = verdict.p_value
-    accuracy = context.store.get("model", spec.id).info["accuracy"]
-    return JudgedModel(member.role, kind_of(member), spec.architecture, accuracy, found)
+    return found
 
 
 def kind_of(member: Member) -> str:

@@ -1,0 +1,78 @@
+"""What a thief does between question and answer, and the figure of what removal costs."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from uapfp_dist.verification.robustness.evasions import EVASIONS, Evasion, blurred, compressed, mirrored
+from uapfp_dist.verification.robustness.figure import family_of, removal_figure
+from uapfp_dist.verification.robustness.judged import JudgedModel
+
+
+class Brightest(nn.Module):
+    """Logits are the pixels: the label is the place of the brightest one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.flatten(1) * 50
+
+
+IMAGES = torch.rand(400, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+
+
+def test_images_stay_images() -> None:
+    for change in (blurred, mirrored, compressed):
+        for images in (IMAGES, IMAGES.expand(-1, 3, -1, -1)):
+            seen = change(images)
+            assert seen.shape == images.shape
+            assert 0.0 <= float(seen.min()) <= float(seen.max()) <= 1.0
+            assert not torch.equal(seen, images)
+    assert torch.equal(mirrored(mirrored(IMAGES)), IMAGES)
+    assert blurred(IMAGES).std() < IMAGES.std()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 1.0])
+def test_so_many_answers_are_random(share: float) -> None:
+    """Of 16 classes one in 16 random answers is right by chance; the same client gets the same."""
+    evasion = Evasion("some", random_share=share)
+    labels = evasion.labels(Brightest(), IMAGES, "seed")
+    right = float((labels == IMAGES.flatten(1).argmax(1)).double().mean())
+    expected = 1 - share * 15 / 16
+    assert abs(right - expected) <= 3 * (max(expected * (1 - expected), 1e-9) / len(IMAGES)) ** 0.5 + 1e-9
+    assert torch.equal(labels, evasion.labels(Brightest(), IMAGES, "seed"))
+    assert share == 0.0 or not torch.equal(labels, evasion.labels(Brightest(), IMAGES, "another"))
+
+
+def test_questions_are_changed_before_the_model_sees_them() -> None:
+    where = IMAGES.flatten(1).argmax(1)
+    labels = Evasion("mirrored", mirrored).labels(Brightest(), IMAGES, "seed")
+    assert torch.equal(labels, where // 4 * 4 + 3 - where % 4)
+
+
+def suspect(kind: str, accuracy: float, p: float, role: str = "piracy") -> JudgedModel:
+    return JudgedModel(role, kind, "A", accuracy, {"100": 1.0, "400": p})
+
+
+def test_the_figure_shows_loss_and_share() -> None:
+    judged = [
+        suspect("as it is", 0.9, 0.05),
+        suspect("fine-tune", 0.8, 0.05, "modified_piracy"),
+        suspect("fine-tune", 0.8, 0.2, "modified_piracy"),
+        suspect("as it is", 0.7, 1.0, "homologous"),
+    ]
+    figure = removal_figure(judged, 0.05)
+    marks = {tuple(point) for marks in figure.axes[0].collections for point in marks.get_offsets().tolist()}  # type: ignore[union-attr]
+    assert {(round(x, 6), y) for x, y in marks} == {(0.0, 1.0), (10.0, 0.5), (0.0, 0.0)}
+    assert removal_figure([], 0.05).axes
+
+
+def test_every_kind_has_a_family() -> None:
+    assert family_of("prune .4, fine-tune") == "pruned and fine-tuned"
+    assert family_of("prune .4 + recovery") == "pruned"
+    assert family_of("adversarial training 30 (own labels)") == "adversarial training"
+    assert family_of("0.25 of the labels true") == "true labels mixed in"
+    assert family_of("residual net") == "another kind of net"
+    assert {family_of(evasion.name) for evasion in EVASIONS} == {"questions changed", "answers random"}
