@@ -34,7 +34,7 @@ class KitRobustness:
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
     """That models are trained in."""
     out: Path = Path("modified")
-    """Folder for the kit, suspects.json, suspects.md and removal.png."""
+    """Folder for the kit, suspects.json, .md, removal.png."""
     counts: Annotated[Counts, tyro.conf.arg(name="")] = field(default_factory=Counts)
     controls: ControlConfig = field(
         default_factory=lambda: ControlConfig(n_other_architecture=4, n_second_hand=6, n_mixed=6)
