@@ -15,6 +15,9 @@ from uapfp_dist.cli.subcommands import SUBCOMMANDS
 from uapfp_dist.fingerprints.methods.registry import METHODS
 from uapfp_dist.reporting.report_schema import EvaluationReport, read_report
 from uapfp_dist.results.kits import kit_power_section, read_rates
+from uapfp_dist.serialization import from_json
+from uapfp_dist.verification.enrollment.exact_power import ExactPower
+from uapfp_dist.verification.reports.exact_rates import exact_rows
 
 FRONT = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", ROOT / "tests" / "README.md", *sorted((ROOT / "uapfp_dist").rglob("README.md"))]
@@ -108,6 +111,10 @@ def test_the_numbers_of_the_front_page_are_those_of_the_reports() -> None:
     power = "\n".join(
         kit_power_section([("100", read_rates(json.loads((RESULTS / "kit-power-digits-11-20-100.json").read_text())))])
     )
+    found = from_json(list[ExactPower], json.loads((RESULTS / "exact-power-digits-21-26.json").read_text()))
+    learned = "\n".join(exact_rows([one for one in found if one.stolen_each and one.n_points == 100]))
+    (exact,) = re.findall(r"a player\) \| (.*?\]) \(", learned)
+    exact = re.sub(r"(\d\.\d{3})", lambda number: f"{float(number.group()):.2f}", exact)
     (stolen,) = re.findall(r"\*\*stolen\*\* \| (.*?) \(", power)
     expected = [
         f"{auc['uap_paper']['prob']['homologous']:.2f}",
@@ -121,6 +128,7 @@ def test_the_numbers_of_the_front_page_are_those_of_the_reports() -> None:
         over_seeds("random_probe"),
         over_seeds("weighted_churn"),
         stolen,
+        exact,
     ]
     rows = re.findall(r"^\| .* \| .* \| (.*) \|$", FRONT, flags=re.M)
     assert rows == expected
