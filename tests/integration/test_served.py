@@ -114,8 +114,9 @@ def test_the_walk_of_the_readme(lab: Lab, tmp_path: Path) -> None:
     with answering([sys.executable, "-m", "uapfp_dist.cli", "serve", *options], port, tmp_path / "log") as url:
         out = tmp_path / "verdict"
         said = jobs("verify", "--kit", kit, "--expect", digest, "--at", url, "--name", "s", "--out", str(out))
-        (shown,) = (tmp_path / "log").read_text().splitlines()  # none of MLflow's warnings and progress bars
+        shown, note = (tmp_path / "log").read_text().splitlines()  # none of MLflow's warnings and progress bars
         assert shown.startswith("serving ")
+        assert note.startswith("verifying it is a look")
         (suspect,) = json.loads((out / "verdict.json").read_text())["suspects"]
         sent = sum(map(int, (tmp_path / "served" / "counts").read_text().split()))
     assert suspect["claim"] in ("piracy", "inconclusive")

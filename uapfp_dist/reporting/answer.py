@@ -243,7 +243,7 @@ def _setting(report: EvaluationReport) -> Sentence:
 
 def _methods(report: EvaluationReport) -> tuple[MethodRow, ...]:
     best = [best_method(report, group) for group in NEGATIVE_GROUPS]
-    order = dict.fromkeys((report.decided_by, *best, *TABLE_ORDER, *report.auc_detail))
+    order = dict.fromkeys((report.decided_by, *best, *TABLE_ORDER, *sorted(report.auc_detail)))
     names = [method for method in order if method in report.auc_detail][:MOST]
     return tuple(
         MethodRow(

@@ -125,8 +125,12 @@ def compare_references(report: EvaluationReport, group: Group) -> dict[str, Comp
 
 
 def best_method(report: EvaluationReport, group: Group) -> str:
-    """The method with the largest AUC against a group; empty where none was measured."""
-    areas = {m: area.mean for m in report.auc_detail if (area := auc_of(report, m, group)) is not None}
+    """The method with the largest AUC against a group; empty where none was measured.
+
+    Of equal ones the method that decides, else the first by name: not the order in which a file holds them.
+    """
+    names = dict.fromkeys((report.decided_by, *sorted(report.auc_detail)))
+    areas = {name: area.mean for name in names if (area := auc_of(report, name, group)) is not None}
     return max(areas, key=lambda method: areas[method], default="")
 
 
