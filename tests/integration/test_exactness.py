@@ -48,6 +48,7 @@ def p_of_group(group: int) -> list[float]:
 
 
 @pytest.mark.heavy
+@pytest.mark.timeout(7200)
 def test_the_victim_is_claimed_at_most_at_alpha_over_victims() -> None:
     """At .05 and .25, each kind of suspect, to two standard errors; the counts are printed."""
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as workers:

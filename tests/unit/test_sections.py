@@ -228,7 +228,7 @@ def test_fooling_is_counted_from_the_answers(shown: Shown) -> None:
 def test_every_format_and_the_decider_reach_the_page(shown: Shown) -> None:
     page = (shown.folder / "report.html").read_text(encoding="utf-8")
     assert "top3" in page
-    assert "`uap_ensemble`, which decides" in page
+    assert "<code>uap_ensemble</code>, which decides" in page
     assert re.search(r"zoo \d+ s, .*judging \d+ s", page)
     stolen = sum(shown.store.get("model", m.spec.id).info["queries"] for m in shown.plan.judged)
     assert f"{stolen:,} to victims" in page
