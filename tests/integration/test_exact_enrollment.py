@@ -17,6 +17,7 @@ from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.tasks.specs import AbsoluteGate, Extracted, Gate, Imported, ModelSpec
 from uapfp_dist.verification.enrollment.config import check_enroll_config
 from uapfp_dist.verification.enrollment.exact_plan import plan_exact
+from uapfp_dist.verification.enrollment.exact_power import exact_power
 from uapfp_dist.verification.enrollment.plan import EnrollmentPlan
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.kit.text import kit_text
@@ -197,3 +198,16 @@ def test_a_kit_without_it_is_as_before(digits: Dataset) -> None:
     plan = small_plan(digits)
     assert plan.exact is None
     assert all(isinstance(spec, ModelSpec) or not spec.kind.startswith("pool") for spec in plan.specs)
+
+
+def test_power_by_images_and_by_what_is_learned(kit: Kit, plan: EnrollmentPlan, store: Store) -> None:
+    """By as many images as the pool has, of the same models."""
+    found = {(one.stolen_each, one.n_points): one for one in exact_power(plan, store)}
+    assert {(0, 25), (2, 25)} <= found.keys()
+    for one in found.values():
+        assert (one.siblings, one.power.of) == (3, 4)
+        assert one.first is not None
+        assert one.first.n <= one.power.n
+        assert one.rotated is not None
+        assert one.rotated.of == 8
+    assert list(exact_power(replace(plan, exact=None), store)) == []
