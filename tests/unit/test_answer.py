@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -278,3 +279,14 @@ def test_the_best_method_against_a_group_is_in_the_table() -> None:
     assert "not shown" not in found.caption
     few = answer(synthetic(areas={f"m{i}": dict.fromkeys(NEGATIVE_GROUPS, 0.6) for i in range(5)}))
     assert "(not shown: m4)" in few.caption
+
+
+def test_local_perturbations_of_the_papers_norm_stand_in() -> None:
+    """Where those of the norms of `uap` were not compared; where both were, the latter count."""
+    full = synthetic(areas={"lap_paper": dict.fromkeys(NEGATIVE_GROUPS, 1.0)})
+    assert compare_references(full, "homologous")["lap"] == "worse"
+    report = replace(full, auc_detail={name: row for name, row in full.auc_detail.items() if name != "lap"})
+    assert compare_references(report, "homologous")["lap"] == "as good"
+    text = one(answer(report), "Is it the UAP")
+    assert "apart? No." in text
+    assert re.search(r"local perturbations 1\.00 \[[^]]*\] \(as good\)", text)

@@ -27,6 +27,7 @@ from uapfp_dist.reporting.trust import (
     compare_references,
     group_trust,
     power,
+    reference_auc,
 )
 from uapfp_dist.statistics.auc import Estimate
 from uapfp_dist.statistics.conformal import CANNOT_DECIDE
@@ -188,7 +189,7 @@ def _needs_uap(report: EvaluationReport) -> Sentence:
     shown_worse = len(compared) == len(REFERENCES) and found == {"worse"}
     verdict = "No" if "as good" in found else "Yes" if shown_worse else "Not shown"
     shown = [
-        f"{REFERENCE_WORDS[method]} {_area(report, method, 'homologous')} ({compared[method]})"
+        f"{REFERENCE_WORDS[method]} {_shown(reference_auc(report, method, 'homologous'))} ({compared[method]})"
         if method in compared
         else f"{REFERENCE_WORDS[method]} {MISSING}"
         for method in REFERENCES
@@ -255,7 +256,10 @@ def _methods(report: EvaluationReport) -> tuple[MethodRow, ...]:
 
 
 def _area(report: EvaluationReport, method: str, group: Group) -> str:
-    area = auc_of(report, method, group)
+    return _shown(auc_of(report, method, group))
+
+
+def _shown(area: Estimate | None) -> str:
     return NOT_MEASURED if area is None else _auc(area)
 
 
