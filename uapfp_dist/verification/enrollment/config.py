@@ -78,9 +78,8 @@ class EnrollConfig:
     negative that scores above a stolen model saves it, with 2 it takes two of one group."""
 
     exact: Literal["none", "beside", "claims"] = omit_default("none", in_files=False)
-    """The exact sibling test, which assumes nothing of a suspect. beside: its p-value is shown without a claim where
-    verify is told to ask for it. claims: it makes the claim, and the conformal p-value is shown without one. It needs
-    n_sets 1."""
+    """The exact sibling test, which assumes nothing of a suspect. beside: verify with exact shows its p-value without a
+    claim. claims: it makes the claim, and the conformal p-value is shown without one. It needs n_sets 1."""
     exact_siblings: int | None = omit_default(None, in_files=False)
     """Siblings with which it ranks the victim (default: the fewest that can decide, ceil(max_suspects / alpha) - 1)."""
     n_exact_stolen: int = omit_default(6, in_files=False)
