@@ -7,7 +7,7 @@ from uapfp_dist.results.page import write_page
 from uapfp_dist.serialization import to_json
 from uapfp_dist.verification.enrollment.exact_power import ExactPower
 from uapfp_dist.verification.kit.info import Accused
-from uapfp_dist.verification.reports.exact_rates import exact_rows, exact_text
+from uapfp_dist.verification.reports.exact_rates import exact_power_text, exact_rows
 
 FOUND = [
     ExactPower(1, 19, 25, 480, 0, Accused(3, 4), Accused(10, 120)),
@@ -24,7 +24,7 @@ def test_zoos_are_added_up_and_the_worst_is_shown() -> None:
     assert unweighted.endswith("(30/240) |")
     assert learned.startswith("| learned from 6 thefts each | 490 (25 a player) | 0.750 [")
     assert learned.endswith("(90/120) |")
-    assert next(iter(exact_text("digits", FOUND, 0.05))).startswith("`digits`, 2 zoos")
+    assert next(iter(exact_power_text("digits", FOUND, 0.05))).startswith("`digits`, 2 zoos")
 
 
 def test_the_page_reads_what_kit_power_writes(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from uapfp_dist.verification.enrollment.plan import plan_enrollment
 from uapfp_dist.verification.enrollment.same_enrollment import check_same_enrollment
 from uapfp_dist.verification.judging.accusation_rates import measure_rates
 from uapfp_dist.verification.kit.io import load_kit
-from uapfp_dist.verification.reports.exact_rates import exact_text
+from uapfp_dist.verification.reports.exact_rates import exact_power_text
 from uapfp_dist.verification.reports.rates_over_zoos import rates_text
 
 
@@ -70,7 +70,7 @@ def _exact(name: str, seeds: Sequence[int], out: Path, requirements: EnrollConfi
     dataset = load(config.data.name, paths.data_root, config.data.n_classes, config.data.shape)
     plans = [plan_enrollment(config, requirements, seed, dataset) for seed in seeds]
     found = [one for plan in plans for one in exact_power(plan, Store(paths.storage))]
-    text = "\n".join(exact_text(name, found, requirements.alpha)) + "\n"
+    text = "\n".join(exact_power_text(name, found, requirements.alpha)) + "\n"
     (out / f"{name}-exact.md").write_text(text)
     (out / f"{name}-exact.json").write_text(json.dumps(to_json(found)))
     return f"\n{text}"

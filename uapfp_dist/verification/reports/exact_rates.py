@@ -29,7 +29,7 @@ def exact_rows(found: Sequence[ExactPower]) -> list[str]:
     return lines
 
 
-def exact_text(name: str, found: Sequence[ExactPower], alpha: float) -> Iterator[str]:
+def exact_power_text(name: str, found: Sequence[ExactPower], alpha: float) -> Iterator[str]:
     """Markdown for a README."""
     zoos, siblings = len({one.seed for one in found}), found[0].siblings
     yield (
