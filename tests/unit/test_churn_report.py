@@ -25,6 +25,7 @@ from uapfp_dist.reporting.report import Report
 from uapfp_dist.reporting.report_schema import EvaluationReport, read_report, reported_groups
 from uapfp_dist.reporting.sections.churn_curves import rows_at
 from uapfp_dist.reporting.summary import summary
+from uapfp_dist.reporting.trust import RULES
 from uapfp_dist.serialization import json_schema, to_json
 from uapfp_dist.storage.store import Store
 
@@ -73,7 +74,12 @@ def shown(blank_figures: None, tmp_path_factory: pytest.TempPathFactory) -> Show
 
 def test_the_section_is_on_the_page_and_in_the_file(shown: Shown) -> None:
     page = (shown.folder / "report.html").read_text(encoding="utf-8")
-    for words in ("Churn: where the victim departs from its siblings", "one stolen from a sibling", "PROBE as it is"):
+    for words in (
+        RULES,
+        "Churn: where the victim departs from its siblings",
+        "one stolen from a sibling",
+        "PROBE as it is",
+    ):
         assert words in page
     assert {"churn_auc", "churn_images"} <= {path.stem for path in (shown.folder / "figures").glob("*.png")}
     body = json.loads((shown.folder / "report.json").read_text())

@@ -108,7 +108,7 @@ def title(report: EvaluationReport) -> str:
 def _section(section: ReportSection, caption: str) -> HtmlSection:
     """Folded under what it answers; the answer's own is open and its table has this caption."""
     if section.name == ANSWER:
-        return HtmlSection(section.title, tables={caption: section.tables[ANSWER]}, figures=captioned(section))
+        return HtmlSection(section.title, section.text, {caption: section.tables[ANSWER]}, captioned(section))
     question = QUESTIONS.get(section.name, section.title)
     return HtmlSection(
         section.title, section.text, section.tables, captioned(section), section.remarks, question=question
