@@ -187,7 +187,7 @@ class Progress:
             return []
         share = self._utilisation(in_work)
         used = "" if share is None else f", {share:.0%} used"
-        return [f"| {len(in_work)} of {self.workers} workers busy{used}, {self._waiting(in_work)} specs wait"]
+        return [f"| {len(in_work)} of {self.workers} workers busy{used}, {self._waiting(in_work)} tasks wait"]
 
     def _waiting(self, in_work: InWork) -> int:
         return max(0, sum(stage.total - stage.settled for stage in self._stages.values()) - len(in_work))

@@ -135,7 +135,7 @@ def test_siblings_that_are_stolen_from_are_none_of_the_committee(digits: Dataset
     assert {spec.data for spec in plan.models} == {plan.victim.data}
     assert {spec.architecture for spec in plan.siblings} == {"owners_net:make"}
     assert all(isinstance(m.member.spec.origin, Extracted) for m in plan.reference_models if m.group == "sibling")
-    assert describe(outside[0]) == "owners_net:make trained on D_v by owners_training:train"
+    assert describe(outside[0]) == "owners_net:make trained on the victim's images by owners_training:train"
     assert seconds_for(replace(outside[0], architecture="A")) == LARGE_SECONDS, "an owner's function is not the net"
 
 

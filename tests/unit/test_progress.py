@@ -73,7 +73,7 @@ def test_stages_eta_and_who_is_at_what(clock: Clock, plan: Plan) -> None:
     head, *workers = said.splitlines()
     # Two models in 20 s: the other twelve take 120 s more. 15 s done and 10 s under way, of 2 x 20.
     assert "[00:20] zoo 2/14 ETA 02:00  probe 0/1  answers 0/12" in head
-    assert "2 of 2 workers busy, 62% used, 23 specs wait" in head
+    assert "2 of 2 workers busy, 62% used, 23 tasks wait" in head
     assert workers == [
         f"    host:1: {describe(models[1])}, for 7 s",
         f"    host:2: {describe(models[5])}, for 3 s",
@@ -220,8 +220,8 @@ def test_specs_in_words(plan: Plan) -> None:
     extracted = by_role["piracy"]
     modified = replace(extracted, origin=Modified(extracted, Prune(0.4)), gate=None)
     twice = replace(modified, origin=Modified(modified, FineTune()))
-    assert describe(by_role["same_data"]).endswith("trained on D_v")
-    assert describe(by_role["homologous"]).endswith("trained on D_homo")
+    assert describe(by_role["same_data"]).endswith("trained on the victim's images")
+    assert describe(by_role["homologous"]).endswith("trained on other images")
     assert describe(extracted).split(" ", 2)[2] == "extracted by cloudleak (hard labels)"
     assert describe(twice) == f"{describe(extracted)}, prune .4, fine-tune"
     assert isinstance(extracted.origin, Extracted)

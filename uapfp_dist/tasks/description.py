@@ -50,11 +50,11 @@ def _root(spec: ModelSpec) -> str:
     net = f"{spec.architecture} {spec.recipe.optimizer}"
     match spec.origin:
         case Trained(on="victim_set"):
-            return f"{net} trained on D_v"
+            return f"{net} trained on the victim's images"
         case Trained(overlap=overlap):
-            return f"{net} trained on D_homo" + ("" if overlap is None else f" (overlap {overlap:g})")
+            return f"{net} trained on other images" + ("" if overlap is None else f" (overlap {overlap:g})")
         case OwnerTrained(function=function):
-            return f"{spec.architecture} trained on D_v by {function}"
+            return f"{spec.architecture} trained on the victim's images by {function}"
         case Extracted() as stolen:
             return f"{net} {_theft(stolen)}"
         case Checkpoint(trajectory=trajectory, recovery=recovery):
