@@ -109,8 +109,8 @@ def test_points_chosen_by_the_victim_alone_are_caught_by_this_check(monkeypatch:
     """All players are then asked where the victim departs."""
     whole = module._departures_first
 
-    def of_the_victim(players: Players, player: int, fellows: list[int], config: SiblingTestConfig) -> Tensor:
-        return whole(players, 0, list(range(1, len(players.labels))), config)
+    def of_the_victim(players: Players, player: int, config: SiblingTestConfig) -> Tensor:
+        return whole(players, 0, config)
 
     monkeypatch.setattr(module, "_departures_first", of_the_victim)
     assert not is_exact(drawn_p(GROUPS // 3))
@@ -197,10 +197,14 @@ def test_rotated_power_counts_every_player_as_the_victim() -> None:
             scores = test.statistics(players.stolen[i, theft][None])[0].tolist()
             p = (1 + sum(scores[j] >= scores[i] for j in range(6) if j != i)) / 6
             claimed += p <= alpha
-    found = rotated_power(players, SMALL, alpha)
-    assert found == Accused(claimed, 18)
+    found = rotated_power(players, [SMALL], alpha)
+    assert found == [Accused(claimed, 18)]
     assert claimed > 9
-    assert rotated_power(draw(5, 6, 1), SMALL, alpha) is None
+    assert rotated_power(draw(5, 6, 1), [SMALL], alpha) == []
+    fewer = replace(SMALL, n_points=3)
+    both = rotated_power(players, [SMALL, fewer], alpha)
+    assert both == [*found, *rotated_power(players, [fewer], alpha)]
+    assert both[0] != both[1]
 
 
 def test_a_single_sibling_has_no_spread_and_still_ranks() -> None:

@@ -70,11 +70,16 @@ class SiblingTest:
         return statistics.round(decimals=DIGITS)
 
 
-def sibling_test(players: Players, config: SiblingTestConfig) -> SiblingTest:
+def sibling_test(players: Players, config: SiblingTestConfig, ranked: Sequence[Tensor] | None = None) -> SiblingTest:
     """Choose and weigh each player's images against its fellows, the victim among them.
 
     Without stolen models the images of the player's largest margin count alike. With them a ridge logistic regression
     tells those stolen from the player from those stolen from its fellows (round robin).
+
+    Args:
+        players: the victim first.
+        config: how many images, and among which.
+        ranked: `rank_images` of these players, where it is known: it is the same for every number of images.
 
     Raises:
         UserError: fewer than two players, two that are the same, or fewer images than asked for.
@@ -89,7 +94,8 @@ def sibling_test(players: Players, config: SiblingTestConfig) -> SiblingTest:
             f"siblings: expected models of different runs, players {first} and {second} (the victim is 0) say the same "
             f"to all {n_images} images; train one again with another seed"
         )
-    scorers = [_player(players, i, config) for i in range(n_players)]
+    ranked = rank_images(players, config) if ranked is None else ranked
+    scorers = [_player(players, i, order, config) for i, order in enumerate(ranked)]
     return SiblingTest(*(torch.stack(parts) for parts in zip(*scorers, strict=True)))
 
 
@@ -107,30 +113,51 @@ def siblings_needed(alpha: float, n_suspects: int = 1) -> int:
     return max(1, int(np.ceil(n_suspects / alpha - 1e-9)) - 1)
 
 
-def _player(players: Players, player: int, config: SiblingTestConfig) -> tuple[Tensor, ...]:
+def rank_images(players: Players, config: SiblingTestConfig) -> tuple[Tensor, ...]:
+    """(K,) int64 images of each player, the most telling first, at most `per_image` of one picture."""
+    return tuple(_ranked(players, player, config) for player in range(len(players.labels)))
+
+
+def _ranked(players: Players, player: int, config: SiblingTestConfig) -> Tensor:
+    order = _departures_first(players, player, config)
+    if not players.stolen.shape[1]:
+        return order
+    candidates = order[: config.n_candidates]
+    own, others = _agreement(players, player, candidates)
+    chosen = rank_points(*_training(own, others), Candidates(players.base[candidates], config.per_image))
+    return candidates[chosen]
+
+
+def _player(players: Players, player: int, order: Tensor, config: SiblingTestConfig) -> tuple[Tensor, ...]:
     """Index, labels, weights, centre and scale of one player."""
-    fellows = [i for i in range(len(players.labels)) if i != player]
-    labels = players.labels[player]
-    order = _departures_first(players, player, fellows, config)
     if len(order) < config.n_points:
         raise UserError(
             f"n_points: expected at most {len(order)} images of a player, at most {config.per_image} of one picture, "
             f"got {config.n_points}; lower it, or take a larger pool"
         )
-    fellow_agree = players.labels[fellows] == labels
-    n_stolen = players.stolen.shape[1]
-    if not n_stolen:
-        index = order[: config.n_points]
-        weights = torch.full((config.n_points,), 1.0 / config.n_points, dtype=torch.float64)
-        negatives = fellow_agree[:, index]
-    else:
-        candidates = order[: config.n_candidates]
-        own = _canonical((players.stolen[player] == labels)[:, candidates])
-        others = (players.stolen[fellows] == labels)[:, :, candidates].flatten(0, 1)
-        others = _canonical(torch.cat([others, fellow_agree[:, candidates]]))
-        chosen, weights = _learned(own, others, Candidates(players.base[candidates], config.per_image), config.n_points)
-        index, negatives = candidates[chosen], others[:, chosen]
-    return index, labels[index], weights, *standardised(negatives, weights)
+    index = order[: config.n_points]
+    own, others = _agreement(players, player, index)
+    weights = torch.full((config.n_points,), 1.0 / config.n_points, dtype=torch.float64)
+    if len(own):
+        weights = fit_on(*_training(own, others), torch.arange(config.n_points)).weights
+    return index, players.labels[player, index], weights, *standardised(others, weights)
+
+
+def _agreement(players: Players, player: int, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether the models stolen from a player, and all others, give its labels at (n,) images: bool, a row for each.
+
+    The others are its fellows and what was stolen from them.
+    """
+    fellows = [i for i in range(len(players.labels)) if i != player]
+    labels = players.labels[player, index]
+    stolen = players.stolen[:, :, index][fellows].flatten(0, 1)
+    others = torch.cat([stolen, players.labels[:, index][fellows]]) == labels
+    return _canonical(players.stolen[player][:, index] == labels), _canonical(others)
+
+
+def _training(own: Tensor, others: Tensor) -> tuple[Tensor, range, range]:
+    """The rows of both, and which are which."""
+    return torch.cat([own, others]), range(len(own)), range(len(own), len(own) + len(others))
 
 
 def standardised(negatives: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -145,8 +172,9 @@ def standardised(negatives: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     return scores.mean(), scores.std(correction=0).clamp(min=1e-6)
 
 
-def _departures_first(players: Players, player: int, fellows: Sequence[int], config: SiblingTestConfig) -> Tensor:
+def _departures_first(players: Players, player: int, config: SiblingTestConfig) -> Tensor:
     """Images by the player's margin, departures before others; others by fewer fellows that agree, then margin."""
+    fellows = [i for i in range(len(players.labels)) if i != player]
     n_agree = (players.labels[fellows] == players.labels[player]).sum(0)
     departs = n_agree <= config.largest_share * len(fellows) + 1e-9
     rank = torch.where(departs, torch.zeros_like(n_agree), n_agree)
@@ -159,12 +187,3 @@ def _canonical(agree: Tensor) -> Tensor:
     """The rows of (M, n) bool in an order that follows from them alone, so that sums do not know the players'."""
     packed = np.packbits(agree.numpy(), axis=1)
     return agree[torch.from_numpy(np.lexsort(packed.T[::-1]))]
-
-
-def _learned(own: Tensor, others: Tensor, candidates: Candidates, n_points: int) -> tuple[Tensor, Tensor]:
-    """(n,) points and their weights, of models stolen from the player against all others."""
-    agree = torch.cat([own, others])
-    stolen, negatives = range(len(own)), range(len(own), len(agree))
-    chosen = rank_points(agree, stolen, negatives, candidates)[:n_points]
-    fitted = fit_on(agree, stolen, negatives, chosen)
-    return fitted.index, fitted.weights

@@ -9,7 +9,7 @@ from torch import Tensor
 from uapfp_dist.errors import UserError
 from uapfp_dist.execution.pool_artifacts import read_pool, read_pool_labels
 from uapfp_dist.fingerprints.pool import Pool, PoolLabels
-from uapfp_dist.fingerprints.sibling_test import Players, SiblingTest, p_values, sibling_test
+from uapfp_dist.fingerprints.sibling_test import Players, SiblingTest, p_values, rank_images, sibling_test
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.method_configs import SiblingTestConfig
 from uapfp_dist.tasks.specs import ModelSpec
@@ -83,6 +83,7 @@ def fit_exact(found: EnrolledExact, requirements: EnrollConfig, per_image: int) 
     """
     config = SiblingTestConfig(n_points=requirements.n_exact_points, per_image=per_image)
     test = sibling_test(found.players, config)
+    rotated = rotated_power(found.players, [config], requirements.alpha)
     caught = claimed_by_rank(test, 0, found.measured, requirements.alpha)
     n_siblings = len(found.players.labels) - 1
     return test, KitExact(
@@ -93,25 +94,36 @@ def fit_exact(found: EnrolledExact, requirements: EnrollConfig, per_image: int) 
         pool_size=len(found.pool.base),
         weights_sha256=found.digests,
         power=Accused(caught, len(found.measured)) if len(found.measured) else None,
-        rotated=rotated_power(found.players, config, requirements.alpha),
+        rotated=rotated[0] if rotated else None,
     )
 
 
-def rotated_power(players: Players, config: SiblingTestConfig, alpha: float) -> Accused | None:
-    """Stolen models claimed at `alpha` where each player in turn is the victim; None without two thefts.
+def rotated_power(players: Players, configs: Sequence[SiblingTestConfig], alpha: float) -> list[Accused]:
+    """Stolen models claimed at `alpha` where each player in turn is the victim; nothing without two thefts.
 
     Each theft is left out once for all players, and the models that came of it are judged by what the others taught.
+
+    Args:
+        players: with T thefts each.
+        configs: that differ in the number of images alone.
+        alpha: least of the p-values that claim nothing.
+
+    Returns:
+        for each config.
     """
     n_players, n_thefts = players.stolen.shape[:2]
     if n_thefts < 2:
-        return None
-    claimed = 0
+        return []
+    claimed = [0] * len(configs)
     for theft in range(n_thefts):
         others = [t for t in range(n_thefts) if t != theft]
-        test = sibling_test(replace(players, stolen=players.stolen[:, others]), config)
-        stolen = players.stolen[:, theft]
-        claimed += sum(claimed_by_rank(test, i, stolen[i : i + 1], alpha) for i in range(n_players))
-    return Accused(claimed, n_players * n_thefts)
+        taught = replace(players, stolen=players.stolen[:, others])
+        ranked = rank_images(taught, configs[0])
+        for k, config in enumerate(configs):
+            test = sibling_test(taught, config, ranked)
+            stolen = players.stolen[:, theft]
+            claimed[k] += sum(claimed_by_rank(test, i, stolen[i : i + 1], alpha) for i in range(n_players))
+    return [Accused(n, n_players * n_thefts) for n in claimed]
 
 
 def claimed_by_rank(test: SiblingTest, victim: int, suspects: Tensor, alpha: float) -> int:

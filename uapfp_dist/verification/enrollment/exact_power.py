@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from uapfp_dist.errors import UserError
+from torch import Tensor
+
 from uapfp_dist.fingerprints.sibling_points import EXACT_POINTS
-from uapfp_dist.fingerprints.sibling_test import Players, SiblingTest, p_values, sibling_test
+from uapfp_dist.fingerprints.sibling_test import Players, SiblingTest, p_values, rank_images, sibling_test
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.method_configs import SiblingTestConfig
 from uapfp_dist.verification.enrollment.exact_fitting import claimed_by_rank, read_exact, rotated_power
@@ -45,35 +46,38 @@ def exact_power(plan: EnrollmentPlan, store: Store) -> Iterator[ExactPower]:
         return
     learned = found.players
     unweighted = replace(learned, stolen=learned.stolen[:, :0])
-    alpha = plan.requirements.alpha
     for players in (unweighted, learned)[: 2 if learned.stolen.shape[1] else 1]:
-        for n in EXACT_POINTS:
-            config = SiblingTestConfig(n_points=n, per_image=plan.config.churn.per_image)
-            try:
-                test = sibling_test(players, config)
-            except UserError:  # the pool has no more
-                break
-            p, least = p_values(test.statistics(found.measured)), 1 / len(players.labels)
-            yield ExactPower(
-                plan.seed,
-                len(players.labels) - 1,
-                n,
-                len(test.images),
-                players.stolen.shape[1],
-                Accused(int((p <= alpha + 1e-12).sum()), len(p)),
-                _rotated(players, learned, test, config, alpha),
-                Accused(int((p <= least + 1e-12).sum()), len(p)),
-            )
+        yield from _by_images(plan, players, learned, found.measured)
 
 
-def _rotated(
-    players: Players, learned: Players, test: SiblingTest, config: SiblingTestConfig, alpha: float
-) -> Accused | None:
-    """Of models that nothing was learned from, all thefts at once."""
+def _by_images(plan: EnrollmentPlan, players: Players, learned: Players, measured: Tensor) -> Iterator[ExactPower]:
+    """By every number of images; `learned` has the stolen models, whether `players` learn from them or not."""
+    alpha, wanted = plan.requirements.alpha, sorted({*EXACT_POINTS, plan.requirements.n_exact_points})
+    configs = [SiblingTestConfig(n_points=n, per_image=plan.config.churn.per_image) for n in wanted]
+    ranked = rank_images(players, configs[0])
+    most = min(len(order) for order in ranked)
+    configs = [config for config in configs if config.n_points <= most]  # the pool has no more
+    tests = [sibling_test(players, config, ranked) for config in configs]
     if players.stolen.shape[1]:
-        return rotated_power(players, config, alpha)
+        rotated = rotated_power(players, configs, alpha)
+    else:
+        rotated = [_all_thefts(test, learned, alpha) for test in tests] if learned.stolen.shape[1] else []
+    for k, (config, test) in enumerate(zip(configs, tests, strict=True)):
+        p, least = p_values(test.statistics(measured)), 1 / len(players.labels)
+        yield ExactPower(
+            plan.seed,
+            len(players.labels) - 1,
+            config.n_points,
+            len(test.images),
+            players.stolen.shape[1],
+            Accused(int((p <= alpha + 1e-12).sum()), len(p)),
+            rotated[k] if rotated else None,
+            Accused(int((p <= least + 1e-12).sum()), len(p)),
+        )
+
+
+def _all_thefts(test: SiblingTest, learned: Players, alpha: float) -> Accused:
+    """Of models that nothing was learned from, all thefts at once."""
     n_players, n_thefts = learned.stolen.shape[:2]
-    if not n_thefts:
-        return None
     claimed = sum(claimed_by_rank(test, i, learned.stolen[i], alpha) for i in range(n_players))
     return Accused(claimed, n_players * n_thefts)
