@@ -9,7 +9,7 @@ from mlflow.exceptions import MlflowException
 
 from uapfp_dist.tracking.mlflow_page import KIND, MOST_LETTERS, VIEW, VIEWS, prepare_page, run_address, run_note
 from uapfp_dist.tracking.mlflow_tracker import MlflowTracker
-from uapfp_dist.tracking.tracker import DESCRIPTION, NAME
+from uapfp_dist.tracking.tracker import DESCRIPTION, NAME, where_shown
 
 NOTE = "mlflow.note.content"
 
@@ -143,7 +143,11 @@ def test_a_run_has_its_name_and_description(uri: str, tmp_path: Path) -> None:
         f"[all](#/experiments/{number}/runs/{key}/artifacts/report.html?workflowType=machine_learning) "
         "[else](https://example.org)"
     )
-    assert tracker.page() == ""  # no server shows it yet
+    assert tracker.page() == ""  # no server shows it, and it has no report yet
+    report = tmp_path / "files" / key / "artifacts" / "report.html"
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.touch()
+    assert where_shown(tracker.page()) == f"Page of the report: {report}"
 
 
 def test_a_description_is_replaced_and_never_doubled(uri: str) -> None:

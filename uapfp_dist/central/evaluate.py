@@ -13,6 +13,7 @@ from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.outcomes import Failed, Outcome
 from uapfp_dist.tasks.pool import Pool
 from uapfp_dist.tasks.scheduler import run_tasks
+from uapfp_dist.tracking.tracker import where_shown
 
 
 class EvaluatorProtocol(Protocol):
@@ -76,7 +77,7 @@ def evaluate(
     if missing := evaluator.publish():
         progress.say(f"{missing}; the report is in the store, the same command shows it there later")
     elif page := evaluator.page():
-        progress.say(f"MLflow: {page}")
+        progress.say(where_shown(page))
     return report
 
 

@@ -36,7 +36,7 @@ from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.hashing import content_id, wire_form
 from uapfp_dist.tasks.pool import SerialPool
 from uapfp_dist.tracking.publication import KIND, VERSION, Publication, patience, publish
-from uapfp_dist.tracking.tracker import Tracker
+from uapfp_dist.tracking.tracker import Tracker, where_shown
 
 
 def run(config: Config, name: str, seed: int, runtime: RuntimeConfig) -> EvaluationReport:
@@ -127,7 +127,7 @@ class EvaluationRun:
             if tracker.find_run(evaluation, publication.digest) is None:
                 publish(publication, tracker, patience())
             if page := tracker.page():
-                self.progress.say(f"MLflow: {page}")
+                self.progress.say(where_shown(page))
         except (ConnectionError, UserError) as error:
             self.progress.say(f"{error}; the report is in the store, the same command shows it there later")
 

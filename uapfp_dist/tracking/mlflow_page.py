@@ -9,6 +9,9 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from mlflow import MlflowClient
 from mlflow.entities import Experiment
@@ -130,3 +133,10 @@ def _experiment_note(experiment: str) -> str:
 def _quoted(column: str) -> str:
     kind, _, name = column.partition(".")
     return f"{kind}.`{name}`"
+
+
+def report_path(artifacts: str) -> str:
+    """Where the report.html of a run lies by the URI of its artifacts; empty if there is none on this machine."""
+    folder = urlsplit(artifacts)
+    path = Path(url2pathname(folder.path), "report.html")
+    return str(path) if folder.scheme in ("", "file") and path.is_file() else ""

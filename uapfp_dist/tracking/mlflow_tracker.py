@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from uapfp_dist.config.runtime import EXPERIMENT
 from uapfp_dist.errors import UserError
 from uapfp_dist.tracking.mlflow_experiment import open_experiment
-from uapfp_dist.tracking.mlflow_page import prepare_page, run_address, run_note
+from uapfp_dist.tracking.mlflow_page import prepare_page, report_path, run_address, run_note
 from uapfp_dist.tracking.tracker import DESCRIPTION, NAME, RunParams
 
 Value = TypeVar("Value")
@@ -59,7 +59,7 @@ class MlflowTracker:
         self._artifacts, self._experiment_name, self._variable = artifacts, experiment, variable
         self._client: Any = None
         self._experiment = ""
-        self._run = ""
+        self._run = self._files = ""
         self._metrics: dict[str, float] = {}
         self._logged_steps: dict[str, set[int]] = {}
         self._pending: list[Metric] = []
@@ -72,7 +72,7 @@ class MlflowTracker:
             self._open_experiment()
             for run in self._runs(f"tags.evaluation = '{evaluation}' and attributes.status = 'FINISHED'"):
                 if run.data.tags.get("publication") == publication:
-                    self._run = str(run.info.run_id)
+                    self._run, self._files = str(run.info.run_id), str(run.info.artifact_uri)
                     return self._run
         return None
 
@@ -89,7 +89,7 @@ class MlflowTracker:
                 run = self._create_run(name, shown)
             elif run.info.status != "RUNNING":
                 self._client.update_run(run.info.run_id, status="RUNNING")
-            self._run, self._metrics = run.info.run_id, dict(run.data.metrics)
+            self._run, self._files, self._metrics = run.info.run_id, run.info.artifact_uri, dict(run.data.metrics)
             self._logged_steps, self._pending, self._nested_runs = {}, [], None
             missing = {key: value for key, value in flat.items() if key not in run.data.params}
             self._log_params(missing)
@@ -101,9 +101,10 @@ class MlflowTracker:
             self._set_tags(self._run, self._note(description))
 
     def page(self) -> str:
-        """The address of the page of the run that was opened or found; empty where there is none, or no server."""
-        served = self._run and self.uri.startswith("http")
-        return run_address(self.uri, self._experiment, self._run) if served else ""
+        """The address of the page of the run that was opened or found; without a server the path of its report."""
+        if self._run and self.uri.startswith("http"):
+            return run_address(self.uri, self._experiment, self._run)
+        return report_path(self._files)
 
     def refresh_metrics(self, metrics: Mapping[str, float]) -> None:
         """Those of `metrics` that the run has already: earlier code showed more of them."""

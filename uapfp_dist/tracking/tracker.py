@@ -34,7 +34,7 @@ class Tracker(Protocol):
         """Describe the run, as with `DESCRIPTION`."""
 
     def page(self) -> str:
-        """The address of the page of the run that was opened or found, or an empty string."""
+        """The address of the page of the run that was opened or found, the path of its report, or an empty string."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Metrics of the run."""
@@ -90,3 +90,8 @@ class NullTracker:
     def end_run(self, status: str) -> str:
         """No id."""
         return ""
+
+
+def where_shown(page: str) -> str:
+    """A line about what `Tracker.page` returns."""
+    return f"MLflow: {page}" if page.startswith("http") else f"Page of the report: {page}"
