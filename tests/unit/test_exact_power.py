@@ -5,6 +5,7 @@ from pathlib import Path
 
 from uapfp_dist.results.page import write_page
 from uapfp_dist.serialization import to_json
+from uapfp_dist.statistics.intervals import clopper_pearson
 from uapfp_dist.verification.enrollment.exact_power import ExactPower
 from uapfp_dist.verification.kit.info import Accused
 from uapfp_dist.verification.reports.exact_rates import exact_power_text, exact_rows
@@ -25,6 +26,16 @@ def test_zoos_are_added_up_and_the_worst_is_shown() -> None:
     assert learned.startswith("| learned from 6 thefts each | 490 (25 a player) | 0.750 [")
     assert learned.endswith("(90/120) |")
     assert next(iter(exact_power_text("digits", FOUND, 0.05))).startswith("`digits`, 2 zoos")
+
+
+def test_one_zoo_does_not_pass_for_certainty() -> None:
+    """There is nothing to resample: the interval is that of its models, and is called so."""
+    one = FOUND[2:3]
+    low, high = clopper_pearson(4, 4)
+    assert f"1.000 [{low:.3f}, {high:.3f}] (4/4)" in exact_rows(one)[2]
+    first = next(iter(exact_power_text("digits", one, 0.05)))
+    assert first.startswith("`digits`, 1 zoo:")
+    assert "as if the models of one zoo were independent" in first
 
 
 def test_the_page_reads_what_kit_power_writes(tmp_path: Path) -> None:

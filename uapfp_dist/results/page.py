@@ -16,6 +16,7 @@ from uapfp_dist.results.markdown import details, table
 from uapfp_dist.serialization import from_json
 from uapfp_dist.verification.enrollment.exact_power import ExactPower
 from uapfp_dist.verification.reports.exact_rates import exact_rows
+from uapfp_dist.verification.reports.rates_over_zoos import what_varies
 from uapfp_dist.verification.robustness.judged import JudgedModel
 
 PAGE = "README.md"
@@ -105,8 +106,9 @@ def _file_blocks(results: Results, measurement: Measurement) -> Iterator[str]:
         blocks = list(kit_robustness_section(judged, ALPHA))
         yield details(f"{len(judged)} models, by what was done to them", "\n\n".join(blocks))
     elif measurement.kind == "exact_power":
-        yield "\n".join(exact_rows(from_json(list[ExactPower], results.json(measurement.files[0]))))
-        yield "Intervals resample zoos."
+        found = from_json(list[ExactPower], results.json(measurement.files[0]))
+        yield "\n".join(exact_rows(found))
+        yield f"Intervals: {what_varies(len({one.seed for one in found}))}."
     else:
         yield _precision_table(from_json(_Precisions, results.json(measurement.files[0])))
 

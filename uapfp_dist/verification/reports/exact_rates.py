@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from uapfp_dist.verification.enrollment.exact_power import ExactPower
 from uapfp_dist.verification.kit.info import Accused
-from uapfp_dist.verification.reports.rates_over_zoos import interval
+from uapfp_dist.verification.reports.rates_over_zoos import interval, what_varies, zoos
 
 
 def exact_rows(found: Sequence[ExactPower]) -> list[str]:
@@ -17,13 +17,13 @@ def exact_rows(found: Sequence[ExactPower]) -> list[str]:
     groups: dict[tuple[bool, int], list[ExactPower]] = {}
     for one in found:
         groups.setdefault((bool(one.stolen_each), one.n_points), []).append(one)
-    for (learned, n_points), zoos in sorted(groups.items()):
-        name = f"learned from {max(zoo.stolen_each for zoo in zoos)} thefts each" if learned else "unweighted"
-        images = sum(zoo.images for zoo in zoos) / len(zoos)
-        worst = min((zoo.power for zoo in zoos), key=lambda rate: rate.n / max(rate.of, 1))
-        rotated = [zoo.rotated for zoo in zoos if zoo.rotated is not None]
-        cells = [name, f"{images:.0f} ({n_points} a player)", _share([zoo.power for zoo in zoos])]
-        first = [zoo.first for zoo in zoos if zoo.first is not None]
+    for (learned, n_points), of_zoos in sorted(groups.items()):
+        name = f"learned from {max(zoo.stolen_each for zoo in of_zoos)} thefts each" if learned else "unweighted"
+        images = sum(zoo.images for zoo in of_zoos) / len(of_zoos)
+        worst = min((zoo.power for zoo in of_zoos), key=lambda rate: rate.n / max(rate.of, 1))
+        rotated = [zoo.rotated for zoo in of_zoos if zoo.rotated is not None]
+        cells = [name, f"{images:.0f} ({n_points} a player)", _share([zoo.power for zoo in of_zoos])]
+        first = [zoo.first for zoo in of_zoos if zoo.first is not None]
         cells += [f"{worst.n}/{worst.of}", *(_share(rates) if rates else "-" for rates in (first, rotated))]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
@@ -31,10 +31,10 @@ def exact_rows(found: Sequence[ExactPower]) -> list[str]:
 
 def exact_power_text(name: str, found: Sequence[ExactPower], alpha: float) -> Iterator[str]:
     """Markdown for a README."""
-    zoos, siblings = len({one.seed for one in found}), found[0].siblings
+    n, siblings = len({one.seed for one in found}), found[0].siblings
     yield (
-        f"`{name}`, {zoos} zoos: the exact sibling test by labels with {siblings} siblings at alpha {alpha:g}, each "
-        "suspect judged alone; share claimed [95 % over zoos] (models)."
+        f"`{name}`, {zoos(n)}: the exact sibling test by labels with {siblings} siblings at alpha {alpha:g}, each "
+        f"suspect judged alone; share claimed [{what_varies(n)}] (models)."
     )
     yield ""
     yield from exact_rows(found)

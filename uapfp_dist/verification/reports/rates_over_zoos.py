@@ -6,6 +6,7 @@ import numpy as np
 
 from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.rng import numpy_rng
+from uapfp_dist.statistics.intervals import clopper_pearson
 from uapfp_dist.verification.judging.accusation_rates import AccusationRates, FormatRates
 from uapfp_dist.verification.judging.verdict import KIT_METHODS
 from uapfp_dist.verification.kit.info import Rates
@@ -32,10 +33,10 @@ def rates_text(
     costs = [kit.info.costs for kit in kits if kit.info.costs]
     minutes = sum(cost.model_seconds for cost in costs) / 60
     lines = [
-        f"`{name}`, {len(kits)} zoos of {costs[0].models if costs else 0} models ({minutes:.0f} minutes of "
+        f"`{name}`, {zoos(len(kits))} of {costs[0].models if costs else 0} models ({minutes:.0f} minutes of "
         f"training in all), alpha {kits[0].alpha:g}, {n_calibrate} models per group, "
         f"{'all images' if max_queries is None else f'at most {max_queries} images'}; "
-        "share accused [95 % over zoos] (models).",
+        f"share accused [{what_varies(len(kits))}] (models).",
         "",
         *rows(rates, lambda found: found.false_accusations),
         "",
@@ -64,9 +65,22 @@ def rows(rates: Sequence[KitRates], what: Callable[[AccusationRates], Rates]) ->
 
 
 def interval(rates: Sequence[Rates], kind: str) -> tuple[int, int, float, float]:
-    """Accused, of so many, and the 95 % bootstrap interval of the rate over zoos."""
+    """Accused, of so many, and the 95 % interval: bootstrap over zoos, Clopper-Pearson's over those of a single one."""
     counts = np.array([found[kind] for found in rates if kind in found], dtype=float)
+    if len(counts) == 1:
+        n, of = counts[0].astype(int).tolist()
+        return n, of, *clopper_pearson(n, of)
     resampled = numpy_rng("zoos", kind).integers(len(counts), size=(N_BOOT, len(counts)))
     sums = counts[resampled].sum(1)
     low, high = np.percentile(sums[:, 0] / np.maximum(sums[:, 1], 1), [2.5, 97.5])
     return int(counts[:, 0].sum()), int(counts[:, 1].sum()), float(low), float(high)
+
+
+def what_varies(n_zoos: int) -> str:
+    """What the intervals are over."""
+    return "95 % over zoos" if n_zoos > 1 else "95 %, Clopper-Pearson, as if the models of one zoo were independent"
+
+
+def zoos(n: int) -> str:
+    """`1 zoo`, `2 zoos`."""
+    return f"{n} zoo{'s' if n != 1 else ''}"
