@@ -1,7 +1,6 @@
 """A suspect behind the Open Inference Protocol v2 (KServe, Triton, MLServer)."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +10,10 @@ from torch import Tensor
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.declared_input import Dimensions, check_declared
-from uapfp_dist.suspects.endpoint import Endpoint, one_per_image
+from uapfp_dist.suspects.endpoint import Endpoint
 from uapfp_dist.suspects.input_format import InputFormat
+from uapfp_dist.suspects.reply import one_per_image
+from uapfp_dist.suspects.request_template import json_body
 from uapfp_dist.suspects.response_parsing import quoted
 from uapfp_dist.suspects.suspect import InputMismatchError, TooLargeError, TransientError
 
@@ -50,9 +51,8 @@ class OpenInferenceSuspect:
     or bytes at scale 0-255.
 
     Args:
-        url: `http://HOST/v2/models/NAME` with or without `/infer`.
+        endpoint: `http://HOST/v2/models/NAME` with or without `/infer`.
         input_format: of the images.
-        headers: see `Endpoint`.
         tensor: name of the model's input; empty: the one that its metadata declare, else `input`.
         shape: (c, h, w) of the kit's images.
 
@@ -62,13 +62,12 @@ class OpenInferenceSuspect:
 
     def __init__(
         self,
-        url: str,
+        endpoint: Endpoint,
         input_format: InputFormat,
-        headers: Mapping[str, str],
         tensor: str,
         shape: tuple[int, int, int],
     ) -> None:
-        self._endpoint, self._input_format, self._tensor = Endpoint(url, headers), input_format, tensor
+        self._endpoint, self._input_format, self._tensor = endpoint, input_format, tensor
         self._shape = shape
         self._declared: TensorInput | None = None
         if not re.fullmatch(r".*/v2/models/[^/]+(/versions/[^/]+)?(/infer)?/?", self._endpoint.path):
@@ -77,6 +76,15 @@ class OpenInferenceSuspect:
                 argument="at",
             )
         self._path = self._endpoint.path.rstrip("/").removesuffix("/infer")
+
+    @property
+    def certificate(self) -> str:
+        """See `Endpoint.certificate`."""
+        return self._endpoint.certificate
+
+    @certificate.setter
+    def certificate(self, expected: str) -> None:
+        self._endpoint.certificate = expected
 
     def query(self, images: Tensor, timeout: float) -> list[Any]:
         """See `Suspect.query`. The first of several outputs is used.
@@ -97,7 +105,7 @@ class OpenInferenceSuspect:
             "datatype": declared.datatype or ("UINT8" if array.dtype == np.uint8 else "FP32"),
             "data": array.ravel().tolist(),
         }
-        reply = self._endpoint.post({"inputs": [tensor]}, f"{self._path}/infer", len(images), timeout)
+        reply = self._endpoint.post(json_body({"inputs": [tensor]}), f"{self._path}/infer", len(images), timeout)
         try:
             output = reply["outputs"][0]
             shape, data = output["shape"], output["data"]

@@ -42,12 +42,22 @@ class TransientError(Exception):
         self.retry_after = retry_after
 
 
+class UnexpectedResponseError(TransientError):
+    """A whole response of another shape than expected: as the first one of all it is no accident."""
+
+
 class RefusedInputError(UserError):
     """The suspect refuses these images; it may take them in another form."""
 
 
 class InputMismatchError(RefusedInputError):
     """The suspect declares another input than what it would be sent; nothing was sent."""
+
+    sent = False
+
+
+class NothingSentError(UserError):
+    """Nothing helps, and certainly no image left this machine."""
 
     sent = False
 
