@@ -14,6 +14,7 @@ from uapfp_dist.suspects.reply import NOTHING_THERE, check_status, json_value
 from uapfp_dist.suspects.request_template import HttpBody
 from uapfp_dist.suspects.secrets import header_value, redact, redactable
 from uapfp_dist.suspects.suspect import TransientError, UnexpectedResponseError
+from uapfp_dist.suspects.tensors import HEADER_LENGTH
 
 BASE_BYTES, BYTES_PER_IMAGE = 1 << 20, 1 << 16
 """Most bytes of a reply: the first and, for every image, the second (a thousand classes take 20 kB)."""
@@ -83,7 +84,6 @@ class Endpoint:
         n_images: int,
         timeout: float,
         is_answer: Callable[[Any], bool] = lambda reply: True,
-        headers: Mapping[str, str] | None = None,
     ) -> Any:
         """The JSON value that comes back.
 
@@ -93,17 +93,16 @@ class Endpoint:
             n_images: in the body; bounds the size of the reply.
             timeout: seconds from the connection to the last byte, of all requests where it polls.
             is_answer: whether a reply to polling is the answer.
-            headers: of this request.
 
         Raises:
             TransientError, TooLargeError, UserError: see `Suspect.query`.
         """
         ends = time.monotonic() + timeout
-        reply = self.send(body, path, n_images, timeout, headers)
+        reply = self._send(body, path, n_images, timeout, {})
         if self._polling and (target := self._polling.target(reply, self.url + self._query)) is not None:
 
             def answer(polled: HttpReply) -> Any:
-                found = self.parse(polled, timeout)
+                found = self._parse(polled, timeout)
                 if is_answer(found):
                     return found
                 return check_not_failed(found)
@@ -111,20 +110,30 @@ class Endpoint:
             return poll(lambda seconds: self._exchange("GET", None, target, n_images, seconds), answer, ends)
         if reply.status == 202 and not self._polling:
             raise UnexpectedResponseError("HTTP 202, an answer that is ready later: say where it is in polling")
-        return self.parse(reply, timeout)
+        return self._parse(reply, timeout)
 
-    def send(
-        self, body: HttpBody, path: str, n_images: int, timeout: float, headers: Mapping[str, str] | None = None
-    ) -> HttpReply:
-        """The reply to a body, whose status says that all is well.
+    def post_tensors(
+        self, body: HttpBody, path: str, n_images: int, timeout: float, headers: Mapping[str, str]
+    ) -> tuple[Any, bytes]:
+        """(the JSON value that comes back, the bytes after it): the Open Inference Protocol's binary tensor extension.
+
+        Args:
+            body, path, n_images, timeout: see `post`.
+            headers: of the request.
 
         Raises:
             See `post`.
         """
-        sent = {"Content-Type": body.content_type, **(headers or {})}
+        reply = self._send(body, path, n_images, timeout, headers)
+        length = reply.headers.get(HEADER_LENGTH, "")
+        at = int(length) if length.isascii() and length.isdigit() and len(length) < 12 else len(reply.body)
+        return self._parse(replace(reply, body=reply.body[:at]), timeout), reply.body[at:]
+
+    def _send(self, body: HttpBody, path: str, n_images: int, timeout: float, headers: Mapping[str, str]) -> HttpReply:
+        sent = {"Content-Type": body.content_type, **headers}
         return self._exchange("POST", body.data, path + self._query, n_images, timeout, sent)
 
-    def parse(self, reply: HttpReply, timeout: float) -> Any:
+    def _parse(self, reply: HttpReply, timeout: float) -> Any:
         """The JSON value of a reply, without secrets.
 
         Raises:

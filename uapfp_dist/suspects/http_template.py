@@ -81,9 +81,10 @@ class HttpSuspect:
             except PathError as error:
                 failures.append(error)
                 continue
-            if self._preset.outputs_by_name and isinstance(found, dict) and found:
+            if self._preset.outputs_by_name and isinstance(found, dict) and found and not failures:
                 return next(iter(found.values()))
-            return found
+            if not failures or isinstance(found, list):
+                return found
         raise failures[0]
 
     def _is_answer(self, reply: Json) -> bool:

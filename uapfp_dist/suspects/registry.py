@@ -17,7 +17,7 @@ from uapfp_dist.suspects.endpoint import Endpoint
 from uapfp_dist.suspects.http_presets import PRESETS, HttpPreset
 from uapfp_dist.suspects.http_template import HttpSuspect
 from uapfp_dist.suspects.onnx import OnnxSuspect
-from uapfp_dist.suspects.open_inference import OpenInferenceSuspect
+from uapfp_dist.suspects.open_inference import OpenInferenceSuspect, TensorChoice
 from uapfp_dist.suspects.request_template import load_request
 from uapfp_dist.suspects.suspect import Suspect
 from uapfp_dist.suspects.weights import WeightsSuspect
@@ -54,7 +54,10 @@ SUSPECTS: Mapping[str, Opener] = {
     "http": _http,
     **dict.fromkeys(PRESETS, _http),
     "oip": lambda config, shape, n_classes: OpenInferenceSuspect(
-        _endpoint(config), config.input_format, config.tensor, shape
+        _endpoint(config),
+        config.input_format,
+        TensorChoice(config.tensor, config.output_tensor, config.datatype, config.binary),
+        shape,
     ),
     "onnx": lambda config, shape, n_classes: OnnxSuspect(Path(config.at).expanduser(), config.input_format, shape),
     "weights": _weights,
