@@ -56,7 +56,7 @@ class HttpSuspect:
         """See `Suspect.query`."""
         n_images = len(images)
         if n_images > 1 and not self._template.batched:
-            raise TooLargeError("its request holds one image", sent=False)
+            raise TooLargeError("its request holds one image", sent=False, most=1)
         body = self._template.fill(self._encoded(images))
         reply = self._endpoint.post(body, self._path, n_images, timeout, self._is_answer)
         try:

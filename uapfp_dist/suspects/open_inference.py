@@ -122,7 +122,7 @@ class OpenInferenceSuspect:
         declared = self._input(timeout)
         n_images, batch = len(images), declared.batch
         if declared.most and n_images > declared.most:
-            raise TooLargeError(f"its metadata declare batches of {declared.most}", sent=False)
+            raise TooLargeError(f"its metadata declare batches of {declared.most}", sent=False, most=declared.most)
         if batch:  # filled up with the last image
             images = torch.cat([images, images[-1:].expand(batch - n_images, *images.shape[1:])])
         tensor, data = self._tensor(images, declared)

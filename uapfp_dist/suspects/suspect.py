@@ -63,13 +63,15 @@ class NothingSentError(UserError):
 
 
 class TooLargeError(Exception):
-    """The endpoint refuses requests of this size (HTTP 413), or declares that it takes none of it.
+    """The endpoint refuses requests of this size, or declares that it takes none of it.
 
     Args:
         reason: one line.
         sent: False when certainly no image left this machine.
+        most: images that it takes; None: it does not say.
     """
 
-    def __init__(self, reason: str, *, sent: bool = True) -> None:
+    def __init__(self, reason: str, *, sent: bool = True, most: int | None = None) -> None:
         super().__init__(reason)
         self.sent = sent
+        self.most = most

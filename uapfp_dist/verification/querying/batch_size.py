@@ -43,7 +43,7 @@ class BatchSize:
             self._failed_before = min(n_images, self._failed_before or n_images)
         self.now = half
 
-    def refused(self, n_images: int) -> None:
-        """So many are more than the server ever takes."""
-        self._largest = min(self._largest, n_images // 2)
+    def refused(self, n_images: int, most: int | None) -> None:
+        """So many are more than the server ever takes, which is `most` where it says so."""
+        self._largest = min(self._largest, max(1, min(most or n_images // 2, n_images - 1)))
         self.now = min(self.now, self._largest)

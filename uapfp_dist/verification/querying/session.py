@@ -267,7 +267,7 @@ class QuerySession:
         self._requeue(request, str(error), counts=error.sent)
         if len(request.images) == 1:
             raise self._stop(f"the endpoint refuses even a single image ({error})")
-        self._size.refused(len(request.images))
+        self._size.refused(len(request.images), error.most)
 
     def _requeue(self, request: _Request, why: str, *, counts: bool) -> None:
         self._transcript.failed(request.batch, why, counts)
