@@ -44,7 +44,7 @@ def test_the_right_claim_over_http(method: str, output: str, stolen: bool, claim
     local = torch.eye(10)[local.argmax(1)] if output == "label" else local
     assert case.verdict.claim == claim
     assert case.verdict.decided_by == method
-    assert torch.equal(case.probabilities, local)
+    assert (case.probabilities - local).abs().max() < 1e-6  # one image at first: other last digits
     assert case.ledger.queries == endpoint.images == len(kit.images) + query_session.N_REPEATS
 
 
@@ -112,11 +112,11 @@ def test_rounded_confidences_change_no_claim(method: str, decimals: int, tmp_pat
         assert f"rounded to {decimals} decimals" in " ".join(case.verdict.findings)
 
 
-def test_a_wrong_output_is_told_after_four_images(tmp_path: Path) -> None:
+def test_a_wrong_output_is_told_after_one_image(tmp_path: Path) -> None:
     with serving(labels_of(trained(0))) as endpoint:
-        with pytest.raises(UserError, match="none of its first 4 answers can be read"):
+        with pytest.raises(UserError, match="its first answer cannot be read"):
             judged(endpoint, tmp_path / "a")
-        assert endpoint.images == 4
+        assert endpoint.images == 1
         assert judged(endpoint, tmp_path / "b", output="label").verdict.claim == "piracy"
         case = judged(endpoint, tmp_path / "a")  # the same again asks the rest
     assert case.verdict.claim == "inconclusive"

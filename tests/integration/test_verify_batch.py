@@ -16,6 +16,7 @@ from toy_suspects import after_two, resets
 from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.verification.querying import session as query_session
+from uapfp_dist.verification.querying.batch_size import FIRST_BATCH
 from uapfp_dist.verification.querying.config import QueryConfig
 from uapfp_dist.verification.querying.transcript_files import transcript_path
 from uapfp_dist.verification.replay import replay
@@ -120,7 +121,7 @@ def test_a_batch_with_an_unfinished_one_is_shown_and_replayed(tmp_path: Path) ->
     for name in ("verdict.json", "verdict.txt", "verdict.html"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     jsonschema.validate(json.loads((tmp_path / "a" / "verdict.json").read_text()), verdict_schema())
-    assert "28 images sent, 12 answered and kept, none judged" in verdict_text(kit, cases)
+    assert "7 images sent, 3 answered and kept, none judged" in verdict_text(kit, cases)
     assert "bad: not answered" in (tmp_path / "a" / "verdict.html").read_text()
 
 
@@ -138,7 +139,7 @@ def test_none_that_could_be_queried_is_an_error_and_so_is_another_question(tmp_p
         with pytest.raises(UserError, match=r"suspect two: .*another suspect"):
             verify(kit, [configs[0], replace(configs[1], output="logits")], tmp_path, alpha=0.2)
         assert one.images > len(kit.images)
-        assert two.images == query_session.FIRST_BATCH
+        assert two.images == FIRST_BATCH
 
 
 def test_nobody_is_queried_from_another_folder_of_that_name(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from uapfp_dist.models.custom import CustomNet
 from uapfp_dist.suspects.config import SuspectConfig, describe_suspect
 from uapfp_dist.suspects.endpoint import Endpoint
 from uapfp_dist.suspects.registry import open_suspect
+from uapfp_dist.suspects.request_template import json_body
 from uapfp_dist.suspects.suspect import TooLargeError, TransientError
 
 
@@ -75,7 +76,7 @@ def test_a_response_of_10_gb_is_not_read(fault: Any) -> None:
         (200, b'{"predictions": 3}', {}, TransientError, "got int"),
         (200, b'{"predictions": {}}', {}, TransientError, "got dict"),
         (200, b'{"predictions": {"y": [1]}}', {}, TransientError, "expected 7 responses, got 1"),
-        (200, b"\x1f\x8b", {"Content-Encoding": "gzip"}, UserError, "compressed"),
+        (200, b"\x1f\x8b", {"Content-Encoding": "gzip"}, TransientError, "no JSON"),
     ],
 )
 def test_replies_of_endpoints(status: int, body: bytes, headers: dict[str, str], error: Any, message: str) -> None:
@@ -105,7 +106,7 @@ def test_a_refusal_before_the_request_is_read_leads_to_smaller_requests() -> Non
     thread.start()
     endpoint = Endpoint(f"http://127.0.0.1:{server.getsockname()[1]}", {})
     with pytest.raises((TooLargeError, TransientError)):
-        endpoint.post(["0" * 1000] * 20_000, "/", 1, 5.0)
+        endpoint.post(json_body(["0" * 1000] * 20_000), "/", 1, 5.0)
     thread.join(5)
     server.close()
 
@@ -128,7 +129,7 @@ def test_an_endless_handshake_is_ended_in_time(drip: bytes) -> None:
     thread.start()
     started = time.monotonic()
     with pytest.raises(TransientError, match=r"no connection within 0\.6 s") as caught:
-        Endpoint(f"https://127.0.0.1:{server.getsockname()[1]}", {}).post([], "/", 1, 0.6)
+        Endpoint(f"https://127.0.0.1:{server.getsockname()[1]}", {}).post(json_body([]), "/", 1, 0.6)
     assert 0.5 < time.monotonic() - started < 2.0
     assert not caught.value.sent
     over.set()
@@ -148,7 +149,7 @@ def test_all_addresses_share_the_timeout(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **more: [one] * 9)
     started = time.monotonic()
     with pytest.raises(TransientError, match=r"no connection within 0\.4 s"):
-        Endpoint("http://many.example", {}).post([], "/", 1, 0.4)
+        Endpoint("http://many.example", {}).post(json_body([]), "/", 1, 0.4)
     assert time.monotonic() - started < 2.0
     for line in (*waiting, server):
         line.close()

@@ -170,7 +170,7 @@ def test_a_function_that_hangs_ends_with_the_total_time(tmp_path: Path) -> None:
     freed.set()
 
 
-def test_first_responses_of_another_form_cost_four_images(tmp_path: Path) -> None:
+def test_first_responses_of_another_form_cost_one_image(tmp_path: Path) -> None:
     """A wrong form is reported before all is paid for; the same again queries the rest all the same."""
     form = OutputFormat("probabilities", ("a", "b"))
 
@@ -184,9 +184,9 @@ def test_first_responses_of_another_form_cost_four_images(tmp_path: Path) -> Non
             transcript.close()
 
     with serving(lambda images: ["a"] * len(images)) as endpoint:
-        with pytest.raises(UserError, match=r"none of its first 4 answers can be read \(expected classes"):
+        with pytest.raises(UserError, match=r"its first answer cannot be read \(expected classes"):
             run(over_http(endpoint))
-        assert endpoint.images == 4
+        assert endpoint.images == 1
         run(over_http(endpoint))
         assert endpoint.images == len(REQUIRED) + N_REPEATS
 
@@ -417,11 +417,11 @@ def test_requests_run_at_once_as_many_as_allowed(tmp_path: Path) -> None:
 
 def test_portions_fit_the_endpoint(tmp_path: Path) -> None:
     """Doubled while it goes well, never above what was refused, and refused only once."""
-    suspect = Recorder({4: TooLargeError("HTTP 413")})
+    suspect = Recorder({6: TooLargeError("HTTP 413")})
     query(suspect, tmp_path / "t", QueryConfig(batch_size=64))
     sizes = [len(call) for call in suspect.calls]
-    assert sizes[:4] == [4, 8, 16, 32]
-    assert max(sizes[4:]) == 16
+    assert sizes[:6] == [1, 2, 4, 8, 16, 32]
+    assert max(sizes[6:]) == 16
 
 
 @pytest.mark.parametrize(

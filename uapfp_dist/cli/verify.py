@@ -1,6 +1,7 @@
 """Is that model mine? Query a suspect with the images of a kit, and judge it.
 
     uapfp verify --kit KIT --at http://127.0.0.1:5000            # mlflow models serve
+    uapfp verify --kit KIT --at https://HOST/predict --request REQUEST.json --answer label --output label
     uapfp verify --kit KIT --at suspect.onnx --output logits --max-queries 500
     uapfp verify --kit KIT --replay OUT/*.transcript.jsonl       # judge again, nothing is sent
 
@@ -186,5 +187,17 @@ COMMAND = Command(
     Verify,
     verify,
     __doc__,
-    ("kit", "at", "output", "suspects", "max-queries", "expect", "alpha", "out", "probe-forms", "exact", "register"),
+    (
+        "kit",
+        "at",
+        "output",
+        "request",
+        "answer",
+        "suspects",
+        "max-queries",
+        "alpha",
+        "out",
+        "probe-forms",
+        "register",
+    ),
 )

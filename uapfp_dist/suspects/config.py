@@ -1,6 +1,7 @@
 """The configuration of a suspect."""
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
@@ -23,7 +24,13 @@ class SuspectConfig:
     """Who runs it: a kit's points that one of an operator's suspects has seen are not sent to another one of the same
     operator (default: the host of its address, or the name of its file or function)."""
     kind: str = "auto"
-    """Protocol: mlflow, oip, onnx, weights, python; auto: by what the address looks like."""
+    """Protocol: http (any endpoint, by request and answer), a named one such as tensorflow-serving, torchserve,
+    huggingface, fastapi, mlflow or oip, or onnx, weights, python; auto: by what the address looks like."""
+    request: Path | None = None
+    """JSON file of a request to any HTTP endpoint, in which "{png}" or "{pixels}" is where the image goes."""
+    answer: str = ""
+    """Where labels, scores or pairs are in the JSON that comes back: predictions, outputs[0].data, [*].label; two paths
+    with a comma between them are labels and their scores (default: all of it is the answer)."""
     output: str = "probabilities"
     """Responses: probabilities, logits, top<k>, or label. top<k> are pairs of class and confidence."""
     classes: Path | None = None
@@ -50,9 +57,30 @@ class SuspectConfig:
     """Of an architecture of the paper's Table 1."""
     tensor: str = ""
     """Name of the input (Open Inference Protocol; default: the one that the server declares, else `input`)."""
+    output_tensor: str = ""
+    """Name of the output that is asked for (Open Inference Protocol; default: the first that comes)."""
+    datatype: str = ""
+    """Of the input (Open Inference Protocol; default: the one that the server declares): FP32, FP16, UINT8, BYTES (PNG
+    files), ..."""
+    binary: bool = False
+    """Send images by the binary tensor extension (Open Inference Protocol)."""
     headers: dict[str, str] = field(default_factory=dict)
     """HTTP headers, such as Authorization env:MY_TOKEN: `env:` takes the value from the environment and
     writes it into no file."""
+    ca: Path | None = None
+    """PEM file of a private authority, trusted beside the system's."""
+    client_certificate: Path | None = None
+    """PEM file of a certificate by which the server knows its client."""
+    client_key: Path | None = None
+    """PEM file of its key (default: it is in the same file)."""
+    proxy: str = ""
+    """http://HOST:PORT of a proxy, or env:HTTPS_PROXY, which may hold a password; nothing of the environment is used
+    otherwise."""
+    polling: str = ""
+    """Answers that come later (HTTP 202): location, the header that names their address, or the path of it in the JSON.
+    Only the same host is asked."""
+    any_certificate: bool = False
+    """Go on although the server shows another certificate than before; the transcript notes each."""
 
     def __post_init__(self) -> None:
         """Check types and choices, as a JSON file may hold anything.
@@ -60,6 +88,9 @@ class SuspectConfig:
         Raises:
             UserError: a field of another type or choice.
         """
+        for name in FILES:
+            if isinstance(value := getattr(self, name), str):  # as a JSON file has it
+                object.__setattr__(self, name, Path(value))
         for name, hint in get_type_hints(type(self)).items():
             value, origin = getattr(self, name), get_origin(hint)
             if origin is tuple:
@@ -99,7 +130,11 @@ class SuspectConfig:
         """The kind that `auto` stands for."""
         if self.kind != "auto":
             return self.kind
+        if self.request is not None:
+            return "http"
         if "://" in self.at:
+            if re.search(r"/v1/models/[^/]+$|:predict$", urlsplit(self.at).path):
+                return "tensorflow-serving"
             return "oip" if "/v2/models/" in urlsplit(self.at).path else "mlflow"
         if self.at.endswith(".onnx"):
             return "onnx"
@@ -108,6 +143,8 @@ class SuspectConfig:
         return "python" if is_function else "weights"
 
 
+FILES = ("request", "ca", "client_certificate", "client_key")
+"""Fields that are files."""
 LOCAL = ("onnx", "weights")
 """Protocols whose address is a file."""
 
@@ -134,6 +171,11 @@ def describe_suspect(config: SuspectConfig) -> dict[str, str | int | list[str]]:
     }
     if config.size:
         given["resampling"] = config.resampling
+    for name in ("answer", "datatype", "output_tensor"):
+        if value := getattr(config, name):
+            given[name] = value
+    if config.request is not None:  # it may hold a key
+        given["request_sha256"] = hashlib.sha256(config.request.expanduser().read_bytes()).hexdigest()
     local, query = config.protocol in LOCAL, urlsplit(config.at).query
     file, digest = Path(config.at).expanduser(), ""
     if local:

@@ -17,20 +17,29 @@ class Deadline:
         self.seconds, self.expired = seconds, False
         self._end = time.monotonic() + seconds
         self._socket: socket.socket | None = None
+        self._lock = threading.Lock()
         self._timer = threading.Timer(seconds, self._expire)
         self._timer.daemon = True
         self._timer.start()
 
+    @property
+    def left(self) -> float:
+        """Seconds, at least a millisecond: 0 means no timeout to a socket."""
+        return max(self._end - time.monotonic(), 0.001)
+
     def watch(self, sock: socket.socket) -> None:
-        """Watch this socket from now on.
+        """Watch this connection from now on, also when TLS wraps its socket.
 
         Raises:
             TimeoutError: the time is over.
         """
-        self._socket = sock
+        with self._lock:
+            self._close()
+            # A second descriptor of the same connection: wrapping a socket empties it, and closing it is its owner's.
+            self._socket = sock.dup()
         if self.expired:
             raise TimeoutError
-        sock.settimeout(max(self._end - time.monotonic(), 0.001))
+        sock.settimeout(self.left)
 
     def caused(self, error: Exception) -> bool:
         """Whether the error comes from the time being over."""
@@ -39,10 +48,17 @@ class Deadline:
     def cancel(self) -> None:
         """Stop watching."""
         self._timer.cancel()
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     def _expire(self) -> None:
-        self.expired = True
-        with contextlib.suppress(OSError):
-            if self._socket is not None:
-                # Not the method of an SSLSocket, which would reset its state under the thread that reads.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+        with self._lock:
+            self.expired = True
+            with contextlib.suppress(OSError):
+                if self._socket is not None:
+                    self._socket.shutdown(socket.SHUT_RDWR)

@@ -1,52 +1,42 @@
-"""POST requests to an untrusted endpoint: bounded in time and in size, to one host alone.
+"""Requests to an untrusted endpoint: JSON values come back, without the secrets that were sent."""
 
-By the client of the standard library: it follows no redirect, uses no proxy and unpacks no compression. A connection
-serves one request, so that a dropped one is never confused with an idle one.
-"""
-
-import contextlib
-import http.client
-import json
-import socket
-import ssl
+import os
 import time
-from collections.abc import Mapping, Sequence
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote_plus, urlsplit
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.messages import one_line
-from uapfp_dist.suspects.deadline import Deadline
-from uapfp_dist.suspects.secrets import header_value, redact, redactable, unescape_json
-from uapfp_dist.suspects.suspect import RefusedInputError, TooLargeError, TransientError
+from uapfp_dist.suspects.connection import ConnectionConfig, Host, HttpReply
+from uapfp_dist.suspects.polling import Polling, check_not_failed, poll
+from uapfp_dist.suspects.reply import NOTHING_THERE, check_status, json_value
+from uapfp_dist.suspects.request_template import HttpBody
+from uapfp_dist.suspects.secrets import header_value, redact, redactable
+from uapfp_dist.suspects.suspect import TransientError, UnexpectedResponseError
+from uapfp_dist.suspects.tensors import HEADER_LENGTH
 
-RETRYABLE_STATUSES = (408, 425, 429)
-"""HTTP statuses below 500 after which a retry may help."""
-PERMANENT_STATUSES = (501, 505)
-"""HTTP statuses from 500 on after which no retry helps."""
-REFUSALS = (400, 406, 415, 422)
-"""HTTP statuses of a server that does not take what it was sent."""
-NOTHING_THERE = (400, 404, 405, 501)
-"""HTTP statuses of a server that does not know what is asked for."""
 BASE_BYTES, BYTES_PER_IMAGE = 1 << 20, 1 << 16
 """Most bytes of a reply: the first and, for every image, the second (a thousand classes take 20 kB)."""
-MAX_DEPTH = 20
-"""Of nested lists and objects in a reply."""
 
 
 class Endpoint:
-    """A URL to which JSON is posted.
+    """A URL to which images are posted.
 
     Args:
         url: http or https.
         headers: name to value; a value `env:NAME` is read from the environment and written into no file.
+        connection: how the host is reached; a proxy `env:NAME` is read from the environment.
+        polling: where a reply names the address of its answer: `location` (the header of that name), a path into the
+            JSON, or nowhere.
 
     Raises:
         UserError: another kind of URL, credentials in it, an environment variable that is not set.
     """
 
-    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, url: str, headers: Mapping[str, str], connection: ConnectionConfig | None = None, polling: str = ""
+    ) -> None:
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -62,34 +52,101 @@ class Endpoint:
                 "suspect: expected a URL without a password; use a header with a value env:NAME", argument="headers"
             )
         self.url = url.partition("?")[0]  # of messages and transcripts; the query string may hold a key
-        self._host, self._secure = parts.hostname, parts.scheme == "https"
-        self._port = port or (443 if self._secure else 80)
+        secure = parts.scheme == "https"
         self.path = parts.path
         self._query = f"?{parts.query}" if parts.query else ""
+        self._polling = Polling(polling) if polling else None
+        connection, proxy_secrets = _with_proxy(connection or ConnectionConfig())
+        self._host = Host(parts.hostname, port or (443 if secure else 80), secure=secure, config=connection)
         self._headers = {name: header_value(name, value) for name, value in headers.items()}
         secrets = [self._headers[name] for name, value in headers.items() if value.startswith("env:")]
-        self._header_secrets = redactable(part for text in secrets for part in text.split())
+        self._header_secrets = redactable(part for text in [*secrets, *proxy_secrets] for part in text.split())
         values = [pair.partition("=")[2] or pair for pair in parts.query.split("&")]
         self._secrets = redactable([*self._header_secrets, *values, *map(unquote_plus, values)])
 
-    def post(self, body: object, path: str, n_images: int, timeout: float) -> Any:
+    @property
+    def certificate(self) -> str:
+        """SHA-256 of the server's certificate; empty before there was a connection, and without TLS."""
+        return self._host.certificate
+
+    @certificate.setter
+    def certificate(self, expected: str) -> None:
+        self._host.certificate = expected
+
+    def keep_secret(self, texts: Sequence[str]) -> None:
+        """Redact these, too, from whatever comes back."""
+        self._secrets = redactable([*self._secrets, *texts])
+
+    def post(
+        self,
+        body: HttpBody,
+        path: str,
+        n_images: int,
+        timeout: float,
+        is_answer: Callable[[Any], bool] = lambda reply: True,
+    ) -> Any:
         """The JSON value that comes back.
 
         Args:
-            body: a JSON value.
+            body: of the request.
             path: on the host.
             n_images: in the body; bounds the size of the reply.
-            timeout: seconds from the connection to the last byte; the look-up of the host name has the timeout of the
-                operating system.
+            timeout: seconds from the connection to the last byte, of all requests where it polls.
+            is_answer: whether a reply to polling is the answer.
 
         Raises:
             TransientError, TooLargeError, UserError: see `Suspect.query`.
         """
-        text, late = self._exchange("POST", json.dumps(body).encode(), path, n_images, timeout)
+        ends = time.monotonic() + timeout
+        reply = self._send(body, path, n_images, timeout, {})
+        if self._polling and (target := self._polling.target(reply, self.url + self._query)) is not None:
+
+            def answer(polled: HttpReply) -> Any:
+                found = self._parse(polled, timeout)
+                if is_answer(found):
+                    return found
+                return check_not_failed(found)
+
+            return poll(lambda seconds: self._exchange("GET", None, target, n_images, seconds), answer, ends)
+        if reply.status == 202 and not self._polling:
+            raise UnexpectedResponseError("HTTP 202, an answer that is ready later: say where it is in polling")
+        return self._parse(reply, timeout)
+
+    def post_tensors(
+        self, body: HttpBody, path: str, n_images: int, timeout: float, headers: Mapping[str, str]
+    ) -> tuple[Any, bytes]:
+        """(the JSON value that comes back, the bytes after it): the Open Inference Protocol's binary tensor extension.
+
+        Args:
+            body, path, n_images, timeout: see `post`.
+            headers: of the request.
+
+        Raises:
+            See `post`.
+        """
+        reply = self._send(body, path, n_images, timeout, headers)
+        length = reply.headers.get(HEADER_LENGTH, "")
+        at = int(length) if length.isascii() and length.isdigit() and len(length) < 12 else len(reply.body)
+        return self._parse(replace(reply, body=reply.body[:at]), timeout), reply.body[at:]
+
+    def _send(self, body: HttpBody, path: str, n_images: int, timeout: float, headers: Mapping[str, str]) -> HttpReply:
+        sent = {"Content-Type": body.content_type, **headers}
+        return self._exchange("POST", body.data, path + self._query, n_images, timeout, sent)
+
+    def _parse(self, reply: HttpReply, timeout: float) -> Any:
+        """The JSON value of a reply, without secrets.
+
+        Raises:
+            TransientError: there is none.
+        """
         try:
-            return self._json(text)
+            return self._redacted(json_value(reply.body))
         except ValueError as error:
-            raise TransientError(f"no response within {timeout:.3g} s" if late else str(error)) from error
+            if reply.late:
+                raise TransientError(f"no response within {timeout:.3g} s") from error
+            # Half of a JSON is an accident, a page for people is none.
+            page = "html" in reply.headers.get("Content-Type", "").lower()
+            raise (UnexpectedResponseError if page else TransientError)(str(error)) from error
 
     def get(self, path: str, timeout: float) -> Any:
         """The JSON value at a path; None where the server has none there.
@@ -98,46 +155,29 @@ class Endpoint:
             TransientError, UserError: see `Suspect.query`; no image was sent.
         """
         try:
-            text, _ = self._exchange("GET", None, path, 0, timeout)
-            return self._json(text)
+            reply = self._exchange("GET", None, path + self._query, 0, timeout)
+            return None if reply.status in NOTHING_THERE else self._redacted(json_value(reply.body))
         except ValueError:
             return None
         except TransientError as error:
             raise TransientError(str(error), sent=False, retry_after=error.retry_after) from error
 
     def _exchange(
-        self, method: str, data: bytes | None, path: str, n_images: int, timeout: float
-    ) -> tuple[bytes, bool]:
-        """(body of the reply, empty where there is nothing to GET; whether the time was over then)."""
-        deadline = Deadline(timeout)
-        connection = self._connect(deadline)
-        try:
-            headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "Connection": "close"}
-            # A server may refuse a long request before it has read all of it.
-            with contextlib.suppress(BrokenPipeError):
-                connection.request(method, path + self._query, data, {**headers, **self._headers})
-            with connection.getresponse() as http_response:
-                text = _read(http_response, BASE_BYTES + BYTES_PER_IMAGE * n_images)
-                if method == "GET" and http_response.status in NOTHING_THERE:
-                    return b"", False
-                self._check_status(http_response, text, n_images)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            # A socket that was shut down looks like a lost connection, or like a shorter reply.
-            late = deadline.caused(error)
-            raise TransientError(f"no response within {timeout:.3g} s" if late else one_line(error)) from error
-        finally:
-            deadline.cancel()
-            connection.close()
-        return text, deadline.expired
-
-    def _json(self, text: bytes) -> Any:
-        try:
-            reply = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"a response that is no JSON ({one_line(error)})") from error
-        if _is_deep(reply):
-            raise ValueError(f"a response nested more than {MAX_DEPTH} deep")
-        return self._redacted(reply)
+        self,
+        method: str,
+        data: bytes | None,
+        target: str,
+        n_images: int,
+        timeout: float,
+        headers: Mapping[str, str] | None = None,
+    ) -> HttpReply:
+        """The reply, unless its status is an error; to GET also one that says that nothing is there."""
+        sent = {"Accept-Encoding": "identity", "Connection": "close", **(headers or {}), **self._headers}
+        limit = BASE_BYTES + BYTES_PER_IMAGE * n_images
+        reply = self._host.exchange(method, target, data, _merged(sent), limit, timeout)
+        if method == "POST" or reply.status not in NOTHING_THERE:
+            check_status(reply, n_images, self.url, self._secrets)
+        return reply
 
     def _redacted(self, value: Any) -> Any:
         """A JSON value without the secrets that an endpoint may send back: responses are written to files.
@@ -152,128 +192,22 @@ class Endpoint:
             return {redact(key, self._header_secrets): self._redacted(item) for key, item in value.items()}
         return value
 
-    def _connect(self, deadline: Deadline) -> http.client.HTTPConnection:
-        context = ssl.create_default_context() if self._secure else None
-        connection = (
-            http.client.HTTPSConnection(self._host, self._port, context=context)
-            if context
-            else http.client.HTTPConnection(self._host, self._port)
+
+def _merged(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers whose names differ only in case are one: the last counts."""
+    found: dict[str, tuple[str, str]] = {name.lower(): (name, value) for name, value in headers.items()}
+    return dict(found.values())
+
+
+def _with_proxy(config: ConnectionConfig) -> tuple[ConnectionConfig, list[str]]:
+    """(the same with the proxy that the environment names, what of it is secret)."""
+    if not config.proxy.startswith("env:"):
+        if "@" in config.proxy:
+            raise UserError("proxy: expected a URL without a password; give env:NAME", argument="proxy")
+        return config, []
+    if (url := os.environ.get(config.proxy[4:])) is None:
+        raise UserError(
+            f"proxy: expected the environment variable {config.proxy[4:]}, it is not set; export it", argument="proxy"
         )
-        try:
-            connection.sock = self._open_socket(deadline)
-            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if context:
-                # Watched before the handshake, which may come a byte at a time.
-                connection.sock = context.wrap_socket(
-                    connection.sock, server_hostname=self._host, do_handshake_on_connect=False
-                )
-                deadline.watch(connection.sock)
-                connection.sock.do_handshake()
-        except ssl.SSLCertVerificationError as error:
-            deadline.cancel()
-            connection.close()
-            raise UserError(
-                f"suspect {self.url}: its certificate is not valid ({one_line(error)}); nothing was sent", argument="at"
-            ) from error
-        except (OSError, ValueError) as error:
-            deadline.cancel()
-            connection.close()
-            reason = f"within {deadline.seconds:.3g} s" if deadline.caused(error) else f"({one_line(error)})"
-            raise TransientError(f"no connection {reason}", sent=False) from error
-        return connection
-
-    def _open_socket(self, deadline: Deadline) -> socket.socket:
-        """Connected to the first address that accepts; all of them share the deadline."""
-        failure = OSError("no address")
-        for family, kind, protocol, _, address in socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM):
-            sock = socket.socket(family, kind, protocol)
-            try:
-                deadline.watch(sock)
-                sock.connect(address)
-                return sock
-            except OSError as error:
-                sock.close()
-                failure = error
-        raise failure
-
-    def _check_status(self, http_response: http.client.HTTPResponse, text: bytes, n_images: int) -> None:
-        status = http_response.status
-        if status == 200:
-            return
-        if status == 413:
-            raise TooLargeError(f"HTTP 413 at {n_images} images")
-        if status in RETRYABLE_STATUSES or (500 <= status < 600 and status not in PERMANENT_STATUSES):
-            raise TransientError(f"HTTP {status}", retry_after=_retry_after(http_response.getheader("Retry-After")))
-        if 300 <= status < 400:
-            target = (http_response.getheader("Location") or "nowhere").partition("?")[0]
-            target = one_line(redact(target, self._secrets))
-            raise UserError(
-                f"suspect {self.url}: expected responses, got a redirect to {target}, which is not followed; "
-                "check that host and name it yourself",
-                argument="at",
-            )
-        shown = one_line(redact(unescape_json(text.decode(errors="replace")), self._secrets))
-        if status in (401, 403):
-            raise UserError(
-                f"suspect {self.url}: expected HTTP 200, got {status} ({shown}); check headers", argument="headers"
-            )
-        error = RefusedInputError if status in REFUSALS else UserError
-        raise error(
-            f"suspect {self.url}: expected HTTP 200, got {status} ({shown}); check the URL, the protocol, the format "
-            "of the images and batch_size",
-            argument="at",
-        )
-
-
-def _read(http_response: http.client.HTTPResponse, limit: int) -> bytes:
-    """The body, of at most `limit` bytes.
-
-    Raises:
-        UserError: it is longer, or compressed.
-    """
-    if http_response.getheader("Content-Encoding", "identity").lower() not in ("", "identity"):
-        raise UserError("suspect: expected a plain response, got a compressed one, which was not requested")
-    too_long = UserError(
-        f"suspect: expected a response of at most {limit:,} bytes, got a longer one, which was not read"
-    )
-    if http_response.length is not None and http_response.length > limit:
-        raise too_long
-    text = http_response.read(limit + 1)
-    if len(text) > limit:
-        raise too_long
-    return text
-
-
-def _is_deep(value: Any) -> bool:
-    """Whether a JSON value is nested too deeply to be encoded again."""
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        items = [item for item in level if isinstance(item, list | dict)]
-        level = [child for item in items for child in (item.values() if isinstance(item, dict) else item)]
-    return any(isinstance(item, list | dict) for item in level)
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds of a Retry-After header, which holds seconds or a date."""
-    if value is None:
-        return None
-    try:
-        return (
-            max(0.0, float(value))
-            if value.strip().isdigit()
-            else parsedate_to_datetime(value).timestamp() - time.time()
-        )
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
-def one_per_image(responses: Any, n_images: int) -> Sequence[Any]:
-    """The same, if it is a list of one response per image.
-
-    Raises:
-        TransientError: it is not.
-    """
-    if not isinstance(responses, list) or len(responses) != n_images:
-        got = f"{len(responses)} responses" if isinstance(responses, list) else type(responses).__name__
-        raise TransientError(f"expected {n_images} responses, got {got}")
-    return responses
+    word = url.partition("://")[2].rpartition("@")[0]
+    return replace(config, proxy=url), [word, word.partition(":")[2]] if word else []

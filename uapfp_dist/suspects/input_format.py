@@ -99,8 +99,8 @@ class InputFormat:
         c, h, w = self.image_shape(shape)
         return {"NCHW": (c, h, w), "NHWC": (h, w, c), "NHW": (h, w), "flat": (c * h * w,)}[self.layout]
 
-    def encode(self, images: Tensor) -> np.ndarray:
-        """(B, c, h, w) uint8 to the suspect's array: float32, or uint8 at scale 0-255 without mean or std.
+    def pixels(self, images: Tensor) -> np.ndarray:
+        """(B, c, h, w) uint8 to the same, resized and with the channels that are sent: what a file of an image holds.
 
         Raises:
             UserError: see `image_shape`.
@@ -109,8 +109,15 @@ class InputFormat:
         pixels = _resized(images.cpu(), (h, w), self.resampling).numpy()
         if pixels.shape[1] < c:
             pixels = np.repeat(pixels, c, axis=1)
-        if self.channels == "BGR":
-            pixels = pixels[:, ::-1]
+        return pixels[:, ::-1] if self.channels == "BGR" else pixels
+
+    def encode(self, images: Tensor) -> np.ndarray:
+        """(B, c, h, w) uint8 to the suspect's array: float32, or uint8 at scale 0-255 without mean or std.
+
+        Raises:
+            UserError: see `image_shape`.
+        """
+        pixels = self.pixels(images)
         pixels = self._normalised(pixels)
         if self.layout == "NHWC":
             pixels = pixels.transpose(0, 2, 3, 1)

@@ -1,19 +1,24 @@
 """Suspects by protocol.
 
-To add one: a file with a `Suspect` (an `Endpoint` where it speaks HTTP), a line in SUSPECTS, and in `suspects.config`
-what `auto` takes for it and the fields that it needs.
+To add one over HTTP: a line in `http_presets`. Another one: a file with a `Suspect`, a line in SUSPECTS, and in
+`suspects.config` what `auto` takes for it and the fields that it needs.
 """
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from uapfp_dist.errors import UserError, unknown_name
 from uapfp_dist.suspects.callable import CallableSuspect, function_at
 from uapfp_dist.suspects.config import SuspectConfig
-from uapfp_dist.suspects.mlflow_scoring import MlflowScoringSuspect
+from uapfp_dist.suspects.connection import ConnectionConfig
+from uapfp_dist.suspects.endpoint import Endpoint
+from uapfp_dist.suspects.http_presets import PRESETS, HttpPreset
+from uapfp_dist.suspects.http_template import HttpSuspect
 from uapfp_dist.suspects.onnx import OnnxSuspect
-from uapfp_dist.suspects.open_inference import OpenInferenceSuspect
+from uapfp_dist.suspects.open_inference import OpenInferenceSuspect, TensorChoice
+from uapfp_dist.suspects.request_template import load_request
 from uapfp_dist.suspects.suspect import Suspect
 from uapfp_dist.suspects.weights import WeightsSuspect
 
@@ -26,10 +31,33 @@ def _weights(config: SuspectConfig, shape: tuple[int, int, int], n_classes: int)
     return WeightsSuspect(path, config.architecture, config.width, shape, n_classes, config.input_format)
 
 
+def _endpoint(config: SuspectConfig) -> Endpoint:
+    connection = ConnectionConfig(
+        config.ca, config.client_certificate, config.client_key, config.proxy, config.any_certificate
+    )
+    return Endpoint(config.at, config.headers, connection, config.polling)
+
+
+def _http(config: SuspectConfig, shape: tuple[int, int, int], n_classes: int) -> Suspect:
+    """By a preset, or by a request and an answer of the user's, which replace those of a preset."""
+    preset = PRESETS.get(config.protocol)
+    if config.request is not None:
+        preset = replace(preset or HttpPreset(None), request=load_request(config.request))
+    if preset is None:
+        raise UserError("request: expected a JSON file for kind http, got none; write one", argument="request")
+    if config.answer:
+        preset = replace(preset, answers=(config.answer,), outputs_by_name=False)
+    return HttpSuspect(_endpoint(config), preset, config.input_format, shape)
+
+
 SUSPECTS: Mapping[str, Opener] = {
-    "mlflow": lambda config, shape, n_classes: MlflowScoringSuspect(config.at, config.input_format, config.headers),
+    "http": _http,
+    **dict.fromkeys(PRESETS, _http),
     "oip": lambda config, shape, n_classes: OpenInferenceSuspect(
-        config.at, config.input_format, config.headers, config.tensor, shape
+        _endpoint(config),
+        config.input_format,
+        TensorChoice(config.tensor, config.output_tensor, config.datatype, config.binary),
+        shape,
     ),
     "onnx": lambda config, shape, n_classes: OnnxSuspect(Path(config.at).expanduser(), config.input_format, shape),
     "weights": _weights,

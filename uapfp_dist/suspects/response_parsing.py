@@ -29,14 +29,16 @@ def has_pairs(response: list[Any]) -> bool:
 
 
 def parse_pairs(response: Any) -> Iterator[tuple[Any, Any]]:
-    """(class, confidence) of `[["cat", .9], ...]`, `{"cat": .9, ...}`, `[{"label": "cat", "score": .9}, ...]`.
+    """(class, confidence) of `[["cat", .9], ...]`, `{"cat": .9, ...}`, a `{"label": "cat", "score": .9}` or several.
 
     Raises:
         ResponseParseError: something else.
     """
     if isinstance(response, dict):
-        yield from response.items()
-        return
+        if not any(key in response for key in LABEL_KEYS) or not any(key in response for key in SCORE_KEYS):
+            yield from response.items()
+            return
+        response = [response]
     if not isinstance(response, list):
         raise ResponseParseError(f"expected classes with confidences, got {quoted(response)}")
     for item in response:

@@ -42,6 +42,10 @@ class TransientError(Exception):
         self.retry_after = retry_after
 
 
+class UnexpectedResponseError(TransientError):
+    """A whole response of another shape than expected: as the first one of all it is no accident."""
+
+
 class RefusedInputError(UserError):
     """The suspect refuses these images; it may take them in another form."""
 
@@ -52,14 +56,22 @@ class InputMismatchError(RefusedInputError):
     sent = False
 
 
+class NothingSentError(UserError):
+    """Nothing helps, and certainly no image left this machine."""
+
+    sent = False
+
+
 class TooLargeError(Exception):
-    """The endpoint refuses requests of this size (HTTP 413), or declares that it takes none of it.
+    """The endpoint refuses requests of this size, or declares that it takes none of it.
 
     Args:
         reason: one line.
         sent: False when certainly no image left this machine.
+        most: images that it takes; None: it does not say.
     """
 
-    def __init__(self, reason: str, *, sent: bool = True) -> None:
+    def __init__(self, reason: str, *, sent: bool = True, most: int | None = None) -> None:
         super().__init__(reason)
         self.sent = sent
+        self.most = most

@@ -25,6 +25,9 @@ class QueryConfig:
     """Seconds for all of them."""
     tries: int = 8
     """Failed requests in a row after which it is given up."""
+    cold_start: float = 0.0
+    """Seconds in which a server that starts cold may fail before its first answer: until then no failure counts as one
+    of the tries. Each still counts as a query."""
     exact: bool = False
     """Send the images of the kit's exact sibling test, too. Kits whose exact test makes the claim always send them."""
     anyway: bool = False
@@ -48,3 +51,7 @@ def check_query_config(config: QueryConfig) -> None:
         value = getattr(config, name)
         if value is not None and not 0 < value < math.inf:
             raise UserError(f"{name}: expected a finite number above 0, got {value:g}", argument=name)
+    if not 0 <= config.cold_start < math.inf:
+        raise UserError(
+            f"cold_start: expected a finite number of seconds, got {config.cold_start:g}", argument="cold_start"
+        )

@@ -122,6 +122,15 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class Certificate:
+    """The answers from here on came under this certificate of the server."""
+
+    kind: ClassVar = "certificate"
+    sha256: str
+    """Of its DER bytes."""
+
+
+@dataclass(frozen=True)
 class Stopped:
     """It was given up for now; more may follow."""
 
@@ -138,8 +147,10 @@ class End:
     """How many those were."""
 
 
-Record = Begin | Sent | Answered | Failed | Stopped | End
-KINDS: dict[str, type[Record]] = {kind.kind: kind for kind in (Begin, Sent, Answered, Failed, Stopped, End)}
+Record = Begin | Sent | Answered | Failed | Certificate | Stopped | End
+KINDS: dict[str, type[Record]] = {
+    kind.kind: kind for kind in (Begin, Sent, Answered, Failed, Certificate, Stopped, End)
+}
 
 
 class OtherFormatError(ValueError):

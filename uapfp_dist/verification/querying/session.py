@@ -2,25 +2,29 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.rng import torch_rng
-from uapfp_dist.suspects.suspect import Suspect, TooLargeError, TransientError
+from uapfp_dist.suspects.suspect import (
+    RefusedInputError,
+    Suspect,
+    TooLargeError,
+    TransientError,
+    UnexpectedResponseError,
+)
 from uapfp_dist.verification.querying.background import query_in_background
+from uapfp_dist.verification.querying.batch_size import BatchSize
 from uapfp_dist.verification.querying.config import QueryConfig
+from uapfp_dist.verification.querying.first_responses import FirstResponses
 from uapfp_dist.verification.querying.ledger import Ledger
 from uapfp_dist.verification.querying.transcript import Transcript
 
-FIRST_BATCH = 4
-"""Images in the first request: little is lost to a refusal. While all goes well every response doubles the next one."""
-SLOW_START = 10
-"""Responses in a row that it takes to double once there was a failure; a second failure in a row halves."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0
 """Seconds before the first further try, doubled for each one after it; more where the endpoint says so."""
 N_REPEATS = 10
@@ -32,18 +36,6 @@ def query_order(required: Tensor, seed: int, n_repeats: int = N_REPEATS) -> tupl
     shuffled = torch.randperm(len(required), generator=torch_rng("questions", seed))
     order: list[int] = required[shuffled].tolist()
     return order, order[:: max(1, len(order) // max(1, n_repeats))][:n_repeats]
-
-
-@dataclass(frozen=True)
-class FirstResponses:
-    """What is looked at before the rest of the budget is spent."""
-
-    images: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
-    """(K,) int64: required images that are sent before all others."""
-    unreadable: Callable[[Sequence[object]], str] = lambda responses: ""
-    """Why none of some responses can be read, or an empty string: asked of the very first request."""
-    refusal: Callable[[Mapping[int, Sequence[object]]], str] = lambda responses: ""
-    """Why the rest would be paid for in vain, or an empty string: asked of the responses to `images`."""
 
 
 def query_all(
@@ -119,13 +111,15 @@ class QuerySession:
         self._repeats = deque(i for i in repeats if len(ledger.responses.get(i, ())) < 2)
         self._budget = 2 * len(order) + n_repeats if config.max_queries is None else config.max_queries
         self._left = self._budget - ledger.queries
-        self._largest = config.batch_size if config.rate is None else min(config.batch_size, max(1, int(config.rate)))
-        self._size = min(FIRST_BATCH, self._largest)
-        self._successes, self._successes_to_grow = 0, 1
+        a_second = config.batch_size if config.rate is None else max(1, int(config.rate))
+        self._size = BatchSize(min(config.batch_size, a_second))
         self._failures = 0
         self._not_before = time.monotonic()
         self._deadline = self._not_before + config.total_timeout
         self._running: dict[Future[list[object]], _Request] = {}
+        self._cold_until = self._not_before + config.cold_start if self._unread else 0.0
+        if (shown := transcript.shown_certificate) and hasattr(suspect, "certificate"):
+            suspect.certificate = shown
 
     def run(self) -> None:
         """Until nothing is left to send. A failure of what is sent twice only ends that: no verdict hangs on it."""
@@ -162,11 +156,16 @@ class QuerySession:
             while len(self._repeats) > max(self._left, 0):
                 self._repeats.pop()
 
+    @property
+    def _at_once(self) -> int:
+        """Requests that may run: one until there is a first answer."""
+        return 1 if self._unread else self._config.concurrency
+
     def _start(self) -> None:
         """As many requests as may run now. Repeats are sent last, when nothing else needs the budget."""
-        while len(self._running) < self._config.concurrency and (now := time.monotonic()) >= self._not_before:
+        while len(self._running) < self._at_once and (now := time.monotonic()) >= self._not_before:
             queue = self._todo if self._todo or self._later or self._running else self._repeats
-            images = [queue.popleft() for _ in range(min(self._size, len(queue), self._left))]
+            images = [queue.popleft() for _ in range(min(self._size.now, len(queue), self._left))]
             if not images:
                 return
             batch = self._transcript.sent(images)
@@ -180,7 +179,7 @@ class QuerySession:
 
     def _collect(self) -> None:
         now = time.monotonic()
-        may_start = len(self._running) < self._config.concurrency and (self._todo or not self._running)
+        may_start = len(self._running) < self._at_once and (self._todo or not self._running)
         until = min(self._deadline, self._not_before) if may_start else self._deadline
         if not self._running:
             time.sleep(max(0.0, until - now))
@@ -194,13 +193,21 @@ class QuerySession:
                 self._failed(request, error)
             except TooLargeError as error:
                 self._too_large(request, error)
+            except RefusedInputError as error:
+                if self._unread or len(request.images) == 1:
+                    self._transcript.failed(request.batch, str(error), counts=getattr(error, "sent", True))
+                    raise
+                # It takes such images, but perhaps not so many: limits come with any status.
+                self._too_large(request, TooLargeError(str(error), sent=getattr(error, "sent", True)))
             except BaseException as error:
                 self._transcript.failed(request.batch, str(error), counts=getattr(error, "sent", True))
                 raise
             else:
                 self._keep(request, responses)
                 self._succeeded()
-                self._check_first(responses)
+                if self._unread:
+                    self._first.check(responses)
+                    self._unread = False
 
     def _drain(self, patience: float) -> None:
         """What is under way has been paid for: its responses are kept if they come within `patience` seconds."""
@@ -217,18 +224,11 @@ class QuerySession:
             self._transcript.failed(self._running.pop(future).batch, "given up", counts=True)
 
     def _keep(self, request: _Request, responses: list[object]) -> None:
+        shown = getattr(self._suspect, "certificate", "")
+        if shown != self._transcript.shown_certificate:
+            self._transcript.certificate(shown)
         self._transcript.answered(request.batch, responses)
         self._missing.difference_update(request.images)
-
-    def _check_first(self, responses: list[object]) -> None:
-        """The first responses alone: whoever named another form than the suspect's has not yet spent much."""
-        if self._unread and (why := self._first.unreadable(responses)):
-            raise UserError(
-                f"none of its first {len(responses)} answers can be read ({why}): check output and classes, and begin "
-                "again in another folder; or run the same again to query the rest all the same",
-                argument="output",
-            )
-        self._unread = False
 
     def _check_input(self) -> None:
         """Once the first images are answered, in this run or an earlier one."""
@@ -237,21 +237,26 @@ class QuerySession:
 
     def _succeeded(self) -> None:
         self._failures = 0
-        self._successes += 1
-        if self._successes >= self._successes_to_grow:
-            self._size, self._successes = min(2 * self._size, self._largest), 0
+        self._size.succeeded()
 
     def _failed(self, request: _Request, error: TransientError) -> None:
         """Query again later, if it goes on in smaller batches."""
         self._requeue(request, str(error), counts=error.sent)
+        if isinstance(error, UnexpectedResponseError) and self._unread:
+            raise UserError(
+                f"its first answer has another shape than expected ({error}); check the protocol (kind), request and "
+                "answer",
+                argument="answer",
+            )
+        cold = self._unread and time.monotonic() < self._cold_until
         self._failures += 1
-        self._successes, self._successes_to_grow = 0, SLOW_START
-        if self._failures > 1:
-            self._size = max(1, min(self._size, len(request.images)) // 2)
-        if self._failures >= self._config.tries * self._config.concurrency:
-            raise self._stop(f"{self._failures} requests in a row failed, the last one with: {error}")
+        halve = self._failures > 1 or isinstance(error, UnexpectedResponseError)
+        self._size.failed(len(request.images), halve=halve)
+        if self._failures >= self._config.tries * self._config.concurrency and not cold:
+            hint = "; one that starts cold is waited for with cold_start" if self._unread else ""
+            raise self._stop(f"{self._failures} requests in a row failed, the last one with: {error}{hint}")
         # An endpoint that says 0, or a moment that has passed, is spared all the same.
-        pause = max(min(FIRST_PAUSE * 2 ** (self._failures - 1), LONGEST_PAUSE), error.retry_after or 0.0)
+        pause = max(min(FIRST_PAUSE * 2 ** min(self._failures - 1, 20), LONGEST_PAUSE), error.retry_after or 0.0)
         if time.monotonic() + pause > self._deadline:
             raise self._stop(
                 f"{error}, and the {pause:.0f} s to wait are longer than what is left of total_timeout", "total_timeout"
@@ -262,8 +267,7 @@ class QuerySession:
         self._requeue(request, str(error), counts=error.sent)
         if len(request.images) == 1:
             raise self._stop(f"the endpoint refuses even a single image ({error})")
-        self._largest = min(self._largest, len(request.images) // 2)
-        self._size = min(self._size, self._largest)
+        self._size.refused(len(request.images), error.most)
 
     def _requeue(self, request: _Request, why: str, *, counts: bool) -> None:
         self._transcript.failed(request.batch, why, counts)

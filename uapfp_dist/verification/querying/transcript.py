@@ -21,6 +21,7 @@ from uapfp_dist.verification.querying.record_chain import chain_line, read_chain
 from uapfp_dist.verification.querying.records import (
     Answered,
     Begin,
+    Certificate,
     End,
     Failed,
     OtherFormatError,
@@ -83,6 +84,11 @@ class Transcript:
         """Every required response is there."""
         return isinstance(self.records[-1], End)
 
+    @property
+    def shown_certificate(self) -> str:
+        """The last certificate that the server showed; empty where there is none."""
+        return next((one.sha256 for one in reversed(self.records) if isinstance(one, Certificate)), "")
+
     def sent(self, images: Sequence[int]) -> int:
         """About to send these; returns the number of the batch."""
         batch = self._n_batches = self._n_batches + 1
@@ -92,6 +98,10 @@ class Transcript:
     def answered(self, batch: int, responses: Sequence[object]) -> None:
         """What came back, one value for each image of the batch."""
         self._append(Answered(batch, tuple(responses)))
+
+    def certificate(self, sha256: str) -> None:
+        """The server of the suspect shows this one."""
+        self._append(Certificate(sha256))
 
     def failed(self, batch: int, why: str, counts: bool) -> None:
         """Nothing came back; `counts` unless certainly nothing was sent."""

@@ -1,0 +1,36 @@
+"""What is looked at before the rest of the budget is spent."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from uapfp_dist.errors import UserError
+
+
+@dataclass(frozen=True)
+class FirstResponses:
+    """What is looked at before the rest of the budget is spent."""
+
+    images: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    """(K,) int64: required images that are sent before all others."""
+    unreadable: Callable[[Sequence[object]], str] = lambda responses: ""
+    """Why none of some responses can be read, or an empty string: asked of the very first request."""
+    refusal: Callable[[Mapping[int, Sequence[object]]], str] = lambda responses: ""
+    """Why the rest would be paid for in vain, or an empty string: asked of the responses to `images`."""
+
+    def check(self, responses: Sequence[object]) -> None:
+        """Look at the responses to the very first request: whoever named another form has not yet spent much.
+
+        Raises:
+            UserError: none of them can be read.
+        """
+        if why := self.unreadable(responses):
+            of = len(responses)
+            which = "its first answer cannot" if of == 1 else f"none of its first {of} answers can"
+            raise UserError(
+                f"{which} be read ({why}): check output, classes and answer, and begin again in another folder; or run "
+                "the same again to query the rest all the same",
+                argument="output",
+            )
