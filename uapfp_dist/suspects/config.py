@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.input_format import Channels, InputFormat, Layout, Resampling, Scale
+from uapfp_dist.suspects.onnx_file import external_digests
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class SuspectConfig:
     """Of an architecture of the paper's Table 1."""
     tensor: str = ""
     """Name of the input (Open Inference Protocol; default: the one that the server declares, else `input`)."""
+    output_name: str = ""
+    """Which output of an ONNX file is read (default: the only one that can be what output says)."""
     headers: dict[str, str] = field(default_factory=dict)
     """HTTP headers, such as Authorization env:MY_TOKEN: `env:` takes the value from the environment and
     writes it into no file."""
@@ -124,7 +127,8 @@ def _numbers(name: str, value: object, kind: type) -> tuple[float, ...]:
 def describe_suspect(config: SuspectConfig) -> dict[str, str | int | list[str]]:
     """Whatever decides the responses, as JSON for the transcript; no header values, no query string, no local path.
 
-    A file is identified by its digest. A query string may hold a key: a few digits of its digest tell it from another.
+    A file is identified by its digest, with those of the files of weights beside it. A query string may hold a key: a
+    few digits of its digest tell it from another.
     Normalisation and size are there where they are given.
     """
     given: dict[str, str | int | list[str]] = {
@@ -139,6 +143,10 @@ def describe_suspect(config: SuspectConfig) -> dict[str, str | int | list[str]]:
     if local:
         with file.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    if config.output_name:
+        given["output_name"] = config.output_name
+    if config.protocol == "onnx" and (beside := external_digests(file)):
+        given["external_data"] = beside
     return {
         "at": file.name if local else _without_query(config.at),
         "file_sha256": digest,

@@ -31,7 +31,9 @@ SUSPECTS: Mapping[str, Opener] = {
     "oip": lambda config, shape, n_classes: OpenInferenceSuspect(
         config.at, config.input_format, config.headers, config.tensor, shape
     ),
-    "onnx": lambda config, shape, n_classes: OnnxSuspect(Path(config.at).expanduser(), config.input_format, shape),
+    "onnx": lambda config, shape, n_classes: OnnxSuspect(
+        Path(config.at).expanduser(), config.input_format, shape, n_classes, config.output, config.output_name
+    ),
     "weights": _weights,
     "python": lambda config, shape, n_classes: CallableSuspect(function_at(config.at), config.input_format),
 }
