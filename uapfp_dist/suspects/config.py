@@ -46,9 +46,12 @@ class SuspectConfig:
     resampling: Resampling = "bilinear"
     """How images are resized: on 8 bits, antialiased unless nearest, as torchvision's Resize does."""
     architecture: str = ""
-    """Of a file of weights: a known name, or package.module:factory of your code, which runs here."""
+    """Of a file of weights: a known name (resnet18 is torchvision's own net, resnet18-small its variant for small
+    images), timm:NAME, or package.module:factory of your code, which runs here."""
     width: int = 16
     """Of an architecture of the paper's Table 1."""
+    ignore_surplus: bool = False
+    """Leave out tensors of a file of weights that the architecture does not have, such as an optimizer's."""
     tensor: str = ""
     """Name of the input (Open Inference Protocol; default: the one that the server declares, else `input`)."""
     output_name: str = ""
@@ -143,6 +146,8 @@ def describe_suspect(config: SuspectConfig) -> dict[str, str | int | list[str]]:
     if local:
         with file.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    if config.ignore_surplus:
+        given["surplus"] = "ignored"
     if config.output_name:
         given["output_name"] = config.output_name
     if config.protocol == "onnx" and (beside := external_digests(file)):

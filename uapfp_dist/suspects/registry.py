@@ -23,7 +23,8 @@ Opener = Callable[[SuspectConfig, tuple[int, int, int], int], Suspect]
 
 def _weights(config: SuspectConfig, shape: tuple[int, int, int], n_classes: int) -> Suspect:
     path = Path(config.at).expanduser()
-    return WeightsSuspect(path, config.architecture, config.width, shape, n_classes, config.input_format)
+    net = config.architecture, config.width
+    return WeightsSuspect(path, *net, shape, n_classes, config.input_format, config.ignore_surplus)
 
 
 SUSPECTS: Mapping[str, Opener] = {
