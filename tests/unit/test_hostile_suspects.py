@@ -222,7 +222,7 @@ def test_weights_of_the_users_own_code(tmp_path: Path) -> None:
         ("owners_net:make_nothing", "torch module"),
         ("owners_net:make_trouble", "ZeroDivisionError"),
         ("torch.nn:Identity", "expected the weights of|TypeError"),
-        ("owners_net:make_wide", "size mismatch"),
+        ("owners_net:make_wide", "has the shape 10, not 11"),
     ):
         with pytest.raises(UserError, match=message) as caught:
             open_suspect(SuspectConfig(**{**vars(config), "architecture": path}), SHAPE, 10)

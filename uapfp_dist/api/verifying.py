@@ -22,8 +22,10 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.launch.private_seed import draw_seed, read_seed, write_seed
 from uapfp_dist.launch.verification import kit_register
 from uapfp_dist.models import Net
+from uapfp_dist.models.architecture_names import is_published
 from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.models.custom import ModuleNet
+from uapfp_dist.models.published import PublishedNet
 from uapfp_dist.suspects.callable import CallableSuspect
 from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.suspects.registry import open_suspect
@@ -98,6 +100,12 @@ def enroll(
         if isinstance(victim, ModuleNet):
             module, mean, std = victim.module, _channels(victim.mean, data), _channels(victim.std, data)
     assert isinstance(name, str)
+    if is_published(name) and not (isinstance(victim, PublishedNet) and victim.architecture == name):
+        raise UserError(
+            f"architecture: expected {name} of a victim that was trained under this name, this one may take images of "
+            "another size; give the factory that makes its module",
+            argument="architecture",
+        )
     siblings = OwnerSiblings(_path(train, "train"))
     by_path = ":" in name
     places = data.splits.d_v, siblings

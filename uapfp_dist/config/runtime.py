@@ -7,6 +7,7 @@ from pathlib import Path
 
 from uapfp_dist.errors import UserError, unknown_name
 from uapfp_dist.models import ARCHITECTURES
+from uapfp_dist.models.architecture_names import is_published
 from uapfp_dist.models.custom import is_import_path
 
 EXPERIMENT = "uapfp_dist"
@@ -139,6 +140,6 @@ def gpu_shares(runtime: RuntimeConfig) -> dict[str, float]:
                 f"gpu_shares: expected NAME=SHARE with a share above 0, got {text!r}; such as resnet18=0.5",
                 argument="gpu_shares",
             )
-        if not (is_import_path(name) or name in ARCHITECTURES):
+        if not (is_import_path(name) or is_published(name) or name in ARCHITECTURES):
             raise unknown_name("architecture", name, ARCHITECTURES, argument="gpu_shares")
     return found

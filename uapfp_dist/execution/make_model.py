@@ -113,20 +113,22 @@ def _make(context: TaskContext, spec: ModelSpec, number: int) -> MadeModel:
         return _take(context, spec, origin)
 
 
-def import_model(context: TaskContext, spec: ModelSpec, weights: Mapping[str, Tensor]) -> ModelCard:
+def import_model(
+    context: TaskContext, spec: ModelSpec, weights: Mapping[str, Tensor], *, ignore_surplus: bool = False
+) -> ModelCard:
     """Put an owner's model into the store; returns its card.
 
     Args:
         context: where.
         spec: of origin `Imported`.
-        weights: of the owner's own module, or of a known architecture; `mean` and `std` may be missing.
+        weights, ignore_surplus: see `take_weights`.
 
     Raises:
         UserError: weights of another architecture.
     """
     assert isinstance(spec.origin, Imported)
     net = context.empty(spec)
-    take_weights(net, weights, spec.origin.mean, spec.origin.std)
+    take_weights(net, weights, spec.origin.mean, spec.origin.std, ignore_surplus=ignore_surplus)
     card = _card(context, spec, MadeModel(net.eval()))
     context.store.put(spec.kind, spec.id, net.state_dict(), card.to_json())
     return card

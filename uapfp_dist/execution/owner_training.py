@@ -16,7 +16,7 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.owner_weights import take_weights
 from uapfp_dist.messages import one_line
-from uapfp_dist.models.custom import CustomNet, ModuleNet, import_function
+from uapfp_dist.models.custom import ModuleNet, import_function
 from uapfp_dist.models.net import Net
 from uapfp_dist.tasks.specs import ModelSpec, OwnerTrained
 
@@ -97,10 +97,11 @@ def _check_same_net(
     origin: OwnerTrained, module: nn.Module, net: Net, images: Tensor, weights: Mapping[str, Tensor], n_classes: int
 ) -> None:
     """The module must be the factory's: with another forward pass its weights would be those of another model."""
-    inside = not isinstance(net, CustomNet) and {"mean", "std"} <= weights.keys()  # it normalises images itself
+    inside = not isinstance(net, ModuleNet) and {"mean", "std"} <= weights.keys()  # it normalises images itself
     with torch.no_grad():
         try:
-            given = module(images if inside else (images - net.mean) / net.std)
+            normalised = images if inside else (images - net.mean) / net.std
+            given = module(net.prepare(normalised) if isinstance(net, ModuleNet) else normalised)
         except Exception as error:
             cause = f"{type(error).__name__}: {one_line(error)}"
             raise _refusal(origin, f"a module that takes images, it failed ({cause})") from error

@@ -51,7 +51,8 @@ class OwnerFiles:
     model: Path | None = None
     """Weights of your model, a safetensors file (default: a victim is trained)."""
     architecture: str | None = None
-    """Of your model: a known name, or package.module:factory of your own code. It is a factory(n_classes, shape) ->
+    """Of your model: a known name (resnet18 is torchvision's own net, resnet18-small its variant for small images),
+    timm:NAME, or package.module:factory of your own code. It is a factory(n_classes, shape) ->
     module, on the import path of every node; its module takes images in [0, 1] and gives logits."""
     mean: tuple[float, ...] | None = None
     """Per channel, subtracted from images in [0, 1] before the model sees them."""
@@ -67,6 +68,8 @@ class OwnerFiles:
     Takes trained_on."""
     siblings: Path | None = None
     """In its place: a folder of siblings that you trained, safetensors files. Takes trained_on."""
+    ignore_surplus: bool = False
+    """Leave out tensors in those files that the architecture does not have, such as an optimizer's."""
 
 
 def run_enrollment(
@@ -145,15 +148,22 @@ def _read_input(
         siblings = OwnerSiblings(owner.train, owner.siblings)
         width = config.zoo.width
         read = partial(
-            read_owner_model, owner.model, owner.architecture, width, owner.mean, owner.std, siblings=siblings
+            read_owner_model,
+            owner.model,
+            owner.architecture,
+            width,
+            owner.mean,
+            owner.std,
+            siblings=siblings,
+            ignore_surplus=owner.ignore_surplus,
         )
         read()
     elif owner.model is not None:
         raise UserError("model: expected an architecture with it, got none; give both", argument="architecture")
     elif owner != OwnerFiles():
         raise UserError(
-            "architecture, mean, std, trained_on, train, siblings: expected with the file of a model, got none; give "
-            "it, or leave them out",
+            "architecture, mean, std, trained_on, train, siblings, ignore_surplus: expected with the file of a model, "
+            "got none; give it, or leave them out",
             argument="model",
         )
     if out.is_symlink() or (out.exists() and not (out / "kit.json").is_file()):

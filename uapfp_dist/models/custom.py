@@ -7,12 +7,13 @@ from torch import Tensor, nn
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.messages import one_line
+from uapfp_dist.models.architecture_names import is_published
 from uapfp_dist.models.net import Net
 
 
 def is_import_path(architecture: str) -> bool:
-    """Whether an architecture is `package.module:factory` rather than a known name."""
-    return ":" in architecture
+    """Whether an architecture is `package.module:factory` rather than a name, known here or to a library."""
+    return ":" in architecture and not is_published(architecture)
 
 
 class ModuleNet(Net):
@@ -31,6 +32,10 @@ class ModuleNet(Net):
 
     def normalise_by(self, images: Tensor) -> None:
         """No effect: the module does its own preprocessing, also in copies that are trained."""
+
+    def prepare(self, normalised: Tensor) -> Tensor:
+        """(B, c, h, w) normalised images as the module takes them: the same."""
+        return normalised
 
     def body(self, normalised: Tensor) -> Tensor:
         """(B, c, h, w) to (B, C) logits."""

@@ -31,6 +31,10 @@ class Net(nn.Module, ABC):
         self.mean.copy_(images.mean(dims, keepdim=True))
         self.std.copy_(images.std(dims, keepdim=True).clamp_min(1e-3))
 
+    def published_key(self, key: str) -> str:
+        """How the library that the net is from calls a tensor of the state_dict; the same, where it is from none."""
+        return key
+
     @abstractmethod
     def body(self, normalised: Tensor) -> Tensor:
         """(B, c, h, w) normalised images to (B, F) penultimate features."""

@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 
 from uapfp_dist.errors import unknown_name
+from uapfp_dist.models.architecture_names import is_published
 from uapfp_dist.models.cnn import TABLE_1, Cnn
 from uapfp_dist.models.mlp import Mlp
 from uapfp_dist.models.net import Net
+from uapfp_dist.models.published import PublishedNet
 from uapfp_dist.models.residual import Residual
 from uapfp_dist.models.torchvision_nets import PAPER_NETS, TorchvisionNet, names
 from uapfp_dist.rng import seeded
@@ -59,11 +61,21 @@ ARCHITECTURES = Architectures()
 def build(name: str, shape: tuple[int, int, int], n_classes: int, width: int, seed: int, device: torch.device) -> Net:
     """A new net with the random weights of `seed` (the same on every device).
 
-    `width` applies to the small nets; those of torchvision have their published one.
+    Args:
+        name: of ARCHITECTURES, or `torchvision:NAME` or `timm:NAME`, see `PublishedNet`.
+        shape: (c, h, w) of an image.
+        n_classes: number of logits.
+        width: of the small nets; those of libraries have their published one.
+        seed: of the weights.
+        device: where it stands.
 
     Raises:
         UserError: unknown architecture.
     """
+    if is_published(name):
+        with seeded(seed, torch.device("cpu")):
+            published = PublishedNet(name, shape, n_classes)
+        return published.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
     if name not in ARCHITECTURES:
         raise unknown_name("architecture", name, ARCHITECTURES)
     with seeded(seed, torch.device("cpu")):

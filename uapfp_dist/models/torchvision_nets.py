@@ -33,6 +33,12 @@ def names() -> frozenset[str]:
     return frozenset(torchvision.models.list_models(module=torchvision.models))
 
 
+def has_small_variant(name: str) -> bool:
+    """Whether `TorchvisionNet` of that name differs from torchvision's own, for small images."""
+    families = ("resnet", "resnext", "wide_resnet", "densenet", "googlenet", "vgg")
+    return name in names() and name.startswith(families)
+
+
 class TorchvisionNet(Net):
     """A net of torchvision, cut before the layer that gives the logits.
 
@@ -49,7 +55,13 @@ class TorchvisionNet(Net):
         self.grey = shape[0] == 1
         self.backbone = _vgg(name, n_classes) if name.startswith("vgg") else _published(name, n_classes)
         self.resample = not (name.startswith("vgg") or _fit_stem(self.backbone))
-        self.last = _cut_last(self.backbone, n_classes)
+        self._last_path, self.last = _cut_last(self.backbone, n_classes)
+
+    def published_key(self, key: str) -> str:
+        """torchvision's name of a tensor of the state_dict."""
+        whole = {"last": self._last_path, "backbone": ""}
+        first, _, rest = key.partition(".")
+        return f"{whole[first]}.{rest}".lstrip(".") if first in whole else key
 
     def body(self, normalised: Tensor) -> Tensor:
         """(B, c, h, w) to (B, F), the input of the last layer."""
@@ -105,9 +117,9 @@ def _first_convolution(published: nn.Conv2d) -> nn.Conv2d:
     return convolution
 
 
-def _cut_last(net: nn.Module, n_classes: int) -> nn.Linear:
-    """Remove the last linear layer from `net`, which then returns the input of that layer."""
+def _cut_last(net: nn.Module, n_classes: int) -> tuple[str, nn.Linear]:
+    """Remove the last linear layer, by its path, from `net`, which then returns the input of that layer."""
     path, last = [(path, module) for path, module in net.named_modules() if isinstance(module, nn.Linear)][-1]
     assert last.out_features == n_classes
     net.set_submodule(path, nn.Identity())
-    return last
+    return path, last

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.input_format import Channels, InputFormat, Layout, Resampling, Scale
+from uapfp_dist.suspects.onnx_file import external_digests
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,17 @@ class SuspectConfig:
     resampling: Resampling = "bilinear"
     """How images are resized: on 8 bits, antialiased unless nearest, as torchvision's Resize does."""
     architecture: str = ""
-    """Of a file of weights: a known name, or package.module:factory of your code, which runs here."""
+    """Of a file of weights: a known name (resnet18 is torchvision's own net, resnet18-small its variant for small
+    images), timm:NAME, or package.module:factory of your code, which runs here."""
     width: int = 16
     """Of an architecture of the paper's Table 1."""
+    ignore_surplus: bool = False
+    """Leave out tensors of a file of weights that the architecture does not have, such as an optimizer's."""
     tensor: str = ""
     """Name of the input (Open Inference Protocol; default: the one that the server declares, else `input`)."""
     output_tensor: str = ""
-    """Name of the output that is asked for (Open Inference Protocol; default: the first that comes)."""
+    """Name of the output that is read (Open Inference Protocol: default the first that comes; ONNX: default the only
+    one that can be what output says)."""
     datatype: str = ""
     """Of the input (Open Inference Protocol; default: the one that the server declares): FP32, FP16, UINT8, BYTES (PNG
     files), ..."""
@@ -161,7 +166,8 @@ def _numbers(name: str, value: object, kind: type) -> tuple[float, ...]:
 def describe_suspect(config: SuspectConfig) -> dict[str, str | int | list[str]]:
     """Whatever decides the responses, as JSON for the transcript; no header values, no query string, no local path.
 
-    A file is identified by its digest. A query string may hold a key: a few digits of its digest tell it from another.
+    A file is identified by its digest, with those of the files of weights beside it. A query string may hold a key: a
+    few digits of its digest tell it from another.
     Normalisation and size are there where they are given.
     """
     given: dict[str, str | int | list[str]] = {
@@ -181,6 +187,10 @@ def describe_suspect(config: SuspectConfig) -> dict[str, str | int | list[str]]:
     if local:
         with file.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    if config.ignore_surplus:
+        given["surplus"] = "ignored"
+    if config.protocol == "onnx" and (beside := external_digests(file)):
+        given["external_data"] = beside
     return {
         "at": file.name if local else _without_query(config.at),
         "file_sha256": digest,

@@ -28,7 +28,8 @@ Opener = Callable[[SuspectConfig, tuple[int, int, int], int], Suspect]
 
 def _weights(config: SuspectConfig, shape: tuple[int, int, int], n_classes: int) -> Suspect:
     path = Path(config.at).expanduser()
-    return WeightsSuspect(path, config.architecture, config.width, shape, n_classes, config.input_format)
+    net = config.architecture, config.width
+    return WeightsSuspect(path, *net, shape, n_classes, config.input_format, config.ignore_surplus)
 
 
 def _endpoint(config: SuspectConfig) -> Endpoint:
@@ -59,7 +60,9 @@ SUSPECTS: Mapping[str, Opener] = {
         TensorChoice(config.tensor, config.output_tensor, config.datatype, config.binary),
         shape,
     ),
-    "onnx": lambda config, shape, n_classes: OnnxSuspect(Path(config.at).expanduser(), config.input_format, shape),
+    "onnx": lambda config, shape, n_classes: OnnxSuspect(
+        Path(config.at).expanduser(), config.input_format, shape, n_classes, config.output, config.output_tensor
+    ),
     "weights": _weights,
     "python": lambda config, shape, n_classes: CallableSuspect(function_at(config.at), config.input_format),
 }

@@ -8,30 +8,33 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.messages import one_line
-from uapfp_dist.models import build
+from uapfp_dist.models import Net, build
+from uapfp_dist.models.architecture_names import architecture_of_file, is_published, small_variant
 from uapfp_dist.models.blackbox import predict_probabilities
+from uapfp_dist.models.checkpoint import MisfitError, load_weights
 from uapfp_dist.models.custom import CustomNet, is_import_path
+from uapfp_dist.models.published import PublishedNet
+from uapfp_dist.models.weights_file import read_weights
 from uapfp_dist.suspects.input_format import InputFormat
 from uapfp_dist.suspects.suspect import RefusedInputError
 
 
 class WeightsSuspect:
-    """An architecture of `uapfp_dist.models` with the weights of a safetensors file.
+    """An architecture with the weights of a safetensors file.
 
     Args:
         path: the file.
-        architecture: its name, or `package.module:factory` of the user's code (see `CustomNet`): then the weights are
-            the state_dict of that module, or of a model in a storage.
+        architecture: its name (see `architecture_of_file`), or `package.module:factory` of the user's code (see
+            `CustomNet`): then the weights are the state_dict of that module, or of a model in a storage.
         width: of the nets of Table 1.
         shape: (c, h, w) of the kit's images.
         n_classes: of the kit.
-        input_format: of the images; the layout must be NCHW.
+        input_format: of the images; the layout must be NCHW. A size that it names is the one that the net takes.
+        ignore_surplus: leave out tensors that the architecture does not have.
 
     Raises:
         UserError: no safetensors file, an unknown architecture, weights of another one.
@@ -45,35 +48,25 @@ class WeightsSuspect:
         shape: tuple[int, int, int],
         n_classes: int,
         input_format: InputFormat,
+        ignore_surplus: bool = False,
     ) -> None:
         if input_format.layout != "NCHW":
             raise UserError("weights: expected layout NCHW; leave it out", argument="layout")
-        refuse_pickle(path)
+        weights, _ = read_weights(path, f"suspect {path}", "at")
+        meant = architecture_of_file(architecture, weights)
+        self._net = _net(meant, input_format, shape, n_classes, width)
         try:
-            weights = load_file(path)
-        except (SafetensorError, OSError, ValueError, KeyError) as error:
+            load_weights(self._net, weights, ignore_surplus=ignore_surplus)
+        except MisfitError as error:
+            named = is_import_path(meant) or is_published(meant)
+            at = "" if named else f" at width {width}"
+            small = f", such as {name}, which is for small images" if (name := small_variant(meant)) else ""
+            other = f"name another architecture{'' if named else ' or width'}{small}"
+            advice = "ignore them, or save the weights alone" if error.surplus else other
             raise UserError(
-                f"suspect {path}: expected a safetensors file ({one_line(error)}); export the weights as one",
-                argument="at",
-            ) from error
-        shape = input_format.image_shape(shape)
-        custom = is_import_path(architecture)
-        self._net = (
-            _custom(architecture, shape, n_classes)
-            if custom
-            else build(architecture, shape, n_classes, width, 0, _device())
-        )
-        target: nn.Module = self._net
-        if isinstance(self._net, CustomNet) and weights.keys() != self._net.state_dict().keys():
-            target = self._net.module
-        try:
-            target.load_state_dict(weights)
-        except RuntimeError as error:
-            at = "" if custom else f" at width {width}"
-            raise UserError(
-                f"suspect {path}: expected the weights of {architecture}{at} for {n_classes} classes "
-                f"({one_line(error)}); name another architecture{'' if custom else ' or width'}",
-                argument="architecture",
+                f"suspect {path}: expected the weights of {architecture}{at} for {n_classes} classes ({error}); "
+                f"{advice}",
+                argument="ignore_surplus" if error.surplus else "architecture",
             ) from error
         self._input_format = input_format
 
@@ -108,24 +101,19 @@ def _custom(path: str, shape: tuple[int, int, int], n_classes: int) -> CustomNet
         ) from error
 
 
-def refuse_pickle(path: Path) -> None:
-    """Check the first bytes before anything reads the file.
-
-    Raises:
-        UserError: no file, or one that is or may hold a pickle.
-    """
-    try:
-        with path.open("rb") as file:
-            start = file.read(9)
-    except OSError as error:
-        raise UserError(f"suspect {path}: expected a file ({error.strerror}); check the path", argument="at") from error
-    # A pickle begins with PROTO (0x80), torch's files are zips of pickles; a safetensors header opens with a brace.
-    if start[:2] == b"PK" or start[:1] == b"\x80" or not start[8:9] == b"{":
-        raise UserError(
-            f"suspect {path}: expected a safetensors file, got something else (perhaps a pickle, which could run code "
-            "here and is never opened); export the weights with safetensors.torch.save_file",
-            argument="at",
-        )
+def _net(architecture: str, given: InputFormat, shape: tuple[int, int, int], n_classes: int, width: int) -> Net:
+    """The net, with random weights."""
+    shape = given.image_shape(shape)
+    if is_import_path(architecture):
+        return _custom(architecture, shape, n_classes)
+    net = build(architecture, shape, n_classes, width, 0, _device())
+    if given.size and isinstance(net, PublishedNet):
+        if "@" in architecture:
+            raise UserError(
+                "size: expected it, or the side in the architecture, got both; leave one out", argument="size"
+            )
+        net.side = None
+    return net
 
 
 def _device() -> torch.device:

@@ -14,11 +14,19 @@ from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.make_model import import_model
 from uapfp_dist.execution.owner_training import training_function
 from uapfp_dist.execution.owner_weights import read_weights
+from uapfp_dist.models.architecture_names import architecture_of_file
+from uapfp_dist.models.blackbox import predict_probabilities
+from uapfp_dist.models.published import PublishedNet
 from uapfp_dist.tasks.specs import Imported, ModelSpec, OwnerTrained
 from uapfp_dist.verification.enrollment.owner_images import check_splits, put_index
 from uapfp_dist.verification.enrollment.owner_siblings import SiblingFile, check_gate, import_siblings, read_siblings
 from uapfp_dist.verification.enrollment.owner_victim import OwnerVictim
 from uapfp_dist.verification.enrollment.plan import EnrollmentPlan
+
+COMPARED = 500
+"""Images on which two sizes are compared."""
+CLEARLY = 0.1
+"""Difference of accuracies beyond chance on so many images."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,8 @@ class OwnerModel:
     """(N,) int64 into the data set."""
     sibling_files: tuple[SiblingFile, ...] = ()
     """Of siblings that the owner trained."""
+    ignore_surplus: bool = False
+    """Leave out tensors that the architecture does not have, also of siblings."""
 
     def put(self, context: TaskContext, spec: ModelSpec) -> float:
         """Put the model into the store as `spec`; returns its accuracy on images it was not trained on.
@@ -62,16 +72,51 @@ class OwnerModel:
         Raises:
             UserError: weights of another architecture; a model that knows no more than chance.
         """
-        card = import_model(context, spec, self.weights)
-        chance = 1.0 / context.data(spec.data)[0].n_classes
-        if card.accuracy < 2 * chance and card.accuracy < 0.9:
+        card = import_model(context, spec, self.weights, ignore_surplus=self.ignore_surplus)
+        try:
+            _check_side(context, spec, card.accuracy)
+            _check_knows(context, spec, card.accuracy)
+        except UserError:
             context.store.discard(spec.kind, spec.id)
-            raise UserError(
-                f"model: expected one of these classes, its accuracy on unseen images is {card.accuracy:.3f} "
-                f"(chance {chance:.3f}); check mean and std, the order of classes, and the weights",
-                argument="model",
-            )
+            raise
         return card.accuracy
+
+
+def _check_knows(context: TaskContext, spec: ModelSpec, accuracy: float) -> None:
+    """Refuse a model that knows no more than chance."""
+    chance = 1.0 / context.data(spec.data)[0].n_classes
+    if accuracy < 2 * chance and accuracy < 0.9:
+        raise UserError(
+            f"model: expected one of these classes, its accuracy on unseen images is {accuracy:.3f} "
+            f"(chance {chance:.3f}); check mean and std, the order of classes, and the weights",
+            argument="model",
+        )
+
+
+def _check_side(context: TaskContext, spec: ModelSpec, accuracy: float) -> None:
+    """Refuse a library's net that does clearly better on images of their own size than of the library's.
+
+    It was trained on those; resampled, the kit would protect a model that nobody has.
+    """
+    net = context.empty(spec)
+    dataset, splits = context.data(spec.data)
+    side = dataset.shape[1]
+    if not isinstance(net, PublishedNet) or "@" in spec.architecture or dataset.shape[1:] == (net.side, net.side):
+        return
+    net.load_state_dict(context.store.get(spec.kind, spec.id).tensors)
+    index, resampled = splits.eval[:COMPARED], net.side
+    net.side = None
+    try:
+        labels = predict_probabilities(net, dataset.pixels(index, context.device)).argmax(1)
+    except (UserError, RuntimeError):  # it takes images of one size, or none as small
+        return
+    as_they_are = float((labels == dataset.labels[index]).float().mean())
+    if as_they_are > accuracy + CLEARLY:
+        raise UserError(
+            f"architecture: expected the side of the images that the model takes, its accuracy is {as_they_are:.3f} on "
+            f"images as they are and {accuracy:.3f} resampled to {resampled}; name {spec.architecture}@{side}",
+            argument="architecture",
+        )
 
 
 def read_owner_model(
@@ -82,24 +127,29 @@ def read_owner_model(
     std: tuple[float, ...] | None = None,
     trained_on: Tensor | None = None,
     siblings: OwnerSiblings | None = None,
+    *,
+    ignore_surplus: bool = False,
 ) -> OwnerModel:
     """Read an owner's model from a safetensors file.
 
     Args:
         weights: the state_dict of the owner's module.
-        architecture: a known name, or `package.module:factory` of the owner's code.
+        architecture: a known name, see `architecture_of_file`, or `package.module:factory` of the owner's code.
         width: of the nets of Table 1.
         mean: subtracted from each channel of images in [0, 1] before the module sees them.
         std: divided by after that.
         trained_on: (N,) indices of the images it was trained on; None: half of D.
         siblings: how its siblings come about; without `trained_on` there are none.
+        ignore_surplus: leave out tensors that the architecture does not have.
 
     Raises:
         UserError: not safetensors (ONNX has no gradients, a pickle may run code), no such file, torn; nothing that
             siblings could come from.
     """
     tensors, digest = read_weights(weights)
-    return _owner_model(tensors, architecture, width, Imported(digest, mean, std), trained_on, siblings)
+    architecture = architecture_of_file(architecture, tensors)
+    owner = _owner_model(tensors, architecture, width, Imported(digest, mean, std), trained_on, siblings)
+    return replace(owner, ignore_surplus=ignore_surplus)
 
 
 def owner_model_of(
@@ -163,5 +213,5 @@ def import_owner_model(model: OwnerModel, context: TaskContext, plan: Enrollment
     accuracy = model.put(context, plan.victim)
     check_gate(plan, accuracy, "the victim")
     if model.sibling_files:
-        import_siblings(model.sibling_files, context, plan)
+        import_siblings(model.sibling_files, context, plan, ignore_surplus=model.ignore_surplus)
     return accuracy

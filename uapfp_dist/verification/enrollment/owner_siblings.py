@@ -57,13 +57,16 @@ def _read(path: Path) -> tuple[dict[str, Tensor], str]:
         raise UserError(f"siblings: {path.name}: {error}", argument="siblings") from error
 
 
-def import_siblings(files: tuple[SiblingFile, ...], context: TaskContext, plan: EnrollmentPlan) -> None:
+def import_siblings(
+    files: tuple[SiblingFile, ...], context: TaskContext, plan: EnrollmentPlan, *, ignore_surplus: bool = False
+) -> None:
     """Put the siblings of a plan into the store, once its victim is there.
 
     Args:
         files: those that the plan was made with.
         context: where.
         plan: of origin `Imported`, victim and siblings alike.
+        ignore_surplus: leave out tensors that the architecture does not have.
 
     Raises:
         UserError: a file that has changed, of another architecture, below the gate; the same weights twice.
@@ -78,7 +81,7 @@ def import_siblings(files: tuple[SiblingFile, ...], context: TaskContext, plan: 
         if digest != file.sha256:
             raise UserError(f"siblings: expected {file.path.name} as it was, it has changed", argument="siblings")
         try:
-            accuracy = import_model(context, spec, weights).accuracy
+            accuracy = import_model(context, spec, weights, ignore_surplus=ignore_surplus).accuracy
         except UserError as error:
             raise UserError(f"siblings: {file.path.name}: {error}", argument="siblings") from error
         try:
