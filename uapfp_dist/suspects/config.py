@@ -29,7 +29,7 @@ class SuspectConfig:
     request: Path | None = None
     """JSON file of a request to any HTTP endpoint. "{png}" or "{pixels}" in it is where the image goes."""
     answer: str = ""
-    """Path to labels, scores or pairs in the JSON that comes back. Such as predictions, outputs[0].data or [*].label; two
+    """Path to labels, scores or pairs in the JSON that comes back. Such as predictions, outputs[0].data, [*].label; two
     paths with a comma between them are labels and their scores (default: all of it)."""
     output: str = "probabilities"
     """Responses: probabilities, logits, top<k>, or label. top<k> are pairs of class and confidence."""
