@@ -6,6 +6,7 @@ between them. What is installed in none is skipped.
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,10 +17,13 @@ from typing import Any
 
 import pytest
 import torch
+from commands import run
 from system import ProcessTree, environment, free_ports
-from toy_kit import negative, responses_of, toy_kit, trained
+from toy_kit import WIDTH, negative, responses_of, toy_kit, trained
 
+from uapfp_dist.serving.package import ServedNet, package
 from uapfp_dist.suspects.config import SuspectConfig
+from uapfp_dist.verification.kit.io import save_kit
 from uapfp_dist.verification.querying.config import QueryConfig
 from uapfp_dist.verification.querying.transcript_files import transcript_path
 from uapfp_dist.verification.replay import replay
@@ -63,23 +67,24 @@ def python_of(packages: str) -> str:
     return ""
 
 
-@contextmanager
-def running(server: str, net: str, folder: Path) -> Iterator[tuple[str, Path]]:
-    """(URL, file of counts)."""
-    packages, ready = READY[server]
+def interpreter(packages: str) -> str:
+    """The same; the test is skipped where there is none."""
     if not (python := python_of(packages)):
         pytest.skip(f"{packages}: not installed")
-    (port,) = free_ports(1)
-    folder.mkdir()
-    counts, log_path = folder / "counts", folder / "log"
+    return python
+
+
+@contextmanager
+def running(command: list[str], folder: Path, port: int, ready: str, **variables: str) -> Iterator[str]:
+    """URL of a server that a command starts; it ends with the block."""
+    log_path = folder / "log"
     support = os.pathsep.join(map(str, (APPS, APPS.parent, APPS.parents[2])))
-    variables = {"PYTHONPATH": support, "NET": net, "COUNTS": str(counts), "PORT": str(port)}
+    own = environment(PYTHONPATH=support, PORT=str(port), **variables)
     with log_path.open("wb") as log:
-        command = [python, str(APPS / f"{server}_app.py")]
-        process = ProcessTree(subprocess.Popen(command, env=environment(**variables), stdout=log, stderr=log))
+        process = ProcessTree(subprocess.Popen(command, env=own, cwd=folder, stdout=log, stderr=log))
         try:
             process.wait_for(f"http://127.0.0.1:{port}{ready}", log_path)
-            yield f"http://127.0.0.1:{port}", counts
+            yield f"http://127.0.0.1:{port}"
         finally:
             process.end()
 
@@ -91,7 +96,10 @@ def test_a_server(server: str, net: str, tmp_path: Path) -> None:
     """All the ways in which it can be asked."""
     kit, local = toy_kit(), responses_of(trained(0) if net == "stolen" else negative(), toy_kit().images)
     claim = "piracy" if net == "stolen" else "inconclusive"
-    with running(server, net, tmp_path / "server") as (url, counts):
+    (port,), counts = free_ports(1), tmp_path / "counts"
+    packages, ready = READY[server]
+    command = [interpreter(packages), str(APPS / f"{server}_app.py")]
+    with running(command, tmp_path, port, ready, NET=net, COUNTS=str(counts)) as url:
         for number, (name, (own, path, fields)) in enumerate(CASES.items()):
             if own != server:
                 continue
@@ -109,3 +117,28 @@ def test_a_server(server: str, net: str, tmp_path: Path) -> None:
                 assert (case.probabilities - local).abs().max() < 1e-6, name
             else:
                 assert torch.equal(case.probabilities.argmax(1), local.argmax(1)), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("net", ["stolen", "independent"])
+def test_the_walk_of_the_readme(net: str, tmp_path: Path) -> None:
+    """Its app behind an upload form, verified by its template and its command: here with the toy kit."""
+    page = (APPS.parents[2] / "uapfp_dist" / "suspects" / "README.md").read_text()
+    (app,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    assert len(app.splitlines()) <= 20
+    (tmp_path / "app.py").write_text(app)
+    (template,) = re.findall(r"echo '(.*)' > upload.json", page)
+    (tmp_path / "upload.json").write_text(template)
+    (options,) = re.findall(r"--at http://127.0.0.1:8000(/predict) --request upload.json (.*)", page)
+    model = trained(0) if net == "stolen" else negative()
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    package(ServedNet("A", WIDTH, (1, 8, 8), 10), weights, "probabilities", tmp_path / "served")
+    save_kit(toy_kit(), tmp_path / "kit")
+    (port,) = free_ports(1)
+    command = [interpreter("fastapi, multipart, mlflow"), "-m", "uvicorn", "app:app", "--port", str(port)]
+    with running(command, tmp_path, port, "/docs") as url:
+        at = ("--at", url + options[0], "--request", str(tmp_path / "upload.json"), *options[1].split())
+        run("verify", "--kit", str(tmp_path / "kit"), *at, "--out", str(tmp_path / "verdict"), "--no-track")
+    (suspect,) = json.loads((tmp_path / "verdict" / "verdict.json").read_text())["suspects"]
+    assert suspect["claim"] == ("piracy" if net == "stolen" else "inconclusive")
+    assert suspect["queries_sent"] == sum(map(int, (tmp_path / "served" / "counts").read_text().split()))

@@ -1,7 +1,6 @@
 """Is that model mine? Query a suspect with the images of a kit, and judge it.
 
     uapfp verify --kit KIT --at http://127.0.0.1:5000            # mlflow models serve
-    uapfp verify --kit KIT --at https://HOST/predict --request REQUEST.json --answer label --output label
     uapfp verify --kit KIT --at suspect.onnx --output logits --max-queries 500
     uapfp verify --kit KIT --replay OUT/*.transcript.jsonl       # judge again, nothing is sent
 

@@ -28,10 +28,10 @@ class SuspectConfig:
     """Protocol: http (any endpoint, by request and answer), a named one such as tensorflow-serving, torchserve,
     huggingface, fastapi, mlflow or oip, or onnx, weights, python; auto: by what the address looks like."""
     request: Path | None = None
-    """JSON file of a request to any HTTP endpoint, in which "{png}" or "{pixels}" is where the image goes."""
+    """JSON file of a request to any HTTP endpoint. "{png}" or "{pixels}" in it is where the image goes."""
     answer: str = ""
-    """Where labels, scores or pairs are in the JSON that comes back: predictions, outputs[0].data, [*].label; two paths
-    with a comma between them are labels and their scores (default: all of it is the answer)."""
+    """Path to labels, scores or pairs in the JSON that comes back. Such as predictions, outputs[0].data, [*].label; two
+    paths with a comma between them are labels and their scores (default: all of it)."""
     output: str = "probabilities"
     """Responses: probabilities, logits, top<k>, or label. top<k> are pairs of class and confidence."""
     classes: Path | None = None
