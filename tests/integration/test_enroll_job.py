@@ -73,7 +73,7 @@ def test_rates_over_zoos_are_one_table() -> None:
         (("--groups", "cousins"), "cousins"),
         (("--attacks", "gan"), "gan"),
         (("--model", "owner.onnx", "--architecture", "A"), "no gradients"),
-        (("--model", "owner.pkl", "--architecture", "A"), "pickle"),
+        (("--model", "owner.pkl", "--architecture", "A"), "No such file"),
         (("--model", "owner.safetensors"), "--architecture"),
         (("--mean", "0.5"), "--model"),
         (("--train", "mine:train"), "--model"),

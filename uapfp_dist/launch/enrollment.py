@@ -51,9 +51,10 @@ class OwnerFiles:
     model: Path | None = None
     """Weights of your model, a safetensors file (default: a victim is trained)."""
     architecture: str | None = None
-    """Of your model: a known name (resnet18 is torchvision's own net, resnet18-small its variant for small images),
-    timm:NAME, or package.module:factory of your own code. It is a factory(n_classes, shape) ->
-    module, on the import path of every node; its module takes images in [0, 1] and gives logits."""
+    """Of your model: a known name, or package.module:factory of your own code. resnet18 is torchvision's own net, at
+    its size or that of resnet18@SIDE; resnet18-small is its variant for small images; timm:NAME is one of timm's. A
+    factory is a factory(n_classes, shape) -> module, on the import path of every node; its module takes images in
+    [0, 1] and gives logits."""
     mean: tuple[float, ...] | None = None
     """Per channel, subtracted from images in [0, 1] before the model sees them."""
     std: tuple[float, ...] | None = None

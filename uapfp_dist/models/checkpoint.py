@@ -66,7 +66,7 @@ def load_weights(net: Net, weights: Mapping[str, Tensor], *, ignore_surplus: boo
         raise MisfitError(_missing(given, targets[-1][1] if isinstance(net, ModuleNet) else targets[0][1]))
     target, keys = found[0]
     own = target.state_dict()
-    for name, key in keys.items():
+    for name, key in sorted(keys.items()):
         _check_tensor(key, given[key], own[name])
     if not ignore_surplus and (surplus := sorted(given.keys() - set(keys.values()))):
         raise MisfitError(f"{len(surplus)} tensors are none of its own, {_listed(surplus)}", surplus=True)

@@ -53,8 +53,9 @@ class SuspectConfig:
     resampling: Resampling = "bilinear"
     """How images are resized: on 8 bits, antialiased unless nearest, as torchvision's Resize does."""
     architecture: str = ""
-    """Of a file of weights: a known name (resnet18 is torchvision's own net, resnet18-small its variant for small
-    images), timm:NAME, or package.module:factory of your code, which runs here."""
+    """Of a file of weights: a known name, or package.module:factory of your code, which runs here. resnet18 is
+    torchvision's own net, at its size or that of resnet18@SIDE; resnet18-small is its variant for small images;
+    timm:NAME is one of timm's."""
     width: int = 16
     """Of an architecture of the paper's Table 1."""
     ignore_surplus: bool = False

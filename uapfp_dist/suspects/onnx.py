@@ -1,5 +1,6 @@
 """A suspect as an ONNX file, run by ONNX Runtime (the extra `onnx`): standard operators only, no code from the file."""
 
+import contextlib
 import threading
 from functools import cache
 from pathlib import Path
@@ -155,7 +156,8 @@ def _limit_memory() -> None:
     )
     as_requested = 1  # instead of the next power of two
     limits = onnxruntime.OrtArenaCfg({"max_mem": MOST_MEMORY, "arena_extend_strategy": as_requested})
-    onnxruntime.create_and_register_allocator(info, limits)
+    with contextlib.suppress(RuntimeError):  # the user's own code has registered one
+        onnxruntime.create_and_register_allocator(info, limits)
 
 
 def _with_batch(declared: list[object], sent: tuple[int, ...]) -> list[object]:
