@@ -12,6 +12,7 @@ from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.control_models import control_members
 from uapfp_dist.evaluation.modified_models import modified_members
+from uapfp_dist.evaluation.removal_models import removal_members
 from uapfp_dist.evaluation.sibling_specs import churn_spec, exact_spec
 from uapfp_dist.evaluation.study_models import checkpoint_members, overlap_members
 from uapfp_dist.models.training import BATCH_SIZES
@@ -148,6 +149,7 @@ def make_plan(config: Config, seed: int, dataset: Dataset) -> Plan:
     members += tuple(checkpoint_members(config.studies, members))
     members += tuple(overlap_members(config.studies, members))
     members += tuple(control_members(config.controls, members))
+    members += tuple(removal_members(config.removal, members))
     probe = ProbeSpec(members[0].spec, config.uap, config.fingerprint, seed)
     churn, twin = churn_spec(config, seed, members, probe), _probe_twin(config, probe)
     if twin:

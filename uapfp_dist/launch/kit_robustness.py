@@ -8,8 +8,10 @@ from typing import Literal
 import torch
 
 from uapfp_dist.config.precision import with_precision
+from uapfp_dist.config.removal import RemovalConfig
 from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, resolve
 from uapfp_dist.config.schema import ControlConfig
+from uapfp_dist.config.validation import check
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
 from uapfp_dist.execution.context import TaskContext
@@ -40,6 +42,7 @@ def measure_robustness(
     precision: Literal["float32", "bfloat16", "auto"],
     counts: Counts,
     controls: ControlConfig,
+    removal: RemovalConfig,
     requirements: EnrollConfig,
     runtime: RuntimeConfig,
     out: Path,
@@ -52,6 +55,7 @@ def measure_robustness(
         precision: that models are trained in.
         counts: of the models that are modified.
         controls: models unlike those that the kit has seen.
+        removal: attacks on the evidence itself.
         requirements: of the kit.
         runtime: storage, workers and so on.
         out: folder, for the kit, too.
@@ -68,20 +72,21 @@ def measure_robustness(
     config = with_precision(replace(enroll_preset(name), precision=precision))
     paths = resolve(runtime)
     folder = (out / f"kit-{name}-{seed}").absolute()
+    dataset = load_images(config.data, paths)
+    plan = plan_enrollment(config, requirements, seed, dataset)
+    check(replace(plan.config, removal=removal))
     make_folder(out)
     if not folder.exists():
         run_enrollment(config, name, seed, requirements, runtime, folder)
     kit = load_kit(folder)
-    dataset = load_images(config.data, paths)
-    plan = plan_enrollment(config, requirements, seed, dataset)
-    members = modified_suspects(counts, controls, plan, kit, config)
+    members = modified_suspects(counts, controls, removal, plan, kit, config)
     context = _make(members, runtime, paths, plan.victim.data, dataset)
     made = [member for member in members if context.store.has("model", member.spec.id)]
     judged = [judged_model(context, kit, member) for member in made]
     plain = [member for member in made if member.role in (Role.PIRACY, Role.HOMOLOGOUS)]
     judged += [one for member in plain for one in judged_evasions(context, kit, member)]
     (out / "suspects.json").write_text(json.dumps([to_json(one) for one in judged], indent=1))
-    text = robustness_text(f"`{name}`, seed {seed}, {precision}", kit, judged, len(members) - len(judged))
+    text = robustness_text(f"`{name}`, seed {seed}, {precision}", kit, judged, len(members) - len(made))
     (out / "suspects.md").write_text(text)
     removal_figure(judged, kit.alpha).savefig(out / "removal.png", dpi=DPI)
     return text

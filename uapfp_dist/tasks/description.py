@@ -52,7 +52,8 @@ def _root(spec: ModelSpec) -> str:
         case Trained(on="victim_set"):
             return f"{net} trained on D_v"
         case Trained(overlap=overlap):
-            return f"{net} trained on D_homo" + ("" if overlap is None else f" (overlap {overlap:g})")
+            text = f"{net} trained on D_homo" + ("" if overlap is None else f" (overlap {overlap:g})")
+            return text + (f", {spec.origin.label_change.description}" if spec.origin.label_change else "")
         case OwnerTrained(function=function):
             return f"{spec.architecture} trained on D_v by {function}"
         case Extracted() as stolen:
