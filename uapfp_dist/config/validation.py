@@ -75,6 +75,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "siblings.n_committee": (0, 1000),
     "siblings.n_piracy": (0, 100_000),
     "siblings.gate": (0.0, 1.0),
+    "siblings.repeated": (1e-3, 1.0),
     "controls.n_other_architecture": (0, 100_000),
     "controls.n_mixed": (0, 100_000),
     "controls.true_shares": (0.0, 0.999),

@@ -12,6 +12,7 @@ from uapfp_dist.data import Splits
 from uapfp_dist.data.splits import attack_pool, index_digest
 from uapfp_dist.errors import PermanentError, UserError
 from uapfp_dist.execution.context import TaskContext
+from uapfp_dist.execution.continuing import continue_training
 from uapfp_dist.execution.modifying import modify_model
 from uapfp_dist.execution.owner_training import train_sibling
 from uapfp_dist.execution.owner_weights import take_weights
@@ -27,6 +28,7 @@ from uapfp_dist.models.blackbox import Blackbox, predict_probabilities
 from uapfp_dist.models.training import Trainer
 from uapfp_dist.rng import seed_of, seeded, torch_rng
 from uapfp_dist.tasks.model_card import ModelCard
+from uapfp_dist.tasks.run_specs import Continued
 from uapfp_dist.tasks.specs import (
     AbsoluteGate,
     Checkpoint,
@@ -101,6 +103,8 @@ def _make(context: TaskContext, spec: ModelSpec, number: int) -> MadeModel:
             return extract_model(context, spec, origin, seed, rng)[0]
         if isinstance(origin, Modified):
             return modify_model(context, spec, origin, seed, rng)
+        if isinstance(origin, Continued):
+            return continue_training(context, spec, origin, seed, rng)
         if isinstance(origin, OwnerTrained):
             net, train_digest = train_sibling(context, spec, origin, seed)
             return MadeModel(net, train_digest=train_digest)

@@ -9,23 +9,18 @@ import torch
 
 from uapfp_dist.config.precision import with_precision
 from uapfp_dist.config.removal import RemovalConfig
-from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, resolve
+from uapfp_dist.config.runtime import RuntimeConfig, resolve
 from uapfp_dist.config.schema import ControlConfig
 from uapfp_dist.config.validation import check
-from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
-from uapfp_dist.execution.context import TaskContext
-from uapfp_dist.execution.stored import stored_specs
-from uapfp_dist.launch.enrollment import run_enrollment, workers
+from uapfp_dist.launch.enrollment import run_enrollment
 from uapfp_dist.launch.images import load_images
+from uapfp_dist.launch.making import make_specs
 from uapfp_dist.launch.seeds import make_folder
-from uapfp_dist.progress import Progress
 from uapfp_dist.reporting.figures.style import DPI
 from uapfp_dist.serialization import to_json
-from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.members import Member, Role
-from uapfp_dist.tasks.scheduler import dependency_order, run_tasks
-from uapfp_dist.tasks.specs import DataSpec
+from uapfp_dist.tasks.members import Role
+from uapfp_dist.tasks.scheduler import dependency_order
 from uapfp_dist.verification.enrollment.config import EnrollConfig
 from uapfp_dist.verification.enrollment.derived_config import enroll_preset
 from uapfp_dist.verification.enrollment.plan import plan_enrollment
@@ -80,7 +75,8 @@ def measure_robustness(
         run_enrollment(config, name, seed, requirements, runtime, folder)
     kit = load_kit(folder)
     members = modified_suspects(counts, controls, removal, plan, kit, config)
-    context = _make(members, runtime, paths, plan.victim.data, dataset)
+    specs = dependency_order([member.spec for member in members])
+    context = make_specs(specs, runtime, paths, plan.victim.data, dataset)
     made = [member for member in members if context.store.has("model", member.spec.id)]
     judged = [judged_model(context, kit, member) for member in made]
     plain = [member for member in made if member.role in (Role.PIRACY, Role.HOMOLOGOUS)]
@@ -90,18 +86,3 @@ def measure_robustness(
     (out / "suspects.md").write_text(text)
     removal_figure(judged, kit.alpha).savefig(out / "removal.png", dpi=DPI)
     return text
-
-
-def _make(
-    members: list[Member], runtime: RuntimeConfig, paths: ResolvedPaths, data: DataSpec, dataset: Dataset
-) -> TaskContext:
-    """Make what the store lacks; what cannot be made is reported, and missing."""
-    store, progress = Store(paths.storage), Progress(workers=1)
-    specs = dependency_order([member.spec for member in members])
-    with workers(runtime, paths, store, data, progress) as (pool, _):
-        progress.expect(specs)
-        progress.watch(pool)
-        for outcome in run_tasks(specs, pool, stored_specs(store, specs), progress.refresh):
-            progress.observe(outcome)
-        pool.close()
-    return TaskContext(store, paths.data_root, torch.device("cpu"), dataset)

@@ -11,6 +11,7 @@ from uapfp_dist.tasks.label_specs import LabelChange
 from uapfp_dist.tasks.method_configs import FingerprintConfig, SubspaceConfig, UapConfig
 from uapfp_dist.tasks.modification_specs import ModificationSpec
 from uapfp_dist.tasks.owner_specs import Imported, OwnerTrained
+from uapfp_dist.tasks.run_specs import Continued
 
 
 @wire_names("DataSpec", "name digest seed train_share outside_shares n_classes victim_set size")
@@ -148,7 +149,7 @@ class ModelSpec(Spec):
     """A known name, or `package.module:factory` for a net from its owner's own code."""
     width: int
     recipe: Recipe
-    origin: Trained | Extracted | Modified | Checkpoint | Imported | OwnerTrained
+    origin: Trained | Extracted | Modified | Checkpoint | Imported | OwnerTrained | Continued
     seed: int
     gate: Gate | AbsoluteGate | None = None
 
@@ -162,6 +163,8 @@ class ModelSpec(Spec):
             found.append(self.origin.of)
         elif isinstance(self.origin, Checkpoint):
             found.append(self.origin.trajectory)
+        elif isinstance(self.origin, Continued):
+            found.append(self.origin.start)
         if isinstance(self.gate, Gate) and self.gate.reference not in found:
             found.append(self.gate.reference)
         return tuple(found)
