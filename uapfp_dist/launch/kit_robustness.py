@@ -69,7 +69,9 @@ def measure_robustness(
     folder = (out / f"kit-{name}-{seed}").absolute()
     dataset = load_images(config.data, paths)
     plan = plan_enrollment(config, requirements, seed, dataset)
-    check(replace(plan.config, removal=removal))
+    zoo = plan.config.zoo
+    n_piracy, n_homologous = min(removal.n_piracy, zoo.n_piracy), min(removal.n_homologous, zoo.n_homologous)
+    check(replace(plan.config, removal=replace(removal, n_piracy=n_piracy, n_homologous=n_homologous)))
     make_folder(out)
     if not folder.exists():
         run_enrollment(config, name, seed, requirements, runtime, folder)
