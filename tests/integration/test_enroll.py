@@ -11,6 +11,7 @@ import torch
 from small_enrollment import SMALL, failing, quiet, run_here, small_config, small_plan
 from system import context_on
 
+from uapfp_dist.config.removal import RemovalConfig
 from uapfp_dist.config.schema import ControlConfig, ModificationConfig
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
@@ -198,11 +199,15 @@ def test_held_out_models_are_modified_to_see_what_a_kit_bears(plan: EnrollmentPl
     """Each as it is, and in every way of the configuration; the victim too, and none that the kit was made of."""
     config = replace(small_config(), modifications=ModificationConfig(fine_tune=("all",), prune=(0.4,)))
     counts = Counts(n_stolen=2, n_negatives=1, n_adversarial=0)
-    found = modified_suspects(counts, ControlConfig(), plan, kit, config)
+    found = modified_suspects(counts, ControlConfig(), RemovalConfig(2, 1, compose=False), plan, kit, config)
     held_out = {row.model for row in kit.info.models if row.part == "test"}
     whole = [member for member in found if not member.spec.modifications]
-    assert {member.spec.id for member in whole} <= held_out
+    relabelled = [member for member in whole if member.role.startswith("relabelled")]
+    assert {member.spec.id for member in whole if member not in relabelled} <= held_out
+    assert not held_out & {member.spec.id for member in relabelled}, "made anew with other labels"
+    assert Counter(member.role for member in relabelled) == {Role.RELABELLED_PIRACY: 8, Role.RELABELLED_HOMOLOGOUS: 4}
     assert sum(member.role == Role.PIRACY for member in whole) == 4
     modified = Counter(member.role for member in found if member.spec.modifications)
-    assert modified[Role.MODIFIED_PIRACY] == 2 * modified[Role.MODIFIED_VICTIM] > 0
-    assert modified[Role.MODIFIED_HOMOLOGOUS] == modified[Role.MODIFIED_VICTIM]
+    n_attacks = 4  # two radii, fresh images, guessed churn; the victim is not attacked
+    assert modified[Role.MODIFIED_PIRACY] == 2 * (modified[Role.MODIFIED_VICTIM] + n_attacks) > 0
+    assert modified[Role.MODIFIED_HOMOLOGOUS] == modified[Role.MODIFIED_VICTIM] + n_attacks

@@ -55,11 +55,14 @@ def test_kits_are_enrolled_modified_and_counted(
     (tmp_path / "out" / "digits-0").rename(tmp_path / "out" / "kit-digits-0")
     few = ("--n-stolen", "1", "--n-negatives", "1", "--n-adversarial", "0")
     none = ("--controls.n-other-architecture", "0", "--controls.n-second-hand", "0", "--controls.n-mixed", "0")
-    run("kit-robustness", *few, *none, *SMALL_KIT, *beside, *here)
+    removal = ("--removal.n-piracy", "1", "--removal.n-homologous", "1", "--removal.n-guessing", "2")
+    run("kit-robustness", *few, *none, *removal, *SMALL_KIT, *beside, *here)
     judged = json.loads((tmp_path / "out" / "suspects.json").read_text())
-    assert {"piracy", "modified_piracy", "homologous", "modified_homologous", "modified_victim"} <= {
-        one["role"] for one in judged
-    }
+    modified = {"piracy", "modified_piracy", "homologous", "modified_homologous", "modified_victim"}
+    assert modified | {"relabelled_piracy", "relabelled_homologous"} == {one["role"] for one in judged}
+    attacks = {"guessed churn", "distillation on fresh images", "PGD training .02", "label smoothing .1"}
+    assert attacks <= {one["kind"] for one in judged}
+    assert all(len(one["exact"]) == 1 for one in judged)
     assert {"questions mirrored", "0.05 of the answers random"} <= {one["kind"] for one in judged}
     assert (tmp_path / "out" / "removal.png").stat().st_size > 0
     text = (tmp_path / "out" / "suspects.md").read_text()

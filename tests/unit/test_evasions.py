@@ -1,12 +1,16 @@
 """What a thief does between question and answer, and the figure of what removal costs."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from matplotlib.axes import Axes
 from torch import Tensor, nn
 
 from uapfp_dist.verification.robustness.evasions import EVASIONS, Evasion, blurred, compressed, mirrored
 from uapfp_dist.verification.robustness.figure import family_of, removal_figure
 from uapfp_dist.verification.robustness.judged import JudgedModel
+from uapfp_dist.verification.robustness.table import robustness_rows
 
 
 class Brightest(nn.Module):
@@ -64,9 +68,37 @@ def test_the_figure_shows_loss_and_share() -> None:
         suspect("as it is", 0.7, 1.0, "homologous"),
     ]
     figure = removal_figure(judged, 0.05)
-    marks = {tuple(point) for marks in figure.axes[0].collections for point in marks.get_offsets().tolist()}  # type: ignore[union-attr]
-    assert {(round(x, 6), y) for x, y in marks} == {(0.0, 1.0), (10.0, 0.5), (0.0, 0.0)}
+    assert [marks(axis) for axis in figure.axes] == [{(0.0, 0.0), (10.0, 0.0)}, {(0.0, 1.0), (10.0, 0.5), (0.0, 0.0)}]
+    assert [axis.get_title("left") for axis in figure.axes] == ["100 images", "400 images"]
+    with_exact = [replace(one, exact={"2000": 0.05}) for one in judged]
+    assert marks(removal_figure(with_exact, 0.05).axes[2]) == {(0.0, 1.0), (10.0, 1.0)}
+    other_budgets = [replace(one, p_values={"62": 1.0, "90": 0.01}) for one in judged]
+    assert len(removal_figure(other_budgets, 0.05).axes) == 1
     assert removal_figure([], 0.05).axes
+
+
+def test_the_table_has_a_column_for_the_exact_test() -> None:
+    judged = [replace(suspect("as it is", 0.9, 0.05), exact={"2000": p}) for p in (0.05, 0.5)]
+    header, _, line = robustness_rows(judged, 0.05)
+    assert header.split(" | ")[-1] == "exact, 2000 images |"
+    assert "| 0/2 [0.00, 0.84] | 2/2 [0.16, 1.00] | 1/2 [0.01, 0.99] |" in line
+    header, _, _ = robustness_rows([suspect("as it is", 0.9, 0.05)], 0.05)
+    assert "exact" not in header
+
+
+def marks(axis: Axes) -> set[tuple[float, float]]:
+    points = (point for marks in axis.collections for point in marks.get_offsets().tolist())  # type: ignore[union-attr]
+    return {(round(x, 6), y) for x, y in points}
+
+
+def test_rounded_answers_change_labels_of_ties_alone() -> None:
+    """To one decimal: where two classes round alike the first is answered, elsewhere the label stays."""
+    logits = torch.tensor([[0.46, 0.47, 0.07], [0.1, 0.2, 0.7], [0.2, 0.44, 0.36]]).log()
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3, 3, bias=False))
+    model[1].weight.data = torch.eye(3)  # type: ignore[union-attr]
+    evasion = Evasion("answers rounded to 0.1", decimals=1)
+    assert evasion.labels(model, logits[:, None, None], "seed").tolist() == [0, 2, 1]
+    assert Evasion("none").labels(model, logits[:, None, None], "seed").tolist() == [1, 2, 1]
 
 
 def test_every_kind_has_a_family() -> None:
@@ -74,5 +106,10 @@ def test_every_kind_has_a_family() -> None:
     assert family_of("prune .4 + recovery") == "pruned"
     assert family_of("adversarial training 30 (own labels)") == "adversarial training"
     assert family_of("0.25 of the labels true") == "true labels mixed in"
+    assert family_of("PGD training .02, distillation on fresh images") == "two attacks in a row"
+    assert family_of("guessed churn, fine-tune") == "two attacks in a row"
+    assert family_of("label noise .1") == family_of("label smoothing .3") == "labels noisy or smooth"
+    assert family_of("PGD training .02") == "PGD training"
+    assert family_of("distillation on fresh images") == "distilled on fresh images"
     assert family_of("residual net") == "another kind of net"
-    assert {family_of(evasion.name) for evasion in EVASIONS} == {"questions changed", "answers random"}
+    assert {family_of(evasion.name) for evasion in EVASIONS} == {"questions changed", "answers rounded or random"}

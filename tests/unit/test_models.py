@@ -16,7 +16,8 @@ from uapfp_dist.evaluation.modified_models import modified
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.execution import make_model as models
 from uapfp_dist.execution.context import TaskContext
-from uapfp_dist.execution.make_model import GateError, NotReachedError, before_adversarial, watched_images
+from uapfp_dist.execution.make_model import GateError, NotReachedError, watched_images
+from uapfp_dist.execution.modifying import before_adversarial
 from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.response_format import LABEL

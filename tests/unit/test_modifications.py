@@ -21,7 +21,16 @@ from uapfp_dist.perturbations.deepfool import deepfool
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.rng import seeded, torch_rng
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.modification_specs import AdversarialTraining, Distill, FineTune, Int8, ModificationSpec, Prune
+from uapfp_dist.tasks.modification_specs import (
+    AdversarialTraining,
+    Distill,
+    FineTune,
+    GuessedChurn,
+    Int8,
+    ModificationSpec,
+    PgdTraining,
+    Prune,
+)
 from uapfp_dist.tasks.specs import Recipe
 
 CPU = torch.device("cpu")
@@ -39,6 +48,9 @@ EXAMPLES: list[ModificationSpec] = [
     Distill(),
     Distill(LABEL),
     Distill(ResponseFormat(3)),
+    Distill(images="fresh"),
+    PgdTraining(0.05, iterations=3, steps=2, batch_size=16),
+    GuessedChurn(2.0),
 ]
 
 
@@ -104,11 +116,16 @@ def student() -> Net:
     return build("C", (1, 8, 8), 10, 4, 5, CPU)
 
 
+def siblings() -> list[Net]:
+    """Fresh nets: they agree on nothing, so that a model departs from them somewhere."""
+    return [build("B", (1, 8, 8), 10, 4, i, CPU) for i in range(3)]
+
+
 def modified(
     net: Net, modification: ModificationSpec, data: AttackerData, seed: int = 0, recipe: Recipe = RECIPE, **more: Any
 ) -> Net:
     """`modify` with a student and chance by `seed`."""
-    return modify(net, modification, data, recipe, torch_rng(seed), student(), **more)
+    return modify(net, modification, data, recipe, torch_rng(seed), student(), siblings=siblings(), **more)
 
 
 def state(net: nn.Module) -> dict[str, Tensor]:
@@ -148,7 +165,7 @@ def test_contract_of_every_modification(
     before, global_state = state(net), torch.get_rng_state()
     fresh_student = student()
     new = state(fresh_student)
-    result = modify(net, modification, data, RECIPE, torch_rng(1), fresh_student)
+    result = modify(net, modification, data, RECIPE, torch_rng(1), fresh_student, siblings=siblings())
     assert same(state(net), before)
     assert same(state(fresh_student), new)
     assert all(p.requires_grad for p in net.parameters())

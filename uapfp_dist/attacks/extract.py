@@ -1,5 +1,6 @@
 """Model extraction in rounds: natural queries, then synthetic ones crafted on the substitute (paper Section 2)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,16 @@ from uapfp_dist.models.net import Net
 from uapfp_dist.models.precision import autocast
 from uapfp_dist.models.training import AfterStep, Trainer
 from uapfp_dist.response_format import ResponseFormat
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledQueries:
+    """What a substitute is trained on in the end: N images, in the order in which they were sent."""
+
+    images: Tensor
+    """(N, c, h, w) in [0, 1], natural ones first."""
+    targets: Tensor
+    """(N,) int64 labels or (N, C) probabilities."""
 
 
 class DivergedError(RuntimeError):
@@ -49,8 +60,9 @@ def extract(
     rounds: int,
     natural_share: float,
     true_labels: TrueLabels | None = None,
+    relabel: Callable[[Tensor], Tensor] = lambda targets: targets,
     after_step: AfterStep | None = None,
-) -> None:
+) -> LabelledQueries:
     """Train `trainer.net` on the victim's responses until budget and recipe are used up.
 
     The substitute keeps learning from round to round under one schedule; the steps are shared between the rounds in
@@ -66,7 +78,12 @@ def extract(
         natural_share: share of the budget, in [0, 1], spent on natural images first; at least one image is.
         true_labels: of an attack that crafts no queries. Images and their order stay those of an attacker without
             them: the victim is sent fewer, at least one.
+        relabel: what the attacker does to labels, (n,) int64 or (n, C) probabilities, before training on them: once
+            to those of the natural images, once to those of each round.
         after_step: as for `Trainer.run`.
+
+    Returns:
+        all images and what was trained on for them.
 
     Raises:
         UserError: an empty pool, a share outside [0, 1], true labels beside crafted queries, a victim that responds
@@ -75,11 +92,11 @@ def extract(
     """
     net, rng = trainer.net, trainer.rng
     assert isinstance(net, Net)
-    n_natural = _n_natural(len(pool), victim.budget, attack.natural_share(natural_share))
+    n_natural = n_natural_queries(len(pool), victim.budget, attack.natural_share(natural_share))
     sizes = _per_round(victim.budget - n_natural, rounds) if attack.crafts_queries else []
-    order = torch.randperm(len(pool), generator=rng).to(pool.device)
+    order = order_of_queries(len(pool), rng).to(pool.device)
     images = pool[order[:n_natural]]
-    targets = _natural_targets(victim, images, attack, true_labels, order[:n_natural])
+    targets = relabel(_natural_targets(victim, images, attack, true_labels, order[:n_natural]))
     net.normalise_by(images)
     weights = torch.tensor([float(n_natural + sum(sizes[:i])) for i in range(len(sizes) + 1)])
     until = (weights.cumsum(0) / weights.sum()).tolist()
@@ -90,12 +107,23 @@ def extract(
             queries = attack.craft(net, pool, images, size, rng)
         _check_finite("queries", trainer, queries)
         images = torch.cat([images, queries])
-        targets = torch.cat([targets, _distribution(victim(queries), victim.response)])
+        targets = torch.cat([targets, relabel(_distribution(victim(queries), victim.response))])
     trainer.run(images, targets, after_step=after_step)
     _check_finite("weights", trainer, *net.parameters())
+    return LabelledQueries(images, targets)
 
 
-def _n_natural(n_pool: int, budget: int, share: float) -> int:
+def order_of_queries(n_pool: int, rng: torch.Generator) -> Tensor:
+    """(n_pool,) int64: the natural images in the order in which they are sent; the first that is drawn of `rng`."""
+    return torch.randperm(n_pool, generator=rng)
+
+
+def n_natural_queries(n_pool: int, budget: int, share: float) -> int:
+    """How many of the pool's images are sent.
+
+    Raises:
+        UserError: an empty pool, or a share outside [0, 1].
+    """
     if n_pool == 0:
         raise UserError("pool: expected at least one natural image to send, got none; leave some outside D_v")
     if not 0.0 <= share <= 1.0:

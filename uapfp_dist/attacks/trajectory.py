@@ -44,6 +44,7 @@ def extract_trajectory(
     recovery_of: Callable[[Net], float],
     every: int,
     true_labels: TrueLabels | None = None,
+    relabel: Callable[[Tensor], Tensor] = lambda targets: targets,
 ) -> list[TrajectoryPoint]:
     """Extract as `extract` does, to the same bits, and keep the substitute at the first moment of each level.
 
@@ -53,7 +54,7 @@ def extract_trajectory(
     them is not seen; every=1 sees all.) They are made on a copy of the substitute and cannot disturb its training.
 
     Args:
-        victim, pool, trainer, attack, rounds, natural_share, true_labels: as for `extract`.
+        victim, pool, trainer, attack, rounds, natural_share, true_labels, relabel: as for `extract`.
         recoveries: levels, ascending; accuracy of the substitute over accuracy of the victim.
         recovery_of: measures a net in evaluation mode, always on the same images.
         every: steps between measurements; as many copies of the weights are held (on the net's device) in between.
@@ -75,6 +76,7 @@ def extract_trajectory(
         rounds=rounds,
         natural_share=natural_share,
         true_labels=true_labels,
+        relabel=relabel,
         after_step=recorder.after_step,
     )
     return recorder.reached

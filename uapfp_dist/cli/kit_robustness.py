@@ -3,10 +3,10 @@
     uapfp kit-robustness --preset digits --seed 1 --out modified
     uapfp kit-robustness --preset fashion_mnist-small --data-root DATA --precision auto
 
-It enrolls the preset's victim, modifies models that neither trained nor calibrated the kit
-(fine-tuned, new last layer, pruned, INT8, distilled, two in a row, trained adversarially), and adds
-models stolen at second hand, with true labels mixed in, nets of kinds that the kit has never seen,
-and models served with changed questions or answers. Each is judged alone by labels; it resumes.
+It enrolls the preset's victim, takes models that neither trained nor calibrated the kit, and judges
+them by labels: modified; attacked where the evidence lies (removal: labels noisy or smooth, PGD,
+fresh images, guessed churn, two in a row); stolen at second hand or with true labels mixed in; of
+unseen kinds of nets; served with changed questions or answers. It resumes.
 """
 
 from dataclasses import dataclass, field
@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 import tyro
 
 from uapfp_dist.cli.parser.command import Command
+from uapfp_dist.config.removal import RemovalConfig
 from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import ControlConfig
 from uapfp_dist.launch.kit_robustness import measure_robustness
@@ -39,6 +40,7 @@ class KitRobustness:
     controls: ControlConfig = field(
         default_factory=lambda: ControlConfig(n_other_architecture=4, n_second_hand=6, n_mixed=6)
     )
+    removal: RemovalConfig = field(default_factory=lambda: RemovalConfig(n_piracy=6, n_homologous=4))
     requirements: Annotated[EnrollConfig, tyro.conf.arg(name="")] = field(default_factory=EnrollConfig)
     runtime: Annotated[RuntimeConfig, tyro.conf.arg(name="")] = field(default_factory=RuntimeConfig)
 
@@ -52,6 +54,7 @@ def kit_robustness(chosen: KitRobustness) -> None:
             chosen.precision,
             chosen.counts,
             chosen.controls,
+            chosen.removal,
             chosen.requirements,
             chosen.runtime,
             chosen.out,

@@ -40,6 +40,7 @@ GROUPS: dict[str, dict[str, Subcommand]] = {
     "Benchmarks": {
         "kit-power": _of("kit_power", "how often kits accuse and how often they miss, over seeds"),
         "kit-robustness": _of("kit_robustness", "what a kit says of stolen models that were modified"),
+        "sibling-cost": _of("sibling_cost", "how much of the training siblings of a victim must repeat"),
         "benchmark": _of("benchmark", "what shortcuts in speed are worth, as ratios"),
     },
 }

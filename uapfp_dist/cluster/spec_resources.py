@@ -6,6 +6,7 @@ from types import MappingProxyType
 from uapfp_dist.tasks.churn_specs import ChurnResponseSpec, ChurnSpec
 from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.pool_specs import PoolLabelsSpec, SiblingResponseSpec
+from uapfp_dist.tasks.run_specs import TrainingCheckpointSpec
 from uapfp_dist.tasks.specs import (
     ModelSpec,
     Modified,
@@ -50,7 +51,7 @@ def _loaded(spec: Spec) -> list[ModelSpec]:
         case ModelSpec(origin=origin, extraction=extraction):
             modified = [origin.of] if isinstance(origin, Modified) else []
             return [spec, *modified, *([extraction.victim] if extraction else [])]
-        case TrajectorySpec(model=model):
+        case TrajectorySpec(model=model) | TrainingCheckpointSpec(model=model):
             return _loaded(model)
         case ResponseSpec(model=model) | SubspaceSpec(model=model) | ProbeSpec(victim=model):
             return [model]

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from uapfp_dist.config.removal import RemovalConfig
+from uapfp_dist.config.siblings import SiblingConfig
 from uapfp_dist.errors import UserError
 from uapfp_dist.fingerprints.methods.registry import PROBE_METHODS
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
@@ -243,21 +245,6 @@ class StudyConfig:
     """Also views by Algorithm 1, beside those of Section 4.3."""
 
 
-@wire_names("SiblingConfig", "n_committee n_piracy gate exact")
-@dataclass(frozen=True)
-class SiblingConfig:
-    """Siblings: models trained as the victim is, field by field, from other seeds; none by default."""
-
-    n_committee: int = 0
-    """Siblings whose labels the victim's are compared with; 0: no churn."""
-    n_piracy: int = 0
-    """Further siblings, from each of which one model is stolen: these negatives share everything but the run."""
-    gate: float = 0.5
-    """Least accuracy of the victim and of every sibling, fixed beforehand and the same for all."""
-    exact: bool = omit_default(False, in_files=False)
-    """Also the exact sibling test, with the fewest siblings that can decide at alpha (19 at .05)."""
-
-
 @wire_names("ControlConfig", "architectures n_other_architecture n_second_hand true_shares n_mixed")
 @dataclass(frozen=True)
 class ControlConfig:
@@ -277,7 +264,8 @@ class ControlConfig:
 
 @wire_names(
     "Config",
-    "data zoo extraction uap fingerprint encoder verdict modifications studies precision siblings churn controls",
+    "data zoo extraction uap fingerprint encoder verdict modifications studies precision siblings churn controls "
+    "removal",
 )
 @dataclass(frozen=True)
 class Config:
@@ -298,3 +286,4 @@ class Config:
     siblings: SiblingConfig = omit_default(SiblingConfig(), in_files=False)  # noqa: RUF009 frozen
     churn: ChurnConfig = omit_default(ChurnConfig(), in_files=False)  # noqa: RUF009 frozen
     controls: ControlConfig = omit_default(ControlConfig(), in_files=False)  # noqa: RUF009 frozen
+    removal: RemovalConfig = omit_default(RemovalConfig(), in_files=False)  # noqa: RUF009 frozen

@@ -75,6 +75,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "siblings.n_committee": (0, 1000),
     "siblings.n_piracy": (0, 100_000),
     "siblings.gate": (0.0, 1.0),
+    "siblings.repeated": (1e-3, 1.0),
     "controls.n_other_architecture": (0, 100_000),
     "controls.n_mixed": (0, 100_000),
     "controls.true_shares": (0.0, 0.999),
@@ -97,6 +98,12 @@ RANGES: dict[str, tuple[float, float]] = {
     "modifications.prune": (1e-6, 1.0 - 1e-6),
     "modifications.adversarial_iterations": (1, 10**6),
     "modifications.adversarial_every": (1, 10**6),
+    "removal.label_noise": (0.0, 1.0),
+    "removal.label_smoothing": (0.0, 0.999),
+    "removal.pgd_radii": (1e-6, 1.0),
+    "removal.pgd_iterations": (1, 10**6),
+    "removal.n_guessing": (0, 100),
+    "removal.guessing_epochs": (1e-3, 1e4),
     "studies.subspace.n_uaps": (1, 10**6),
     "studies.subspace.n_images": (1, 10**6),
     "studies.subspace.passes": (1, 10**6),
@@ -139,6 +146,8 @@ def check(config: Config) -> None:
         "fingerprint.n_candidates": (max(fingerprint.n_points, fingerprint.n_views), 10**9),
         "modifications.n_piracy": (0, zoo.n_piracy),
         "modifications.n_homologous": (0, zoo.n_homologous),
+        "removal.n_piracy": (0, zoo.n_piracy),
+        "removal.n_homologous": (0, zoo.n_homologous),
         "studies.n_subspace": (0, min(zoo.n_piracy, zoo.n_homologous)),
         "studies.n_trajectories": (0, zoo.n_piracy),
         "controls.n_second_hand": (0, zoo.n_piracy),
@@ -148,6 +157,11 @@ def check(config: Config) -> None:
         for value in _values(config, path):
             if not low <= value <= high:
                 raise UserError(f"{path}: expected a number from {low:g} to {high:g}, got {value:g}", argument=path)
+    if config.removal.n_guessing == 1:
+        raise UserError(
+            "removal.n_guessing: expected 0, or at least 2 models for a majority, got 1; raise it",
+            argument="removal.n_guessing",
+        )
     _ = config.data.shape
     _check_siblings(config)
     levels = config.studies.recoveries

@@ -9,6 +9,7 @@ from torch import Tensor
 from uapfp_dist.data.dataset import Dataset
 from uapfp_dist.errors import UserError
 from uapfp_dist.rng import torch_rng
+from uapfp_dist.tasks.run_specs import Continued
 from uapfp_dist.tasks.specs import DataSpec, Extracted, Imported, OwnerTrained, Trained
 
 
@@ -97,7 +98,7 @@ def attack_pool(splits: Splits, origin: Extracted, seed: int = 0) -> Tensor:
     victim = origin.victim
     while isinstance(victim.origin, Extracted):
         victim = victim.origin.victim
-    if not isinstance(victim.origin, Trained | Imported | OwnerTrained):
+    if not isinstance(victim.origin, Trained | Imported | OwnerTrained | Continued):
         raise UserError("extraction: expected a victim trained on labels or extracted from one, got a modified one")
     trained = victim.origin if isinstance(victim.origin, Trained) else Trained("victim_set")
     own = training_set(splits, trained, victim.seed)

@@ -12,7 +12,8 @@ from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.control_models import control_members
 from uapfp_dist.evaluation.modified_models import modified_members
-from uapfp_dist.evaluation.sibling_specs import churn_spec, exact_spec
+from uapfp_dist.evaluation.removal_models import removal_members
+from uapfp_dist.evaluation.sibling_specs import churn_spec, exact_spec, from_common_start
 from uapfp_dist.evaluation.study_models import checkpoint_members, overlap_members
 from uapfp_dist.models.training import BATCH_SIZES
 from uapfp_dist.response_format import LABEL, ResponseFormat
@@ -55,7 +56,6 @@ class Plan:
     """Where the victim departs from its siblings; None without siblings."""
     probe_twin: ProbeTwinSpec | None = None
     """The probe on points of PROBE, likewise."""
-
     exact: SiblingPointsSpec | None = None
     """The exact sibling test; None without one."""
 
@@ -148,6 +148,7 @@ def make_plan(config: Config, seed: int, dataset: Dataset) -> Plan:
     members += tuple(checkpoint_members(config.studies, members))
     members += tuple(overlap_members(config.studies, members))
     members += tuple(control_members(config.controls, members))
+    members += tuple(removal_members(config.removal, members))
     probe = ProbeSpec(members[0].spec, config.uap, config.fingerprint, seed)
     churn, twin = churn_spec(config, seed, members, probe), _probe_twin(config, probe)
     if twin:
@@ -232,7 +233,9 @@ class _Builder:
 
 def _victim(build: _Builder, seed: int) -> ModelSpec:
     zoo = build.config.zoo
-    return build.model(Trained("victim_set"), zoo.victim_architecture, None, model_seed(seed, "victim", 0), None)
+    number = model_seed(seed, "victim", 0)
+    victim = build.model(Trained("victim_set"), zoo.victim_architecture, None, number, None)
+    return from_common_start(victim, build.config.siblings, seed)
 
 
 def _members(config: Config, seed: int, data: DataSpec, n_own: int) -> Iterable[Member]:

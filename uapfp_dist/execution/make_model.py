@@ -2,25 +2,33 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from uapfp_dist.attacks import ATTACKS, DivergedError, TrueLabels, extract, extract_trajectory
-from uapfp_dist.data import Dataset, Splits
-from uapfp_dist.data.splits import attack_pool, index_digest, outside_of, training_set
+from uapfp_dist.attacks import ATTACKS, DivergedError, extract_trajectory
+from uapfp_dist.data import Splits
+from uapfp_dist.data.splits import attack_pool, index_digest
 from uapfp_dist.errors import PermanentError, UserError
 from uapfp_dist.execution.context import TaskContext
+from uapfp_dist.execution.continuing import continue_training
+from uapfp_dist.execution.modifying import modify_model
 from uapfp_dist.execution.owner_training import train_sibling
 from uapfp_dist.execution.owner_weights import take_weights
-from uapfp_dist.models import Net
+from uapfp_dist.execution.training import (
+    MadeModel,
+    extract_model,
+    order_rng,
+    relabelling,
+    train,
+    true_labels,
+)
 from uapfp_dist.models.blackbox import Blackbox, predict_probabilities
-from uapfp_dist.models.training import Trainer, fit
-from uapfp_dist.modifications import AttackerData, modify
+from uapfp_dist.models.training import Trainer
 from uapfp_dist.rng import seed_of, seeded, torch_rng
 from uapfp_dist.tasks.model_card import ModelCard
-from uapfp_dist.tasks.modification_specs import AdversarialTraining, Distill
+from uapfp_dist.tasks.run_specs import Continued
 from uapfp_dist.tasks.specs import (
     AbsoluteGate,
     Checkpoint,
@@ -46,16 +54,6 @@ class GateError(PermanentError):
 
 class NotReachedError(PermanentError):
     """An extraction never had the recovery rate that was waited for."""
-
-
-@dataclass(frozen=True)
-class MadeModel:
-    """A net and what its card says of its making."""
-
-    net: Net
-    queries: int = 0
-    steps: int = 0
-    train_digest: str = ""
 
 
 def make_model(context: TaskContext, spec: ModelSpec) -> None:
@@ -97,14 +95,16 @@ def _least_accuracy(context: TaskContext, gate: Gate | AbsoluteGate | None) -> f
 def _make(context: TaskContext, spec: ModelSpec, number: int) -> MadeModel:
     """One attempt."""
     seed, origin = seed_of(spec.id, number), spec.origin
-    rng = torch_rng(seed, "order")
+    rng = order_rng(seed)
     with seeded(seed, context.device):  # dropout
         if isinstance(origin, Trained):
-            return _train(context, spec, origin, seed, rng)
+            return train(context, spec, origin, seed, rng)
         if isinstance(origin, Extracted):
-            return _extract(context, spec, origin, seed, rng)
+            return extract_model(context, spec, origin, seed, rng)[0]
         if isinstance(origin, Modified):
-            return _modify(context, spec, origin, seed, rng)
+            return modify_model(context, spec, origin, seed, rng)
+        if isinstance(origin, Continued):
+            return continue_training(context, spec, origin, seed, rng)
         if isinstance(origin, OwnerTrained):
             net, train_digest = train_sibling(context, spec, origin, seed)
             return MadeModel(net, train_digest=train_digest)
@@ -132,62 +132,6 @@ def import_model(
     card = _card(context, spec, MadeModel(net.eval()))
     context.store.put(spec.kind, spec.id, net.state_dict(), card.to_json())
     return card
-
-
-def _train(context: TaskContext, spec: ModelSpec, origin: Trained, seed: int, rng: torch.Generator) -> MadeModel:
-    dataset, splits = context.data(spec.data)
-    net = context.empty(spec, seed)
-    index = training_set(splits, origin, spec.seed)
-    images = dataset.pixels(index, context.device)
-    net.normalise_by(images)
-    steps = fit(net, images, dataset.labels[index].to(context.device), spec.recipe, rng)
-    return MadeModel(net, 0, steps, index_digest(index))
-
-
-def _extract(context: TaskContext, spec: ModelSpec, origin: Extracted, seed: int, rng: torch.Generator) -> MadeModel:
-    dataset, splits = context.data(spec.data)
-    index = attack_pool(splits, origin, spec.seed)
-    trainer = Trainer(context.empty(spec, seed), spec.recipe, rng)
-    victim = Blackbox(context.net(origin.victim), origin.budget, origin.labels)
-    pool = dataset.pixels(index, context.device)
-    extract(
-        victim,
-        pool,
-        trainer,
-        ATTACKS[origin.attack],
-        rounds=origin.rounds,
-        natural_share=origin.natural_share,
-        true_labels=_true_labels(origin, dataset, index, context.device),
-    )
-    assert isinstance(trainer.net, Net)
-    return MadeModel(trainer.net, victim.queries, trainer.step, index_digest(index))
-
-
-def _true_labels(origin: Extracted, dataset: Dataset, index: Tensor, device: torch.device) -> TrueLabels | None:
-    return TrueLabels(dataset.labels[index].to(device), origin.true_share) if origin.true_share else None
-
-
-def _modify(context: TaskContext, spec: ModelSpec, origin: Modified, seed: int, rng: torch.Generator) -> MadeModel:
-    dataset, splits = context.data(spec.data)
-    distilled = isinstance(origin.modification, Distill)
-    unlabelled = outside_of(splits.d, splits.d_v) if distilled else splits.attack[:0]
-    data = AttackerData(
-        dataset.pixels(splits.attack, context.device),
-        dataset.labels[splits.attack].to(context.device),
-        dataset.pixels(unlabelled, context.device),
-    )
-    student = context.empty(spec, seed) if distilled else None
-    teacher = context.net(before_adversarial(origin))
-    net = modify(context.net(origin.of), origin.modification, data, spec.recipe, rng, student=student, teacher=teacher)
-    return MadeModel(net, train_digest=index_digest(splits.attack))
-
-
-def before_adversarial(origin: Modified) -> ModelSpec:
-    """The model as it was before a chain of adversarial training: its labels are the attacker's own."""
-    of = origin.of
-    while isinstance(of.origin, Modified) and isinstance(of.origin.modification, AdversarialTraining):
-        of = of.origin.of
-    return of
 
 
 def _take(context: TaskContext, spec: ModelSpec, origin: Checkpoint) -> MadeModel:
@@ -219,7 +163,7 @@ def make_trajectory(context: TaskContext, spec: TrajectorySpec) -> None:
     whole = max(accuracy(victim_net), 1e-9)
     seed = seed_of(spec.id, 0)
     index = attack_pool(splits, origin, model.seed)
-    trainer = Trainer(context.empty(model, seed), model.recipe, torch_rng(seed, "order"))
+    trainer = Trainer(context.empty(model, seed), model.recipe, order_rng(seed))
     with seeded(seed, context.device):
         found = extract_trajectory(
             Blackbox(victim_net, origin.budget, origin.labels),
@@ -231,7 +175,8 @@ def make_trajectory(context: TaskContext, spec: TrajectorySpec) -> None:
             recoveries=spec.recoveries,
             recovery_of=lambda net: accuracy(net) / whole,
             every=WATCH_EVERY,
-            true_labels=_true_labels(origin, dataset, index, context.device),
+            true_labels=true_labels(origin, dataset, index, context.device),
+            relabel=relabelling(origin.label_change, dataset.n_classes, seed),
         )
     tensors = {f"{r.level:g}/{name}": tensor for r in found for name, tensor in r.weights.items()}
     reached = {f"{r.level:g}": {"recovery": r.recovery, "step": r.step, "queries": r.queries} for r in found}
@@ -292,7 +237,8 @@ def origin_name(spec: ModelSpec) -> str:
     if stolen is not None:
         twice = f" of {origin_name(stolen.victim)}" if stolen.victim.extraction else ""
         return f"{stolen.attack}:{stolen.labels_name}{twice}"
-    return f"trained:{getattr(spec.root.origin, 'on', 'by its owner')}"
+    change = getattr(spec.root.origin, "label_change", None)
+    return f"trained:{getattr(spec.root.origin, 'on', 'by its owner')}" + (f", {change.description}" if change else "")
 
 
 def _named(device: torch.device) -> str:

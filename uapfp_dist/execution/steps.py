@@ -8,6 +8,7 @@ import torch
 
 from uapfp_dist.execution.churn_artifacts import churn_artifact, labels_artifact
 from uapfp_dist.execution.context import TaskContext
+from uapfp_dist.execution.continuing import make_training_checkpoint
 from uapfp_dist.execution.make_model import GateError, make_model, make_trajectory
 from uapfp_dist.execution.pool_artifacts import (
     pool_artifact,
@@ -26,6 +27,7 @@ from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.churn_specs import ChurnResponseSpec, ChurnSpec
 from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.pool_specs import PoolLabelsSpec, PoolSpec, SiblingPointsSpec, SiblingResponseSpec
+from uapfp_dist.tasks.run_specs import TrainingCheckpointSpec
 from uapfp_dist.tasks.specs import (
     AbsoluteGate,
     ModelSpec,
@@ -149,6 +151,7 @@ def subspace_step(context: TaskContext, spec: SubspaceSpec) -> None:
 _STEPS: dict[type[Spec], Callable[[TaskContext, Any], None]] = {
     ModelSpec: make_model,
     TrajectorySpec: make_trajectory,
+    TrainingCheckpointSpec: make_training_checkpoint,
     SubspaceSpec: subspace_step,
     ProbeSpec: make_probe_step,
     ProbeTwinSpec: probe_twin_step,

@@ -8,22 +8,19 @@ from typing import Literal
 import torch
 
 from uapfp_dist.config.precision import with_precision
-from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, resolve
+from uapfp_dist.config.removal import RemovalConfig
+from uapfp_dist.config.runtime import RuntimeConfig, resolve
 from uapfp_dist.config.schema import ControlConfig
-from uapfp_dist.data import Dataset
+from uapfp_dist.config.validation import check
 from uapfp_dist.errors import UserError
-from uapfp_dist.execution.context import TaskContext
-from uapfp_dist.execution.stored import stored_specs
-from uapfp_dist.launch.enrollment import run_enrollment, workers
+from uapfp_dist.launch.enrollment import run_enrollment
 from uapfp_dist.launch.images import load_images
+from uapfp_dist.launch.making import make_specs
 from uapfp_dist.launch.seeds import make_folder
-from uapfp_dist.progress import Progress
 from uapfp_dist.reporting.figures.style import DPI
 from uapfp_dist.serialization import to_json
-from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.members import Member, Role
-from uapfp_dist.tasks.scheduler import dependency_order, run_tasks
-from uapfp_dist.tasks.specs import DataSpec
+from uapfp_dist.tasks.members import Role
+from uapfp_dist.tasks.scheduler import dependency_order
 from uapfp_dist.verification.enrollment.config import EnrollConfig
 from uapfp_dist.verification.enrollment.derived_config import enroll_preset
 from uapfp_dist.verification.enrollment.plan import plan_enrollment
@@ -40,6 +37,7 @@ def measure_robustness(
     precision: Literal["float32", "bfloat16", "auto"],
     counts: Counts,
     controls: ControlConfig,
+    removal: RemovalConfig,
     requirements: EnrollConfig,
     runtime: RuntimeConfig,
     out: Path,
@@ -52,6 +50,7 @@ def measure_robustness(
         precision: that models are trained in.
         counts: of the models that are modified.
         controls: models unlike those that the kit has seen.
+        removal: attacks on the evidence itself.
         requirements: of the kit.
         runtime: storage, workers and so on.
         out: folder, for the kit, too.
@@ -68,35 +67,24 @@ def measure_robustness(
     config = with_precision(replace(enroll_preset(name), precision=precision))
     paths = resolve(runtime)
     folder = (out / f"kit-{name}-{seed}").absolute()
+    dataset = load_images(config.data, paths)
+    plan = plan_enrollment(config, requirements, seed, dataset)
+    zoo = plan.config.zoo
+    n_piracy, n_homologous = min(removal.n_piracy, zoo.n_piracy), min(removal.n_homologous, zoo.n_homologous)
+    check(replace(plan.config, removal=replace(removal, n_piracy=n_piracy, n_homologous=n_homologous)))
     make_folder(out)
     if not folder.exists():
         run_enrollment(config, name, seed, requirements, runtime, folder)
     kit = load_kit(folder)
-    dataset = load_images(config.data, paths)
-    plan = plan_enrollment(config, requirements, seed, dataset)
-    members = modified_suspects(counts, controls, plan, kit, config)
-    context = _make(members, runtime, paths, plan.victim.data, dataset)
+    members = modified_suspects(counts, controls, removal, plan, kit, config)
+    specs = dependency_order([member.spec for member in members])
+    context = make_specs(specs, runtime, paths, plan.victim.data, dataset)
     made = [member for member in members if context.store.has("model", member.spec.id)]
     judged = [judged_model(context, kit, member) for member in made]
     plain = [member for member in made if member.role in (Role.PIRACY, Role.HOMOLOGOUS)]
     judged += [one for member in plain for one in judged_evasions(context, kit, member)]
     (out / "suspects.json").write_text(json.dumps([to_json(one) for one in judged], indent=1))
-    text = robustness_text(f"`{name}`, seed {seed}, {precision}", kit, judged, len(members) - len(judged))
+    text = robustness_text(f"`{name}`, seed {seed}, {precision}", kit, judged, len(members) - len(made))
     (out / "suspects.md").write_text(text)
     removal_figure(judged, kit.alpha).savefig(out / "removal.png", dpi=DPI)
     return text
-
-
-def _make(
-    members: list[Member], runtime: RuntimeConfig, paths: ResolvedPaths, data: DataSpec, dataset: Dataset
-) -> TaskContext:
-    """Make what the store lacks; what cannot be made is reported, and missing."""
-    store, progress = Store(paths.storage), Progress(workers=1)
-    specs = dependency_order([member.spec for member in members])
-    with workers(runtime, paths, store, data, progress) as (pool, _):
-        progress.expect(specs)
-        progress.watch(pool)
-        for outcome in run_tasks(specs, pool, stored_specs(store, specs), progress.refresh):
-            progress.observe(outcome)
-        pool.close()
-    return TaskContext(store, paths.data_root, torch.device("cpu"), dataset)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,18 @@ BATCH_SIZES = (64, 128, 256)
 
 AfterStep = Callable[[int], None]
 """Called with the number of steps done; may read the net, in training mode, but must leave net and generators alone."""
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """A training in the middle: all that the rest of it depends on, but images and random numbers."""
+
+    step: int
+    """Steps done."""
+    weights: dict[str, Tensor]
+    """State dict of the net."""
+    optimizer: dict[str, Tensor]
+    """`<number of a parameter>/<name>` to what the optimizer remembers of it."""
 
 
 class Trainer:
@@ -85,6 +98,28 @@ class Trainer:
             if after_step is not None:
                 after_step(self.step)
         self.net.eval()
+
+    def state(self) -> TrainingState:
+        """Where it stands; the tensors are copies."""
+        remembered = {
+            f"{number}/{name}": value.detach().clone()
+            for number, values in self.optimizer.state_dict()["state"].items()
+            for name, value in values.items()
+            if value is not None
+        }
+        weights = {name: tensor.detach().clone() for name, tensor in self.net.state_dict().items()}
+        return TrainingState(self.step, weights, remembered)
+
+    def resume(self, state: TrainingState) -> None:
+        """Go on from where a trainer of the same net and recipe stood; the generator stays this one's."""
+        self.net.load_state_dict(state.weights)
+        remembered: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in state.optimizer.items():
+            number, name = key.split("/")
+            remembered.setdefault(int(number), {})[name] = tensor.clone()
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": remembered, "param_groups": groups})
+        self.step = state.step
 
     def _logits(self, images: Tensor) -> Tensor:
         if self.recipe.augment:

@@ -18,7 +18,7 @@ class AttackerData:
     labels: Tensor
     """(N,) int64, the truth."""
     unlabelled: Tensor
-    """(M, c, h, w) in [0, 1]: natural images outside D_v, for distillation."""
+    """(M, c, h, w) in [0, 1]: further images, for distillation, PGD training and guessed churn."""
 
 
 @dataclass(frozen=True)
@@ -33,3 +33,5 @@ class AttackerContext:
     """The attacker's model before the first iteration of adversarial training."""
     student: Net | None
     """A net with random weights that learns from the model, for distillation."""
+    siblings: tuple[Net, ...] = ()
+    """Nets by the recipe and the training labels of the model, from other seeds, for guessed churn."""

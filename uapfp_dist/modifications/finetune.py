@@ -47,10 +47,18 @@ def finetune(net: Net, spec: FineTune, attacker: AttackerContext) -> Net:
 
 
 def fine_tuning_trainer(
-    module: nn.Module, attacker: AttackerContext, epochs: float, share: float = FINE_TUNING_RATE
+    module: nn.Module,
+    attacker: AttackerContext,
+    epochs: float,
+    share: float = FINE_TUNING_RATE,
+    n_images: int | None = None,
 ) -> Trainer:
-    """A trainer of `module` for so many epochs over ATTACK, at `share` of the recipe's peak learning rate."""
-    samples = max(1, round(epochs * len(attacker.data.images)))
+    """A trainer of `module` for so many epochs over `n_images`, at `share` of the recipe's peak learning rate.
+
+    Args:
+        n_images: by default those of ATTACK.
+    """
+    samples = max(1, round(epochs * (len(attacker.data.images) if n_images is None else n_images)))
     recipe: Recipe = replace(attacker.recipe, samples_seen=samples)
     if not isinstance(module, Net):  # features are no images
         recipe = replace(recipe, augment=False)

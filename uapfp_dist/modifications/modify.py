@@ -1,6 +1,7 @@
 """Apply a modification to a copy of a net."""
 
 import copy
+from collections.abc import Sequence
 
 import torch
 
@@ -22,6 +23,7 @@ def modify(
     rng: torch.Generator,
     student: Net | None = None,
     teacher: Net | None = None,
+    siblings: Sequence[Net] = (),
 ) -> Net:
     """A modified copy of `net`, in evaluation mode, whatever accuracy is left.
 
@@ -33,6 +35,7 @@ def modify(
         rng: CPU generator; all randomness follows from it.
         student: for `Distill`, a net with random weights; stays as it is.
         teacher: for `AdversarialTraining` with own labels, the model before the first iteration; by default `net`.
+        siblings: for `GuessedChurn`, nets by the same recipe from other seeds; stay as they are.
 
     Raises:
         UserError: a spec that makes no sense, or a net in INT8, which can only be distilled.
@@ -44,7 +47,7 @@ def modify(
     goes_on = isinstance(modification, AdversarialTraining) and modification.labels == "own" and modification.start > 0
     if goes_on and teacher is None:
         raise ValueError("adversarial training that goes on with own labels needs the model before it as teacher")
-    attacker = AttackerContext(data, recipe, rng, net if teacher is None else teacher, student)
+    attacker = AttackerContext(data, recipe, rng, net if teacher is None else teacher, student, tuple(siblings))
     seed = int(torch.randint(2**62, (1,), generator=rng))
     with seeded(seed, data.images.device):  # dropout
         return MODIFICATIONS[type(modification)](copy.deepcopy(net).eval(), modification, attacker).eval()

@@ -14,9 +14,20 @@ from uapfp_dist.modifications.adversarial import adversarial_training
 from uapfp_dist.modifications.attacker import AttackerContext
 from uapfp_dist.modifications.distill import distill
 from uapfp_dist.modifications.finetune import finetune
+from uapfp_dist.modifications.guessed_churn import fine_tune_on_guesses
 from uapfp_dist.modifications.int8 import quantise
+from uapfp_dist.modifications.pgd import pgd_training
 from uapfp_dist.modifications.prune import prune
-from uapfp_dist.tasks.modification_specs import AdversarialTraining, Distill, FineTune, Int8, ModificationSpec, Prune
+from uapfp_dist.tasks.modification_specs import (
+    AdversarialTraining,
+    Distill,
+    FineTune,
+    GuessedChurn,
+    Int8,
+    ModificationSpec,
+    PgdTraining,
+    Prune,
+)
 
 
 class Modification(Protocol):
@@ -36,4 +47,6 @@ MODIFICATIONS: dict[type[ModificationSpec], Modification] = {
     Int8: quantise,
     AdversarialTraining: adversarial_training,
     Distill: distill,
+    PgdTraining: pgd_training,
+    GuessedChurn: fine_tune_on_guesses,
 }

@@ -21,6 +21,8 @@ ROLES: Mapping[str, str] = {
     "other_architecture": "independent, unseen kind of net",
     "second_hand_piracy": "stolen from a stolen model",
     "mixed_piracy": "stolen, true labels mixed in",
+    "relabelled_piracy": "stolen, labels changed",
+    "relabelled_homologous": "independent, labels changed",
     "checkpoint_piracy": "stolen, during the theft",
     "overlap_homologous": "independent, chosen overlap",
     "modified_victim": "victim, modified",

@@ -3,6 +3,7 @@
 from uapfp_dist.tasks.churn_specs import ChurnResponseSpec, ChurnSpec
 from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.pool_specs import PoolLabelsSpec, SiblingPointsSpec, SiblingResponseSpec
+from uapfp_dist.tasks.run_specs import Continued, TrainingCheckpointSpec
 from uapfp_dist.tasks.specs import (
     Checkpoint,
     Extracted,
@@ -25,6 +26,8 @@ def describe(spec: Spec) -> str:
             return ", ".join([_root(spec.root), *(modification.description for modification in spec.modifications)])
         case TrajectorySpec(model=model):
             return f"{describe(model)}, kept at {len(spec.recoveries)} recovery rates"
+        case TrainingCheckpointSpec(model=model, share=share):
+            return f"{describe(model)}, kept at {share:g} of the steps"
         case ProbeSpec(victim=victim):
             return f"probe of {describe(victim)}"
         case ProbeTwinSpec(probe=probe):
@@ -52,7 +55,10 @@ def _root(spec: ModelSpec) -> str:
         case Trained(on="victim_set"):
             return f"{net} trained on the victim's images"
         case Trained(overlap=overlap):
-            return f"{net} trained on other images" + ("" if overlap is None else f" (overlap {overlap:g})")
+            text = f"{net} trained on other images" + ("" if overlap is None else f" (overlap {overlap:g})")
+            return text + (f", {spec.origin.label_change.description}" if spec.origin.label_change else "")
+        case Continued(description=start):
+            return f"{net} trained on the victim's images {start}"
         case OwnerTrained(function=function):
             return f"{spec.architecture} trained on the victim's images by {function}"
         case Extracted() as stolen:

@@ -29,6 +29,8 @@ class Role(StrEnum):
     OTHER_ARCHITECTURE = "other_architecture"
     SECOND_HAND_PIRACY = "second_hand_piracy"
     MIXED_PIRACY = "mixed_piracy"
+    RELABELLED_PIRACY = "relabelled_piracy"
+    RELABELLED_HOMOLOGOUS = "relabelled_homologous"
     CHECKPOINT_PIRACY = "checkpoint_piracy"
     OVERLAP_HOMOLOGOUS = "overlap_homologous"
     MODIFIED_VICTIM = "modified_victim"
@@ -55,6 +57,8 @@ _DESCRIPTIONS = {
     Role.OTHER_ARCHITECTURE: "homologous, of a kind of net that no training model is of",
     Role.SECOND_HAND_PIRACY: "stolen from a model that was stolen from the victim",
     Role.MIXED_PIRACY: "stolen from the victim by an attacker who labels a share of the images himself",
+    Role.RELABELLED_PIRACY: "stolen from the victim by an attacker who makes its labels noisy or smooth",
+    Role.RELABELLED_HOMOLOGOUS: "homologous, trained on labels made noisy or smooth",
     Role.CHECKPOINT_PIRACY: "stolen from the victim, as it stood at a recovery rate",
     Role.OVERLAP_HOMOLOGOUS: "trained on a set that shares a chosen part of the victim's",
     Role.MODIFIED_VICTIM: "the victim, modified",
@@ -66,7 +70,13 @@ STOLEN_ROLES = (Role.PIRACY, Role.SOFT_PIRACY)
 """Stolen from the victim, not modified."""
 NEGATIVE_ROLES = (Role.HOMOLOGOUS, Role.SAME_DATA, Role.OTHER_VICTIM_PIRACY, Role.SIBLING_PIRACY)
 """Not derived from the victim, not modified; those that calibrate alone are left out."""
-CONTROL_ROLES = (Role.OTHER_ARCHITECTURE, Role.SECOND_HAND_PIRACY, Role.MIXED_PIRACY)
+CONTROL_ROLES = (
+    Role.OTHER_ARCHITECTURE,
+    Role.SECOND_HAND_PIRACY,
+    Role.MIXED_PIRACY,
+    Role.RELABELLED_PIRACY,
+    Role.RELABELLED_HOMOLOGOUS,
+)
 """Tested only: whom a fingerprint accuses beyond the models that it was made on, and whom it lets go."""
 MODIFIED_ROLES = (Role.MODIFIED_VICTIM, Role.MODIFIED_PIRACY, Role.MODIFIED_HOMOLOGOUS)
 """Tested where the model that was modified is."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from uapfp_dist.response_format import PROBABILITIES, ResponseFormat
-from uapfp_dist.tasks.hashing import wire_names
+from uapfp_dist.tasks.hashing import omit_default, wire_names
 
 
 @wire_names("FineTune", "epochs layers")
@@ -75,20 +75,60 @@ class AdversarialTraining:
         return f"adversarial training {self.start + self.iterations} ({self.labels} labels)"
 
 
-@wire_names("Distill", "labels", labels=lambda labels: labels.extraction_wire)
+@wire_names("PgdTraining", "radius iterations steps batch_size")
+@dataclass(frozen=True)
+class PgdTraining:
+    """Steps on 128 PGD examples of the current model and 128 clean images, by the model's own labels beforehand."""
+
+    radius: float
+    """Largest change of a pixel, of pixels in [0, 1]."""
+    iterations: int = 300
+    """Steps of training."""
+    steps: int = 5
+    """Steps of PGD for each."""
+    batch_size: int = 128
+
+    @property
+    def description(self) -> str:
+        """A short name for tables, such as `PGD training .02`."""
+        return f"PGD training {self.radius:g}".replace(" 0.", " .")
+
+
+@wire_names("GuessedChurn", "epochs n_siblings n_images")
+@dataclass(frozen=True)
+class GuessedChurn:
+    """Fine-tune on guessed churn points: images on which models of the attacker's own recipe, trained on the very
+    labels that this one was, agree on another label than it gives."""
+
+    epochs: float = 10.0
+    n_siblings: int = 4
+    """Models that the attacker trains to guess with."""
+    n_images: int = 10_000
+    """The attacker's images, under small random geometry, among which points are looked for."""
+
+    @property
+    def description(self) -> str:
+        """A short name for tables."""
+        return "guessed churn"
+
+
+@wire_names("Distill", "labels images", labels=lambda labels: labels.extraction_wire)
 @dataclass(frozen=True)
 class Distill:
     """A net of another architecture is trained on the model's responses to the attacker's unlabelled images."""
 
     labels: ResponseFormat = PROBABILITIES
     """Format of the model's responses that the student is trained on."""
+    images: Literal["pool", "fresh"] = omit_default("pool", in_files=False)
+    """pool: those outside D_v. fresh: those that the model was not trained on, and its attacker's others changed by
+    small random geometry, up to as many as it was trained on."""
 
     @property
     def description(self) -> str:
         """A short name for tables."""
-        return (
-            "distillation" if self.labels == PROBABILITIES else f"distillation ({self.labels.extraction_wire} labels)"
-        )
+        fresh = " on fresh images" if self.images == "fresh" else ""
+        labels = "" if self.labels == PROBABILITIES else f" ({self.labels.extraction_wire} labels)"
+        return f"distillation{fresh}{labels}"
 
 
-ModificationSpec = FineTune | Prune | Int8 | AdversarialTraining | Distill
+ModificationSpec = FineTune | Prune | Int8 | AdversarialTraining | Distill | PgdTraining | GuessedChurn

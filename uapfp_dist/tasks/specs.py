@@ -7,8 +7,11 @@ from typing import ClassVar, Literal
 
 from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.tasks.hashing import Spec, omit_default, wire_names
+from uapfp_dist.tasks.label_specs import LabelChange
 from uapfp_dist.tasks.method_configs import FingerprintConfig, SubspaceConfig, UapConfig
 from uapfp_dist.tasks.modification_specs import ModificationSpec
+from uapfp_dist.tasks.owner_specs import Imported, OwnerTrained
+from uapfp_dist.tasks.run_specs import Continued
 
 
 @wire_names("DataSpec", "name digest seed train_share outside_shares n_classes victim_set size")
@@ -50,7 +53,7 @@ class Recipe:
     """Of the arithmetic of training and of crafting queries; weights and responses are float32."""
 
 
-@wire_names("Trained", "on overlap")
+@wire_names("Trained", "on overlap label_change")
 @dataclass(frozen=True)
 class Trained:
     """Trained on true labels, on exactly D_v or on a D_homo of the same size."""
@@ -58,11 +61,13 @@ class Trained:
     on: Literal["victim_set", "homologous_set"]
     overlap: float | None = None
     """Share of D_homo that comes from D_v; None: whatever uniform sampling from D gives (about one half)."""
+    label_change: LabelChange | None = omit_default(None, in_files=False)  # noqa: RUF009 frozen
+    """What is done to the true labels beforehand."""
 
 
 @wire_names(
     "Extracted",
-    "victim attack labels budget rounds natural_share overlap true_share",
+    "victim attack labels budget rounds natural_share overlap true_share label_change",
     labels=lambda labels: labels.extraction_wire,
 )
 @dataclass(frozen=True)
@@ -83,12 +88,15 @@ class Extracted:
     """Share of the natural queries that are images of D_v itself."""
     true_share: float = omit_default(0.0, in_files=False)
     """Share, below 1, of the natural images that keep their true labels: the victim is not queried for those."""
+    label_change: LabelChange | None = omit_default(None, in_files=False)  # noqa: RUF009 frozen
+    """What the attacker does to all labels before training on them."""
 
     @property
     def labels_name(self) -> str:
         """What its images are labelled with, for cards and tables, such as `hard` or `hard, .5 true`."""
         true = f", {self.true_share:g} true".replace("0.", ".") if self.true_share else ""
-        return f"{self.labels.extraction_wire}{true}"
+        change = f", {self.label_change.description}" if self.label_change else ""
+        return f"{self.labels.extraction_wire}{true}{change}"
 
 
 @wire_names("Modified", "of change")
@@ -108,34 +116,6 @@ class Checkpoint:
     trajectory: TrajectorySpec
     recovery: float
     """The first moment at which it had this share of the victim's accuracy."""
-
-
-@wire_names("Imported", "weights mean std")
-@dataclass(frozen=True)
-class Imported:
-    """A trained model of its owner's; its artifact is put into the store before anything else is done."""
-
-    weights: str
-    """SHA-256 of the file of the weights."""
-    mean: tuple[float, ...] | None = None
-    """Subtracted from each channel of an image in [0, 1]; None: what the weights hold, else 0."""
-    std: tuple[float, ...] | None = None
-    """What each channel is then divided by; None: what the weights hold, else 1."""
-
-
-@wire_names("OwnerTrained", "function source mean std")
-@dataclass(frozen=True)
-class OwnerTrained:
-    """Trained on exactly D_v by a function of the owner's, as the owner's victim was: its sibling."""
-
-    function: str
-    """`package.module:function`."""
-    source: str = ""
-    """SHA-256 of the file that defines it; empty where there is none."""
-    mean: tuple[float, ...] | None = None
-    """As of the victim; see `Imported`."""
-    std: tuple[float, ...] | None = None
-    """Likewise."""
 
 
 @wire_names("Gate", "reference margin attempts")
@@ -169,7 +149,7 @@ class ModelSpec(Spec):
     """A known name, or `package.module:factory` for a net from its owner's own code."""
     width: int
     recipe: Recipe
-    origin: Trained | Extracted | Modified | Checkpoint | Imported | OwnerTrained
+    origin: Trained | Extracted | Modified | Checkpoint | Imported | OwnerTrained | Continued
     seed: int
     gate: Gate | AbsoluteGate | None = None
 
@@ -183,6 +163,8 @@ class ModelSpec(Spec):
             found.append(self.origin.of)
         elif isinstance(self.origin, Checkpoint):
             found.append(self.origin.trajectory)
+        elif isinstance(self.origin, Continued):
+            found.append(self.origin.start)
         if isinstance(self.gate, Gate) and self.gate.reference not in found:
             found.append(self.gate.reference)
         return tuple(found)

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,6 +11,7 @@ from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.models.training import Trainer
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.run_specs import Continued, TrainingCheckpointSpec
 from uapfp_dist.tasks.specs import Extracted, Imported, ModelSpec, OwnerTrained
 from uapfp_dist.verification.enrollment.plan import EnrollmentPlan
 
@@ -50,9 +52,20 @@ class EnrollmentCost:
 
 
 def estimate_cost(plan: EnrollmentPlan, context: TaskContext) -> EnrollmentCost:
-    """By the cards of models of the same architecture that are made already, else by a few steps of training here."""
-    stored = [spec for spec in plan.models if context.store.has("model", spec.id)]
-    todo = [spec for spec in plan.models if not context.store.has("model", spec.id)]
+    """Of the models of a kit; see `cost_of_models`."""
+    return cost_of_models(plan.models, plan.siblings, context)
+
+
+def cost_of_models(models: Sequence[ModelSpec], siblings: Sequence[ModelSpec], context: TaskContext) -> EnrollmentCost:
+    """By the cards of models of the same architecture that are made already, else by a few steps of training here.
+
+    Args:
+        models: all that are wanted.
+        siblings: those of the victim's recipe among them.
+        context: where they are stored, and trained for a few steps.
+    """
+    stored = [spec for spec in models if context.store.has("model", spec.id)]
+    todo = [spec for spec in models if not context.store.has("model", spec.id)]
     ours = [spec for spec in todo if not isinstance(spec.origin, OwnerTrained)]
     n_owners = len(todo) - len(ours)
     known = _by_cards(stored, context.store)
@@ -65,14 +78,17 @@ def estimate_cost(plan: EnrollmentPlan, context: TaskContext) -> EnrollmentCost:
         stored=len(stored),
         seconds=(total + n_owners * (own or 0.0)) * REST_FACTOR,
         measured_on="a few steps of training on this CPU" if guessed else "the models made before",
-        siblings=len([spec for spec in plan.siblings if spec in todo]),
+        siblings=len([spec for spec in siblings if spec in todo]),
         untimed=n_owners if own is None else 0,
     )
 
 
 def _work(spec: ModelSpec) -> float:
-    """Images seen, those of an extraction weighted."""
-    return spec.recipe.samples_seen * (EXTRACTION_FACTOR if isinstance(spec.origin, Extracted) else 1.0)
+    """Images seen, those of an extraction weighted, those before a checkpoint left out."""
+    origin = spec.origin
+    if isinstance(origin, Continued) and isinstance(origin.start, TrainingCheckpointSpec):
+        return spec.recipe.samples_seen * (1.0 - origin.start.share)
+    return spec.recipe.samples_seen * (EXTRACTION_FACTOR if isinstance(origin, Extracted) else 1.0)
 
 
 def _by_cards(stored: list[ModelSpec], store: Store) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """What a kit says of the victim's siblings. Its sentences are part of the kit's digest."""
 
+from uapfp_dist.tasks.run_specs import Continued
 from uapfp_dist.tasks.specs import AbsoluteGate, Imported, ModelSpec, OwnerTrained
 from uapfp_dist.verification.enrollment.plan import EnrollmentPlan
 
@@ -32,6 +33,8 @@ def _making(sibling: ModelSpec) -> str:
             return f"trained on the victim's images by the owner's function {function}"
         case Imported():
             return "which the owner trained and says were trained as the victim was, on its images"
+        case Continued(description=start):
+            return f"trained on the victim's images {start}, as the victim itself was"
     return "trained on the victim's images by its recipe (architecture, optimizer, batch size, steps)"
 
 

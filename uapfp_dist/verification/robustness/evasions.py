@@ -27,6 +27,8 @@ class Evasion:
     """(B, c, h, w) images in [0, 1] to what the model sees; None: as they are."""
     random_share: float = 0.0
     """Of the answers that are any class, at random."""
+    decimals: int | None = None
+    """Of the probabilities that are answered; None: all. Of equal ones the first class counts."""
 
     def labels(self, model: nn.Module, images: Tensor, seed: str) -> Tensor:
         """(N,) int64 answers of `model` to (N, c, h, w) images in [0, 1], as a client gets them.
@@ -36,6 +38,8 @@ class Evasion:
         """
         seen = images if self.change is None else self.change(images)
         probabilities = predict_probabilities(model, seen)
+        if self.decimals is not None:
+            probabilities = probabilities.round(decimals=self.decimals)
         labels, rng = probabilities.argmax(1), torch_rng(seed, self.name)
         anything = torch.randint(probabilities.shape[1], labels.shape, generator=rng)
         return torch.where(torch.rand(len(labels), generator=rng) < self.random_share, anything, labels)
@@ -60,7 +64,8 @@ EVASIONS = (
     Evasion(f"questions as JPEG {QUALITY}", compressed),
     Evasion(f"questions blurred, sigma {SIGMA:g}", blurred),
     Evasion("questions mirrored", mirrored),
+    Evasion("answers rounded to 0.1", decimals=1),
     Evasion("0.01 of the answers random", random_share=0.01),
     Evasion("0.05 of the answers random", random_share=0.05),
 )
-"""Rounded confidences are no evasion: the kit reads labels alone."""
+"""Rounded confidences hardly are one: the kit reads labels alone, and rounding changes those of ties."""

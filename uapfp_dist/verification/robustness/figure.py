@@ -1,7 +1,10 @@
 """What removal costs a thief: accuracy lost against the share still caught."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Literal
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from uapfp_dist.reporting.figures.style import (
@@ -9,6 +12,7 @@ from uapfp_dist.reporting.figures.style import (
     GREY,
     PAGE,
     SHAPES,
+    TEXT,
     describe_axes,
     legend,
     no_data,
@@ -21,49 +25,85 @@ FAMILIES = {
     "adversarial training": "adversarial training",
     "labels true": "true labels mixed in",
     "second hand": "stolen from a stolen model",
-    ", fine-tune": "pruned and fine-tuned",
+    "questions": "questions changed",
+    "answers r": "answers rounded or random",
+    "prune .4, fine-tune": "pruned and fine-tuned",
+    ", ": "two attacks in a row",
+    "label ": "labels noisy or smooth",
+    "PGD training": "PGD training",
+    "guessed churn": "guessed churn",
     "fine-tune": "fine-tuned",
     "prune": "pruned",
     "INT8": "INT8",
+    "fresh images": "distilled on fresh images",
     "distillation": "distilled",
-    "questions": "questions changed",
-    "answers random": "answers random",
 }
-"""A part of what was done to its family; the first that fits counts."""
+"""A part of what was done to its family; the first that fits counts. A comma stands between two attacks, and in the
+name of a change of questions."""
+
+BUDGETS = ("100", "400")
+"""Images by which suspects are shown, where the kit has them; else by all."""
 
 
 def removal_figure(judged: Sequence[JudgedModel], alpha: float) -> Figure:
-    """A mark per kind of change: accuracy lost on average, and the share accused by all images of the kit.
+    """Accuracy lost on average against the share accused: a mark per kind of change, a panel per number of images.
+
+    The last panel is the exact sibling test's, where the kit has it.
 
     Args:
         judged: suspects of one kit; stolen ones are filled, negatives hollow.
         alpha: tolerated rate of false accusation.
     """
-    figure, (axis,) = subplots(PAGE, 3.4)
-    for stolen in (True, False):
-        side = [one for one in judged if one.stolen == stolen and one.role != "modified_victim"]
-        start = _mean_accuracy([one for one in side if family_of(one.kind) == "unchanged"])
-        for number, (family, kinds) in enumerate(_by_family(side).items()):
-            lost = [100 * (start - _mean_accuracy(group)) for group in kinds]
-            caught = [sum(_last_p(one) <= alpha + 1e-12 for one in group) / len(group) for group in kinds]
-            colour = CYCLE[number % len(CYCLE)]
-            axis.scatter(
-                lost,
-                caught,
-                s=26,
-                marker=SHAPES[number % len(SHAPES)],
-                facecolors=colour if stolen else "white",
-                edgecolors=colour,
-                linewidths=0.9,
-                label=family if stolen else None,
-            )
+    panels = _panels(judged)
+    figure, axes = subplots(PAGE, 3.9, columns=max(len(panels), 1), sharey=True)
+    for axis, (title, p_of) in zip(axes, panels, strict=False):
+        for stolen in (True, False):
+            _draw_side(axis, [one for one in judged if one.stolen == stolen], p_of, alpha, stolen)
+        describe_axes(axis, "points of accuracy lost", "", title)
     if not judged:
-        no_data(axis)
-    axis.axhline(alpha, color=GREY, lw=0.8, ls="--")
-    axis.set_ylim(-0.05, 1.05)
-    describe_axes(axis, "points of accuracy lost", f"share accused at alpha {alpha:g}")
-    legend(figure, where="outside right center", title="filled: stolen, hollow: negatives")
+        no_data(axes[0])
+    for axis in axes:
+        axis.axhline(alpha, color=GREY, lw=0.8, ls="--")
+        axis.set_ylim(-0.05, 1.05)
+    axes[0].set_ylabel(f"share accused at alpha {alpha:g}", fontsize=TEXT)
+    legend(figure, 4, where="outside lower center", title="filled: stolen, hollow: negatives")
     return figure
+
+
+def _panels(judged: Sequence[JudgedModel]) -> Sequence[tuple[str, Callable[[JudgedModel], float]]]:
+    """(title, how a p-value is read) of each."""
+    if not judged:
+        return []
+    known = list(judged[0].p_values)
+    budgets = [n for n in BUDGETS if n in known] or known[-1:]
+    return [(f"{n} images", partial(_p_of, "p_values", n)) for n in budgets] + [
+        (f"exact test, {n} images", partial(_p_of, "exact", n)) for n in judged[0].exact
+    ]
+
+
+def _p_of(test: Literal["p_values", "exact"], n_images: str, judged: JudgedModel) -> float:
+    return {"p_values": judged.p_values, "exact": judged.exact}[test][n_images]
+
+
+def _draw_side(
+    axis: Axes, judged: Sequence[JudgedModel], p_of: Callable[[JudgedModel], float], alpha: float, stolen: bool
+) -> None:
+    side = [one for one in judged if one.role != "modified_victim"]
+    start = _mean_accuracy([one for one in side if family_of(one.kind) == "unchanged"])
+    for number, (family, kinds) in enumerate(_by_family(side).items()):
+        lost = [100 * (start - _mean_accuracy(group)) for group in kinds]
+        caught = [sum(p_of(one) <= alpha + 1e-12 for one in group) / len(group) for group in kinds]
+        colour = CYCLE[number % len(CYCLE)]
+        axis.scatter(
+            lost,
+            caught,
+            s=22,
+            marker=SHAPES[number % len(SHAPES)],
+            facecolors=colour if stolen else "white",
+            edgecolors=colour,
+            linewidths=0.9,
+            label=family if stolen and kinds else None,
+        )
 
 
 def family_of(kind: str) -> str:
@@ -82,7 +122,3 @@ def _by_family(judged: Sequence[JudgedModel]) -> dict[str, list[list[JudgedModel
 
 def _mean_accuracy(judged: Sequence[JudgedModel]) -> float:
     return sum(one.accuracy for one in judged) / max(len(judged), 1)
-
-
-def _last_p(judged: JudgedModel) -> float:
-    return list(judged.p_values.values())[-1]

@@ -1,7 +1,7 @@
 """Verdicts on modified suspects, each judged alone by its labels."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -13,12 +13,20 @@ from uapfp_dist.response_format import LABEL
 from uapfp_dist.tasks.members import Member, Role
 from uapfp_dist.tasks.modification_specs import AdversarialTraining
 from uapfp_dist.tasks.specs import Extracted
+from uapfp_dist.verification.judging.exact import exact_evidence
 from uapfp_dist.verification.judging.judge import judge
 from uapfp_dist.verification.judging.verdict import SuspectResponses
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.robustness.evasions import EVASIONS
 
-STOLEN = (Role.PIRACY, Role.MODIFIED_PIRACY, Role.SECOND_HAND_PIRACY, Role.MIXED_PIRACY, Role.MODIFIED_VICTIM)
+STOLEN = (
+    Role.PIRACY,
+    Role.MODIFIED_PIRACY,
+    Role.SECOND_HAND_PIRACY,
+    Role.MIXED_PIRACY,
+    Role.RELABELLED_PIRACY,
+    Role.MODIFIED_VICTIM,
+)
 """Roles of models that learned from the victim."""
 
 
@@ -33,6 +41,8 @@ class JudgedModel:
     accuracy: float
     p_values: dict[str, float]
     """Images sent to conformal p."""
+    exact: dict[str, float] = field(default_factory=dict)
+    """Images sent to p of the exact sibling test; empty where the kit has none."""
 
     @property
     def stolen(self) -> bool:
@@ -45,7 +55,14 @@ def judged_model(context: TaskContext, kit: Kit, member: Member) -> JudgedModel:
     spec = member.spec
     labels = LABEL.apply(predict_probabilities(context.net(spec), from_8_bits(kit.images)))
     accuracy = context.store.get("model", spec.id).info["accuracy"]
-    return JudgedModel(member.role, kind_of(member), spec.architecture, accuracy, _p_values(kit, spec.id, labels))
+    return JudgedModel(
+        member.role,
+        kind_of(member),
+        spec.architecture,
+        accuracy,
+        _p_values(kit, spec.id, labels),
+        _exact_p(kit, labels),
+    )
 
 
 def judged_evasions(context: TaskContext, kit: Kit, member: Member) -> Iterator[JudgedModel]:
@@ -58,7 +75,7 @@ def judged_evasions(context: TaskContext, kit: Kit, member: Member) -> Iterator[
         labels = torch.nn.functional.one_hot(answers, kit.n_classes).float()
         accuracy = float((evasion.labels(net, images, f"{spec.id} eval") == truth).double().mean())
         p_values = _p_values(kit, spec.id, labels)
-        yield JudgedModel(member.role, evasion.name, spec.architecture, accuracy, p_values)
+        yield JudgedModel(member.role, evasion.name, spec.architecture, accuracy, p_values, _exact_p(kit, labels))
 
 
 def _p_values(kit: Kit, name: str, labels: Tensor) -> dict[str, float]:
@@ -73,14 +90,21 @@ def _p_values(kit: Kit, name: str, labels: Tensor) -> dict[str, float]:
     return found
 
 
+def _exact_p(kit: Kit, labels: Tensor) -> dict[str, float]:
+    """Images sent to p of the exact test, where the kit has it."""
+    found = exact_evidence(kit.exact, labels)
+    return {str(found.answered): found.p_value} if found else {}
+
+
 def kind_of(member: Member) -> str:
     """What was done to it, as the table groups it."""
     spec = member.spec
     changes = spec.modifications
     if changes and isinstance(changes[-1], AdversarialTraining):
         return changes[-1].description
-    if changes:
-        return ", ".join(change.description for change in changes)
+    relabelled = getattr(spec.root.origin, "label_change", None)
+    if changes or relabelled:
+        return ", ".join(change.description for change in ([relabelled] if relabelled else []) + list(changes))
     if member.role == Role.MIXED_PIRACY:
         assert isinstance(spec.origin, Extracted)
         return f"{spec.origin.true_share:g} of the labels true"

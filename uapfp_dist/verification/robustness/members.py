@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from uapfp_dist.config.removal import RemovalConfig
 from uapfp_dist.config.schema import Config, ControlConfig, ModificationConfig
 from uapfp_dist.evaluation.control_models import control_members
 from uapfp_dist.evaluation.modified_models import modified_members
+from uapfp_dist.evaluation.removal_models import removal_members
 from uapfp_dist.tasks.members import Member, Role
 from uapfp_dist.tasks.specs import Extracted
 from uapfp_dist.verification.enrollment.plan import EnrollmentPlan
@@ -25,13 +27,14 @@ class Counts:
 
 
 def modified_suspects(
-    counts: Counts, controls: ControlConfig, plan: EnrollmentPlan, kit: Kit, config: Config
+    counts: Counts, controls: ControlConfig, removal: RemovalConfig, plan: EnrollmentPlan, kit: Kit, config: Config
 ) -> list[Member]:
     """Held-out models as they are, modified, and the controls.
 
     Args:
         counts: of the models that are modified.
         controls: further models, unlike those that the kit has seen.
+        removal: attacks on the evidence.
         plan: of the enrolment.
         kit: that it made.
         config: says how models are modified.
@@ -56,6 +59,7 @@ def modified_suspects(
         *homologous,
         *modified_members(modifications, base, architectures),
         *control_members(controls, [*modified, *homologous]),
+        *removal_members(removal, [*_spread(stolen, removal.n_piracy), *homologous]),
     ]
 
 

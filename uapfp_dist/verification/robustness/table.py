@@ -23,15 +23,21 @@ def robustness_text(title: str, kit: Kit, judged: Sequence[JudgedModel], n_faile
 
 
 def robustness_rows(judged: Sequence[JudgedModel], alpha: float) -> list[str]:
-    """A line per role and kind: models, mean accuracy, share accused at `alpha` by each number of images."""
+    """A line per role and kind: models, mean accuracy, share accused at `alpha` by each number of images.
+
+    The exact sibling test has a column of its own where the kit has it.
+    """
     if not judged:
         return []
     budgets = list(judged[0].p_values)
+    exact = list(judged[0].exact)
     header = ["suspect", "what was done", "models", "accuracy", *(f"{n} images" for n in budgets)]
+    header += [f"exact, {n} images" for n in exact]
     lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
     for role, kind, group in _grouped(judged):
         accuracy = sum(one.accuracy for one in group) / len(group)
         cells = [_share([one.p_values[n] <= alpha + 1e-12 for one in group]) for n in budgets]
+        cells += [_share([one.exact[n] <= alpha + 1e-12 for one in group]) for n in exact]
         lines.append(f"| {ROLES[role]} | {kind} | {len(group)} | {accuracy:.3f} | " + " | ".join(cells) + " |")
     return lines
 

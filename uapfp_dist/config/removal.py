@@ -1,0 +1,37 @@
+"""Attacks that are aimed at the evidence itself, as configuration."""
+
+from dataclasses import dataclass
+
+from uapfp_dist.tasks.hashing import wire_names
+
+
+@wire_names(
+    "RemovalConfig",
+    "n_piracy n_homologous label_noise label_smoothing pgd_radii pgd_iterations fresh_distillation n_guessing "
+    "guessing_epochs compose",
+)
+@dataclass(frozen=True)
+class RemovalConfig:
+    """Removal attacks beside the paper's modifications, on stolen and independent models alike; none by default."""
+
+    n_piracy: int = 0
+    """Stolen models that are attacked in every way, the first ones."""
+    n_homologous: int = 0
+    """Independent models treated alike: whoever is accused afterwards was made suspicious by the attack."""
+    label_noise: tuple[float, ...] = (0.1, 0.3)
+    """Shares of wrong labels put into the training set: the model is stolen, or trained, so from the beginning."""
+    label_smoothing: tuple[float, ...] = (0.1, 0.3)
+    """Shares of each training label spread evenly over all classes, likewise."""
+    pgd_radii: tuple[float, ...] = (0.02, 0.05)
+    """Radii of adversarial training on PGD examples: the largest change of a pixel in [0, 1]."""
+    pgd_iterations: int = 300
+    """Its steps."""
+    fresh_distillation: bool = True
+    """Distil once more, on images that the model was not made with, into a fresh net of its architecture."""
+    n_guessing: int = 4
+    """Models of the attacker's own recipe with which he guesses churn points to fine-tune on; 0: none of that."""
+    guessing_epochs: float = 10.0
+    """Epochs on the guessed points."""
+    compose: bool = True
+    """Also two in a row: of the first number of each kind, PGD then fresh distillation, label noise then guessed churn,
+    guessed churn then fine-tuning."""

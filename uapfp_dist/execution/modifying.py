@@ -1,0 +1,141 @@
+"""Modify a model: the images, the nets and the labels that its attacker has for it."""
+
+import torch
+from torch import Tensor
+
+from uapfp_dist.attacks import ATTACKS, LabelledQueries
+from uapfp_dist.attacks.extract import n_natural_queries, order_of_queries
+from uapfp_dist.data.splits import attack_pool, index_digest, outside_of, training_set
+from uapfp_dist.errors import UserError
+from uapfp_dist.execution.context import TaskContext
+from uapfp_dist.execution.training import MadeModel, extract_model, labelled_images, order_rng
+from uapfp_dist.fingerprints.variants import Variants
+from uapfp_dist.models import Net
+from uapfp_dist.models.training import fit
+from uapfp_dist.modifications import AttackerData, modify
+from uapfp_dist.rng import seed_of, seeded, torch_rng
+from uapfp_dist.tasks.method_configs import ChurnConfig
+from uapfp_dist.tasks.modification_specs import AdversarialTraining, Distill, GuessedChurn, PgdTraining
+from uapfp_dist.tasks.specs import Extracted, ModelSpec, Modified, Trained
+
+
+def modify_model(context: TaskContext, spec: ModelSpec, origin: Modified, seed: int, rng: torch.Generator) -> MadeModel:
+    """The modified net; arguments as of `execution.training.extract_model`."""
+    dataset, splits = context.data(spec.data)
+    unlabelled, index = _unlabelled(context, origin, spec.root, seed)
+    data = AttackerData(
+        dataset.pixels(splits.attack, context.device),
+        dataset.labels[splits.attack].to(context.device),
+        unlabelled,
+    )
+    change = origin.modification
+    net = modify(
+        context.net(origin.of),
+        change,
+        data,
+        spec.recipe,
+        rng,
+        student=context.empty(spec, seed) if isinstance(change, Distill) else None,
+        teacher=context.net(before_adversarial(origin)),
+        siblings=_siblings(context, spec.root, change.n_siblings, seed) if isinstance(change, GuessedChurn) else (),
+    )
+    return MadeModel(net, train_digest=index_digest(index))
+
+
+def before_adversarial(origin: Modified) -> ModelSpec:
+    """The model as it was before a chain of adversarial training: its labels are the attacker's own."""
+    of = origin.of
+    while isinstance(of.origin, Modified) and isinstance(of.origin.modification, AdversarialTraining):
+        of = of.origin.of
+    return of
+
+
+def _unlabelled(context: TaskContext, origin: Modified, root: ModelSpec, seed: int) -> tuple[Tensor, Tensor]:
+    """The images that a modification takes beside ATTACK, and the indices that the card names."""
+    dataset, splits = context.data(root.data)
+    match origin.modification:
+        case Distill(images="pool"):
+            return dataset.pixels(outside_of(splits.d, splits.d_v), context.device), splits.attack
+        case Distill(images="fresh"):
+            return _fresh_images(context, root, seed)
+        case PgdTraining():
+            own, _ = attackers_images(context, root)
+            return dataset.pixels(own, context.device), own
+        case GuessedChurn(n_images=n):
+            own, _ = attackers_images(context, root)
+            return _moved(context, root, own, n, seed), own
+    return dataset.pixels(splits.attack[:0], context.device), splits.attack
+
+
+def attackers_images(context: TaskContext, root: ModelSpec) -> tuple[Tensor, Tensor]:
+    """Indices of the images that the maker of a model has beside ATTACK, and of those that it was made with.
+
+    A thief has what he may send to his victim. Whoever trains on true labels has his own set, D_homo or D_v, and the
+    rest of D. Nobody has PROBE or EVAL.
+
+    Raises:
+        UserError: a model that was neither extracted nor trained on labels.
+    """
+    _, splits = context.data(root.data)
+    origin = root.origin
+    if isinstance(origin, Trained):
+        return splits.d, training_set(splits, origin, root.seed)
+    if not isinstance(origin, Extracted):
+        raise UserError(
+            f"modification: expected a model that was extracted or trained on labels, got {type(origin).__name__}"
+        )
+    pool = attack_pool(splits, origin, root.seed)
+    n = n_natural_queries(len(pool), origin.budget, ATTACKS[origin.attack].natural_share(origin.natural_share))
+    order = order_of_queries(len(pool), order_rng(_seed_of_made(context, root)))
+    return pool, pool[order[:n]]
+
+
+def _fresh_images(context: TaskContext, root: ModelSpec, seed: int) -> tuple[Tensor, Tensor]:
+    """Images that the model was not made with, at least as many as those that it was, and the natural ones' indices."""
+    dataset, splits = context.data(root.data)
+    own, used = attackers_images(context, root)
+    own = torch.cat([own, splits.attack])
+    natural = outside_of(own, used)
+    images = dataset.pixels(natural, context.device)
+    n_moved = max(0, len(used) - len(natural))
+    return torch.cat([images, _moved(context, root, own, n_moved, seed)]), natural
+
+
+def _moved(context: TaskContext, root: ModelSpec, index: Tensor, n: int, seed: int) -> Tensor:
+    """(n, c, h, w): images of `index` in a random order, again and again, each under small random geometry."""
+    dataset, _ = context.data(root.data)
+    if n == 0:
+        return dataset.pixels(index[:0], context.device)
+    rng = torch_rng(seed, "moved")
+    index = index[torch.randperm(len(index), generator=rng)]
+    index = index.repeat(-(-n // len(index)))[:n]
+    moved = Variants.draw(n, ChurnConfig(), rng).apply(dataset.pixels(index), slice(None))
+    return moved.to(context.device)
+
+
+def _siblings(context: TaskContext, root: ModelSpec, n: int, seed: int) -> tuple[Net, ...]:
+    """Nets by the recipe of `root` and the labels that it was trained on, from other random weights and orders."""
+    data, found = _training_data(context, root), []
+    for number in range(n):
+        own = seed_of(seed, "sibling", number)
+        net = context.empty(root, own)
+        net.normalise_by(data.images)
+        with seeded(own, context.device):  # dropout
+            fit(net, data.images, data.targets, root.recipe, order_rng(own))
+        found.append(net.eval())
+    return tuple(found)
+
+
+def _training_data(context: TaskContext, root: ModelSpec) -> LabelledQueries:
+    """What a model was trained on. A theft is repeated for it: its crafted queries are stored nowhere."""
+    origin, seed = root.origin, _seed_of_made(context, root)
+    if isinstance(origin, Trained):
+        return labelled_images(context, root, origin, seed)[0]
+    assert isinstance(origin, Extracted), "refused where the attacker's images were looked for"
+    with seeded(seed, context.device):
+        return extract_model(context, root, origin, seed, order_rng(seed))[1]
+
+
+def _seed_of_made(context: TaskContext, spec: ModelSpec) -> int:
+    """The seed of the attempt at which a stored model reached its gate."""
+    return seed_of(spec.id, context.store.get(spec.kind, spec.id).info["attempt"])
