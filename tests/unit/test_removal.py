@@ -197,7 +197,7 @@ def test_every_attack_is_a_spec_of_its_own(digits: Dataset) -> None:
     known = {member.spec.id for member in before.members}
     assert all(m.spec.root.id in known for m in added if m.role.startswith("modified_"))
     relabelled = members_of(added, Role.RELABELLED_HOMOLOGOUS)
-    described = {describe(m.spec).split(" trained on D_homo")[-1] for m in relabelled}
+    described = {describe(m.spec).split(" trained on other images")[-1] for m in relabelled}
     assert described == {
         ", label noise .1", ", label noise .3", ", label smoothing .1", ", label smoothing .3",
         ", label noise .1, guessed churn",
