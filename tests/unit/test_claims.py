@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from uapfp_dist.reporting.reference_schema import MatchingRates
 from uapfp_dist.reporting.section_schema import (
     AdversarialGroup,
     ClaimCheck,
@@ -85,9 +86,20 @@ def test_a_claim_whose_methods_were_left_out_says_so() -> None:
     equalled = claim(words, random={"prob": 1.0})
     assert equalled.outcome == "partly"
     assert equalled.measured.endswith("not computed: clean, confidence")
-    for about, absent in (("local perturbations", "lap_paper"), ("IPGuard", "ipguard")):
+    for about, absent in (("local perturbations", "lap_paper"), ("IPGuard", "ipguard_tuned")):
         left_out = claim(about)
         assert (left_out.outcome, left_out.measured) == ("not measured", f"not computed: {absent}")
+
+
+def test_ipguard_is_the_tuned_one() -> None:
+    """What was called so before, whose target need not be reached, says nothing of the claim; its points are told."""
+    assert claim("beat IPGuard", ipguard={"hard": 0.1, "prob": 0.1}).outcome == "not measured"
+    rates = {"points_of": "D_v", "tried": 100, "chosen": 1.0, "rate": {}}
+    rows = tuple(MatchingRates(k=k, points=n, **rates) for k, n in ((0.0, 100), (10.0, 3)))  # type: ignore[arg-type]
+    areas = {"ipguard": {"hard": 0.1}, "ipguard_tuned": {"hard": 0.95, "prob": 0.9}}
+    found = claim("beat IPGuard", SectionNumbers(ipguard=rows), **areas)
+    assert found.outcome == "partly"
+    assert found.measured.endswith("on at least 3 of 100 points")
 
 
 def test_local_perturbations_are_named_with_their_norm() -> None:
@@ -278,7 +290,7 @@ def test_ours_stand_beside_the_papers() -> None:
         adversarial=(*stops, replace(stops[1], labels="true", similarity=0.1)),
         zoo=ZooNumbers(mean_recovery=0.97, mean_recovery_low=0.96, mean_recovery_high=0.98),
     )
-    found = paper_comparison(data(ipguard={"hard": 0.4}), sections)
+    found = paper_comparison(data(ipguard_tuned={"hard": 0.4}, ipguard={"hard": 0.9}), sections)
     table = found.tables["beside_paper"].set_index(["where", "quantity"])
     assert [row.quantity for row in found.numbers.beside_paper or ()] == [quantity for _, quantity in table.index]
     ours = {quantity: row["ours"] for (_, quantity), row in table.iterrows()}

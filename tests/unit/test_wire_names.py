@@ -90,6 +90,8 @@ def test_siblings_rename_nothing(name: str, digits: Dataset) -> None:
         "probe_twin": 1,
         "churn_answers": n_queried,
         "answers": n_queried + config.siblings.n_piracy,
+        "references": 2,
+        "reference_answers": 2 * n_queried,
     } | ({"pool": 1, "pool_labels": 20, "sibling_points": 1, "sibling_answers": n_queried} if new.exact else {})
     assert [m for m in new.members if m.role not in (Role.SIBLING, Role.SIBLING_PIRACY)] == list(old.members)
 

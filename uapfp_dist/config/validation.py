@@ -9,7 +9,7 @@ from uapfp_dist.attacks import ATTACKS
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import DATASETS
 from uapfp_dist.errors import UserError, unknown_name
-from uapfp_dist.fingerprints.methods.registry import METHODS, SIBLING_METHODS
+from uapfp_dist.fingerprints.methods.registry import METHODS, REFERENCE_TWIN_METHODS, SIBLING_METHODS, TWIN_METHODS
 from uapfp_dist.fingerprints.sibling_test import siblings_needed
 from uapfp_dist.models import ARCHITECTURES
 from uapfp_dist.models.training import PEAK_RATES
@@ -173,7 +173,8 @@ def _check_siblings(config: Config) -> None:
             f"n_piracy), got {n_siblings}; give more",
             argument="siblings.exact",
         )
-    needing = [name for name in (*verdict.methods, verdict.decided_by) if name in SIBLING_METHODS]
+    with_siblings = SIBLING_METHODS | TWIN_METHODS | REFERENCE_TWIN_METHODS
+    needing = [name for name in (*verdict.methods, verdict.decided_by) if name in with_siblings]
     if needing and not siblings.n_committee:
         raise UserError(
             f"siblings.n_committee: expected siblings for {needing[0]}, got none; give some, or leave the method out",

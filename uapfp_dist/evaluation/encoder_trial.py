@@ -10,7 +10,7 @@ from torch import Tensor
 
 from uapfp_dist.data.splits import index_digest
 from uapfp_dist.evaluation.judging import by_id
-from uapfp_dist.fingerprints.blocks import CLEAN, IPGUARD, BlockKey
+from uapfp_dist.fingerprints.blocks import CLEAN, ONE_VIEW, BlockKey
 from uapfp_dist.fingerprints.methods.base import Candidate, Request
 from uapfp_dist.fingerprints.methods.encoder_method import EncoderMethod, similarities_to_victim
 from uapfp_dist.fingerprints.resamples import Resample
@@ -134,7 +134,7 @@ def fewer_views(matrix: ResponseMatrix, n_views: int | None) -> ResponseMatrix:
 
 def _cut(matrix: ResponseMatrix, part: tuple[slice, slice]) -> ResponseMatrix:
     # A block without views has nothing to cut.
-    gather = {key: index if key == IPGUARD else index[part] for key, index in matrix.gather.items()}
+    gather = {key: index if key.kind in ONE_VIEW else index[part] for key, index in matrix.gather.items()}
     return replace(matrix, views=matrix.views[part], gather=gather)
 
 

@@ -37,7 +37,8 @@ MOST = 8
 MOST_NAMED = 4
 """Methods that are named as not shown; of more, the table of all methods tells."""
 TABLE_ORDER = (
-    "uap", "uap_paper", "random", "clean", "weighted_errors", "weighted_churn", "churn", "ipguard", "lap", "confidence",
+    "uap", "uap_paper", "random", "clean", "weighted_errors", "weighted_churn", "churn", "ipguard_tuned",
+    "ipguard", "lap", "confidence",
 )  # fmt: skip
 """Of the table, after the method that decides and the best one against each group; the others come last."""
 REFERENCE_WORDS = {"random": "random vectors", "clean": "unperturbed images", "lap": "local perturbations"}

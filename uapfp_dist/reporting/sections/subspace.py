@@ -8,7 +8,8 @@ from torch import Tensor
 
 from uapfp_dist.perturbations.subspace import energies, inconsist, principal_directions
 from uapfp_dist.reporting import figures, number_format
-from uapfp_dist.reporting.section_schema import SectionNumbers, SubspaceNumbers
+from uapfp_dist.reporting.reference_schema import SubspaceNumbers
+from uapfp_dist.reporting.section_schema import SectionNumbers
 from uapfp_dist.reporting.sections.intervals import interval
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 
