@@ -188,6 +188,25 @@ def test_few_models_of_a_group_show_nothing() -> None:
     assert group_trust(synthetic(accused={"sibling": 0.05}), "sibling").trust == "yes", "alpha itself is tolerated"
 
 
+def test_models_stolen_from_few_victims_show_little() -> None:
+    """Forty models of three victims are three: no interval, so no yes, and no certain no but by an AUC at chance."""
+    unknown = replace(area(0.99), low=math.nan, high=math.nan)
+    few: dict[Group, int] = {"other_victim": 3, "sibling": 20}
+
+    def report(mean: float, accused: float) -> EvaluationReport:
+        made = synthetic(accused={"other_victim": accused})
+        made.auc_detail["uap"]["chosen"]["other_victim"] = replace(unknown, mean=mean)
+        return replace(made, victims=few)
+
+    assert group_trust(report(0.99, 0.0), "other_victim").trust == "too few models to tell"
+    assert group_trust(report(0.99, 0.9), "other_victim").trust == "doubtful"
+    assert group_trust(report(0.4, 0.0), "other_victim").trust == "no"
+    assert group_trust(report(0.99, 0.0), "sibling").trust == "yes"
+    said = one(answer(report(0.4, 0.9)), "Against models stolen from another victim")
+    assert "90 % accused, above alpha (40 tested of 3 victims, 39 for calibration); AUC 0.40" in said
+    assert "which reaches chance" in said
+
+
 def test_low_power() -> None:
     """Most are missed; so few that it could be chance."""
     assert answer(synthetic(power=0.4)).sentences[0].endswith(" It misses most stolen models.")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from uapfp_dist.data.splits import index_digest
-from uapfp_dist.evaluation.judging import by_id
+from uapfp_dist.evaluation.judging import by_id, victims_of
 from uapfp_dist.fingerprints.blocks import CLEAN, ONE_VIEW, BlockKey
 from uapfp_dist.fingerprints.methods.base import Candidate, Request
 from uapfp_dist.fingerprints.methods.encoder_method import EncoderMethod, similarities_to_victim
@@ -100,7 +100,9 @@ def over_resamples(
     estimates = {
         "gap": gap_over_resamples(homologous, numpy_rng("bootstrap", "gap")),
         "auc": auc_over_resamples(homologous, numpy_rng("bootstrap", "auc")),
-        "auc_other_victim": auc_over_resamples(other, numpy_rng("bootstrap", "auc_other_victim")),
+        "auc_other_victim": auc_over_resamples(
+            other, numpy_rng("bootstrap", "auc_other_victim"), victims=victims_of(matrix.members)
+        ),
     }
     found: dict[str, float] = {}
     for name, estimate in estimates.items():

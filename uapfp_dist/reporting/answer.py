@@ -15,7 +15,6 @@ from uapfp_dist.reporting.number_format import NOT_MEASURED, interval, percent
 from uapfp_dist.reporting.report_schema import EvaluationReport
 from uapfp_dist.reporting.text_tables import markdown_table
 from uapfp_dist.reporting.trust import (
-    CHANCE,
     REFERENCES,
     GroupTrust,
     Trust,
@@ -27,6 +26,7 @@ from uapfp_dist.reporting.trust import (
     compare_references,
     group_trust,
     power,
+    reaches_chance,
     reference_auc,
 )
 from uapfp_dist.statistics.auc import Estimate
@@ -170,9 +170,10 @@ def _group(report: EvaluationReport, found: GroupTrust) -> Sentence:
     words = []
     if not math.isnan(found.accused.value):
         above = ", above alpha" if found.accused.exceeds(report.false_accusation.alpha) else ""
-        counts = f"{found.accused.n} tested, {found.calibrating or 'none'} for calibration"
+        of_victims = "" if found.accused.victims is None else f" of {found.accused.victims} victims"
+        counts = f"{found.accused.n} tested{of_victims}, {found.calibrating or 'none'} for calibration"
         words.append(f"{found.accused} accused{above} ({counts})")
-    words.append(f"AUC {_auc(found.auc)}" + (", which reaches chance" if found.auc.low <= CHANCE else ""))
+    words.append(f"AUC {_auc(found.auc)}" + (", which reaches chance" if reaches_chance(found.auc) else ""))
     better = better_method(report, found.group) if found.trust in ("no", "doubtful") else ""
     if better:
         area = _area(report, better, found.group)

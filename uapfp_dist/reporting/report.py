@@ -13,6 +13,7 @@ from uapfp_dist.evaluation.judging import (
     attack_out_auc,
     auc_table,
     claim_rates,
+    groups_among,
     left_out_rates,
     power,
     rename_groups,
@@ -22,6 +23,7 @@ from uapfp_dist.evaluation.judging import (
 )
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.fingerprints.probe_data import ProbeSummary
+from uapfp_dist.fingerprints.resamples import Resample
 from uapfp_dist.fingerprints.scoring import ScoredCandidate, ScoredResample
 from uapfp_dist.reporting.report_schema import (
     AucTable,
@@ -38,6 +40,7 @@ from uapfp_dist.reporting.report_schema import (
 from uapfp_dist.reporting.report_tables import verdicts_table, zoo_table
 from uapfp_dist.statistics.auc import Estimate
 from uapfp_dist.statistics.conformal import needed_for
+from uapfp_dist.tasks.members import STOLEN_FROM_OTHERS, Member
 
 RATES = (0.01, 0.05)
 """False positive rates at which the share of stolen models caught is reported."""
@@ -88,8 +91,15 @@ def make_report(plan: Plan, judged: JudgedModels, resamples: Sequence[ScoredResa
         choices={m: _choices(resamples, m) for m in first.methods},
         verdicts=tuple(found),
         remarks=remarks(areas),
+        victims=_victims(first.resample, members),
     )
     return Report(body, {"verdicts": verdicts_table(found), "zoo": zoo_table(judged)})
+
+
+def _victims(resample: Resample, members: Sequence[Member]) -> dict[Group, int]:
+    """Group of models stolen from others to the number of victims of those tested."""
+    groups = {group: role for group, role in groups_among(members).items() if role in STOLEN_FROM_OTHERS}
+    return {g: len({members[row].stolen_from for row in resample.tested(members, role)}) for g, role in groups.items()}
 
 
 def _rates(plan: Plan, judged: JudgedModels, resamples: Sequence[ScoredResample]) -> tuple[FalseAccusation, Power]:

@@ -68,6 +68,8 @@ NEGATIVE_ROLES = (Role.HOMOLOGOUS, Role.SAME_DATA, Role.OTHER_VICTIM_PIRACY, Rol
 """Not derived from the victim, not modified; those that calibrate alone are left out."""
 CONTROL_ROLES = (Role.OTHER_ARCHITECTURE, Role.SECOND_HAND_PIRACY, Role.MIXED_PIRACY)
 """Tested only: whom a fingerprint accuses beyond the models that it was made on, and whom it lets go."""
+STOLEN_FROM_OTHERS = (Role.OTHER_VICTIM_PIRACY, Role.CALIBRATION_PIRACY, Role.SIBLING_PIRACY)
+"""Of these victims are independent, not models (protocol 3.8)."""
 MODIFIED_ROLES = (Role.MODIFIED_VICTIM, Role.MODIFIED_PIRACY, Role.MODIFIED_HOMOLOGOUS)
 """Tested where the model that was modified is."""
 

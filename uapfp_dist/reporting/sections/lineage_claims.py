@@ -7,6 +7,7 @@ from uapfp_dist.reporting.number_format import interval
 from uapfp_dist.reporting.section_schema import ClaimCheck, SectionNumbers
 from uapfp_dist.reporting.sections.claim_grading import Outcome, graded, not_computed
 from uapfp_dist.reporting.sections.report_data import ReportData
+from uapfp_dist.statistics.auc import FEWEST_VICTIMS
 
 IDENTIFIES_VICTIM = "UAP fingerprints identify the victim"
 """The claim whose hardest control are models stolen from siblings."""
@@ -15,7 +16,7 @@ IDENTIFIES_VICTIM = "UAP fingerprints identify the victim"
 def identifies_victim(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
     table = data.report.auc_detail
     ours, noise = (table.get(name, {}).get(CHOSEN, {}).get("sibling") for name in ("uap_probe", "random_probe"))
-    known = ours is not None and noise is not None and not math.isnan(ours.mean + ours.low + noise.mean)
+    known = ours is not None and noise is not None and not math.isnan(ours.mean + noise.mean)
     measured = "not computed: piracy of siblings"
     outcome: Outcome = "not measured"
     if absent := not_computed(data.report.auc, "uap_probe", "random_probe"):
@@ -25,7 +26,10 @@ def identifies_victim(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
         assert noise is not None
         words = [interval(e.mean, e.low, e.high) for e in (ours, noise)]
         measured = f"AUC against models stolen from siblings: {words[0]} by UAPs, {words[1]} by random vectors"
-        outcome = graded(ours.mean >= 0.9 and ours.low > noise.mean, ours.mean > 0.75)
+        if math.isnan(ours.low):
+            measured += f"; no interval, stolen from fewer than {FEWEST_VICTIMS} siblings"
+        else:
+            outcome = graded(ours.mean >= 0.9 and ours.low > noise.mean, ours.mean > 0.75)
     return ClaimCheck(
         claim=IDENTIFIES_VICTIM,
         paper="AUC 1.0 / 1.0 / .98, against models of other training images",

@@ -1,5 +1,7 @@
 """The UAP itself, with how often it fools models of each role."""
 
+import math
+
 import pandas as pd
 
 from uapfp_dist.fingerprints.blocks import CLEAN, PAPER
@@ -8,6 +10,8 @@ from uapfp_dist.reporting import figures
 from uapfp_dist.reporting.section_schema import FoolingRate, SectionNumbers, rows_of
 from uapfp_dist.reporting.sections.intervals import over_models
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
+from uapfp_dist.statistics.auc import FEWEST_VICTIMS
+from uapfp_dist.tasks.members import STOLEN_FROM_OTHERS
 
 SHOWN_IMAGES = 6
 
@@ -43,6 +47,10 @@ def fooling(data: ReportData) -> pd.DataFrame:
     points = data.probe.blocks[PAPER].point[queried]
     rates = (matrix.labels(PAPER)[:, queried] != matrix.labels(CLEAN)[:, points]).double().mean(1)
     members = matrix.members
-    who = {"role": [m.role for m in members], "base": [m.spec.root.id for m in members]}
-    table = pd.DataFrame({**who, "fooling_rate": rates.numpy()})
-    return over_models(table, ["role"], ["fooling_rate"], ["fooling_rate"])
+    bases = [m.stolen_from if m.role in STOLEN_FROM_OTHERS else m.spec.root.id for m in members]
+    table = pd.DataFrame({"role": [m.role for m in members], "base": bases, "fooling_rate": rates.numpy()})
+    found = over_models(table, ["role"], ["fooling_rate"], ["fooling_rate"])
+    victims = found["role"].map(table.groupby("role")["base"].nunique())
+    few = found["role"].isin(STOLEN_FROM_OTHERS) & (victims < FEWEST_VICTIMS)
+    found.loc[few, ["fooling_rate_low", "fooling_rate_high"]] = math.nan
+    return found
