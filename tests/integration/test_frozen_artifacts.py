@@ -66,7 +66,7 @@ def frozen_config() -> Config:
         ),
         studies=StudyConfig(
             n_subspace=1,
-            subspace=replace(base.studies.subspace, n_uaps=4, n_images=40, passes=1),
+            subspace=replace(base.studies.subspace, n_uaps=4, n_images=40, passes=1, start=1.0, largest_cosine=1.0),
             n_trajectories=1,
             recoveries=(0.2, 0.4),
             n_overlap=1,
@@ -153,6 +153,8 @@ def comparable(report: dict[str, Any]) -> dict[str, Any]:
     }
     shown["claims"] = [row for row in shown["claims"] if row["claim"] not in CHANGED]
     shown["beside_paper"] = [row for row in shown["beside_paper"] if row["quantity"] != "AUC of IPGuard"]
+    for name in ("start_cosine", "forgotten"):
+        shown["subspace"].pop(name, None)
     _without_intervals(found)
     return found
 

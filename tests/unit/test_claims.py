@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from uapfp_dist.reporting.reference_schema import MatchingRates
+from uapfp_dist.reporting.reference_schema import MatchingRates, SubspaceNumbers
 from uapfp_dist.reporting.section_schema import (
     AdversarialGroup,
     ClaimCheck,
@@ -100,6 +100,17 @@ def test_ipguard_is_the_tuned_one() -> None:
     found = claim("beat IPGuard", SectionNumbers(ipguard=rows), **areas)
     assert found.outcome == "partly"
     assert found.measured.endswith("on at least 3 of 100 points")
+
+
+@pytest.mark.parametrize(
+    ("cosine", "outcome"), [(0.02, "reproduced"), (0.6, "not measured"), (math.nan, "not measured")]
+)
+def test_inconsist_is_that_of_uaps_that_have_forgotten_their_start(cosine: float, outcome: str) -> None:
+    """What all models' UAPs have in common pulls the ratio towards 1: no evidence either way."""
+    numbers = filled(SubspaceNumbers, ratio_homologous_over_piracy=2.5, start_cosine=cosine)
+    found = claim("Inconsist", SectionNumbers(subspace=numbers))
+    assert found.outcome == outcome
+    assert ("not known" in found.measured) == math.isnan(cosine)
 
 
 def test_local_perturbations_are_named_with_their_norm() -> None:

@@ -33,10 +33,11 @@ FROZEN = json.loads((Path(__file__).parents[1] / "frozen" / "ids.json").read_tex
 
 
 def before(config: Config) -> Config:
-    """As it was before there were siblings: none, and the methods that need none."""
+    """As it was before there were siblings: none, the methods that need none, and UAPs that start at full norm."""
     verdict = replace(config.verdict, methods=tuple(PROBE_METHODS))
     config = replace(config, siblings=SiblingConfig(), churn=ChurnConfig(), controls=ControlConfig())
-    return replace(config, verdict=verdict)
+    subspace = replace(config.studies.subspace, start=1.0, largest_cosine=1.0)
+    return replace(config, verdict=verdict, studies=replace(config.studies, subspace=subspace))
 
 
 KIT_BEFORE = EnrollConfig(

@@ -101,6 +101,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "studies.subspace.n_images": (1, 10**6),
     "studies.subspace.passes": (1, 10**6),
     "studies.subspace.xi": (1e-6, 1e6),
+    "studies.subspace.start": (1e-6, 1.0),
+    "studies.subspace.largest_cosine": (0.0, 1.0),
     "studies.n_resamples": (1, 10_000),
     "studies.n_points": (2, 10**6),
     "studies.top_k": (1, 10**6),

@@ -22,7 +22,7 @@ from uapfp_dist.fingerprints.probe import make_probe, make_probe_twin
 from uapfp_dist.fingerprints.querying import query_model
 from uapfp_dist.fingerprints.references import make_references, make_twin_references, true_labels_of
 from uapfp_dist.fingerprints.sibling_points import sibling_points
-from uapfp_dist.perturbations.subspace import uap_matrix
+from uapfp_dist.perturbations.subspace import start_cosines, uap_matrix, uap_starts
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.churn_specs import ChurnResponseSpec, ChurnSpec
 from uapfp_dist.tasks.hashing import Spec
@@ -165,7 +165,11 @@ def subspace_step(context: TaskContext, spec: SubspaceSpec) -> None:
     images = dataset.pixels(index, context.device)
     xi = spec.config.xi * float(images.flatten(1).norm(dim=1).mean())
     matrix = uap_matrix(context.net(spec.model), images, spec.config, xi, torch_rng(spec.id, "uaps"))
-    context.store.put(spec.kind, spec.id, {"uaps": matrix}, {"model": spec.model.id, "xi": xi})
+    tensors = {"uaps": matrix}
+    if spec.config.largest_cosine < 1:
+        starts = [one.start for one in uap_starts(images, spec.config.n_uaps, torch_rng(spec.id, "uaps"))]
+        tensors["start_cosines"] = start_cosines(matrix, torch.cat(starts))
+    context.store.put(spec.kind, spec.id, tensors, {"model": spec.model.id, "xi": xi})
 
 
 _STEPS: dict[type[Spec], Callable[[TaskContext, Any], None]] = {

@@ -1,5 +1,6 @@
 """The numbers of the sections about references and about UAP subspaces, as they stand in a report's JSON."""
 
+import math
 from dataclasses import dataclass
 
 from uapfp_dist.serialization import Number
@@ -32,3 +33,7 @@ class SubspaceNumbers:
     ratio_homologous_over_piracy_low: Number
     ratio_homologous_over_piracy_high: Number
     rank: int
+    start_cosine: Number = math.nan
+    """Mean over the UAPs of all models of the cosine to their start; NaN: not known."""
+    forgotten: Number = math.nan
+    """Share of the UAPs whose cosine is below the limit."""
