@@ -207,6 +207,19 @@ def test_models_stolen_from_few_victims_show_little() -> None:
     assert "which reaches chance" in said
 
 
+def test_lineage_rests_on_points_of_probe() -> None:
+    """On D_v the UAP is far ahead; on images that nothing trained on unperturbed images are as good: that is said."""
+    areas = {"uap_probe": 0.9, "random_probe": 0.7, "clean_probe": 0.9, "lap_paper_probe": 0.6}
+    report = synthetic(areas={name: dict.fromkeys(NEGATIVE_GROUPS, at) for name, at in areas.items()})
+    found = answer(report)
+    said = one(found, "Is it the UAP that tells stolen models apart? No.")
+    assert "On images that nothing trained on, against independent models AUC 0.90 [0.88, 0.92] by uap_probe" in said
+    assert "unperturbed images 0.90 [0.88, 0.92] (as good)" in said
+    assert "unperturbed images do as well as UAPs" in found.sentences[0]
+    del report.auc_detail["clean_probe"]
+    assert "unperturbed images not measured here" in one(answer(report), "Is it the UAP"), "not those of D_v"
+
+
 def test_low_power() -> None:
     """Most are missed; so few that it could be chance."""
     assert answer(synthetic(power=0.4)).sentences[0].endswith(" It misses most stolen models.")

@@ -70,8 +70,9 @@ def test_references_are_compared_in_the_papers_own_format() -> None:
     words = "tell piracy from homologous"
     low = {"clean": {"prob": 0.5}, "random": {"prob": 0.5}, "confidence": {"prob": 0.5}}
     other = {"clean": {"prob": 0.5, "hard": 1.0, "chosen": 1.0}, "random": {"hard": 1.0, "chosen": 1.0}}
+    low["uap_paper_probe"] = {"prob": 0.985}
     alone = claim(words, **low | other)
-    assert (alone.outcome, alone.measured) == ("reproduced", "0.990")
+    assert (alone.outcome, alone.measured) == ("reproduced", "0.990, 0.985 on images that nothing trained on")
     equalled = claim(words, **low | {"random": {"prob": 0.986, "chosen": 0.5}})
     assert equalled.outcome == "partly"
     assert equalled.measured.endswith("as good without any UAP: random")
@@ -80,15 +81,30 @@ def test_references_are_compared_in_the_papers_own_format() -> None:
 
 def test_a_claim_whose_methods_were_left_out_says_so() -> None:
     """What was not computed could have done as well: the claim never passes for want of it; it may fail without it."""
-    words, low = "tell piracy from homologous", {"clean": {"prob": 0.5}, "random": {"prob": 0.5}}
+    words = "tell piracy from homologous"
+    low = {"clean": {"prob": 0.5}, "random": {"prob": 0.5}, "uap_paper_probe": {"prob": 0.99}}
     without = claim(words, **low)
-    assert (without.outcome, without.measured) == ("not measured", "0.990; not computed: confidence")
+    assert (without.outcome, without.measured) == (
+        "not measured",
+        "0.990, 0.990 on images that nothing trained on; not computed: confidence",
+    )
     equalled = claim(words, random={"prob": 1.0})
     assert equalled.outcome == "partly"
-    assert equalled.measured.endswith("not computed: clean, confidence")
+    assert equalled.measured.endswith("not computed: uap_paper_probe, clean, confidence")
     for about, absent in (("local perturbations", "lap_paper"), ("IPGuard", "ipguard_tuned")):
         left_out = claim(about)
         assert (left_out.outcome, left_out.measured) == ("not measured", f"not computed: {absent}")
+
+
+def test_detection_rests_on_images_that_nothing_trained_on() -> None:
+    """On D_v membership helps: with .93 on PROBE, or with a reference as good there, it is partly at most."""
+    words, low = "tell piracy from homologous", {m: {"prob": 0.5} for m in ("clean", "random", "confidence")}
+    assert claim(words, **low, uap_paper_probe={"prob": 0.93}).outcome == "partly"
+    assert claim(words, **low, uap_paper_probe={"prob": 0.6}).outcome == "not reproduced"
+    assert claim(words, **low).outcome == "not measured"
+    equalled = claim(words, **low, uap_paper_probe={"prob": 0.985}, clean_probe={"prob": 0.984})
+    assert equalled.outcome == "partly"
+    assert equalled.measured.endswith("as good without any UAP: clean_probe")
 
 
 def test_ipguard_is_the_tuned_one() -> None:

@@ -25,6 +25,7 @@ from uapfp_dist.reporting.trust import (
     can_decide,
     compare_references,
     group_trust,
+    lineage_method,
     power,
     reaches_chance,
     reference_auc,
@@ -182,9 +183,10 @@ def _group(report: EvaluationReport, found: GroupTrust) -> Sentence:
 
 
 def _needs_uap(report: EvaluationReport) -> Sentence:
-    """Whether references without UAPs do as well as `uap`."""
+    """Whether references without UAPs do as well as `uap`, on points of PROBE where that is known."""
     begin = "Is it the UAP that tells stolen models apart?"
-    compared, ours = compare_references(report, "homologous"), auc_of(report, "uap", "homologous")
+    method = lineage_method(report, "homologous")
+    compared, ours = compare_references(report, "homologous"), auc_of(report, method, "homologous")
     if ours is None or not compared:
         return Sentence(begin, f"Random vectors, unperturbed images and local perturbations: {MISSING}.")
     found = set(compared.values())
@@ -196,7 +198,8 @@ def _needs_uap(report: EvaluationReport) -> Sentence:
         else f"{REFERENCE_WORDS[method]} {MISSING}"
         for method in REFERENCES
     ]
-    text = f"Against independent models AUC {_auc(ours)} by uap, {_listed(shown)}."
+    where = "" if method == "uap" else "On images that nothing trained on, a"
+    text = f"{where or 'A'}gainst independent models AUC {_auc(ours)} by {method}, {_listed(shown)}."
     return Sentence(f"{begin} {verdict}.", f"{text}{_elsewhere(report)}")
 
 

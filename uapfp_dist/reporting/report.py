@@ -22,6 +22,7 @@ from uapfp_dist.evaluation.judging import (
     verdicts,
 )
 from uapfp_dist.evaluation.plan import Plan
+from uapfp_dist.fingerprints.methods.registry import twin_name
 from uapfp_dist.fingerprints.probe_data import ProbeSummary
 from uapfp_dist.fingerprints.resamples import Resample
 from uapfp_dist.fingerprints.scoring import ScoredCandidate, ScoredResample
@@ -161,18 +162,25 @@ def _choices(resamples: Sequence[ScoredResample], method: str) -> dict[str, int]
 
 
 def remarks(areas: Mapping[str, Mapping[str, Mapping[Group, Estimate]]]) -> tuple[str, ...]:
-    """References that do as well as the UAP, in a sentence each: a report without them would mislead."""
+    """References that do as well as the UAP, in a sentence each: a report without them would mislead.
+
+    On points of PROBE, where that was measured: whoever is asked points of D_v is then left out.
+    """
     found = []
-    for group, area in areas["uap"][CHOSEN].items():
+    uap = twin_name("uap") if twin_name("uap") in areas else "uap"
+    others = [name for name in areas if not (name == "uap" or name.startswith("uap_"))]
+    if uap != "uap":
+        others = [name for name in others if twin_name(name) == name and name != "ipguard"]
+    for group, area in areas[uap][CHOSEN].items():
         ours = area.mean
         if math.isnan(ours):
             continue
         equal = [
-            f"{method} ({table[CHOSEN][group].mean:.2f})"
-            for method, table in areas.items()
-            if not (method == "uap" or method.startswith("uap_")) and table[CHOSEN][group].mean >= ours - 0.005
+            f"{method} ({areas[method][CHOSEN][group].mean:.2f})"
+            for method in others
+            if areas[method][CHOSEN][group].mean >= ours - 0.005
         ]
         if equal:
             name = "sibling_piracy" if group == "sibling" else group
-            found.append(f"against {name} these do as well as uap ({ours:.2f}) or better: {', '.join(equal)}")
+            found.append(f"against {name} these do as well as {uap} ({ours:.2f}) or better: {', '.join(equal)}")
     return tuple(found)

@@ -9,7 +9,8 @@ The method that decides speaks, at the report's alpha. Against a group of negati
 - trusted ("yes") elsewhere.
 Of models stolen from others, victims count and not models; with fewer than five there is no interval.
 A reference without UAPs is "as good" as the UAP where its AUC falls behind by at most `MARGIN`, "not told apart" where
-their intervals overlap, else "worse".
+their intervals overlap, else "worse". Both are on points of PROBE, which nothing trained on, where that was measured:
+on the victim's training images membership counts as well as lineage.
 """
 
 import math
@@ -17,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from uapfp_dist.evaluation.judging import CHOSEN, NEGATIVE_GROUPS, Group
+from uapfp_dist.fingerprints.methods.registry import twin_name
 from uapfp_dist.reporting.number_format import percent
 from uapfp_dist.reporting.report_schema import EvaluationReport
 from uapfp_dist.statistics.auc import FEWEST_VICTIMS, Estimate
@@ -132,9 +134,14 @@ def _trust(report: EvaluationReport, accused: AccusedShare, auc: Estimate | None
     return "too few models to tell" if few else "yes"
 
 
+def lineage_method(report: EvaluationReport, group: Group) -> str:
+    """The row that says what UAPs find of lineage: on points of PROBE where that was measured, else of D_v."""
+    return twin_name("uap") if auc_of(report, twin_name("uap"), group) else "uap"
+
+
 def compare_references(report: EvaluationReport, group: Group) -> dict[str, Comparison]:
-    """References that were measured against a group, and how they stand to `uap`."""
-    ours, found = auc_of(report, "uap", group), dict[str, Comparison]()
+    """References that were measured against a group, on the points of `lineage_method`, and how they stand to it."""
+    ours, found = auc_of(report, lineage_method(report, group), group), dict[str, Comparison]()
     for method in REFERENCES:
         theirs = reference_auc(report, method, group)
         if ours is not None and theirs is not None:
@@ -145,9 +152,12 @@ def compare_references(report: EvaluationReport, group: Group) -> dict[str, Comp
 
 
 def reference_auc(report: EvaluationReport, method: str, group: Group) -> Estimate | None:
-    """Of a reference; of local perturbations at the paper's norm where those of the norms of `uap` were left out."""
-    found = auc_of(report, method, group)
-    return auc_of(report, "lap_paper", group) if found is None and method == "lap" else found
+    """Of a reference, on the points of `lineage_method`; of local perturbations at the paper's norm where those of the
+    norms of `uap` were left out."""
+    on_probe = lineage_method(report, group) != "uap"
+    names = (method, "lap_paper") if method == "lap" else (method,)
+    found = [auc_of(report, twin_name(name) if on_probe else name, group) for name in names]
+    return next((area for area in found if area is not None), None)
 
 
 def best_method(report: EvaluationReport, group: Group) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
+from uapfp_dist.fingerprints.methods.registry import twin_name
 from uapfp_dist.reporting import figures
 from uapfp_dist.reporting.number_format import interval
 from uapfp_dist.reporting.section_schema import ClaimCheck, RecoveryBin, SectionNumbers, SweepNumbers, TTestRates
@@ -35,24 +36,29 @@ def check_claims(data: ReportData, sections: SectionNumbers) -> ReportSection:
 
 def _detection(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
     table = data.report.auc
-    ours = auc_of(table, "uap_paper" if "uap_paper" in table else "uap", "prob")
+    method = "uap_paper" if "uap_paper" in table else "uap"
+    ours, on_probe = auc_of(table, method, "prob"), auc_of(table, twin_name(method), "prob")
     known = not math.isnan(ours)
     references = ("clean", "random", "confidence")  # in the same format: another may be the one that suits them
-    as_good = [m for m in references if known and auc_of(table, m, "prob") >= ours - 0.005]
+    pairs = dict.fromkeys(references, ours) | {twin_name(m): on_probe for m in references}
+    as_good = [m for m, than in pairs.items() if known and auc_of(table, m, "prob") >= than - 0.005]
     measured = f"{ours:.3f}" if known else "not measured"
+    if not math.isnan(on_probe):
+        measured += f", {on_probe:.3f} on images that nothing trained on"
     if as_good:
         measured += f"; as good without any UAP: {', '.join(as_good)}"
-    if absent := not_computed(table, "uap_paper", *references):
+    if absent := not_computed(table, "uap_paper", twin_name(method), *references):
         measured += f"; {absent}"
-    outcome = graded(ours >= 0.98 and not as_good, ours >= 0.9) if known else "not measured"
-    if outcome == "reproduced" and not_computed(table, *references):
-        outcome = "not measured"  # one of them could do as well
+    least = min(ours, on_probe) if not math.isnan(on_probe) else ours
+    outcome = graded(least >= 0.98 and not as_good, least >= 0.9) if known else "not measured"
+    if outcome == "reproduced" and not_computed(table, twin_name(method), *references):
+        outcome = "not measured"  # one of them could do as well, or membership in D_v be all that there is
     return ClaimCheck(
         claim="fingerprints by UAP tell piracy from homologous models",
         paper="AUC 1.0 / 1.0 / .98",
         measured=measured,
-        rule="AUC at least .98; partly from .90, or when clean points, random vectors or plain confidence do as well "
-        "on probabilities, too",
+        rule="AUC at least .98, on the victim's training images and on images that nothing trained on; partly from "
+        ".90, or when clean points, random vectors or plain confidence do as well on probabilities, too",
         outcome=outcome,
     )
 
