@@ -33,11 +33,17 @@ FROZEN = json.loads((Path(__file__).parents[1] / "frozen" / "ids.json").read_tex
 
 
 def before(config: Config) -> Config:
-    """As it was before there were siblings: none, the methods that need none, and UAPs that start at full norm."""
+    """As it was before there were siblings: none, and the methods that need none."""
     verdict = replace(config.verdict, methods=tuple(PROBE_METHODS))
     config = replace(config, siblings=SiblingConfig(), churn=ChurnConfig(), controls=ControlConfig())
+    return as_made_before(replace(config, verdict=verdict))
+
+
+def as_made_before(config: Config) -> Config:
+    """What is made in another way now: attacks, and UAPs that start at full norm."""
     subspace = replace(config.studies.subspace, start=1.0, largest_cosine=1.0)
-    return replace(config, verdict=verdict, studies=replace(config.studies, subspace=subspace))
+    extraction = replace(config.extraction, attacks=("cloudleak", "jacobian"), jacobian_labels="substitute")
+    return replace(config, extraction=extraction, studies=replace(config.studies, subspace=subspace))
 
 
 KIT_BEFORE = EnrollConfig(
@@ -77,7 +83,7 @@ def test_ids_of_a_presets_plan(name: str, digits: Dataset) -> None:
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_siblings_rename_nothing(name: str, digits: Dataset) -> None:
     """Every spec of before, model, probe or response, is one of the plan with siblings, in the same order."""
-    config = replace(preset(name), controls=ControlConfig())
+    config = as_made_before(replace(preset(name), controls=ControlConfig()))
     data = images(config, digits)
     new, old = (make_plan(each, 0, data) for each in (config, before(config)))
     assert new.id != old.id

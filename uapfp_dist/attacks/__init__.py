@@ -2,7 +2,17 @@
 
 from uapfp_dist.attacks.attack import Attack
 from uapfp_dist.attacks.extract import DivergedError, TrueLabels, extract
-from uapfp_dist.attacks.registry import ATTACKS
+from uapfp_dist.attacks.registry import ATTACKS, attack_by, labels_followed
 from uapfp_dist.attacks.trajectory import TrajectoryPoint, extract_trajectory
 
-__all__ = ["ATTACKS", "Attack", "DivergedError", "TrajectoryPoint", "TrueLabels", "extract", "extract_trajectory"]
+__all__ = [
+    "ATTACKS",
+    "Attack",
+    "DivergedError",
+    "TrajectoryPoint",
+    "TrueLabels",
+    "attack_by",
+    "extract",
+    "extract_trajectory",
+    "labels_followed",
+]

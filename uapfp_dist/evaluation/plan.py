@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import cycle, islice, product
 
-from uapfp_dist.attacks import ATTACKS
+from uapfp_dist.attacks import ATTACKS, labels_followed
 from uapfp_dist.config.schema import Config, DataConfig
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
@@ -219,7 +219,9 @@ class _Builder:
         extraction = self.config.extraction
         budget = math.ceil(extraction.budget * self.n_own)
         natural = ATTACKS[attack].natural_share(extraction.natural_share)
-        return Extracted(victim, attack, labels, budget, extraction.rounds, natural, extraction.overlap)
+        followed = labels_followed(attack, extraction.jacobian_labels)
+        sizes = budget, extraction.rounds, natural, extraction.overlap
+        return Extracted(victim, attack, labels, *sizes, jacobian_labels=followed)
 
     def cells(self, n: int) -> Iterator[tuple[int, str, str]]:
         """(number, architecture, optimizer), architectures turning fastest, for `n` models."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from uapfp_dist.attacks import ATTACKS, DivergedError, TrueLabels, extract, extract_trajectory
+from uapfp_dist.attacks import DivergedError, TrueLabels, attack_by, extract, extract_trajectory
 from uapfp_dist.data import Dataset, Splits
 from uapfp_dist.data.splits import attack_pool, index_digest, outside_of, training_set
 from uapfp_dist.errors import PermanentError, UserError
@@ -152,7 +152,7 @@ def _extract(context: TaskContext, spec: ModelSpec, origin: Extracted, seed: int
         victim,
         pool,
         trainer,
-        ATTACKS[origin.attack],
+        attack_by(origin.attack, origin.jacobian_labels),
         rounds=origin.rounds,
         natural_share=origin.natural_share,
         true_labels=_true_labels(origin, dataset, index, context.device),
@@ -223,7 +223,7 @@ def make_trajectory(context: TaskContext, spec: TrajectorySpec) -> None:
             Blackbox(victim_net, origin.budget, origin.labels),
             dataset.pixels(index, context.device),
             trainer,
-            ATTACKS[origin.attack],
+            attack_by(origin.attack, origin.jacobian_labels),
             rounds=origin.rounds,
             natural_share=origin.natural_share,
             recoveries=spec.recoveries,

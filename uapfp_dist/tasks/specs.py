@@ -62,7 +62,7 @@ class Trained:
 
 @wire_names(
     "Extracted",
-    "victim attack labels budget rounds natural_share overlap true_share",
+    "victim attack labels budget rounds natural_share overlap true_share jacobian_labels",
     labels=lambda labels: labels.extraction_wire,
 )
 @dataclass(frozen=True)
@@ -83,6 +83,8 @@ class Extracted:
     """Share of the natural queries that are images of D_v itself."""
     true_share: float = omit_default(0.0, in_files=False)
     """Share, below 1, of the natural images that keep their true labels: the victim is not queried for those."""
+    jacobian_labels: Literal["victim", "substitute"] = omit_default("substitute", in_files=False)
+    """Whose labels Jacobian augmentation follows; of other attacks the default."""
 
     @property
     def labels_name(self) -> str:
