@@ -25,6 +25,7 @@ from uapfp_dist.progress import Progress
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.serialization import to_json
 from uapfp_dist.storage.store import Artifact, Store
+from uapfp_dist.tasks.method_configs import SubspaceConfig
 from uapfp_dist.verification.enrollment.config import EnrollConfig
 from uapfp_dist.verification.enrollment.enroll import enroll_locally
 from uapfp_dist.verification.kit.io import load_kit, save_kit
@@ -257,7 +258,8 @@ def enrollment(tmp_path: Path) -> Path:
 
 def test_an_enrolment_of_before_is_resumed(enrollment: Path) -> None:
     """Nothing is trained, and it comes to the kit that was published: the digest is the commitment."""
-    config = replace(frozen_config(), modifications=ModificationConfig(), studies=StudyConfig())
+    studies = StudyConfig(subspace=SubspaceConfig(start=1.0, largest_cosine=1.0))
+    config = replace(frozen_config(), modifications=ModificationConfig(), studies=studies)
     small = EnrollConfig(
         alpha=0.5,
         groups=("homologous", "same_data", "other_victim"),

@@ -16,11 +16,13 @@ from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config, SiblingConfig
 from uapfp_dist.config.validation import check
 from uapfp_dist.errors import UserError
+from uapfp_dist.execution.probe_artifacts import read_probe
 from uapfp_dist.fingerprints.methods.registry import METHODS, PROBE_METHODS, REFERENCE_METHODS
 from uapfp_dist.launch.evaluation import run
 
 MADE = ("model", "probe", "probe_twin", "churn", "churn_answers", "answers", "splits")
 """Kinds of artifacts that are made before the judging."""
+from uapfp_dist.storage.store import Store
 
 pytestmark = pytest.mark.usefixtures("blank_figures")
 
@@ -64,6 +66,17 @@ def test_resamples_by_all_methods_are_read(
     some = evaluate(with_methods(tiny_with_siblings(), "digits", ("uap", "random")), tmp_path / "storage")
     assert list(some["auc"]) == ["uap", "weighted_errors", "random"]
     assert all(some["auc_detail"][method] == every["auc_detail"][method] for method in some["auc"])
+
+
+def test_references_tell_what_xi_was_not_chosen_on(by_all: tuple[Path, dict[str, Any]]) -> None:
+    """The paper's UAP on EVAL, and true labels of the natural errors; on points of PROBE neither."""
+    storage, _ = by_all
+    store = Store(str(storage))
+    found = [read_probe(store.get("references", path.stem)) for path in (storage / "references").glob("*.safetensors")]
+    (own,) = [probe for probe in found if probe.natural_truth is not None]
+    assert len(found) == 2
+    assert 0.0 <= (own.summary.fooling_on_eval or 0.0) <= 1.0
+    assert [probe.summary.fooling_on_eval is None for probe in found].count(True) == 1
 
 
 def test_a_report_by_all_methods_is_shown(by_all: tuple[Path, dict[str, Any]]) -> None:

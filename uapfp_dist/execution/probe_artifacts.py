@@ -37,6 +37,8 @@ def probe_artifact(probe: Probe) -> tuple[dict[str, Tensor], dict[str, Any]]:
             LAP_MINIMAL.wire: {"l2": summary.lap_minimal_l2},
             IPGUARD.wire: {"reached": summary.ipguard_reached},
         }
+    if summary.fooling_on_eval is not None:
+        info["fooling_on_eval"] = summary.fooling_on_eval
     if summary.ipguard_targets:
         info[IPGUARD_K] = {f"{k:g}": share for k, share in summary.ipguard_targets.items()}
     return tensors, info
@@ -78,6 +80,7 @@ def _summary(info: Mapping[str, Any]) -> ProbeSummary:
         deepfool=UapSet(**info[DEEPFOOL.wire]) if DEEPFOOL.wire in info else None,
         lap_minimal_l2=info.get(LAP_MINIMAL.wire, {}).get("l2"),
         ipguard_reached=info.get(IPGUARD.wire, {}).get("reached"),
+        fooling_on_eval=info.get("fooling_on_eval"),
         ipguard_targets={float(k): share for k, share in info.get(IPGUARD_K, {}).items()},
     )
 

@@ -16,6 +16,7 @@ from uapfp_dist.execution.pool_artifacts import (
     sibling_points_artifact,
 )
 from uapfp_dist.execution.probe_artifacts import probe_artifact, responses_artifact
+from uapfp_dist.fingerprints.blocks import PAPER
 from uapfp_dist.fingerprints.churn import all_points, churn_labels
 from uapfp_dist.fingerprints.pool import Pool, make_pool, pool_labels
 from uapfp_dist.fingerprints.probe import make_probe, make_probe_twin
@@ -23,6 +24,7 @@ from uapfp_dist.fingerprints.querying import query_model
 from uapfp_dist.fingerprints.references import make_references, make_twin_references, true_labels_of
 from uapfp_dist.fingerprints.sibling_points import sibling_points
 from uapfp_dist.perturbations.subspace import start_cosines, uap_matrix, uap_starts
+from uapfp_dist.perturbations.uap import fooling_rate
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.churn_specs import ChurnResponseSpec, ChurnSpec
 from uapfp_dist.tasks.hashing import Spec
@@ -85,6 +87,8 @@ def reference_step(context: TaskContext, spec: ReferenceSpec) -> None:
         dataset, splits = context.data(spec.probe.victim.data)
         truth = true_labels_of(probe.natural, dataset.pixels(splits.probe), dataset.labels[splits.probe])
         made = make_references(net, probe, spec.ipguard_k, spec.id, truth)
+        v, unseen = probe.blocks[PAPER].perturbations.to(context.device), dataset.pixels(splits.eval, context.device)
+        made = replace(made, summary=replace(made.summary, fooling_on_eval=fooling_rate(net, unseen, v, clip=False)))
     context.store.put(spec.kind, spec.id, *probe_artifact(made))
 
 

@@ -61,6 +61,8 @@ class ProbeSummary:
     """Mean l2 norm of DeepFool's own perturbations; None likewise."""
     ipguard_reached: float | None = None
     """Share of IPGuard's points that reached the decision boundary; None likewise."""
+    fooling_on_eval: float | None = None
+    """Share of EVAL that the paper's UAP fools, before clipping: xi was chosen on PROBE. In references."""
     ipguard_targets: Mapping[float, float] = field(default_factory=dict)
     """k to the share of images that reached the label wanted of them, in references."""
 
