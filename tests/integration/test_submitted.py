@@ -22,6 +22,8 @@ import pytest
 from mlflow import MlflowClient
 from system import JOB, MODELS, ROOT, Lab, ProcessTree, environment, flags, free_ports, same, tiny, wait_until
 
+from uapfp_dist.fingerprints.methods.registry import PROBE_METHODS
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 RAY = (sys.executable, "-m", "ray.scripts.scripts")
@@ -157,7 +159,7 @@ def cluster(lab: Lab, tmp_path: Path) -> Iterator[Cluster]:
 def evaluation(folder: Path, *more: str) -> list[str]:
     """The command of a tiny evaluation, with absolute paths of storage and report."""
     paths = ["--storage", str(folder / "storage"), "--report", str(folder / "report.json")]
-    return ["python", str(JOB.relative_to(ROOT)), "--methods", "all", *flags(tiny()), *paths, *more]
+    return ["python", str(JOB.relative_to(ROOT)), "--methods", *PROBE_METHODS, *flags(tiny()), *paths, *more]
 
 
 def stored(folder: Path) -> int:

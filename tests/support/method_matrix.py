@@ -15,9 +15,12 @@ from uapfp_dist.fingerprints.blocks import (
     CLEAN_PROBE,
     DEEPFOOL,
     IPGUARD,
+    IPGUARD_K,
+    IPGUARD_K_PROBE,
     LAP,
     LAP_MINIMAL,
     LAP_PAPER,
+    LAP_PROBE,
     NATURAL,
     PAPER,
     RANDOM,
@@ -26,6 +29,7 @@ from uapfp_dist.fingerprints.blocks import (
     UAP,
     UAP_PROBE,
     BlockKey,
+    twin_of,
 )
 from uapfp_dist.fingerprints.churn_weights import Candidates
 from uapfp_dist.fingerprints.methods.base import Candidate, Request
@@ -58,6 +62,7 @@ FOLDS = [TRAINING, TrainingSet((1,), (6,), (11,))]
 TESTED = (3, 4, 7, 8, 9, 10, 12, 13, 15, 16)
 """Rows that no fold trains on."""
 FRACTIONS = (0.5, 0.75)
+KS = (1.0, 5.0)
 TOP2 = ResponseFormat(2)
 FORMATS = (PROBABILITIES, TOP2, LABEL)
 VIEWS = unique_points(
@@ -85,7 +90,15 @@ def blocks_of_the_probe() -> dict[BlockKey, Block]:
         RANDOM_PAPER: in_turn(image, VIEWS),
         IPGUARD: one_view(image.expand(N_POINTS, 1, 1, 1), VIEWS[0]),
     }
+    for key in (PAPER, DEEPFOOL, RANDOM_PAPER):
+        blocks[twin_of(key)] = in_turn(image, PROBE_VIEWS)
+    for key in (LAP_MINIMAL, LAP_PAPER):
+        blocks[twin_of(key)] = per_point(local, PROBE_VIEWS)
+    for k in KS:
+        blocks[BlockKey(IPGUARD_K, k)] = one_view(image.expand(N_POINTS, 1, 1, 1), VIEWS[0])
+        blocks[BlockKey(IPGUARD_K_PROBE, k)] = one_view(image.expand(N_POINTS, 1, 1, 1), PROBE_VIEWS[0])
     for fraction in FRACTIONS:
+        blocks[BlockKey(LAP_PROBE, fraction)] = per_point(local, PROBE_VIEWS)
         blocks[BlockKey(UAP, fraction)] = in_turn(image.expand(2, 1, 1, 1), VIEWS)
         blocks[BlockKey(RANDOM, fraction)] = in_turn(image.expand(2, 1, 1, 1), VIEWS)
         blocks[BlockKey(LAP, fraction)] = per_point(local, VIEWS)
@@ -121,7 +134,9 @@ def made_up_matrix(digits_plan: Plan) -> ResponseMatrix:
     labels = answers[0].blocks[NATURAL].argmax(1)
     gather = {key: block.gather for key, block in BLOCKS.items()}
     plain = ResponseMatrix(members, answers, VIEWS, gather, N_TEST, labels, N_NATURAL, FRACTIONS, FORMATS)
-    return replace(plain.with_churn([churn_of(one) for one in answers], CANDIDATES, N_CHURN), probe_views=PROBE_VIEWS)
+    truth = torch.where(torch.arange(len(labels)) < 2 * N_NATURAL // 3, (labels + 1) % N_CLASSES, labels)
+    both = replace(plain, probe_views=PROBE_VIEWS, natural_truth=truth)
+    return both.with_churn([churn_of(one) for one in answers], CANDIDATES, N_CHURN)
 
 
 def churn_of(answers: Responses) -> dict[BlockKey, Tensor]:

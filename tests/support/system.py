@@ -247,7 +247,7 @@ class Job(ProcessTree):
         self.report_path = folder / "report.json"
         self.report_path.unlink(missing_ok=True)
         paths = ("--storage", str(self.storage), "--report", str(self.report_path))
-        evaluation = ("--preset", "digits", "--methods", "all", *flags(tiny()))
+        evaluation = ("--preset", "digits", "--methods", *PROBE_METHODS, *flags(tiny()))
         command = [sys.executable, str(JOB), *evaluation, *paths, *arguments]
         self._out, self._err = folder / "out.txt", folder / "err.txt"
         with self._out.open("wb") as out, self._err.open("wb") as err:

@@ -188,6 +188,38 @@ def test_few_models_of_a_group_show_nothing() -> None:
     assert group_trust(synthetic(accused={"sibling": 0.05}), "sibling").trust == "yes", "alpha itself is tolerated"
 
 
+def test_models_stolen_from_few_victims_show_little() -> None:
+    """Forty models of three victims are three: no interval, so no yes, and no certain no but by an AUC at chance."""
+    unknown = replace(area(0.99), low=math.nan, high=math.nan)
+    few: dict[Group, int] = {"other_victim": 3, "sibling": 20}
+
+    def report(mean: float, accused: float) -> EvaluationReport:
+        made = synthetic(accused={"other_victim": accused})
+        made.auc_detail["uap"]["chosen"]["other_victim"] = replace(unknown, mean=mean)
+        return replace(made, victims=few)
+
+    assert group_trust(report(0.99, 0.0), "other_victim").trust == "too few models to tell"
+    assert group_trust(report(0.99, 0.9), "other_victim").trust == "doubtful"
+    assert group_trust(report(0.4, 0.0), "other_victim").trust == "no"
+    assert group_trust(report(0.99, 0.0), "sibling").trust == "yes"
+    said = one(answer(report(0.4, 0.9)), "Against models stolen from another victim")
+    assert "90 % accused, above alpha (40 tested of 3 victims, 39 for calibration); AUC 0.40" in said
+    assert "which reaches chance" in said
+
+
+def test_lineage_rests_on_points_of_probe() -> None:
+    """On D_v the UAP is far ahead; on images that nothing trained on unperturbed images are as good: that is said."""
+    areas = {"uap_probe": 0.9, "random_probe": 0.7, "clean_probe": 0.9, "lap_paper_probe": 0.6}
+    report = synthetic(areas={name: dict.fromkeys(NEGATIVE_GROUPS, at) for name, at in areas.items()})
+    found = answer(report)
+    said = one(found, "Is it the UAP that tells stolen models apart? No.")
+    assert "On images that nothing trained on, against independent models AUC 0.90 [0.88, 0.92] by uap_probe" in said
+    assert "unperturbed images 0.90 [0.88, 0.92] (as good)" in said
+    assert "unperturbed images do as well as UAPs" in found.sentences[0]
+    del report.auc_detail["clean_probe"]
+    assert "unperturbed images not measured here" in one(answer(report), "Is it the UAP"), "not those of D_v"
+
+
 def test_low_power() -> None:
     """Most are missed; so few that it could be chance."""
     assert answer(synthetic(power=0.4)).sentences[0].endswith(" It misses most stolen models.")

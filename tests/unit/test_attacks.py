@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, dataclass, fields, replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from uapfp_dist.attacks import ATTACKS, DivergedError, TrueLabels, extract
+from uapfp_dist.attacks import ATTACKS, DivergedError, TrueLabels, attack_by, extract
 from uapfp_dist.attacks.cloudleak import CloudLeakFeatures, of_another_class
 from uapfp_dist.errors import UserError
 from uapfp_dist.models import Net, build
@@ -85,13 +86,19 @@ def test_the_registry_names_every_attack() -> None:
         assert attack.natural_share(0.3) == (0.3 if attack.crafts_queries else 1.0)
 
 
+def labels_of(net: Net, images: Tensor) -> Tensor:
+    """What a net says."""
+    return predict_probabilities(net, images).argmax(1)
+
+
 @pytest.mark.parametrize("attack", sorted(ATTACKS))
 def test_contract_of_craft(attack: str, victim: Net, pool: Tensor) -> None:
     """So many finite images in [0, 1], by rng alone; substitute and images stay as they are."""
     before, given = {name: x.clone() for name, x in victim.state_dict().items()}, (pool[:70].clone(), pool[:9].clone())
+    labels = labels_of(victim, pool[:9])
     for n in (1, 40, 150):
         first, again, other = (
-            ATTACKS[attack].craft(victim, pool[:70], pool[:9], n, torch_rng(seed)) for seed in ("a", "a", "b")
+            ATTACKS[attack].craft(victim, pool[:70], pool[:9], labels, n, torch_rng(seed)) for seed in ("a", "a", "b")
         )
         assert first.shape == (n if attack in CRAFTING else 0, 1, 8, 8)
         assert bool(((first >= 0) & (first <= 1)).all())
@@ -106,13 +113,16 @@ def test_contract_of_craft(attack: str, victim: Net, pool: Tensor) -> None:
 
 def test_parameters_have_an_effect(victim: Net, pool: Tensor) -> None:
     """Every one of them."""
+    said = labels_of(victim, pool)
     for name in CRAFTING:
         attack = ATTACKS[name]
-        default = attack.craft(victim, pool, pool, 12, torch_rng("p"))
+        default = attack.craft(victim, pool, pool, said, 12, torch_rng("p"))
         for parameter in fields(attack):
             value = getattr(attack, parameter.name)
+            if isinstance(value, str):
+                continue  # whose label: its own test
             other = replace(attack, **{parameter.name: value // 5 or 1 if isinstance(value, int) else value / 2})
-            assert not torch.equal(other.craft(victim, pool, pool, 12, torch_rng("p")), default), parameter.name
+            assert not torch.equal(other.craft(victim, pool, pool, said, 12, torch_rng("p")), default), parameter.name
 
 
 @pytest.mark.parametrize("labels", [LABEL, PROBABILITIES, TOP3], ids=str)
@@ -303,7 +313,7 @@ def test_an_extracted_model_agrees_with_the_victim(attack: str, victim: Net, poo
 @pytest.mark.parametrize("attack", ["cloudleak", "cloudleak_features"])
 def test_cloudleak_sends_what_the_substitute_is_least_sure_of(attack: str, victim: Net, pool: Tensor) -> None:
     """Least confident first, and less sure of them than of natural images."""
-    queries = ATTACKS[attack].craft(victim, pool, pool, 40, torch_rng("cloudleak"))
+    queries = ATTACKS[attack].craft(victim, pool, pool, labels_of(victim, pool), 40, torch_rng("cloudleak"))
     confidence = predict_probabilities(victim, queries).max(1).values
     assert bool((confidence.diff() >= -1e-6).all())
     assert float(confidence.mean()) < float(predict_probabilities(victim, pool).max(1).values.mean()) - 0.2
@@ -311,11 +321,45 @@ def test_cloudleak_sends_what_the_substitute_is_least_sure_of(attack: str, victi
 
 def test_jacobian_takes_one_signed_step(victim: Net, pool: Tensor) -> None:
     """Every pixel moves by the step, unless the edge of [0, 1] or a zero gradient stops it."""
-    queries = ATTACKS["jacobian"].craft(victim, pool, pool[:1], 2, torch_rng("jacobian"))
+    queries = ATTACKS["jacobian"].craft(victim, pool, pool[:1], labels_of(victim, pool[:1]), 2, torch_rng("jacobian"))
     step = (queries - pool[:1]).abs()
     at_edge = (queries == 0.0) | (queries == 1.0)
     assert float(step.max()) <= 0.1 + 1e-6
     assert float((step[~at_edge] - 0.1).abs().max()) < 1e-6
+
+
+def test_jacobian_augmentation_follows_the_victims_label(victim: Net, pool: Tensor) -> None:
+    """Where the victim says otherwise than the substitute, along the gradient of its label's logit."""
+    images, substitute = pool[:20], victim
+    said = (labels_of(substitute, images) + 3) % 10
+    moved = pool[:20].clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(substitute(moved).gather(1, said[:, None]).sum(), moved)
+    order = torch.randperm(20, generator=torch_rng("j"))
+    sign = torch.ones(20, 1, 1, 1)
+    sign[::2] = -1.0
+    expected = (images[order] + 0.1 * sign * gradient[order].sign()).clamp(0, 1)
+    found = ATTACKS["jacobian"].craft(substitute, pool, images, said, 20, torch_rng("j"))
+    torch.testing.assert_close(found, expected)
+    as_before = attack_by("jacobian", "substitute").craft(substitute, pool, images, said, 20, torch_rng("j"))
+    own = ATTACKS["jacobian"].craft(substitute, pool, images, labels_of(substitute, images), 20, torch_rng("j"))
+    torch.testing.assert_close(as_before, own)
+    assert not torch.equal(as_before, found)
+
+
+@pytest.mark.parametrize("labels", [LABEL, PROBABILITIES], ids=str)
+def test_what_is_crafted_sees_the_victims_labels(labels: ResponseFormat, victim: Net, pool: Tensor) -> None:
+    """In every round, for every image queried so far."""
+    seen: list[bool] = []
+
+    @dataclass(frozen=True, kw_only=True)
+    class Watching(type(ATTACKS["jacobian"])):  # type: ignore[misc]
+        def craft(self, substitute: Net, pool: Tensor, queried: Tensor, labels: Tensor, n: int, rng: Any) -> Tensor:
+            seen.append(torch.equal(labels, labels_of(victim, queried)))
+            return super().craft(substitute, pool, queried, labels, n, rng)  # type: ignore[no-any-return]
+
+    trainer = Trainer(build("C", (1, 8, 8), 10, 2, 0, CPU), Recipe("adam", 64, 640), torch_rng("watching"))
+    extract(Blackbox(victim, 90, labels), pool, trainer, Watching(), rounds=2, natural_share=0.5)
+    assert seen == [True, True]
 
 
 @pytest.fixture(scope="module")
@@ -380,7 +424,7 @@ def test_guides_areof_another_class() -> None:
 def test_black_and_equal_images_are_no_trouble(attack: str, victim: Net) -> None:
     """No norm to divide by, no feature distance, no other class: still numbers in [0, 1]."""
     for images in (torch.zeros(3, 1, 8, 8), torch.full((1, 1, 8, 8), 0.5)):
-        queries = ATTACKS[attack].craft(victim, images, images, 5, torch_rng("dull"))
+        queries = ATTACKS[attack].craft(victim, images, images, labels_of(victim, images), 5, torch_rng("dull"))
         assert queries.shape == (5, 1, 8, 8)
         assert bool(((queries >= 0) & (queries <= 1)).all())
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from uapfp_dist.reporting.reference_schema import MatchingRates, SubspaceNumbers
 from uapfp_dist.reporting.section_schema import (
     AdversarialGroup,
     ClaimCheck,
@@ -69,8 +70,9 @@ def test_references_are_compared_in_the_papers_own_format() -> None:
     words = "tell piracy from homologous"
     low = {"clean": {"prob": 0.5}, "random": {"prob": 0.5}, "confidence": {"prob": 0.5}}
     other = {"clean": {"prob": 0.5, "hard": 1.0, "chosen": 1.0}, "random": {"hard": 1.0, "chosen": 1.0}}
+    low["uap_paper_probe"] = {"prob": 0.985}
     alone = claim(words, **low | other)
-    assert (alone.outcome, alone.measured) == ("reproduced", "0.990")
+    assert (alone.outcome, alone.measured) == ("reproduced", "0.990, 0.985 on images that nothing trained on")
     equalled = claim(words, **low | {"random": {"prob": 0.986, "chosen": 0.5}})
     assert equalled.outcome == "partly"
     assert equalled.measured.endswith("as good without any UAP: random")
@@ -79,15 +81,52 @@ def test_references_are_compared_in_the_papers_own_format() -> None:
 
 def test_a_claim_whose_methods_were_left_out_says_so() -> None:
     """What was not computed could have done as well: the claim never passes for want of it; it may fail without it."""
-    words, low = "tell piracy from homologous", {"clean": {"prob": 0.5}, "random": {"prob": 0.5}}
+    words = "tell piracy from homologous"
+    low = {"clean": {"prob": 0.5}, "random": {"prob": 0.5}, "uap_paper_probe": {"prob": 0.99}}
     without = claim(words, **low)
-    assert (without.outcome, without.measured) == ("not measured", "0.990; not computed: confidence")
+    assert (without.outcome, without.measured) == (
+        "not measured",
+        "0.990, 0.990 on images that nothing trained on; not computed: confidence",
+    )
     equalled = claim(words, random={"prob": 1.0})
     assert equalled.outcome == "partly"
-    assert equalled.measured.endswith("not computed: clean, confidence")
-    for about, absent in (("local perturbations", "lap_paper"), ("IPGuard", "ipguard")):
+    assert equalled.measured.endswith("not computed: uap_paper_probe, clean, confidence")
+    for about, absent in (("local perturbations", "lap_paper"), ("IPGuard", "ipguard_tuned")):
         left_out = claim(about)
         assert (left_out.outcome, left_out.measured) == ("not measured", f"not computed: {absent}")
+
+
+def test_detection_rests_on_images_that_nothing_trained_on() -> None:
+    """On D_v membership helps: with .93 on PROBE, or with a reference as good there, it is partly at most."""
+    words, low = "tell piracy from homologous", {m: {"prob": 0.5} for m in ("clean", "random", "confidence")}
+    assert claim(words, **low, uap_paper_probe={"prob": 0.93}).outcome == "partly"
+    assert claim(words, **low, uap_paper_probe={"prob": 0.6}).outcome == "not reproduced"
+    assert claim(words, **low).outcome == "not measured"
+    equalled = claim(words, **low, uap_paper_probe={"prob": 0.985}, clean_probe={"prob": 0.984})
+    assert equalled.outcome == "partly"
+    assert equalled.measured.endswith("as good without any UAP: clean_probe")
+
+
+def test_ipguard_is_the_tuned_one() -> None:
+    """What was called so before, whose target need not be reached, says nothing of the claim; its points are told."""
+    assert claim("beat IPGuard", ipguard={"hard": 0.1, "prob": 0.1}).outcome == "not measured"
+    rates = {"points_of": "D_v", "tried": 100, "chosen": 1.0, "rate": {}}
+    rows = tuple(MatchingRates(k=k, points=n, **rates) for k, n in ((0.0, 100), (10.0, 3)))  # type: ignore[arg-type]
+    areas = {"ipguard": {"hard": 0.1}, "ipguard_tuned": {"hard": 0.95, "prob": 0.9}}
+    found = claim("beat IPGuard", SectionNumbers(ipguard=rows), **areas)
+    assert found.outcome == "partly"
+    assert found.measured.endswith("on at least 3 of 100 points")
+
+
+@pytest.mark.parametrize(
+    ("cosine", "outcome"), [(0.02, "reproduced"), (0.6, "not measured"), (math.nan, "not measured")]
+)
+def test_inconsist_is_that_of_uaps_that_have_forgotten_their_start(cosine: float, outcome: str) -> None:
+    """What all models' UAPs have in common pulls the ratio towards 1: no evidence either way."""
+    numbers = filled(SubspaceNumbers, ratio_homologous_over_piracy=2.5, start_cosine=cosine)
+    found = claim("Inconsist", SectionNumbers(subspace=numbers))
+    assert found.outcome == outcome
+    assert ("not known" in found.measured) == math.isnan(cosine)
 
 
 def test_local_perturbations_are_named_with_their_norm() -> None:
@@ -278,7 +317,7 @@ def test_ours_stand_beside_the_papers() -> None:
         adversarial=(*stops, replace(stops[1], labels="true", similarity=0.1)),
         zoo=ZooNumbers(mean_recovery=0.97, mean_recovery_low=0.96, mean_recovery_high=0.98),
     )
-    found = paper_comparison(data(ipguard={"hard": 0.4}), sections)
+    found = paper_comparison(data(ipguard_tuned={"hard": 0.4}, ipguard={"hard": 0.9}), sections)
     table = found.tables["beside_paper"].set_index(["where", "quantity"])
     assert [row.quantity for row in found.numbers.beside_paper or ()] == [quantity for _, quantity in table.index]
     ours = {quantity: row["ours"] for (_, quantity), row in table.iterrows()}

@@ -17,7 +17,7 @@ from uapfp_dist.models import Net, build
 from uapfp_dist.models.blackbox import batched_outputs, predict_probabilities
 from uapfp_dist.models.training import fit
 from uapfp_dist.modifications import AttackerData, int8_structure, is_int8, modify
-from uapfp_dist.modifications.int8 import Int8Conv2d, Int8Layer, Int8Linear, affine
+from uapfp_dist.modifications.int8 import BITS, INPUT_MAX, OUTPUT_MAX, Int8Conv2d, Int8Layer, Int8Linear, affine
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.modification_specs import AdversarialTraining, Distill, FineTune, Int8, ModificationSpec, Prune
@@ -312,3 +312,9 @@ def test_what_cannot_be_integer_is_refused(victim: Net, data: AttackerData) -> N
     unused.spare = nn.Linear(2, 2)
     with pytest.raises(UserError, match="every layer to be called by the net, spare of Cnn is not"):
         modify(unused, Int8(), data, RECIPE, torch_rng(0))
+
+
+def test_a_reader_is_told_how_many_bits() -> None:
+    """What stands beside the result is what the arithmetic does."""
+    assert f"in 7 of 8 (0 to {INPUT_MAX})" in BITS
+    assert (INPUT_MAX + 1, OUTPUT_MAX + 1) == (2**7, 2**8)

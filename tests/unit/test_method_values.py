@@ -11,6 +11,7 @@ from method_matrix import (
     FOLDS,
     FORMATS,
     FRACTIONS,
+    KS,
     N_CHURN,
     N_CLASSES,
     N_NATURAL,
@@ -32,16 +33,18 @@ from torch import Tensor
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.fingerprints.blocks import (
+    IPGUARD_K,
     NATURAL,
-    RANDOM_PROBE,
+    TWINS,
     UAP,
-    UAP_PROBE,
     BlockKey,
+    twin_of,
 )
 from uapfp_dist.fingerprints.methods.agreement import weighted_scores
 from uapfp_dist.fingerprints.methods.base import Candidate, Request
 from uapfp_dist.fingerprints.methods.encoder_method import EncoderMethod, transfer_scores
-from uapfp_dist.fingerprints.methods.registry import METHODS, SIBLING_METHODS
+from uapfp_dist.fingerprints.methods.registry import METHODS, PROBE_METHODS, REFERENCE_METHODS, twin_name
+from uapfp_dist.fingerprints.methods.sample_correlation import common_errors
 from uapfp_dist.fingerprints.probe_data import Responses
 from uapfp_dist.fingerprints.resamples import Resample, TrainingSet, leave_some_out
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
@@ -215,12 +218,69 @@ def test_methods_of_siblings_need_siblings(matrix: ResponseMatrix) -> None:
         matrix,
         churn={},
         probe_views=None,
-        gather={key: index for key, index in matrix.gather.items() if key.kind not in (UAP_PROBE, RANDOM_PROBE)},
+        gather={key: index for key, index in matrix.gather.items() if key.kind not in TWINS.values()},
     )
     assert without.responses == answers
     for name, method in METHODS.items():
         assert bool(method.candidates(matrix))
-        assert bool(method.candidates(without)) == (name not in SIBLING_METHODS)
+        assert bool(method.candidates(without)) == (name in PROBE_METHODS | REFERENCE_METHODS)
+
+
+def test_every_method_on_points_of_the_victims_set_has_a_twin(matrix: ResponseMatrix) -> None:
+    """The twin has the same candidates, and queries with nothing that the victim trained on."""
+    for name, method in (PROBE_METHODS | REFERENCE_METHODS).items():
+        candidates = method.candidates(matrix)
+        blocks = [set(method.query_blocks(one)) for one in candidates]
+        if all(queried == {NATURAL} for queried in blocks):
+            continue
+        if name == "ipguard":
+            assert twin_name("ipguard_tuned") == "ipguard_probe"
+            continue
+        twin = METHODS[twin_name(name)]
+        found = twin.candidates(matrix)
+        assert twin is not method, name
+        assert [one.format for one in found] == [one.format for one in candidates]
+        assert [set(twin.query_blocks(one)) for one in found] == [set(map(twin_of, each)) for each in blocks]
+
+
+def test_ipguards_lead_is_chosen_on_the_training_models(matrix: ResponseMatrix) -> None:
+    """The points at which stolen training models agree and independent ones do not, whatever test models do."""
+    good, bad = (BlockKey(IPGUARD_K, k) for k in KS)
+    labels = matrix.responses[0].blocks[good]
+    for row in (*TRAINING.piracy, *TRAINING.homologous):
+        stolen = row in TRAINING.piracy
+        one = changed(matrix.responses[row], good, labels if stolen else labels.roll(1, dims=1))
+        matrix = with_responses(matrix, row, changed(one, bad, labels.roll(2, dims=1)))
+    scored = score_resample(matrix, Resample(0, TRAINING, (7,), TESTED), ("ipguard_tuned",), ENCODER, "seed")
+    chosen = scored.chosen("ipguard_tuned")
+    assert len(scored.methods["ipguard_tuned"]) == len(KS) * len(FORMATS)
+    assert chosen is not None
+    assert chosen.candidate.block == good
+
+
+def test_sac_w_takes_what_stolen_training_models_get_wrong_in_common(matrix: ResponseMatrix) -> None:
+    """Against a count; SAC-source takes the victim's first errors whatever others say."""
+    truth = matrix.natural_truth
+    assert truth is not None
+    wrong = (matrix.labels(NATURAL) != truth).tolist()
+    found = common_errors(matrix, TRAINING).tolist()
+    counts = [sum(wrong[row][i] for row in TRAINING.piracy) for i in range(len(truth))]
+    ours = sum(wrong[0])
+    assert len(found) == N_NATURAL
+    assert all(wrong[0][i] for i in found[:ours])
+    assert [counts[i] for i in found[:ours]] == sorted((counts[i] for i in range(ours)), reverse=True)
+    for candidate, scores in scores_of(matrix, "sac_w").items():
+        request = Request(matrix, candidate, FOLDS, ENCODER, "seed")
+        first = replace(matrix, responses=tuple(_reordered(one, found) for one in matrix.responses))
+        plain = METHODS["sac"].score(replace(request, matrix=first))
+        torch.testing.assert_close(scores[0], plain[0])
+        assert not torch.equal(scores[0], METHODS["sac"].score(request)[0])
+
+
+def _reordered(answers: Responses, first: list[int]) -> Responses:
+    """The images of `first` before the others."""
+    natural = answers.blocks[NATURAL]
+    return changed(answers, NATURAL, natural[[*first, *(i for i in range(len(natural)) if i not in first)]])
 
 
 def test_churn_is_the_share_of_the_victims_labels(matrix: ResponseMatrix) -> None:

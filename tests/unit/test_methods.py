@@ -94,9 +94,9 @@ def formats_of(method: str, matrix: ResponseMatrix) -> set[ResponseFormat]:
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_methods_offer_the_formats_of_the_matrix(method: str, matrix: ResponseMatrix) -> None:
     """All of them where they make sense: a label has no confidence, and weights are about labels."""
-    only_labels = method == "agreement" or "weighted" in method or "churn" in method
+    only_labels = "agreement" in method or "weighted" in method or "churn" in method
     for formats in (FORMATS, (PROBABILITIES, LABEL), (ResponseFormat(1), LABEL)):
-        sensible = {LABEL} if only_labels else set(formats) - ({LABEL} if method == "confidence" else set())
+        sensible = {LABEL} if only_labels else set(formats) - ({LABEL} if "confidence" in method else set())
         assert formats_of(method, replace(matrix, formats=formats)) == sensible
 
 
@@ -158,7 +158,7 @@ def test_who_trains_an_encoder_must_have_been_queried_with_all_views(method: str
         scores_of(only_test_part(matrix, 1), method)
 
 
-@pytest.mark.parametrize("method", sorted(set(METHODS) - {"confidence"}))
+@pytest.mark.parametrize("method", sorted(set(METHODS) - {"confidence", "confidence_probe"}))
 def test_lineage_shows(method: str, matrix: ResponseMatrix) -> None:
     """Where responses carry it, tested stolen models score higher than tested homologous models on average."""
     for candidate, scores in scores_of(matrix, method).items():
@@ -166,7 +166,7 @@ def test_lineage_shows(method: str, matrix: ResponseMatrix) -> None:
         assert float(means[[3, 4]].mean()) > float(means[[7, 8]].mean()), candidate
 
 
-@pytest.mark.parametrize("method", [*ENCODERS, "agreement"])
+@pytest.mark.parametrize("method", [*ENCODERS, "agreement", "agreement_probe"])
 def test_nobody_is_more_like_the_victim_than_itself(method: str, matrix: ResponseMatrix) -> None:
     """Its own similarity is 1 in every view."""
     for scores in scores_of(matrix, method).values():

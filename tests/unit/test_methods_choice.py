@@ -16,8 +16,10 @@ from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config, SiblingConfig
 from uapfp_dist.config.validation import check
 from uapfp_dist.errors import UserError
-from uapfp_dist.fingerprints.methods.registry import METHODS, PROBE_METHODS
+from uapfp_dist.execution.probe_artifacts import read_probe
+from uapfp_dist.fingerprints.methods.registry import METHODS, PROBE_METHODS, REFERENCE_METHODS
 from uapfp_dist.launch.evaluation import run
+from uapfp_dist.storage.store import Store
 
 MADE = ("model", "probe", "probe_twin", "churn", "churn_answers", "answers", "splits")
 """Kinds of artifacts that are made before the judging."""
@@ -66,6 +68,17 @@ def test_resamples_by_all_methods_are_read(
     assert all(some["auc_detail"][method] == every["auc_detail"][method] for method in some["auc"])
 
 
+def test_references_tell_what_xi_was_not_chosen_on(by_all: tuple[Path, dict[str, Any]]) -> None:
+    """The paper's UAP on EVAL, and true labels of the natural errors; on points of PROBE neither."""
+    storage, _ = by_all
+    store = Store(str(storage))
+    found = [read_probe(store.get("references", path.stem)) for path in (storage / "references").glob("*.safetensors")]
+    (own,) = [probe for probe in found if probe.natural_truth is not None]
+    assert len(found) == 2
+    assert 0.0 <= (own.summary.fooling_on_eval or 0.0) <= 1.0
+    assert [probe.summary.fooling_on_eval is None for probe in found].count(True) == 1
+
+
 def test_a_report_by_all_methods_is_shown(by_all: tuple[Path, dict[str, Any]]) -> None:
     """One of before holds every row that is wanted: it is shown, and nothing is judged again."""
     storage, every = by_all
@@ -77,7 +90,7 @@ def test_a_report_by_all_methods_is_shown(by_all: tuple[Path, dict[str, Any]]) -
 
 
 def test_the_default_is_small_and_all_is_as_before() -> None:
-    assert all(len(methods) <= 10 and set(methods) <= set(METHODS) for methods in DEFAULTS.values())
+    assert all(len(methods) <= 8 and set(methods) <= set(METHODS) for methods in DEFAULTS.values())
     for name in PRESETS:
         assert with_methods(preset(name), name, ("all",)) == with_all_methods(preset(name)) == preset(name)
         chosen = with_methods(preset(name), name)
@@ -92,8 +105,8 @@ def test_without_siblings_there_are_no_methods_of_siblings(name: str) -> None:
     without = replace(preset(name), siblings=SiblingConfig())
     default, every = with_methods(without, name), with_methods(without, name, ("all",))
     assert every == with_all_methods(without) == with_possible_methods(without)
-    assert every.verdict.methods == tuple(PROBE_METHODS)
-    assert set(default.verdict.methods) <= set(PROBE_METHODS)
+    assert every.verdict.methods == tuple(PROBE_METHODS | REFERENCE_METHODS)
+    assert set(default.verdict.methods) <= set(every.verdict.methods)
     check(default)
     with pytest.raises(UserError, match=r"siblings\.n_committee: expected siblings for churn, got none") as caught:
         check(with_methods(without, name, ("uap", "churn")))

@@ -207,7 +207,10 @@ def test_what_a_spec_needs_is_in_the_plan_before_it(name: str, digits: Dataset) 
     trajectories = plan.config.studies.n_trajectories
     models, responses = len(plan.members), len(plan.judged)
     exact = 2 + len(plan.exact.players) + responses if plan.exact else 0  # a pool, what is asked, who says what
-    assert len(plan.specs) == models + probes + 3 * responses + second + trajectories + len(plan.subspaces) + exact
+    references = len(plan.references) * (1 + responses)
+    others = second + trajectories + len(plan.subspaces) + exact + references
+    assert len(plan.references) == 2
+    assert len(plan.specs) == models + probes + 3 * responses + others
 
 
 def test_matched_zoos_see_equally_many_images(digits: Dataset) -> None:

@@ -193,6 +193,42 @@ def test_auc_over_resamples_is_the_mean_with_an_interval_over_models() -> None:
     assert 2 < widths[5] / widths[80] < 8
 
 
+def of_victims(n_victims: int, n_models: int) -> tuple[tuple[dict[str, float], dict[str, float]], dict[str, str]]:
+    """Stolen models between 0 and 1; negatives whose score is their victim's; and who was stolen from whom."""
+    positive = {f"p{i}": float(x) for i, x in enumerate(np.linspace(0, 1, 40))}
+    levels = np.linspace(0, 1, n_victims)
+    negative = {f"n{v}/{i}": float(levels[v]) for v in range(n_victims) for i in range(n_models)}
+    return (positive, negative), {model: model.split("/")[0] for model in negative}
+
+
+def test_many_models_of_one_victim_are_one() -> None:
+    """The interval is as wide as that of a model a victim, however many there are of each; the AUC is the same."""
+    one, ten = (of_victims(6, n) for n in (1, 10))
+    by_victim, by_ten = (auc_over_resamples([side], numpy_rng("x"), victims=who) for side, who in (one, ten))
+    over_models = auc_over_resamples([ten[0]], numpy_rng("x"))
+    assert by_ten.mean == pytest.approx(by_victim.mean) == pytest.approx(over_models.mean)
+    assert by_ten.high - by_ten.low == pytest.approx(by_victim.high - by_victim.low, rel=0.1)
+    assert over_models.high - over_models.low < 0.75 * (by_ten.high - by_ten.low)
+
+
+def test_models_of_a_victim_are_resampled_too() -> None:
+    """With five equal victims what varies are their models, as if they were drawn from all."""
+    positive = {f"p{i}": 0.5 for i in range(40)}
+    negative = {f"{v}/{i}": float(i % 2) for v in range(5) for i in range(8)}
+    victims = {model: model[0] for model in negative}
+    found = auc_over_resamples([(positive, negative)], numpy_rng("x"), victims=victims)
+    plain = auc_over_resamples([(positive, negative)], numpy_rng("x"))
+    assert found.high - found.low > 0.9 * (plain.high - plain.low) > 0
+
+
+@pytest.mark.parametrize(("n_victims", "known"), [(1, False), (2, False), (4, False), (5, True)])
+def test_there_is_no_interval_with_fewer_than_five_victims(n_victims: int, known: bool) -> None:
+    side, victims = of_victims(n_victims, 8)
+    found = auc_over_resamples([side], numpy_rng("x"), victims=victims)
+    assert math.isnan(found.low) == math.isnan(found.high) == (not known)
+    assert not math.isnan(found.mean)
+
+
 def test_auc_over_resamples_spreads_over_them() -> None:
     """Mean, minimum and spread of the resamples' areas; resamples with an empty side are left out."""
     perfect, inverted = ({"a": 1.0}, {"b": 0.0}), ({"a": 0.0}, {"b": 1.0})

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,14 @@ from torch import Tensor
 from uapfp_dist.errors import UserError
 from uapfp_dist.models import Net
 from uapfp_dist.perturbations import subspace as module
-from uapfp_dist.perturbations.subspace import energies, inconsist, principal_directions, uap_matrix, uap_starts
+from uapfp_dist.perturbations.subspace import (
+    energies,
+    inconsist,
+    principal_directions,
+    start_cosines,
+    uap_matrix,
+    uap_starts,
+)
 from uapfp_dist.perturbations.uap import fooling_rate, uap_sgd
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.method_configs import SubspaceConfig
@@ -20,7 +28,7 @@ XI = 1.5
 
 def config(n_uaps: int, passes: int = 2) -> SubspaceConfig:
     """As many UAPs and passes."""
-    return SubspaceConfig(n_uaps=n_uaps, n_images=100, passes=passes, xi=0.25)
+    return SubspaceConfig(n_uaps=n_uaps, n_images=100, passes=passes, xi=0.25, start=1.0, largest_cosine=1.0)
 
 
 def directions_around(axis: int, n: int, spread: float, *seed: object) -> Tensor:
@@ -48,6 +56,31 @@ def test_many_at_once_are_what_uap_sgd_gives_one_by_one(
         start = one.start * XI
         alone = uap_sgd(net, images[one.subset], XI, 2, one.generator, start, batch_size=20).flatten()
         torch.testing.assert_close(row, alone / alone.norm())
+
+
+def test_uaps_forget_their_start(victim: Net, own: Tensor) -> None:
+    """Started small and fitted on while they have not; from the full norm, and no longer, they keep most of it."""
+    starts = torch.cat([one.start for one in uap_starts(own[:100], 20, torch_rng("uaps"))])
+
+    def cosines(settings: SubspaceConfig) -> Tensor:
+        return start_cosines(uap_matrix(victim, own[:100], settings, XI, torch_rng("uaps")), starts)
+
+    today = cosines(SubspaceConfig(n_uaps=20, n_images=100, passes=2))
+    assert float(today.mean()) < 0.1
+    assert float((today < 0.1).double().mean()) > 0.6  # of 64 dimensions random vectors have .12 by chance
+    assert float(cosines(config(20)).mean()) > 0.2
+
+
+def test_a_uap_that_has_forgotten_is_fitted_no_further(victim: Net, own: Tensor) -> None:
+    """Those below the limit after the first passes are what they are without a limit."""
+    small = SubspaceConfig(n_uaps=12, n_images=100, passes=5, start=0.1)
+    first = uap_matrix(victim, own[:100], replace(small, largest_cosine=1.0), XI, torch_rng("uaps"))
+    on = uap_matrix(victim, own[:100], small, XI, torch_rng("uaps"))
+    starts = torch.cat([one.start for one in uap_starts(own[:100], 12, torch_rng("uaps"))])
+    done = start_cosines(first, starts) < 0.1
+    assert 0 < int(done.sum()) < 12
+    torch.testing.assert_close(on[done], first[done])
+    assert not bool(torch.isclose(on[~done], first[~done]).all(1).any())
 
 
 def test_memory_bound_does_not_change_the_uaps(victim: Net, own: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,14 @@ def before(config: Config) -> Config:
     """As it was before there were siblings: none, and the methods that need none."""
     verdict = replace(config.verdict, methods=tuple(PROBE_METHODS))
     config = replace(config, siblings=SiblingConfig(), churn=ChurnConfig(), controls=ControlConfig())
-    return replace(config, verdict=verdict)
+    return as_made_before(replace(config, verdict=verdict))
+
+
+def as_made_before(config: Config) -> Config:
+    """What is made in another way now: attacks, and UAPs that start at full norm."""
+    subspace = replace(config.studies.subspace, start=1.0, largest_cosine=1.0)
+    extraction = replace(config.extraction, attacks=("cloudleak", "jacobian"), jacobian_labels="substitute")
+    return replace(config, extraction=extraction, studies=replace(config.studies, subspace=subspace))
 
 
 KIT_BEFORE = EnrollConfig(
@@ -76,7 +83,7 @@ def test_ids_of_a_presets_plan(name: str, digits: Dataset) -> None:
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_siblings_rename_nothing(name: str, digits: Dataset) -> None:
     """Every spec of before, model, probe or response, is one of the plan with siblings, in the same order."""
-    config = replace(preset(name), controls=ControlConfig())
+    config = as_made_before(replace(preset(name), controls=ControlConfig()))
     data = images(config, digits)
     new, old = (make_plan(each, 0, data) for each in (config, before(config)))
     assert new.id != old.id
@@ -90,6 +97,8 @@ def test_siblings_rename_nothing(name: str, digits: Dataset) -> None:
         "probe_twin": 1,
         "churn_answers": n_queried,
         "answers": n_queried + config.siblings.n_piracy,
+        "references": 2,
+        "reference_answers": 2 * n_queried,
     } | ({"pool": 1, "pool_labels": 20, "sibling_points": 1, "sibling_answers": n_queried} if new.exact else {})
     assert [m for m in new.members if m.role not in (Role.SIBLING, Role.SIBLING_PIRACY)] == list(old.members)
 

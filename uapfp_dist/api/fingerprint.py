@@ -42,6 +42,7 @@ class Fingerprint:
     - learned from stolen and independent models, too: uap_paper (one UAP), uap_controls and uap_ensemble (also against
       models stolen from others), uap_weighted, clean, random, lap, weighted_errors, weighted_churn, ...;
     - from the victim alone: ipguard, sac, natural_errors, agreement, confidence;
+    - on points of PROBE, which nothing trained on: uap_probe, clean_probe, random_probe, ..., by which lineage shows;
     - from the victim and its siblings: churn, weighted_churn, churn_natural, churn_uap, churn_random.
 
     `METHODS` of `uapfp_dist.fingerprints.methods.registry` has all, with a line on each.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -20,9 +20,12 @@ from uapfp_dist.fingerprints.blocks import (
     CLEAN_PROBE,
     DEEPFOOL,
     IPGUARD,
+    IPGUARD_K,
+    IPGUARD_K_PROBE,
     LAP,
     LAP_MINIMAL,
     LAP_PAPER,
+    LAP_PROBE,
     NATURAL,
     PAPER,
     RANDOM,
@@ -32,13 +35,17 @@ from uapfp_dist.fingerprints.blocks import (
     UAP,
     UAP_PROBE,
     BlockKey,
+    twin_of,
 )
 from uapfp_dist.fingerprints.churn import ChurnPoints, all_points, churn_labels
 from uapfp_dist.fingerprints.churn_weights import Candidates
+from uapfp_dist.fingerprints.ipguard_targets import K_GRID
 from uapfp_dist.fingerprints.methods.base import Method
+from uapfp_dist.fingerprints.methods.sample_correlation import SampleCorrelation
 from uapfp_dist.fingerprints.probe import make_probe, make_probe_twin
 from uapfp_dist.fingerprints.probe_data import Probe, Responses
 from uapfp_dist.fingerprints.querying import query_model
+from uapfp_dist.fingerprints.references import make_references, make_twin_references, true_labels_of
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.models import Net
 from uapfp_dist.response_format import ResponseFormat
@@ -51,6 +58,8 @@ POOLS = (CHURN, CHURN_NATURAL, CHURN_UAP, CHURN_RANDOM)
 REFERENCES = frozenset(block.kind for block in (DEEPFOOL, LAP_MINIMAL, IPGUARD, CHURN_UAP, CHURN_RANDOM))
 REFERENCES |= {RANDOM, LAP, RANDOM_PROBE}
 """Kinds of blocks that take the perturbations that UAPs are compared with."""
+MADE_APART = frozenset(twin_of(block) for block in (PAPER, DEEPFOOL, LAP_MINIMAL, LAP_PAPER, RANDOM_PAPER))
+"""Blocks on points of PROBE that `make_twin_references` makes, beside those of `LAP_PROBE` and `IPGUARD_K_PROBE`."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +76,10 @@ class Settings:
 def blocks_of_method(method: Method, settings: Settings) -> frozenset[BlockKey]:
     """Every block that a method may query with, by any of its candidates."""
     fractions, none = settings.uap.xi_fractions, torch.zeros(0, 0, dtype=torch.int64)
-    several = [BlockKey(kind, f) for kind in (UAP, RANDOM, LAP, UAP_PROBE, RANDOM_PROBE) for f in fractions]
-    single = (PAPER, DEEPFOOL, LAP_MINIMAL, LAP_PAPER, RANDOM_PAPER, IPGUARD)
+    kinds = (UAP, RANDOM, LAP, UAP_PROBE, RANDOM_PROBE, LAP_PROBE)
+    several = [BlockKey(kind, f) for kind in kinds for f in fractions]
+    several += [BlockKey(kind, k) for kind in (IPGUARD_K, IPGUARD_K_PROBE) for k in K_GRID]
+    single = (PAPER, DEEPFOOL, LAP_MINIMAL, LAP_PAPER, RANDOM_PAPER, IPGUARD, *MADE_APART)
     everything = ResponseMatrix(
         members=(),
         responses=(),
@@ -81,6 +92,7 @@ def blocks_of_method(method: Method, settings: Settings) -> frozenset[BlockKey]:
         formats=settings.formats,
         probe_views=none,
         churn=dict.fromkeys(POOLS, none),
+        natural_truth=none.flatten(),
     )
     return frozenset(block for one in method.candidates(everything) for block in method.query_blocks(one))
 
@@ -93,6 +105,17 @@ class Answers:
     twin: Responses | None
     churn: Mapping[BlockKey, Tensor]
     """Pool to (E,) int64 labels."""
+    references: tuple[Responses, ...] = ()
+    """To each of the references."""
+
+
+@dataclass(frozen=True)
+class References:
+    """What a method takes beside the probe or its twin."""
+
+    probe: Probe
+    on_probe: bool
+    """Its points are those of the twin."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +130,7 @@ class Queries:
     twin: Probe | None
     """The probe on points of PROBE."""
     churn: Mapping[BlockKey, ChurnPoints]
+    references: tuple[References, ...] = ()
 
     @staticmethod
     def make(method: Method, settings: Settings, victim: Net, data: Data, siblings: Sequence[Net]) -> Queries:
@@ -118,20 +142,26 @@ class Queries:
         """
         blocks = blocks_of_method(method, settings)
         kinds = {block.kind for block in blocks}
-        uap = replace(settings.uap, references=bool(kinds & REFERENCES))
+        uap = replace(settings.uap, references=bool(kinds & REFERENCES or blocks & MADE_APART or LAP_PROBE in kinds))
         own = spec_of(victim, data.victim_set)
         spec = ProbeSpec(own, uap, settings.fingerprint, settings.seed)
         only_labels = blocks <= {CHURN, CHURN_NATURAL}
+        needs_truth = isinstance(method, SampleCorrelation) and method.in_common
         device = next(victim.parameters()).device
         held_out = data.probe.images.to(device)
         full = _EMPTY
         if not only_labels:
             full = make_probe(victim, spec, data.victim_set.images.to(device), held_out, data.probe.labels.cpu())
-        twin = None
+        twin, references = None, []
         if kinds & {CLEAN_PROBE.kind, *TWINS.values()}:
             twin = make_probe_twin(victim, full, ProbeTwinSpec(spec), held_out)
-            used = {key: block for key, block in twin.blocks.items() if BlockKey(TWINS[key.kind], key.radius) in blocks}
-            twin = replace(twin, blocks=used)
+            if blocks & MADE_APART or kinds & {LAP_PROBE, IPGUARD_K_PROBE}:
+                more = make_twin_references(victim, full, twin, K_GRID, spec.id)
+                references.append(References(_only(more, blocks, twin_of), True))
+            twin = _only(twin, blocks, twin_of)
+        if IPGUARD_K in kinds or needs_truth:
+            truth = true_labels_of(full.natural, held_out, data.probe.labels)
+            references.append(References(_only(make_references(victim, full, K_GRID, spec.id, truth), blocks), False))
         churn: Mapping[BlockKey, ChurnPoints] = {}
         if pools := blocks & set(POOLS):
             config = replace(settings.churn, twins=pools != {CHURN})
@@ -149,7 +179,7 @@ class Queries:
         labels = full.natural_labels[: len(natural)]
         used = {key: block for key, block in full.blocks.items() if key in blocks}
         probe = replace(full, blocks=used, natural=natural, natural_labels=labels)
-        return Queries(settings, data.n_classes, probe, spec, twin, churn)
+        return Queries(settings, data.n_classes, probe, spec, twin, churn, tuple(references))
 
     def ask(self, model: Net, part: Literal["all", "test"]) -> Answers:
         """Query a model once with every image: of all views, or of the test views alone.
@@ -161,7 +191,8 @@ class Queries:
         model.eval()
         responses = query_model(model, self.probe, device, part) if len(self.probe.points) else Responses({})
         twin = query_model(model, self.twin, device, part) if self.twin else None
-        return Answers(responses, twin, churn_labels(model, self.churn))
+        references = tuple(query_model(model, one.probe, device, part) for one in self.references)
+        return Answers(responses, twin, churn_labels(model, self.churn), references)
 
     def matrix(self, members: Sequence[Member], answers: Sequence[Answers]) -> ResponseMatrix:
         """The responses of `members`, the victim first."""
@@ -173,7 +204,14 @@ class Queries:
             matrix = matrix.with_churn([one.churn for one in answers], candidates, config.n_points)
         if self.twin:
             matrix = matrix.with_probe_twin(self.twin, [one.twin for one in answers if one.twin])
+        for i, one in enumerate(self.references):
+            matrix = matrix.with_references(one.probe, [each.references[i] for each in answers], one.on_probe)
         return matrix
+
+
+def _only(probe: Probe, blocks: frozenset[BlockKey], named: Callable[[BlockKey], BlockKey] = lambda key: key) -> Probe:
+    """`probe` without blocks that are not among `blocks` under their names there."""
+    return replace(probe, blocks={key: block for key, block in probe.blocks.items() if named(key) in blocks})
 
 
 _EMPTY = Probe(

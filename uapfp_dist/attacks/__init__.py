@@ -2,7 +2,7 @@
 
 from uapfp_dist.attacks.attack import Attack
 from uapfp_dist.attacks.extract import DivergedError, LabelledQueries, TrueLabels, extract
-from uapfp_dist.attacks.registry import ATTACKS
+from uapfp_dist.attacks.registry import ATTACKS, attack_by, labels_followed
 from uapfp_dist.attacks.trajectory import TrajectoryPoint, extract_trajectory
 
 __all__ = [
@@ -12,6 +12,8 @@ __all__ = [
     "LabelledQueries",
     "TrajectoryPoint",
     "TrueLabels",
+    "attack_by",
     "extract",
     "extract_trajectory",
+    "labels_followed",
 ]

@@ -24,13 +24,16 @@ class Attack(ABC):
         return share if self.crafts_queries else 1.0
 
     @abstractmethod
-    def craft(self, substitute: Net, pool: Tensor, queried: Tensor, n: int, rng: torch.Generator) -> Tensor:
+    def craft(
+        self, substitute: Net, pool: Tensor, queried: Tensor, labels: Tensor, n: int, rng: torch.Generator
+    ) -> Tensor:
         """Craft synthetic images on the substitute.
 
         Args:
             substitute: the attacker's model so far, in evaluation mode.
             pool: (N, c, h, w) natural images of the attacker, on the net's device.
             queried: (Q, c, h, w) all images the victim has been queried with so far, natural or synthetic.
+            labels: (Q,) int64, the victim's for those, as far as the attacker does not change them.
             n: how many images.
             rng: CPU generator.
 

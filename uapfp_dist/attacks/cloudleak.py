@@ -23,7 +23,9 @@ class _CloudLeak(Attack):
     step_share: float = 0.05
     """Length of a step, as a share of the image's l2 norm."""
 
-    def craft(self, substitute: Net, pool: Tensor, queried: Tensor, n: int, rng: torch.Generator) -> Tensor:
+    def craft(
+        self, substitute: Net, pool: Tensor, queried: Tensor, labels: Tensor, n: int, rng: torch.Generator
+    ) -> Tensor:
         """Least confident first; an image of the pool is used again when candidates x n exceeds it."""
         start = _sample(pool, self.candidates * n, rng)
         crafted = self._move(substitute, start, pool, rng)

@@ -103,8 +103,9 @@ def extract(
     for size, share in zip(sizes, until, strict=False):
         trainer.run(images, targets, share, after_step)
         _check_finite("weights", trainer, *net.parameters())
+        labels = targets if targets.dim() == 1 else targets.argmax(1)
         with autocast(pool.device, trainer.recipe.precision):
-            queries = attack.craft(net, pool, images, size, rng)
+            queries = attack.craft(net, pool, images, labels, size, rng)
         _check_finite("queries", trainer, queries)
         images = torch.cat([images, queries])
         targets = torch.cat([targets, relabel(_distribution(victim(queries), victim.response))])

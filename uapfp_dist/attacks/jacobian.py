@@ -1,7 +1,7 @@
 """Jacobian-based augmentation (Papernot et al., 2017)."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from uapfp_dist.models.net import Net
 
 @dataclass(frozen=True, kw_only=True)
 class Jacobian(Attack):
-    """x + step * sign(d logit_y / d x), y the substitute's label: explores where its decision changes.
+    """x + step * sign(d logit_y / d x), y the victim's label for x: explores where the substitute's view of it changes.
 
     It starts from images queried before, synthetic ones included: round by round it gets further away from the natural
     images.
@@ -21,17 +21,23 @@ class Jacobian(Attack):
     name: ClassVar[str] = "jacobian"
     step: float = 0.1
     """Signed step in pixel units (the original's lambda)."""
+    along: Literal["victim", "substitute"] = "victim"
+    """Whose label y is: the victim's, as published; the substitute's, as in artifacts of earlier code."""
 
-    def craft(self, substitute: Net, pool: Tensor, queried: Tensor, n: int, rng: torch.Generator) -> Tensor:
+    def craft(
+        self, substitute: Net, pool: Tensor, queried: Tensor, labels: Tensor, n: int, rng: torch.Generator
+    ) -> Tensor:
         """An image is used again when `n` exceeds those queried."""
         permutations = [torch.randperm(len(queried), generator=rng) for _ in range(-(-n // len(queried)))]
         chosen = torch.cat(permutations)[:n].to(queried.device)
-        return torch.cat([self._augment(substitute, part) for part in queried[chosen].split(500)])
+        parts = zip(queried[chosen].split(500), labels[chosen].split(500), strict=True)
+        return torch.cat([self._augment(substitute, *part) for part in parts])
 
-    def _augment(self, substitute: Net, images: Tensor) -> Tensor:
+    def _augment(self, substitute: Net, images: Tensor, labels: Tensor) -> Tensor:
         images = images.detach().requires_grad_()
         logits = substitute(images)
-        (gradient,) = torch.autograd.grad(logits.max(1).values.sum(), images)
+        own = logits.gather(1, labels[:, None]) if self.along == "victim" else logits.max(1).values
+        (gradient,) = torch.autograd.grad(own.sum(), images)
         # Ascending the label's own logit moves inwards, descending it outwards: half of the images each.
         sign = torch.ones(len(images), 1, 1, 1, device=images.device)
         sign[::2] = -1.0

@@ -17,6 +17,8 @@ class Knockoff(Attack):
     name: ClassVar[str] = "knockoff"
     crafts_queries: ClassVar[bool] = False
 
-    def craft(self, substitute: Net, pool: Tensor, queried: Tensor, n: int, rng: torch.Generator) -> Tensor:
+    def craft(
+        self, substitute: Net, pool: Tensor, queried: Tensor, labels: Tensor, n: int, rng: torch.Generator
+    ) -> Tensor:
         """No image."""
         return pool[:0]

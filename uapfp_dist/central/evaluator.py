@@ -13,9 +13,11 @@ import torch
 
 from uapfp_dist.concurrency import map_threads
 from uapfp_dist.config.methods import with_all_methods
+from uapfp_dist.config.schema import Config
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.judging import JudgedModels
 from uapfp_dist.evaluation.plan import Plan
+from uapfp_dist.evaluation.probe_specs import reference_specs
 from uapfp_dist.evaluation.resample_artifacts import read_resample, resample_artifact
 from uapfp_dist.evaluation.sibling_blocks import with_sibling_blocks
 from uapfp_dist.evaluation.state import store_failure
@@ -210,11 +212,11 @@ class Evaluator:
     def _stored_resample(self, matrix: ResponseMatrix) -> Callable[[Resample], ScoredResample | None]:
         """Reads a resample that was scored before, by the methods compared or by all that there are."""
         methods = self.plan.config.verdict.compared
-        every = with_all_methods(self.plan.config).verdict.compared
+        every = with_all_methods(self.plan.config)
 
         def read(resample: Resample) -> ScoredResample | None:
-            for scored in (methods, every):
-                key = self._resample_id(matrix, resample, scored)
+            for config in (self.plan.config, every):
+                key = self._resample_id(matrix, resample, config)
                 if self.store.intact("draw", key):
                     return read_resample(self.store.get("draw", key), resample, methods)
             return None
@@ -226,12 +228,12 @@ class Evaluator:
         config, methods = self.plan.config, self.plan.config.verdict.compared
         encoders = config.encoder, self.plan.probe.id, self.threads, self._device
         for scored in score_resamples(matrix, resamples, methods, *encoders):
-            self.store.put("draw", self._resample_id(matrix, scored.resample, methods), *resample_artifact(scored))
+            self.store.put("draw", self._resample_id(matrix, scored.resample, config), *resample_artifact(scored))
             yield scored
 
-    def _resample_id(self, matrix: ResponseMatrix, resample: Resample, methods: Sequence[str]) -> str:
-        """All that determines the scores of a resample."""
-        config = self.plan.config
+    def _resample_id(self, matrix: ResponseMatrix, resample: Resample, config: Config) -> str:
+        """All that determines the scores of a resample, by the methods of `config`."""
+        references = [spec.id for spec in reference_specs(config, self.plan.probe)]
         return content_id(
             {
                 "probe": self.plan.probe.id,
@@ -239,8 +241,9 @@ class Evaluator:
                 "formats": [fmt.wire for fmt in config.verdict.formats],
                 "draw": resample,
                 "models": [member.spec.id for member in matrix.members],
-                "methods": methods,
+                "methods": config.verdict.compared,
                 "judging": JUDGING_VERSION,
+                **({"references": references} if references else {}),
             }
         )
 

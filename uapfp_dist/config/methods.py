@@ -6,7 +6,7 @@ from dataclasses import replace
 from uapfp_dist.config.presets import PRESETS
 from uapfp_dist.config.schema import Config
 from uapfp_dist.errors import UserError, unknown_name
-from uapfp_dist.fingerprints.methods.registry import METHODS, PROBE_METHODS
+from uapfp_dist.fingerprints.methods.registry import METHODS, PROBE_METHODS, REFERENCE_METHODS
 
 DEFAULT, ALL = "default", "all"
 
@@ -14,22 +14,20 @@ DEFAULTS: dict[str, tuple[str, ...]] = {
     "digits": (
         "uap",
         "weighted_errors",
-        "churn",
         "weighted_churn",
         "uap_paper",
-        "clean",
-        "random",
-        "lap_paper",
+        "uap_probe",
+        "random_probe",
         "confidence",
-        "ipguard",
+        "ipguard_tuned",
     )
 }
-"""Preset to its default; other presets compare all. Every claim of the paper about methods can be checked by these."""
+"""Preset to its default, at most eight; other presets compare all. What is said of lineage can be checked by these."""
 
 
 def possible_methods(config: Config) -> tuple[str, ...]:
     """All methods, or those that need no siblings where there are none."""
-    return tuple(METHODS if config.siblings.n_committee else PROBE_METHODS)
+    return tuple(METHODS if config.siblings.n_committee else PROBE_METHODS | REFERENCE_METHODS)
 
 
 def with_methods(config: Config, preset: str, names: Sequence[str] = (DEFAULT,)) -> Config:

@@ -3,8 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-import tyro
-
+from uapfp_dist.config.format_option import format_option
 from uapfp_dist.config.removal import RemovalConfig
 from uapfp_dist.config.siblings import SiblingConfig
 from uapfp_dist.errors import UserError
@@ -18,17 +17,6 @@ from uapfp_dist.tasks.method_configs import (
     SubspaceConfig,
     UapConfig,
 )
-
-
-def format_option(argument: str) -> tyro.constructors.PrimitiveConstructorSpec[ResponseFormat]:
-    """A response format on the command line; its errors name `argument`."""
-    return tyro.constructors.PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="probabilities|top<k>|label",
-        instance_from_str=lambda args: ResponseFormat.parse(args[0], argument=argument),
-        is_instance=lambda value: isinstance(value, ResponseFormat),
-        str_from_instance=lambda value: [str(value)],
-    )
 
 
 @wire_names(
@@ -116,7 +104,7 @@ class ZooConfig:
 
 @wire_names(
     "ExtractionConfig",
-    "attacks budget natural_share rounds overlap soft_labels",
+    "attacks budget natural_share rounds overlap soft_labels jacobian_labels",
     soft_labels=lambda labels: labels.extraction_wire,
 )
 @dataclass(frozen=True)
@@ -135,6 +123,8 @@ class ExtractionConfig:
     """Share of the natural queries that are images of D_v."""
     soft_labels: Annotated[ResponseFormat, format_option("extraction.soft_labels")] = PROBABILITIES
     """Format of the victim's responses to extractions with soft labels: probabilities, or top3 (any number)."""
+    jacobian_labels: Literal["victim", "substitute"] = omit_default("victim", in_files=False, before="substitute")
+    """Whose labels Jacobian augmentation follows: the victim's, as published; the substitute's, as models before."""
 
 
 @wire_names(

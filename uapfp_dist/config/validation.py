@@ -9,7 +9,7 @@ from uapfp_dist.attacks import ATTACKS
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import DATASETS
 from uapfp_dist.errors import UserError, unknown_name
-from uapfp_dist.fingerprints.methods.registry import METHODS, SIBLING_METHODS
+from uapfp_dist.fingerprints.methods.registry import METHODS, REFERENCE_TWIN_METHODS, SIBLING_METHODS, TWIN_METHODS
 from uapfp_dist.fingerprints.sibling_test import siblings_needed
 from uapfp_dist.models import ARCHITECTURES
 from uapfp_dist.models.training import PEAK_RATES
@@ -108,6 +108,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "studies.subspace.n_images": (1, 10**6),
     "studies.subspace.passes": (1, 10**6),
     "studies.subspace.xi": (1e-6, 1e6),
+    "studies.subspace.start": (1e-6, 1.0),
+    "studies.subspace.largest_cosine": (0.0, 1.0),
     "studies.n_resamples": (1, 10_000),
     "studies.n_points": (2, 10**6),
     "studies.top_k": (1, 10**6),
@@ -187,7 +189,8 @@ def _check_siblings(config: Config) -> None:
             f"n_piracy), got {n_siblings}; give more",
             argument="siblings.exact",
         )
-    needing = [name for name in (*verdict.methods, verdict.decided_by) if name in SIBLING_METHODS]
+    with_siblings = SIBLING_METHODS | TWIN_METHODS | REFERENCE_TWIN_METHODS
+    needing = [name for name in (*verdict.methods, verdict.decided_by) if name in with_siblings]
     if needing and not siblings.n_committee:
         raise UserError(
             f"siblings.n_committee: expected siblings for {needing[0]}, got none; give some, or leave the method out",

@@ -27,7 +27,8 @@ def control_members(config: ControlConfig, members: Sequence[Member]) -> Iterato
     for share in config.true_shares:
         for spec in piracy[: config.n_mixed]:
             assert isinstance(spec.origin, Extracted)
-            origin = replace(spec.origin, attack="knockoff", natural_share=1.0, true_share=share)
+            knockoff = replace(spec.origin, attack="knockoff", natural_share=1.0, jacobian_labels="substitute")
+            origin = replace(knockoff, true_share=share)
             mixed = _with_seed(spec, "mixed", share)
             yield Member(Role.MIXED_PIRACY, replace(mixed, origin=origin))
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from uapfp_dist.data.splits import index_digest
-from uapfp_dist.evaluation.judging import by_id
-from uapfp_dist.fingerprints.blocks import CLEAN, IPGUARD, BlockKey
+from uapfp_dist.evaluation.judging import by_id, victims_of
+from uapfp_dist.fingerprints.blocks import CLEAN, ONE_VIEW, BlockKey
 from uapfp_dist.fingerprints.methods.base import Candidate, Request
 from uapfp_dist.fingerprints.methods.encoder_method import EncoderMethod, similarities_to_victim
 from uapfp_dist.fingerprints.resamples import Resample
@@ -100,7 +100,9 @@ def over_resamples(
     estimates = {
         "gap": gap_over_resamples(homologous, numpy_rng("bootstrap", "gap")),
         "auc": auc_over_resamples(homologous, numpy_rng("bootstrap", "auc")),
-        "auc_other_victim": auc_over_resamples(other, numpy_rng("bootstrap", "auc_other_victim")),
+        "auc_other_victim": auc_over_resamples(
+            other, numpy_rng("bootstrap", "auc_other_victim"), victims=victims_of(matrix.members)
+        ),
     }
     found: dict[str, float] = {}
     for name, estimate in estimates.items():
@@ -134,7 +136,7 @@ def fewer_views(matrix: ResponseMatrix, n_views: int | None) -> ResponseMatrix:
 
 def _cut(matrix: ResponseMatrix, part: tuple[slice, slice]) -> ResponseMatrix:
     # A block without views has nothing to cut.
-    gather = {key: index if key == IPGUARD else index[part] for key, index in matrix.gather.items()}
+    gather = {key: index if key.kind in ONE_VIEW else index[part] for key, index in matrix.gather.items()}
     return replace(matrix, views=matrix.views[part], gather=gather)
 
 

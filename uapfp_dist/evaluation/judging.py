@@ -16,7 +16,7 @@ from uapfp_dist.rng import numpy_rng
 from uapfp_dist.statistics.auc import Estimate, auc_over_resamples, tpr_at_fpr
 from uapfp_dist.statistics.conformal import Decision, decide, needed_for
 from uapfp_dist.statistics.t_test import paper_t_test
-from uapfp_dist.tasks.members import STOLEN_ROLES, Member
+from uapfp_dist.tasks.members import STOLEN_FROM_OTHERS, STOLEN_ROLES, Member
 
 Group = Literal["homologous", "other_victim", "same_data", "sibling"]
 """A group of negatives, by its name in reports."""
@@ -59,6 +59,11 @@ def parents_of(members: Sequence[Member]) -> dict[str, str]:
     return {member.spec.id: member.spec.root.id for member in members if member.spec.modifications}
 
 
+def victims_of(members: Iterable[Member]) -> dict[str, str]:
+    """Id of every model stolen from others to that of its victim."""
+    return {member.spec.id: member.stolen_from for member in members if member.role in STOLEN_FROM_OTHERS}
+
+
 CHOSEN = "chosen"
 """In reports: the format that was chosen on the training models."""
 
@@ -83,7 +88,7 @@ def auc_table(
         positive: role of the positives.
     """
     table: dict[str, dict[str, dict[Group, Estimate]]] = {}
-    groups = groups_among(members)
+    groups, victims = groups_among(members), victims_of(members)
     for method in resamples[0].methods:
         for column, fmt in format_columns(formats).items():
             picked = [(d.resample, model_scores(s)) for d in resamples if (s := d.chosen(method, fmt)) is not None]
@@ -98,7 +103,9 @@ def auc_table(
                     for resample, scores in picked
                 ]
                 rng = numpy_rng("bootstrap", method, column, group)
-                table.setdefault(method, {}).setdefault(column, {})[group] = auc_over_resamples(pairs, rng)
+                table.setdefault(method, {}).setdefault(column, {})[group] = auc_over_resamples(
+                    pairs, rng, victims=victims
+                )
     return table
 
 

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import cycle, islice, product
 
-from uapfp_dist.attacks import ATTACKS
+from uapfp_dist.attacks import ATTACKS, labels_followed
 from uapfp_dist.config.schema import Config, DataConfig
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.control_models import control_members
 from uapfp_dist.evaluation.modified_models import modified_members
+from uapfp_dist.evaluation.probe_specs import probe_twin, reference_specs, second_probe
 from uapfp_dist.evaluation.removal_models import removal_members
 from uapfp_dist.evaluation.sibling_specs import churn_spec, exact_spec, from_common_start
 from uapfp_dist.evaluation.study_models import checkpoint_members, overlap_members
@@ -22,6 +23,7 @@ from uapfp_dist.tasks.churn_specs import ChurnResponseSpec, ChurnSpec
 from uapfp_dist.tasks.hashing import JUDGING_VERSION, REPORT_VERSION, Spec, content_id
 from uapfp_dist.tasks.members import Member, Role, members_of
 from uapfp_dist.tasks.pool_specs import SiblingPointsSpec, SiblingResponseSpec
+from uapfp_dist.tasks.reference_specs import ReferenceResponseSpec, ReferenceSpec
 from uapfp_dist.tasks.scheduler import dependency_order
 from uapfp_dist.tasks.specs import (
     AbsoluteGate,
@@ -58,6 +60,8 @@ class Plan:
     """The probe on points of PROBE, likewise."""
     exact: SiblingPointsSpec | None = None
     """The exact sibling test; None without one."""
+    references: tuple[ReferenceSpec, ...] = ()
+    """What the methods compared take beside these probes."""
 
     @property
     def id(self) -> str:
@@ -72,6 +76,7 @@ class Plan:
         if self.churn:
             found[self.churn.id] = "churn points"
             found |= {sibling.id: "every sibling of the committee at its gate" for sibling in self.churn.siblings}
+        found |= {references.id: "references" for references in self.references}
         return found | ({self.probe_twin.id: "a probe on PROBE"} if self.probe_twin else {})
 
     @property
@@ -101,10 +106,15 @@ class Plan:
         """Its responses on points of PROBE, where there are any."""
         return replace(self.response(member), probe=self.probe_twin) if self.probe_twin else None
 
+    def reference_responses(self, member: Member) -> list[ReferenceResponseSpec]:
+        """Its responses to each of the references."""
+        part = self.response(member).part
+        return [ReferenceResponseSpec(member.spec, references, part) for references in self.references]
+
     def responses(self, member: Member) -> list[Spec]:
         """What the model of `member` must respond to, or it is not judged: not the second probe nor the exact test."""
         found = (self.response(member), self.churn_response(member), self.twin_response(member))
-        return [spec for spec in found if spec is not None]
+        return [*(spec for spec in found if spec is not None), *self.reference_responses(member)]
 
     @cached_property
     def _trainable(self) -> frozenset[str]:
@@ -128,7 +138,7 @@ class Plan:
         probes = [spec for spec in (self.probe, self.second_probe, self.churn, self.probe_twin, self.exact) if spec]
         responses = [response for m in self.judged for response in self.responses(m)]
         exact = [asked for m in self.judged if (asked := self.exact_response(m)) is not None]
-        return dependency_order([*models, *probes, *responses, *seconds, *exact, *self.subspaces])
+        return dependency_order([*models, *probes, *self.references, *responses, *seconds, *exact, *self.subspaces])
 
 
 def make_plan(config: Config, seed: int, dataset: Dataset) -> Plan:
@@ -150,24 +160,20 @@ def make_plan(config: Config, seed: int, dataset: Dataset) -> Plan:
     members += tuple(control_members(config.controls, members))
     members += tuple(removal_members(config.removal, members))
     probe = ProbeSpec(members[0].spec, config.uap, config.fingerprint, seed)
-    churn, twin = churn_spec(config, seed, members, probe), _probe_twin(config, probe)
+    churn, twin = churn_spec(config, seed, members, probe), probe_twin(config, probe)
     if twin:
         _check_sizes(config, int((len(dataset.labels) - n_d) * config.data.outside_shares[0]), "PROBE")
-    subspaces, second = _subspaces(config, seed, members), _second_probe(config, probe)
+    subspaces, second = _subspaces(config, seed, members), second_probe(config, probe)
     exact = exact_spec(config, seed, members, data)
-    return Plan(config, seed, data, members, probe, subspaces, second, churn, twin, exact)
+    return Plan(
+        config, seed, data, members, probe, subspaces, second, churn, twin, exact, reference_specs(config, probe)
+    )
 
 
 def data_spec(cut: DataConfig, seed: int, dataset: Dataset) -> DataSpec:
     """Which images an evaluation sees, cut how."""
     shares = cut.train_share, cut.outside_shares
     return DataSpec(dataset.name, dataset.digest, seed, *shares, cut.n_classes, size=cut.shape)
-
-
-def _probe_twin(config: Config, probe: ProbeSpec) -> ProbeTwinSpec | None:
-    """What shows whether a fingerprint finds the victim's run or its training images."""
-    wanted = config.siblings.n_committee and config.churn.twins and config.uap.references
-    return ProbeTwinSpec(probe) if wanted else None
 
 
 def _subspaces(config: Config, seed: int, members: tuple[Member, ...]) -> tuple[SubspaceSpec, ...]:
@@ -177,14 +183,6 @@ def _subspaces(config: Config, seed: int, members: tuple[Member, ...]) -> tuple[
         return ()
     chosen = [members[0], *(m for role in (Role.PIRACY, Role.HOMOLOGOUS) for m in members_of(members, role)[:n])]
     return tuple(SubspaceSpec(m.spec, config.studies.subspace, seed) for m in chosen)
-
-
-def _second_probe(config: Config, probe: ProbeSpec) -> ProbeSpec | None:
-    """As many views as a suspect is tested by, from whole clusters: no cluster of Algorithm 1 has many more members."""
-    if not config.studies.whole_clusters:
-        return None
-    n_test_views = config.fingerprint.n_test_views
-    return replace(probe, fingerprint=replace(probe.fingerprint, views="whole_clusters", n_views=n_test_views))
 
 
 def _check_sizes(config: Config, n_images: int, split: str = "D_v") -> None:
@@ -223,7 +221,9 @@ class _Builder:
         extraction = self.config.extraction
         budget = math.ceil(extraction.budget * self.n_own)
         natural = ATTACKS[attack].natural_share(extraction.natural_share)
-        return Extracted(victim, attack, labels, budget, extraction.rounds, natural, extraction.overlap)
+        followed = labels_followed(attack, extraction.jacobian_labels)
+        sizes = budget, extraction.rounds, natural, extraction.overlap
+        return Extracted(victim, attack, labels, *sizes, jacobian_labels=followed)
 
     def cells(self, n: int) -> Iterator[tuple[int, str, str]]:
         """(number, architecture, optimizer), architectures turning fastest, for `n` models."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from uapfp_dist.evaluation.judging import Group, by_id, groups_among
+from uapfp_dist.evaluation.judging import Group, by_id, groups_among, victims_of
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.fingerprints.blocks import PAPER
 from uapfp_dist.fingerprints.methods.base import Candidate
@@ -48,7 +48,11 @@ def areas(source: Side, target: Side) -> dict[str, dict[Group, Estimate]]:
             }
             for group, role in groups.items():
                 tested.setdefault(variant, {}).setdefault(group, []).append((by_role["piracy"], by_role[role]))
+    victims = victims_of(members)
     return {
-        variant: {group: auc_over_resamples(sides, numpy_rng("bootstrap", group)) for group, sides in groups.items()}
+        variant: {
+            group: auc_over_resamples(sides, numpy_rng("bootstrap", group), victims=victims)
+            for group, sides in groups.items()
+        }
         for variant, groups in tested.items()
     }

@@ -26,6 +26,7 @@ from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.churn_specs import ChurnSpec
 from uapfp_dist.tasks.modification_specs import Int8
 from uapfp_dist.tasks.pool_specs import PoolSpec, SiblingPointsSpec
+from uapfp_dist.tasks.reference_specs import ReferenceSpec
 from uapfp_dist.tasks.specs import DataSpec, ModelSpec, ProbeSpec, ProbeTwinSpec
 
 OWNER_SECONDS = 80_000.0
@@ -58,7 +59,7 @@ class TaskContext:
         self.owner_seconds = owner_seconds
         self._dataset = dataset
         self.net = lru_cache(maxsize=8)(self._net)
-        self.probe = lru_cache(maxsize=2)(self._probe)
+        self.probe = lru_cache(maxsize=3)(self._probe)
         self.churn = lru_cache(maxsize=1)(self._churn)
         self.pool = lru_cache(maxsize=1)(self._pool)
         self.sibling_points = lru_cache(maxsize=1)(self._sibling_points)
@@ -90,7 +91,7 @@ class TaskContext:
         net = build(spec.architecture, dataset.shape, dataset.n_classes, spec.width, seed, self.device)
         return int8_structure(net) if spec.modifications and isinstance(spec.modifications[-1], Int8) else net
 
-    def _probe(self, spec: ProbeSpec | ProbeTwinSpec) -> Probe:
+    def _probe(self, spec: ProbeSpec | ProbeTwinSpec | ReferenceSpec) -> Probe:
         return read_probe(self.store.get(spec.kind, spec.id))
 
     def _pool(self, spec: PoolSpec) -> Pool:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from uapfp_dist.attacks import ATTACKS, DivergedError, extract_trajectory
+from uapfp_dist.attacks import DivergedError, attack_by, extract_trajectory
 from uapfp_dist.data import Splits
 from uapfp_dist.data.splits import attack_pool, index_digest
 from uapfp_dist.errors import PermanentError, UserError
@@ -169,7 +169,7 @@ def make_trajectory(context: TaskContext, spec: TrajectorySpec) -> None:
             Blackbox(victim_net, origin.budget, origin.labels),
             dataset.pixels(index, context.device),
             trainer,
-            ATTACKS[origin.attack],
+            attack_by(origin.attack, origin.jacobian_labels),
             rounds=origin.rounds,
             natural_share=origin.natural_share,
             recoveries=spec.recoveries,

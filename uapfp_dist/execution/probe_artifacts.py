@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from uapfp_dist.fingerprints.blocks import DEEPFOOL, IPGUARD, LAP_MINIMAL, BlockKey
+from uapfp_dist.fingerprints.blocks import DEEPFOOL, IPGUARD, IPGUARD_K, LAP_MINIMAL, BlockKey
 from uapfp_dist.fingerprints.probe_data import Block, Probe, ProbeSummary, Responses, UapSet
 from uapfp_dist.storage.store import Artifact
 
@@ -16,6 +16,8 @@ def probe_artifact(probe: Probe) -> tuple[dict[str, Tensor], dict[str, Any]]:
     tensors = {name: getattr(probe, name) for name in ("points", "views", "natural", "natural_labels")}
     for key, block in probe.blocks.items():
         tensors |= {f"{key.wire}/{part}": tensor for part, tensor in vars(block).items()}
+    if probe.natural_truth is not None:
+        tensors["natural_truth"] = probe.natural_truth
     summary = probe.summary
     info: dict[str, Any] = {
         "uaps": uaps_json(summary),
@@ -35,6 +37,10 @@ def probe_artifact(probe: Probe) -> tuple[dict[str, Tensor], dict[str, Any]]:
             LAP_MINIMAL.wire: {"l2": summary.lap_minimal_l2},
             IPGUARD.wire: {"reached": summary.ipguard_reached},
         }
+    if summary.fooling_on_eval is not None:
+        info["fooling_on_eval"] = summary.fooling_on_eval
+    if summary.ipguard_targets:
+        info[IPGUARD_K] = {f"{k:g}": share for k, share in summary.ipguard_targets.items()}
     return tensors, info
 
 
@@ -60,6 +66,7 @@ def read_probe(artifact: Artifact) -> Probe:
         n_test_views=info["n_test_views"],
         round_to_8_bits=info["round_to_8_bits"],
         summary=_summary(info),
+        natural_truth=t.get("natural_truth"),
     )
 
 
@@ -73,6 +80,8 @@ def _summary(info: Mapping[str, Any]) -> ProbeSummary:
         deepfool=UapSet(**info[DEEPFOOL.wire]) if DEEPFOOL.wire in info else None,
         lap_minimal_l2=info.get(LAP_MINIMAL.wire, {}).get("l2"),
         ipguard_reached=info.get(IPGUARD.wire, {}).get("reached"),
+        fooling_on_eval=info.get("fooling_on_eval"),
+        ipguard_targets={float(k): share for k, share in info.get(IPGUARD_K, {}).items()},
     )
 
 

@@ -17,16 +17,20 @@ from uapfp_dist.execution.pool_artifacts import (
     sibling_points_artifact,
 )
 from uapfp_dist.execution.probe_artifacts import probe_artifact, responses_artifact
+from uapfp_dist.fingerprints.blocks import PAPER
 from uapfp_dist.fingerprints.churn import all_points, churn_labels
 from uapfp_dist.fingerprints.pool import Pool, make_pool, pool_labels
 from uapfp_dist.fingerprints.probe import make_probe, make_probe_twin
 from uapfp_dist.fingerprints.querying import query_model
+from uapfp_dist.fingerprints.references import make_references, make_twin_references, true_labels_of
 from uapfp_dist.fingerprints.sibling_points import sibling_points
-from uapfp_dist.perturbations.subspace import uap_matrix
+from uapfp_dist.perturbations.subspace import start_cosines, uap_matrix, uap_starts
+from uapfp_dist.perturbations.uap import fooling_rate
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.churn_specs import ChurnResponseSpec, ChurnSpec
 from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.pool_specs import PoolLabelsSpec, PoolSpec, SiblingPointsSpec, SiblingResponseSpec
+from uapfp_dist.tasks.reference_specs import ReferenceResponseSpec, ReferenceSpec
 from uapfp_dist.tasks.run_specs import TrainingCheckpointSpec
 from uapfp_dist.tasks.specs import (
     AbsoluteGate,
@@ -73,6 +77,28 @@ def probe_twin_step(context: TaskContext, spec: ProbeTwinSpec) -> None:
     images = dataset.pixels(splits.probe, context.device)
     probe = make_probe_twin(context.net(victim), context.probe(spec.probe), spec, images)
     context.store.put(spec.kind, spec.id, *probe_artifact(probe))
+
+
+def reference_step(context: TaskContext, spec: ReferenceSpec) -> None:
+    """IPGuard's points beside those of a probe, with the true labels of its natural errors; more on points of PROBE."""
+    if isinstance(spec.probe, ProbeTwinSpec):
+        net, probe = context.net(spec.probe.probe.victim), context.probe(spec.probe.probe)
+        made = make_twin_references(net, probe, context.probe(spec.probe), spec.ipguard_k, spec.id)
+    else:
+        net, probe = context.net(spec.probe.victim), context.probe(spec.probe)
+        dataset, splits = context.data(spec.probe.victim.data)
+        truth = true_labels_of(probe.natural, dataset.pixels(splits.probe), dataset.labels[splits.probe])
+        made = make_references(net, probe, spec.ipguard_k, spec.id, truth)
+        v, unseen = probe.blocks[PAPER].perturbations.to(context.device), dataset.pixels(splits.eval, context.device)
+        made = replace(made, summary=replace(made.summary, fooling_on_eval=fooling_rate(net, unseen, v, clip=False)))
+    context.store.put(spec.kind, spec.id, *probe_artifact(made))
+
+
+def reference_response_step(context: TaskContext, spec: ReferenceResponseSpec) -> None:
+    """Query one model with references, once."""
+    responses = query_model(context.net(spec.model), context.probe(spec.references), context.device, spec.part)
+    about = {"model": spec.model.id, "references": spec.references.id}
+    context.store.put(spec.kind, spec.id, responses_artifact(responses), about)
 
 
 def churn_step(context: TaskContext, spec: ChurnSpec) -> None:
@@ -145,7 +171,11 @@ def subspace_step(context: TaskContext, spec: SubspaceSpec) -> None:
     images = dataset.pixels(index, context.device)
     xi = spec.config.xi * float(images.flatten(1).norm(dim=1).mean())
     matrix = uap_matrix(context.net(spec.model), images, spec.config, xi, torch_rng(spec.id, "uaps"))
-    context.store.put(spec.kind, spec.id, {"uaps": matrix}, {"model": spec.model.id, "xi": xi})
+    tensors = {"uaps": matrix}
+    if spec.config.largest_cosine < 1:
+        starts = [one.start for one in uap_starts(images, spec.config.n_uaps, torch_rng(spec.id, "uaps"))]
+        tensors["start_cosines"] = start_cosines(matrix, torch.cat(starts))
+    context.store.put(spec.kind, spec.id, tensors, {"model": spec.model.id, "xi": xi})
 
 
 _STEPS: dict[type[Spec], Callable[[TaskContext, Any], None]] = {
@@ -155,6 +185,8 @@ _STEPS: dict[type[Spec], Callable[[TaskContext, Any], None]] = {
     SubspaceSpec: subspace_step,
     ProbeSpec: make_probe_step,
     ProbeTwinSpec: probe_twin_step,
+    ReferenceSpec: reference_step,
+    ReferenceResponseSpec: reference_response_step,
     ChurnSpec: churn_step,
     ChurnResponseSpec: churn_response_step,
     ResponseSpec: response_step,

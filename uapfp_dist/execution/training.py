@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from uapfp_dist.attacks import ATTACKS, LabelledQueries, TrueLabels, extract
+from uapfp_dist.attacks import LabelledQueries, TrueLabels, attack_by, extract
 from uapfp_dist.data import Dataset
 from uapfp_dist.data.splits import attack_pool, index_digest, training_set
 from uapfp_dist.execution.context import TaskContext
@@ -73,7 +73,7 @@ def extract_model(
         victim,
         dataset.pixels(index, context.device),
         trainer,
-        ATTACKS[origin.attack],
+        attack_by(origin.attack, origin.jacobian_labels),
         rounds=origin.rounds,
         natural_share=origin.natural_share,
         true_labels=true_labels(origin, dataset, index, context.device),

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 UAP, RANDOM, LAP = "uap", "random", "lap"
 """Kinds of perturbations that come in several radii: universal, random, local (DeepFool's)."""
-UAP_PROBE, RANDOM_PROBE = "uap_probe", "random_probe"
-"""The same universal and random perturbations of points of PROBE, in place of the victim's training images."""
+IPGUARD_K = "ipguard_k"
+"""Points that the victim gives a wanted label, by a lead of k logits, which stands in place of a radius: one view."""
+TWIN = "_probe"
+"""Ends the kind of a block on points of PROBE, in place of the victim's training images."""
+UAP_PROBE, RANDOM_PROBE, LAP_PROBE, IPGUARD_K_PROBE = (kind + TWIN for kind in (UAP, RANDOM, LAP, IPGUARD_K))
 JOIN = "+"
 """Between the wire names of several blocks."""
 
@@ -19,7 +22,7 @@ class BlockKey:
 
     kind: str
     radius: float | None = None
-    """As a fraction of the paper's xi, to the six digits of its wire name."""
+    """As a fraction of the paper's xi (of `IPGUARD_K` its k), to the six digits of its wire name."""
 
     def __post_init__(self) -> None:
         if self.radius is not None:
@@ -64,7 +67,9 @@ LAP_MINIMAL = BlockKey("lap_minimal")
 """DeepFool's own perturbation of each point, not rescaled."""
 IPGUARD = BlockKey("ipguard")
 """Points near the decision boundary: one view."""
-TWINS = {UAP: UAP_PROBE, RANDOM: RANDOM_PROBE}
+ONE_VIEW = (IPGUARD.kind, IPGUARD_K, IPGUARD_K_PROBE)
+"""Kinds whose images make a single view."""
+TWINS = {kind: kind + TWIN for kind in (UAP, RANDOM, LAP, IPGUARD_K, PAPER.kind, DEEPFOOL.kind, LAP_MINIMAL.kind)}
 """Kind of perturbation to its twin on points of PROBE."""
 CHURN = BlockKey("churn")
 """Images on which the victim departs from its siblings: no views; labels alone are known."""
@@ -83,3 +88,8 @@ LAP_PAPER = BlockKey(LAP, 1.0)
 def clean_of(block: BlockKey) -> BlockKey:
     """The block of the points that a block perturbs."""
     return CLEAN_PROBE if block == CLEAN_PROBE or block.kind in TWINS.values() else CLEAN
+
+
+def twin_of(block: BlockKey) -> BlockKey:
+    """The same on points of PROBE."""
+    return CLEAN_PROBE if block == CLEAN else BlockKey(TWINS[block.kind], block.radius)

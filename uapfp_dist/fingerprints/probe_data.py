@@ -61,6 +61,10 @@ class ProbeSummary:
     """Mean l2 norm of DeepFool's own perturbations; None likewise."""
     ipguard_reached: float | None = None
     """Share of IPGuard's points that reached the decision boundary; None likewise."""
+    fooling_on_eval: float | None = None
+    """Share of EVAL that the paper's UAP fools, before clipping: xi was chosen on PROBE. In references."""
+    ipguard_targets: Mapping[float, float] = field(default_factory=dict)
+    """k to the share of images that reached the label wanted of them, in references."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,8 @@ class Probe:
     """Every image is sent as an API that takes 8-bit images would see it."""
     summary: ProbeSummary = field(default_factory=ProbeSummary)
     """For reports."""
+    natural_truth: Tensor | None = None
+    """(E,) int64: the true labels of a probe's `natural`, where they are known; beside references."""
 
 
 @dataclass(frozen=True)

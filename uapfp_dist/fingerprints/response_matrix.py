@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.fingerprints.blocks import CLEAN, CLEAN_PROBE, IPGUARD, NATURAL, TWINS, BlockKey, clean_of
+from uapfp_dist.fingerprints.blocks import CLEAN, NATURAL, ONE_VIEW, BlockKey, clean_of, twin_of
 from uapfp_dist.fingerprints.churn_weights import Candidates
 from uapfp_dist.fingerprints.fingerprint import fingerprints
 from uapfp_dist.fingerprints.probe_data import Probe, Responses
@@ -49,6 +49,8 @@ class ResponseMatrix:
     """Pool to its points."""
     n_churn: int = 0
     """How many of those a suspect is sent."""
+    natural_truth: Tensor | None = None
+    """(E,) int64: the true labels beside `natural_labels`; None: not known."""
 
     @staticmethod
     def from_responses(
@@ -125,14 +127,14 @@ class ResponseMatrix:
         """
         if budget < 1:
             raise UserError(f"query budget: expected at least 1 image, got {budget}; raise it")
-        viewed = [block for block in blocks if block not in (NATURAL, IPGUARD, *self.churn)]
+        viewed = [block for block in blocks if block.kind not in (NATURAL.kind, *ONE_VIEW) and block not in self.churn]
         sizes = (replace(self, n_test_views=n).n_query_images(*viewed) for n in range(1, self.n_test_views + 1))
         return replace(
             self,
             n_test_views=sum(size <= budget for size in sizes),
             n_natural=budget,
             n_churn=budget,
-            gather={key: index[:, :budget] if key == IPGUARD else index for key, index in self.gather.items()},
+            gather={key: index[:, :budget] if key.kind in ONE_VIEW else index for key, index in self.gather.items()},
         )
 
     def with_probe_twin(self, twin: Probe, responses: Sequence[Responses]) -> "ResponseMatrix":
@@ -142,14 +144,34 @@ class ResponseMatrix:
             twin: that probe.
             responses: to it, of every row.
         """
-        renamed = {key: BlockKey(TWINS[key.kind], key.radius) for key in twin.blocks} | {CLEAN: CLEAN_PROBE}
-        more = [{renamed[key]: part for key, part in one.blocks.items()} for one in responses]
+        more = [{twin_of(key): part for key, part in one.blocks.items()} for one in responses]
+        gather = {twin_of(key): block.gather for key, block in twin.blocks.items()}
+        return replace(self._with_blocks(more, gather), probe_views=twin.views)
+
+    def with_references(self, probe: Probe, responses: Sequence[Responses], on_probe: bool) -> "ResponseMatrix":
+        """The matrix with the blocks of references, whose points are those that it has.
+
+        Args:
+            probe: made of the probe of the matrix, or of its twin.
+            responses: to it, of every row.
+            on_probe: its points are those of the twin.
+        """
+
+        def named(key: BlockKey) -> BlockKey:
+            return twin_of(key) if on_probe else key
+
+        more = [{named(key): one.blocks[key] for key in probe.blocks} for one in responses]
+        found = self._with_blocks(more, {named(key): block.gather for key, block in probe.blocks.items()})
+        return replace(found, natural_truth=self.natural_truth if on_probe else probe.natural_truth)
+
+    def _with_blocks(
+        self, more: Sequence[Mapping[BlockKey, Tensor]], gather: Mapping[BlockKey, Tensor]
+    ) -> "ResponseMatrix":
         both = zip(self.responses, more, strict=True)
         return replace(
             self,
-            responses=tuple(Responses(one.blocks | added) for one, added in both),
-            gather=self.gather | {renamed[key]: block.gather for key, block in twin.blocks.items()},
-            probe_views=twin.views,
+            responses=tuple(Responses({**one.blocks, **added}) for one, added in both),
+            gather={**self.gather, **gather},
         )
 
     def with_churn(

@@ -23,6 +23,12 @@ INPUT_MAX = 127
 """Not 255: processors without VNNI add two products in 16 bits, which saturates beyond (torch's own default for x86
 leaves that bit unused as well). With it one model would respond differently on two machines."""
 OUTPUT_MAX = 255
+BITS = (
+    "INT8: weights in 8 bits; a layer's inputs in 7 of 8 (0 to 127), because integer kernels of processors without "
+    "VNNI add pairs of products in 16 bits, which 8 would overflow: one model would answer differently on two "
+    "machines; its outputs in 8."
+)
+"""For a reader of results."""
 CALIBRATION_BATCH = 100
 
 Operands = tuple[Any, ...]

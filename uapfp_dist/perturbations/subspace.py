@@ -12,6 +12,8 @@ from uapfp_dist.tasks.method_configs import SubspaceConfig
 
 BATCH = 50
 """Images per UAP and step."""
+MAX_ROUNDS = 6
+"""Of passes, after which a UAP stays as it is however much of its start it has kept."""
 IMAGES_AT_ONCE = 500
 """Images per forward pass, of several UAPs: bounds memory."""
 
@@ -39,13 +41,14 @@ def uap_starts(images: Tensor, n_uaps: int, rng: torch.Generator) -> Iterator[Ua
 def uap_matrix(model: nn.Module, images: Tensor, config: SubspaceConfig, xi: float, rng: torch.Generator) -> Tensor:
     """UAPs of one model that differ by random start, by images (a random half each) and by their order.
 
-    Each equals the result of `uap_sgd` for its start, images and order, but many are fitted at once.
+    Each equals the result of `uap_sgd` for its start, images and order, but many are fitted at once. One that has not
+    forgotten its start goes on from where it is, in another order.
 
     Args:
         model: (B, c, h, w) to logits, in evaluation mode.
         images: (N, c, h, w) to fool, on the model's device.
         config: how many UAPs, and the passes over the images of each.
-        xi: radius of the l2 ball in which they are fitted, and the norm of their starts.
+        xi: radius of the l2 ball in which they are fitted.
         rng: CPU generator.
 
     Returns:
@@ -60,11 +63,24 @@ def uap_matrix(model: nn.Module, images: Tensor, config: SubspaceConfig, xi: flo
     all_starts = list(uap_starts(images, config.n_uaps, rng))
     found = []
     for part in _split(all_starts, max(1, IMAGES_AT_ONCE // BATCH)):
-        starts = torch.cat([one.start * xi for one in part])
-        orders = torch.stack([_orders(one, config.passes) for one in part])
-        found.append(descend(model, images, labels, starts, orders, xi, BATCH).flatten(1))
+        starts = torch.cat([one.start for one in part])
+        v = starts * (xi * config.start)
+        rows = list(range(len(part)))
+        for _ in range(MAX_ROUNDS):
+            orders = torch.stack([_orders(part[i], config.passes) for i in rows])
+            v[rows] = descend(model, images, labels, v[rows], orders, xi, BATCH)
+            cosines = start_cosines(v.flatten(1), starts)
+            rows = [i for i in rows if config.largest_cosine < 1 and float(cosines[i]) >= config.largest_cosine]
+            if not rows:
+                break
+        found.append(v.flatten(1))
     v = torch.cat(found)
     return v / v.norm(dim=1, keepdim=True).clamp_min(1e-12)
+
+
+def start_cosines(uaps: Tensor, starts: Tensor) -> Tensor:
+    """(n,) cosines of UAPs (n, d) to the vectors (n, c, h, w) that they started from."""
+    return torch.nn.functional.cosine_similarity(uaps.double(), starts.flatten(1).double(), dim=1)
 
 
 def _split(starts: list[UapStart], size: int) -> list[list[UapStart]]:

@@ -15,7 +15,6 @@ from uapfp_dist.reporting.number_format import NOT_MEASURED, interval, percent
 from uapfp_dist.reporting.report_schema import EvaluationReport
 from uapfp_dist.reporting.text_tables import markdown_table
 from uapfp_dist.reporting.trust import (
-    CHANCE,
     REFERENCES,
     GroupTrust,
     Trust,
@@ -26,7 +25,9 @@ from uapfp_dist.reporting.trust import (
     can_decide,
     compare_references,
     group_trust,
+    lineage_method,
     power,
+    reaches_chance,
     reference_auc,
 )
 from uapfp_dist.statistics.auc import Estimate
@@ -37,7 +38,8 @@ MOST = 8
 MOST_NAMED = 4
 """Methods that are named as not shown; of more, the table of all methods tells."""
 TABLE_ORDER = (
-    "uap", "uap_paper", "random", "clean", "weighted_errors", "weighted_churn", "churn", "ipguard", "lap", "confidence",
+    "uap", "uap_paper", "random", "clean", "weighted_errors", "weighted_churn", "churn", "ipguard_tuned",
+    "ipguard", "lap", "confidence",
 )  # fmt: skip
 """Of the table, after the method that decides and the best one against each group; the others come last."""
 REFERENCE_WORDS = {"random": "random vectors", "clean": "unperturbed images", "lap": "local perturbations"}
@@ -169,9 +171,10 @@ def _group(report: EvaluationReport, found: GroupTrust) -> Sentence:
     words = []
     if not math.isnan(found.accused.value):
         above = ", above alpha" if found.accused.exceeds(report.false_accusation.alpha) else ""
-        counts = f"{found.accused.n} tested, {found.calibrating or 'none'} for calibration"
+        of_victims = "" if found.accused.victims is None else f" of {found.accused.victims} victims"
+        counts = f"{found.accused.n} tested{of_victims}, {found.calibrating or 'none'} for calibration"
         words.append(f"{found.accused} accused{above} ({counts})")
-    words.append(f"AUC {_auc(found.auc)}" + (", which reaches chance" if found.auc.low <= CHANCE else ""))
+    words.append(f"AUC {_auc(found.auc)}" + (", which reaches chance" if reaches_chance(found.auc) else ""))
     better = better_method(report, found.group) if found.trust in ("no", "doubtful") else ""
     if better:
         area = _area(report, better, found.group)
@@ -180,9 +183,10 @@ def _group(report: EvaluationReport, found: GroupTrust) -> Sentence:
 
 
 def _needs_uap(report: EvaluationReport) -> Sentence:
-    """Whether references without UAPs do as well as `uap`."""
+    """Whether references without UAPs do as well as `uap`, on points of PROBE where that is known."""
     begin = "Is it the UAP that tells stolen models apart?"
-    compared, ours = compare_references(report, "homologous"), auc_of(report, "uap", "homologous")
+    method = lineage_method(report, "homologous")
+    compared, ours = compare_references(report, "homologous"), auc_of(report, method, "homologous")
     if ours is None or not compared:
         return Sentence(begin, f"Random vectors, unperturbed images and local perturbations: {MISSING}.")
     found = set(compared.values())
@@ -194,7 +198,8 @@ def _needs_uap(report: EvaluationReport) -> Sentence:
         else f"{REFERENCE_WORDS[method]} {MISSING}"
         for method in REFERENCES
     ]
-    text = f"Against independent models AUC {_auc(ours)} by uap, {_listed(shown)}."
+    where = "" if method == "uap" else "On images that nothing trained on, a"
+    text = f"{where or 'A'}gainst independent models AUC {_auc(ours)} by {method}, {_listed(shown)}."
     return Sentence(f"{begin} {verdict}.", f"{text}{_elsewhere(report)}")
 
 

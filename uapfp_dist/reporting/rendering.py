@@ -36,6 +36,7 @@ QUESTIONS = {
     "controls": "How often is each group accused, and by which test?",
     "churn": "Can the victim be told from its siblings?",
     "exact": "Who is claimed by a test that assumes nothing of the suspect?",
+    "ipguard": "On how many points does IPGuard rest, and who matches there?",
     "roc": "How many stolen models are caught at other rates of false accusation?",
     "table1_zoo": "Which models were trained, and how good are they?",
     "fig2_subspace": "Do stolen models share the victim's directions of UAPs?",

@@ -13,6 +13,7 @@ from uapfp_dist.evaluation.judging import (
     attack_out_auc,
     auc_table,
     claim_rates,
+    groups_among,
     left_out_rates,
     power,
     rename_groups,
@@ -21,7 +22,9 @@ from uapfp_dist.evaluation.judging import (
     verdicts,
 )
 from uapfp_dist.evaluation.plan import Plan
+from uapfp_dist.fingerprints.methods.registry import twin_name
 from uapfp_dist.fingerprints.probe_data import ProbeSummary
+from uapfp_dist.fingerprints.resamples import Resample
 from uapfp_dist.fingerprints.scoring import ScoredCandidate, ScoredResample
 from uapfp_dist.reporting.report_schema import (
     AucTable,
@@ -38,6 +41,7 @@ from uapfp_dist.reporting.report_schema import (
 from uapfp_dist.reporting.report_tables import verdicts_table, zoo_table
 from uapfp_dist.statistics.auc import Estimate
 from uapfp_dist.statistics.conformal import needed_for
+from uapfp_dist.tasks.members import STOLEN_FROM_OTHERS, Member
 
 RATES = (0.01, 0.05)
 """False positive rates at which the share of stolen models caught is reported."""
@@ -88,8 +92,15 @@ def make_report(plan: Plan, judged: JudgedModels, resamples: Sequence[ScoredResa
         choices={m: _choices(resamples, m) for m in first.methods},
         verdicts=tuple(found),
         remarks=remarks(areas),
+        victims=_victims(first.resample, members),
     )
     return Report(body, {"verdicts": verdicts_table(found), "zoo": zoo_table(judged)})
+
+
+def _victims(resample: Resample, members: Sequence[Member]) -> dict[Group, int]:
+    """Group of models stolen from others to the number of victims of those tested."""
+    groups = {group: role for group, role in groups_among(members).items() if role in STOLEN_FROM_OTHERS}
+    return {g: len({members[row].stolen_from for row in resample.tested(members, role)}) for g, role in groups.items()}
 
 
 def _rates(plan: Plan, judged: JudgedModels, resamples: Sequence[ScoredResample]) -> tuple[FalseAccusation, Power]:
@@ -151,18 +162,25 @@ def _choices(resamples: Sequence[ScoredResample], method: str) -> dict[str, int]
 
 
 def remarks(areas: Mapping[str, Mapping[str, Mapping[Group, Estimate]]]) -> tuple[str, ...]:
-    """References that do as well as the UAP, in a sentence each: a report without them would mislead."""
+    """References that do as well as the UAP, in a sentence each: a report without them would mislead.
+
+    On points of PROBE, where that was measured: whoever is asked points of D_v is then left out.
+    """
     found = []
-    for group, area in areas["uap"][CHOSEN].items():
+    uap = twin_name("uap") if twin_name("uap") in areas else "uap"
+    others = [name for name in areas if not (name == "uap" or name.startswith("uap_"))]
+    if uap != "uap":
+        others = [name for name in others if twin_name(name) == name and name != "ipguard"]
+    for group, area in areas[uap][CHOSEN].items():
         ours = area.mean
         if math.isnan(ours):
             continue
         equal = [
-            f"{method} ({table[CHOSEN][group].mean:.2f})"
-            for method, table in areas.items()
-            if not (method == "uap" or method.startswith("uap_")) and table[CHOSEN][group].mean >= ours - 0.005
+            f"{method} ({areas[method][CHOSEN][group].mean:.2f})"
+            for method in others
+            if areas[method][CHOSEN][group].mean >= ours - 0.005
         ]
         if equal:
             name = "sibling_piracy" if group == "sibling" else group
-            found.append(f"against {name} these do as well as uap ({ours:.2f}) or better: {', '.join(equal)}")
+            found.append(f"against {name} these do as well as {uap} ({ours:.2f}) or better: {', '.join(equal)}")
     return tuple(found)

@@ -183,6 +183,9 @@ class EvaluationReport:
     sections: Annotated[SectionNumbers, Field(alias="exhibits")] = field(default_factory=SectionNumbers)
     wall_seconds: float | None = None
     environment: Environment | None = None
+    victims: dict[Group, int] | None = None
+    """Group of models stolen from others to the number of victims among those that resample 0 tests; None: by earlier
+    code, whose intervals against them are over models."""
     precision: str | None = None
     """In which models were trained; absent: float32."""
     version: int | None = None

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from uapfp_dist.evaluation.judging import Group
 from uapfp_dist.reporting.churn_schema import ChurnBudget, ChurnPool, ExactClaims, SiblingGroup
+from uapfp_dist.reporting.reference_schema import MatchingRates, SubspaceNumbers
 from uapfp_dist.serialization import Number, from_json, json_schema
 
 T = TypeVar("T")
@@ -78,18 +79,6 @@ class ZooNumbers:
     mean_recovery: Number
     mean_recovery_low: Number = math.nan
     mean_recovery_high: Number = math.nan
-
-
-@dataclass(frozen=True, kw_only=True)
-class SubspaceNumbers:
-    """Inconsist (Eq. 5), mean by role, and how many directions it is measured in."""
-
-    n_uaps: int
-    mean: dict[str, Number]
-    ratio_homologous_over_piracy: Number
-    ratio_homologous_over_piracy_low: Number
-    ratio_homologous_over_piracy_high: Number
-    rank: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,6 +258,7 @@ class SectionNumbers:
     churn_pools: tuple[ChurnPool, ...] | None = None
     siblings: tuple[SiblingGroup, ...] | None = None
     exact: tuple[ExactClaims, ...] | None = None
+    ipguard: tuple[MatchingRates, ...] | None = None
     zoo: ZooNumbers | None = None
     subspace: SubspaceNumbers | None = None
     similarity_by_architecture: tuple[SimilarityCell, ...] | None = None

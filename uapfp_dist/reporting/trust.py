@@ -1,23 +1,27 @@
 """By which rules a report's numbers say whether its fingerprint can be trusted, and against whom not.
 
 The method that decides speaks, at the report's alpha. Against a group of negatives it is
-- not trusted ("no") where the 95 % interval of its AUC reaches chance, or that of the share accused lies above alpha;
+- not trusted ("no") where its AUC or the 95 % interval of that reaches chance, or that of the share accused lies above
+  alpha;
 - "doubtful" where it accuses more than alpha, but that interval reaches down to alpha;
 - not known ("too few models to tell") where calibration has not seen the group and fewer models were tested than
-  calibration would need;
+  calibration would need, or where there is no interval;
 - trusted ("yes") elsewhere.
+Of models stolen from others, victims count and not models; with fewer than five there is no interval.
 A reference without UAPs is "as good" as the UAP where its AUC falls behind by at most `MARGIN`, "not told apart" where
-their intervals overlap, else "worse".
+their intervals overlap, else "worse". Both are on points of PROBE, which nothing trained on, where that was measured:
+on the victim's training images membership counts as well as lineage.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from uapfp_dist.evaluation.judging import CHOSEN, NEGATIVE_GROUPS, Group
+from uapfp_dist.fingerprints.methods.registry import twin_name
 from uapfp_dist.reporting.number_format import percent
 from uapfp_dist.reporting.report_schema import EvaluationReport
-from uapfp_dist.statistics.auc import Estimate
+from uapfp_dist.statistics.auc import FEWEST_VICTIMS, Estimate
 from uapfp_dist.statistics.intervals import clopper_pearson
 
 MARGIN = 0.005
@@ -27,9 +31,10 @@ REFERENCES = ("random", "clean", "lap")
 """Methods that are `uap` without UAPs: random vectors or local perturbations of their norm, unperturbed images."""
 
 RULES = (
-    "No: the 95 % interval of the AUC reaches chance, or that of the share accused lies above alpha. Doubtful: more "
+    "No: the AUC or its 95 % interval reaches chance, or that of the share accused lies above alpha. Doubtful: more "
     "than alpha are accused, but that interval reaches down to alpha. Too few models to tell: calibration has not seen "
-    "the group, and fewer models were tested than it would need. Yes: none of these."
+    "the group, and fewer models were tested than it would need; of models stolen from others victims count, and with "
+    "fewer than five there is no interval. Yes: none of these."
 )
 """Of `group_trust`, in words for a reader."""
 
@@ -44,11 +49,20 @@ class AccusedShare:
     value: float
     n: int
     """Models of the role that resample 0 tests."""
+    victims: int | None = None
+    """Those that they were stolen from, where it was another than the owner's; None: each model counts."""
+
+    @property
+    def independent(self) -> int:
+        """How many there are of what is independent: victims, else models."""
+        return self.n if self.victims is None else self.victims
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The exact 95 % interval for so many models."""
-        return clopper_pearson(self.value * self.n, self.n)
+        """The exact 95 % interval for so many; NaN with too few victims."""
+        if self.victims is not None and self.victims < FEWEST_VICTIMS:
+            return math.nan, math.nan
+        return clopper_pearson(self.value * self.independent, self.independent)
 
     def exceeds(self, alpha: float) -> bool:
         """Whether the share is above `alpha`."""
@@ -60,6 +74,8 @@ class AccusedShare:
 
     def __str__(self) -> str:
         low, high = self.bounds
+        if math.isnan(low):
+            return percent(self.value)
         return f"{percent(self.value)} [{percent(low)[:-2]}, {percent(high)[:-2]}]"
 
 
@@ -94,27 +110,38 @@ def power(report: EvaluationReport) -> AccusedShare:
 def group_trust(report: EvaluationReport, group: Group) -> GroupTrust:
     """By the rules above."""
     rate = report.false_accusation.conformal.get(group, math.nan)
-    accused = accused_share(report, rate, NEGATIVE_GROUPS[group])
+    shown = accused_share(report, rate, NEGATIVE_GROUPS[group])
+    accused = replace(shown, victims=(report.victims or {}).get(group))
     sizes = {"homologous": report.calibration.models, "other_victim": report.calibration.other_victim}
     calibrating, auc = sizes.get(group, 0), auc_of(report, report.decided_by, group)
     return GroupTrust(group, _trust(report, accused, auc, calibrating), accused, auc, calibrating)
+
+
+def reaches_chance(auc: Estimate) -> bool:
+    """Whether an interval does; without one, whether the AUC does, which any interval would hold."""
+    return min(auc.mean, auc.mean if math.isnan(auc.low) else auc.low) <= CHANCE
 
 
 def _trust(report: EvaluationReport, accused: AccusedShare, auc: Estimate | None, calibrating: int) -> Trust:
     alpha, needed = report.false_accusation.alpha, report.calibration.needed
     if auc is None:
         return "not measured here"
-    if auc.low <= CHANCE or accused.surely_exceeds(alpha):
+    if reaches_chance(auc) or accused.surely_exceeds(alpha):
         return "no"
     if accused.exceeds(alpha):
         return "doubtful"
-    few = max(calibrating, accused.n) < needed or math.isnan(auc.low) or math.isnan(accused.value)
+    few = max(calibrating, accused.independent) < needed or math.isnan(auc.low) or math.isnan(accused.value)
     return "too few models to tell" if few else "yes"
 
 
+def lineage_method(report: EvaluationReport, group: Group) -> str:
+    """The row that says what UAPs find of lineage: on points of PROBE where that was measured, else of D_v."""
+    return twin_name("uap") if auc_of(report, twin_name("uap"), group) else "uap"
+
+
 def compare_references(report: EvaluationReport, group: Group) -> dict[str, Comparison]:
-    """References that were measured against a group, and how they stand to `uap`."""
-    ours, found = auc_of(report, "uap", group), dict[str, Comparison]()
+    """References that were measured against a group, on the points of `lineage_method`, and how they stand to it."""
+    ours, found = auc_of(report, lineage_method(report, group), group), dict[str, Comparison]()
     for method in REFERENCES:
         theirs = reference_auc(report, method, group)
         if ours is not None and theirs is not None:
@@ -125,9 +152,12 @@ def compare_references(report: EvaluationReport, group: Group) -> dict[str, Comp
 
 
 def reference_auc(report: EvaluationReport, method: str, group: Group) -> Estimate | None:
-    """Of a reference; of local perturbations at the paper's norm where those of the norms of `uap` were left out."""
-    found = auc_of(report, method, group)
-    return auc_of(report, "lap_paper", group) if found is None and method == "lap" else found
+    """Of a reference, on the points of `lineage_method`; of local perturbations at the paper's norm where those of the
+    norms of `uap` were left out."""
+    on_probe = lineage_method(report, group) != "uap"
+    names = (method, "lap_paper") if method == "lap" else (method,)
+    found = [auc_of(report, twin_name(name) if on_probe else name, group) for name in names]
+    return next((area for area in found if area is not None), None)
 
 
 def best_method(report: EvaluationReport, group: Group) -> str:

@@ -7,7 +7,7 @@ from uapfp_dist.evaluation.judging import CHOSEN, Group
 from uapfp_dist.reporting.model_names import COLUMNS
 from uapfp_dist.reporting.over_seeds import auc_rows, decision_rows
 from uapfp_dist.reporting.report_schema import EvaluationReport, reported_groups
-from uapfp_dist.reporting.sections.claims import IDENTIFIES_VICTIM
+from uapfp_dist.reporting.sections.lineage_claims import IDENTIFIES_VICTIM
 from uapfp_dist.results.markdown import details, table
 
 LINEAGE = ("weighted_churn", "churn", "uap", "random", "uap_probe", "random_probe", "weighted_errors", "clean")

@@ -41,6 +41,10 @@ class Estimate:
     """Over resamples."""
 
 
+FEWEST_VICTIMS = 5
+"""With models stolen from fewer victims there is no interval: many models of one victim say the same many times."""
+NO_ONE: Mapping[str, str] = MappingProxyType({})
+
 Sides = tuple[Mapping[str, float], Mapping[str, float]]
 """One resample: scores by model id of the positives and of the negatives."""
 
@@ -49,19 +53,22 @@ def auc_over_resamples(
     resamples: Sequence[Sides],
     rng: np.random.Generator,
     n_boot: int = 1000,
-    parents: Mapping[str, str] = MappingProxyType({}),
+    parents: Mapping[str, str] = NO_ONE,
+    victims: Mapping[str, str] = NO_ONE,
 ) -> Estimate:
     """Mean AUC over resamples with a bootstrap interval over models, not fingerprints.
 
     Args:
         parents: id of a modified model to that of the model it was made of; all made of one are resampled together.
+        victims: id of a negative that was stolen to that of its victim: victims are resampled, then the models of
+            each (protocol 3.8); others stand for themselves. With fewer than `FEWEST_VICTIMS` the interval is NaN.
     """
-    return _over_resamples(resamples, _higher, rng, n_boot, parents)
+    return _over_resamples(resamples, _higher, rng, n_boot, parents, victims)
 
 
 def gap_over_resamples(resamples: Sequence[Sides], rng: np.random.Generator, n_boot: int = 1000) -> Estimate:
     """The same of the gap: mean score of the positives minus that of the negatives."""
-    return _over_resamples(resamples, lambda difference: difference, rng, n_boot, {})
+    return _over_resamples(resamples, lambda difference: difference, rng, n_boot, NO_ONE, NO_ONE)
 
 
 def _over_resamples(
@@ -70,6 +77,7 @@ def _over_resamples(
     rng: np.random.Generator,
     n_boot: int,
     parents: Mapping[str, str],
+    victims: Mapping[str, str],
 ) -> Estimate:
     """The mean over all pairs of a positive and a negative, over resamples.
 
@@ -90,7 +98,10 @@ def _over_resamples(
     areas = np.array([matrix.mean() for matrix in matrices])
     samples = np.zeros((n_boot, len(matrices)))
     units = [sorted({parents.get(m, m) for pair in sides for m in pair[side]}) for side in (0, 1)]
-    weights = [_bootstrap_weights(ids, rng, n_boot) for ids in units]
+    stolen = {m: victims[m] for m in units[1] if m in victims}
+    weights = [_bootstrap_weights(ids, rng, n_boot) for ids in ([units[0]] if stolen else units)]
+    if stolen:
+        weights.append(_weights_by_victim({m: stolen.get(m, m) for m in units[1]}, rng, n_boot))
     for d, (matrix, (p_ids, n_ids)) in enumerate(zip(matrices, sides, strict=True)):
         wp = np.stack([weights[0][parents.get(m, m)] for m in p_ids], axis=1)
         wn = np.stack([weights[1][parents.get(m, m)] for m in n_ids], axis=1)
@@ -99,7 +110,8 @@ def _over_resamples(
             samples[:, d] = np.where(total > 0, ((wp @ matrix) * wn).sum(1) / np.maximum(total, 1), np.nan)
     with np.errstate(invalid="ignore"):
         filled = np.where(np.isnan(samples), areas, samples)
-    resampled = min(map(len, units)) > 1
+    few_victims = bool(stolen) and len({stolen.get(m, m) for m in units[1]}) < FEWEST_VICTIMS
+    resampled = min(map(len, units)) > 1 and not few_victims
     low, high = np.percentile(filled.mean(1), [2.5, 97.5]) if resampled else (math.nan, math.nan)
     return Estimate(float(areas.mean()), float(low), float(high), float(areas.min()), float(areas.std()))
 
@@ -107,6 +119,23 @@ def _over_resamples(
 def _bootstrap_weights(ids: list[str], rng: np.random.Generator, n_boot: int) -> dict[str, np.ndarray]:
     counts = rng.multinomial(len(ids), np.full(len(ids), 1 / len(ids)), size=n_boot)
     return {model: counts[:, i].astype(float) for i, model in enumerate(ids)}
+
+
+def _weights_by_victim(victims: Mapping[str, str], rng: np.random.Generator, n_boot: int) -> dict[str, np.ndarray]:
+    """The same of models that are resampled within their victims, after those were.
+
+    A victim that was drawn c times gives c draws of as many models as it has, with replacement.
+    """
+    of_victim: dict[str, list[str]] = {}
+    for model, victim in victims.items():
+        of_victim.setdefault(victim, []).append(model)
+    times = _bootstrap_weights(sorted(of_victim), rng, n_boot)
+    found: dict[str, np.ndarray] = {}
+    for victim, models in of_victim.items():
+        n = times[victim].astype(int) * len(models)
+        counts = rng.multinomial(n, np.full(len(models), 1 / len(models)))
+        found |= {model: counts[:, i].astype(float) for i, model in enumerate(models)}
+    return found
 
 
 def tpr_at_fpr(positive: Sequence[float], negative: Sequence[float], fpr: float) -> float:

@@ -3,6 +3,7 @@
 from uapfp_dist.tasks.churn_specs import ChurnResponseSpec, ChurnSpec
 from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.pool_specs import PoolLabelsSpec, SiblingPointsSpec, SiblingResponseSpec
+from uapfp_dist.tasks.reference_specs import ReferenceResponseSpec, ReferenceSpec
 from uapfp_dist.tasks.run_specs import Continued, TrainingCheckpointSpec
 from uapfp_dist.tasks.specs import (
     Checkpoint,
@@ -32,6 +33,10 @@ def describe(spec: Spec) -> str:
             return f"probe of {describe(victim)}"
         case ProbeTwinSpec(probe=probe):
             return f"probe on PROBE of {describe(probe.victim)}"
+        case ReferenceSpec(probe=probe):
+            return f"references beside the {describe(probe)}"
+        case ReferenceResponseSpec(model=model):
+            return f"responses of {describe(model)} to references"
         case ChurnSpec(victim=victim):
             return f"churn points of {describe(victim)}"
         case ChurnResponseSpec(model=model):

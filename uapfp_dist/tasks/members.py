@@ -78,6 +78,8 @@ CONTROL_ROLES = (
     Role.RELABELLED_HOMOLOGOUS,
 )
 """Tested only: whom a fingerprint accuses beyond the models that it was made on, and whom it lets go."""
+STOLEN_FROM_OTHERS = (Role.OTHER_VICTIM_PIRACY, Role.CALIBRATION_PIRACY, Role.SIBLING_PIRACY)
+"""Of these victims are independent, not models (protocol 3.8)."""
 MODIFIED_ROLES = (Role.MODIFIED_VICTIM, Role.MODIFIED_PIRACY, Role.MODIFIED_HOMOLOGOUS)
 """Tested where the model that was modified is."""
 

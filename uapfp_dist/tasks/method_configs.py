@@ -53,7 +53,7 @@ class UapConfig:
     """Also what the UAPs are compared with: random, local, DeepFool's and boundary perturbations."""
 
 
-@wire_names("SubspaceConfig", "n_uaps n_images passes xi")
+@wire_names("SubspaceConfig", "n_uaps n_images passes xi start largest_cosine")
 @dataclass(frozen=True)
 class SubspaceConfig:
     """The UAPs by which Eq. 5 compares models (protocol 2.17)."""
@@ -66,6 +66,10 @@ class SubspaceConfig:
     """Passes over them: with more, the UAPs fool hardly more images."""
     xi: float = 0.25
     """Their l2 norm while they are fitted, in units of the mean l2 norm of an image; afterwards they have norm 1."""
+    start: float = omit_default(0.01, in_files=False, before=1.0)
+    """Norm of the random vector that each starts from, in those radii: what is left of it is common to all models."""
+    largest_cosine: float = omit_default(0.1, in_files=False, before=1.0)
+    """A UAP is fitted for so many passes more while its cosine to its start is not below this; 1: never."""
 
 
 @wire_names(

@@ -67,7 +67,7 @@ class Trained:
 
 @wire_names(
     "Extracted",
-    "victim attack labels budget rounds natural_share overlap true_share label_change",
+    "victim attack labels budget rounds natural_share overlap true_share label_change jacobian_labels",
     labels=lambda labels: labels.extraction_wire,
 )
 @dataclass(frozen=True)
@@ -90,6 +90,8 @@ class Extracted:
     """Share, below 1, of the natural images that keep their true labels: the victim is not queried for those."""
     label_change: LabelChange | None = omit_default(None, in_files=False)  # noqa: RUF009 frozen
     """What the attacker does to all labels before training on them."""
+    jacobian_labels: Literal["victim", "substitute"] = omit_default("substitute", in_files=False)
+    """Whose labels Jacobian augmentation follows; of other attacks the default."""
 
     @property
     def labels_name(self) -> str:

@@ -6,7 +6,15 @@ from typing import Protocol
 
 from torch import Tensor
 
-from uapfp_dist.fingerprints.blocks import BlockKey, join_wire
+from uapfp_dist.fingerprints.blocks import (
+    CLEAN,
+    CLEAN_PROBE,
+    IPGUARD_K,
+    IPGUARD_K_PROBE,
+    NATURAL,
+    BlockKey,
+    join_wire,
+)
 from uapfp_dist.fingerprints.resamples import TrainingSet
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.response_format import ResponseFormat
@@ -78,5 +86,18 @@ class Method(Protocol):
 
 
 def blocks_of(matrix: ResponseMatrix, images: str | BlockKey) -> list[BlockKey]:
-    """The blocks of a kind of perturbation, at every radius offered; of a block itself that one."""
-    return [images] if isinstance(images, BlockKey) else [BlockKey(images, radius) for radius in matrix.fractions]
+    """The blocks of a kind of perturbation, at every radius offered; of a block itself that one.
+
+    None where models were not queried with all of them.
+    """
+    found = [images] if isinstance(images, BlockKey) else [BlockKey(images, radius) for radius in matrix.fractions]
+    if images in (IPGUARD_K, IPGUARD_K_PROBE):
+        found = sorted((key for key in matrix.gather if key.kind == images), key=lambda key: key.radius or 0.0)
+    queried = {
+        *matrix.gather,
+        *matrix.churn,
+        NATURAL,
+        CLEAN,
+        *([CLEAN_PROBE] if matrix.probe_views is not None else []),
+    }
+    return found if queried.issuperset(found) else []

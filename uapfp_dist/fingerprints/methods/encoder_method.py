@@ -41,8 +41,8 @@ class EncoderMethod:
     def candidates(self, matrix: ResponseMatrix) -> tuple[Candidate, ...]:
         """All radii together, and each alone for small budgets, in every format offered."""
         blocks = tuple(blocks_of(matrix, self.perturbation))
-        if any(block not in matrix.gather and block != clean_of(block) for block in blocks):
-            return ()  # a twin on points of PROBE, which were not queried with
+        if not blocks:
+            return ()
         joint = tuple(Candidate(blocks, fmt) for fmt in matrix.formats)
         return joint if len(blocks) == 1 else (*joint, *self.single(matrix))
 

@@ -11,11 +11,15 @@ from uapfp_dist.fingerprints.blocks import (
     CHURN_RANDOM,
     CHURN_UAP,
     CLEAN,
+    CLEAN_PROBE,
     DEEPFOOL,
     IPGUARD,
+    IPGUARD_K,
+    IPGUARD_K_PROBE,
     LAP,
     LAP_MINIMAL,
     LAP_PAPER,
+    LAP_PROBE,
     NATURAL,
     PAPER,
     RANDOM,
@@ -23,6 +27,7 @@ from uapfp_dist.fingerprints.blocks import (
     RANDOM_PROBE,
     UAP,
     UAP_PROBE,
+    twin_of,
 )
 from uapfp_dist.fingerprints.methods.agreement import MatchingRate, WeightedLabels
 from uapfp_dist.fingerprints.methods.base import Method
@@ -50,7 +55,7 @@ PROBE_METHODS: dict[str, Method] = {
     "lap_minimal": EncoderMethod("local perturbation (DeepFool) as it comes, to the nearest boundary", LAP_MINIMAL),
     "agreement": MatchingRate("label agreement with the victim on x + v", UAP, per_view=True, only_labels=True),
     "confidence": Confidence(),
-    "ipguard": MatchingRate("agreement with the victim on points near its boundary (IPGuard)", IPGUARD),
+    "ipguard": MatchingRate("as IPGuard, whichever other label is reached, at a lead of 0 to .05", IPGUARD),
     "natural_errors": MatchingRate("agreement with the victim on its natural errors (AKH)", NATURAL),
     "sac": SampleCorrelation(),
     "weighted_errors": WeightedLabels("natural errors weighted by the training models", NATURAL),
@@ -58,15 +63,50 @@ PROBE_METHODS: dict[str, Method] = {
 }
 """Methods that take the victim alone."""
 
+REFERENCE_METHODS: dict[str, Method] = {
+    "ipguard_tuned": MatchingRate("IPGuard: its target label reached, k chosen on the training models", IPGUARD_K),
+    "sac_w": SampleCorrelation("SAC-w: as sac, on images that the stolen training models get wrong, too", True),
+}
+"""Methods that take more than the probe: IPGuard's points, true labels."""
+
 SIBLING_METHODS: dict[str, Method] = {
     "churn": Churn("agreement where the victim departs from its siblings, nothing learned", CHURN),
     "weighted_churn": WeightedChurn("as churn, weighted by the training models", CHURN),
     "churn_natural": Churn("as churn, natural images alone", CHURN_NATURAL),
     "churn_uap": Churn("as churn, images moved by the victim's UAPs", CHURN_UAP),
     "churn_random": Churn("as churn, images moved by random vectors of the UAPs' norm", CHURN_RANDOM),
-    "uap_probe": EncoderMethod("as uap, on points of PROBE, which nothing trained on", UAP_PROBE),
-    "random_probe": EncoderMethod("as random, on points of PROBE", RANDOM_PROBE),
 }
-"""Methods that take siblings of the victim, and the twins that show what of their evidence is lineage."""
+"""Methods that take siblings of the victim."""
 
-METHODS = PROBE_METHODS | SIBLING_METHODS
+_UAP_PROBE = EncoderMethod("as uap, on points of PROBE, which nothing trained on", UAP_PROBE)
+_CONTROLS_PROBE = EncoderMethod("as uap_controls, on points of PROBE", UAP_PROBE, True)
+TWIN_METHODS: dict[str, Method] = {
+    "uap_probe": _UAP_PROBE,
+    "random_probe": EncoderMethod("as random, on points of PROBE", RANDOM_PROBE),
+    "uap_controls_probe": _CONTROLS_PROBE,
+    "uap_ensemble_probe": Ensemble("as uap_ensemble, on points of PROBE", (_UAP_PROBE, _CONTROLS_PROBE)),
+    "uap_weighted_probe": WeightedLabels("as uap_weighted, on points of PROBE", UAP_PROBE),
+    "clean_probe": EncoderMethod("as clean, on points of PROBE", CLEAN_PROBE),
+    "agreement_probe": MatchingRate("as agreement, on points of PROBE", UAP_PROBE, True, True),
+    "confidence_probe": Confidence("as confidence, on points of PROBE", CLEAN_PROBE),
+}
+"""The same methods on points of PROBE: what of their evidence is lineage, and not membership in D_v."""
+
+REFERENCE_TWIN_METHODS: dict[str, Method] = {
+    "uap_paper_probe": EncoderMethod("as uap_paper, on points of PROBE", twin_of(PAPER)),
+    "uap_deepfool_probe": EncoderMethod("as uap_deepfool, on points of PROBE", twin_of(DEEPFOOL)),
+    "random_paper_probe": EncoderMethod("as random_paper, on points of PROBE", twin_of(RANDOM_PAPER)),
+    "lap_probe": EncoderMethod("as lap, on points of PROBE", LAP_PROBE),
+    "lap_paper_probe": EncoderMethod("as lap_paper, on points of PROBE", twin_of(LAP_PAPER)),
+    "lap_minimal_probe": EncoderMethod("as lap_minimal, on points of PROBE", twin_of(LAP_MINIMAL)),
+    "ipguard_probe": MatchingRate("as ipguard_tuned, on points of PROBE", IPGUARD_K_PROBE),
+}
+"""The others of those, which models must be queried for apart."""
+
+METHODS = PROBE_METHODS | SIBLING_METHODS | TWIN_METHODS | REFERENCE_METHODS | REFERENCE_TWIN_METHODS
+
+
+def twin_name(method: str) -> str:
+    """The method on points of PROBE that stands for what `method` says of lineage; itself where it has none."""
+    found = "ipguard_probe" if method == "ipguard_tuned" else f"{method}_probe"
+    return found if found in METHODS else method

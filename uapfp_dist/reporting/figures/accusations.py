@@ -1,5 +1,7 @@
 """False positives by group and test."""
 
+import math
+
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -24,7 +26,8 @@ def false_accusations(table: pd.DataFrame, alpha: float) -> Figure:
     Args:
         table: one row per group and test, columns `group` (of negatives), `test` (conformal, t_test), `accused`
             (number of models; as a mean over resamples maybe a fraction), `n` (models, not models times resamples).
-            Intervals: Clopper-Pearson, 95 %.
+            Intervals: Clopper-Pearson, 95 %, for `independent` (of models stolen from others their victims; NaN: too
+            few for an interval) in place of n, where there is such a column.
         alpha: the promised false positive rate.
     """
     table = require_columns(table, "group", "test", "accused", "n").dropna(subset=["accused", "n"])
@@ -34,8 +37,10 @@ def false_accusations(table: pd.DataFrame, alpha: float) -> Figure:
     for _, row in table.iterrows():
         j = tests.index(row["test"])
         y = groups.index(row["group"]) + (j - (len(tests) - 1) / 2) * 0.36
-        low, high = clopper_pearson(float(row["accused"]), float(row["n"]))
-        axis.plot([low, high], [y, y], color=CYCLE[j], lw=1.5, ls=LINES[j % 2], solid_capstyle="butt")
+        independent = float(row.get("independent", row["n"]))
+        if not math.isnan(independent):
+            low, high = clopper_pearson(float(row["accused"] / row["n"]) * independent, independent)
+            axis.plot([low, high], [y, y], color=CYCLE[j], lw=1.5, ls=LINES[j % 2], solid_capstyle="butt")
         axis.plot(
             row["accused"] / row["n"],
             y,

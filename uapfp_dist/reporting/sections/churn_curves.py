@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from uapfp_dist.evaluation.judging import CHOSEN, by_id, groups_among, parents_of
+from uapfp_dist.evaluation.judging import CHOSEN, by_id, groups_among, parents_of, victims_of
 from uapfp_dist.fingerprints.scoring import scores_within_budget
 from uapfp_dist.reporting.sections.intervals import with_interval
 from uapfp_dist.reporting.sections.report_data import ReportData
@@ -81,6 +81,6 @@ def _areas(data: ReportData, method: str, kind: str, scored: Sequence[_Scores]) 
         ]
         # As in the report's table of areas: the same models are drawn, so that the same scores have the same interval.
         drawn = numpy_rng("bootstrap", method, CHOSEN, group, *([] if kind == UNMODIFIED else [kind]))
-        e = auc_over_resamples(sides, drawn, parents=parents)
+        e = auc_over_resamples(sides, drawn, parents=parents, victims=victims_of(data.judged.members))
         found |= with_interval(f"auc_{group}", e.mean, (e.low, e.high))
     return found

@@ -2,21 +2,22 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import pandas as pd
 
-from uapfp_dist.evaluation.judging import CHOSEN
+from uapfp_dist.fingerprints.methods.registry import twin_name
 from uapfp_dist.reporting import figures
 from uapfp_dist.reporting.number_format import interval
-from uapfp_dist.reporting.report_schema import AucTable
 from uapfp_dist.reporting.section_schema import ClaimCheck, RecoveryBin, SectionNumbers, SweepNumbers, TTestRates
+from uapfp_dist.reporting.sections.claim_grading import auc_of, graded, not_computed
+from uapfp_dist.reporting.sections.lineage_claims import churn_finds, identifies_victim
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 from uapfp_dist.reporting.sections.robustness import UNMODIFIED, of_the_paper
 
-Outcome = Literal["reproduced", "partly", "not reproduced", "not measured"]
-IDENTIFIES_VICTIM = "UAP fingerprints identify the victim"
-"""The claim whose hardest control are models stolen from siblings."""
+FORGOTTEN = 0.1
+"""With a larger mean cosine to their start, UAPs hold noise that all models have in common: ratios tend to 1."""
+IPGUARD = "ipguard_tuned"
+"""The row that stands for IPGuard: its target is reached, its k chosen as every method's setting is."""
 
 
 def check_claims(data: ReportData, sections: SectionNumbers) -> ReportSection:
@@ -26,71 +27,61 @@ def check_claims(data: ReportData, sections: SectionNumbers) -> ReportSection:
     return ReportSection(
         "claims",
         "The paper's claims",
-        f"Each by a rule whose thresholds were fixed before the numbers were seen. {_churn_finds(data)}{data.setting}.",
+        f"Each by a rule whose thresholds were fixed before the numbers were seen. {churn_finds(data)}{data.setting}.",
         {"claims": pd.DataFrame([vars(c) for c in found])},
         {},
         SectionNumbers(claims=tuple(found)),
     )
 
 
-def _graded(whole: bool, part: bool) -> Outcome:
-    return "reproduced" if whole else "partly" if part else "not reproduced"
-
-
 def _detection(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
     table = data.report.auc
-    ours = _auc(table, "uap_paper" if "uap_paper" in table else "uap", "prob")
+    method = "uap_paper" if "uap_paper" in table else "uap"
+    ours, on_probe = auc_of(table, method, "prob"), auc_of(table, twin_name(method), "prob")
     known = not math.isnan(ours)
     references = ("clean", "random", "confidence")  # in the same format: another may be the one that suits them
-    as_good = [m for m in references if known and _auc(table, m, "prob") >= ours - 0.005]
+    pairs = dict.fromkeys(references, ours) | {twin_name(m): on_probe for m in references}
+    as_good = [m for m, than in pairs.items() if known and auc_of(table, m, "prob") >= than - 0.005]
     measured = f"{ours:.3f}" if known else "not measured"
+    if not math.isnan(on_probe):
+        measured += f", {on_probe:.3f} on images that nothing trained on"
     if as_good:
         measured += f"; as good without any UAP: {', '.join(as_good)}"
-    if absent := _not_computed(table, "uap_paper", *references):
+    if absent := not_computed(table, "uap_paper", twin_name(method), *references):
         measured += f"; {absent}"
-    outcome = _graded(ours >= 0.98 and not as_good, ours >= 0.9) if known else "not measured"
-    if outcome == "reproduced" and _not_computed(table, *references):
-        outcome = "not measured"  # one of them could do as well
+    least = min(ours, on_probe) if not math.isnan(on_probe) else ours
+    outcome = graded(least >= 0.98 and not as_good, least >= 0.9) if known else "not measured"
+    if outcome == "reproduced" and not_computed(table, twin_name(method), *references):
+        outcome = "not measured"  # one of them could do as well, or membership in D_v be all that there is
     return ClaimCheck(
         claim="fingerprints by UAP tell piracy from homologous models",
         paper="AUC 1.0 / 1.0 / .98",
         measured=measured,
-        rule="AUC at least .98; partly from .90, or when clean points, random vectors or plain confidence do as well "
-        "on probabilities, too",
+        rule="AUC at least .98, on the victim's training images and on images that nothing trained on; partly from "
+        ".90, or when clean points, random vectors or plain confidence do as well on probabilities, too",
         outcome=outcome,
     )
 
 
-def _not_computed(table: AucTable, *methods: str) -> str:
-    """Which methods the evaluation did not compare, in words; nothing where it compared them all."""
-    absent = [method for method in methods if method not in table]
-    return f"not computed: {', '.join(absent)}" if absent else ""
-
-
-def _auc(table: AucTable, method: str, fmt: str) -> float:
-    """Against homologous models; NaN where it was not measured."""
-    return table.get(method, {}).get(fmt, {}).get("homologous", math.nan)
-
-
 def _local(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
     table = data.report.auc
-    ours, rescaled = _auc(table, "uap_paper", "prob"), _auc(table, "lap_paper", "prob")
+    ours, rescaled = auc_of(table, "uap_paper", "prob"), auc_of(table, "lap_paper", "prob")
     known = not math.isnan(ours + rescaled)
     where = _norms(data.plan.config.uap.xi_fractions)
     words = [f"AUC {ours:.3f} of one UAP at xi against {rescaled:.3f} of LAP at xi"]
     others = {
-        "one random vector at xi": _auc(table, "random_paper", "prob"),
-        "LAP, minimal": _auc(table, "lap_minimal", "prob"),
-        f"UAPs {where}": _auc(table, "uap", "prob"),
-        f"LAP {where}": _auc(table, "lap", "prob"),
+        "one random vector at xi": auc_of(table, "random_paper", "prob"),
+        "LAP, minimal": auc_of(table, "lap_minimal", "prob"),
+        f"UAPs {where}": auc_of(table, "uap", "prob"),
+        f"LAP {where}": auc_of(table, "lap", "prob"),
     }
     words += [f"{name}: {area:.3f}" for name, area in others.items() if not math.isnan(area)]
     return ClaimCheck(
         claim="UAP fingerprints separate better than local perturbations (Fig. 7)",
         paper="nearly disjoint CDFs against overlapping ones",
-        measured="; ".join(words) if known else _not_computed(table, "uap_paper", "lap_paper") or "not measured",
+        measured="; ".join(words) if known else not_computed(table, "uap_paper", "lap_paper") or "not measured",
         rule="AUC of one UAP higher than that of LAP of the same norm by at least .05; partly from .01",
-        outcome=_graded(ours - rescaled >= 0.05, ours - rescaled >= 0.01) if known else "not measured",
+        outcome=graded(ours - rescaled >= 0.05, ours - rescaled >= 0.01) if known else "not measured",
     )
 
 
@@ -98,13 +89,16 @@ def _inconsist(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
     found = sections.subspace
     ratio = found.ratio_homologous_over_piracy if found else math.nan
     bounds = (found.ratio_homologous_over_piracy_low, found.ratio_homologous_over_piracy_high) if found else ()
+    cosine = found.start_cosine if found else math.nan
     known = not math.isnan(ratio)
+    kept = f"a mean cosine of {cosine:.2f}" if not math.isnan(cosine) else "it is not known how much"
+    measured = f"{interval(ratio, *bounds)}; of their random start UAPs keep {kept}" if known else "not measured"
     return ClaimCheck(
         claim="Inconsist of homologous models is 3 times that of piracy (Fig. 2b)",
         paper="about 3",
-        measured=interval(ratio, *bounds) if known else "not measured",
-        rule="2 or more; partly from 1.2",
-        outcome=_graded(ratio >= 2, ratio >= 1.2) if known else "not measured",
+        measured=measured,
+        rule=f"2 or more; partly from 1.2; by UAPs whose mean cosine to their random start is below {FORGOTTEN:g}",
+        outcome=graded(ratio >= 2, ratio >= 1.2) if known and cosine < FORGOTTEN else "not measured",
     )
 
 
@@ -124,7 +118,7 @@ def _plateau(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
         if known
         else "not measured",
         rule="the gap at 70 % of the points is at least .97 of the last one; partly from .90",
-        outcome=_graded(cells[at].gap >= 0.97 * cells[largest].gap, cells[at].gap >= 0.9 * cells[largest].gap)
+        outcome=graded(cells[at].gap >= 0.97 * cells[largest].gap, cells[at].gap >= 0.9 * cells[largest].gap)
         if known
         else "not measured",
     )
@@ -140,7 +134,7 @@ def _top_k(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
         paper="stable from 3",
         measured=f"gap {_gap(cells[3])} with 3, {_gap(cells[largest])} with all {largest}" if known else "not measured",
         rule="the two gaps differ by at most .03; partly up to .10",
-        outcome=_graded(apart <= 0.03, apart <= 0.1) if known else "not measured",
+        outcome=graded(apart <= 0.03, apart <= 0.1) if known else "not measured",
     )
 
 
@@ -157,7 +151,7 @@ def _robust(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
         measured=f"lowest mean {least:.3f} ({which}; unmodified {before:.3f})" if known else "not measured",
         rule="of fine-tuning of all layers, pruning without recovery and INT8 every mean at least .88; partly when "
         "none falls by more than .10",
-        outcome=_graded(least >= 0.88, least >= before - 0.1) if known else "not measured",
+        outcome=graded(least >= 0.88, least >= before - 0.1) if known else "not measured",
     )
 
 
@@ -171,26 +165,34 @@ def _adversarial(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
         paper=".99 up to 120 iterations, .89 after",
         measured=words if rows else "not measured",
         rule="at least .85 in every label mode; partly in one",
-        outcome=_graded(least >= 0.85, most >= 0.85) if rows else "not measured",
+        outcome=graded(least >= 0.85, most >= 0.85) if rows else "not measured",
     )
 
 
 def _ipguard(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
     table = data.report.auc
-    ours, labels = _auc(table, "uap_paper", "prob"), _auc(table, "ipguard", "hard")
-    probabilities = _auc(table, "ipguard", "prob")
+    ours, labels = auc_of(table, "uap_paper", "prob"), auc_of(table, IPGUARD, "hard")
+    probabilities = auc_of(table, IPGUARD, "prob")
     known = not math.isnan(ours + labels)
     theirs = labels if math.isnan(probabilities) else max(labels, probabilities)
     return ClaimCheck(
         claim="UAP fingerprints beat IPGuard",
         paper="AUC 1.0 / 1.0 / .98 against .83 / .75 / .61",
         measured=f"{ours:.3f} on probabilities against {labels:.3f} of its matching labels, {probabilities:.3f} of "
-        "probabilities"
+        f"probabilities{_points(sections)}"
         if known
-        else _not_computed(table, "uap_paper", "ipguard") or "not measured",
-        rule="AUC higher than the better of IPGuard's two by at least .10; partly from .01",
-        outcome=_graded(ours - theirs >= 0.1, ours - theirs >= 0.01) if known else "not measured",
+        else not_computed(table, "uap_paper", IPGUARD) or "not measured",
+        rule="AUC higher than the better of IPGuard's two, each at the k that the training models choose, by at least "
+        ".10; partly from .01",
+        outcome=graded(ours - theirs >= 0.1, ours - theirs >= 0.01) if known else "not measured",
     )
+
+
+def _points(sections: SectionNumbers) -> str:
+    """On how many points IPGuard rests at least."""
+    rows = [row for row in sections.ipguard or () if row.points_of == "D_v"]
+    fewest = min(rows, key=lambda row: row.points, default=None)
+    return f", on at least {fewest.points} of {fewest.tried} points" if fewest else ""
 
 
 def _recovery(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
@@ -204,7 +206,7 @@ def _recovery(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
         if row
         else "not measured",
         rule="at least .83; partly from .60",
-        outcome=_graded(value >= 0.83, value >= 0.6) if row else "not measured",
+        outcome=graded(value >= 0.83, value >= 0.6) if row else "not measured",
     )
 
 
@@ -219,45 +221,8 @@ def _abstract(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
         f"the t-test behind the claim detects {_percent(t_test.piracy)} of piracy (the paper: all) and accuses "
         f"{_percent(t_test.homologous)} of innocent homologous models",
         rule="needs at least 9,999 calibration models",
-        outcome=_graded(m >= 9999, False),
+        outcome=graded(m >= 9999, False),
     )
-
-
-def _identify(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
-    table = data.report.auc_detail
-    ours, noise = (table.get(name, {}).get(CHOSEN, {}).get("sibling") for name in ("uap_probe", "random_probe"))
-    known = ours is not None and noise is not None and not math.isnan(ours.mean + ours.low + noise.mean)
-    measured = "not computed: piracy of siblings"
-    outcome: Outcome = "not measured"
-    if absent := _not_computed(data.report.auc, "uap_probe", "random_probe"):
-        measured = absent
-    elif known:
-        assert ours is not None
-        assert noise is not None
-        words = [interval(e.mean, e.low, e.high) for e in (ours, noise)]
-        measured = f"AUC against models stolen from siblings: {words[0]} by UAPs, {words[1]} by random vectors"
-        outcome = _graded(ours.mean >= 0.9 and ours.low > noise.mean, ours.mean > 0.75)
-    return ClaimCheck(
-        claim=IDENTIFIES_VICTIM,
-        paper="AUC 1.0 / 1.0 / .98, against models of other training images",
-        measured=measured,
-        rule="on points that nothing trained on, against models stolen from siblings: AUC at least .90, its lower "
-        "limit above the AUC of random vectors of the same norm; partly from above .75",
-        outcome=outcome,
-    )
-
-
-def _churn_finds(data: ReportData) -> str:
-    """What labels on churn points find, which the paper has not; a sentence, or nothing without siblings."""
-    found = {
-        name: e
-        for name in ("churn", "weighted_churn")
-        if (e := data.report.auc_detail.get(name, {}).get(CHOSEN, {}).get("sibling")) is not None
-    }
-    if not found:
-        return ""
-    words = ", ".join(f"`{name}` {interval(e.mean, e.low, e.high)}" for name, e in found.items())
-    return f"No claim of the paper: AUC against models stolen from siblings by labels on churn points: {words}. "
 
 
 def first_bin(sections: SectionNumbers) -> RecoveryBin | None:
@@ -287,5 +252,5 @@ CHECKS: tuple[Callable[[ReportData, SectionNumbers], ClaimCheck], ...] = (
     _ipguard,
     _abstract,
 )
-SIBLING_CHECKS: tuple[Callable[[ReportData, SectionNumbers], ClaimCheck], ...] = (_identify,)
+SIBLING_CHECKS: tuple[Callable[[ReportData, SectionNumbers], ClaimCheck], ...] = (identifies_victim,)
 """Where there are siblings."""

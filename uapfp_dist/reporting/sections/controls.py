@@ -8,7 +8,8 @@ import pandas as pd
 from uapfp_dist.evaluation.judging import NEGATIVE_GROUPS, Group
 from uapfp_dist.reporting import figures
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
-from uapfp_dist.tasks.members import Role
+from uapfp_dist.statistics.auc import FEWEST_VICTIMS
+from uapfp_dist.tasks.members import STOLEN_FROM_OTHERS, Role
 
 SHOULD = {
     "piracy": "accused",
@@ -47,7 +48,9 @@ def controls(data: ReportData) -> ReportSection:
                 }
             )
     table = pd.DataFrame(rows)
-    rated = _rates(table)
+    members = data.judged.members
+    victims = {role: len({m.stolen_from for m in members if m.role == role}) for role in STOLEN_FROM_OTHERS}
+    rated = _rates(table, {str(role): n for role, n in victims.items()})
     shown = {"false_accusations": figures.false_accusations(rated, data.alpha)} if len(rated) else {}
     return ReportSection(
         "controls",
@@ -71,13 +74,21 @@ def _by_role(rates: Mapping[Group, float]) -> dict[str, float]:
     return {NEGATIVE_GROUPS[group]: rate for group, rate in rates.items()}
 
 
-def _rates(table: pd.DataFrame) -> pd.DataFrame:
-    """Negatives by group and test, in models, for the figure."""
+def _rates(table: pd.DataFrame, victims: Mapping[str, int]) -> pd.DataFrame:
+    """Negatives by group and test, in models, for the figure; an interval counts victims of models stolen from others.
+
+    Args:
+        table: of the section.
+        victims: role of models stolen from others to the number of their victims.
+    """
     rows = []
     for record in table[table["should be"] == "let alone"].to_dict("records"):
         for test, column in (("conformal", "accused (conformal)"), ("t_test", "accused (paper's t-test)")):
             rate = record[column]
             if not math.isnan(rate):
                 n = record["models"]
-                rows.append({"group": record["group"], "test": test, "accused": rate * n, "n": n})
+                count = float(victims.get(record["group"], n))
+                independent = math.nan if record["group"] in victims and count < FEWEST_VICTIMS else count
+                row = {"group": record["group"], "test": test, "accused": rate * n, "n": n}
+                rows.append({**row, "independent": independent})
     return pd.DataFrame(rows)

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from uapfp_dist.evaluation.judging import CHOSEN, Group, by_id, groups_among
+from uapfp_dist.evaluation.judging import CHOSEN, Group, by_id, groups_among, victims_of
 from uapfp_dist.fingerprints.scoring import scores_within_budget
 from uapfp_dist.reporting import figures
 from uapfp_dist.reporting.report_tables import methods_table
@@ -29,7 +29,8 @@ def methods(data: ReportData) -> ReportSection:
     return ReportSection(
         "methods",
         "All methods compared",
-        "AUC over resamples with a 95 % bootstrap interval over models. `chosen`: the format is chosen on the "
+        "AUC over resamples with a 95 % bootstrap interval over models; against models stolen from others over their "
+        "victims, then models, and none with fewer than five victims. `chosen`: the format is chosen on the "
         "training models of each resample; encoders average their norms, `agreement` and `uap_weighted`, which have "
         "no encoder, choose one. `own`: as many queries as the method takes; `equal`: at most "
         f"{budget} images per suspect for every method, by the best candidate that they allow.{few} {data.setting}.",
@@ -72,7 +73,7 @@ def _equal(data: ReportData) -> pd.DataFrame:
             for group, role in groups.items():
                 pairs[group].append((positive, by_id(d.resample.tested(members, role), scores, members)))
         for group, sides in pairs.items():
-            e = auc_over_resamples(sides, numpy_rng("bootstrap", "equal", method, group))
+            e = auc_over_resamples(sides, numpy_rng("bootstrap", "equal", method, group), victims=victims_of(members))
             rows.append(
                 {"method": method, "group": group, "mean": e.mean, "low": e.low, "high": e.high, "queries": queries}
             )

@@ -3,7 +3,7 @@
 from uapfp_dist.reporting import paper
 from uapfp_dist.reporting.paper import Measured
 from uapfp_dist.reporting.section_schema import PaperComparison, SectionNumbers, rows_of
-from uapfp_dist.reporting.sections.claims import first_bin
+from uapfp_dist.reporting.sections.claims import IPGUARD, first_bin
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 from uapfp_dist.reporting.sections.robustness import of_the_paper
 from uapfp_dist.response_format import LABEL, PROBABILITIES
@@ -41,7 +41,7 @@ def _ours(data: ReportData, sections: SectionNumbers) -> dict[str, Measured]:
         **_figure_6(sections),
         **_figure_8(sections),
     }
-    for key, method, fmt in (("auc_uap", "uap_paper", PROBABILITIES), ("auc_ipguard", "ipguard", LABEL)):
+    for key, method, fmt in (("auc_uap", "uap_paper", PROBABILITIES), ("auc_ipguard", IPGUARD, LABEL)):
         if groups := report.auc_detail.get(method, {}).get(fmt.wire):
             area = groups["homologous"]
             ours[key] = Measured(area.mean, area.low, area.high)

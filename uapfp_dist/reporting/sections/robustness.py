@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from uapfp_dist.modifications.int8 import BITS
 from uapfp_dist.reporting import figures
 from uapfp_dist.reporting.section_schema import (
     AdversarialGroup,
@@ -41,7 +42,7 @@ def modifications(data: ReportData) -> ReportSection | None:
         "`accused` is the share of (model, resample) pairs in which the conformal decision on those scores claims "
         f"piracy at alpha {data.alpha:g}. The paper: all stolen models stay above .88 after fine-tuning, pruning and "
         "INT8; what else is shown, it did not try. Accuracy, and that of the same models before, is measured on EVAL. "
-        "Models whose responses are NaN stand in a table of their own. "
+        f"{BITS} Models whose responses are NaN stand in a table of their own. "
         "Of adversarial training the last stop with each kind of labels stands beside the others; Figure 8 right has "
         f"its course. {data.setting}.",
         {"modifications": summary, "modified_models": table, **_tables(destroyed)},

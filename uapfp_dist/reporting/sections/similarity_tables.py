@@ -11,6 +11,7 @@ from uapfp_dist.reporting.section_schema import SectionNumbers, SimilarityCell, 
 from uapfp_dist.reporting.sections.intervals import interval, with_interval
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 from uapfp_dist.reporting.sections.similarities import views_by_model
+from uapfp_dist.statistics.t_test import T_TEST_FINGERPRINTS
 
 
 def tables_2_3(data: ReportData) -> ReportSection:
@@ -35,7 +36,7 @@ def tables_2_3(data: ReportData) -> ReportSection:
         f"Table {number}: similarity of fingerprints" if published is not None else "Similarity of fingerprints",
         "Mean and standard deviation over all fingerprints of all test models, and the paper's t-test p, for one UAP "
         "of the paper's norm on probabilities; `low` and `high` are a 95 % bootstrap interval of the mean over models. "
-        f"Similarity is exactly 0 for {zeros}. {data.setting}.",
+        f"{_repeats(data)}Similarity is exactly 0 for {zeros}. {data.setting}.",
         shown,
         drawn,
         SectionNumbers(
@@ -80,6 +81,14 @@ def _gaps(table: pd.DataFrame, fingerprints: pd.DataFrame) -> SimilarityGaps:
     most = interval(models("piracy", piracy.idxmax()), models("homologous", homologous.idxmin()), of=np.subtract)
     least = interval(models("piracy", piracy.idxmin()), models("homologous", homologous.idxmax()), of=np.subtract)
     return SimilarityGaps(**with_interval("largest", largest, most), **with_interval("smallest", smallest, least))
+
+
+def _repeats(data: ReportData) -> str:
+    """What varies over the repeats of the t-test."""
+    n = data.plan.config.fingerprint.n_test_views
+    if n > T_TEST_FINGERPRINTS:
+        return ""
+    return f"All {n} fingerprints of a suspect enter each repeat of the t-test: only the independent side varies. "
 
 
 def _t_test(data: ReportData) -> TTestRates:

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from uapfp_dist.perturbations.subspace import energies, inconsist, principal_directions
 from uapfp_dist.reporting import figures, number_format
-from uapfp_dist.reporting.section_schema import SectionNumbers, SubspaceNumbers
+from uapfp_dist.reporting.reference_schema import SubspaceNumbers
+from uapfp_dist.reporting.section_schema import SectionNumbers
 from uapfp_dist.reporting.sections.intervals import interval
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 
@@ -47,6 +48,7 @@ def subspaces(data: ReportData) -> ReportSection | None:
             for k in range(values.shape[1])
         ]
     )
+    cosines = _start_cosines(data)
     numbers = SubspaceNumbers(
         n_uaps=config.n_uaps,
         mean=means,
@@ -54,6 +56,8 @@ def subspaces(data: ReportData) -> ReportSection | None:
         ratio_homologous_over_piracy_low=low,
         ratio_homologous_over_piracy_high=high,
         rank=len(directions),
+        start_cosine=float(np.mean(cosines)) if len(cosines) else math.nan,
+        forgotten=float(np.mean(cosines < config.largest_cosine)) if len(cosines) else math.nan,
     )
     return ReportSection(
         "fig2_subspace",
@@ -61,7 +65,8 @@ def subspaces(data: ReportData) -> ReportSection | None:
         f"{config.n_uaps} UAPs of unit norm per model, fitted on {config.n_images} images. (a) mean squared projection "
         "on the victim's principal directions; (b) Inconsist of every model. The paper: 784 UAPs per model, 20 models, "
         f"Inconsist of independent models about 3 times that of stolen ones; here "
-        f"{number_format.interval(ratio, low, high)} (95 % bootstrap over models of both sides). {data.setting}.",
+        f"{number_format.interval(ratio, low, high)} (95 % bootstrap over models of both sides). "
+        f"{_memory(numbers, matrices)}{data.setting}.",
         {"inconsist": table, "projections": projected},
         {
             "fig2a_projections": figures.fig2a_projections(projections),
@@ -69,6 +74,27 @@ def subspaces(data: ReportData) -> ReportSection | None:
         },
         SectionNumbers(subspace=numbers),
     )
+
+
+def _memory(numbers: SubspaceNumbers, matrices: dict[str, dict[str, Tensor]]) -> str:
+    """What the UAPs have kept of their start, which all models' have in common."""
+    if math.isnan(numbers.start_cosine):
+        return "How much UAPs have kept of their random start is not known. "
+    d = next(iter(matrices["victim"].values())).shape[1]
+    return (
+        f"Mean cosine to the random start {numbers.start_cosine:.2f}; {numbers.forgotten:.0%} of the UAPs are below "
+        f"the limit (of random vectors of {d} dimensions the standard deviation is {d**-0.5:.2f}). "
+    )
+
+
+def _start_cosines(data: ReportData) -> np.ndarray:
+    """Of every UAP that was made; none where one of the models' are not known."""
+    found = []
+    for spec in data.plan.subspaces:
+        if data.store.has(spec.kind, spec.id):
+            found.append(data.store.get(spec.kind, spec.id).tensors.get("start_cosines"))
+    known = [cosines.numpy() for cosines in found if cosines is not None]
+    return np.concatenate(known) if known and len(known) == len(found) else np.zeros(0)
 
 
 def _matrices(data: ReportData) -> dict[str, dict[str, Tensor]]:

@@ -6,7 +6,7 @@ from itertools import product
 from typing import Annotated, Literal
 
 from uapfp_dist.attacks import ATTACKS
-from uapfp_dist.config.schema import format_option
+from uapfp_dist.config.format_option import format_option
 from uapfp_dist.errors import UserError, unknown_name
 from uapfp_dist.fingerprints.sibling_test import siblings_needed
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat

@@ -115,7 +115,7 @@ def plan_enrollment(
     members = make_plan(config, seed, dataset).members
     owned = owner_victim.in_place_of(members) if owner_victim else list(members)
     victim = owned[0].spec
-    models = assign_reference_models(owned, requirements, config.extraction.natural_share, seed)
+    models = assign_reference_models(owned, requirements, config.extraction, seed)
     siblings = [m.spec for m in members_of(owned, Role.SIBLING)]
     committee = tuple(siblings[: requirements.n_committee])
     return EnrollmentPlan(

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from uapfp_dist.attacks import ATTACKS
+from uapfp_dist.attacks import ATTACKS, labels_followed
+from uapfp_dist.config.schema import ExtractionConfig
 from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.rng import numpy_rng
 from uapfp_dist.tasks.members import Member, Role, members_of
@@ -35,25 +36,25 @@ class ReferenceModel:
 
 
 def assign_reference_models(
-    members: Sequence[Member], requirements: EnrollConfig, natural_share: float, seed: int
+    members: Sequence[Member], requirements: EnrollConfig, extraction: ExtractionConfig, seed: int
 ) -> tuple[ReferenceModel, ...]:
     """Group and part of every model; those held out of each group in a random order, of which the first calibrate.
 
     Args:
         members: of an evaluation with the numbers of models that `requirements` take.
         requirements: what the kit must decide.
-        natural_share: share of natural images among the queries of attacks that craft some.
+        extraction: what attacks that craft queries are given.
         seed: of everything random.
     """
     found: list[ReferenceModel] = []
     if requirements.n_stolen:
-        stolen = _with_variants(members_of(members, Role.PIRACY), requirements, natural_share, seed)
+        stolen = _with_variants(members_of(members, Role.PIRACY), requirements, extraction, seed)
         found += _assign_stolen(stolen, requirements, seed)
     for group in requirements.groups:
         negatives = members_of(members, Role(ROLES[group]))
         order = numpy_rng("enroll", seed, group).permutation(len(negatives))
         if group in ("other_victim", "sibling"):
-            negatives = _with_variants(negatives, requirements, natural_share, seed)
+            negatives = _with_variants(negatives, requirements, extraction, seed)
         found += [
             ReferenceModel(negatives[row], group, "training" if i < requirements.n_training else "held_out")
             for i, row in enumerate(order)
@@ -71,7 +72,7 @@ def _assign_stolen(members: Sequence[Member], requirements: EnrollConfig, seed: 
 
 
 def _with_variants(
-    members: Sequence[Member], requirements: EnrollConfig, natural_share: float, seed: int
+    members: Sequence[Member], requirements: EnrollConfig, extraction: ExtractionConfig, seed: int
 ) -> list[Member]:
     """Stolen models with attacks and labels assigned evenly and at random: no architecture stands for a variant."""
     variants = [
@@ -82,8 +83,9 @@ def _with_variants(
     def extracted(member: Member, attack: str, labels: ResponseFormat) -> Member:
         origin = member.spec.origin
         assert isinstance(origin, Extracted)
-        share = ATTACKS[attack].natural_share(natural_share)
-        origin = replace(origin, attack=attack, labels=labels, natural_share=share)
+        share = ATTACKS[attack].natural_share(extraction.natural_share)
+        followed = labels_followed(attack, extraction.jacobian_labels)
+        origin = replace(origin, attack=attack, labels=labels, natural_share=share, jacobian_labels=followed)
         return replace(member, spec=replace(member.spec, origin=origin))
 
     return [extracted(member, *variant) for member, variant in zip(members, shuffled, strict=True)]
