@@ -22,10 +22,10 @@ def test_attacked_models_are_judged_and_reported(tmp_path: Path) -> None:
     )
     plan = tiny_plan(config)
     report = run_here(plan, Store(str(tmp_path)))
-    assert report.models.failed == 0
-    judged = Counter(row.role for row in report.verdicts)
-    attacked = {role: n for role, n in judged.items() if role.startswith(("relabelled", "modified"))}
-    assert attacked.get("relabelled_homologous") == 2
-    assert set(attacked) <= {
-        "relabelled_piracy", "relabelled_homologous", "modified_piracy", "modified_homologous",
-    }  # fmt: skip
+    body = report.body
+    assert body.models is not None
+    assert body.models.failed == 0
+    judged = Counter(row.role for row in body.verdicts)
+    assert judged["relabelled_piracy"] == judged["relabelled_homologous"] == 2
+    attacked = {role for role in judged if role.startswith(("relabelled", "modified"))}
+    assert attacked <= {"relabelled_piracy", "relabelled_homologous", "modified_piracy", "modified_homologous"}
