@@ -39,10 +39,10 @@ def sibling_figure(found: Sequence[SiblingPower]) -> Figure:
             axis.plot(shares, means, color=colour, marker=shape, ms=4, lw=1.1, label=name)
         describe_axes(axis, "share of training repeated", title)
         axis.set_xlim(0, 1.05)
-    for axis, chance in zip(axes, (0.5, None, None), strict=True):
-        if chance is not None:
-            axis.axhline(chance, color=GREY, lw=0.8, ls="--")
-        axis.set_ylim(*(0, None) if chance is None else (0.4, 1.02))
+    axes[0].axhline(0.5, color=GREY, lw=0.8, ls="--")
+    axes[0].set_ylim(min([0.4, *(one.auc - 0.05 for one in found if one.auc == one.auc)]), 1.02)
+    axes[1].set_ylim(-0.02, 1.02)
+    axes[2].set_ylim(bottom=0)
     if not found:
         no_data(axes[0])
     legend(figure)
