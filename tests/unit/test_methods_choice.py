@@ -19,10 +19,10 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.execution.probe_artifacts import read_probe
 from uapfp_dist.fingerprints.methods.registry import METHODS, PROBE_METHODS, REFERENCE_METHODS
 from uapfp_dist.launch.evaluation import run
+from uapfp_dist.storage.store import Store
 
 MADE = ("model", "probe", "probe_twin", "churn", "churn_answers", "answers", "splits")
 """Kinds of artifacts that are made before the judging."""
-from uapfp_dist.storage.store import Store
 
 pytestmark = pytest.mark.usefixtures("blank_figures")
 

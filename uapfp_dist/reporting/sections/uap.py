@@ -31,10 +31,10 @@ def uap(data: ReportData) -> ReportSection:
         "uap",
         "The universal perturbation",
         f"xi {found.xi:.2f} (l2 in pixels of [0, 1]; an image's mean norm is {found.mean_image_norm:.2f}): fools "
-        f"{found.fooling_rate:.2f} of held-out images, {found.fooling_rate_clipped:.2f} after clipping{_elsewhere(data)}. "
-        "The paper: more than .80. The table: share of the test views' points at which a model's label for x + v, as it "
-        "is sent, differs from that for x; means over models. Independent models are fooled, too: lineage is in which "
-        "label a point moves to.",
+        f"{found.fooling_rate:.2f} of held-out images, {found.fooling_rate_clipped:.2f} after clipping"
+        f"{_elsewhere(data)}. The paper: more than .80. The table: share of the test views' points at which a model's "
+        "label for x + v, as it is sent, differs from that for x; means over models. Independent models are fooled, "
+        "too: lineage is in which label a point moves to.",
         {"fooling": rates},
         {"uap": figures.perturbed_images(v, probe.points[index].numpy(), moved, captions)},
         SectionNumbers(fooling=dict(zip(rates["role"], rows_of(FoolingRate, rates.drop(columns="role")), strict=True))),
