@@ -60,7 +60,7 @@ def make_twin_references(net: nn.Module, probe: Probe, twin: Probe, ks: Sequence
 
     Args:
         net: the victim, in evaluation mode.
-        probe: the victim's, with references.
+        probe: the victim's; without references, what takes those is left out.
         twin: its twin on points of PROBE.
         ks: as above.
         seed: as above.
@@ -75,7 +75,8 @@ def make_twin_references(net: nn.Module, probe: Probe, twin: Probe, ks: Sequence
     device = next(net.parameters()).device
     minimal = torch.cat([deepfool(net, batch.to(device)).delta.cpu() for batch in points.split(QUERY_BATCH)])
     made = _ipguard(net, points[views[0]], views[0], ks, seed)
-    blocks = {key: in_turn(probe.blocks[key].perturbations, views) for key in (PAPER, DEEPFOOL, RANDOM_PAPER)}
+    universal = [key for key in (PAPER, DEEPFOOL, RANDOM_PAPER) if key in probe.blocks]
+    blocks = {key: in_turn(probe.blocks[key].perturbations, views) for key in universal}
     blocks[LAP_MINIMAL] = per_point(minimal, views)
     for fraction in (*(key.radius for key in probe.blocks if key.kind == UAP and key.radius is not None), 1.0):
         blocks[BlockKey(LAP, fraction)] = per_point(unit(minimal) * xi * fraction, views)
