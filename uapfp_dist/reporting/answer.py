@@ -171,7 +171,8 @@ def _group(report: EvaluationReport, found: GroupTrust) -> Sentence:
     words = []
     if not math.isnan(found.accused.value):
         above = ", above alpha" if found.accused.exceeds(report.false_accusation.alpha) else ""
-        of_victims = "" if found.accused.victims is None else f" of {found.accused.victims} victims"
+        n = found.accused.victims
+        of_victims = "" if n is None else f" of {n} victim{'s' if n != 1 else ''}"
         counts = f"{found.accused.n} tested{of_victims}, {found.calibrating or 'none'} for calibration"
         words.append(f"{found.accused} accused{above} ({counts})")
     words.append(f"AUC {_auc(found.auc)}" + (", which reaches chance" if reaches_chance(found.auc) else ""))
