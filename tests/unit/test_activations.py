@@ -56,3 +56,12 @@ def test_a_net_without_gradients_answers_the_same() -> None:
         with torch.no_grad():
             silent = module(inputs())
         assert torch.equal(silent, module(inputs()).detach())
+
+
+@pytest.mark.parametrize(("ours", "torchs"), PAIRS)
+def test_exporters_see_torchs_own(ours: Callable[[], nn.Module], torchs: Callable[[], nn.Module]) -> None:
+    """A graph of a net holds no function of ours, which no exporter could translate."""
+    x = inputs()
+    graph = torch.export.export(ours().eval(), (x,))
+    assert "autograd" not in str(graph.graph)
+    torch.testing.assert_close(graph.module()(x), torchs().eval()(x), atol=1e-6, rtol=1e-6)

@@ -212,7 +212,7 @@ def test_a_run_that_was_given_up_resumes_by_its_own_set(kit: Kit, register: Regi
     def fail() -> None:
         raise UserError("no more today")
 
-    before.append(fail)
+    before.extend([fail, *[lambda: None] * 4])
     with pytest.raises(UserError, match="no more today"):
         verify(kit, [suspect()], tmp_path / "a", register=register)
     assert sets_of(register) == [("copied", 0, 1.0)]
@@ -295,6 +295,23 @@ def test_a_suspect_that_could_not_be_reached_is_no_look(kit: Kit, register: Regi
     assert begin is not None
     assert begin.point_set == 1
     assert sets_of(register) == [("copied", 0, 1 / 60)]
+
+
+def test_a_command_that_was_mended_before_the_evidence_is_no_second_look(tmp_path: Path) -> None:
+    """A wrong form is told by images that check the input: they spend nothing of a kit for one suspect."""
+    kit = churn_kit("light", 19)
+    register = Register.open(tmp_path / "r.jsonl", kit.digest, create=True)
+    wrong = replace(suspect(), output="label")
+    for _ in range(2):  # the same again goes on, and still sends nothing else
+        with pytest.raises(UserError, match=r"cannot be read|question this model expects"):
+            verify(kit, [wrong], tmp_path / "a", register=register)
+        assert sets_of(register) == []
+    case = verify(kit, [suspect()], tmp_path / "a", register=register)[0]
+    assert case.verdict.claim == "piracy"
+    assert sets_of(register) == [("copied", 0, 1 / 20)]
+    assert len(list((tmp_path / "a").glob("*.old"))) == 1
+    with pytest.raises(UserError, match="it was made with another suspect"):  # evidence was seen
+        verify(kit, [wrong], tmp_path / "a", register=register)
 
 
 def test_tests_that_begin_alike_are_two(kit: Kit, register: Register, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ class Elu(nn.ELU):
 
     def forward(self, input: Tensor) -> Tensor:
         """Same shape."""
-        return _Elu.apply(input) if input.device.type == "cpu" else super().forward(input)
+        return _Elu.apply(input) if _is_faster(input) else super().forward(input)
 
 
 class PRelu(nn.PReLU):
@@ -25,7 +25,12 @@ class PRelu(nn.PReLU):
 
     def forward(self, input: Tensor) -> Tensor:
         """Same shape."""
-        return _PRelu.apply(input, self.weight) if input.device.type == "cpu" else super().forward(input)
+        return _PRelu.apply(input, self.weight) if _is_faster(input) else super().forward(input)
+
+
+def _is_faster(input: Tensor) -> bool:
+    """On a CPU, but where torch turns a net into a graph: exporters know its own activations alone."""
+    return input.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 class _Elu(torch.autograd.Function):

@@ -36,6 +36,8 @@ class HttpSuspect:
         self._endpoint, self._preset, self._input_format = endpoint, preset, input_format
         self._template = RequestTemplate(preset.request)
         self._answers = [AnswerPath(text) for text in preset.answers]
+        self.largest_batch = None if self._template.batched else 1
+        """Images that a request may hold; None: no limit is known."""
         endpoint.keep_secret(self._template.secrets)
         if self._template.takes_files:
             check_files(input_format, shape)

@@ -10,12 +10,15 @@ from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.verification.judging.other_looks import OtherLooks
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.querying.ledger import Ledger
-from uapfp_dist.verification.querying.records import Begin
-from uapfp_dist.verification.querying.transcript import Transcript, stored_records
+from uapfp_dist.verification.querying.records import Begin, Record
+from uapfp_dist.verification.querying.transcript import Transcript, difference, stored_records
 from uapfp_dist.verification.register.operator import operator_of
 from uapfp_dist.verification.register.records import id_of_test
 from uapfp_dist.verification.register.register import Register
 from uapfp_dist.verification.replay import JudgedSuspect
+
+SET_ASIDE = ".old"
+"""Ends the name of a transcript in whose place another command has begun one."""
 
 
 def choose_point_sets(
@@ -42,26 +45,32 @@ def choose_point_sets(
             if register is not None:
                 fresh += [path] if stored is None else []
                 with register.locked():
-                    stored = _reserved(kit.churn.n_sets, register, operator_of(config), begin, path)
+                    stored = _reserved(kit, register, operator_of(config), begin, path)
             found[config.display_name] = (stored and stored.point_set) or 0
     except BaseException:
         if register is not None:
-            release_unsent(register, fresh)
+            release_begun(kit, register, fresh)
         for path in fresh:
             path.unlink(missing_ok=True)
         raise
     return found
 
 
-def _reserved(n_sets: int, register: Register, operator: str, begin: Begin, path: Path) -> Begin:
+def _reserved(kit: Kit, register: Register, operator: str, begin: Begin, path: Path) -> Begin:
     """How the transcript of a suspect begins, once its set is reserved."""
+    assert kit.churn is not None
     stored = stored_begin(path)
-    if stored is not None and not _was_sent(path) and test_of(stored) not in {look.test for look in register.looks}:
-        path.unlink()  # nothing came of it, and by now its set may be spent
-        stored = None
+    if stored is not None and not _is_look(kit, stored_records(path)):
+        test, changed = test_of(stored), difference(replace(stored, point_set=begin.point_set), begin)
+        if changed or not Ledger(stored_records(path)).queries:
+            Transcript(path, stored).close()  # nobody else is querying
+            if test in {look.test for look in register.looks}:
+                register.release(test)
+            path.replace(path.with_name(path.name + SET_ASIDE))  # a command that was mended begins anew
+            stored = None
     if stored is None:
         # The transcript first: what is reserved and has none, as after a crash, would count for ever.
-        Transcript(path, begin_with(begin, register.next_set(operator, n_sets))).close()
+        Transcript(path, begin_with(begin, register.next_set(operator, kit.churn.n_sets))).close()
         stored = stored_begin(path)
     assert stored is not None
     register.reserve(stored, operator, stored.point_set or 0)
@@ -79,13 +88,14 @@ def stored_begin(path: Path) -> Begin | None:
     return first if isinstance(first, Begin) else None
 
 
-def _was_sent(path: Path) -> bool:
-    """Whether anything may have reached the suspect of a transcript."""
-    return Ledger(stored_records(path)).queries > 0
+def _is_look(kit: Kit, records: Sequence[Record]) -> bool:
+    """Whether more was sent than the images that check the input: those are evidence for nobody, and in no set."""
+    checks = () if kit.input_check is None else kit.input_check.first.tolist()
+    return not Ledger(records).asked <= set(checks)
 
 
-def release_unsent(register: Register, paths: Sequence[Path]) -> None:
-    """What was reserved for a suspect that no image can have reached is given back."""
+def release_begun(kit: Kit, register: Register, paths: Sequence[Path]) -> None:
+    """What was reserved for a suspect that was sent no more than the images that check the input is given back."""
     for path in paths:
         if (begin := stored_begin(path)) is None:
             continue
@@ -94,7 +104,7 @@ def release_unsent(register: Register, paths: Sequence[Path]) -> None:
         except UserError:  # another process is querying that suspect
             continue
         try:
-            if Ledger(transcript.records).queries == 0:
+            if not _is_look(kit, transcript.records):
                 register.release(test_of(begin))
         finally:
             transcript.close()

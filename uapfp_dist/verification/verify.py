@@ -17,7 +17,7 @@ from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.looks import (
     choose_point_sets,
     other_looks,
-    release_unsent,
+    release_begun,
     stored_begin,
     write_results,
 )
@@ -86,7 +86,7 @@ def verify(
             stopped = (map_tasks or _in_threads)(task, suspects)
         finally:
             if register is not None:
-                release_unsent(register, paths)
+                release_begun(kit, register, paths)
     stopped = [task.note_lost(config, one) for config, one in zip(suspects, stopped, strict=True)]
     _require_one(names, stopped)
     looks = other_looks(register, [begin for path in paths if (begin := stored_begin(path))])

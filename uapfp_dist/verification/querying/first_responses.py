@@ -30,7 +30,7 @@ class FirstResponses:
             of = len(responses)
             which = "its first answer cannot" if of == 1 else f"none of its first {of} answers can"
             raise UserError(
-                f"{which} be read ({why}): check output, classes and answer, and begin again in another folder; or run "
-                "the same again to query the rest all the same",
+                f"{which} be read ({why}): check output, classes and answer, and run it again: nothing counts yet; or "
+                "run the same again to query the rest all the same",
                 argument="output",
             )

@@ -25,6 +25,7 @@ class Ledger:
         """Images sent, those without a response counted."""
         self.failures = 0
         """Batches without a response."""
+        self._asked: dict[int, tuple[int, ...]] = {}
         batches: dict[int, tuple[int, ...]] = {}
         try:
             for record in records:
@@ -34,15 +35,22 @@ class Ledger:
                 "transcript: expected records of batches and their answers, got others; take a whole one"
             ) from error
 
+    @property
+    def asked(self) -> frozenset[int]:
+        """Images that may have been sent."""
+        return frozenset(image for images in self._asked.values() for image in images)
+
     def _take(self, record: Record, batches: dict[int, tuple[int, ...]]) -> None:
         match record:
             case Sent(batch, images):
-                batches[batch] = images
+                batches[batch] = self._asked[batch] = images
                 self.queries += len(images)
             case Failed(batch, counts=counts):
                 self.failures += 1
                 images = batches.pop(batch)
-                self.queries -= 0 if counts else len(images)
+                if not counts:
+                    self.queries -= len(images)
+                    del self._asked[batch]
             case Answered(batch, answers):
                 for image, answer in zip(batches.pop(batch), answers, strict=True):
                     self.responses.setdefault(image, []).append(answer)

@@ -112,7 +112,7 @@ class QuerySession:
         self._budget = 2 * len(order) + n_repeats if config.max_queries is None else config.max_queries
         self._left = self._budget - ledger.queries
         a_second = config.batch_size if config.rate is None else max(1, int(config.rate))
-        self._size = BatchSize(min(config.batch_size, a_second))
+        self._size = BatchSize(min(config.batch_size, a_second, getattr(suspect, "largest_batch", None) or a_second))
         self._failures = 0
         self._not_before = time.monotonic()
         self._deadline = self._not_before + config.total_timeout

@@ -65,7 +65,7 @@ class Transcript:
         if not self.records:
             self._append(begin)
         # A larger budget after a look at the responses would be a choice among tests.
-        elif different := _difference(self.begin, begin):
+        elif different := difference(self.begin, begin):
             raise UserError(
                 f"transcript {path}: it was made with {different}; use the same as then to resume. Another folder is "
                 "another test: both verdicts must be reported",
@@ -213,7 +213,8 @@ def _parse(data: bytes, path: Path) -> tuple[list[Record], int, str]:
     return records, n_bytes, last
 
 
-def _difference(old: Begin, new: Begin) -> str:
+def difference(old: Begin, new: Begin) -> str:
+    """What differs between two verifications, in words; empty where one may go on with the other's transcript."""
     before, now = (json.loads(encode_record(begin)) for begin in (old, new))
     return ", ".join(f"another {key}" for key in now if key not in MAY_DIFFER and before[key] != now[key])
 

@@ -77,7 +77,7 @@ class Decided:
 
 @dataclass(frozen=True)
 class Released:
-    """A reserved test that sent nothing: it is no look, and its set is not spent."""
+    """A reserved test that sent no more than images that check the input: no look, and its set is not spent."""
 
     kind: ClassVar = "released"
     at: str

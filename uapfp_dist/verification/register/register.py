@@ -209,7 +209,7 @@ class Register:
             return look
 
     def release(self, test: str) -> None:
-        """A reserved test sent nothing to anybody: it does not count. One that was decided stays."""
+        """A reserved test sent no image of its set: it does not count. One that was decided stays."""
         with self.locked():
             if any(look.test == test and look.decided is None for look in self.looks):
                 self._append(Released(_now(), test))

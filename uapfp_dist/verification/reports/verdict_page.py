@@ -75,8 +75,9 @@ def _section(kit: Kit, case: JudgedSuspect) -> HtmlSection:
     v = case.verdict
     name = printable(v.name)
     how = ", ".join(f"{key} {value}" for key, value in case.begin.suspect.items() if value and key != "classes")
+    n_failed = case.ledger.failures
     text = (
-        f"Queried: {printable(how)}. {queries(case)}, {case.ledger.failures} requests failed. "
+        f"Queried: {printable(how)}. {queries(case)}, {n_failed} request{'s' if n_failed != 1 else ''} failed. "
         f"SHA-256 of the transcript: {case.sha256}."
     )
     if case.stopped:
