@@ -64,6 +64,7 @@ def test_a_response_of_10_gb_is_not_read(fault: Any) -> None:
         (400, b"\x1b[31mwrong shape\nsecond line", {}, UserError, "got 400 .*wrong shape"),
         (401, b"", {}, UserError, "got 401"),
         (413, b"", {}, TooLargeError, "413"),
+        (413, b"at most 1 MB", {}, TooLargeError, "at most 1 MB"),
         (503, b"", {"Retry-After": "7"}, TransientError, "503"),
         (500, b"", {}, TransientError, "500"),
         (522, b"", {}, TransientError, "522"),

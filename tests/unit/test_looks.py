@@ -17,6 +17,7 @@ from forgery import forged
 from toy_kit import BUDGETS, N_SETS, churn_kit, negative, serve, toy_kit, trained
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.launch.verification import kept_answers
 from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.verification import looks
 from uapfp_dist.verification.kit.io import save_kit, with_digest
@@ -306,7 +307,10 @@ def test_a_command_that_was_mended_before_the_evidence_is_no_second_look(tmp_pat
         with pytest.raises(UserError, match=r"cannot be read|question this model expects"):
             verify(kit, [wrong], tmp_path / "a", register=register)
         assert sets_of(register) == []
+    (kept,) = kept_answers([suspect()], tmp_path / "a").values()
+    assert kept.used
     case = verify(kit, [suspect()], tmp_path / "a", register=register)[0]
+    assert not kept.used
     assert case.verdict.claim == "piracy"
     assert sets_of(register) == [("copied", 0, 1 / 20)]
     assert len(list((tmp_path / "a").glob("*.old"))) == 1

@@ -100,7 +100,7 @@ def verify(chosen: Verify) -> None:
         places = chosen.workers, chosen.address, register
         kept = kept_answers(suspects, out)
         cases = run_verification(kit, suspects, out, chosen.query, chosen.alpha, *places)
-        notes = [printable(answers.note(name)) for name, answers in kept.items()]
+        notes = [printable(answers.note(name)) for name, answers in kept.items() if answers.used]
         for note in notes:
             print(f"note: {note}", flush=True)
     written = bool(chosen.out) or not chosen.replay

@@ -22,6 +22,7 @@ from uapfp_dist.verification.judging.other_looks import OtherLooks
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.looks import other_looks, stored_begin
 from uapfp_dist.verification.querying.config import QueryConfig
+from uapfp_dist.verification.querying.records import Begin
 from uapfp_dist.verification.querying.transcript_files import transcript_path
 from uapfp_dist.verification.register.register import Register, register_path
 from uapfp_dist.verification.replay import JudgedSuspect
@@ -91,6 +92,13 @@ class KeptAnswers:
     """Bytes."""
     written: float
     """Seconds since the epoch, of the last one."""
+    begin: Begin
+    """The first record of the transcript."""
+
+    @property
+    def used(self) -> bool:
+        """Whether the transcript of today goes on with them."""
+        return stored_begin(self.path) == self.begin
 
     def note(self, name: str) -> str:
         """That the verdict rests on them: whoever answers at that address today was not asked, or not everything."""
@@ -104,9 +112,9 @@ def kept_answers(suspects: Sequence[SuspectConfig], out: Path) -> dict[str, Kept
     found = {}
     for config in suspects:
         path = transcript_path(out, config.display_name)
-        if stored_begin(path):
+        if begin := stored_begin(path):
             stat = path.stat()
-            found[config.display_name] = KeptAnswers(path, stat.st_size, stat.st_mtime)
+            found[config.display_name] = KeptAnswers(path, stat.st_size, stat.st_mtime, begin)
     return found
 
 

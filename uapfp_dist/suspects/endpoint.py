@@ -176,7 +176,7 @@ class Endpoint:
         limit = BASE_BYTES + BYTES_PER_IMAGE * n_images
         reply = self._host.exchange(method, target, data, _merged(sent), limit, timeout)
         if method == "POST" or reply.status not in NOTHING_THERE:
-            check_status(reply, n_images, self.url, self._secrets)
+            check_status(reply, self.url, self._secrets)
         return reply
 
     def _redacted(self, value: Any) -> Any:

@@ -26,12 +26,11 @@ MAX_DEPTH = 20
 """Of nested lists and objects in a reply."""
 
 
-def check_status(reply: HttpReply, n_images: int, url: str, secrets: Sequence[str]) -> None:
+def check_status(reply: HttpReply, url: str, secrets: Sequence[str]) -> None:
     """Accept any 2xx.
 
     Args:
         reply: of a server.
-        n_images: that it was sent.
         url: for messages.
         secrets: redacted from the server's words.
 
@@ -42,10 +41,10 @@ def check_status(reply: HttpReply, n_images: int, url: str, secrets: Sequence[st
     if 200 <= status < 300:
         return
     said = one_line(redact(unescape_json(reply.body.decode(errors="replace")), secrets), WORDS)
+    words = f" ({said})" if reply.body.strip() else ""
     if status == 413:
-        raise TooLargeError(f"HTTP 413 at {n_images} images")
+        raise TooLargeError(f"HTTP 413{words}")
     if status in RETRYABLE_STATUSES or (500 <= status < 600 and status not in PERMANENT_STATUSES):
-        words = f" ({said})" if reply.body.strip() else ""
         raise TransientError(f"HTTP {status}{words}", retry_after=_retry_after(reply.headers.get("Retry-After")))
     if 300 <= status < 400:
         target = (reply.headers.get("Location") or "nowhere").partition("?")[0]
