@@ -189,6 +189,20 @@ def test_siblings_beyond_those_of_the_zoo_are_trained(digits: Dataset, plan: Enr
         plan_exact(more.players[0], files, plan.reference_models, requirements, plan.config.churn, 0)
 
 
+def test_scores_are_centred_by_models_that_no_player_had_a_part_in(digits: Dataset) -> None:
+    """Training models, so that those held out still measure; too few of them centre nothing."""
+    few, enough = (small_plan(digits, **EXACT, n_train=n) for n in (4, 5))
+    assert few.exact is not None
+    assert few.exact.independent == ()
+    assert enough.exact is not None
+    training = {
+        m.member.spec.id: m.group for m in enough.reference_models if m.part == "training" and m.group != "piracy"
+    }
+    groups = [training[model.id] for model in enough.exact.independent]
+    assert sorted(groups) == ["homologous"] * 5 + ["same_data"] * 5
+    assert {enough.exact.labels(model).id for model in enough.exact.independent} <= {s.id for s in enough.exact.specs}
+
+
 def test_too_many_thefts_in_the_plan(digits: Dataset) -> None:
     with pytest.raises(UserError, match="n_exact_stolen: expected at most 4"):
         small_plan(digits, **{**EXACT, "n_exact_stolen": 9})

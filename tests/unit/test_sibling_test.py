@@ -46,15 +46,20 @@ def draw(seed: int, n_players: int = 20, n_stolen: int = 0) -> Players:
     return Players(labels, margins, stolen, torch.arange(N_IMAGES) // 3)
 
 
+@pytest.mark.parametrize("n_independent", [0, 12])
 @pytest.mark.parametrize("n_stolen", [0, 3])
-def test_permuting_the_players_permutes_the_statistics_bit_for_bit(n_stolen: int) -> None:
+def test_permuting_the_players_permutes_the_statistics_bit_for_bit(n_stolen: int, n_independent: int) -> None:
     players = draw(0, 8, n_stolen)
     generator = torch.Generator().manual_seed(1)
+    if n_independent:
+        players = replace(players, independent=runs(0, generator, n_independent))
     suspects = torch.cat([stolen_from(players.labels[2], generator, 2), runs(0, generator, 2)])
     suspects[:, ::7] = MISSING
     found = sibling_test(players, SMALL).statistics(suspects)
     order = torch.randperm(8, generator=generator)
-    permuted = Players(players.labels[order], players.margins[order], players.stolen[order], players.base)
+    permuted = replace(
+        players, labels=players.labels[order], margins=players.margins[order], stolen=players.stolen[order]
+    )
     assert torch.equal(sibling_test(permuted, SMALL).statistics(suspects), found[:, order])
 
 
@@ -70,7 +75,9 @@ def test_a_model_stolen_from_the_victim_is_told_from_one_stolen_from_a_sibling(n
     assert test.statistics(thieves)[4:].argmax(1).tolist() == [7] * 4
 
 
-def drawn_p(groups: int, stolen_from_sibling: bool = False, scale_of_victim: float = 1.0) -> Tensor:
+def drawn_p(
+    groups: int, stolen_from_sibling: bool = False, scale_of_victim: float = 1.0, n_independent: int = 0
+) -> Tensor:
     """(groups,) p of one underived suspect each, in groups of 1 + 19 players."""
     found = []
     for seed in range(groups):
@@ -79,6 +86,8 @@ def drawn_p(groups: int, stolen_from_sibling: bool = False, scale_of_victim: flo
         suspect = runs(1000 + seed, generator, 1, own=0.1)  # of the same data, by another recipe: it departs less
         if stolen_from_sibling:
             suspect = stolen_from(players.labels[5], generator, 1)
+        if n_independent:
+            players = replace(players, independent=runs(1000 + seed, generator, n_independent, own=0.1))
         test = sibling_test(players, SMALL)
         scales = torch.tensor([scale_of_victim, *[1.0] * 19], dtype=torch.float64)
         found.append(p_values(replace(test, scale=test.scale * scales).statistics(suspect)))
@@ -98,7 +107,24 @@ def is_exact(p: Tensor) -> bool:
 
 def test_the_victim_is_claimed_at_most_at_alpha() -> None:
     assert is_exact(drawn_p(GROUPS))
+    assert is_exact(drawn_p(GROUPS // 2, n_independent=12))
     assert drawn_p(40, stolen_from_sibling=True).min() > 0.05, "a model stolen from a sibling"
+
+
+def test_a_player_that_innocent_models_resemble_is_not_on_top_of_them_all() -> None:
+    """Else all suspects of such a victim would be accused: errors of one victim hang together."""
+    players = draw(6)
+    generator = torch.Generator().manual_seed(7)
+    ours = runs(6, generator, 24)
+    alike = torch.rand(ours.shape, generator=generator) < 0.3
+    ours = torch.where(alike, players.labels[3], ours)  # whatever it is that they share with that run
+    known, suspects = ours[:12], ours[12:]
+    accused = sibling_test(players, SMALL).statistics(suspects).argmax(1) == 3
+    assert int(accused.sum()) > 8
+    centred = sibling_test(replace(players, independent=known), SMALL)
+    assert int((centred.statistics(suspects).argmax(1) == 3).sum()) < 6
+    thieves = stolen_from(players.labels[3], generator, 4, loyal=0.95)
+    assert centred.statistics(thieves).argmax(1).tolist() == [3] * 4
 
 
 def test_a_rule_that_knows_the_victim_is_caught_by_this_check() -> None:

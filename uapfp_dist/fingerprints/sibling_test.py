@@ -36,6 +36,8 @@ class Players:
     """(P, T, N) int64: what the models stolen from each player say; T 0: nothing is learned."""
     base: Tensor
     """(N,) int64: of which image each was made."""
+    independent: Tensor | None = None
+    """(M, N) int64: what models say that are derived from no player; scores are centred and scaled by theirs."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class SiblingTest:
     weights: Tensor
     """(P, n) float64: of agreement."""
     centre: Tensor
-    """(P,) float64: mean score of models not derived from the player."""
+    """(P,) float64: mean score of independent models, else of those derived from the player's fellows."""
     scale: Tensor
     """(P,) float64: their standard deviation."""
 
@@ -140,7 +142,10 @@ def _player(players: Players, player: int, order: Tensor, config: SiblingTestCon
     weights = torch.full((config.n_points,), 1.0 / config.n_points, dtype=torch.float64)
     if len(own):
         weights = fit_on(*_training(own, others), torch.arange(config.n_points)).weights
-    return index, players.labels[player, index], weights, *standardised(others, weights)
+    labels = players.labels[player, index]
+    # Whom an innocent suspect resembles hangs on the victim. Innocent ones tell how much that is for each player.
+    innocent = others if players.independent is None else players.independent[:, index] == labels
+    return index, labels, weights, *standardised(innocent, weights)
 
 
 def _agreement(players: Players, player: int, index: Tensor) -> tuple[Tensor, Tensor]:

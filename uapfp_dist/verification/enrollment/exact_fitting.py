@@ -14,7 +14,7 @@ from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.method_configs import SiblingTestConfig
 from uapfp_dist.tasks.specs import ModelSpec
 from uapfp_dist.verification.enrollment.config import EnrollConfig
-from uapfp_dist.verification.enrollment.exact_plan import ExactPlan
+from uapfp_dist.verification.enrollment.exact_plan import FEWEST_INDEPENDENT, ExactPlan
 from uapfp_dist.verification.enrollment.owner_siblings import weights_digest
 from uapfp_dist.verification.kit.info import Accused, KitExact
 
@@ -53,12 +53,14 @@ def read_exact(plan: ExactPlan | None, requirements: EnrollConfig, store: Store)
     stolen = [[_labels(plan, plan.stolen[i][t], store).labels for t in slots] for i in made]
     pool = read_pool(store.get(plan.pool.kind, plan.pool.id))
     measured = [_labels(plan, model, store).labels for model in plan.measured if _made(plan, model, store)]
+    independent = [_labels(plan, model, store).labels for model in plan.independent if _made(plan, model, store)]
     nothing = torch.zeros(0, len(pool.base), dtype=torch.int64)
     players = Players(
         labels=torch.stack([one.labels for one in found]),
         margins=torch.stack([one.margins for one in found]),
         stolen=torch.stack([torch.stack(row) if row else nothing for row in stolen]),
         base=pool.base,
+        independent=torch.stack(independent) if len(independent) >= FEWEST_INDEPENDENT else None,
     )
     siblings = [plan.players[i] for i in made[1:]]
     digests = tuple(weights_digest(store.get(spec.kind, spec.id).tensors) for spec in siblings)

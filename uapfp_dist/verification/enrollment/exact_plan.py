@@ -12,6 +12,10 @@ from uapfp_dist.tasks.specs import Extracted, Gate, Imported, ModelSpec
 from uapfp_dist.verification.enrollment.config import EnrollConfig
 from uapfp_dist.verification.enrollment.reference_models import ReferenceModel
 
+INDEPENDENT = ("homologous", "same_data")
+"""Groups whose models no player had a part in."""
+FEWEST_INDEPENDENT = 10
+"""With fewer, a mean and a standard deviation say little."""
 N_SPARE = 2
 """Siblings that stand in for those that do not reach their gate."""
 
@@ -27,6 +31,8 @@ class ExactPlan:
     """By player; the victim's are training models of the kit."""
     measured: tuple[ModelSpec, ...]
     """Held-out stolen models of the kit: how many are caught."""
+    independent: tuple[ModelSpec, ...] = ()
+    """Training models of the kit that are derived from no player; none, or enough to centre scores by."""
 
     def labels(self, model: ModelSpec) -> PoolLabelsSpec:
         """What a model says to the pool."""
@@ -35,7 +41,8 @@ class ExactPlan:
     @property
     def specs(self) -> list[Spec]:
         """Everything to perform."""
-        models = [*self.players, *(model for each in self.stolen for model in each), *self.measured]
+        models = [*self.players, *(model for each in self.stolen for model in each)]
+        models += [*self.measured, *self.independent]
         return [self.labels(model) for model in models]
 
 
@@ -64,6 +71,7 @@ def plan_exact(
         )
     players = (victim, *siblings[: n + N_SPARE])
     stolen = [one for one in models if one.group == "piracy"]
+    independent = [one.member.spec for one in models if one.group in INDEPENDENT and one.part == "training"]
     thefts = _thefts([one for one in stolen if one.part == "training"], requirements)
     return ExactPlan(
         PoolSpec(victim.data, churn, seed),
@@ -73,6 +81,7 @@ def plan_exact(
             for i, player in enumerate(players)
         ),
         tuple(one.member.spec for one in stolen if one.part == "held_out"),
+        tuple(independent) if len(independent) >= FEWEST_INDEPENDENT else (),
     )
 
 
