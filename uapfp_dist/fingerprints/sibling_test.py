@@ -37,7 +37,7 @@ class Players:
     base: Tensor
     """(N,) int64: of which image each was made."""
     independent: Tensor | None = None
-    """(M, N) int64: what models say that are derived from no player; scores are centred and scaled by theirs."""
+    """(M, N) int64: what models say that are derived from no player; scores are centred by theirs."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class SiblingTest:
     centre: Tensor
     """(P,) float64: mean score of independent models, else of those derived from the player's fellows."""
     scale: Tensor
-    """(P,) float64: their standard deviation."""
+    """(P,) float64: standard deviation of the scores of those derived from the player's fellows."""
 
     @property
     def images(self) -> Tensor:
@@ -143,9 +143,11 @@ def _player(players: Players, player: int, order: Tensor, config: SiblingTestCon
     if len(own):
         weights = fit_on(*_training(own, others), torch.arange(config.n_points)).weights
     labels = players.labels[player, index]
-    # Whom an innocent suspect resembles hangs on the victim. Innocent ones tell how much that is for each player.
-    innocent = others if players.independent is None else players.independent[:, index] == labels
-    return index, labels, weights, *standardised(innocent, weights)
+    centre, scale = standardised(others, weights)
+    if players.independent is not None:
+        # Some players resemble all innocent suspects more than others do. Innocent models tell how much that is.
+        centre, _ = standardised(players.independent[:, index] == labels, weights)
+    return index, labels, weights, centre, scale
 
 
 def _agreement(players: Players, player: int, index: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from uapfp_dist.verification.enrollment.reference_models import ReferenceModel
 INDEPENDENT = ("homologous", "same_data")
 """Groups whose models no player had a part in."""
 FEWEST_INDEPENDENT = 10
-"""With fewer, a mean and a standard deviation say little."""
+"""With fewer, a mean says little."""
 N_SPARE = 2
 """Siblings that stand in for those that do not reach their gate."""
 
