@@ -88,6 +88,12 @@ def test_the_kit_holds_the_test(kit: Kit, plan: EnrollmentPlan, digits: Dataset,
     assert kit.info.exact.power.of == 4
     assert kit.info.exact.rotated is not None
     assert kit.info.exact.rotated.of == 4 * 2
+    assert kit.info.exact.accused is not None
+    assert kit.info.exact.accused.of == sum(
+        m.group in ("homologous", "same_data") and m.part == "held_out" for m in plan.reference_models
+    )
+    claimed = f"claims {kit.info.exact.accused.n} of {kit.info.exact.accused.of} independent models"
+    assert any(claimed in limit for limit in kit.info.limits)
     assert "3 siblings, 2 models stolen from each" in kit_text(kit)
     assert any("any sibling could have been the victim" in limit for limit in kit.info.limits)
     assert run_here(plan, digits, store).digest == kit.digest
@@ -227,4 +233,8 @@ def test_power_by_images_and_by_what_is_learned(
         assert one.first.n <= one.power.n
         assert one.rotated is not None
         assert one.rotated.of == 8
+        assert one.accused is not None
+        assert one.unlucky is not None
+        assert one.unlucky.of == 4
+        assert one.accused.n <= 0.2 * one.accused.of or one.unlucky.n
     assert list(exact_power(replace(plan, exact=None), store)) == []

@@ -13,7 +13,7 @@ from uapfp_dist.verification.reports.exact_rates import exact_power_text, exact_
 FOUND = [
     ExactPower(1, 19, 25, 480, 0, Accused(3, 4), Accused(10, 120)),
     ExactPower(2, 19, 25, 470, 0, Accused(1, 4), Accused(20, 120)),
-    ExactPower(1, 19, 25, 490, 6, Accused(4, 4), Accused(90, 120), Accused(2, 4)),
+    ExactPower(1, 19, 25, 490, 6, Accused(4, 4), Accused(90, 120), Accused(2, 4), Accused(1, 80), Accused(2, 20)),
     ExactPower(2, 19, 25, 490, 6, Accused(2, 4), None),
 ]
 
@@ -22,9 +22,10 @@ def test_zoos_are_added_up_and_the_worst_is_shown() -> None:
     unweighted, learned = exact_rows(FOUND)[2:]
     assert unweighted.startswith("| unweighted | 475 (25 a player) | 0.500 [")
     assert "(4/8) | 1/4 | - |" in unweighted
-    assert unweighted.endswith("(30/240) |")
+    assert unweighted.endswith("(30/240) | - | - |")
     assert learned.startswith("| learned from 6 thefts each | 490 (25 a player) | 0.750 [")
-    assert learned.endswith("(90/120) |")
+    assert "(90/120) | 0.013 [" in learned
+    assert learned.endswith("(1/80) | 2/20 |")
     assert next(iter(exact_power_text("digits", FOUND, 0.05))).startswith("`digits`, 2 zoos")
 
 

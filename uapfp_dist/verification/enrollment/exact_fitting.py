@@ -27,6 +27,8 @@ class EnrolledExact:
     players: Players
     measured: Tensor
     """(K, N) int64: what held-out stolen models say."""
+    innocent: Tensor
+    """(M, N) int64: what held-out models say that are derived from no player."""
     digests: tuple[str, ...]
     """SHA-256 of the weights of each sibling."""
 
@@ -52,8 +54,10 @@ def read_exact(plan: ExactPlan | None, requirements: EnrollConfig, store: Store)
     slots = [t for t in range(len(plan.stolen[0])) if all(_made(plan, plan.stolen[i][t], store) for i in made)]
     stolen = [[_labels(plan, plan.stolen[i][t], store).labels for t in slots] for i in made]
     pool = read_pool(store.get(plan.pool.kind, plan.pool.id))
-    measured = [_labels(plan, model, store).labels for model in plan.measured if _made(plan, model, store)]
-    independent = [_labels(plan, model, store).labels for model in plan.independent if _made(plan, model, store)]
+    measured, independent, innocent = (
+        [_labels(plan, model, store).labels for model in models if _made(plan, model, store)]
+        for models in (plan.measured, plan.independent, plan.innocent)
+    )
     nothing = torch.zeros(0, len(pool.base), dtype=torch.int64)
     players = Players(
         labels=torch.stack([one.labels for one in found]),
@@ -64,7 +68,13 @@ def read_exact(plan: ExactPlan | None, requirements: EnrollConfig, store: Store)
     )
     siblings = [plan.players[i] for i in made[1:]]
     digests = tuple(weights_digest(store.get(spec.kind, spec.id).tensors) for spec in siblings)
-    return EnrolledExact(pool, players, torch.stack(measured) if measured else nothing, digests)
+    return EnrolledExact(
+        pool,
+        players,
+        torch.stack(measured) if measured else nothing,
+        torch.stack(innocent) if innocent else nothing,
+        digests,
+    )
 
 
 def _made(plan: ExactPlan, model: ModelSpec, store: Store) -> bool:
@@ -97,6 +107,9 @@ def fit_exact(found: EnrolledExact, requirements: EnrollConfig, per_image: int) 
         weights_sha256=found.digests,
         power=Accused(caught, len(found.measured)) if len(found.measured) else None,
         rotated=rotated[0] if rotated else None,
+        accused=Accused(claimed_by_rank(test, 0, found.innocent, requirements.alpha), len(found.innocent))
+        if len(found.innocent)
+        else None,
     )
 
 
@@ -138,6 +151,12 @@ def claimed_by_rank(test: SiblingTest, victim: int, suspects: Tensor, alpha: flo
 def exact_limits(info: KitExact) -> Sequence[str]:
     """What the kit says of its exact test, in plain sentences."""
     learned = f", with {info.stolen_each} models stolen from each" if info.stolen_each else ""
+    own = ""
+    if info.accused is not None:
+        own = (
+            f" For this one it claims {info.accused.n} of {info.accused.of} independent models from which it learned "
+            "nothing."
+        )
     claims = (
         "The exact test makes the claim; the conformal p-value is shown without one."
         if info.claims
@@ -147,6 +166,6 @@ def exact_limits(info: KitExact) -> Sequence[str]:
         f"The exact test ranks the victim among {info.siblings} of its siblings{learned}. It assumes nothing of the "
         "suspect, only that any sibling could have been the victim; a sibling that leaked or was stolen from makes it "
         "miss more, not accuse more.",
-        "The exact test errs at its rate over victims: for one victim its errors hang together over suspects.",
+        "The exact test errs at its rate over victims: for one victim its errors hang together over suspects." + own,
         claims,
     )

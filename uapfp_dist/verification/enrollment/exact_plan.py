@@ -33,6 +33,8 @@ class ExactPlan:
     """Held-out stolen models of the kit: how many are caught."""
     independent: tuple[ModelSpec, ...] = ()
     """Training models of the kit that are derived from no player; none, or enough to centre scores by."""
+    innocent: tuple[ModelSpec, ...] = ()
+    """Held-out ones of those groups: how many are accused."""
 
     def labels(self, model: ModelSpec) -> PoolLabelsSpec:
         """What a model says to the pool."""
@@ -42,7 +44,7 @@ class ExactPlan:
     def specs(self) -> list[Spec]:
         """Everything to perform."""
         models = [*self.players, *(model for each in self.stolen for model in each)]
-        models += [*self.measured, *self.independent]
+        models += [*self.measured, *self.independent, *self.innocent]
         return [self.labels(model) for model in models]
 
 
@@ -82,6 +84,7 @@ def plan_exact(
         ),
         tuple(one.member.spec for one in stolen if one.part == "held_out"),
         tuple(independent) if len(independent) >= FEWEST_INDEPENDENT else (),
+        tuple(one.member.spec for one in models if one.group in INDEPENDENT and one.part == "held_out"),
     )
 
 

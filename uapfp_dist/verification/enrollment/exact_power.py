@@ -3,15 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from torch import Tensor
-
 from uapfp_dist.fingerprints.sibling_points import EXACT_POINTS
 from uapfp_dist.fingerprints.sibling_test import Players, SiblingTest, p_values, rank_images, sibling_test
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.method_configs import SiblingTestConfig
-from uapfp_dist.verification.enrollment.exact_fitting import claimed_by_rank, read_exact, rotated_power
+from uapfp_dist.verification.enrollment.exact_fitting import EnrolledExact, claimed_by_rank, read_exact, rotated_power
 from uapfp_dist.verification.enrollment.plan import EnrollmentPlan
 from uapfp_dist.verification.kit.info import Accused
+
+MANY = 0.2
+"""Share of independent models beyond which a victim is unlucky: errors of one victim hang together."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,10 @@ class ExactPower:
     """Models stolen from any player, with that player in the victim's place; what was learned left their theft out."""
     first: Accused | None = None
     """Of the held-out ones, those for which no sibling is as high as the victim: p = 1 / (1 + siblings)."""
+    accused: Accused | None = None
+    """Held-out independent models that are claimed at alpha."""
+    unlucky: Accused | None = None
+    """Players in whose place more than a fifth of those would be."""
 
 
 def exact_power(plan: EnrollmentPlan, store: Store) -> Iterator[ExactPower]:
@@ -47,10 +52,10 @@ def exact_power(plan: EnrollmentPlan, store: Store) -> Iterator[ExactPower]:
     learned = found.players
     unweighted = replace(learned, stolen=learned.stolen[:, :0])
     for players in (unweighted, learned)[: 2 if learned.stolen.shape[1] else 1]:
-        yield from _by_images(plan, players, learned, found.measured)
+        yield from _by_images(plan, players, learned, found)
 
 
-def _by_images(plan: EnrollmentPlan, players: Players, learned: Players, measured: Tensor) -> Iterator[ExactPower]:
+def _by_images(plan: EnrollmentPlan, players: Players, learned: Players, found: EnrolledExact) -> Iterator[ExactPower]:
     """By every number of images; `learned` has the stolen models, whether `players` learn from them or not."""
     alpha, wanted = plan.requirements.alpha, sorted({*EXACT_POINTS, plan.requirements.n_exact_points})
     configs = [SiblingTestConfig(n_points=n, per_image=plan.config.churn.per_image) for n in wanted]
@@ -63,7 +68,9 @@ def _by_images(plan: EnrollmentPlan, players: Players, learned: Players, measure
     else:
         rotated = [_all_thefts(test, learned, alpha) for test in tests] if learned.stolen.shape[1] else []
     for k, (config, test) in enumerate(zip(configs, tests, strict=True)):
-        p, least = p_values(test.statistics(measured)), 1 / len(players.labels)
+        p, least = p_values(test.statistics(found.measured)), 1 / len(players.labels)
+        accused = [claimed_by_rank(test, i, found.innocent, alpha) for i in range(len(players.labels))]
+        n = len(found.innocent)
         yield ExactPower(
             plan.seed,
             len(players.labels) - 1,
@@ -73,6 +80,8 @@ def _by_images(plan: EnrollmentPlan, players: Players, learned: Players, measure
             Accused(int((p <= alpha + 1e-12).sum()), len(p)),
             rotated[k] if rotated else None,
             Accused(int((p <= least + 1e-12).sum()), len(p)),
+            Accused(accused[0], n) if n else None,
+            Accused(sum(k > MANY * n for k in accused), len(accused)) if n else None,
         )
 
 

@@ -165,6 +165,8 @@ class KitExact:
     rotated: Accused | None = None
     """The same with every player in the victim's place: models stolen from it, of a theft from which nothing was
     learned."""
+    accused: Accused | None = None
+    """Held-out independent models that it claims, those trained on the victim's images among them."""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ def exact_rows(found: Sequence[ExactPower]) -> list[str]:
     """A line per statistic and number of images."""
     lines = [
         "| statistic | images | stolen from the victim, claimed | the worst zoo | at the least p | "
-        "stolen from any player, claimed |",
-        "|---" * 6 + "|",
+        "stolen from any player, claimed | independent, claimed | players with more than a fifth of those |",
+        "|---" * 8 + "|",
     ]
     groups: dict[tuple[bool, int], list[ExactPower]] = {}
     for one in found:
@@ -25,6 +25,10 @@ def exact_rows(found: Sequence[ExactPower]) -> list[str]:
         cells = [name, f"{images:.0f} ({n_points} a player)", _share([zoo.power for zoo in of_zoos])]
         first = [zoo.first for zoo in of_zoos if zoo.first is not None]
         cells += [f"{worst.n}/{worst.of}", *(_share(rates) if rates else "-" for rates in (first, rotated))]
+        accused = [zoo.accused for zoo in of_zoos if zoo.accused is not None]
+        unlucky = [zoo.unlucky for zoo in of_zoos if zoo.unlucky is not None]
+        cells += [_share(accused) if accused else "-"]
+        cells += [f"{sum(one.n for one in unlucky)}/{sum(one.of for one in unlucky)}" if unlucky else "-"]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
