@@ -553,6 +553,7 @@ def test_killed_half_way_and_restored(answered: SuspectAnswers, tmp_path: Path, 
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_full_eval_goes_on_to_the_grid(answered: SuspectAnswers, tmp_path: Path, ray_home: str) -> None:
     """In one process one Ray session after the other: first an answer is missing, then encoders are to be trained."""
     store = answered.copy(tmp_path / "storage")

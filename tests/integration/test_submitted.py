@@ -248,6 +248,7 @@ def test_nodes_of_two_kinds_that_join_and_are_lost(cluster: Cluster, serial: dic
     wait_until(lambda: not PENDING.search(cluster.status()), 60.0, "no more demand")
 
 
+@pytest.mark.heavy
 def test_three_seeds_submitted_at_once(cluster: Cluster, serial: dict[str, Any], tmp_path: Path) -> None:
     """Into one new storage, by one worker each: no job fails because of another's start."""
     cluster.start_head(cpus=3)
