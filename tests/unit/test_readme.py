@@ -111,7 +111,7 @@ def test_the_numbers_of_the_front_page_are_those_of_the_reports() -> None:
     power = "\n".join(
         kit_power_section([("100", read_rates(json.loads((RESULTS / "kit-power-digits-11-20-100.json").read_text())))])
     )
-    found = from_json(list[ExactPower], json.loads((RESULTS / "exact-power-digits-21-26.json").read_text()))
+    found = from_json(list[ExactPower], json.loads((RESULTS / "exact-power-digits-31-36.json").read_text()))
     learned = "\n".join(exact_rows([one for one in found if one.stolen_each and one.n_points == 100]))
     (exact,) = re.findall(r"a player\) \| (.*?\]) \(", learned)
     exact = re.sub(r"(\d\.\d{3})", lambda number: f"{float(number.group()):.2f}", exact)
