@@ -21,7 +21,7 @@ SMALL = "-small"
 class PublishedName:
     """A net as a library publishes it."""
 
-    library: str
+    package: str
     name: str
     side: int | None = None
     """Of the images that it gets, whatever size they come in; None: the one it was published for."""

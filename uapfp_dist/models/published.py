@@ -38,7 +38,7 @@ class PublishedNet(ModuleNet):
                 argument="architecture",
             )
         which = published_name(architecture)
-        module, side = _timm(which, n_classes) if which.library == "timm" else _torchvision(which.name, n_classes)
+        module, side = _timm(which, n_classes) if which.package == "timm" else _torchvision(which.name, n_classes)
         super().__init__(module, 3, n_classes)
         self.architecture = architecture
         self.side: int | None = which.side or side
