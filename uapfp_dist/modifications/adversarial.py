@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from uapfp_dist.errors import UserError, unknown_name
 from uapfp_dist.models.blackbox import predict_probabilities
@@ -47,10 +47,15 @@ def adversarial_training(net: Net, spec: AdversarialTraining, attacker: Attacker
         adversarial = clean + deepfool(net, clean, targets, n_candidates=CANDIDATES).delta
         if spec.clip:
             adversarial = adversarial.clamp(0.0, 1.0)
-        net.train()
-        loss = F.cross_entropy(net(torch.cat([adversarial, clean])), torch.cat([targets, targets]))
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), CLIP)
-        optimizer.step()
+        train_on(net, optimizer, adversarial, clean, targets)
     return net
+
+
+def train_on(net: Net, optimizer: torch.optim.Optimizer, adversarial: Tensor, clean: Tensor, targets: Tensor) -> None:
+    """One step on (B, c, h, w) adversarial examples and the images that they were made of, of equal (B,) labels."""
+    net.train()
+    loss = F.cross_entropy(net(torch.cat([adversarial, clean])), torch.cat([targets, targets]))
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(net.parameters(), CLIP)
+    optimizer.step()

@@ -2,13 +2,12 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.models.net import Net
-from uapfp_dist.models.training import CLIP
-from uapfp_dist.modifications.adversarial import RATE
+from uapfp_dist.modifications.adversarial import RATE, train_on
 from uapfp_dist.modifications.attacker import AttackerContext
 from uapfp_dist.tasks.modification_specs import PgdTraining
 
@@ -37,12 +36,7 @@ def pgd_training(net: Net, spec: PgdTraining, attacker: AttackerContext) -> Net:
         clean, targets = images[batch], labels[batch]
         net.eval()
         adversarial = pgd_examples(net, clean, targets, spec.radius, spec.steps, attacker.rng)
-        net.train()
-        loss = F.cross_entropy(net(torch.cat([adversarial, clean])), torch.cat([targets, targets]))
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), CLIP)
-        optimizer.step()
+        train_on(net, optimizer, adversarial, clean, targets)
     return net
 
 
