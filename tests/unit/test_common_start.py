@@ -108,8 +108,8 @@ def test_shares_that_make_no_sense_are_refused(repeated: float, digits: Dataset)
     assert caught.value.argument == "siblings.repeated"
     with pytest.raises(UserError, match="shares above 0 and up to 1"):
         sibling_plan(tiny(), SiblingCounts(), "checkpoint", repeated, 0, digits)
-    with pytest.raises(UserError, match="n_robbed: expected at least 2, got 1"):
-        sibling_plan(tiny(), SiblingCounts(n_robbed=1), "checkpoint", 0.5, 0, digits)
+    with pytest.raises(UserError, match="n_sibling_piracy: expected at least 2, got 1"):
+        sibling_plan(tiny(), SiblingCounts(n_sibling_piracy=1), "checkpoint", 0.5, 0, digits)
 
 
 # Through the store
@@ -158,7 +158,7 @@ def test_a_victim_of_a_common_start_can_be_stolen_from(context: TaskContext, dig
 # The study
 
 
-COUNTS = SiblingCounts(n_committee=2, n_robbed=2, n_stolen=2, n_labels=15, alpha=0.4)
+COUNTS = SiblingCounts(n_committee=2, n_sibling_piracy=2, n_stolen=2, n_labels=15, alpha=0.4)
 
 
 def test_the_study_counts_what_it_says(context: TaskContext, digits: Dataset) -> None:
@@ -188,10 +188,10 @@ def test_the_study_counts_what_it_says(context: TaskContext, digits: Dataset) ->
         ]
         for role in (Role.PIRACY, Role.SIBLING_PIRACY)
     }
-    stolen, robbed = scores.values()
-    pairs = [(s > r) + 0.5 * (s == r) for s in stolen for r in robbed]
+    stolen, from_siblings = scores.values()
+    pairs = [(s > r) + 0.5 * (s == r) for s in stolen for r in from_siblings]
     assert found.auc == pytest.approx(sum(pairs) / 4)
-    assert found.caught == sum(all(s > r for r in robbed) for s in stolen)
+    assert found.caught == sum(all(s > r for r in from_siblings) for s in stolen)
     assert (found.n_labels, found.n_departures) == (len(chosen), points.n_departures)
     assert (found.start, found.repeated, found.seed) == ("checkpoint", 0.5, 3)
     assert 0 < found.sibling_accuracy <= 1
@@ -219,7 +219,7 @@ def test_the_command_measures_and_resumes(
 ) -> None:
     config = replace(small_config(), siblings=SiblingConfig(gate=0.1))
     monkeypatch.setattr(sibling_cost, "enroll_preset", lambda name: config)
-    few = ("--n-committee", "2", "--n-robbed", "2", "--n-stolen", "2", "--n-labels", "10", "--alpha", "0.4")
+    few = ("--n-committee", "2", "--n-sibling-piracy", "2", "--n-stolen", "2", "--n-labels", "10", "--alpha", "0.4")
     here = ("--storage", str(tmp_path / "s"), "--workers", "0", "--out", str(tmp_path / "out"))
     once = ("sibling-cost", "--seeds", "0", "--shares", "0.5", "--backbone-shares", *few, *here)
     run(*once)
@@ -229,7 +229,7 @@ def test_the_command_measures_and_resumes(
     assert shown.out.rstrip() == text.rstrip()
     assert "| from a checkpoint of the victim's run | 0.5 | 0 |" in text
     (one,) = json.loads((tmp_path / "out" / "digits-siblings.json").read_text())
-    assert (one["start"], one["n_robbed"]) == ("checkpoint", 2)
+    assert (one["start"], one["n_sibling_piracy"]) == ("checkpoint", 2)
     assert (tmp_path / "out" / "digits-siblings.png").stat().st_size > 0
     run(*once)
     again = capsys.readouterr()

@@ -33,7 +33,7 @@ class SiblingCounts:
 
     n_committee: int = 10
     """Siblings that the victim is compared with."""
-    n_robbed: int = 19
+    n_sibling_piracy: int = 19
     """Further siblings, from each of which one model is stolen: with 19 a claim at .05 can be made."""
     n_stolen: int = 12
     """Models stolen from the victim."""
@@ -61,7 +61,7 @@ class SiblingPower:
     auc: Number
     """Of `churn`: models stolen from the victim against models stolen from siblings."""
     n_stolen: int
-    n_robbed: int
+    n_sibling_piracy: int
     caught: int | None
     """Of the stolen ones, those claimed at alpha by a conformal p-value on the others; None where too few could be
     made."""
@@ -90,7 +90,7 @@ def sibling_plan(
     """
     if not 0.0 < repeated <= 1.0:
         raise UserError(f"shares: expected shares above 0 and up to 1, got {repeated:g}", argument="shares")
-    for name, least in {"n_committee": 2, "n_robbed": 2, "n_stolen": 2, "n_labels": 1}.items():
+    for name, least in {"n_committee": 2, "n_sibling_piracy": 2, "n_stolen": 2, "n_labels": 1}.items():
         if getattr(counts, name) < least:
             raise UserError(f"{name}: expected at least {least}, got {getattr(counts, name)}", argument=name)
     zoo = config.zoo
@@ -109,7 +109,7 @@ def sibling_plan(
         siblings=replace(
             config.siblings,
             n_committee=counts.n_committee,
-            n_piracy=counts.n_robbed,
+            n_piracy=counts.n_sibling_piracy,
             exact=False,
             repeated=repeated,
             backbone=start == "backbone",
@@ -143,9 +143,9 @@ def sibling_power(plan: Plan, counts: SiblingCounts, store: Store) -> SiblingPow
         candidates = Candidates(points.base, plan.config.churn.per_image)
         asked = candidates.first(torch.arange(len(points.base)), counts.n_labels)
     victim = points.labels[asked] if points else asked
-    stolen, robbed = (_scores(plan, role, victim, asked, store) for role in (Role.PIRACY, Role.SIBLING_PIRACY))
-    decides = len(robbed) >= needed_for(counts.alpha) and len(stolen) > 0
-    p_values = [conformal_p(score, robbed.tolist()) for score in stolen.tolist()]
+    stolen, from_siblings = (_scores(plan, role, victim, asked, store) for role in (Role.PIRACY, Role.SIBLING_PIRACY))
+    decides = len(from_siblings) >= needed_for(counts.alpha) and len(stolen) > 0
+    p_values = [conformal_p(score, from_siblings.tolist()) for score in stolen.tolist()]
     committee = plan.churn.siblings
     return SiblingPower(
         start=start_of(plan),
@@ -154,9 +154,9 @@ def sibling_power(plan: Plan, counts: SiblingCounts, store: Store) -> SiblingPow
         pool_size=points.pool_size if points else 0,
         n_departures=points.n_departures if points else 0,
         n_labels=len(asked),
-        auc=auc(stolen, robbed),
+        auc=auc(stolen, from_siblings),
         n_stolen=len(stolen),
-        n_robbed=len(robbed),
+        n_sibling_piracy=len(from_siblings),
         caught=sum(p <= counts.alpha + 1e-12 for p in p_values) if decides else None,
         victim_accuracy=_mean_of_cards([plan.churn.victim], "accuracy", store),
         sibling_accuracy=_mean_of_cards(committee, "accuracy", store),
