@@ -84,8 +84,8 @@ def sibling_rows(
     n_models = len({member.spec.id for plan in plans for member in plan.members})
     yield (
         f"{title}, {n_models} models: `churn` by at most {counts.n_labels} labels with a committee of "
-        f"{counts.n_committee}; models stolen from the victim against one stolen from each of {counts.n_sibling_piracy} "
-        f"siblings, which calibrate the claims at alpha {counts.alpha:g}."
+        f"{counts.n_committee}; models stolen from the victim against one stolen from each of "
+        f"{counts.n_sibling_piracy} siblings, which calibrate the claims at alpha {counts.alpha:g}."
     )
     yield ""
     yield (
