@@ -299,7 +299,7 @@ def test_a_suspect_that_could_not_be_reached_is_no_look(kit: Kit, register: Regi
 
 
 def test_a_command_that_was_mended_before_the_evidence_is_no_second_look(tmp_path: Path) -> None:
-    """A wrong form is told by images that check the input: a kit for one suspect is as before."""
+    """Images that check the input tell a wrong `output`; the kit still decides its one suspect."""
     kit = churn_kit("light", 19)
     register = Register.open(tmp_path / "r.jsonl", kit.digest, create=True)
     wrong = replace(suspect(), output="label")
