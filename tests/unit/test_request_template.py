@@ -66,6 +66,17 @@ def test_a_form() -> None:
     }
 
 
+def test_jpeg_files_are_called_what_they_are() -> None:
+    """In a body, in a form, in JSON."""
+    one = EncodedImages((), [b"a"])
+    assert RequestTemplate({"body": "{jpeg}"}).fill(one).content_type == "image/jpeg"
+    body = RequestTemplate({"multipart": {"file": "{jpeg}"}}).fill(one)
+    assert Request("/", {"Content-Type": body.content_type}, body.data).form() == {"file": [("image.jpeg", b"a")]}
+    assert b"Content-Type: image/jpeg" in body.data
+    body = RequestTemplate({"json": {"b64": "data:image/jpeg;base64,{jpeg}"}}).fill(one)
+    assert json.loads(body.data) == {"b64": "data:image/jpeg;base64,YQ=="}
+
+
 @pytest.mark.parametrize(
     ("template", "message"),
     [
@@ -80,8 +91,11 @@ def test_a_form() -> None:
         ({"json": ["{png}", "...", 3]}, "second and last item"),
         ({"json": "{image}"}, "got {image}"),
         ({"json": "x {pixels}"}, "alone in its text"),
-        ({"json": "{jpeg 90}"}, "JPEG changes the pixels"),
-        ({"body": "{jpg}"}, "JPEG changes the pixels"),
+        ({"json": "{jpeg90}"}, "got {jpeg90}"),
+        ({"body": "{jpg}"}, "got {jpg}"),
+        ({"json": ["{png}", "{jpeg}"]}, "files of one kind"),
+        ({"json": {"image": "{png}{jpeg}"}}, "files of one kind"),
+        ({"multipart": {"file": "x{jpeg}"}}, "alone as a field"),
         ({"multipart": {"file": "{pixels}"}}, "alone as a field"),
         ({"multipart": {"file": {"a": "{png}"}}}, "fields of a form"),
         ({"multipart": "{png}"}, "an object of fields"),

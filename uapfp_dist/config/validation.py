@@ -155,6 +155,8 @@ def check(config: Config) -> None:
         "controls.n_second_hand": (0, zoo.n_piracy),
         "studies.n_overlap": (0, zoo.n_homologous),
     }
+    qualities = {"uap": config.uap.jpeg_quality, "churn": config.churn.jpeg_quality}
+    dependent |= {f"{of}.jpeg_quality": (1, 100) for of, quality in qualities.items() if quality is not None}
     for path, (low, high) in (RANGES | dependent).items():
         for value in _values(config, path):
             if not low <= value <= high:

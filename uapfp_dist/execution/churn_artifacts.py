@@ -15,6 +15,7 @@ _TENSORS = ("images", "labels", "committee", "base")
 def churn_artifact(points: Mapping[BlockKey, ChurnPoints]) -> tuple[dict[str, Tensor], dict[str, dict[str, int]]]:
     """The points of every pool as tensors and JSON."""
     tensors = {f"{key.wire}/{name}": getattr(each, name) for key, each in points.items() for name in _TENSORS}
+    tensors |= {f"{key.wire}/sources": each.sources for key, each in points.items() if each.sources is not None}
     numbers = {
         key.wire: {"pool_size": each.pool_size, "n_departures": each.n_departures} for key, each in points.items()
     }
@@ -26,7 +27,8 @@ def read_churn(artifact: Artifact) -> dict[BlockKey, ChurnPoints]:
 
     def points(wire: str, numbers: Mapping[str, int]) -> ChurnPoints:
         images, labels, committee, base = (artifact.tensors[f"{wire}/{name}"] for name in _TENSORS)
-        return ChurnPoints(images, labels, committee, base, numbers["pool_size"], numbers["n_departures"])
+        sources = artifact.tensors.get(f"{wire}/sources")
+        return ChurnPoints(images, labels, committee, base, numbers["pool_size"], numbers["n_departures"], sources)
 
     return {BlockKey.parse(wire): points(wire, numbers) for wire, numbers in artifact.info.items()}
 

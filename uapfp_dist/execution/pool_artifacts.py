@@ -10,12 +10,14 @@ from uapfp_dist.storage.store import Artifact
 
 def pool_artifact(pool: Pool) -> dict[str, Tensor]:
     """A pool as tensors."""
-    return {"images": pool.images, "base": pool.base.to(torch.int32)}
+    sources = {} if pool.sources is None else {"sources": pool.sources}
+    return {"images": pool.images, "base": pool.base.to(torch.int32), **sources}
 
 
 def read_pool(artifact: Artifact) -> Pool:
     """The inverse of `pool_artifact`."""
-    return Pool(artifact.tensors["images"], artifact.tensors["base"].long())
+    tensors = artifact.tensors
+    return Pool(tensors["images"], tensors["base"].long(), tensors.get("sources"))
 
 
 def pool_labels_artifact(found: PoolLabels) -> dict[str, Tensor]:

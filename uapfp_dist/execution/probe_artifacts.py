@@ -31,6 +31,8 @@ def probe_artifact(probe: Probe) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "topped_up": summary.topped_up,
         "round_to_8_bits": probe.round_to_8_bits,
     }
+    if probe.jpeg_quality is not None:
+        info["jpeg_quality"] = probe.jpeg_quality
     if summary.deepfool is not None:
         info |= {
             DEEPFOOL.wire: asdict(summary.deepfool),
@@ -67,6 +69,7 @@ def read_probe(artifact: Artifact) -> Probe:
         round_to_8_bits=info["round_to_8_bits"],
         summary=_summary(info),
         natural_truth=t.get("natural_truth"),
+        jpeg_quality=info.get("jpeg_quality"),
     )
 
 

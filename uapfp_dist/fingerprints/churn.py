@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from uapfp_dist.data.jpeg import as_read
 from uapfp_dist.errors import PermanentError
 from uapfp_dist.fingerprints.blocks import CHURN, CHURN_NATURAL, CHURN_RANDOM, CHURN_UAP, RANDOM, UAP, BlockKey
 from uapfp_dist.fingerprints.probe_data import Probe
@@ -33,7 +34,7 @@ class ChurnPoints:
     """Churn points of one pool, those of the victim's largest margin first; E images, m siblings."""
 
     images: Tensor
-    """(E, c, h, w) uint8."""
+    """(E, c, h, w) uint8, as models are asked."""
     labels: Tensor
     """(E,) int64: what the victim says."""
     committee: Tensor
@@ -44,6 +45,8 @@ class ChurnPoints:
     """Images among which they were found."""
     n_departures: int
     """Of those, to how many at most `largest_share` of the committee gives the victim's label."""
+    sources: Tensor | None = None
+    """(E, c, h, w) uint8: the images whose JPEG files are read; None where no files are sent."""
 
     @property
     def n_bases(self) -> int:
@@ -68,7 +71,7 @@ def find_churn(
     """
     changes = pool_changes(len(probe_images), config, seed)
     limits = config.largest_share, config.candidates_per_image, config.max_points
-    found = _points(victim, siblings, probe_images, changes, *limits)
+    found = _points(victim, siblings, probe_images, changes, *limits, config.jpeg_quality)
     if not len(found.images):
         raise NoChurnError(
             f"churn: expected images on which the victim departs from its {len(siblings)} siblings, found none among "
@@ -99,7 +102,8 @@ def find_twins(
     if probe is not None:
         pools |= {CHURN_UAP: _moves(probe, UAP), CHURN_RANDOM: _moves(probe, RANDOM)}
     limits = config.largest_share, config.per_image, config.n_points
-    found = {key: _points(victim, siblings, probe_images, changes, *limits) for key, changes in pools.items()}
+    quality = config.jpeg_quality
+    found = {key: _points(victim, siblings, probe_images, changes, *limits, quality) for key, changes in pools.items()}
     return {key: points for key, points in found.items() if len(points.images)}
 
 
@@ -123,7 +127,9 @@ class _Departures:
     """Images of a pool on which the victim departs from its siblings; K of them."""
 
     images: Tensor
-    """(K, c, h, w) uint8."""
+    """(K, c, h, w) uint8, as models are asked."""
+    sources: Tensor
+    """(K, c, h, w) uint8: the same before compression."""
     base: Tensor
     """(K,) int64: of which image."""
     labels: Tensor
@@ -142,9 +148,10 @@ def _points(
     largest_share: float,
     per_image: int,
     most: int,
+    jpeg_quality: int | None,
 ) -> ChurnPoints:
     """The churn points of the pool of all changes of all images."""
-    found = list(_departures(victim, siblings, images, changes, largest_share))
+    found = list(_departures(victim, siblings, images, changes, largest_share, jpeg_quality))
     whole = _Departures(*(torch.cat([getattr(part, name) for part in found]) for name in _Departures.__annotations__))
     chosen = choose_points(whole.margins, whole.base, per_image)[:most]
     return ChurnPoints(
@@ -154,18 +161,25 @@ def _points(
         base=whole.base[chosen],
         pool_size=len(changes) * len(images),
         n_departures=len(whole.base),
+        sources=None if jpeg_quality is None else whole.sources[chosen],
     )
 
 
 def _departures(
-    victim: nn.Module, siblings: Sequence[nn.Module], images: Tensor, changes: Sequence[Changed], largest_share: float
+    victim: nn.Module,
+    siblings: Sequence[nn.Module],
+    images: Tensor,
+    changes: Sequence[Changed],
+    largest_share: float,
+    jpeg_quality: int | None,
 ) -> Iterator[_Departures]:
     """Batch by batch."""
     device = next(victim.parameters()).device
     for change in changes:
         for start in range(0, len(images), QUERY_BATCH):
             part = slice(start, min(start + QUERY_BATCH, len(images)))
-            in_8_bits = to_8_bits(change(images[part], part))
+            sources = to_8_bits(change(images[part], part))
+            in_8_bits = as_read(sources, jpeg_quality)
             sent = from_8_bits(in_8_bits).to(device)
             probabilities = predict_probabilities(victim, sent)
             check_finite(probabilities, "victim")
@@ -176,6 +190,7 @@ def _departures(
             departs = (share <= largest_share + 1e-9).nonzero().flatten()
             yield _Departures(
                 in_8_bits[departs],
+                sources[departs],
                 start + departs,
                 labels[departs],
                 (top[:, 0] - top[:, 1])[departs],

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from uapfp_dist.data.jpeg import as_read
 from uapfp_dist.fingerprints.churn import pool_changes
 from uapfp_dist.fingerprints.querying import from_8_bits, to_8_bits
 from uapfp_dist.models.blackbox import QUERY_BATCH, check_finite, predict_probabilities
@@ -19,6 +20,8 @@ class Pool:
     """(N, c, h, w) uint8."""
     base: Tensor
     """(N,) int64: of which image of PROBE each was made."""
+    sources: Tensor | None = None
+    """(N, c, h, w) uint8: the images whose JPEG files are read; None where no files are sent."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class PoolLabels:
 
 
 def make_pool(probe_images: Tensor, config: ChurnConfig, seed: str) -> Pool:
-    """PROBE and small geometric variants of its images, rounded to 8 bits.
+    """PROBE and small geometric variants of its images, rounded to 8 bits, or as read from JPEG files.
 
     Args:
         probe_images: (n, c, h, w) in [0, 1]: no model trained on any of them.
@@ -41,8 +44,9 @@ def make_pool(probe_images: Tensor, config: ChurnConfig, seed: str) -> Pool:
     """
     n, everything = len(probe_images), slice(0, len(probe_images))
     changes = pool_changes(n, config, seed)
-    images = torch.cat([to_8_bits(change(probe_images, everything)) for change in changes])
-    return Pool(images, torch.arange(n).repeat(len(changes)))
+    sources = torch.cat([to_8_bits(change(probe_images, everything)) for change in changes])
+    base, quality = torch.arange(n).repeat(len(changes)), config.jpeg_quality
+    return Pool(as_read(sources, quality), base, None if quality is None else sources)
 
 
 def pool_labels(model: nn.Module, pool: Pool) -> PoolLabels:

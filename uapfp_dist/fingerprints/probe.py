@@ -56,7 +56,17 @@ def make_probe(net: Net, spec: ProbeSpec, own: Tensor, held_out: Tensor, held_ou
     wrong = held_out[natural].cpu()
     labels = predict_probabilities(net, wrong).argmax(1)
     n_test_views = spec.fingerprint.n_test_views
-    probe = Probe(points.cpu(), views, blocks, wrong, labels, n_test_views, config.round_to_8_bits, summary)
+    probe = Probe(
+        points.cpu(),
+        views,
+        blocks,
+        wrong,
+        labels,
+        n_test_views,
+        config.round_to_8_bits,
+        summary,
+        jpeg_quality=config.jpeg_quality,
+    )
     return _with_references(probe, net, spec, points, images, held_out, paper.xi) if config.references else probe
 
 
@@ -102,7 +112,8 @@ def make_probe_twin(net: Net, probe: Probe, spec: ProbeTwinSpec, images: Tensor)
     keys = [key for kind in (UAP, RANDOM) for radius in radii if (key := BlockKey(kind, radius)) in probe.blocks]
     blocks = {key: in_turn(probe.blocks[key].perturbations, views) for key in keys}
     nothing = images[:0].cpu(), torch.zeros(0, dtype=torch.int64)
-    return Probe(points.cpu(), views, blocks, *nothing, probe.n_test_views, probe.round_to_8_bits)
+    taken = probe.round_to_8_bits
+    return Probe(points.cpu(), views, blocks, *nothing, probe.n_test_views, taken, jpeg_quality=probe.jpeg_quality)
 
 
 def in_turn(perturbations: Tensor, views: Tensor) -> Block:

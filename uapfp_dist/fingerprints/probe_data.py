@@ -89,6 +89,10 @@ class Probe:
     """For reports."""
     natural_truth: Tensor | None = None
     """(E,) int64: the true labels of a probe's `natural`, where they are known; beside references."""
+    jpeg_quality: int | None = None
+    """Every image is sent as it is read from a JPEG file of this quality; None: no such file."""
+    read_from_files: dict[BlockKey, Tensor] = field(default_factory=dict, repr=False, compare=False)
+    """Block to its (S, c, h, w) uint8 images as they are read from those: filled by whoever asks first."""
 
 
 @dataclass(frozen=True)

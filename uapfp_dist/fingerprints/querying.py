@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from uapfp_dist.data.jpeg import as_read
 from uapfp_dist.fingerprints.blocks import CLEAN, NATURAL, BlockKey
 from uapfp_dist.fingerprints.probe_data import Probe, Responses
 from uapfp_dist.models.blackbox import QUERY_BATCH, check_finite, predict_probabilities
@@ -13,20 +14,30 @@ from uapfp_dist.models.blackbox import QUERY_BATCH, check_finite, predict_probab
 
 def perturbed_images(probe: Probe, key: BlockKey, part: slice = slice(None)) -> Tensor:
     """The images (S, c, h, w) of one block, or a part of them: points plus perturbation, clipped to [0, 1]."""
-    block = probe.blocks[key]
-    return _as_taken(probe, (probe.points[block.point[part]] + block.perturbations[block.which[part]]).clamp(0.0, 1.0))
+    return _as_taken(probe, key, part)
 
 
 def query_images(probe: Probe, key: BlockKey, part: slice = slice(None)) -> Tensor:
     """The images (S, c, h, w) of any block, or a part of them, as a suspect is sent them."""
+    return _as_taken(probe, key, part)
+
+
+def uncompressed_images(probe: Probe, key: BlockKey, part: slice = slice(None)) -> Tensor:
+    """The same before they are written into JPEG files; as exact as they were made."""
     if key in (CLEAN, NATURAL):
-        return _as_taken(probe, (probe.points if key == CLEAN else probe.natural)[part])
-    return perturbed_images(probe, key, part)
+        return (probe.points if key == CLEAN else probe.natural)[part]
+    block = probe.blocks[key]
+    return (probe.points[block.point[part]] + block.perturbations[block.which[part]]).clamp(0.0, 1.0)
 
 
-def _as_taken(probe: Probe, images: Tensor) -> Tensor:
-    """In 8 bits, where the suspect's API takes no more."""
-    return from_8_bits(to_8_bits(images)) if probe.round_to_8_bits else images
+def _as_taken(probe: Probe, key: BlockKey, part: slice) -> Tensor:
+    """In 8 bits, where the suspect's API takes no more, and from JPEG files, where it takes those."""
+    if probe.jpeg_quality is None:
+        images = uncompressed_images(probe, key, part)
+        return from_8_bits(to_8_bits(images)) if probe.round_to_8_bits else images
+    if key not in probe.read_from_files:  # once for all models that are asked
+        probe.read_from_files[key] = as_read(to_8_bits(uncompressed_images(probe, key)), probe.jpeg_quality)
+    return from_8_bits(probe.read_from_files[key][part])
 
 
 def to_8_bits(images: Tensor) -> Tensor:

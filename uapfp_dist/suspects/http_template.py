@@ -1,6 +1,6 @@
 """A suspect behind any HTTP endpoint: a template of the request, a path into the answer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from uapfp_dist.suspects.http_presets import HttpPreset
 from uapfp_dist.suspects.image_files import check_files, png_files
 from uapfp_dist.suspects.input_format import InputFormat
 from uapfp_dist.suspects.reply import one_per_image
-from uapfp_dist.suspects.request_template import EncodedImages, RequestTemplate
+from uapfp_dist.suspects.request_template import FILES, JPEG, PNG, EncodedImages, RequestTemplate
 from uapfp_dist.suspects.suspect import TooLargeError, UnexpectedResponseError
 
 
@@ -39,11 +39,18 @@ class HttpSuspect:
         self.largest_batch = None if self._template.batched else 1
         """Images that a request may hold; None: no limit is known."""
         endpoint.keep_secret(self._template.secrets)
-        if self._template.takes_files:
-            check_files(input_format, shape)
+        if self._template.file:
+            check_files(input_format, shape, FILES[self._template.file])
+        self.jpeg_files: Mapping[bytes, bytes] = {}
+        """The bytes of an image's pixels to its JPEG file; needed where `takes_jpeg`."""
         path = endpoint.path
         path = preset.path if preset.path and path in ("", "/") else path
         self._path = path if path.endswith(preset.suffix) else path.rstrip("/") + preset.suffix
+
+    @property
+    def takes_jpeg(self) -> bool:
+        """Whether images are sent as JPEG files, which are a kit's."""
+        return self._template.file == JPEG
 
     @property
     def certificate(self) -> str:
@@ -70,8 +77,10 @@ class HttpSuspect:
     def _encoded(self, images: Tensor) -> EncodedImages:
         values = self._input_format.encode(images).tolist() if self._template.takes_values else ()
         files: Sequence[bytes] = ()
-        if self._template.takes_files:
+        if self._template.file == PNG:
             files = png_files(np.ascontiguousarray(self._input_format.pixels(images)))
+        elif self._template.file == JPEG:
+            files = [self.jpeg_files[image.numpy().tobytes()] for image in images.cpu()]
         return EncodedImages(values, files)
 
     def _found(self, reply: Json) -> Json:

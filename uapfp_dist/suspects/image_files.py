@@ -1,4 +1,4 @@
-"""Images as files: PNG, which holds the same pixels."""
+"""Images as files: PNG, which holds the same pixels, or a kit's own JPEG files."""
 
 import io
 
@@ -8,21 +8,24 @@ from uapfp_dist.suspects.input_format import InputFormat
 from uapfp_dist.suspects.suspect import InputMismatchError
 
 
-def check_files(given: InputFormat, shape: tuple[int, int, int]) -> None:
-    """Accept a form of input in which images can be sent as PNG files: 8 bits, one channel or three.
+def check_files(given: InputFormat, shape: tuple[int, int, int], kind: str = "png") -> None:
+    """Accept a form of input in which images can be sent as files: 8 bits, one channel or three.
 
     Args:
         given: how images are prepared; of it size, resampling and channels apply to a file.
         shape: (c, h, w) of the kit's images.
+        kind: png, or jpeg: files that are there already, which are sent as they are.
 
     Raises:
         InputMismatchError: anything that a file cannot hold; nothing was sent.
     """
-    for name in ("scale", "mean", "std", "layout"):
+    fixed = ("scale", "mean", "std", "layout", *(("size", "channels") if kind == "jpeg" else ()))
+    for name in fixed:
         if getattr(given, name) != getattr(InputFormat(), name):
+            why = "the kit's JPEG files, as they are" if kind == "jpeg" else "PNG files"
             raise InputMismatchError(
-                f"{name}: expected none, images are sent as PNG files, which hold 8 bits and their own layout; leave "
-                "it out",
+                f"{name}: expected none, images are sent as {why}, which hold 8 bits and their own layout; leave it "
+                "out",
                 argument=name,
             )
     if (channels := given.image_shape(shape)[0]) not in (1, 3):

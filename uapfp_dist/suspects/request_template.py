@@ -5,7 +5,8 @@
     {"multipart": {"file": "{png}", "top_k": "5"}}          a form with a file
     {"body": "{png}"}                                       the bytes of the file alone
 
-`{pixels}` are nested numbers in the form that `InputFormat` gives; `{png}` is a PNG file, in JSON as base64.
+`{pixels}` are nested numbers in the form that `InputFormat` gives; `{png}` is a PNG file, in JSON as base64; `{jpeg}`
+likewise the JPEG file of a kit that was enrolled with such files.
 """
 
 import base64
@@ -22,8 +23,9 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.messages import one_line
 from uapfp_dist.serialization import Json
 
-PIXELS, PNG, REPEAT = "{pixels}", "{png}", "..."
-JPEG = re.compile(r"\{jpe?g\b.*\}")
+PIXELS, PNG, JPEG, REPEAT = "{pixels}", "{png}", "{jpeg}", "..."
+FILES = {PNG: "png", JPEG: "jpeg"}
+"""Place for a file to its kind, as in image/png and image.png."""
 WORD = re.compile(r"\{[a-z0-9_]+\}")
 KINDS = ("json", "multipart", "body")
 DEEPEST = 20
@@ -50,7 +52,7 @@ class EncodedImages:
     values: Sequence[Json]
     """Nested numbers of each; empty where no place needs them."""
     files: Sequence[bytes]
-    """A PNG file of each; likewise."""
+    """A PNG or JPEG file of each; likewise."""
 
     def __len__(self) -> int:
         return max(len(self.values), len(self.files))
@@ -78,24 +80,26 @@ class RequestTemplate:
         self._value = self._resolved(template[kind])
         places = list(_places(self._value, repeated=False))
         if not places:
-            raise _refused(f"a place for the image, {PIXELS} or {PNG}")
+            raise _refused(f"a place for the image, {PIXELS}, {PNG} or {JPEG}")
+        if len(files := {place for place, _ in places if place in FILES}) > 1:
+            raise _refused(f"files of one kind, {PNG} or {JPEG}, not both")
+        self.file = next(iter(files), "")
+        """The place for files: {png}, {jpeg}, or empty where images are sent as numbers alone."""
         if len({repeated for _, repeated in places}) > 1:
             raise _refused('one image a request or a batch (before "..."), not both')
         self.batched = places[0][1]
         """Whether a request holds several images."""
-        self.takes_files = any(place == PNG for place, _ in places)
-        """Whether images are sent as PNG files."""
         self.takes_values = any(place == PIXELS for place, _ in places)
         """Whether images are sent as numbers."""
-        if kind == "body" and self._value != PNG:
-            raise _refused(f'{PNG} as "body"; give numbers as "json"')
+        if kind == "body" and self._value not in FILES:
+            raise _refused(f'{PNG} or {JPEG} as "body"; give numbers as "json"')
         if kind == "multipart":
             _check_form(self._value)
 
     def fill(self, images: EncodedImages) -> HttpBody:
         """The request for these images, for exactly one if it is not `batched`."""
         if self._kind == "body":
-            return HttpBody(images.files[0], "image/png")
+            return HttpBody(images.files[0], f"image/{FILES[self.file]}")
         if self._kind == "json":
             return json_body(_filled(self._value, images, 0))
         assert isinstance(self._value, dict)
@@ -159,15 +163,10 @@ def _places(value: Json, *, repeated: bool) -> Iterator[tuple[str, bool]]:
         for item in value[:1] if several else value:
             yield from _places(item, repeated=repeated or several)
     elif isinstance(value, str):
-        if JPEG.search(value):
-            raise _refused(
-                f"{PNG}: JPEG changes the pixels, and the models that calibrate a kit answered the exact ones",
-                f"send {PNG}, which a server that opens JPEG files nearly always takes",
-            )
-        if value == PIXELS or PNG in value:
-            yield (PIXELS if value == PIXELS else PNG), repeated
-        elif WORD.fullmatch(value) or PIXELS in value:
-            raise _refused(f"{PIXELS} (alone in its text) or {PNG}, got {one_line(value, 40)}")
+        found = [place for place in FILES if place in value] or [PIXELS] * (value == PIXELS)
+        yield from ((place, repeated) for place in found)
+        if not found and (WORD.fullmatch(value) or PIXELS in value):
+            raise _refused(f"{PIXELS} (alone in its text), {PNG} or {JPEG}, got {one_line(value, 40)}")
 
 
 def _check_form(value: Json) -> None:
@@ -177,14 +176,14 @@ def _check_form(value: Json) -> None:
         item = field[0] if isinstance(field, list) and field[1:] == [REPEAT] else field
         if not isinstance(item, str | int | float):
             raise _refused("texts, numbers or files as fields of a form")
-        if item == PIXELS or (isinstance(item, str) and PNG in item and item != PNG):
-            raise _refused(f"{PNG} alone as a field of a form")
+        if item == PIXELS or (isinstance(item, str) and item not in FILES and any(file in item for file in FILES)):
+            raise _refused(f"{PNG} or {JPEG} alone as a field of a form")
 
 
 def _part(value: Json, images: EncodedImages, i: int) -> str | tuple[str, bytes, str]:
     """A field of a form: the file of image `i`, or a text."""
-    if value == PNG:
-        return "image.png", images.files[i], "image/png"
+    if value in FILES and isinstance(value, str):
+        return f"image.{FILES[value]}", images.files[i], f"image/{FILES[value]}"
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -200,4 +199,7 @@ def _filled(value: Json, images: EncodedImages, i: int) -> Json:
         return value
     if value == PIXELS:
         return images.values[i]
-    return value.replace(PNG, base64.b64encode(images.files[i]).decode()) if PNG in value else value
+    for place in FILES:
+        if place in value:
+            return value.replace(place, base64.b64encode(images.files[i]).decode())
+    return value

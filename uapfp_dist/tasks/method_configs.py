@@ -10,7 +10,7 @@ from uapfp_dist.tasks.hashing import omit_default, wire_names
 
 @wire_names(
     "UapConfig",
-    "algorithm xi_grid target_fooling n_images passes xi_fractions n_uaps round_to_8_bits references",
+    "algorithm xi_grid target_fooling n_images passes xi_fractions n_uaps round_to_8_bits references jpeg_quality",
 )
 @dataclass(frozen=True)
 class UapConfig:
@@ -51,6 +51,8 @@ class UapConfig:
     """Send every image as an API that takes 8-bit images would see it."""
     references: bool = omit_default(True)
     """Also what the UAPs are compared with: random, local, DeepFool's and boundary perturbations."""
+    jpeg_quality: int | None = omit_default(None, in_files=False)
+    """Send what is read from a JPEG file of this quality (beside round_to_8_bits); None: no such file."""
 
 
 @wire_names("SubspaceConfig", "n_uaps n_images passes xi start largest_cosine")
@@ -102,7 +104,7 @@ class FingerprintConfig:
 @wire_names(
     "ChurnConfig",
     "pool_size max_variants rotation shift zoom mirror largest_share candidates_per_image max_points n_points "
-    "per_image budgets twins",
+    "per_image budgets twins jpeg_quality",
 )
 @dataclass(frozen=True)
 class ChurnConfig:
@@ -134,6 +136,8 @@ class ChurnConfig:
     """Numbers of churn points at which methods are compared."""
     twins: bool = True
     """Also churn points of three other pools: PROBE as it is, moved by the victim's UAPs, by noise of their norm."""
+    jpeg_quality: int | None = omit_default(None, in_files=False)
+    """Models are asked what is read from a JPEG file of this quality; None: the exact pixels."""
 
 
 @wire_names("SiblingTestConfig", "n_points largest_share n_candidates per_image")

@@ -17,13 +17,14 @@ from uapfp_dist.suspects.usual_formats import usual_formats
 from uapfp_dist.tasks.hashing import content_id
 from uapfp_dist.verification.kit.input_check import N_FIRST, InputCheck, InputCheckResult
 from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.kit_suspect import Opener, open_for
 from uapfp_dist.verification.querying.config import QueryConfig, check_query_config
 from uapfp_dist.verification.querying.ledger import Ledger
 from uapfp_dist.verification.querying.records import Begin, Judged
 from uapfp_dist.verification.querying.session import FirstResponses, query_all
 from uapfp_dist.verification.querying.transcript import Transcript
 from uapfp_dist.verification.querying.transcript_files import make_folder, transcript_path
-from uapfp_dist.verification.suspect_task import Opener, suspect_record
+from uapfp_dist.verification.suspect_task import suspect_record
 
 FOLDER = "forms"
 """Of the transcripts, below that of the verification."""
@@ -200,7 +201,7 @@ class _Prober:
         form = OutputFormat(config.output, self.kit.class_names, load_classes(config.classes))
         images = self.check.images[slice(*part)]
         try:
-            suspect = self.opener(config, self.kit.shape, self.kit.n_classes)
+            suspect = open_for(self.kit, config, self.opener)
         except UserError as error:
             if not _of_the_form(error):
                 raise

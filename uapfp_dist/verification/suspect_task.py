@@ -8,8 +8,8 @@ from pathlib import Path
 from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.config import SuspectConfig, describe_suspect
 from uapfp_dist.suspects.output_format import OutputFormat, load_classes
-from uapfp_dist.suspects.suspect import Suspect
 from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.kit_suspect import Opener, open_for
 from uapfp_dist.verification.querying.config import QueryConfig
 from uapfp_dist.verification.querying.records import Begin, Judged, SuspectRecord
 from uapfp_dist.verification.querying.session import FirstResponses, query_all
@@ -26,8 +26,6 @@ ADVICE = (
     "or be a weaker model (anyway goes on)"
 )
 """Where a suspect fails the input check."""
-
-Opener = Callable[[SuspectConfig, tuple[int, int, int], int], Suspect]
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ class QueryTask:
         return None
 
     def _query(self, config: SuspectConfig, transcript: Transcript) -> None:
-        suspect = self.opener(config, self.kit.shape, self.kit.n_classes)
+        suspect = open_for(self.kit, config, self.opener)
         longest = LONGEST_RESPONSE + LONGEST_PER_CLASS * self.kit.n_classes
         required = required_images(self.kit, transcript.begin)
         form = output_form(self.kit, transcript.begin)

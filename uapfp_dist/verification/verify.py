@@ -14,6 +14,7 @@ from uapfp_dist.suspects.output_format import OutputFormat, load_classes
 from uapfp_dist.suspects.registry import open_suspect
 from uapfp_dist.verification.judging.calibration import max_suspects
 from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.kit_suspect import Opener, open_for
 from uapfp_dist.verification.looks import (
     choose_point_sets,
     other_looks,
@@ -26,7 +27,7 @@ from uapfp_dist.verification.querying.records import Judged
 from uapfp_dist.verification.querying.transcript_files import file_name, folder_marker, make_folder, transcript_path
 from uapfp_dist.verification.register.register import Register
 from uapfp_dist.verification.replay import JudgedSuspect, replay
-from uapfp_dist.verification.suspect_task import Interrupted, Opener, QueryTask
+from uapfp_dist.verification.suspect_task import Interrupted, QueryTask
 
 Task = Callable[[SuspectConfig], Interrupted | None]
 """Queries one suspect; says what stopped it."""
@@ -125,7 +126,7 @@ def _check(kit: Kit, suspects: Sequence[SuspectConfig], query: QueryConfig, alph
     for config in suspects:
         form = OutputFormat(config.output, kit.class_names, load_classes(config.classes))
         kit.required_images(form.format, query.max_queries, exact=query.exact or kit.exact_claims)
-        opener(config, kit.shape, kit.n_classes)
+        open_for(kit, config, opener)
 
 
 def _require_one(names: Sequence[str], stopped: Sequence[Interrupted | None]) -> None:

@@ -27,7 +27,8 @@ ROLES = {
 @wire_names(
     "EnrollConfig",
     "alpha max_suspects groups attacks labels formats n_errors n_train n_train_piracy n_test n_test_piracy size "
-    "n_committee n_sets n_points calibration_factor exact exact_siblings n_exact_stolen n_exact_points",
+    "n_committee n_sets n_points calibration_factor exact exact_siblings n_exact_stolen n_exact_points "
+    "jpeg_quality",
     labels=lambda labels: [fmt.extraction_wire for fmt in labels],
     formats=lambda formats: [fmt.wire for fmt in formats],
 )
@@ -86,6 +87,9 @@ class EnrollConfig:
     """Models stolen from each of them, from which it learns what a thief inherits; 0, as in a light kit: nothing."""
     n_exact_points: int = omit_default(50, in_files=False)
     """Images of each of them, the victim included."""
+    jpeg_quality: int | None = omit_default(None, in_files=False)
+    """Make the kit of JPEG files of this quality, 1 to 100, for suspects that take no other: all models are asked what
+    is read from them (default: exact pixels, which PNG files hold)."""
 
     @property
     def n_exact_siblings(self) -> int:

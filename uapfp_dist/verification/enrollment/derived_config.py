@@ -28,14 +28,14 @@ def enroll_preset(name: str) -> Config:
 
 
 def with_model_counts(config: Config, requirements: EnrollConfig, share: float = 1.0) -> Config:
-    """`config` with the numbers of models that `requirements` take, and images in 8 bits.
+    """`config` with the numbers of models that `requirements` take, and images in 8 bits or JPEG files.
 
     Args:
         config: as it was chosen.
         requirements: what the kit must decide.
         share: images that the victim was trained on, of those that it would be trained on by `config`.
     """
-    n_group, zoo = requirements.n_group, config.zoo
+    n_group, zoo, quality = requirements.n_group, config.zoo, requirements.jpeg_quality
     return replace(
         config,
         zoo=replace(
@@ -55,9 +55,9 @@ def with_model_counts(config: Config, requirements: EnrollConfig, share: float =
             exact=False,
             n_piracy=n_group if "sibling" in requirements.groups else 0,
         ),
-        churn=replace(config.churn, twins=False) if requirements.n_committee else ChurnConfig(),
+        churn=replace(config.churn, twins=False, jpeg_quality=quality) if requirements.n_committee else ChurnConfig(),
         extraction=replace(config.extraction, attacks=requirements.attacks, budget=config.extraction.budget * share),
-        uap=replace(config.uap, round_to_8_bits=True, references=False),
+        uap=replace(config.uap, round_to_8_bits=True, references=False, jpeg_quality=quality),
         fingerprint=replace(config.fingerprint, n_natural=max(requirements.n_errors, config.fingerprint.max_natural)),
         verdict=VerdictConfig(
             alpha=requirements.alpha,

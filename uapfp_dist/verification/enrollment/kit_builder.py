@@ -18,6 +18,7 @@ from uapfp_dist.verification.enrollment.churn_fitting import ChurnTraining, fit_
 from uapfp_dist.verification.enrollment.error_weights import ErrorWeights
 from uapfp_dist.verification.enrollment.exact_fitting import exact_limits, fit_exact
 from uapfp_dist.verification.enrollment.fitting import FittedScorer, fit_errors, fit_uap
+from uapfp_dist.verification.enrollment.jpeg_kit import of_files
 from uapfp_dist.verification.enrollment.kit_description import describe_kit, with_rates
 from uapfp_dist.verification.enrollment.kit_images import KitImages, joined
 from uapfp_dist.verification.enrollment.kit_rows import KitRow, causes, kit_rows
@@ -75,7 +76,10 @@ def make_kit(
     kit = replace(kit, input_check=choose_input_check(kit.clean, responses.argmax(2)))
     kit = _with_scores(kit, responses)
     kit = _with_churn(kit, plan, enrolled, rows)
-    return with_digest(with_rates(_with_exact(kit, plan, enrolled)))
+    kit = _with_exact(kit, plan, enrolled)
+    if (quality := plan.requirements.jpeg_quality) is not None:
+        kit = of_files(kit, quality, enrolled)
+    return with_digest(with_rates(kit))
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,8 @@ def _with_churn(kit: Kit, plan: EnrollmentPlan, enrolled: EnrolledResponses, row
         requirements.n_points,
     )
     sent = sets.index.flatten()
-    kit, position = _with_images(kit, churn.points.images[sent], churn.points.labels[sent])
+    images = churn.points.images if churn.points.sources is None else churn.points.sources
+    kit, position = _with_images(kit, images[sent], churn.points.labels[sent])
     held_out = [i for i, row in enumerate(rows) if row.part != "training"]
     return replace(
         kit,
@@ -137,7 +142,8 @@ def _with_exact(kit: Kit, plan: EnrollmentPlan, enrolled: EnrolledResponses) -> 
         return kit
     test, said = fit_exact(found, plan.requirements, plan.config.churn.per_image)
     union, whose = test.index.unique(return_inverse=True)
-    kit, position = _with_images(kit, found.pool.images[union], found.players.labels[0, union])
+    images = found.pool.images if found.pool.sources is None else found.pool.sources
+    kit, position = _with_images(kit, images[union], found.players.labels[0, union])
     return replace(
         kit,
         info=replace(kit.info, exact=said, limits=(*kit.info.limits, *exact_limits(said))),

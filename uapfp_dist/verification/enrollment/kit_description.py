@@ -145,6 +145,11 @@ def _limits(plan: EnrollmentPlan, n_errors: int, n_natural: int) -> tuple[str, .
         limits.append(f"Innocents left out at enrolment: {', '.join(missing)}.")
     if isinstance(plan.victim.origin, Imported) and plan.victim.data.victim_set is None:
         limits.append("The owner did not name her training images: half of the data were taken for them.")
+    if (quality := requirements.jpeg_quality) is not None:
+        limits.append(
+            f"Images are JPEG files of quality {quality}, and all models were asked what Pillow reads from them: a "
+            "suspect that reads them otherwise, or resizes them, may answer otherwise."
+        )
     if n_errors < n_natural:
         limits.append(
             f"Of the {n_natural} images of weighted_errors {n_errors} are errors of the victim, the others its lowest "

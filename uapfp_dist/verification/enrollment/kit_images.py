@@ -7,7 +7,7 @@ from torch import Tensor
 
 from uapfp_dist.fingerprints.blocks import BlockKey
 from uapfp_dist.fingerprints.probe_data import Probe, Responses
-from uapfp_dist.fingerprints.querying import query_images, to_8_bits
+from uapfp_dist.fingerprints.querying import to_8_bits, uncompressed_images
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class KitImages:
     """Parts of a probe's blocks as one list of images without repetition."""
 
     images: Tensor
-    """(Q, c, h, w) uint8."""
+    """(Q, c, h, w) uint8; of a probe whose images are read from JPEG files, before they are written into those."""
     index: dict[BlockKey, Tensor]
     """Block to (S,) int64: the images of it that are sent."""
     position: dict[BlockKey, Tensor]
@@ -29,7 +29,7 @@ class KitImages:
         known: dict[bytes, int] = {}
         position, first, found = {}, {}, []
         for key, rows in index.items():
-            images = to_8_bits(query_images(probe, key, slice(int(rows.max()) + 1)))[rows]
+            images = to_8_bits(uncompressed_images(probe, key, slice(int(rows.max()) + 1)))[rows]
             n_before = len(known)
             position[key] = torch.tensor([known.setdefault(i.numpy().tobytes(), len(known)) for i in images])
             first[key] = torch.zeros(len(images), dtype=torch.bool)

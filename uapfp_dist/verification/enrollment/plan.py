@@ -6,6 +6,7 @@ from functools import cached_property
 from uapfp_dist.config.schema import Config
 from uapfp_dist.config.validation import check
 from uapfp_dist.data import Dataset
+from uapfp_dist.data.jpeg import check_jpeg
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import make_plan
 from uapfp_dist.tasks.churn_specs import ChurnResponseSpec, ChurnSpec
@@ -102,6 +103,12 @@ def plan_enrollment(
         UserError: unknown names, impossible numbers.
     """
     check_enroll_config(requirements)
+    check_jpeg(requirements.jpeg_quality, dataset.shape[0])
+    if config.uap.jpeg_quality is not None or config.churn.jpeg_quality is not None:
+        raise UserError(
+            "jpeg_quality: expected one for all images of a kit, got one of uap or churn; give jpeg_quality alone",
+            argument="jpeg_quality",
+        )
     requirements = achievable(requirements, owner_victim)
     if odd := [name for name in dataset.class_names if not name.isprintable()]:
         raise UserError(f"data: expected names of classes that can be printed, got {ascii(odd[0])[:60]}; rename it")

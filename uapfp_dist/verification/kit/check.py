@@ -17,6 +17,7 @@ def problem_of(kit: Kit) -> str:
         or _problem_of_indices(kit)
         or _problem_of_churn(kit)
         or _problem_of_exact(kit)
+        or _problem_of_files(kit)
     )
 
 
@@ -95,6 +96,15 @@ def _problem_of_exact(kit: Kit) -> str:
     return "" if 0 <= int(exact.labels.min()) <= int(exact.labels.max()) < kit.n_classes else "a label that is no class"
 
 
+def _problem_of_files(kit: Kit) -> str:
+    """Of its JPEG files, each of which stands for an image."""
+    if (jpeg := kit.jpeg) is None:
+        return "" if kit.info.jpeg_quality is None else "JPEG files"
+    sizes = jpeg.ends.diff(prepend=torch.zeros(1, dtype=torch.int64))
+    whole = bool((sizes > 0).all()) and int(jpeg.ends[-1]) == len(jpeg.data)
+    return "" if whole and kit.info.jpeg_quality is not None else "JPEG files"
+
+
 def _problem_of_tensors(kit: Kit) -> str:
     q, c, n, m = len(kit.images), kit.n_classes, len(kit.natural), len(kit.info.models)
     shapes: list[tuple[str, Tensor, tuple[int, ...], torch.dtype]] = [
@@ -132,6 +142,11 @@ def _problem_of_tensors(kit: Kit) -> str:
             ("exact_weights", exact.weights, players, torch.float64),
             ("exact_centre", exact.centre, players[:1], torch.float64),
             ("exact_scale", exact.scale, players[:1], torch.float64),
+        ]
+    if (jpeg := kit.jpeg) is not None:
+        shapes += [
+            ("jpeg_data", jpeg.data, (len(jpeg.data),), torch.uint8),
+            ("jpeg_ends", jpeg.ends, (q,), torch.int64),
         ]
     for fmt, views in kit.views.items():
         encoder = kit.encoders[fmt]

@@ -208,3 +208,5 @@ class KitInfo:
     """None in kits of versions 1 and 2."""
     exact: KitExact | None = None
     """None in a kit without an exact test."""
+    jpeg_quality: int | None = None
+    """Of its JPEG files; None in a kit of exact pixels."""

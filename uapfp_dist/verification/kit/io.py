@@ -24,11 +24,12 @@ from uapfp_dist.verification.kit.check import problem_of
 from uapfp_dist.verification.kit.churn_sets import ChurnSets
 from uapfp_dist.verification.kit.info import KitInfo, parse_wire
 from uapfp_dist.verification.kit.input_check import InputCheck
+from uapfp_dist.verification.kit.jpeg_files import JpegFiles
 from uapfp_dist.verification.kit.kit import Kit
 
-VERSION = 4
+VERSION = 5
 """1: without images that check the input; 2: without churn points, as kits of victims without siblings still
-are; 3: without an exact sibling test, as most are."""
+are; 3: without an exact sibling test, as most are; 4: with one; 5: of JPEG files, with or without the other parts."""
 INDEX, TENSORS = "kit.json", "kit.safetensors"
 
 TENSOR_NAMES = {
@@ -46,6 +47,9 @@ CHURN_NAMES = {f"churn_{name}": name for name in ("points", "budgets", "weights"
 
 EXACT_NAMES = {f"exact_{name}": name for name in ("index", "labels", "weights", "centre", "scale")}
 """The same for its exact sibling test."""
+
+JPEG_NAMES = {f"jpeg_{name}": name for name in ("data", "ends")}
+"""The same for its JPEG files."""
 
 MOST_INDEX_BYTES = 16 * 2**20
 MOST_TENSOR_BYTES = 4 * 2**30
@@ -106,7 +110,7 @@ def _packed(kit: Kit) -> bytes:
 
 def _body(kit: Kit, tensors: bytes) -> Any:
     files = {TENSORS: _File(hashlib.sha256(tensors).hexdigest(), len(tensors))}
-    version = 4 if kit.exact else 3 if kit.churn else 2 if kit.input_check else 1
+    version = 5 if kit.jpeg else 4 if kit.exact else 3 if kit.churn else 2 if kit.input_check else 1
     return to_json(_Body(version, files, kit.n_classes, kit.class_names, kit.info))
 
 
@@ -210,6 +214,8 @@ def _flat(kit: Kit) -> dict[str, Tensor]:
         tensors |= {wire: getattr(kit.churn, name) for wire, name in CHURN_NAMES.items()}
     if kit.exact:
         tensors |= {wire: getattr(kit.exact, name) for wire, name in EXACT_NAMES.items()}
+    if kit.jpeg:
+        tensors |= {wire: getattr(kit.jpeg, name) for wire, name in JPEG_NAMES.items()}
     tensors |= {f"views/{fmt.wire}": t for fmt, t in kit.views.items()}
     tensors |= {f"similarity/{fmt.wire}": t for fmt, t in kit.similarity.items()}
     return tensors | {f"encoder/{fmt.wire}/{name}": t for fmt, e in kit.encoders.items() for name, t in e.items()}
@@ -224,9 +230,15 @@ def _unflat(tensors: dict[str, Tensor], digest: str, body: _Body) -> Kit:
             encoders.setdefault(parse_wire(fmt), {})[part[0]] = tensors.pop(name)
         else:
             by_format[kind][parse_wire(fmt)] = tensors.pop(name)
+    files = body.version >= 5
+    jpeg = {name: tensors.pop(wire) for wire, name in JPEG_NAMES.items()} if files else None
     check = {name: tensors.pop(wire) for name, wire in INPUT_CHECK_NAMES.items()} if body.version >= 2 else None
-    churn = {name: tensors.pop(wire) for wire, name in CHURN_NAMES.items()} if body.version >= 3 else None
-    exact = {name: tensors.pop(wire) for wire, name in EXACT_NAMES.items()} if body.version >= 4 else None
+    has_churn, has_exact = (
+        (given is not None if files else body.version >= version)
+        for given, version in ((body.info.churn, 3), (body.info.exact, 4))
+    )
+    churn = {name: tensors.pop(wire) for wire, name in CHURN_NAMES.items()} if has_churn else None
+    exact = {name: tensors.pop(wire) for wire, name in EXACT_NAMES.items()} if has_exact else None
     if strange := sorted(tensors.keys() - TENSOR_NAMES.values()):
         raise ValueError(f"tensor {strange[0]!r} is none of a kit's")
     return Kit(
@@ -240,5 +252,6 @@ def _unflat(tensors: dict[str, Tensor], digest: str, body: _Body) -> Kit:
         input_check=InputCheck(**check) if check else None,
         churn=ChurnSets(**churn) if churn else None,
         exact=SiblingTest(**exact) if exact else None,
+        jpeg=JpegFiles(**jpeg) if jpeg else None,
         **{name: tensors[wire] for name, wire in TENSOR_NAMES.items()},
     )

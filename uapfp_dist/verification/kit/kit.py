@@ -16,6 +16,7 @@ from uapfp_dist.response_format import LABEL, ResponseFormat
 from uapfp_dist.verification.kit.churn_sets import ChurnSets
 from uapfp_dist.verification.kit.info import KitInfo, MethodName
 from uapfp_dist.verification.kit.input_check import InputCheck
+from uapfp_dist.verification.kit.jpeg_files import JpegFiles
 
 FEWEST_IMAGES = 10
 """Natural errors below which a query is no use: hardly a stolen model would stand out."""
@@ -62,6 +63,8 @@ class Kit:
 
     exact: SiblingTest | None = None
     """The exact sibling test; None in a kit without one."""
+    jpeg: JpegFiles | None = None
+    """A file of each image, which is what a decoder reads from it; None in a kit of exact pixels."""
 
     @property
     def exact_claims(self) -> bool:
