@@ -27,6 +27,7 @@ from uapfp_dist.tasks.method_configs import ChurnConfig, UapConfig
 from uapfp_dist.verification.enrollment.jpeg_kit import of_files
 from uapfp_dist.verification.enrollment.plan import EnrollmentPlan, plan_enrollment
 from uapfp_dist.verification.enrollment.responses import read_enrolled
+from uapfp_dist.verification.kit.check import problem_of
 from uapfp_dist.verification.kit.io import load_kit, save_kit
 from uapfp_dist.verification.kit.jpeg_files import JpegFiles
 from uapfp_dist.verification.kit.kit import Kit
@@ -85,6 +86,24 @@ def test_the_images_are_what_is_read_from_the_files(kit: Kit, tmp_path: Path) ->
     assert found.jpeg.files() == kit.jpeg.files()
     assert (found.info.jpeg_quality, found.exact is not None) == (QUALITY, True)
     assert "JPEG files of quality 60" in kit_text(found)
+
+
+def test_files_that_do_not_belong_to_the_images(kit: Kit) -> None:
+    """One too few, one that is empty, bytes of none, no word of their quality, a word of files that are not there."""
+    assert kit.jpeg is not None
+    assert not problem_of(kit)
+    data, ends = kit.jpeg.data, kit.jpeg.ends
+    empty = ends.clone()
+    empty[0] = empty[1]
+    for jpeg in (
+        JpegFiles(data, ends[:-1]),
+        JpegFiles(data, empty),
+        JpegFiles(data[:-1], ends),
+        JpegFiles(data, -ends),
+    ):
+        assert "jpeg" in problem_of(replace(kit, jpeg=jpeg)).lower()
+    assert problem_of(replace(kit, jpeg=None)) == "JPEG files"
+    assert problem_of(replace(kit, info=replace(kit.info, jpeg_quality=None))) == "JPEG files"
 
 
 def test_every_model_was_asked_what_is_read_from_the_files(plan: EnrollmentPlan, kit: Kit, store: Store) -> None:

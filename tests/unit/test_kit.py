@@ -104,8 +104,8 @@ def test_another_kit_than_was_committed_to_is_refused(kit: Kit, folder: Path) ->
 
 
 def test_a_newer_version_is_refused(folder: Path) -> None:
-    forge(folder, lambda body: body.update(version=5))
-    refused(folder, "version 4 or older, got 5; update")
+    forge(folder, lambda body: body.update(version=6))
+    refused(folder, "version 5 or older, got 6; update")
     forge(folder, lambda body: body.update(version="new"))
     refused(folder, "version")
 
