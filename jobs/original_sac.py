@@ -65,7 +65,7 @@ class Compared:
     theirs: dict[str, float]
     """AUC of stolen models by their distance and their `calculate_auc`."""
     ours: dict[str, float]
-    """AUC by our score; empty for logits, which no API gives."""
+    """AUC by our score; empty for logits, which few APIs give."""
     largest_gap: float
     """Between their distances and ours, over all models, once theirs are divided by `factor`; NaN for logits."""
     factor: float = math.nan

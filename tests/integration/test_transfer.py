@@ -13,7 +13,7 @@ from system import run_here, tiny, tiny_plan
 
 from uapfp_dist.config import presets as configuration
 from uapfp_dist.config.runtime import RuntimeConfig, resolve
-from uapfp_dist.config.schema import Config
+from uapfp_dist.config.schema import Config, SiblingConfig
 from uapfp_dist.data import load
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import make_plan
@@ -72,6 +72,15 @@ def test_an_encoder_judges_the_models_of_another_data_set(
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[-2:]] == ["colours", "tiny"]
     assert f"{found['transferred']['homologous']['mean']:.2f} [" in lines[-1]
+
+
+def test_an_evaluation_of_fewer_methods_is_enough(finished: RuntimeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A preset that compares all methods has churn points and twins that the default of a command leaves out."""
+    whole = replace(several(), siblings=SiblingConfig(n_committee=2, n_piracy=1, gate=0.1))
+    monkeypatch.setitem(configuration.PRESETS, "tiny", whole)
+    plan = make_plan(whole, 0, load("digits", None))
+    assert plan.churn is not None
+    assert read_side("tiny", 0, None, resolve(finished)).matrix.members[0].role == "victim"
 
 
 def test_an_unfinished_evaluation_is_named(finished: RuntimeConfig) -> None:

@@ -17,7 +17,7 @@ from uapfp_dist.tracking.tracker import NullTracker
 
 
 def read_side(name: str, seed: int, n_points: int | None, paths: ResolvedPaths) -> Side:
-    """An evaluation's responses.
+    """An evaluation's responses to its probe.
 
     Args:
         name: its preset.
@@ -32,6 +32,8 @@ def read_side(name: str, seed: int, n_points: int | None, paths: ResolvedPaths) 
     if n_points is not None:
         config = replace(config, fingerprint=replace(config.fingerprint, n_points=n_points))
     plan = make_plan(config, seed, load_images(config.data, paths))
+    # Whatever methods it compared, it has the responses to its probe, and no more is read.
+    plan = replace(plan, churn=None, probe_twin=None, references=())
     store = Store(paths.storage)
     stored = stored_specs(store)
     missing = sum(not stored(plan.response(member)) for member in plan.judged)
