@@ -133,20 +133,12 @@ class Plan:
     @cached_property
     def specs(self) -> tuple[Spec, ...]:
         """Everything to perform, in an order in which it could be."""
-        seconds = [response for m in self.judged if (response := self.second_response(m)) is not None]
+        models = [m.spec for m in self.members]
+        second = [response for m in self.judged if (response := self.second_response(m)) is not None]
         probes = [spec for spec in (self.probe, self.second_probe, self.churn, self.probe_twin, self.exact) if spec]
-        responses = [response for m in self.judged for response in self.responses(m)]
+        answers = [response for m in self.judged for response in self.responses(m)]
         exact = [asked for m in self.judged if (asked := self.exact_response(m)) is not None]
-        found = [
-            *(m.spec for m in self.members),
-            *probes,
-            *self.references,
-            *responses,
-            *seconds,
-            *exact,
-            *self.subspaces,
-        ]
-        return tuple(dependency_order(found))
+        return tuple(dependency_order([*models, *probes, *self.references, *answers, *second, *exact, *self.subspaces]))
 
 
 def make_plan(config: Config, seed: int, dataset: Dataset) -> Plan:
