@@ -14,7 +14,7 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, GetTimeoutErro
 
 from uapfp_dist.cluster import central_actor as module
 from uapfp_dist.cluster import central_evaluator, tune_trials
-from uapfp_dist.cluster.central_actor import MAX_REPLACEMENTS, _Host
+from uapfp_dist.cluster.central_actor import BATCH_CALLS, MAX_REPLACEMENTS, Call, _Host
 from uapfp_dist.cluster.central_evaluator import CentralEvaluator, make_evaluator
 from uapfp_dist.cluster.central_recorder import CentralRecorder, make_recorder
 from uapfp_dist.errors import MismatchError, UserError
@@ -72,8 +72,20 @@ class FakeRay:
         def named(name: str) -> Any:
             return SimpleNamespace(remote=lambda *arguments: (name, call(name, *arguments)))
 
+        def call_each(calls: list[Call]) -> tuple[str, Callable[[], list[UserError | str]]]:
+            self.events.append(f"received {number}")
+            for name, _ in calls:
+                call(name)
+            host = _Host(lambda: SimpleNamespace(**{name: partial(self._faulty, name) for name, _ in calls}))
+            return "received", lambda: host.call_each(calls)
+
         method = SimpleNamespace(remote=lambda name, *arguments: (name, call(name, *arguments)))
-        return SimpleNamespace(call=method, progress=named("progress"), number=number)
+        several = SimpleNamespace(remote=call_each)
+        return SimpleNamespace(call=method, call_each=several, progress=named("progress"), number=number)
+
+    def _faulty(self, name: str, *arguments: Any) -> None:
+        if self.faults.get(name):
+            raise self.faults[name].pop(0)
 
     def get(self, reference: Any, timeout: float | None = None) -> Any:
         name, result = reference
@@ -126,6 +138,54 @@ def judged(digits_plan: Plan, fakes: Callable[..., FakeRay]) -> Callable[..., tu
     return run
 
 
+def test_outcomes_travel_together(digits_plan: Plan, fakes: Callable[..., FakeRay]) -> None:
+    """Each once, in their order, before what is called later; a new actor is sent all of them, as few times."""
+    fake, n = fakes(judge=[ActorDiedError()]), 3 * BATCH_CALLS + 7
+    evaluator, spec = on_no_storage(digits_plan), digits_plan.members[0].spec
+    evaluator.begin({})
+    for _ in range(n):
+        evaluator.observe(Done(spec, 1.0, "w"))
+    evaluator.judge(WORK)
+    for actor in (1, 2):
+        assert fake.events.count(f"observe {actor}") == n
+        assert fake.events.count(f"received {actor}") <= 5, "the first waits for no other"
+        last = max(i for i, event in enumerate(fake.events) if event == f"observe {actor}")
+        assert fake.events.index(f"judge {actor}") > last
+    assert fake.events.index("begin 2") < fake.events.index("observe 2")
+
+
+def test_what_has_waited_is_sent_before_a_note_and_before_the_end(
+    digits_plan: Plan, fakes: Callable[..., FakeRay], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BATCH_SECONDS", 1e9)
+    fake, spec = fakes(), digits_plan.members[0].spec
+    evaluator = on_no_storage(digits_plan)
+    evaluator.begin({})
+    evaluator.observe(Done(spec, 1.0, "w"))
+    assert "observe 1" not in fake.events
+    evaluator.note({}, 30)
+    evaluator.observe(Done(spec, 1.0, "w"))
+    evaluator.close("FAILED")
+    ours = [event for event in fake.events if event.split()[0] in ("observe", "note", "close")]
+    assert ours == ["observe 1", "note 1", "observe 1", "close 1"]
+
+
+def test_of_several_calls_each_is_made_whatever_became_of_the_others() -> None:
+    def note(what: object) -> object:
+        done.append(what)
+        if isinstance(what, UserError):
+            return what
+        if isinstance(what, Exception):
+            raise what
+        return None
+
+    done: list[object] = []
+    refused = UserError("x: expected y, got z")
+    calls = [("note", (what,)) for what in (1, OSError("no answer"), refused, 2)]
+    assert _Host(lambda: SimpleNamespace(note=note)).call_each(calls) == ["OSError: no answer", refused]
+    assert done == [what for _, (what,) in calls]
+
+
 def failed(error: Exception) -> Exception:
     """As Ray hands it on."""
     return RayTaskError("call", f"Traceback\n{type(error).__name__}: {error}", error).as_instanceof_cause()
@@ -141,7 +201,7 @@ def test_nothing_went_wrong(judged: Callable[..., tuple[FakeRay, str]]) -> None:
 def test_an_outcome_that_could_not_be_kept_is_reported_and_judging_goes_on(
     judged: Callable[..., tuple[FakeRay, str]],
 ) -> None:
-    fake, shown = judged(observe=[failed(OSError("the storage did not answer"))])
+    fake, shown = judged(observe=[OSError("the storage did not answer")])
     assert fake.made == 1
     assert "evaluator: OSError: the storage did not answer; the work goes on" in shown
 

@@ -101,6 +101,9 @@ def test_requests_of_a_resume(store: Store, s3: S3) -> None:
     with s3.counting() as second:
         assert store.intact_among(wanted) == found
     assert not [path for _, path in second if path.endswith(".safetensors")]
+    with s3.counting() as third:
+        assert store.has_among(wanted) == found
+    assert len(third) == len(second), "as few as these"
 
 
 def test_what_has_changed_is_read_again(store: Store, s3: S3) -> None:

@@ -1,23 +1,21 @@
-"""Parts `noop` and `scaling` of the benchmark: the cost of Ray, and the speedup by a second worker."""
+"""Part `scaling` of the benchmark: the speedup by a second worker, and the cost of Ray."""
 
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
 import torch
 
-from uapfp_dist.benchmarks.results import Noop, Run, Scaling
+from uapfp_dist.benchmarks.results import Run, Scaling
 from uapfp_dist.cluster.pool import RayPool
 from uapfp_dist.cluster.session import session
 from uapfp_dist.cluster.spec_resources import seconds_for
-from uapfp_dist.cluster.worker import Perform, open_context
+from uapfp_dist.cluster.worker import open_context
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import load
 from uapfp_dist.evaluation.plan import make_plan
@@ -32,7 +30,6 @@ from uapfp_dist.tasks.pool import Pool
 from uapfp_dist.tasks.scheduler import run_tasks
 from uapfp_dist.tasks.specs import ModelSpec
 
-NOOPS = 10_000
 WORKERS = 2
 START_SECONDS = 60.0
 
@@ -40,35 +37,6 @@ START_SECONDS = 60.0
 def never(spec: Spec) -> bool:
     """Nothing is in the store."""
     return False
-
-
-def idle_context() -> Perform:
-    """Performs nothing."""
-    return lambda spec: None
-
-
-def megabytes() -> float:
-    """The most memory that this process ever had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def noop(config: Config, say: Callable[[str], object]) -> Noop:
-    """Specs of real size through the real pool, none of which does anything."""
-    first = next(spec for spec in make_plan(config, 0, load("digits", None)).specs if isinstance(spec, ModelSpec))
-    specs = [replace(first, seed=seed) for seed in range(NOOPS)]
-    with session(None):
-        pool = RayPool(idle_context, lambda spec: 0.0, lambda spec: 60.0, most=WORKERS)
-        outcomes = run_tasks(specs, pool, never)
-        next(outcomes)  # the workers have started
-        before, wall, cpu = megabytes(), time.perf_counter(), time.process_time()
-        done = sum(isinstance(outcome, Done) for outcome in outcomes)
-        wall, cpu, after = time.perf_counter() - wall, time.process_time() - cpu, megabytes()
-        pool.close()
-    say(
-        f"noop, {done + 1} specs, {WORKERS} workers: {done / wall:.0f} specs/s; the driver takes "
-        f"{1000 * cpu / done:.2f} CPU-ms for each, {after:.0f} MB in all, {after - before:.0f} MB of them for the specs"
-    )
-    return Noop(done + 1, done / wall, cpu, after, after - before)
 
 
 class BarePool:

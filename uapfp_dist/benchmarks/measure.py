@@ -13,7 +13,7 @@ from uapfp_dist.benchmarks.peers import PeersRatio, compare, missing
 from uapfp_dist.benchmarks.precision import PrecisionRatio, precision_ratio
 from uapfp_dist.benchmarks.race import Races
 from uapfp_dist.benchmarks.responses import ResponsesRatio, responses_ratio
-from uapfp_dist.benchmarks.results import Noop, Scaling
+from uapfp_dist.benchmarks.results import Scaling
 from uapfp_dist.benchmarks.uap import uap_ratio
 from uapfp_dist.benchmarks.victims import TrainedVictim, prepare
 from uapfp_dist.config.presets import preset
@@ -21,8 +21,9 @@ from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config, ControlConfig, SiblingConfig, VerdictConfig, ZooConfig
 from uapfp_dist.launch.evaluation import run
 from uapfp_dist.launch.workers import default_auth_mode
+from uapfp_dist.results.driver import DriverScale
 
-Part = Literal["uap", "deepfool", "responses", "encoders", "workers", "noop", "scaling", "precision", "peers"]
+Part = Literal["uap", "deepfool", "responses", "encoders", "workers", "driver", "scaling", "precision", "peers"]
 
 
 def small_evaluation() -> Config:
@@ -71,15 +72,15 @@ def against_peers(trained: TrainedVictim, say: Callable[[str], object]) -> Peers
     return compare(trained.name, trained.net, trained.own, trained.held_out, say)
 
 
-def on_cluster(parts: Sequence[Part], say: Callable[[str], object]) -> tuple[Noop | None, Scaling | None]:
+def on_cluster(parts: Sequence[Part], say: Callable[[str], object]) -> tuple[DriverScale | None, Scaling | None]:
     """The parts that are about Ray."""
-    if not {"noop", "scaling"} & set(parts):
+    if not {"driver", "scaling"} & set(parts):
         return None, None
     default_auth_mode(None)
-    from uapfp_dist.benchmarks import cluster  # Ray takes seconds to import
+    from uapfp_dist.benchmarks import cluster, driver  # Ray takes seconds to import
 
     return (
-        cluster.noop(small_evaluation(), say) if "noop" in parts else None,
+        driver.driver(say) if "driver" in parts else None,
         cluster.scaling(replace(preset("digits"), siblings=SiblingConfig()), say) if "scaling" in parts else None,
     )
 
@@ -96,7 +97,7 @@ class Measured:
     """By data set."""
     encoders: EncodersFloor | None
     workers_busy: float | None
-    noop: Noop | None
+    driver: DriverScale | None
     scaling: Scaling | None
     precision: PrecisionRatio | None
     peers: PeersRatio | None
@@ -119,7 +120,7 @@ def measure(
     responses = {one.name: responses_ratio(one, say) for one in trained} if "responses" in parts else None
     encoders = encoders_floor(say) if "encoders" in parts else None
     busy = workers_busy(workers, say) if "workers" in parts else None
-    noop, scaling = on_cluster(parts, say)
+    driver, scaling = on_cluster(parts, say)
     precision = precision_ratio(data_root, say) if "precision" in parts and data_root else None
     compared = against_peers(trained[-1], say) if "peers" in parts else None
-    return Measured(uap, floors, responses, encoders, busy, noop, scaling, precision, compared)
+    return Measured(uap, floors, responses, encoders, busy, driver, scaling, precision, compared)

@@ -14,20 +14,6 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Noop:
-    """Specs that do nothing, through the real pool."""
-
-    specs: int
-    specs_per_second: float
-    driver_cpu_s: float
-    """CPU seconds of the driver for all of them."""
-    mb: float
-    """The most memory that the driver ever had."""
-    mb_specs: float
-    """That the specs added to it."""
-
-
-@dataclass(frozen=True)
 class Scaling:
     """The zoo with one worker, two workers and a bare pool of two processes."""
 

@@ -22,6 +22,7 @@ from uapfp_dist.evaluation.resample_artifacts import read_resample, resample_art
 from uapfp_dist.evaluation.sibling_blocks import with_sibling_blocks
 from uapfp_dist.evaluation.state import store_failure
 from uapfp_dist.execution.probe_artifacts import read_probe, read_responses
+from uapfp_dist.execution.stored import published_ids
 from uapfp_dist.fingerprints.probe_data import Probe
 from uapfp_dist.fingerprints.resamples import Resample, make_resample
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
@@ -153,14 +154,14 @@ class Evaluator:
             data_note=self._settings.get("data_note", ""),
             precision=None if self.plan.config.precision == "float32" else self.plan.config.precision,
         )
-        made = [m for m in self.plan.judged if m in judged.members or self.store.has("model", m.spec.id)]
+        made = published_ids(self.store, (m.spec for m in self.plan.judged)) | {m.spec.id for m in judged.members}
         data = ReportData(
             self.plan,
             matrix,
             judged,
             resamples,
             probe,
-            {m.spec.id: self._card(m.spec.id) for m in made},
+            {m.spec.id: self._card(m.spec.id) for m in self.plan.judged if m.spec.id in made},
             self.store,
             body,
             self._settings,
@@ -177,7 +178,8 @@ class Evaluator:
     def matrix(self) -> tuple[ResponseMatrix, JudgedModels, Probe]:
         """The responses that are stored, the victim's first, with their models and the probe."""
         plan = self.plan
-        members = [m for m in plan.judged if all(self.store.has(r.kind, r.id) for r in plan.responses(m))]
+        there = published_ids(self.store, plan.specs)
+        members = [m for m in plan.judged if all(r.id in there for r in plan.responses(m))]
         if not members or members[0].role != "victim":
             causes = "; ".join(f.error for f in self._failed if not f.skipped) or "unknown"
             raise UserError(f"expected a victim, its probe and its churn points, they could not be made ({causes})")
@@ -212,10 +214,9 @@ class Evaluator:
     def _stored_resample(self, matrix: ResponseMatrix) -> Callable[[Resample], ScoredResample | None]:
         """Reads a resample that was scored before, by the methods compared or by all that there are."""
         methods = self.plan.config.verdict.compared
-        every = with_all_methods(self.plan.config)
 
         def read(resample: Resample) -> ScoredResample | None:
-            for config in (self.plan.config, every):
+            for config in (self.plan.config, with_all_methods(self.plan.config)):
                 key = self._resample_id(matrix, resample, config)
                 if self.store.intact("draw", key):
                     return read_resample(self.store.get("draw", key), resample, methods)

@@ -8,7 +8,7 @@ deepfool    DeepFool over all classes against the backward passes that it needs
 responses   unique images queried once and gathered, against querying view by view
 encoders    encoders of 257 suspects, ten resamples, against a floor by arithmetic
 workers     share of the workers' time that a small evaluation spends on models
-noop        10,000 specs that do nothing: specs per second, the driver's memory
+driver      1,000 to 100,000 specs that do nothing: the driver's time and memory (minutes)
 scaling     two workers against one, Ray against a bare process pool (minutes, on 2 idle cores)
 precision   12 models in float32 and in bfloat16 (a quarter of an hour; --data-root, bfloat16)
 peers       DeepFool and UAP of torchattacks and ART on the same net, images, radius (extra `peers`)
@@ -25,6 +25,7 @@ import torch
 from uapfp_dist.benchmarks.measure import Part, measure
 from uapfp_dist.cli.parser.command import Command
 from uapfp_dist.errors import UserError
+from uapfp_dist.results.driver import driver_figure
 from uapfp_dist.serialization import to_json
 
 
@@ -40,7 +41,7 @@ class Benchmark:
     workers: int | None = None
     """Workers of the small evaluation, as in uapfp evaluate. 0 runs it in this process, without Ray."""
     report: Path | None = None
-    """Also write everything, traces included, as JSON to this file."""
+    """Also write everything, traces included, as JSON to this file, and a figure of driver beside it."""
 
 
 def benchmark(chosen: Benchmark) -> None:
@@ -53,6 +54,8 @@ def benchmark(chosen: Benchmark) -> None:
     measured = measure(chosen.parts, chosen.data_root, chosen.workers, partial(print, flush=True))
     if chosen.report is not None:
         chosen.report.write_text(json.dumps(to_json(measured), indent=1))
+        if measured.driver is not None:
+            driver_figure(measured.driver).savefig(chosen.report.with_suffix(".png"))
 
 
 COMMAND = Command(Benchmark, benchmark, __doc__, ("parts", "data-root", "workers", "report"))

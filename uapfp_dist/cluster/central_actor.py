@@ -2,7 +2,9 @@
 
 import contextlib
 import os
-from collections.abc import Callable
+import time
+import traceback
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -13,7 +15,6 @@ from ray.exceptions import (
     OutOfMemoryError,
     RayActorError,
     RayError,
-    RayTaskError,
 )
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -27,11 +28,15 @@ MAX_REPLACEMENTS = 3
 """Of one central actor: its node may be lost, as any other."""
 POLL_SECONDS = 1.0
 BEGIN_SECONDS, PROGRESS_SECONDS, CLOSE_SECONDS = 300.0, 60.0, 5.0
+BATCH_CALLS, BATCH_SECONDS = 500, 1.0
+"""Calls that travel together at most, and how long the first of them waits for others: each journey costs 20 kB."""
 GPU_SECONDS = 60.0
 """For which a free GPU is waited for: workers that have ended give theirs back within seconds."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Call = tuple[str, tuple[Any, ...]]
+"""(name of a method, its arguments)."""
 
 
 class _Host:
@@ -51,6 +56,18 @@ class _Host:
             return MismatchError(f"node {os.uname().nodename}: {error}", argument=error.argument)
         except UserError as error:
             return error
+
+    def call_each(self, calls: Sequence[Call]) -> list[UserError | str]:
+        """Several calls, each whatever became of those before it; returns what went wrong."""
+        wrong: list[UserError | str] = []
+        for name, arguments in calls:
+            try:
+                result = self.call(name, *arguments)
+            except Exception as error:
+                wrong.append(traceback.format_exception_only(error)[-1].strip())
+            else:
+                wrong += [result] if isinstance(result, UserError) else []
+        return wrong
 
     @ray.method(concurrency_group="watch")
     def progress(self) -> tuple[int, int] | None:
@@ -81,8 +98,11 @@ class CentralActor:
         )
         self._name, self._progress, self._stage = name, progress, stage
         self._replacements = 0
-        self._replayed: list[tuple[str, tuple[Any, ...]]] = []
+        self._replayed: list[Call] = []
         """Calls that are made again in every new actor, in their order."""
+        self._n_sent = 0
+        """How many of them the present actor was sent."""
+        self._sent_at = 0.0
         self._pending: list[ray.ObjectRef] = []
         self._notified: ray.ObjectRef | None = None
         self.handle = self._start(0.0)
@@ -104,12 +124,21 @@ class CentralActor:
                 argument="mlflow_uri",
             ) from error
         self._replayed.append(("begin", arguments))
+        self._n_sent += 1
         return str(result)
 
     def send(self, name: str, *arguments: Any) -> None:
-        """Call a method and return at once. Replayed."""
+        """Call a method soon, before all that is called later, and return at once. Replayed."""
         self._replayed.append((name, arguments))
-        self._pending.append(self.handle.call.remote(name, *arguments))
+        full = len(self._replayed) - self._n_sent >= BATCH_CALLS
+        if full or time.monotonic() - self._sent_at >= BATCH_SECONDS:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Send what has waited."""
+        for start in range(self._n_sent, len(self._replayed), BATCH_CALLS):
+            self._pending.append(self.handle.call_each.remote(self._replayed[start : start + BATCH_CALLS]))
+        self._n_sent, self._sent_at = len(self._replayed), time.monotonic()
 
     def notify(self, name: str, *arguments: Any) -> None:
         """Call a method and return at once. Not replayed: it would be out of date.
@@ -118,6 +147,7 @@ class CentralActor:
         """
         if self._replacements < MAX_REPLACEMENTS and (error := self._death_over_notification()):
             self._replace(error)
+        self._flush()
         self._notified = self.handle.call.remote(name, *arguments)
 
     def call(self, name: str, *arguments: Any) -> Any:
@@ -160,6 +190,7 @@ class CentralActor:
         """Close the run as `status` and end the actor, within seconds."""
         # Without an answer the run stays open in MLflow; the same command makes a new one.
         with contextlib.suppress(GetTimeoutError, *DEATHS):
+            self._flush()
             ray.get(self.handle.call.remote("close", status), timeout=CLOSE_SECONDS)
         ray.kill(self.handle)
 
@@ -172,6 +203,7 @@ class CentralActor:
     def _call(self, name: str, *arguments: Any, timeout: float | None = None) -> Any:
         while True:
             try:
+                self._flush()
                 called = self.handle.call.remote(name, *arguments)
                 self._settle()
                 return self._get(called, timeout)
@@ -183,10 +215,11 @@ class CentralActor:
     def _settle(self) -> None:
         """Wait for what was sent."""
         for reference in self._pending:
-            try:
-                self._get(reference)
-            except RayTaskError as error:  # what could not be written or read then is read again later
-                self._progress.say(f"{self._name}: {str(error).splitlines()[-1]}; the work goes on")
+            for wrong in self._get(reference):
+                if isinstance(wrong, UserError):
+                    raise wrong
+                # what could not be written or read then is read again later
+                self._progress.say(f"{self._name}: {wrong}; the work goes on")
         self._pending = []
 
     def _get(self, reference: ray.ObjectRef, timeout: float | None = None) -> Any:
@@ -222,7 +255,8 @@ class CentralActor:
     def _begin_again(self, handle: Any) -> None:
         self.handle = handle
         self._notified = None
-        self._pending = [self.handle.call.remote(name, *arguments) for name, arguments in self._replayed]
+        self._pending, self._n_sent = [], 0
+        self._flush()
 
 
 def typed(

@@ -130,15 +130,15 @@ class Plan:
         queried = [m for m in members if self.response(m).part == "all"]
         return min(len(members_of(queried, role)) for role in (Role.PIRACY, Role.HOMOLOGOUS))
 
-    @property
-    def specs(self) -> list[Spec]:
+    @cached_property
+    def specs(self) -> tuple[Spec, ...]:
         """Everything to perform, in an order in which it could be."""
         models = [m.spec for m in self.members]
-        seconds = [response for m in self.judged if (response := self.second_response(m)) is not None]
+        second = [response for m in self.judged if (response := self.second_response(m)) is not None]
         probes = [spec for spec in (self.probe, self.second_probe, self.churn, self.probe_twin, self.exact) if spec]
-        responses = [response for m in self.judged for response in self.responses(m)]
+        answers = [response for m in self.judged for response in self.responses(m)]
         exact = [asked for m in self.judged if (asked := self.exact_response(m)) is not None]
-        return dependency_order([*models, *probes, *self.references, *responses, *seconds, *exact, *self.subspaces])
+        return tuple(dependency_order([*models, *probes, *self.references, *answers, *second, *exact, *self.subspaces]))
 
 
 def make_plan(config: Config, seed: int, dataset: Dataset) -> Plan:

@@ -8,6 +8,7 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.encoder_trial import Setting, outcome, over_resamples, stored_trial, trial_id
 from uapfp_dist.evaluation.grid_cells import GridCell
 from uapfp_dist.execution.probe_artifacts import read_probe, read_responses
+from uapfp_dist.execution.stored import published_ids
 from uapfp_dist.fingerprints.blocks import CLEAN
 from uapfp_dist.fingerprints.probe_data import Responses
 from uapfp_dist.fingerprints.resamples import Resample, make_resample
@@ -102,9 +103,8 @@ class Trials:
         specs = [plan.response(member) for member in cell.members]
         key = content_id({"answers": [spec.id for spec in specs], "block": block.wire})
         if self._held is None or self._held[0] != key:
-            stored = [
-                (m, spec) for m, spec in zip(cell.members, specs, strict=True) if self._store.has(spec.kind, spec.id)
-            ]
+            there = published_ids(self._store, specs)
+            stored = [(m, spec) for m, spec in zip(cell.members, specs, strict=True) if spec.id in there]
             if not stored or stored[0][0].role != "victim":
                 raise UserError("expected the victim's responses in the store, found none (see failures)")
             probe = read_probe(self._store.get(plan.probe.kind, plan.probe.id))

@@ -15,11 +15,11 @@ INDEX = "index.json"
 """The list of measurements, beside their files."""
 
 Kind: TypeAlias = Literal[
-    "seeds", "evaluation", "lineage", "kit_power", "kit_robustness", "exact_power", "precision", "numbers"
+    "seeds", "evaluation", "lineage", "kit_power", "kit_robustness", "exact_power", "precision", "driver", "numbers"
 ]
 """How the files of a measurement are shown: reports over seeds; one report; reports against models stolen from
 siblings; rates of kits over zoos; one kit's verdicts on modified models; exact sibling tests over zoos; two
-precisions; numbers of the index."""
+precisions; what tasks cost their driver; numbers of the index."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Measurement:
     """What a reader must know to trust it: settings tried, evaluations repeated, what was left out."""
     pictures: tuple[Picture, ...] = ()
     rows: tuple[Row, ...] = ()
-    """Of kind `numbers`."""
+    """Of kind `numbers` and `driver`."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.judging import Group
 from uapfp_dist.reporting.model_names import COLUMNS
+from uapfp_dist.results.driver import DriverScale, driver_section
 from uapfp_dist.results.evaluations import evaluation_section, lineage_section, seeds_section, setting
 from uapfp_dist.results.index import Measurement, Results, read_results
 from uapfp_dist.results.kits import kit_power_section, kit_robustness_section, read_rates
@@ -30,6 +31,11 @@ class _Precisions:
     seeds: tuple[int, ...]
     auc: dict[str, dict[str, dict[str, tuple[float, ...]]]]
     """Precision, method and group to the AUC of each seed."""
+
+
+@dataclass(frozen=True)
+class _Benchmark:
+    driver: DriverScale
 
 
 def write_page(folder: Path) -> Path:
@@ -87,13 +93,13 @@ def _blocks(results: Results, measurement: Measurement) -> Iterator[str]:
             yield from evaluation_section(reports[0])
         else:
             yield from seeds_section(reports) if kind == "seeds" else lineage_section(reports)
-    elif kind == "numbers":
-        yield table(("what", "measured"), ((row.what, row.value) for row in measurement.rows))
-    else:
+    elif kind != "numbers":
         try:
             yield from _file_blocks(results, measurement)
         except ValueError as error:
             raise UserError(f"{results.folder}: expected files of {kind} in {measurement.files} ({error})") from error
+    if measurement.rows:
+        yield table(("what", "measured"), ((row.what, row.value) for row in measurement.rows))
 
 
 def _file_blocks(results: Results, measurement: Measurement) -> Iterator[str]:
@@ -109,6 +115,8 @@ def _file_blocks(results: Results, measurement: Measurement) -> Iterator[str]:
         found = from_json(list[ExactPower], results.json(measurement.files[0]))
         yield "\n".join(exact_rows(found))
         yield f"Intervals: {what_varies(len({one.seed for one in found}))}."
+    elif measurement.kind == "driver":
+        yield from driver_section(from_json(_Benchmark, results.json(measurement.files[0])).driver)
     else:
         yield _precision_table(from_json(_Precisions, results.json(measurement.files[0])))
 

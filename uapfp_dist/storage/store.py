@@ -17,6 +17,8 @@ from uapfp_dist.storage.filesystem import Filesystem
 
 READERS = 8
 """Artifacts that are verified at a time; each is in memory while it is."""
+CHUNK = 64
+"""Artifacts that a reader is given at most: handing one over takes as long as reading a small one."""
 MARKER_SECONDS = 5.0
 """How long a marker is looked for: a network disk may show a new file late."""
 MARKER_DAYS = 30
@@ -37,7 +39,7 @@ class Store:
         self.url = url
         self._files = Filesystem(url)
         self.root = self._files.root
-        self._verified: dict[str, tuple[str, ...]] = {}
+        self._verified: dict[tuple[str, str], tuple[str, ...]] = {}
         try:
             found = self._read_format()
         except UserError:
@@ -117,16 +119,28 @@ class Store:
         One request for every thousand files of a kind, and one for each artifact that is there, several at a time;
         what this object has found whole before is not read again unless its file has changed.
         """
+        there = self._listed(wanted)
+        fresh = [pair for pair, version in there.items() if self._verified.get(pair) != version]
+        size = max(1, min(CHUNK, len(fresh) // (4 * READERS)))
+        chunks = [fresh[start : start + size] for start in range(0, len(fresh), size)]
+        with ThreadPoolExecutor(READERS) as threads:
+            found = threads.map(lambda chunk: [pair for pair in chunk if self.intact(*pair)], chunks)
+            whole = {pair for chunk in found for pair in chunk}
+        self._verified |= {pair: there[pair] for pair in whole}
+        return whole | (there.keys() - set(fresh))
+
+    def has_among(self, wanted: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Those of `wanted`, as (kind, id), of which a file was published: `has`, but one request for a thousand."""
+        return set(self._listed(wanted))
+
+    def _listed(self, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, ...]]:
+        """Those of `wanted` of which there is a file, each with its version."""
         pairs = sorted(set(wanted))
         listed: dict[str, tuple[str, ...]] = {}
         for kind in {kind for kind, _ in pairs}:
             listed |= self._files.list(f"{self.root}/{kind}")
-        there = [pair for pair in pairs if self.path(*pair) in listed]
-        fresh = [pair for pair in there if self._verified.get(self.path(*pair)) != listed[self.path(*pair)]]
-        with ThreadPoolExecutor(READERS) as threads:
-            found = dict(zip(fresh, threads.map(lambda pair: self.intact(*pair), fresh), strict=True))
-        self._verified |= {self.path(*pair): listed[self.path(*pair)] for pair in fresh if found[pair]}
-        return {pair for pair in there if found.get(pair, True)}
+        paths = ((pair, self.path(*pair)) for pair in pairs)
+        return {pair: listed[path] for pair, path in paths if path in listed}
 
     def discard(self, kind: str, key: str) -> None:
         """Remove an artifact if it is there."""

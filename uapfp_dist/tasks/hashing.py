@@ -26,13 +26,15 @@ REPORT_VERSION = 2
 Encoder = Callable[[Any], Any]
 """A field's value to the JSON value that is hashed."""
 T = TypeVar("T")
+SCALARS = (str, int, float, bool, type(None))
+_ENCODER = json.JSONEncoder(sort_keys=True)
 
 
 @dataclass(frozen=True)
 class _WireNames:
     type: str
-    fields: dict[str, str]
-    encoders: dict[str, Encoder]
+    items: tuple[tuple[Field[Any], str, Encoder | None], ...]
+    """(field, its wire name, how it is encoded); looked up once per class: plans have many specs."""
 
 
 def wire_names(type_name: str, field_names: str, **encoders: Encoder) -> Callable[[type[T]], type[T]]:
@@ -48,10 +50,11 @@ def wire_names(type_name: str, field_names: str, **encoders: Encoder) -> Callabl
     """
 
     def pin(cls: type[T]) -> type[T]:
-        own, names = [item.name for item in fields(cls)], field_names.split()  # type: ignore[arg-type]
+        own, names = fields(cls), field_names.split()  # type: ignore[arg-type]
         if len(own) != len(set(names)):
-            raise TypeError(f"{cls.__name__}: expected a wire name for each of {own}, got {names}")
-        cls._wire_names = _WireNames(type_name, dict(zip(own, names, strict=True)), encoders)  # type: ignore[attr-defined]
+            raise TypeError(f"{cls.__name__}: expected a wire name for each of {[x.name for x in own]}, got {names}")
+        items = tuple((item, name, encoders.get(item.name)) for item, name in zip(own, names, strict=True))
+        cls._wire_names = _WireNames(type_name, items)  # type: ignore[attr-defined]
         if issubclass(cls, Spec):
             cls.kind = type_name
         return cls
@@ -94,7 +97,7 @@ def wire_form(value: Any) -> Any:
 
 def content_id(value: Any) -> str:
     """20 hexadecimal digits that name `value` (80 bits: no collision at any scale this runs at)."""
-    text = json.dumps([SCIENCE_VERSION, canonical(value)], sort_keys=True)
+    text = _ENCODER.encode([SCIENCE_VERSION, canonical(value)])
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
@@ -104,6 +107,8 @@ def canonical(value: Any) -> Any:
     Raises:
         TypeError: a dataclass without wire names.
     """
+    if type(value) in SCALARS:
+        return value
     if isinstance(value, Spec):
         return value.id
     if is_dataclass(value) and not isinstance(value, type):
@@ -116,15 +121,18 @@ def canonical(value: Any) -> Any:
 
 
 def _hashed_fields(value: Any) -> dict[str, Json]:
-    return {name: canonical(x) for item, name, x in _wire_items(value) if is_hashed(item, getattr(value, item.name))}
+    return {
+        name: canonical(x)
+        for item, name, x in _wire_items(value)
+        if not item.metadata or is_hashed(item, getattr(value, item.name))
+    }
 
 
 def _wire_items(value: Any) -> Iterator[tuple[Field[Any], str, Any]]:
     """(field, its wire name, what is hashed of its value) of a dataclass."""
-    wire = _wire_of(value)
-    for item in fields(value):
+    for item, name, encoder in _wire_of(value).items:
         x = getattr(value, item.name)
-        yield item, wire.fields[item.name], wire.encoders.get(item.name, lambda same: same)(x)
+        yield item, name, x if encoder is None else encoder(x)
 
 
 def wire_item(value: Any, field: str) -> tuple[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from uapfp_dist.execution.stored import published_ids
 from uapfp_dist.fingerprints.blocks import CHURN, CHURN_NATURAL, CHURN_RANDOM, CHURN_UAP, BlockKey
 from uapfp_dist.fingerprints.churn import ChurnPoints
 from uapfp_dist.fingerprints.querying import from_8_bits
@@ -70,8 +71,9 @@ def sibling_table(data: ReportData) -> pd.DataFrame:
 
 def _accuracies(data: ReportData, models: list[ModelSpec]) -> list[float]:
     """Of those that could be made."""
-    made = [model for model in models if data.store.has(model.kind, model.id)]
-    return [from_json(ModelCard, data.store.get(model.kind, model.id).info).accuracy for model in made]
+    made = published_ids(data.store, models)
+    cards = (data.store.get(model.kind, model.id).info for model in models if model.id in made)
+    return [from_json(ModelCard, card).accuracy for card in cards]
 
 
 def examples(data: ReportData, points: ChurnPoints) -> tuple[np.ndarray, list[str]]:

@@ -7,6 +7,7 @@ import torch
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.execution.pool_artifacts import read_pool_labels, read_sibling_points
+from uapfp_dist.execution.stored import published_ids
 from uapfp_dist.fingerprints.sibling_points import EXACT_POINTS
 from uapfp_dist.fingerprints.sibling_test import p_values
 from uapfp_dist.reporting.churn_schema import ExactClaims
@@ -44,7 +45,8 @@ def _rows(data: ReportData, spec: SiblingPointsSpec) -> Iterator[dict[str, str |
         UserError: the images or labels are torn.
     """
     responses = [(m, SiblingResponseSpec(m.spec, spec)) for m in data.judged.members]
-    asked = [(m, response) for m, response in responses if data.store.has(response.kind, response.id)]
+    there = published_ids(data.store, (response for _, response in responses))
+    asked = [(m, response) for m, response in responses if response.id in there]
     try:
         points = read_sibling_points(data.store.get(spec.kind, spec.id))
         labels = torch.stack([read_pool_labels(data.store.get(r.kind, r.id)).labels for _, r in asked])

@@ -9,6 +9,7 @@ from uapfp_dist.concurrency import map_threads
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.encoder_trial import Setting, mean_confidence, over_resamples, stored_trial
 from uapfp_dist.execution.probe_artifacts import read_probe, read_responses
+from uapfp_dist.execution.stored import published_ids
 from uapfp_dist.fingerprints.blocks import CLEAN, PAPER, UAP, BlockKey
 from uapfp_dist.fingerprints.resamples import Resample, TrainingSet, make_resample
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
@@ -199,7 +200,8 @@ def _second_matrix(data: ReportData) -> tuple[ResponseMatrix, list[int]]:
         raise UserError("its probe could not be made (see failures: most likely a cluster with too few points)")
     probe = read_probe(store.get(plan.second_probe.kind, plan.second_probe.id))
     specs = [plan.second_response(member) for member in data.matrix.members]
-    rows = [i for i, spec in enumerate(specs) if spec is not None and store.has(spec.kind, spec.id)]
+    there = published_ids(store, filter(None, specs))
+    rows = [i for i, spec in enumerate(specs) if spec is not None and spec.id in there]
     if rows[:1] != [0]:
         raise UserError("the victim's responses to its probe are missing (see failures)")
     responses = [read_responses(store.get_mapped(spec.kind, spec.id)) for i in rows if (spec := specs[i]) is not None]
