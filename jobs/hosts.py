@@ -114,7 +114,7 @@ def verdict_line(record: Record) -> str:
     found = record.count
     words = [
         "survived" if record.survived else "NOT SURVIVED",
-        f"{record.what or 'nothing'} died {record.moment} s after the submission, {record.stored} artifacts stored",
+        f"{record.moment} s after the submission, {record.stored} artifacts stored",
         f"{found.in_flight} in flight, {found.made_again} made again, {found.stored_again} stored again",
         f"recovered in {record.recovery_seconds} s, {record.seconds} s in all",
     ]
@@ -133,7 +133,7 @@ def run_all(chosen: Deaths, folder: Path) -> Result:
     machine = Machine(platform.platform(), processor(), os.cpu_count() or 0, time.strftime("%Y-%m-%d %H:%M"))
     references = {kind: Reference.make(kind, folder / f"{kind}-alone") for kind in kinds}
     undisturbed, runs = [], []
-    with network(folder, VARIABLES | {"RAY_TMPDIR": str(folder)}) as hosts:
+    with network(folder, VARIABLES) as hosts:
         cluster = Cluster(hosts, folder)
         for kind in kinds:
             run = Run(cluster, folder / f"{kind}-undisturbed", kind, folder / "empty.db")
@@ -164,7 +164,7 @@ def job() -> None:
         finally:
             if chosen.keep is not None:
                 ignored = shutil.ignore_patterns("runtime_resources", "sockets", "storage", "*.db")
-                shutil.copytree(temporary, chosen.keep, dirs_exist_ok=True, ignore=ignored)
+                shutil.copytree(temporary, chosen.keep, symlinks=True, ignore=ignored, dirs_exist_ok=True)
     print(f"{result.survived} of {result.of} deaths were survived: as undisturbed, and nothing made again beyond them")
     if result.survived < result.of:
         raise SystemExit(1)

@@ -14,7 +14,7 @@ VICTIMS: Mapping[Kind, tuple[Victim, ...]] = {
 }
 EARLY_SECONDS = 20.0
 """From the submission, in which the job starts: a death before the first artifact comes in them."""
-BETWEEN_SECONDS = 2.0
+BETWEEN_SECONDS = 0.5
 """After an artifact."""
 LATE_SECONDS = 8.0
 """After the last artifact of a worker: the central actor judges, or the kit is fitted."""

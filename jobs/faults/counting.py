@@ -52,6 +52,8 @@ class Count:
     """Tasks that were begun beyond one for each spec."""
     stored_again: int
     """Artifacts that were stored beyond one for each spec."""
+    unseen: int
+    """Artifacts of workers of which Ray has no record that they were begun: it was lost with a host."""
     beyond: tuple[str, ...]
     """Specs that were begun or stored more often than the death explains: there must be none."""
 
@@ -116,6 +118,7 @@ def count(attempts: Sequence[Attempt], stored: Sequence[Stored], lost: Collectio
         in_flight=len(lost),
         made_again=sum(tries.values()) - len(tries),
         stored_again=sum(puts.values()) - len(puts),
+        unseen=len(set(tasks_among(puts)) - set(tries)),
         beyond=tuple(sorted(more)),
     )
 

@@ -136,7 +136,7 @@ class Run:
         if not found:
             return None
         chosen = found if all_of_them else [found[int(fault.which * len(found))]]
-        death = Death(victim, time.time(), ", ".join(f"{line.strip()[:40]} ({pid})" for pid, line in chosen))
+        death = Death(victim, time.time(), ", ".join(sorted({line.split()[0] for _, line in chosen})))
         kill(dict(chosen))
         return death
 

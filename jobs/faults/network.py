@@ -16,8 +16,13 @@ SUBNET, NAMES = "10.78.0", "host"
 BRIDGE = f"{NAMES}-br"
 
 
+OWN_FOLDER = 'mount --bind "$0" "$1" && shift && exec "$@"'
+"""For sh: the first folder takes the place of the second, for this process and its children; then the command."""
+
+
 class Network:
-    """Hosts with addresses of their own; they share the disk.
+    """Hosts with addresses of their own. They share the disk but for one folder, `temporary`, which each has of its
+    own: Ray's nodes unpack a job's files there, and must not disturb each other.
 
     Args:
         folder: of their logs.
@@ -26,6 +31,8 @@ class Network:
 
     def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
         self._folder = folder
+        self.temporary = folder / "t"  # short: sockets lie there
+        self.temporary.mkdir()
         self._hosts: dict[str, str] = {}
         self._processes: list[subprocess.Popen[bytes]] = []
         self._next = 1
@@ -34,6 +41,7 @@ class Network:
             **{key: value for key, value in os.environ.items() if not key.startswith(theirs)},
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             **variables,
+            "RAY_TMPDIR": str(self.temporary),
         }
 
     def add(self) -> str:
@@ -59,8 +67,10 @@ class Network:
 
     def start(self, name: str, *command: str) -> "subprocess.Popen[bytes]":
         """A process on a host; its output goes to a log of the host."""
+        disk = self._folder / f"{name}-t"
+        disk.mkdir(exist_ok=True)
         with (self._folder / f"{name}.log").open("ab") as log:
-            line = ["ip", "netns", "exec", name, *command]
+            line = ["ip", "netns", "exec", name, "sh", "-c", OWN_FOLDER, str(disk), str(self.temporary), *command]
             process = subprocess.Popen(line, cwd=ROOT, env=self._env, stdout=log, stderr=log, start_new_session=True)
         self._processes.append(process)
         return process
