@@ -24,7 +24,6 @@ from pathlib import Path
 import tyro
 from faults.chance import draw_fault
 from faults.cluster import VARIABLES, Cluster
-from faults.counting import tasks_among
 from faults.deaths import JOB_SECONDS, Record, Run
 from faults.network import ROOT, network
 from faults.work import Kind, Output, command, read_output
@@ -75,34 +74,24 @@ class Result:
     runs: tuple[Record, ...]
 
 
-@dataclass(frozen=True)
-class Reference:
-    """One undisturbed process without Ray."""
-
-    output: Output
-    artifacts: int
-    """Of tasks, that it stored."""
-
-    @staticmethod
-    def make(kind: Kind, folder: Path) -> "Reference":
-        """Run it."""
-        folder.mkdir()
-        line = [sys.executable, *command(kind, folder, str(folder / "storage")), "--workers", "0"]
-        env = {**os.environ, "OMP_NUM_THREADS": "1"}
-        with (folder / "log").open("wb") as log:
-            subprocess.run(line, cwd=ROOT, env=env, stdout=log, stderr=log, check=True, timeout=JOB_SECONDS)
-        specs = [f"{path.parent.name}/{path.stem}" for path in (folder / "storage").glob("*/*.safetensors")]
-        return Reference(read_output(kind, folder), len(tasks_among(specs)))
+def alone(kind: Kind, folder: Path) -> Output:
+    """What comes out of one undisturbed process without Ray."""
+    folder.mkdir()
+    line = [sys.executable, *command(kind, folder, str(folder / "storage")), "--workers", "0"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with (folder / "log").open("wb") as log:
+        subprocess.run(line, cwd=ROOT, env=env, stdout=log, stderr=log, check=True, timeout=JOB_SECONDS)
+    return read_output(kind, folder)
 
 
-def disturbed(cluster: Cluster, folder: Path, kind: Kind, seed: int, reference: Reference) -> Record:
+def disturbed(cluster: Cluster, folder: Path, kind: Kind, seed: int, reference: Output) -> Record:
     """A run with the death of a seed; where that came too late, with the death of another seed."""
     while True:
-        fault = draw_fault(seed, kind, reference.artifacts)
+        fault = draw_fault(seed, kind, reference.models)
         print(f"{kind} {seed}: {fault}", flush=True)
         run = Run(cluster, folder / f"{kind}-{seed}", kind, folder / "empty.db")
         death = run.disturb(fault)
-        record = run.record(seed, fault, death, reference.output)
+        record = run.record(seed, fault, death, reference)
         print(f"{kind} {seed}: {verdict_line(record)}", flush=True)
         if death is not None or not record.survived:
             return record
@@ -131,13 +120,13 @@ def run_all(chosen: Deaths, folder: Path) -> Result:
     numbers: dict[Kind, int] = {"evaluation": chosen.evaluations, "enrolment": chosen.enrolments}
     kinds = [kind for kind, n in numbers.items() if n]
     machine = Machine(platform.platform(), processor(), os.cpu_count() or 0, time.strftime("%Y-%m-%d %H:%M"))
-    references = {kind: Reference.make(kind, folder / f"{kind}-alone") for kind in kinds}
+    references = {kind: alone(kind, folder / f"{kind}-alone") for kind in kinds}
     undisturbed, runs = [], []
     with network(folder, VARIABLES) as hosts:
         cluster = Cluster(hosts, folder)
         for kind in kinds:
             run = Run(cluster, folder / f"{kind}-undisturbed", kind, folder / "empty.db")
-            undisturbed.append(run.record(None, None, None, references[kind].output))
+            undisturbed.append(run.record(None, None, None, references[kind]))
             print(f"{kind}, undisturbed: {verdict_line(undisturbed[-1])}", flush=True)
         for kind in kinds:
             for i in range(numbers[kind]):

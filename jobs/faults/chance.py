@@ -13,11 +13,11 @@ VICTIMS: Mapping[Kind, tuple[Victim, ...]] = {
     "enrolment": ("worker host", "driver", "S3 server"),  # it has no central actor
 }
 EARLY_SECONDS = 20.0
-"""From the submission, in which the job starts: a death before the first artifact comes in them."""
-BETWEEN_SECONDS = 0.5
-"""After an artifact."""
-LATE_SECONDS = 8.0
-"""After the last artifact of a worker: the central actor judges, or the kit is fitted."""
+"""From the submission, in which the job starts: a death before the first model comes in them."""
+BETWEEN_SECONDS = 1.0
+"""After a model."""
+LATE_SECONDS = 12.0
+"""After the last model: models are asked, the central actor judges, or the kit is fitted."""
 JOIN_SECONDS = 10.0
 """At most, after which another host joins."""
 
@@ -28,7 +28,7 @@ class Fault:
 
     victim: Victim
     after: int
-    """Artifacts of workers that are stored before it."""
+    """Models that are stored before it."""
     delay: float
     """Seconds from then; where `after` is 0, from the submission."""
     silent: bool
@@ -39,18 +39,24 @@ class Fault:
     """Seconds until another host joins in place of a lost one."""
 
 
-def draw_fault(seed: int, kind: Kind, artifacts: int) -> Fault:
-    """A random death: a fifth of them while the job starts, three while workers work, a fifth after that.
+def draw_fault(seed: int, kind: Kind, n_models: int) -> Fault:
+    """A random death: a fifth of them while the job starts, three while models are made, a fifth after that.
 
     Args:
-        seed: of all of it.
+        seed: of all of it. Seeds that follow each other are dealt the victims as cards: each once, then again.
         kind: what is disturbed.
-        artifacts: that workers store in an undisturbed run.
+        n_models: of an undisturbed run.
     """
-    rng = random.Random(f"{kind} {seed}")
-    victim = rng.choice(VICTIMS[kind])
+    rng, victims = random.Random(f"{kind} {seed}"), VICTIMS[kind]
+    deal = random.Random(f"{kind} deal {seed // len(victims)}").sample(victims, len(victims))
     phase = rng.choice(("early", "between", "between", "between", "late"))
-    after = {"early": 0, "between": rng.randrange(1, artifacts), "late": artifacts}[phase]
+    after = {"early": 0, "between": rng.randrange(1, n_models), "late": n_models}[phase]
     seconds = {"early": EARLY_SECONDS, "between": BETWEEN_SECONDS, "late": LATE_SECONDS}[phase]
-    delay = round(rng.uniform(0.0, seconds), 2)
-    return Fault(victim, after, delay, rng.random() < 0.5, rng.random(), round(rng.uniform(0.0, JOIN_SECONDS), 1))
+    return Fault(
+        deal[seed % len(victims)],
+        after,
+        delay=round(rng.uniform(0.0, seconds), 2),
+        silent=rng.random() < 0.5,
+        which=round(rng.random(), 3),
+        joins_after=round(rng.uniform(0.0, JOIN_SECONDS), 1),
+    )

@@ -1,6 +1,5 @@
 """One run with one death: what dies, how the run goes on, and what is recorded of it."""
 
-import math
 import shutil
 import time
 from collections.abc import Callable
@@ -86,17 +85,14 @@ class Run:
     def _stored(self) -> list[Stored]:
         return self._cluster.stored(self._folder.name)
 
-    def _n_made(self, until: float = math.inf) -> int:
-        """Artifacts of workers that are stored."""
-        return len(tasks_among(one.spec for one in self._stored() if one.at <= until))
-
     def disturb(self, fault: Fault) -> Death | None:
         """Wait for the moment, kill, and bring back what comes back; None where the job had ended before."""
 
         def due() -> bool:
-            return self._n_made() >= fault.after or self._is_over()
+            n_models = sum(one.spec.startswith("model/") for one in self._stored())
+            return n_models >= fault.after or self._is_over()
 
-        wait_until(due, MOMENT_SECONDS, f"{fault.after} artifacts", every=0.1)
+        wait_until(due, MOMENT_SECONDS, f"{fault.after} models", every=0.1)
         since = self._began if fault.after == 0 else time.time()
         time.sleep(max(0.0, since + fault.delay - time.time()))
         if self._is_over():
@@ -187,7 +183,7 @@ class Run:
             survived=not different and not counted.beyond,
             fault=fault,
             moment=None if death is None else round(death.at - self._began, 1),
-            stored=0 if death is None else self._n_made(death.at),
+            stored=0 if death is None else len(tasks_among(one.spec for one in stored if one.at <= death.at)),
             what="" if death is None else death.what,
             recovery_seconds=None if death is None else recovery_seconds(stored, lost, death.at),
             seconds=round(seconds, 1),
