@@ -91,12 +91,19 @@ def tasks_among(specs: Iterable[str]) -> list[str]:
     return [spec for spec in specs if spec.partition("/")[0] not in (*STARTS_WRITE, JUDGED)]
 
 
-def in_flight(attempts: Iterable[Attempt], moment: float, node: str | None = None) -> set[str]:
-    """Specs that were in work at a moment: on one node, or on any."""
+def in_flight(attempts: Iterable[Attempt], at: float, gone: float, node: str | None = None) -> set[str]:
+    """Specs that were in work while something died.
+
+    Args:
+        attempts: of one run.
+        at: when it was killed.
+        gone: when its last process had ended: until then it may begin more.
+        node: the one that died; None: all.
+    """
     return {
         one.spec
         for one in attempts
-        if one.began <= moment and (one.ended is None or one.ended >= moment) and node in (None, one.node)
+        if one.began <= gone and (one.ended is None or one.ended >= at) and node in (None, one.node)
     }
 
 

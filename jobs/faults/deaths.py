@@ -26,7 +26,9 @@ class Death:
 
     victim: Victim
     at: float
-    """Seconds since 1970."""
+    """When it was killed, in seconds since 1970."""
+    gone: float
+    """When its last process had ended."""
     what: str
     """Which of its like, in words."""
     node: str | None = None
@@ -108,11 +110,11 @@ class Run:
     def _worker_host(self, fault: Fault) -> Death:
         cluster = self._cluster
         host = cluster.workers.pop(int(fault.which * len(cluster.workers)))
-        death = Death("worker host", time.time(), host, cluster.node(host))
+        node, at = cluster.node(host), time.time()
         if fault.silent:
             cluster.hosts.plug(host, False)
         n = cluster.hosts.kill(host)
-        print(f"  {host} killed, {n} processes", flush=True)
+        death = Death("worker host", at, time.time(), f"{host}, {n} processes", node)
         time.sleep(fault.joins_after)
         cluster.add_worker()
         return death
@@ -132,12 +134,12 @@ class Run:
         if not found:
             return None
         chosen = found if all_of_them else [found[int(fault.which * len(found))]]
-        death = Death(victim, time.time(), ", ".join(sorted({line.split()[0] for _, line in chosen})))
-        kill(dict(chosen))
-        return death
+        at = time.time()
+        n = kill(dict(chosen))
+        return Death(victim, at, time.time(), f"{n} processes")
 
     def _s3_server(self, fault: Fault) -> Death:
-        cluster, death = self._cluster, Death("S3 server", time.time(), "silent" if fault.silent else "refuses")
+        cluster, at = self._cluster, time.time()
         if fault.silent:
             cluster.hosts.plug(cluster.store, False)
             time.sleep(GONE_SECONDS)
@@ -146,7 +148,7 @@ class Run:
             cluster.kill_front()
             time.sleep(GONE_SECONDS)
             cluster.start_front()
-        return death
+        return Death("S3 server", at, at, "silent" if fault.silent else "refuses connections")
 
     def end(self, death: Death | None) -> Output:
         """What comes out at the end; a killed driver is submitted again, as a person would.
@@ -175,7 +177,7 @@ class Run:
         attempts, stored = self._cluster.attempts(self._submissions), self._stored()
         lost: set[str] = set()
         if death is not None and death.victim != "central actor":
-            lost = in_flight(attempts, death.at, death.node)
+            lost = in_flight(attempts, death.at, death.gone, death.node)
         counted = count(attempts, stored, lost)
         return Record(
             self._kind,

@@ -80,7 +80,7 @@ class Network:
         found = {}
         for pid in map(int, ip("netns", "pids", name).split()):
             with suppress(OSError):
-                if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX":
+                if is_running(pid):
                     found[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
         return found
 
@@ -109,11 +109,23 @@ class Network:
 
 
 def kill(pids: Mapping[int, str]) -> int:
-    """SIGKILL to processes; returns their number."""
+    """SIGKILL to processes, which have ended when this returns: on a busy machine that takes a while.
+
+    Returns their number.
+    """
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, 9)
+    wait_until(lambda: not any(map(is_running, pids)), 30.0, "killed processes to end", every=0.01)
     return len(pids)
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process, and it has not ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def ip(*arguments: str) -> str:
