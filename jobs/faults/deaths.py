@@ -1,5 +1,6 @@
 """One run with one death: what dies, how the run goes on, and what is recorded of it."""
 
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -54,6 +55,8 @@ class Record:
     """From the death until all that was in flight is stored; where nothing was, until the next artifact is."""
     seconds: float
     """Of the whole run."""
+    load: float
+    """Of the machine at its end: processes that wanted a core, mean over a minute."""
     verdicts_equal: bool
     differences: tuple[str, ...]
     count: Count
@@ -189,6 +192,7 @@ class Run:
             what="" if death is None else death.what,
             recovery_seconds=None if death is None else recovery_seconds(stored, lost, death.at),
             seconds=round(seconds, 1),
+            load=round(os.getloadavg()[0], 1),
             verdicts_equal=not different,
             differences=tuple(different),
             count=counted,
