@@ -36,6 +36,7 @@ class Network:
         self._hosts: dict[str, str] = {}
         self._processes: list[subprocess.Popen[bytes]] = []
         self._next = 1
+        self._has_bridge = False
         theirs = ("RAY_", "MLFLOW_", "UAPFP_")
         self._env = {
             **{key: value for key, value in os.environ.items() if not key.startswith(theirs)},
@@ -49,6 +50,7 @@ class Network:
         name, address = f"{NAMES}{self._next}", f"{SUBNET}.{self._next}"
         if self._next == 1:
             ip("link", "add", BRIDGE, "type", "bridge")
+            self._has_bridge = True
             ip("addr", "add", f"{SUBNET}.254/24", "dev", BRIDGE)
             ip("link", "set", BRIDGE, "up")
         self._next += 1
@@ -103,7 +105,8 @@ class Network:
         """Remove all hosts and the bridge."""
         for name in list(self._hosts):
             self.remove(name)
-        ip("link", "del", BRIDGE)
+        if self._has_bridge:  # else it is that of another run
+            ip("link", "del", BRIDGE)
         for process in self._processes:
             process.wait(timeout=30)
 
@@ -134,7 +137,7 @@ def ip(*arguments: str) -> str:
     if done.returncode:
         raise UserError(
             f"ip {' '.join(arguments)}: expected to make network namespaces, got {done.stderr.strip()!r}; run it "
-            "as root on Linux"
+            "as root on Linux, one at a time"
         )
     return done.stdout
 

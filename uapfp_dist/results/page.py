@@ -9,6 +9,7 @@ import numpy as np
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.judging import Group
 from uapfp_dist.reporting.model_names import COLUMNS
+from uapfp_dist.results.deaths import Deaths, deaths_section
 from uapfp_dist.results.evaluations import evaluation_section, lineage_section, seeds_section, setting
 from uapfp_dist.results.index import Measurement, Results, read_results
 from uapfp_dist.results.kits import kit_power_section, kit_robustness_section, read_rates
@@ -109,6 +110,8 @@ def _file_blocks(results: Results, measurement: Measurement) -> Iterator[str]:
         found = from_json(list[ExactPower], results.json(measurement.files[0]))
         yield "\n".join(exact_rows(found))
         yield f"Intervals: {what_varies(len({one.seed for one in found}))}."
+    elif measurement.kind == "deaths":
+        yield from deaths_section(from_json(Deaths, results.json(measurement.files[0])))
     else:
         yield _precision_table(from_json(_Precisions, results.json(measurement.files[0])))
 
