@@ -17,6 +17,8 @@ from faults.work import SCRIPTS, Kind, Output, differences, read_output
 JOB_SECONDS = 420.0
 GONE_SECONDS = 10.0
 """For which the object store cannot be reached."""
+LAST_EVENTS_SECONDS = 1.0
+"""Until Ray has recorded all that ended."""
 MOMENT_SECONDS = 240.0
 """In which the moment of the death comes."""
 
@@ -176,7 +178,7 @@ class Run:
         except (TimeoutError, OSError) as failure:
             error = str(failure)
         seconds = time.time() - self._began
-        time.sleep(1.0)  # Ray's last events
+        time.sleep(LAST_EVENTS_SECONDS)
         attempts, stored = self._cluster.attempts(self._submissions), self._stored()
         lost: set[str] = set()
         if death is not None and death.victim != "central actor":

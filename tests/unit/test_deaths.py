@@ -11,13 +11,19 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from faults.chance import EARLY_SECONDS, VICTIMS, draw_fault
 from faults.counting import Attempt, Stored, count, in_flight, read_attempts, read_journal, recovery_seconds
+from faults.deaths import Death, Record, Run
 from faults.s3_server import journaled
 from faults.work import Output, differences, read_output
 from system import ROOT, free_ports, wait_until
+
+from uapfp_dist.results import deaths
+from uapfp_dist.serialization import from_json, to_json
 
 DEATH = 100.0
 BEFORE = Attempt("model/a", "n1", 10.0, 20.0)
@@ -215,6 +221,103 @@ def test_kits_differ_by_all_but_their_costs(tmp_path: Path) -> None:
     assert differences(kit(2.0), reference) == []
     assert differences(kit(1.0, alpha=0.25), reference) == ["info"]
     assert differences(kit(1.0, tensors=b"y"), reference) == ["tensors"]
+
+
+# --- a run
+
+
+class FakeCluster:
+    """Jobs end at once.
+
+    Args:
+        codes: exit codes of the jobs, one after the other.
+        attempts: what Ray recorded.
+    """
+
+    def __init__(self, codes: list[int], attempts: list[Attempt] = ATTEMPTS) -> None:
+        self.codes, self._attempts = codes, attempts
+        self.submitted: list[str] = []
+
+    def submit(self, name: str, kind: str, folder: Path) -> SimpleNamespace:
+        """Ends at once; a successful one has a report."""
+        self.submitted.append(name)
+        if not (code := self.codes.pop(0)):
+            report(folder)
+        return SimpleNamespace(poll=lambda: code, returncode=code)
+
+    def attempts(self, submissions: list[str]) -> list[Attempt]:
+        """Of all its jobs."""
+        assert submissions == self.submitted
+        return self._attempts
+
+    def stored(self, folder: str) -> list[Stored]:
+        """Of a run."""
+        assert self.submitted[0] == f"{folder}-1"
+        return STORED
+
+
+HOST = Death("worker host", DEATH, DEATH, "host4", "n1")
+DRIVER = Death("driver", DEATH, DEATH, "2 processes")
+
+
+def recorded(cluster: Any, death: Death, folder: Path) -> Record:
+    """The record of a run with a death."""
+    (folder / "empty.db").touch()
+    run = Run(cluster, folder / "run", "evaluation", folder / "empty.db")
+    record = run.record(7, draw_fault(7, "evaluation", 18), death, report(folder))
+    shown = from_json(deaths.Run, to_json(record))  # as the page of results reads it
+    assert (shown.seed, shown.survived, shown.count.made_again) == (7, record.survived, record.count.made_again)
+    return record
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is waited for that is not there."""
+    monkeypatch.setattr("faults.deaths.LAST_EVENTS_SECONDS", 0.0)
+    monkeypatch.setattr("faults.deaths.JOB_SECONDS", 0.0)
+
+
+def test_a_death_that_was_survived(tmp_path: Path) -> None:
+    cluster = FakeCluster([0])
+    record = recorded(cluster, HOST, tmp_path)
+    assert record.survived
+    assert (record.count.in_flight, record.count.made_again, record.stored) == (1, 1, 1)
+    assert record.recovery_seconds == 9.0
+    assert cluster.submitted == ["run-1"]
+
+
+def test_only_a_killed_drivers_job_is_submitted_again(tmp_path: Path) -> None:
+    cluster = FakeCluster([1, 0])
+    assert recorded(cluster, DRIVER, tmp_path).survived
+    assert cluster.submitted == ["run-1", "run-2"]
+
+
+def test_a_job_that_fails_was_not_survived(tmp_path: Path) -> None:
+    record = recorded(FakeCluster([2]), HOST, tmp_path)
+    assert not record.survived
+    assert record.error == "expected the job to succeed, it ended with 2"
+
+
+def test_a_job_that_does_not_end_was_not_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = FakeCluster([0])
+    monkeypatch.setattr(cluster, "submit", lambda *_: SimpleNamespace(poll=lambda: None))
+    monkeypatch.setattr(cluster, "attempts", lambda _: [])
+    monkeypatch.setattr(cluster, "stored", lambda _: [])
+    assert recorded(cluster, HOST, tmp_path).error == "expected the job to end within 0 s"
+
+
+def test_what_is_made_again_though_it_was_stored_was_not_survived(tmp_path: Path) -> None:
+    more = replace(BEFORE, began=130.0, ended=140.0)
+    record = recorded(FakeCluster([0], [*ATTEMPTS, more]), HOST, tmp_path)
+    assert record.verdicts_equal
+    assert not record.survived
+    assert record.count.beyond == ("model/a",)
+
+
+def test_nothing_may_be_made_again_for_a_central_actor(tmp_path: Path) -> None:
+    """Workers do not notice its death."""
+    record = recorded(FakeCluster([0]), replace(DRIVER, victim="central actor"), tmp_path)
+    assert record.count.beyond == ("model/b",)
 
 
 # --- choosing
