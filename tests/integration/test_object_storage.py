@@ -1,8 +1,9 @@
 """Artifacts in a bucket: as on a disk, in as few requests as can be, through busy servers and torn transfers."""
 
+import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fsspec
@@ -18,7 +19,7 @@ from uapfp_dist.reporting.report_schema import ModelCounts
 from uapfp_dist.storage import filesystem
 from uapfp_dist.storage import store as store_module
 from uapfp_dist.storage.artifacts import TornArtifactError
-from uapfp_dist.storage.store import Store
+from uapfp_dist.storage.store import Store, shared_store
 
 TENSORS = {"a": torch.arange(600.0).reshape(2, 300), "b": torch.tensor([7, 8])}
 
@@ -191,19 +192,46 @@ def test_an_outage_of_minutes_is_waited_for(error: Exception, monkeypatch: pytes
     assert now[0] < 1000.0
 
 
-def test_an_address_that_does_not_answer_is_reported_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the opening it may be misspelt."""
+@pytest.fixture
+def away(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], list[float]]:
+    """Nothing answers for so many seconds, on a clock that sleeping moves; it starts at 0. Returns what was slept."""
     slept: list[float] = []
     monkeypatch.setattr(time, "monotonic", lambda: sum(slept))
     monkeypatch.setattr(time, "sleep", slept.append)
+    read = fsspec.implementations.memory.MemoryFileSystem.cat_file
 
-    def away(*arguments: object, **named: object) -> None:
-        raise LibraryError("no route")
+    def from_now_on(seconds: float) -> list[float]:
+        slept.clear()
 
-    monkeypatch.setattr(fsspec.implementations.memory.MemoryFileSystem, "cat_file", away)
+        def cat_file(*arguments: object, **named: object) -> object:
+            if sum(slept) < seconds:
+                raise LibraryError("no route")
+            return read(*arguments, **named)
+
+        monkeypatch.setattr(fsspec.implementations.memory.MemoryFileSystem, "cat_file", cat_file)
+        return slept
+
+    return from_now_on
+
+
+def test_an_address_that_does_not_answer_is_reported_soon(away: Callable[[float], list[float]]) -> None:
+    """At the opening it may be misspelt."""
+    slept = away(math.inf)
     with pytest.raises(UserError, match="no route"):
         Store("memory://away")
     assert 5.0 < sum(slept) < 15.0
+
+
+def test_a_storage_that_the_driver_has_opened_is_waited_for(away: Callable[[float], list[float]]) -> None:
+    """A worker or central actor that starts in an outage: the address is right, the job goes on after it."""
+    marker = Store("memory://shared").write_marker()
+    slept = away(40.0)
+    assert shared_store("memory://shared", marker).has_marker(marker)
+    assert sum(slept) < 80.0
+    slept = away(math.inf)
+    with pytest.raises(UserError, match="no route"):
+        shared_store("memory://shared", marker)
+    assert 60.0 < sum(slept) < 150.0, "but not for ever: a node may lack the credentials"
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,12 @@ from uapfp_dist.tasks.hashing import Spec, wire_names
 from uapfp_dist.tasks.outcomes import Done, Failed
 
 
+class Share(float):
+    """A spec that is the share of its worker."""
+
+    kind, id = "share", "0123"
+
+
 @dataclass(eq=False)
 class FakeActor:
     """A worker: the result of a call is ready when it is placed, and some time has passed."""
@@ -55,7 +61,11 @@ class FakeActor:
             outcome, seconds = self.cluster.perform(spec, self.node)
             return FakeReference(self, lambda: outcome, self.cluster.now + seconds)
 
-        return SimpleNamespace(remote=remote)
+        def options(name: str) -> Any:
+            self.cluster.names.append(name)
+            return SimpleNamespace(remote=remote)
+
+        return SimpleNamespace(options=options)
 
 
 @dataclass(eq=False)
@@ -74,6 +84,8 @@ class FakeCluster:
         self.gpus, self.nodes = gpus, [f"node{i}" for i in range(nodes)]
         self.now = 0.0
         self.made = 0
+        self.names: list[str] = []
+        """Under which Ray's tools show what was performed."""
         self.actors: list[FakeActor] = []
         self._nodes: dict[FakeActor, str] = {}
         self.perform: Callable[[Any, str], tuple[Any, float]] = lambda spec, node: (Done(spec, 0.0, node), 0.0)
@@ -141,7 +153,7 @@ def pools(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 def outcomes(pool: Any, *specs: Any, looks: int = 100, seconds: float = 0.0) -> list[Any]:
     """Of `specs`, what came of them within so many looks of so many seconds at most."""
     for spec in specs:
-        pool.submit(spec)
+        pool.submit(Share(spec) if isinstance(spec, float) else spec)
     return [outcome for _ in range(looks) for outcome in pool.wait(seconds)]
 
 
@@ -191,6 +203,13 @@ def test_another_try_after_a_transient_failure_comes_after_a_delay(
     assert [outcome.error for outcome in found] == ["OSError: away (3 times)"]
     assert len(tried) == 3
     assert all(later - earlier >= pool_module.RETRY_SECONDS for earlier, later in pairwise(tried))
+
+
+def test_tasks_are_named_by_their_specs(pools: Callable[..., Any]) -> None:
+    """Ray's dashboard and `ray list tasks` say what was begun, and how often."""
+    pool = pools(1, share=lambda spec: 1.0)
+    assert len(outcomes(pool, Numbered(1), Numbered(2))) == 2
+    assert pool.cluster.names == [f"task {Numbered(n).id}" for n in (1, 2)]
 
 
 # --- nodes that are broken

@@ -109,6 +109,27 @@ def test_numbers_without_a_file_are_a_table(tmp_path: Path) -> None:
     assert isinstance(read_results(tmp_path).measurements[0], Measurement)
 
 
+def _death(victim: str, survived: bool, **count: object) -> dict[str, object]:
+    counted = {"made": 60, "in_flight": 0, "made_again": 0, "stored_again": 0, "unseen": 0, "beyond": []} | count
+    run = {"kind": "evaluation", "seed": 7, "survived": survived, "verdicts_equal": True, "seconds": 60.0}
+    return run | {"fault": {"victim": victim}, "count": counted, "recovery_seconds": 9.4}
+
+
+def test_deaths_are_added_up_by_victim(tmp_path: Path) -> None:
+    """One that was not survived stands out; seconds are shown where there was anything to recover."""
+    runs = [
+        _death("driver", True, in_flight=3, made_again=2),
+        _death("driver", False, in_flight=1, made_again=2, beyond=["model/x"]),
+        _death("S3 server", True),
+    ]
+    (tmp_path / "a.json").write_text(json.dumps({"runs": runs}))
+    _index(tmp_path, kind="deaths", files=["a.json"])
+    text = write_page(tmp_path).read_text()
+    assert "| S3 server | 1 of 1 | 1 of 1 | 0 | 0 | 0 | 0 | - |" in text
+    assert "| driver | 1 of 2 | 2 of 2 | 4 | 4 | 0 | 1 | 9 (9) |" in text
+    assert "| **all** | 2 of 3 | 3 of 3 |" in text
+
+
 def test_the_command_writes_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "results"
     shutil.copytree(RESULTS, folder)

@@ -119,7 +119,10 @@ class RayPool:
                 task = queue.popleft()
                 if worker := self._workers.acquire(share, task.excluded_nodes):
                     task.worker, task.started = worker, time.monotonic()
-                    self._running[worker.actor.perform.remote(task.spec)] = task
+                    perform = worker.actor.perform.options(
+                        name=f"{task.spec.kind} {task.spec.id}"
+                    )  # in Ray's dashboard
+                    self._running[perform.remote(task.spec)] = task
                 else:  # it waits for a worker elsewhere; those behind it need not
                     kept.append(task)
             queue.extendleft(reversed(kept))

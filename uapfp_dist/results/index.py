@@ -15,11 +15,20 @@ INDEX = "index.json"
 """The list of measurements, beside their files."""
 
 Kind: TypeAlias = Literal[
-    "seeds", "evaluation", "lineage", "kit_power", "kit_robustness", "exact_power", "precision", "driver", "numbers"
+    "seeds",
+    "evaluation",
+    "lineage",
+    "kit_power",
+    "kit_robustness",
+    "exact_power",
+    "precision",
+    "driver",
+    "deaths",
+    "numbers",
 ]
 """How the files of a measurement are shown: reports over seeds; one report; reports against models stolen from
 siblings; rates of kits over zoos; one kit's verdicts on modified models; exact sibling tests over zoos; two
-precisions; what tasks cost their driver; numbers of the index."""
+precisions; what tasks cost their driver; random deaths of jobs/hosts.py; numbers of the index."""
 
 
 @dataclass(frozen=True)

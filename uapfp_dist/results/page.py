@@ -9,6 +9,7 @@ import numpy as np
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.judging import Group
 from uapfp_dist.reporting.model_names import COLUMNS
+from uapfp_dist.results.deaths import Deaths, deaths_section
 from uapfp_dist.results.driver import DriverScale, driver_section
 from uapfp_dist.results.evaluations import evaluation_section, lineage_section, seeds_section, setting
 from uapfp_dist.results.index import Measurement, Results, read_results
@@ -117,6 +118,8 @@ def _file_blocks(results: Results, measurement: Measurement) -> Iterator[str]:
         yield f"Intervals: {what_varies(len({one.seed for one in found}))}."
     elif measurement.kind == "driver":
         yield from driver_section(from_json(_Benchmark, results.json(measurement.files[0])).driver)
+    elif measurement.kind == "deaths":
+        yield from deaths_section(from_json(Deaths, results.json(measurement.files[0])))
     else:
         yield _precision_table(from_json(_Precisions, results.json(measurement.files[0])))
 

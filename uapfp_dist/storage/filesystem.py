@@ -20,6 +20,9 @@ from uapfp_dist.errors import UserError
 
 OPENING_SECONDS = 10.0
 """How long a remote storage that does not answer is tried when it is opened: its address may be wrong."""
+SHARED_SECONDS = 120.0
+"""The same where another process of the job has just opened it: an outage passes. But this node may lack the network or
+the credentials."""
 PATIENCE_SECONDS = 600.0
 """The same once it has answered: better to wait for the end of an outage than to lose a finished training."""
 PAUSES = (0.5, 20.0)
@@ -44,13 +47,15 @@ class Filesystem:
 
     Args:
         url: a local path or any fsspec URL.
+        is_shared: another process of the job has opened it.
 
     Raises:
         UserError: an unknown kind of URL, or its driver is not installed.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, is_shared: bool = False) -> None:
         self.url = url
+        self._opening_seconds = SHARED_SECONDS if is_shared else OPENING_SECONDS
         try:
             self._fs, self.root = fsspec.core.url_to_fs(url)
         except (ImportError, ValueError) as error:
@@ -152,7 +157,7 @@ class Filesystem:
         Raises:
             OSError: no answer, whatever the driver calls that.
         """
-        patience = PATIENCE_SECONDS if self.confirmed else OPENING_SECONDS
+        patience = PATIENCE_SECONDS if self.confirmed else self._opening_seconds
         until = time.monotonic() + (0.0 if self._local else patience)
         pause, longest = PAUSES
         while True:

@@ -30,14 +30,15 @@ class Store:
 
     Args:
         url: a local path or any fsspec URL. The folder is made (a bucket is not); a file there names the format.
+        is_shared: another process of the job has opened it: where it does not answer now, it is tried for longer.
 
     Raises:
         UserError: not writable, or written by another version.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, is_shared: bool = False) -> None:
         self.url = url
-        self._files = Filesystem(url)
+        self._files = Filesystem(url, is_shared)
         self.root = self._files.root
         self._verified: dict[tuple[str, str], tuple[str, ...]] = {}
         try:
@@ -180,7 +181,7 @@ def shared_store(url: str, marker: str) -> Store:
         MismatchError: not the storage in which the driver wrote `marker`.
         UserError: as `Store`.
     """
-    store = Store(url)
+    store = Store(url, is_shared=True)
     if not store.has_marker(marker):
         raise MismatchError(
             f"storage {url}: expected the driver's files here, found another place of that name; "
