@@ -1,7 +1,9 @@
 """The on-premise cluster file, filled in for machines that are there; jobs/ray_up.py starts it."""
 
+import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +57,8 @@ def checked(n: int, shared: str = "/proc", python: str = platform.python_version
     """
     line = yaml.safe_load(on_premise(ROOT / "cluster.yaml", ADDRESSES, "me", shared))["worker_start_ray_commands"][n]
     line = line.replace(platform.python_version(), python)
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60)
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, env=env)
     return done.returncode, done.stdout + done.stderr
 
 
