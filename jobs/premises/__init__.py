@@ -1,0 +1,1 @@
+"""Machines made on this one, and a cluster file for them."""

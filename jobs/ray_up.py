@@ -1,0 +1,167 @@
+"""`ray up` with the on-premise variant of cluster.yaml on three machines made on this one (Linux, root, sshd, rsync):
+an evaluation as a submitted job, `ray down`, and a check that nothing runs on. Then what may go wrong: a machine
+without sshd, one with another Python, a head that dies.
+
+    sudo $(which python) jobs/ray_up.py --other-python VENV/bin | tee jobs/results/ray_up.txt
+
+Verdicts must equal, bit for bit, those of one process without Ray. All is typed on a fourth machine, which reaches the
+others by ssh alone. AWS is not tried. A quarter of an hour on 2 cores.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from premises.cluster import WHY_NOT, Cluster
+from premises.machine import ROOT, premises
+from premises.story import Story
+
+from uapfp_dist.command import main
+from uapfp_dist.errors import UserError
+
+EVALUATION = (
+    "--preset digits --zoo.width 6 --zoo.n-piracy 6 --zoo.n-homologous 8 --zoo.n-same-data 2 --zoo.n-soft-piracy 1 "
+    "--zoo.n-other-piracy 1 1 --zoo.homologous-margin 1.0 --zoo.piracy-margin 1.0 --verdict.n-train 3 "
+    "--verdict.n-calibrate 3 --verdict.n-resamples 2 --verdict.alpha 0.3 --verdict.methods uap weighted_errors "
+    "--encoder.epochs 10"
+)
+"""Options of an evaluation: digits with few models, each with the preset's epochs."""
+COMPARED = ("verdicts", "auc_detail", "victim", "uap")
+"""Keys of a report whose values must be equal."""
+SHOWN = r"^(digits|ray:|\[|Can this|\d+ models trained|full_eval|Report|.*Error|Job 'r)"
+"""Lines of a job that the log shows."""
+JOB_SECONDS = 600.0
+EARLY = 12
+"""Models that are stored when the head dies."""
+
+
+@dataclass(frozen=True)
+class RayUp:
+    """Start a cluster and use it."""
+
+    other_python: Path | None = None
+    """Folder with the commands of another Python that has Ray; None: no machine has another one."""
+    keep: Path | None = None
+    """Keep what was said and Ray's logs in this folder."""
+
+
+def undisturbed(folder: Path) -> Path:
+    """The report of one process without Ray."""
+    report, paths = folder / "serial.json", ["--storage", str(folder / "serial"), "--workers", "0"]
+    with (folder / "serial.log").open("wb") as log:
+        line = [sys.executable, "jobs/full_eval.py", *EVALUATION.split(), *paths, "--report", str(report)]
+        subprocess.run(line, cwd=ROOT, stdout=log, stderr=log, check=True, timeout=JOB_SECONDS)
+    return report
+
+
+def evaluation(name: str) -> str:
+    """The command of a job, whose storage and report bear this name."""
+    return f"python jobs/full_eval.py {EVALUATION} --storage /tmp/shared/{name} --report /tmp/shared/{name}.json"
+
+
+def is_equal(report: Path, reference: Path) -> bool:
+    """Whether a report has the values of another one."""
+    found, expected = json.loads(report.read_text()), json.loads(reference.read_text())
+    return all(json.dumps(found[key]) == json.dumps(expected[key]) for key in COMPARED)
+
+
+class Checks:
+    """What must hold.
+
+    Args:
+        story: the log.
+    """
+
+    def __init__(self, story: Story) -> None:
+        self._story, self.failed = story, 0
+
+    def __call__(self, holds: object, what: str) -> None:
+        """Log whether it holds."""
+        self.failed += not holds
+        self._story.say(f"{'OK' if holds else 'NOT OK'}: {what}")
+
+
+def from_up_to_down(cluster: Cluster, story: Story, check: Checks, folder: Path, reference: Path) -> None:
+    """The whole of it, with nothing broken."""
+    cluster.up(3)
+    job = cluster.submit(evaluation("first"))
+    code = job.end(JOB_SECONDS)
+    story.show(job.lines(SHOWN))
+    check(code == 0, f"the job ended with exit code {code}")
+    check(is_equal(folder / "shared" / "first.json", reference), "the verdicts are those of one process without Ray")
+    check(not (left := cluster.down()), "; ".join(["nothing is left running", *left])[:300])
+
+
+def broken_machines(cluster: Cluster, check: Checks, other_python: Path | None) -> None:
+    """A machine without sshd and one with another Python: the cluster starts with what is left, and says why."""
+    cluster.break_workers(other_python)
+    cluster.up(1 if other_python else 2)
+    time.sleep(15.0)  # the others have been tried
+    lines = cluster.ask_head(WHY_NOT, "^[^ ]+: (expected|connect)")
+    check(sum("connect to host" in line for line in lines) == 1, "a machine without sshd: one line")
+    if other_python:
+        check(sum("expected Python" in line for line in lines) == 1, "a machine with another Python: one line")
+
+
+def dying_head(cluster: Cluster, story: Story, check: Checks, folder: Path, reference: Path) -> None:
+    """The power of the head is cut while models are trained; then `ray up` and the same job again."""
+    cluster.mend()
+    cluster.up(3)
+    job, models = cluster.submit(evaluation("second")), folder / "shared" / "second" / "model"
+    until = time.monotonic() + JOB_SECONDS
+    while len(list(models.glob("*.safetensors"))) < EARLY and job.process.poll() is None and time.monotonic() < until:
+        time.sleep(0.2)
+    cluster.head.switch_off()
+    stored = len(list(models.glob("*.safetensors")))
+    story.say(f"the power of the head was cut with {stored} models stored")
+    code = job.end(JOB_SECONDS)
+    story.show(job.lines(SHOWN))
+    check(code, f"`ray job submit` ended with exit code {code}")
+    cluster.head.switch_on()
+    cluster.up(3)
+    job = cluster.submit(evaluation("second"))
+    code = job.end(JOB_SECONDS)
+    story.show(job.lines(SHOWN))
+    check(code == 0, f"the same job, submitted again, ended with exit code {code}")
+    reused = json.loads((folder / "shared" / "second.json").read_text())["models"]["reused"]
+    check(reused >= stored, f"{reused} models were found again, no less than were stored")
+    check(is_equal(folder / "shared" / "second.json", reference), "the verdicts are those of one process without Ray")
+    check(not (left := cluster.down()), "; ".join(["nothing is left running", *left])[:300])
+
+
+def job() -> None:
+    """All of it, one after the other."""
+    chosen = tyro.cli(RayUp, description=__doc__)
+    if chosen.other_python is not None and not (chosen.other_python / "ray").exists():
+        raise UserError(f"other_python: expected a folder with the command ray, got {chosen.other_python}")
+    with tempfile.TemporaryDirectory(prefix="up", ignore_cleanup_errors=True) as temporary:
+        folder = Path(temporary)
+        (folder / "said").mkdir()
+        story = Story(folder / "said")
+        check, reference = Checks(story), undisturbed(folder)
+        story.say("one process without Ray has given the verdicts that are expected")
+        try:
+            with premises(folder) as machines:
+                cluster = Cluster(machines, folder, story)
+                from_up_to_down(cluster, story, check, folder, reference)
+                broken_machines(cluster, check, chosen.other_python)
+                dying_head(cluster, story, check, folder, reference)
+        finally:
+            if chosen.keep is not None:
+                ignored = shutil.ignore_patterns(
+                    "runtime_resources", "sockets", "serial", "*.safetensors", "auth_token"
+                )
+                shutil.copytree(folder, chosen.keep, dirs_exist_ok=True, ignore=ignored)
+        story.say(f"{check.failed} checks failed" if check.failed else "all checks passed")
+    if check.failed:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main(job)
