@@ -1,14 +1,17 @@
 """Query a model with a probe."""
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from uapfp_dist.acceleration import acceleration
 from uapfp_dist.fingerprints.blocks import CLEAN, NATURAL, BlockKey
 from uapfp_dist.fingerprints.probe_data import Probe, Responses
 from uapfp_dist.models.blackbox import QUERY_BATCH, check_finite, predict_probabilities
+from uapfp_dist.pixels import as_float
 
 
 def perturbed_images(probe: Probe, key: BlockKey, part: slice = slice(None)) -> Tensor:
@@ -25,8 +28,8 @@ def query_images(probe: Probe, key: BlockKey, part: slice = slice(None)) -> Tens
 
 
 def _as_taken(probe: Probe, images: Tensor) -> Tensor:
-    """In 8 bits, where the suspect's API takes no more."""
-    return from_8_bits(to_8_bits(images)) if probe.round_to_8_bits else images
+    """In 8 bits, where the suspect's API takes no more; on the device of the probe."""
+    return as_float(to_8_bits(images)) if probe.round_to_8_bits else images
 
 
 def to_8_bits(images: Tensor) -> Tensor:
@@ -35,8 +38,17 @@ def to_8_bits(images: Tensor) -> Tensor:
 
 
 def from_8_bits(images: Tensor) -> Tensor:
-    """uint8 images as float32 in [0, 1]: on the CPU, so that every model is sent the same bits."""
-    return images.cpu().float().div_(255.0)
+    """uint8 images as float32 in [0, 1], on the CPU."""
+    return as_float(images.cpu())
+
+
+def on_device(probe: Probe, device: torch.device) -> Probe:
+    """The same with all that images are built of on `device`; views and gathers stay."""
+    blocks = {
+        key: replace(block, **{name: getattr(block, name).to(device) for name in ("perturbations", "point", "which")})
+        for key, block in probe.blocks.items()
+    }
+    return replace(probe, points=probe.points.to(device), natural=probe.natural.to(device), blocks=blocks)
 
 
 def n_query_images(probe: Probe, key: BlockKey, part: Literal["all", "test"]) -> int:
@@ -52,8 +64,10 @@ def query_model(
 ) -> Responses:
     """Query `model` with every unique image of `probe` once; for `test` with those of the test views only.
 
-    Those come first and in batches of their own, so that the responses are the same bits for either part.
+    Those come first and in batches of their own, so that the responses are the same bits for either part. On a GPU the
+    images are built there: sums, roundings and one division, which are the same bits on every device.
     """
+    here = on_device(probe, device) if acceleration(device).device_probe else probe
 
     def queried(key: BlockKey) -> Tensor:
         ends = (0, n_query_images(probe, key, "test"), n_query_images(probe, key, part))
@@ -63,7 +77,7 @@ def query_model(
             for start in range(begin, end, QUERY_BATCH)
         ]
         found = torch.cat(
-            [predict_probabilities(model, query_images(probe, key, batch).to(device)) for batch in batches]
+            [predict_probabilities(model, query_images(here, key, batch).to(device)) for batch in batches]
         )
         check_finite(found, "answers")
         return found
