@@ -39,6 +39,11 @@ class GraphedStep:
         self._inputs: tuple[Tensor, Tensor] | None = None
         self._calls = 0
 
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it has been, and is replayed from then on."""
+        return self._graph is not None
+
     def __call__(self, step: Step, images: Tensor, targets: Tensor) -> None:
         """One step.
 

@@ -104,6 +104,11 @@ class Trainer:
                 after_step(self.step)
         self.net.eval()
 
+    @property
+    def is_recorded(self) -> bool:
+        """Whether its step goes by a CUDA graph."""
+        return self._graphed is not None and self._graphed.is_recorded
+
     def state(self) -> TrainingState:
         """Where it stands; the tensors are copies."""
         remembered = {
