@@ -207,6 +207,10 @@ def acting(folder: str) -> Callable[[Spec], None]:
                 time.sleep(0.02)
         elif what == "once" and len(Path(folder, spec.name).read_text().splitlines()) < 2:
             os._exit(1)
+        elif what == "full" or (what == "crowded" and len(Path(folder, spec.name).read_text().splitlines()) < 2):
+            import torch
+
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         elif what == "nap":
             time.sleep(2.0)
         elif what == "meet":  # meet-<n>-<group><i>: until so many of the group are at work
@@ -373,6 +377,49 @@ def test_every_worker_sees_exactly_its_own_device(tmp_path: Path) -> None:
     assert set(devices("mixed")) == {"0", "1"}
     assert all(error == "" for error, _, _ in found["mixed"].values())
     assert len(found["mixed"]) == 15
+
+
+def crowded(folder: str) -> dict[str, Any]:
+    """One declared GPU; two of its small tasks find no memory beside others."""
+    start_ray(num_cpus=6, num_gpus=1)
+    names = ("full", "crowded", *(f"nap-{i}" for i in range(4)))
+    return outcomes([Task(name, share=0.25) for name in names], folder, limit=60.0)
+
+
+@pytest.mark.slow
+def test_what_finds_a_full_gpu_is_tried_again_alone(tmp_path: Path) -> None:
+    """In a process of its own; what does not fit then either is reported, the rest is done."""
+    result = on_ray("crowded", tmp_path)
+    found = result["outcomes"]
+    assert found["full"][0] == "the GPU ran out of memory: it wanted 2.00 GiB more; alone on a GPU"
+    assert [found[name][0] for name in found if name != "full"] == [""] * 5
+    assert (lines(tmp_path, "full"), lines(tmp_path, "crowded"), lines(tmp_path, "nap-0")) == (2, 2, 1)
+    assert result["shown"].count("it is tried again alone on a GPU") == 2
+
+
+def test_a_full_gpu_is_no_reason_to_try_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same without Ray: first a quarter of a GPU, then a whole one, then a failure."""
+    from uapfp_dist.cluster import pool as module
+    from uapfp_dist.cluster.worker_group import WorkerHandle
+    from uapfp_dist.progress import Progress
+    from uapfp_dist.tasks.outcomes import Failed
+
+    spec, shown, killed = Task("large"), io.StringIO(), list[str]()
+    failed = Failed(spec, "the GPU ran out of memory: it wanted 2.00 GiB more", transient=True, gpu_full=True)
+    monkeypatch.setattr(module.ray, "get", lambda reference: failed)
+    monkeypatch.setattr(module.ray, "kill", killed.append)
+    pool = module.RayPool(lambda: print, lambda spec: 0.25, lambda spec: 60.0, progress=Progress(1, shown))
+    pool.submit(spec)
+    for share, expected in ((0.25, []), (1.0, ["the GPU ran out of memory: it wanted 2.00 GiB more; alone on a GPU"])):
+        task = pool._queues[share].popleft()
+        task.worker = WorkerHandle(actor=f"actor {share}", share=share, name="worker", node="node")
+        pool._workers.busy.add(task.worker)
+        reference: Any = object()
+        pool._running[reference] = task
+        assert [found.error for found in pool._collect(reference) if isinstance(found, Failed)] == expected
+    assert killed == ["actor 0.25"]
+    assert not any(pool._queues.values())
+    assert shown.getvalue().count("tried again alone") == 1
 
 
 def joining(folder: str) -> dict[str, Any]:
