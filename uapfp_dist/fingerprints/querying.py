@@ -28,8 +28,8 @@ def query_images(probe: Probe, key: BlockKey, part: slice = slice(None)) -> Tens
 
 
 def _as_taken(probe: Probe, images: Tensor) -> Tensor:
-    """In 8 bits, where the suspect's API takes no more; on the device of the probe."""
-    return as_float(to_8_bits(images)) if probe.round_to_8_bits else images
+    """In 8 bits, where the suspect's API takes no more."""
+    return from_8_bits(to_8_bits(images)) if probe.round_to_8_bits else images
 
 
 def to_8_bits(images: Tensor) -> Tensor:
@@ -38,8 +38,8 @@ def to_8_bits(images: Tensor) -> Tensor:
 
 
 def from_8_bits(images: Tensor) -> Tensor:
-    """uint8 images as float32 in [0, 1], on the CPU."""
-    return as_float(images.cpu())
+    """uint8 images as float32 in [0, 1], on their device: every model is sent the same bits."""
+    return as_float(images)
 
 
 def on_device(probe: Probe, device: torch.device) -> Probe:
