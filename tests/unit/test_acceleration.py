@@ -19,7 +19,8 @@ from uapfp_dist.data import Dataset
 from uapfp_dist.fingerprints.blocks import PAPER
 from uapfp_dist.fingerprints.probe import in_turn
 from uapfp_dist.fingerprints.probe_data import Probe
-from uapfp_dist.fingerprints.querying import on_device, query_model
+from uapfp_dist.fingerprints.probe_on_device import on_device
+from uapfp_dist.fingerprints.querying import query_model
 from uapfp_dist.models import Net, build, graphed_step, training
 from uapfp_dist.models.batches import AHEAD, batches
 from uapfp_dist.models.graphed_step import WARM_UP, GraphedStep

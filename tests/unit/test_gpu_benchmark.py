@@ -1,8 +1,6 @@
 """The benchmark of a GPU, rehearsed on a CPU: everything in it runs, and what does not end is ended."""
 
 import json
-import os
-import stat
 import time
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
@@ -17,7 +15,6 @@ from uapfp_dist.benchmarks.gpu import agreement, command, processes, rivals, run
 from uapfp_dist.benchmarks.gpu.notes import Notes, read_notes
 from uapfp_dist.benchmarks.gpu.run import PARTS, GpuBenchmark, Part
 from uapfp_dist.benchmarks.gpu.settings import Settings
-from uapfp_dist.cluster import mps as service
 from uapfp_dist.serialization import from_json
 
 
@@ -134,58 +131,3 @@ def test_the_command_runs_the_parts_that_are_named(tmp_path: Path, monkeypatch: 
     command.main("about", ["--device", "cpu", "--tiny", "--parts", "zoo", "--out", str(tmp_path / "new" / "out")])
     assert asked == [Settings("cpu", str(tmp_path / "new" / "out"), None, True), 360.0 / PARTS["zoo"].share, asked[2]]
     assert list(asked[2]) == ["zoo"]  # type: ignore[call-overload]
-
-
-def control(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A command of the daemon's name, first on the path; what it is told goes to a file."""
-    log, file = folder / "log", folder / service.CONTROL
-    file.write_text(f'#!/bin/sh\necho "$@ pipes=$CUDA_MPS_PIPE_DIRECTORY" >> {log}\n{script}\n')
-    file.chmod(file.stat().st_mode | stat.S_IEXEC)
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    monkeypatch.delenv(service.PIPES, raising=False)
-    return log
-
-
-def test_mps_starts_and_ends_with_what_needs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log = control(tmp_path, f'if [ "$1" = -d ]; then exit 0; fi; cat >> {tmp_path}/log', monkeypatch)
-    with service.mps() as why:
-        assert why == ""
-        pipes = os.environ[service.PIPES]
-        assert Path(pipes).is_dir()
-        (Path(pipes) / "control").touch()
-        with service.mps() as inner:
-            assert inner == "", "one that is there is used"
-    assert service.PIPES not in os.environ
-    assert not Path(pipes).exists()
-    assert log.read_text().splitlines() == [f"-d pipes={pipes}", f" pipes={pipes}", "quit"]
-
-
-@pytest.mark.parametrize(
-    ("script", "line"),
-    [
-        ("echo 'Cannot find MPS control daemon process\nand more' >&2; exit 1", "Cannot find MPS control daemon"),
-        ("exit 3", "code 3"),
-    ],
-)
-def test_mps_that_cannot_start_is_one_line(
-    script: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    control(tmp_path, script, monkeypatch)
-    with service.mps() as why:
-        assert why.startswith("MPS: it could not be started: ")
-        assert line in why
-        assert "\n" not in why
-    assert service.PIPES not in os.environ
-    monkeypatch.setattr(service.shutil, "which", lambda name: None)  # type: ignore[attr-defined]
-    with service.mps() as why:
-        assert why == "MPS: this machine has no nvidia-cuda-mps-control"
-    monkeypatch.setattr(service.shutil, "which", lambda name: "/no/such/file")  # type: ignore[attr-defined]
-    with service.mps() as why:
-        assert "No such file" in why
-
-
-def test_mps_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    control(tmp_path, "sleep 30", monkeypatch)
-    monkeypatch.setattr(service, "SECONDS", 0.2)
-    with service.mps() as why:
-        assert "timed out" in why

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,18 @@ CONTROL = "nvidia-cuda-mps-control"
 PIPES, LOGS = "CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"
 SECONDS = 10.0
 """For the daemon to start, or to end."""
+CLIENT = """
+import ctypes, sys
+cuda, device, context = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(), ctypes.c_void_p()
+for name, arguments in (
+    ("cuInit", (0,)),
+    ("cuDeviceGet", (ctypes.byref(device), 0)),
+    ("cuCtxCreate_v2", (ctypes.byref(context), 0, device)),
+):
+    if code := getattr(cuda, name)(*arguments):
+        sys.exit(f"{name} gave error {code}")
+"""
+"""A program that uses the GPU: a daemon may start where its clients find no server."""
 
 
 @contextmanager
@@ -50,12 +63,22 @@ def is_running() -> bool:
 
 
 def _start(control: str) -> str:
+    if wrong := _run([control, "-d"]):
+        return f"MPS: it could not be started: {wrong}"
+    if wrong := _run([sys.executable, "-c", CLIENT]):
+        _tell(control, "quit")
+        return f"MPS: it was started, but no process can use the GPU through it: {wrong}"
+    return ""
+
+
+def _run(command: list[str]) -> str:
+    """What went wrong, in one line."""
     try:
-        subprocess.run([control, "-d"], check=True, capture_output=True, text=True, timeout=SECONDS)
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=SECONDS)
     except subprocess.CalledProcessError as error:
-        return f"MPS: it could not be started: {one_line(error.stderr or error.stdout or f'code {error.returncode}')}"
+        return one_line(error.stderr or error.stdout or f"code {error.returncode}")
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"MPS: it could not be started: {one_line(error)}"
+        return one_line(error)
     return ""
 
 

@@ -1,15 +1,14 @@
 """Query a model with a probe."""
 
-from dataclasses import replace
 from itertools import pairwise
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from uapfp_dist.acceleration import acceleration
 from uapfp_dist.fingerprints.blocks import CLEAN, NATURAL, BlockKey
 from uapfp_dist.fingerprints.probe_data import Probe, Responses
+from uapfp_dist.fingerprints.probe_on_device import where_it_is_built
 from uapfp_dist.models.blackbox import QUERY_BATCH, check_finite, predict_probabilities
 from uapfp_dist.pixels import as_float
 
@@ -42,15 +41,6 @@ def from_8_bits(images: Tensor) -> Tensor:
     return as_float(images)
 
 
-def on_device(probe: Probe, device: torch.device) -> Probe:
-    """The same with all that images are built of on `device`; views and gathers stay."""
-    blocks = {
-        key: replace(block, **{name: getattr(block, name).to(device) for name in ("perturbations", "point", "which")})
-        for key, block in probe.blocks.items()
-    }
-    return replace(probe, points=probe.points.to(device), natural=probe.natural.to(device), blocks=blocks)
-
-
 def n_query_images(probe: Probe, key: BlockKey, part: Literal["all", "test"]) -> int:
     """How many images of a block are sent: all, or the first ones, which the test views need."""
     if key == NATURAL:
@@ -67,7 +57,7 @@ def query_model(
     Those come first and in batches of their own, so that the responses are the same bits for either part. On a GPU the
     images are built there: sums, roundings and one division, which are the same bits on every device.
     """
-    here = on_device(probe, device) if acceleration(device).device_probe else probe
+    here = where_it_is_built(probe, device)
 
     def queried(key: BlockKey) -> Tensor:
         ends = (0, n_query_images(probe, key, "test"), n_query_images(probe, key, part))

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from uapfp_dist.benchmarks.gpu.notes import Notes
 from uapfp_dist.benchmarks.gpu.settings import Settings
+from uapfp_dist.cluster.mps import is_running
 from uapfp_dist.config.presets import preset
 from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig
 from uapfp_dist.config.schema import Config, ControlConfig, SiblingConfig
@@ -27,6 +28,9 @@ from uapfp_dist.tasks.specs import DataSpec, ModelSpec
 
 MODELS = "models"
 WRITE_SECONDS = 5.0
+"""Between two writings."""
+END_SECONDS = 6.0
+"""To end Ray and its workers in."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class ZooProgress:
     seconds: float
     """Since the first model was there, the victim, for which all others wait."""
     models_per_minute: float
+    mps: bool
+    """Whether they shared the GPU by MPS."""
     busy: float
     """Share of the workers' time that they spent on specs."""
     by_architecture: dict[str, float]
@@ -69,13 +75,23 @@ def measure(settings: Settings, notes: Notes) -> None:
         with _pool(settings, folder, root, plan.data) as pool:
             n_models = sum(isinstance(spec, ModelSpec) for spec in plan.specs)
             tally = _Tally(n_models, pool)
-            for outcome in run_tasks(plan.specs, pool, lambda spec: False):
-                tally.add(outcome)
-                if tally.due():
-                    notes.put(MODELS, tally.progress())
-                if notes.left <= 0 or (settings.tiny and tally.made >= 4):
-                    break
+
+            def tick() -> None:
+                if notes.left < END_SECONDS or (settings.tiny and tally.made >= 4):
+                    raise _TimeIsUp
+
+            try:
+                for outcome in run_tasks(plan.specs, pool, lambda spec: False, tick):
+                    tally.add(outcome)
+                    if tally.due():
+                        notes.put(MODELS, tally.progress())
+            except _TimeIsUp:
+                pass
             notes.put(MODELS, tally.progress())
+
+
+class _TimeIsUp(Exception):
+    pass
 
 
 class _Tally:
@@ -124,6 +140,7 @@ class _Tally:
             workers=workers,
             seconds=seconds,
             models_per_minute=60 * max(self.made - 1, 0) / seconds if seconds else 0.0,
+            mps=is_running(),
             busy=self._busy / (workers * seconds) if seconds and workers else 0.0,
             by_architecture={name: sum(found) / len(found) for name, found in self._seconds.items()},
         )
