@@ -60,9 +60,11 @@ class Trainer:
         self.rng = rng
         self.total_steps = max(1, math.ceil(recipe.samples_seen / recipe.batch_size))
         self.step = 0
-        self._device = next(net.parameters()).device
-        self._faster = acceleration(self._device)
-        self._rate = torch.zeros((), device=self._device) if self._faster.tensor_rate else None
+        self.last_batch: tuple[Tensor, Tensor] | None = None
+        """Images and targets of the last step, for `repeat`."""
+        self.device = next(net.parameters()).device
+        self._faster = acceleration(self.device)
+        self._rate = torch.zeros((), device=self.device) if self._faster.tensor_rate else None
         self.optimizer = make_optimizer(net, recipe.optimizer, self._rate)
         self.peak = PEAK_RATES[recipe.optimizer] * math.sqrt(recipe.batch_size / 128)
         if isinstance(net, Net):
@@ -95,14 +97,21 @@ class Trainer:
             chosen = images[batch.index]
             if batch.moves is not None:
                 chosen = moved(chosen, batch.moves)
+            self.last_batch = chosen, targets[batch.index]
             if self._graphed is None:
-                self._plain_step(chosen, targets[batch.index])
+                self._plain_step(*self.last_batch)
             else:
-                self._graphed(self._plain_step, chosen, targets[batch.index])
+                self._graphed(self._plain_step, *self.last_batch)
             self.step += 1
             if after_step is not None:
                 after_step(self.step)
         self.net.eval()
+
+    def repeat(self, images: Tensor, targets: Tensor) -> None:
+        """A step after `resume`, on the batch that it had: the same one where the generator of dropout is the same."""
+        self._set_rate()
+        self._plain_step(images, targets)
+        self.step += 1
 
     @property
     def is_recorded(self) -> bool:
@@ -143,7 +152,7 @@ class Trainer:
     def _recording(self) -> GraphedStep | None:
         small = isinstance(self.net, Net) and self.net.small
         wanted = self._faster.graph_large or (self._faster.cuda_graph and small)
-        recordable = self._device.type == "cuda" and self._rate is not None and self.total_steps >= FEWEST
+        recordable = self.device.type == "cuda" and self._rate is not None and self.total_steps >= FEWEST
         return GraphedStep() if wanted and recordable else None
 
     def _plain_step(self, images: Tensor, targets: Tensor) -> None:

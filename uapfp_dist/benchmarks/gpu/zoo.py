@@ -78,19 +78,19 @@ def measure(settings: Settings, notes: Notes) -> None:
 
             def tick() -> None:
                 if notes.left < END_SECONDS or (settings.tiny and tally.made >= 4):
-                    raise _TimeIsUp
+                    raise _TimeIsUpError
 
             try:
                 for outcome in run_tasks(plan.specs, pool, lambda spec: False, tick):
                     tally.add(outcome)
                     if tally.due():
                         notes.put(MODELS, tally.progress())
-            except _TimeIsUp:
+            except _TimeIsUpError:
                 pass
             notes.put(MODELS, tally.progress())
 
 
-class _TimeIsUp(Exception):
+class _TimeIsUpError(Exception):
     pass
 
 
