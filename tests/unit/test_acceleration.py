@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import fields, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -107,23 +108,31 @@ def test_nothing_differs_on_a_cpu_and_everything_is_switched() -> None:
 
 @pytest.mark.parametrize("ahead", [2, 7, 1000])
 @pytest.mark.parametrize("augmented", [None, (8, 9)])
-def test_batches_drawn_ahead_are_those_drawn_one_by_one(ahead: int, augmented: tuple[int, int] | None) -> None:
+def test_batches_drawn_ahead_are_those_drawn_one_by_one(
+    ahead: int, augmented: tuple[int, int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """So is the generator afterwards."""
     found, states = [], []
     for n in (1, ahead):
         rng = torch_rng("order")
-        found.append(list(batches(50, 23, 16, rng, CPU, augmented, n)))
+        device = SimpleNamespace(type="cpu" if n == 1 else "other")  # which is the CPU all the same
+        monkeypatch.setattr(Tensor, "to", lambda tensor, *_, **__: tensor)
+        found.append(list(batches(50, 23, 16, rng, device, augmented, n)))  # type: ignore[arg-type]
         states.append(rng.get_state())
     assert len(found[0]) == len(found[1]) == 23
     for one, other in zip(*found, strict=True):
         assert torch.equal(one.index, other.index)
         assert (one.moves is None) == (other.moves is None) == (augmented is None)
-        assert one.moves is None or torch.equal(one.moves, other.moves)
+        for move, sent in zip(one.moves or (), other.moves or (), strict=True):
+            assert move.dtype == sent.dtype
+            assert torch.equal(move, sent)
     assert torch.equal(*states)
 
 
 def test_batches_of_few_images_are_smaller() -> None:
-    assert {len(batch.index) for batch in batches(5, 9, 64, torch_rng("order"), CPU, None, 4)} <= set(range(5, 11))
+    for device in (CPU, META):
+        found = batches(5, 9, 64, torch_rng("order"), device, (8, 8), 4)
+        assert {len(batch.index) for batch in found} <= set(range(5, 11))
 
 
 @pytest.mark.parametrize("name", ["A", "B", "C", "D", "E", "resnet18"])

@@ -139,7 +139,8 @@ class _Recorder:
             self._go_back()
             self._keep(now, recovery)
         self._steps.clear()
-        self._start = self._now() if self._open_levels and self._every > 1 else None
+        goes_on = self._open_levels and step < self._trainer.total_steps
+        self._start = self._now() if goes_on and self._every > 1 else None
 
     def _now(self) -> _Start:
         return _Start(self._trainer.state(), GlobalState.of(self._trainer.device))

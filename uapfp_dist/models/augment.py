@@ -5,8 +5,8 @@ from torch import Tensor
 
 LARGEST_SHIFT = 1 / 8
 """Of the side."""
-N_DRAWN = 3
-"""Numbers drawn for each image: the shifts of its rows and columns, and whether it is mirrored."""
+Moves = tuple[Tensor, Tensor, Tensor]
+"""(n, 1) each: the shifts of rows and of columns of n images, and whether they are mirrored."""
 
 
 def shift_and_mirror(images: Tensor, rng: torch.Generator) -> Tensor:
@@ -21,23 +21,22 @@ def shift_and_mirror(images: Tensor, rng: torch.Generator) -> Tensor:
     return moved(images, draw_moves(len(images), images.shape[-2], images.shape[-1], rng))
 
 
-def draw_moves(n: int, height: int, width: int, rng: torch.Generator) -> Tensor:
-    """(N_DRAWN, n) int64, on the CPU: how `moved` moves n images of that size."""
-    shifts = [
+def draw_moves(n: int, height: int, width: int, rng: torch.Generator) -> Moves:
+    """On the CPU: how `moved` moves n images of that size."""
+    down, right = (
         torch.randint(-largest, largest + 1, (n, 1), generator=rng)
         for largest in (int(height * LARGEST_SHIFT), int(width * LARGEST_SHIFT))
-    ]
-    mirrored = torch.randint(2, (n, 1), generator=rng, dtype=torch.bool)
-    return torch.cat([*shifts, mirrored], dim=1).T
+    )
+    return down, right, torch.randint(2, (n, 1), generator=rng, dtype=torch.bool)
 
 
-def moved(images: Tensor, moves: Tensor) -> Tensor:
-    """Images (B, c, h, w) moved by `moves` (N_DRAWN, B), on one device with them or on the CPU."""
+def moved(images: Tensor, moves: Moves) -> Tensor:
+    """Images (n, c, h, w) moved by `moves`, which are on their device or on the CPU."""
     n, channels, height, width = images.shape
-    down, right, mirrored = moves[:, :, None].unbind()
+    down, right, mirrored = moves
     rows, columns = _positions(down, height), _positions(right, width)
-    columns = torch.where(mirrored.bool(), columns.flip(1), columns)
-    batch, channel = torch.arange(n, device=moves.device), torch.arange(channels, device=moves.device)
+    columns = torch.where(mirrored, columns.flip(1), columns)
+    batch, channel = torch.arange(n, device=down.device), torch.arange(channels, device=down.device)
     index = (batch[:, None, None, None], channel[None, :, None, None], rows[:, None, :, None], columns[:, None, None])
     return images[tuple(part.to(images.device, non_blocking=True) for part in index)]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from uapfp_dist.models.augment import draw_moves
+from uapfp_dist.models.augment import Moves, draw_moves
 
 AHEAD = 256
 """Steps that are drawn and sent to a GPU at once: a megabyte."""
@@ -18,8 +18,8 @@ class Batch:
 
     index: Tensor
     """(B,) int64 into the images, on the device they are on."""
-    moves: Tensor | None
-    """(3, B) for `augment.moved`, likewise; None without augmentation."""
+    moves: Moves | None
+    """For `augment.moved`; None without augmentation."""
 
 
 def batches(
@@ -43,28 +43,31 @@ def batches(
         ahead: steps that are drawn at once. On a GPU they are sent at once, too, and nobody waits.
     """
     drawn = _drawn(n_images, n_steps, batch_size, rng, augmented)
+    if ahead == 1 or device.type == "cpu":
+        yield from (Batch(one.index.to(device), one.moves) for one in drawn)
+        return
     while chunk := [one for _, one in zip(range(ahead), drawn, strict=False)]:
-        for batch in _sent(chunk, device):
-            yield Batch(batch[0], batch[1:] if augmented else None)
+        yield from _sent(chunk, device)
 
 
 def _drawn(
     n_images: int, n_steps: int, batch_size: int, rng: torch.Generator, augmented: tuple[int, int] | None
-) -> Iterator[Tensor]:
-    """(1, B) or (1 + N_DRAWN, B) int64 each, on the CPU."""
+) -> Iterator[Batch]:
+    """Each on the CPU."""
     order = torch.empty(0, dtype=torch.long)
     for _ in range(n_steps):
         if len(order) < batch_size:
             order = torch.cat([order, torch.randperm(n_images, generator=rng)])
         index, order = order[:batch_size], order[batch_size:]
-        yield torch.cat([index[None], draw_moves(len(index), *augmented, rng)]) if augmented else index[None]
+        yield Batch(index, draw_moves(len(index), *augmented, rng) if augmented else None)
 
 
-def _sent(chunk: list[Tensor], device: torch.device) -> Iterator[Tensor]:
-    if len(chunk) == 1 or device.type == "cpu":
-        yield from (one.to(device) for one in chunk)
-        return
-    together = torch.cat(chunk, dim=1)
+def _sent(chunk: list[Batch], device: torch.device) -> Iterator[Batch]:
+    """All of them as one tensor, a row for each number of an image."""
+    rows = [torch.stack([one.index, *(move[:, 0].long() for move in one.moves or ())]) for one in chunk]
+    together = torch.cat(rows, dim=1)
     if device.type == "cuda":
         together = together.pin_memory()  # of memory that may be swapped out the copy would be waited for
-    yield from together.to(device, non_blocking=True).split([one.shape[1] for one in chunk], dim=1)
+    for part in together.to(device, non_blocking=True).split([len(one.index) for one in chunk], dim=1):
+        index, *moves = part
+        yield Batch(index, (moves[0][:, None], moves[1][:, None], moves[2][:, None].bool()) if moves else None)
