@@ -1,5 +1,6 @@
 """Part `rivals`: our DeepFool and UAP on the GPU against those of ART and torchattacks there."""
 
+import copy
 from functools import partial
 
 import torch
@@ -32,9 +33,10 @@ def measure(settings: Settings, notes: Notes) -> None:
         net = settings.net("A", dataset, device, own)
         labels = dataset.labels[:n].to(device)
         fit(net, own, labels, Recipe("adam", 64, 64 * settings.size(400, 10)), torch_rng("order"))
+    # ART changes a net: each has its own
     few = held_out[: settings.size(peers.DEEPFOOL_IMAGES, 4)]
-    notes.take("DeepFool", partial(peers.deepfool_race, dataset.name, net, few, lambda line: None))
-    notes.take("UAP", partial(_uap, net, own, held_out))
+    notes.take("DeepFool", partial(peers.deepfool_race, dataset.name, copy.deepcopy(net), few, lambda line: None))
+    notes.take("UAP", partial(_uap, copy.deepcopy(net), own, held_out))
 
 
 def _uap(net: torch.nn.Module, own: torch.Tensor, held_out: torch.Tensor) -> object:
