@@ -47,7 +47,7 @@ class ZooProgress:
     """The first causes, each once."""
     workers: int
     seconds: float
-    """Since the first model was there, the victim, for which all others wait."""
+    """Since the first model was begun."""
     models_per_minute: float
     mps: bool
     """Whether they shared the GPU by MPS."""
@@ -110,10 +110,8 @@ class _Tally:
             self._why[outcome.error[:200]] = None
         if not isinstance(outcome, Done):
             return
-        if not self._began:
-            self._began = time.monotonic()
-        else:
-            self._busy += outcome.seconds
+        self._began = self._began or time.monotonic() - outcome.seconds
+        self._busy += outcome.seconds
         if isinstance(outcome.spec, ModelSpec):
             self.made += 1
             self._seconds.setdefault(outcome.spec.architecture, []).append(outcome.seconds)
@@ -139,7 +137,7 @@ class _Tally:
             why=tuple(self._why)[:5],
             workers=workers,
             seconds=seconds,
-            models_per_minute=60 * max(self.made - 1, 0) / seconds if seconds else 0.0,
+            models_per_minute=60 * self.made / seconds if seconds else 0.0,
             mps=is_running(),
             busy=self._busy / (workers * seconds) if seconds and workers else 0.0,
             by_architecture={name: sum(found) / len(found) for name, found in self._seconds.items()},
