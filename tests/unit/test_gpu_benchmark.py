@@ -30,7 +30,7 @@ def test_the_rehearsal_measures_everything(tiny: Settings, monkeypatch: pytest.M
     monkeypatch.setattr(peers, "THEIRS", {"theirs": peers.ours})
     monkeypatch.setattr(peers, "uap_by_art", lambda net, images, xi, passes, order: torch.zeros_like(images[:1]))
     said: list[str] = []
-    found = run.run(tiny, 300.0, PARTS, apart=False, say=said.append)
+    found = run.run(tiny, 3000.0, PARTS, apart=False, say=said.append)
     for name, notes in found.parts.items():
         assert notes.failed == {}, name
         assert notes.not_reached == (), name
@@ -58,11 +58,11 @@ def test_a_part_is_ended_at_its_deadline_and_one_that_dies_is_noted(
 
     with monkeypatch.context() as patch:
         patch.setattr(run, "_wait", until_something_is_found)
-        hung = run.run(whole, 100.0, {"hangs": Part("endless_part", 1.0)}, say=lambda line: None).parts["hangs"]
+        hung = run.run(whole, 400.0, {"hangs": Part("endless_part", 1.0)}, say=lambda line: None).parts["hangs"]
     assert (hung.done, hung.not_reached) == ({"quick": 1}, ("endless", "after it"))
     assert hung.failed == {"process": "was ended at its deadline"}
     said: list[str] = []
-    died = run.run(replace(whole, tiny=True), 100.0, {"dies": Part("endless_part", 1.0)}, say=said.append).parts["dies"]
+    died = run.run(replace(whole, tiny=True), 400.0, {"dies": Part("endless_part", 1.0)}, say=said.append).parts["dies"]
     assert (died.done, died.failed) == ({"quick": 1}, {"process": "ended with code 7"})
     assert "  not reached: endless, after it" in said
 

@@ -21,8 +21,8 @@ from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.specs import Recipe
 
 BATCH = 64
-START_SECONDS = 60.0
-"""For a process to be ready."""
+START_SECONDS = 300.0
+"""For all processes to be ready: where one has died, the part is ended first."""
 
 
 @dataclass(frozen=True)
