@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,6 +23,27 @@ def torch_rng(*parts: object) -> torch.Generator:
 def numpy_rng(*parts: object) -> np.random.Generator:
     """The same for NumPy."""
     return np.random.default_rng(seed_of(*parts))
+
+
+@dataclass(frozen=True, eq=False)
+class GlobalState:
+    """The global random state of the CPU and of a device at a moment."""
+
+    cpu: torch.Tensor
+    gpu: torch.Tensor | None
+    device: torch.device
+
+    @classmethod
+    def of(cls, device: torch.device) -> "GlobalState":
+        """The present one."""
+        gpu = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        return cls(torch.random.get_rng_state(), gpu, device)
+
+    def restore(self) -> None:
+        """Make it the present one."""
+        torch.random.set_rng_state(self.cpu)
+        if self.gpu is not None:
+            torch.cuda.set_rng_state(self.gpu, self.device)
 
 
 @contextmanager

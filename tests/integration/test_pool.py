@@ -94,18 +94,18 @@ def model(architecture: str, victim: ModelSpec | None = None) -> ModelSpec:
 def test_large_nets_and_tiny_nets_get_the_right_share(digits_plan: Plan) -> None:
     """What counts is the largest net on the device: a tiny attacker queries a large victim."""
     tiny, large = model("A"), model("resnet18")
-    assert gpu_share(tiny) == GPU_SHARES["A"] < 1.0 == gpu_share(large)
-    assert gpu_share(model("A", large)) == 1.0
+    assert gpu_share(tiny) == GPU_SHARES["A"] < gpu_share(large) == 0.5 < gpu_share(model("vit_b_16")) == 1.0
+    assert gpu_share(model("A", large)) == 0.5
     assert gpu_share(model("B", tiny)) == GPU_SHARES["B"]
     assert gpu_share(model("residual", model("mlp"))) == gpu_share(tiny)
     probe = next(spec for spec in digits_plan.specs if isinstance(spec, ProbeSpec))
     assert gpu_share(probe) == GPU_SHARES["A"]
-    assert gpu_share(replace(probe, victim=large)) == 1.0
-    assert gpu_share(ResponseSpec(large, probe)) == 1.0
+    assert gpu_share(replace(probe, victim=large)) == 0.5
+    assert gpu_share(ResponseSpec(large, probe)) == 0.5
     assert gpu_share(ResponseSpec(tiny, replace(probe, victim=large))) == GPU_SHARES["A"]
     assert shares(ONE_GPU, None, None)(tiny) == GPU_SHARES["A"], "where there are GPUs"
     assert shares(TWO_CPUS, None, None)(tiny) == 0.0
-    assert shares(ONE_GPU, None, 0.5)(large) == 0.5, "what the user sets goes first"
+    assert shares(ONE_GPU, None, 0.7)(large) == 0.7, "what the user sets goes first"
 
 
 def derived(victim: ModelSpec) -> dict[str, Spec]:
@@ -127,7 +127,7 @@ def derived(victim: ModelSpec) -> dict[str, Spec]:
 @pytest.mark.parametrize("what", list(derived(model("A"))))
 def test_the_victim_on_the_device_counts(what: str) -> None:
     """However many modifications ago it was extracted."""
-    assert gpu_share(derived(model("resnet18"))[what]) == 1.0
+    assert gpu_share(derived(model("resnet18"))[what]) == 0.5
     assert gpu_share(derived(model("E"))[what]) == GPU_SHARES["A"]
     assert seconds_for(derived(model("resnet18"))[what]) == LARGE_SECONDS
     assert seconds_for(derived(model("E"))[what]) == SMALL_SECONDS
@@ -136,15 +136,16 @@ def test_the_victim_on_the_device_counts(what: str) -> None:
 def test_a_net_distilled_from_a_large_one_holds_it() -> None:
     teacher = model("vgg16")
     student = replace(model("A"), origin=Modified(teacher, Distill()))
-    assert gpu_share(student) == 1.0
+    assert gpu_share(student) == 0.5
+    assert gpu_share(replace(student, origin=Modified(model("mine.nets:make"), Distill()))) == 1.0
     assert seconds_for(model("mine.nets:make")) == LARGE_SECONDS
 
 
 def test_shares_of_single_architectures() -> None:
-    given = {"resnet18": 0.5, "A": 0.1}
+    given = {"resnet18": 0.2, "A": 0.1}
     share = shares(ONE_GPU, 4, None, given)
-    assert [share(model(name)) for name in ("A", "B", "resnet18", "vgg16")] == [0.1, 0.25, 0.5, 1.0]
-    assert share(model("A", model("resnet18"))) == 0.5
+    assert [share(model(name)) for name in ("A", "B", "resnet18", "vgg16")] == [0.1, 0.25, 0.2, 0.5]
+    assert share(model("A", model("resnet18"))) == 0.2
     assert shares(ONE_GPU, 8, None, given)(model("A")) == 0.1, "eight CPUs; ten of them would share the GPU"
     assert shares(ClusterResources(0, 0.0, elastic=True), None, None, given)(model("B")) == 0.25, "GPUs are to come"
 
@@ -207,6 +208,10 @@ def acting(folder: str) -> Callable[[Spec], None]:
                 time.sleep(0.02)
         elif what == "once" and len(Path(folder, spec.name).read_text().splitlines()) < 2:
             os._exit(1)
+        elif what == "full" or (what == "crowded" and len(Path(folder, spec.name).read_text().splitlines()) < 2):
+            import torch
+
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         elif what == "nap":
             time.sleep(2.0)
         elif what == "meet":  # meet-<n>-<group><i>: until so many of the group are at work
@@ -373,6 +378,49 @@ def test_every_worker_sees_exactly_its_own_device(tmp_path: Path) -> None:
     assert set(devices("mixed")) == {"0", "1"}
     assert all(error == "" for error, _, _ in found["mixed"].values())
     assert len(found["mixed"]) == 15
+
+
+def crowded(folder: str) -> dict[str, Any]:
+    """One declared GPU; two of its small tasks find no memory beside others."""
+    start_ray(num_cpus=6, num_gpus=1)
+    names = ("full", "crowded", *(f"nap-{i}" for i in range(4)))
+    return outcomes([Task(name, share=0.25) for name in names], folder, limit=60.0)
+
+
+@pytest.mark.slow
+def test_what_finds_a_full_gpu_is_tried_again_alone(tmp_path: Path) -> None:
+    """In a process of its own; what does not fit then either is reported, the rest is done."""
+    result = on_ray("crowded", tmp_path)
+    found = result["outcomes"]
+    assert found["full"][0] == "the GPU ran out of memory: it wanted 2.00 GiB more; alone on a GPU"
+    assert [found[name][0] for name in found if name != "full"] == [""] * 5
+    assert (lines(tmp_path, "full"), lines(tmp_path, "crowded"), lines(tmp_path, "nap-0")) == (2, 2, 1)
+    assert result["shown"].count("it is tried again alone on a GPU") == 2
+
+
+def test_a_full_gpu_is_no_reason_to_try_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same without Ray: first a quarter of a GPU, then a whole one, then a failure."""
+    from uapfp_dist.cluster import pool as module
+    from uapfp_dist.cluster.worker_group import WorkerHandle
+    from uapfp_dist.progress import Progress
+    from uapfp_dist.tasks.outcomes import Failed
+
+    spec, shown, killed = Task("large"), io.StringIO(), list[str]()
+    failed = Failed(spec, "the GPU ran out of memory: it wanted 2.00 GiB more", transient=True, gpu_full=True)
+    monkeypatch.setattr(module.ray, "get", lambda reference: failed)
+    monkeypatch.setattr(module.ray, "kill", killed.append)
+    pool = module.RayPool(lambda: print, lambda spec: 0.25, lambda spec: 60.0, progress=Progress(1, shown))
+    pool.submit(spec)
+    for share, expected in ((0.25, []), (1.0, ["the GPU ran out of memory: it wanted 2.00 GiB more; alone on a GPU"])):
+        task = pool._queues[share].popleft()
+        task.worker = WorkerHandle(actor=f"actor {share}", share=share, name="worker", node="node")
+        pool._workers.busy.add(task.worker)
+        reference: Any = object()
+        pool._running[reference] = task
+        assert [found.error for found in pool._collect(reference) if isinstance(found, Failed)] == expected
+    assert killed == ["actor 0.25"]
+    assert not any(pool._queues.values())
+    assert shown.getvalue().count("tried again alone") == 1
 
 
 def joining(folder: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -251,6 +252,31 @@ def test_errors_that_may_pass_are_transient(error: Exception) -> None:
     assert isinstance(failed, Failed)
     assert failed.transient
     assert not failed.permanent
+    assert failed.gpu_full == isinstance(error, torch.OutOfMemoryError)
+
+
+def test_a_full_gpu_is_reported_with_what_was_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one line; what was held is given back."""
+    freed: list[str] = []
+    for name, value in {
+        "is_initialized": True,
+        "reset_peak_memory_stats": None,
+        "max_memory_allocated": 3 * 2**30,
+        "get_device_properties": SimpleNamespace(total_memory=80 * 2**30),
+        "get_device_name": "a card",
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: freed.append("once"))
+
+    def stumble(spec: Spec) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has\na total capacity")
+
+    (failed,) = run_tasks([Task("a")], SerialPool(stumble), nothing)
+    assert isinstance(failed, Failed)
+    assert failed.error == (
+        "the GPU ran out of memory: it held 3.00 GiB and wanted 2.50 GiB more, of 80.0 GiB on a card"
+    )
+    assert freed == ["once"]
 
 
 @pytest.mark.parametrize(

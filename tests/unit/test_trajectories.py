@@ -12,7 +12,7 @@ from uapfp_dist.attacks import ATTACKS, TrajectoryPoint, extract, extract_trajec
 from uapfp_dist.errors import UserError
 from uapfp_dist.models import Net, build
 from uapfp_dist.models.blackbox import Blackbox, predict_probabilities
-from uapfp_dist.models.training import Trainer
+from uapfp_dist.models.training import Trainer, TrainingState
 from uapfp_dist.response_format import LABEL
 from uapfp_dist.rng import seeded, torch_rng
 from uapfp_dist.tasks.specs import Recipe
@@ -113,6 +113,25 @@ def test_checkpoints_are_the_first_moments(every: int, watched: Callable[[int | 
         assert r.queries == by_hand.queries[r.step - 1]
     assert [r.level for r in seen.reached] == sorted(expected)
     assert seen.measurements <= -(-93 // every) + (every - 1) * len(LEVELS)
+
+
+@pytest.mark.parametrize("every", [1, 10])
+def test_the_state_of_a_training_is_not_copied_at_every_step(
+    every: int, watched: Callable[[int | None], Watched], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once between two measurements, and once for each return."""
+    copies: list[int] = []
+    plain = Trainer.state
+
+    def counted(trainer: Trainer) -> TrainingState:
+        copies.append(trainer.step)
+        return plain(trainer)
+
+    monkeypatch.setattr(Trainer, "state", counted)
+    reached = watched(every).reached
+    returns = len({-(-point.step // every) for point in reached})
+    assert len(copies) <= (every > 1) * (1 + 93 // every + returns)
+    assert bool(copies) == (every > 1)
 
 
 def test_checkpoints_hold_the_weights_of_their_moment(

@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from torch import Tensor
@@ -13,7 +13,8 @@ from uapfp_dist.attacks.extract import TrueLabels, extract
 from uapfp_dist.errors import UserError
 from uapfp_dist.models.blackbox import Blackbox
 from uapfp_dist.models.net import Net
-from uapfp_dist.models.training import Trainer
+from uapfp_dist.models.training import Trainer, TrainingState
+from uapfp_dist.rng import GlobalState
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,16 @@ def extract_trajectory(
     """Extract as `extract` does, to the same bits, and keep the substitute at the first moment of each level.
 
     The recovery rate is measured every `every` steps. When it has reached a new level, the steps since the measurement
-    before are measured too, oldest first, from copies of the weights: the moment is exact to the step. That makes at
-    most total_steps / every + (every - 1) len(recoveries) measurements. (A level reached and lost again between two of
-    them is not seen; every=1 sees all.) They are made on a copy of the substitute and cannot disturb its training.
+    before are done again and measured too, oldest first: the moment is exact to the step (on a GPU, which rounds
+    differently from time to time, almost). That makes at most total_steps / every + (every - 1) len(recoveries)
+    measurements. (A level reached and lost again between two of them is not seen; every=1 sees all.) They are made on a
+    copy of the substitute and cannot disturb its training.
 
     Args:
         victim, pool, trainer, attack, rounds, natural_share, true_labels, relabel: as for `extract`.
         recoveries: levels, ascending; accuracy of the substitute over accuracy of the victim.
         recovery_of: measures a net in evaluation mode, always on the same images.
-        every: steps between measurements; as many copies of the weights are held (on the net's device) in between.
+        every: steps between measurements; as many batches and one state of the training are held in between.
 
     Returns:
         The levels reached, ascending; levels never reached are absent. Levels that one step passed together share
@@ -82,15 +84,23 @@ def extract_trajectory(
     return recorder.reached
 
 
-@dataclass(frozen=True)
-class _Snapshot:
-    step: int
+@dataclass(frozen=True, eq=False)
+class _Step:
+    number: int
     queries: int
-    weights: dict[str, Tensor]
+    batch: tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class _Start:
+    """Of the steps since the last measurement."""
+
+    state: TrainingState
+    generators: GlobalState
 
 
 class _Recorder:
-    """Holds the weights since the last measurement and the levels not reached yet."""
+    """Holds the steps since the last measurement, and the levels not reached yet."""
 
     def __init__(
         self,
@@ -111,34 +121,57 @@ class _Recorder:
         self._every = every
         assert isinstance(trainer.net, Net)
         self._copy = copy.deepcopy(trainer.net)
-        self._snapshots: list[_Snapshot] = []
+        self._steps: list[_Step] = []
+        self._start = self._now() if every > 1 else None
         self.reached: list[TrajectoryPoint] = []
 
     def after_step(self, step: int) -> None:
-        """Copy the weights; every `every` steps measure; go back through the copies when a new level is reached."""
+        """Every `every` steps measure; when a new level is reached, do the steps since the last time again."""
         if not self._open_levels:
             return
-        weights = {name: tensor.detach().clone() for name, tensor in self._trainer.net.state_dict().items()}
-        self._snapshots.append(_Snapshot(step, self._victim.queries, weights))
+        assert self._trainer.last_batch is not None
+        self._steps.append(_Step(step, self._victim.queries, self._trainer.last_batch))
         if step % self._every and step != self._trainer.total_steps:
             return
-        now = self._snapshots[-1]
-        recovery = self._measure(now)
+        now = self._steps.pop()
+        recovery = self._measure(step)
         if recovery >= self._open_levels[0]:
-            for earlier in self._snapshots[:-1]:
-                self._keep(earlier, self._measure(earlier))
+            self._go_back()
             self._keep(now, recovery)
-        self._snapshots.clear()
+        self._steps.clear()
+        goes_on = self._open_levels and step < self._trainer.total_steps
+        self._start = self._now() if goes_on and self._every > 1 else None
 
-    def _measure(self, at: _Snapshot) -> float:
-        self._copy.load_state_dict(at.weights)
+    def _now(self) -> _Start:
+        return _Start(self._trainer.state(), GlobalState.of(self._trainer.device))
+
+    def _go_back(self) -> None:
+        """Do the earlier steps again and keep what has a level; then all is as it was."""
+        if not self._steps:
+            return
+        assert self._start is not None
+        now, start = self._now(), self._start.state
+        # set once before the first step, after the first start was kept
+        unchanged = {name: now.state.weights[name] for name in ("mean", "std")}
+        self._trainer.resume(replace(start, weights=start.weights | unchanged))
+        self._start.generators.restore()
+        for step in self._steps:
+            self._trainer.repeat(*step.batch)
+            self._keep(step, self._measure(step.number))
+        self._trainer.resume(now.state)
+        now.generators.restore()
+
+    def _measure(self, step: int) -> float:
+        self._copy.load_state_dict(self._trainer.net.state_dict())
         recovery = self._recovery_of(self._copy.eval())
         if math.isnan(recovery):
-            raise UserError(f"recovery_of: expected a recovery rate, got {recovery} after step {at.step}")
+            raise UserError(f"recovery_of: expected a recovery rate, got {recovery} after step {step}")
         return recovery
 
-    def _keep(self, at: _Snapshot, recovery: float) -> None:
+    def _keep(self, step: _Step, recovery: float) -> None:
+        """The weights as they are, at every open level that they have."""
         weights = None
         while self._open_levels and recovery >= self._open_levels[0]:
-            weights = weights or {name: tensor.cpu() for name, tensor in at.weights.items()}
-            self.reached.append(TrajectoryPoint(self._open_levels.pop(0), recovery, at.step, at.queries, weights))
+            net = self._trainer.net
+            weights = weights or {name: tensor.detach().cpu().clone() for name, tensor in net.state_dict().items()}
+            self.reached.append(TrajectoryPoint(self._open_levels.pop(0), recovery, step.number, step.queries, weights))

@@ -47,7 +47,7 @@ class DeepFoolRow:
     """One library's DeepFool."""
 
     seconds: float
-    """CPU seconds."""
+    """Of the CPU, or wall time on a GPU."""
     l2: float
     """Mean norm of the perturbations."""
     fooling: float
@@ -76,7 +76,7 @@ def missing() -> list[str]:
 
 
 def compare(name: str, net: nn.Module, own: Tensor, held_out: Tensor, say: Callable[[str], object]) -> PeersRatio:
-    """Both races on one net, on its CPU.
+    """Both races on one net, on its device.
 
     Args:
         name: of the data, for the lines said.
@@ -126,8 +126,8 @@ def art_classifier(net: nn.Module, images: Tensor) -> Any:
     """`net` as ART wants it, unclipped."""
     from art.estimators.classification import PyTorchClassifier
 
-    n_classes = net(images[:1]).shape[1]
-    return PyTorchClassifier(net, nn.CrossEntropyLoss(), tuple(images.shape[1:]), n_classes, device_type="cpu")
+    n_classes, kind = net(images[:1]).shape[1], "gpu" if images.device.type == "cuda" else "cpu"
+    return PyTorchClassifier(net, nn.CrossEntropyLoss(), tuple(images.shape[1:]), n_classes, device_type=kind)
 
 
 def by_art(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
@@ -135,7 +135,7 @@ def by_art(net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     from art.attacks.evasion import DeepFool
 
     attack = DeepFool(art_classifier(net, images), MAX_STEPS, OVERSHOOT, batch_size=len(images), verbose=False)
-    return torch.from_numpy(attack.generate(images.numpy())) - images
+    return torch.from_numpy(attack.generate(images.cpu().numpy())).to(images.device) - images
 
 
 OURS: dict[str, Attack] = {"ours": ours, f"ours, {FEW} candidates": ours_few}
@@ -149,7 +149,7 @@ def deepfool_race(name: str, net: nn.Module, images: Tensor, say: Callable[[str]
     for library, attack in (OURS | THEIRS).items():
         attack(net, images[:2], labels[:2])  # the first call pays for imports and allocations
         repeats = REPEATS if library in OURS else 1
-        with Stopwatch() as watch:
+        with Stopwatch(images.device) as watch:
             for _ in range(repeats):
                 delta = attack(net, images, labels)
         seconds = watch.seconds / repeats
@@ -176,8 +176,8 @@ def uap_by_art(net: nn.Module, images: Tensor, xi: float, passes: int, order: in
     attack = UniversalPerturbation(
         art_classifier(net, images), "deepfool", inner, delta=0.0, max_iter=passes, eps=xi, norm=2, verbose=False
     )
-    attack.generate(images.numpy())
-    return torch.from_numpy(attack.noise)
+    attack.generate(images.cpu().numpy())
+    return torch.from_numpy(attack.noise).to(images.device)
 
 
 def uap_race(name: str, net: nn.Module, own: Tensor, held_out: Tensor, say: Callable[[str], object]) -> Races:
@@ -207,7 +207,7 @@ def trace(net: nn.Module, held_out: Tensor, numbers: tuple[int, ...], make: Call
     """CPU seconds, held-out fooling rate (unclipped) and norm for each number of passes."""
     points = []
     for passes in numbers:
-        with Stopwatch() as watch:
+        with Stopwatch(held_out.device) as watch:
             v = make(passes)
         points.append(Point(watch.seconds, fooling_rate(net, held_out, v, clip=False), passes, float(v.norm())))
     return points

@@ -6,7 +6,7 @@ from functools import partial
 import ray
 
 from uapfp_dist.cluster.session import ClusterResources
-from uapfp_dist.cluster.spec_resources import GPU_SHARES, NO_SHARES, gpu_share
+from uapfp_dist.cluster.spec_resources import GPU_SHARES, LARGE_SHARE, NO_SHARES, gpu_share
 from uapfp_dist.errors import UserError
 from uapfp_dist.tasks.hashing import Spec
 
@@ -56,6 +56,24 @@ def shares(
     if gpus_per_worker is None and (machine.gpus or gpu_shares):
         return partial(gpu_share, given=gpu_shares)
     return lambda spec: gpus_per_worker or 0.0
+
+
+def workers_at_once(
+    machine: ClusterResources,
+    workers: int | None,
+    gpus_per_worker: float | None,
+    gpu_shares: Mapping[str, float] = NO_SHARES,
+) -> Callable[[str], int] | None:
+    """Architecture to the workers that GPUs have room for; None where models are made on CPUs. Arguments as above."""
+    if not machine.gpus or gpus_per_worker == 0:
+        return None
+
+    def number(architecture: str) -> int:
+        share = {**GPU_SHARES, **gpu_shares}.get(architecture, LARGE_SHARE)
+        room = fits({"CPU": machine.cpus, "GPU": machine.gpus}, gpus_per_worker or share)
+        return room if workers is None else min(room, workers)
+
+    return number
 
 
 def _check_fixed(machine: ClusterResources, workers: int | None, wanted: Mapping[str, float], smallest: float) -> None:

@@ -34,6 +34,8 @@ class _Task:
     limit: float
     tries: int = 0
     losses: int = 0
+    alone: bool = False
+    """A GPU ran out of memory under it: it is tried once more with a whole one to itself."""
     worker: WorkerHandle | None = None
     started: float = 0.0
     excluded_nodes: set[str] = field(default_factory=set)
@@ -156,6 +158,9 @@ class RayPool:
             task.tries += 1
             yield from self._replaced(task, outcome.error, outcome.details, pause=True)
             return
+        if isinstance(outcome, Failed) and outcome.gpu_full:
+            yield from self._gpu_full(task, outcome)
+            return
         transient = isinstance(outcome, Failed) and outcome.transient
         self._workers.release(task.worker, failed=transient)
         if isinstance(outcome, UserError):
@@ -177,6 +182,18 @@ class RayPool:
             why = "Ray killed it, its node ran out of memory" if memory else "its process ended"
         details = "\n".join(str(error).strip().splitlines()[:DETAIL_LINES])
         yield from self._replaced(task, f"worker died: {why}", details)
+
+    def _gpu_full(self, task: _Task, failed: Failed) -> Iterator[Outcome]:
+        """Once more, in a new process that has a GPU to itself; then it is reported with what it needed."""
+        assert task.worker is not None
+        if task.alone:
+            self._workers.release(task.worker)
+            yield replace(failed, error=f"{failed.error}; alone on a GPU")
+            return
+        self._progress.say(f"ray: {task.spec.kind} {task.spec.id}: {failed.error}; it is tried again alone on a GPU")
+        self._workers.discard(task.worker)  # its process keeps what it has cached
+        task.alone, task.share = True, max(task.share, 1.0) if task.share else 0.0
+        self._queue(task)
 
     def _hung(self) -> list[ray.ObjectRef]:
         return [r for r, task in self._running.items() if time.monotonic() - task.started > task.limit]

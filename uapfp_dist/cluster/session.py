@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import ray
 from ray.exceptions import AuthenticationError
 
-from uapfp_dist.cluster.address import HERE, chosen_address
+from uapfp_dist.cluster.address import HERE, Address, chosen_address
+from uapfp_dist.cluster.mps import mps
 from uapfp_dist.cluster.temp_folder import check_temp_folder
 from uapfp_dist.messages import one_line
 
@@ -41,6 +42,14 @@ def session(address: str | None) -> Iterator[ClusterResources]:
     if chosen.value is None:
         check_temp_folder()
     chosen.check()
+    with contextlib.nullcontext("") if chosen.value else mps() as in_turn, _connected(chosen) as resources:
+        if in_turn and resources.gpus:
+            logging.getLogger(__name__).warning("%s: workers that share a GPU use it in turn", in_turn)
+        yield resources
+
+
+@contextlib.contextmanager
+def _connected(chosen: Address) -> Iterator[ClusterResources]:
     on_terminate = signal.getsignal(signal.SIGTERM)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Ray warns about its own future

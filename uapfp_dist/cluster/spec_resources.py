@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from uapfp_dist.models.torchvision_nets import PAPER_NETS
 from uapfp_dist.tasks.churn_specs import ChurnResponseSpec, ChurnSpec
 from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.pool_specs import PoolLabelsSpec, SiblingResponseSpec
@@ -18,10 +19,12 @@ from uapfp_dist.tasks.specs import (
     TrajectorySpec,
 )
 
-GPU_SHARES = dict.fromkeys((*"ABCDE", "residual", "mlp"), 0.25)
-"""Architecture to its share of a GPU. The small nets leave most of one idle: four trainings share it."""
+SMALL_NETS = frozenset((*"ABCDE", "residual", "mlp"))
+GPU_SHARES = dict.fromkeys(SMALL_NETS, 0.25) | dict.fromkeys(PAPER_NETS, 0.5)
+"""Architecture to its share of a GPU. Small nets leave most of one idle: four trainings share it. So do the paper's
+ResNets, VGG, DenseNet and GoogLeNet on small images, of which two do: what finds no memory is tried again alone."""
 LARGE_SHARE = 1.0
-"""Of every other architecture: ResNet, VGG, DenseNet and the like fill a GPU."""
+"""Of every other architecture, whose images may be large."""
 SMALL_SECONDS, LARGE_SECONDS = 3600.0, 86400.0
 """After which a spec of small nets counts as hung, and one of larger nets: a ResNet takes a CPU many hours."""
 NO_SHARES: Mapping[str, float] = MappingProxyType({})
@@ -41,7 +44,7 @@ def gpu_share(spec: Spec, given: Mapping[str, float] = NO_SHARES) -> float:
 def seconds_for(spec: Spec) -> float:
     """How long `spec` may take; an owner's function trains as long as it likes, whatever the net."""
     own = isinstance(spec, ModelSpec) and isinstance(spec.origin, OwnerTrained)
-    small = not own and all(model.architecture in GPU_SHARES for model in _loaded(spec))
+    small = not own and all(model.architecture in SMALL_NETS for model in _loaded(spec))
     return SMALL_SECONDS if small else LARGE_SECONDS
 
 

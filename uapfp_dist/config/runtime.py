@@ -26,10 +26,11 @@ class RuntimeConfig:
     """Worker processes at most (default: all there is room for); 0: no Ray. Nodes that join later count as
     room; 0 runs everything in this process."""
     gpus_per_worker: float | None = None
-    """GPU share of each worker (default: by architecture where the cluster has GPUs, a quarter for A-E and a whole one
-    for larger nets, else 0). Above 0 on a cluster that has no GPU yet asks its autoscaler for them."""
+    """GPU share of each worker (default: by architecture where the cluster has GPUs, a quarter for A-E, half of one for
+    the paper's larger nets, a whole one for others, else 0). Above 0 on a cluster that has no GPU yet asks its
+    autoscaler for them."""
     gpu_shares: tuple[str, ...] = ()
-    """GPU shares of single architectures where those defaults do not suit your GPUs, as NAME=SHARE: resnet18=0.5 A=0.1.
+    """GPU shares of single architectures where those defaults do not suit your GPUs, as NAME=SHARE: resnet18=1 A=0.1.
     A model that is extracted or modified has the share of the largest net that it is made from."""
     address: str | None = None
     """Ray cluster to use (default: $RAY_ADDRESS, else one on this machine). That one ends with the job."""

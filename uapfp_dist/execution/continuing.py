@@ -47,5 +47,5 @@ def continue_training(
         trainer.resume(TrainingState(stored.info["step"], *parts))
     else:
         net.load_state_dict(stored.tensors)
-    trainer.run(dataset.pixels(index, context.device), dataset.labels[index].to(context.device))
+    trainer.run(dataset.to_train_on(index, context.device), dataset.labels[index].to(context.device))
     return MadeModel(net, 0, trainer.step, index_digest(index))

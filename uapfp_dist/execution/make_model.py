@@ -19,6 +19,7 @@ from uapfp_dist.execution.owner_weights import take_weights
 from uapfp_dist.execution.training import (
     MadeModel,
     extract_model,
+    natural_images,
     order_rng,
     relabelling,
     train,
@@ -154,7 +155,7 @@ def make_trajectory(context: TaskContext, spec: TrajectorySpec) -> None:
     assert isinstance(origin, Extracted)
     dataset, splits = context.data(model.data)
     watched = watched_images(splits, spec.id)
-    images, labels = dataset.pixels(watched), dataset.labels[watched]
+    images, labels = dataset.to_train_on(watched, context.device), dataset.labels[watched]
     victim_net = context.net(origin.victim)
 
     def accuracy(net: torch.nn.Module) -> float:
@@ -164,12 +165,13 @@ def make_trajectory(context: TaskContext, spec: TrajectorySpec) -> None:
     seed = seed_of(spec.id, 0)
     index = attack_pool(splits, origin, model.seed)
     trainer = Trainer(context.empty(model, seed), model.recipe, order_rng(seed))
+    attack = attack_by(origin.attack, origin.jacobian_labels)
     with seeded(seed, context.device):
         found = extract_trajectory(
             Blackbox(victim_net, origin.budget, origin.labels),
-            dataset.pixels(index, context.device),
+            natural_images(dataset, index, attack, context.device),
             trainer,
-            attack_by(origin.attack, origin.jacobian_labels),
+            attack,
             rounds=origin.rounds,
             natural_share=origin.natural_share,
             recoveries=spec.recoveries,
@@ -192,7 +194,7 @@ def watched_images(splits: Splits, seed: str) -> Tensor:
 def _card(context: TaskContext, spec: ModelSpec, made: MadeModel) -> ModelCard:
     """The card of a model, measured on EVAL."""
     dataset, splits = context.data(spec.data)
-    images, labels = dataset.pixels(splits.eval, context.device), dataset.labels[splits.eval]
+    images, labels = dataset.to_train_on(splits.eval, context.device), dataset.labels[splits.eval]
     predicted = predict_probabilities(made.net, images).argmax(1)
     accuracy = _share(predicted, labels)
     recovery, agreement, stolen = None, None, spec.extraction

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from uapfp_dist.attacks import LabelledQueries, TrueLabels, attack_by, extract
+from uapfp_dist.attacks import Attack, LabelledQueries, TrueLabels, attack_by, extract
 from uapfp_dist.data import Dataset
 from uapfp_dist.data.splits import attack_pool, index_digest, training_set
 from uapfp_dist.execution.context import TaskContext
@@ -36,12 +36,15 @@ def order_rng(seed: int) -> torch.Generator:
 
 
 def labelled_images(context: TaskContext, spec: ModelSpec, origin: Trained, seed: int) -> tuple[LabelledQueries, str]:
-    """The images of a model that is trained on true labels, those as it learns them, and the digest of the indices."""
+    """The images of a model that is trained on true labels, those as it learns them, and the digest of the indices.
+
+    For a trainer: on a GPU the images are uint8.
+    """
     dataset, splits = context.data(spec.data)
     index = training_set(splits, origin, spec.seed)
     labels = dataset.labels[index].to(context.device)
     targets = relabelling(origin.label_change, dataset.n_classes, seed)(labels)
-    return LabelledQueries(dataset.pixels(index, context.device), targets), index_digest(index)
+    return LabelledQueries(dataset.to_train_on(index, context.device), targets), index_digest(index)
 
 
 def train(context: TaskContext, spec: ModelSpec, origin: Trained, seed: int, rng: torch.Generator) -> MadeModel:
@@ -69,11 +72,12 @@ def extract_model(
     index = attack_pool(splits, origin, spec.seed)
     trainer = Trainer(context.empty(spec, seed), spec.recipe, rng)
     victim = Blackbox(context.net(origin.victim), origin.budget, origin.labels)
+    attack = attack_by(origin.attack, origin.jacobian_labels)
     data = extract(
         victim,
-        dataset.pixels(index, context.device),
+        natural_images(dataset, index, attack, context.device),
         trainer,
-        attack_by(origin.attack, origin.jacobian_labels),
+        attack,
         rounds=origin.rounds,
         natural_share=origin.natural_share,
         true_labels=true_labels(origin, dataset, index, context.device),
@@ -81,6 +85,11 @@ def extract_model(
     )
     assert isinstance(trainer.net, Net)
     return MadeModel(trainer.net, victim.queries, trainer.step, index_digest(index)), data
+
+
+def natural_images(dataset: Dataset, index: Tensor, attack: Attack, device: torch.device) -> Tensor:
+    """The images of an attacker, as a trainer takes them where nothing is crafted of them."""
+    return dataset.pixels(index, device) if attack.crafts_queries else dataset.to_train_on(index, device)
 
 
 def true_labels(origin: Extracted, dataset: Dataset, index: Tensor, device: torch.device) -> TrueLabels | None:

@@ -226,7 +226,7 @@ def churn_labels(model: nn.Module, points: Mapping[BlockKey, ChurnPoints]) -> di
     device = next(model.parameters()).device
 
     def labels(images: Tensor) -> Tensor:
-        found = [predict_probabilities(model, from_8_bits(batch).to(device)) for batch in images.split(QUERY_BATCH)]
+        found = [predict_probabilities(model, from_8_bits(batch.to(device))) for batch in images.split(QUERY_BATCH)]
         probabilities = torch.cat(found)
         check_finite(probabilities, "answers")
         return probabilities.argmax(1)

@@ -54,7 +54,7 @@ def pool_labels(model: nn.Module, pool: Pool) -> PoolLabels:
     device = next(model.parameters()).device
     labels, margins = [], []
     for batch in pool.images.split(QUERY_BATCH):
-        probabilities = predict_probabilities(model, from_8_bits(batch).to(device))
+        probabilities = predict_probabilities(model, from_8_bits(batch.to(device)))
         check_finite(probabilities, "answers")
         top = probabilities.topk(2, dim=1)
         labels.append(probabilities.argmax(1))

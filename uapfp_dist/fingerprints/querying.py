@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from uapfp_dist.data.jpeg import as_read
 from uapfp_dist.fingerprints.blocks import CLEAN, NATURAL, BlockKey
 from uapfp_dist.fingerprints.probe_data import Probe, Responses
+from uapfp_dist.fingerprints.probe_on_device import where_it_is_built
 from uapfp_dist.models.blackbox import QUERY_BATCH, check_finite, predict_probabilities
+from uapfp_dist.pixels import as_float
 
 
 def perturbed_images(probe: Probe, key: BlockKey, part: slice = slice(None)) -> Tensor:
@@ -46,8 +48,8 @@ def to_8_bits(images: Tensor) -> Tensor:
 
 
 def from_8_bits(images: Tensor) -> Tensor:
-    """uint8 images as float32 in [0, 1]: on the CPU, so that every model is sent the same bits."""
-    return images.cpu().float().div_(255.0)
+    """uint8 images as float32 in [0, 1], on their device: every model is sent the same bits."""
+    return as_float(images)
 
 
 def n_query_images(probe: Probe, key: BlockKey, part: Literal["all", "test"]) -> int:
@@ -63,8 +65,10 @@ def query_model(
 ) -> Responses:
     """Query `model` with every unique image of `probe` once; for `test` with those of the test views only.
 
-    Those come first and in batches of their own, so that the responses are the same bits for either part.
+    Those come first and in batches of their own, so that the responses are the same bits for either part. On a GPU the
+    images are built there: sums, roundings and one division, which are the same bits on every device.
     """
+    here = where_it_is_built(probe, device)
 
     def queried(key: BlockKey) -> Tensor:
         ends = (0, n_query_images(probe, key, "test"), n_query_images(probe, key, part))
@@ -74,7 +78,7 @@ def query_model(
             for start in range(begin, end, QUERY_BATCH)
         ]
         found = torch.cat(
-            [predict_probabilities(model, query_images(probe, key, batch).to(device)) for batch in batches]
+            [predict_probabilities(model, query_images(here, key, batch).to(device)) for batch in batches]
         )
         check_finite(found, "answers")
         return found

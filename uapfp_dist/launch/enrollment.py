@@ -1,6 +1,6 @@
 """Run an enrolment from a configuration to a kit on disk, here or on Ray."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from uapfp_dist.config.precision import with_precision
-from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, check_runtime, resolve
+from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, check_runtime, gpu_shares, resolve
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
@@ -27,7 +27,7 @@ from uapfp_dist.tasks.pool import Pool, SerialPool
 from uapfp_dist.tasks.specs import DataSpec, ModelSpec
 from uapfp_dist.tracking.live import LiveTracker
 from uapfp_dist.verification.enrollment.config import EnrollConfig
-from uapfp_dist.verification.enrollment.cost import estimate_cost
+from uapfp_dist.verification.enrollment.cost import EnrollmentCost, estimate_cost
 from uapfp_dist.verification.enrollment.enroll import enroll
 from uapfp_dist.verification.enrollment.owner_images import read_index
 from uapfp_dist.verification.enrollment.owner_model import (
@@ -120,15 +120,15 @@ def run_enrollment(
     live = LiveTracker(tracker)
     with (
         closing_run(live.end_run),
-        workers(runtime, paths, store, plan.victim.data, progress) as (pool, n_workers),
+        workers(runtime, paths, store, plan.victim.data, progress) as made_by,
     ):
-        progress.say(estimate_cost(plan, context).summary(n_workers))
+        progress.say(cost_summary(partial(estimate_cost, plan), context, made_by))
         live.start_run(plan.id, params, tags)
 
         def on_model(spec: ModelSpec) -> None:
             live.log_model(store.get(spec.kind, spec.id).info["accuracy"])
 
-        kit = enroll(plan, dataset, store, pool, progress, on_model)
+        kit = enroll(plan, dataset, store, made_by.pool, progress, on_model)
         save_kit(kit, out)
         if kit.churn is not None:
             Register.open(register_path(out), kit.digest, create=True)
@@ -183,21 +183,48 @@ def _check_same_enrollment(out: Path, plan: EnrollmentPlan) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Workers:
+    """What makes the models."""
+
+    pool: Pool
+    n: int
+    """About how many there will be, without GPUs."""
+    at_once: Callable[[str], int] | None
+    """Architecture to how many GPUs have room for; None: there are no GPUs."""
+
+
+def cost_summary(estimate: Callable[..., EnrollmentCost], context: TaskContext, made_by: Workers) -> str:
+    """What `estimate` finds, in a line; measured on a GPU, if models are made on those and this process sees one."""
+    on_gpus = made_by.at_once is not None
+    if on_gpus and torch.cuda.is_available():
+        try:
+            there = TaskContext(context.store, context.data_root, torch.device("cuda"))
+            return estimate(there, on_gpus=True).summary(made_by.n, made_by.at_once)
+        except RuntimeError:  # it is full, or another process has it to itself: no reason to end
+            pass
+        finally:
+            torch.cuda.empty_cache()
+    return estimate(context, on_gpus=on_gpus).summary(made_by.n, made_by.at_once)
+
+
 @contextmanager
 def workers(
     runtime: RuntimeConfig, paths: ResolvedPaths, store: Store, data: DataSpec, progress: Progress
-) -> Iterator[tuple[Pool, int]]:
-    """(pool, about how many workers it will have): this process for 0 workers, else Ray."""
+) -> Iterator[Workers]:
+    """This process for 0 workers, else Ray."""
     if runtime.workers == 0:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         context = TaskContext(store, paths.data_root, device, owner_seconds=owner_seconds_of(runtime))
-        yield SerialPool(partial(perform_task, context)), 1
+        yield Workers(SerialPool(partial(perform_task, context)), 1, (lambda _: 1) if device.type == "cuda" else None)
         return
     default_auth_mode(runtime.address)
+    from uapfp_dist.cluster.capacity import workers_at_once
     from uapfp_dist.cluster.session import session  # Ray takes seconds to import
 
     with session(runtime.address) as machine, ray_pool(machine, runtime, paths, store, data, progress) as pool:
-        yield pool, runtime.workers or max(machine.cpus, 1)
+        at_once = workers_at_once(machine, runtime.workers, runtime.gpus_per_worker, gpu_shares(runtime))
+        yield Workers(pool, runtime.workers or max(machine.cpus, 1), at_once)
 
 
 def _params(plan: EnrollmentPlan) -> dict[str, int | float | tuple[str, ...]]:

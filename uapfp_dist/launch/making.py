@@ -1,6 +1,7 @@
 """Make what the store lacks, on the workers of a command that saves no kit and no report."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 
@@ -8,7 +9,7 @@ from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig
 from uapfp_dist.data import Dataset
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.stored import stored_specs
-from uapfp_dist.launch.enrollment import workers
+from uapfp_dist.launch.enrollment import cost_summary, workers
 from uapfp_dist.progress import Progress
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.hashing import Spec
@@ -33,8 +34,9 @@ def make_specs(
     store, progress = Store(paths.storage), Progress(workers=1)
     context = TaskContext(store, paths.data_root, torch.device("cpu"), dataset)
     models = [spec for spec in specs if isinstance(spec, ModelSpec)]
-    with workers(runtime, paths, store, data, progress) as (pool, n_workers):
-        progress.say(cost_of_models(models, siblings, context).summary(n_workers))
+    with workers(runtime, paths, store, data, progress) as made_by:
+        pool = made_by.pool
+        progress.say(cost_summary(partial(cost_of_models, models, siblings), context, made_by))
         progress.expect(specs)
         progress.watch(pool)
         for outcome in run_tasks(specs, pool, stored_specs(store, specs), progress.refresh):

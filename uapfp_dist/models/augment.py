@@ -5,6 +5,8 @@ from torch import Tensor
 
 LARGEST_SHIFT = 1 / 8
 """Of the side."""
+Moves = tuple[Tensor, Tensor, Tensor]
+"""(n, 1) each: the shifts of rows and of columns of n images, and whether they are mirrored."""
 
 
 def shift_and_mirror(images: Tensor, rng: torch.Generator) -> Tensor:
@@ -16,19 +18,30 @@ def shift_and_mirror(images: Tensor, rng: torch.Generator) -> Tensor:
         images: (B, c, h, w).
         rng: CPU generator, so that the augmentation is the same on every device.
     """
+    return moved(images, draw_moves(len(images), images.shape[-2], images.shape[-1], rng))
+
+
+def draw_moves(n: int, height: int, width: int, rng: torch.Generator) -> Moves:
+    """On the CPU: how `moved` moves n images of that size."""
+    down, right = (
+        torch.randint(-largest, largest + 1, (n, 1), generator=rng)
+        for largest in (int(height * LARGEST_SHIFT), int(width * LARGEST_SHIFT))
+    )
+    return down, right, torch.randint(2, (n, 1), generator=rng, dtype=torch.bool)
+
+
+def moved(images: Tensor, moves: Moves) -> Tensor:
+    """Images (n, c, h, w) moved by `moves`, which are on their device or on the CPU."""
     n, channels, height, width = images.shape
-    rows = _positions(n, height, rng)
-    columns = _positions(n, width, rng)
-    mirrored = torch.randint(2, (n, 1), generator=rng, dtype=torch.bool)
+    down, right, mirrored = moves
+    rows, columns = _positions(down, height), _positions(right, width)
     columns = torch.where(mirrored, columns.flip(1), columns)
-    batch, channel = torch.arange(n), torch.arange(channels)
+    batch, channel = torch.arange(n, device=down.device), torch.arange(channels, device=down.device)
     index = (batch[:, None, None, None], channel[None, :, None, None], rows[:, None, :, None], columns[:, None, None])
     return images[tuple(part.to(images.device, non_blocking=True) for part in index)]
 
 
-def _positions(n: int, side: int, rng: torch.Generator) -> Tensor:
+def _positions(shift: Tensor, side: int) -> Tensor:
     """(n, side): the row of the image that each row is taken from; beyond an edge, the row as far inside of it."""
-    largest = int(side * LARGEST_SHIFT)
-    shift = torch.randint(-largest, largest + 1, (n, 1), generator=rng)
-    position = torch.arange(side) + shift
+    position = torch.arange(side, device=shift.device) + shift
     return (side - 1) - ((side - 1) - position.abs()).abs()

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from uapfp_dist.errors import PermanentError, UserError
+from uapfp_dist.pixels import as_float
 from uapfp_dist.response_format import ResponseFormat
 
 QUERY_BATCH = 500
@@ -20,10 +21,10 @@ class BudgetExceededError(RuntimeError):
 
 @torch.no_grad()
 def predict_probabilities(model: nn.Module, images: Tensor, batch_size: int = QUERY_BATCH) -> Tensor:
-    """Probabilities (Q, C), on the CPU, for `images` (Q, c, h, w) in [0, 1]."""
+    """Probabilities (Q, C), on the CPU, for `images` (Q, c, h, w) in [0, 1], or uint8."""
     model.eval()
     device = next(model.parameters()).device
-    return torch.cat([model(batch.to(device)).softmax(1).cpu() for batch in images.split(batch_size)])
+    return torch.cat([model(as_float(batch.to(device))).softmax(1) for batch in images.split(batch_size)]).cpu()
 
 
 @torch.no_grad()
@@ -32,7 +33,7 @@ def batched_outputs(model: nn.Module, images: Tensor, method: str, batch_size: i
     model.eval()
     device = next(model.parameters()).device
     call = getattr(model, method)
-    return torch.cat([call(batch.to(device)).cpu() for batch in images.split(batch_size)])
+    return torch.cat([call(as_float(batch.to(device))) for batch in images.split(batch_size)]).cpu()
 
 
 def check_finite(outputs: Tensor, whose: str) -> None:

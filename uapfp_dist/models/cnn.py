@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,8 @@ class Cnn(Net):
 
     Pooling stands before the activation: the same function for monotone activations, at a quarter of the cost.
     """
+
+    small: ClassVar[bool] = True
 
     def __init__(self, spec: CnnSpec, shape: tuple[int, int, int], n_classes: int, width: int) -> None:
         channels, height, side = shape

@@ -2,6 +2,7 @@
 
 import math
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from uapfp_dist.models.net import Net
 
 class Mlp(Net):
     """Three hidden layers on the pixels, with batch normalisation: two of 16 * `width` units, one of 4 * `width`."""
+
+    small: ClassVar[bool] = True
 
     def __init__(self, shape: tuple[int, int, int], n_classes: int, width: int) -> None:
         super().__init__(shape[0])

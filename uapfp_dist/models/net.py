@@ -7,6 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from uapfp_dist.pixels import channel_statistics
+
 
 class Net(nn.Module, ABC):
     """A classifier of images in [0, 1], with normalisation inside and access to its penultimate features."""
@@ -20,13 +22,21 @@ class Net(nn.Module, ABC):
     rate_scale: ClassVar[Mapping[str, float]] = {}
     """Factors on the learning rates of training.PEAK_RATES, by optimizer; 1 where it is not named."""
 
+    small: ClassVar[bool] = False
+    """A training step takes a GPU less time than the host takes to launch it."""
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
         self.register_buffer("std", torch.ones(1, channels, 1, 1))
 
     def normalise_by(self, images: Tensor) -> None:
-        """Set mean and standard deviation per channel to those of `images` (B, c, h, w) in [0, 1]."""
+        """Set mean and standard deviation per channel to those of `images` (B, c, h, w) in [0, 1], or uint8."""
+        if images.dtype == torch.uint8:
+            mean, std = channel_statistics(images)
+            self.mean.copy_(mean)
+            self.std.copy_(std.clamp_min(1e-3))
+            return
         dims = (0, 2, 3)
         self.mean.copy_(images.mean(dims, keepdim=True))
         self.std.copy_(images.std(dims, keepdim=True).clamp_min(1e-3))

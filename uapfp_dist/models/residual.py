@@ -1,5 +1,7 @@
 """A small residual net (He et al., CVPR 2016): of another family than the nets of Table 1, as cheap as they are."""
 
+from typing import ClassVar
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -12,6 +14,8 @@ class Residual(Net):
 
     Every block but the first halves the sides.
     """
+
+    small: ClassVar[bool] = True
 
     def __init__(self, shape: tuple[int, int, int], n_classes: int, width: int) -> None:
         channels = shape[0]

@@ -1,17 +1,21 @@
 """Training on data held as tensors on the device: a batch is an index slice, there is no data loader."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from uapfp_dist.acceleration import acceleration
 from uapfp_dist.errors import UserError, unknown_name
-from uapfp_dist.models.augment import shift_and_mirror
+from uapfp_dist.models.augment import moved
+from uapfp_dist.models.batches import AHEAD, Batch, batches
+from uapfp_dist.models.graphed_step import FEWEST, GraphedStep
 from uapfp_dist.models.net import Net
 from uapfp_dist.models.precision import autocast
+from uapfp_dist.pixels import as_float
 from uapfp_dist.tasks.specs import Recipe
 
 # Peak learning rates at batch 128; scaled by the square root of the batch size (and the net's own `rate_scale`), warmed
@@ -56,10 +60,16 @@ class Trainer:
         self.rng = rng
         self.total_steps = max(1, math.ceil(recipe.samples_seen / recipe.batch_size))
         self.step = 0
-        self.optimizer = make_optimizer(net, recipe.optimizer)
+        self.last_batch: tuple[Tensor, Tensor] | None = None
+        """Images and targets of the last step, for `repeat`."""
+        self.device = next(net.parameters()).device
+        self._faster = acceleration(self.device)
+        self._rate = torch.zeros((), device=self.device) if self._faster.tensor_rate else None
+        self.optimizer = make_optimizer(net, recipe.optimizer, self._rate)
         self.peak = PEAK_RATES[recipe.optimizer] * math.sqrt(recipe.batch_size / 128)
         if isinstance(net, Net):
             self.peak *= net.rate_scale.get(recipe.optimizer, 1.0)
+        self._graphed = self._recording()
 
     def run(
         self,
@@ -71,7 +81,7 @@ class Trainer:
         """Train until the share `until` of all steps is done.
 
         Args:
-            images: (N, c, h, w) in [0, 1], on the net's device.
+            images: (N, c, h, w) in [0, 1], or the same as uint8, on the net's device.
             targets: (N,) int64 labels or (N, C) probabilities.
             until: share of all steps.
             after_step: called after each step.
@@ -80,24 +90,33 @@ class Trainer:
             UserError: a net with batch normalisation would get batches of a single image.
         """
         last = round(self.total_steps * until)
-        order = torch.empty(0, dtype=torch.long)
         self._refuse_single_images(len(images))
         self.net.train()
-        while self.step < last:
-            if len(order) < self.recipe.batch_size:
-                order = torch.cat([order, torch.randperm(len(images), generator=self.rng)])
-            batch, order = order[: self.recipe.batch_size], order[self.recipe.batch_size :]
-            batch = batch.to(images.device)
+        for batch in self._batches(images, last - self.step):
             self._set_rate()
-            loss = F.cross_entropy(self._logits(images[batch]), targets[batch])
-            self.optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.net.parameters(), CLIP, foreach=True)
-            self.optimizer.step()
+            chosen = images[batch.index]
+            if batch.moves is not None:
+                chosen = moved(chosen, batch.moves)
+            self.last_batch = chosen, targets[batch.index]
+            if self._graphed is None:
+                self._plain_step(*self.last_batch)
+            else:
+                self._graphed(self._plain_step, *self.last_batch)
             self.step += 1
             if after_step is not None:
                 after_step(self.step)
         self.net.eval()
+
+    def repeat(self, images: Tensor, targets: Tensor) -> None:
+        """A step after `resume`, on the batch that it had: the same one where the generator of dropout is the same."""
+        self._set_rate()
+        self._plain_step(images, targets)
+        self.step += 1
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether its step goes by a CUDA graph."""
+        return self._graphed is not None and self._graphed.is_recorded
 
     def state(self) -> TrainingState:
         """Where it stands; the tensors are copies."""
@@ -119,19 +138,41 @@ class Trainer:
             remembered.setdefault(int(number), {})[name] = tensor.clone()
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": remembered, "param_groups": groups})
+        for group in self.optimizer.param_groups if self._rate is not None else ():
+            group["lr"] = self._rate  # loading made a copy of it
         self.step = state.step
+        self._graphed = self._recording()  # a recorded step works on what the optimizer remembered before
 
-    def _logits(self, images: Tensor) -> Tensor:
-        if self.recipe.augment:
-            images = shift_and_mirror(images, self.rng)
+    def _batches(self, images: Tensor, n_steps: int) -> Iterator[Batch]:
+        size = self.recipe.batch_size
+        augmented = (images.shape[2], images.shape[3]) if self.recipe.augment else None
+        ahead = AHEAD if self._faster.device_order else 1
+        return batches(len(images), n_steps, size, self.rng, images.device, augmented, ahead)
+
+    def _recording(self) -> GraphedStep | None:
+        small = isinstance(self.net, Net) and self.net.small
+        wanted = self._faster.graph_large or (self._faster.cuda_graph and small)
+        recordable = self.device.type == "cuda" and self._rate is not None and self.total_steps >= FEWEST
+        return GraphedStep() if wanted and recordable else None
+
+    def _plain_step(self, images: Tensor, targets: Tensor) -> None:
+        """On a batch as it lies on the device; nothing here waits for it."""
         with autocast(images.device, self.recipe.precision):
-            return self.net(images).float()
+            logits = self.net(as_float(images)).float()
+        loss = F.cross_entropy(logits, targets)
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.net.parameters(), CLIP, foreach=True)
+        self.optimizer.step()
 
     def _set_rate(self) -> None:
         done = (self.step + 1) / self.total_steps
-        scale = min(done / WARM_UP, (1.0 - done) / (1.0 - WARM_UP) + 1e-3)
+        rate = self.peak * min(done / WARM_UP, (1.0 - done) / (1.0 - WARM_UP) + 1e-3)
+        if self._rate is not None:
+            self._rate.fill_(rate)  # a launch, with the number as its argument: nothing is copied from the host
+            return
         for group in self.optimizer.param_groups:
-            group["lr"] = self.peak * scale
+            group["lr"] = rate
 
     def _refuse_single_images(self, n_images: int) -> None:
         # A batch never has fewer images than these two numbers allow: permutations are joined, no remainder is dropped.
@@ -143,16 +184,27 @@ class Trainer:
             )
 
 
-def make_optimizer(net: nn.Module, name: str) -> torch.optim.Optimizer:
-    """SGD with momentum, Adam or RMSprop (Table 1); the learning rate is set at each step."""
-    parameters = list(net.parameters())
+def make_optimizer(net: nn.Module, name: str, rate: Tensor | None = None) -> torch.optim.Optimizer:
+    """SGD with momentum, Adam or RMSprop (Table 1); the learning rate is set at each step.
+
+    Args:
+        net: whose parameters it steps.
+        name: of PEAK_RATES.
+        rate: 0-dimensional, on the net's device: in place of a number, so that a step may be recorded.
+    """
+    parameters, recorded = list(net.parameters()), rate is not None and rate.device.type == "cuda"
+    lr: float | Tensor = 1.0 if rate is None else rate
     if name == "sgd":
-        return torch.optim.SGD(parameters, lr=1.0, momentum=0.9, nesterov=True, weight_decay=1e-4, fused=True)
+        return torch.optim.SGD(parameters, lr=lr, momentum=0.9, nesterov=True, weight_decay=1e-4, fused=True)
     if name == "adam":
-        return torch.optim.Adam(parameters, lr=1.0, fused=True)
-    if name == "rmsprop":
-        return torch.optim.RMSprop(parameters, lr=1.0, foreach=True)
-    raise unknown_name("optimizer", name, PEAK_RATES)
+        optimizer: torch.optim.Optimizer = torch.optim.Adam(parameters, lr=lr, fused=True, capturable=recorded)
+    elif name == "rmsprop":
+        optimizer = torch.optim.RMSprop(parameters, lr=lr, foreach=True, capturable=recorded)
+    else:
+        raise unknown_name("optimizer", name, PEAK_RATES)
+    # torch would warn of a capturable optimizer's first steps, which are not recorded
+    optimizer._warned_capturable_if_run_uncaptured = True  # type: ignore[attr-defined]
+    return optimizer
 
 
 def fit(net: nn.Module, images: Tensor, targets: Tensor, recipe: Recipe, rng: torch.Generator) -> int:

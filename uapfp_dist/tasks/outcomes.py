@@ -29,6 +29,8 @@ class Failed:
     """The last lines of the traceback; empty where there is none, and for a permanent failure."""
     transient: bool = False
     """Another try may succeed soon: the storage did not answer, or others held the memory."""
+    gpu_full: bool = False
+    """A GPU ran out of memory, which others may have held: another try is made alone on one."""
     permanent: bool = False
     """Every other try would end the same way, also in another run."""
     worker_broken: bool = False

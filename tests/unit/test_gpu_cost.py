@@ -1,0 +1,73 @@
+"""What an enrolment will cost on GPUs."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from uapfp_dist.cluster.capacity import workers_at_once
+from uapfp_dist.cluster.session import ClusterResources
+from uapfp_dist.execution.context import TaskContext
+from uapfp_dist.launch.enrollment import Workers, cost_summary
+from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.pool import SerialPool
+from uapfp_dist.verification.enrollment.cost import EnrollmentCost
+
+COST = EnrollmentCost(10, 2, 3600.0, "the models made before", {"A": 2400.0, "resnet18": 1200.0})
+
+
+def test_minutes_follow_from_the_room_on_gpus() -> None:
+    """2,400 s of small nets, eight at a time, and 1,200 s of large ones, two at a time, are a quarter of an hour."""
+    assert "about 30 min on 2 workers, by the models made before" in COST.summary(2)
+    at_once = {"A": 8, "resnet18": 2}.__getitem__
+    assert "about 15 min on 8 workers on GPUs, by" in COST.summary(2, at_once)
+    assert "about 60 min on 1 worker on GPUs, by" in COST.summary(2, lambda architecture: 0), "nodes may come"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "workers", "per_worker", "expected"),
+    [(2.0, None, None, (8, 4)), (2.0, 3, None, (3, 3)), (2.0, None, 1.0, (2, 2)), (2.0, None, 0.1, (16, 16))],
+)
+def test_gpus_have_room_for_workers_by_architecture(
+    gpus: float, workers: int | None, per_worker: float | None, expected: tuple[int, int]
+) -> None:
+    at_once = workers_at_once(ClusterResources(16, gpus, elastic=False), workers, per_worker)
+    assert at_once is not None
+    assert (at_once("A"), at_once("resnet18")) == expected
+
+
+def test_without_gpus_there_is_no_such_room() -> None:
+    assert workers_at_once(ClusterResources(16, 0.0, elastic=False), None, None) is None
+    assert workers_at_once(ClusterResources(16, 2.0, elastic=False), None, 0.0) is None
+    given = workers_at_once(ClusterResources(16, 1.0, elastic=False), None, None, {"resnet18": 0.25})
+    assert given is not None
+    assert given("resnet18") == 4
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_it_is_measured_where_the_models_are_made(full: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU that this process sees; one that is full is no reason to end."""
+    context = TaskContext(Store(str(tmp_path)), None, torch.device("cpu"))
+    seen: list[tuple[str, bool]] = []
+
+    def estimate(where: TaskContext, *, on_gpus: bool) -> EnrollmentCost:
+        seen.append((where.device.type, on_gpus))
+        if full and where.device.type == "cuda":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return COST
+
+    def summary(at_once: Callable[[str], int] | None) -> str:
+        return cost_summary(estimate, context, Workers(SerialPool(print), 2, at_once))
+
+    freed: list[Any] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: freed.append(1))
+    assert "on 2 workers, by" in summary(None)
+    assert "on GPUs" in summary(lambda architecture: 4)
+    assert seen == [("cpu", False), ("cuda", True), *([("cpu", True)] * full)]
+    assert len(freed) == 1
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "on GPUs" in summary(lambda architecture: 4)
+    assert seen[-1] == ("cpu", True)
