@@ -5,7 +5,7 @@ without sshd, one with another Python, a head that dies.
     sudo $(which python) jobs/ray_up.py --other-python VENV/bin | tee jobs/results/ray_up.txt
 
 Verdicts must equal, bit for bit, those of one process without Ray. All is typed on a fourth machine, which reaches the
-others by ssh alone. AWS is not tried. A quarter of an hour on 2 cores.
+others by ssh alone. AWS is not tried. A quarter of an hour on 2 busy cores.
 """
 
 import json
