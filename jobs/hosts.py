@@ -119,7 +119,7 @@ def run_all(chosen: Deaths, folder: Path) -> Result:
     MlflowClient(f"sqlite:///{folder}/empty.db").search_experiments()  # makes it
     numbers: dict[Kind, int] = {"evaluation": chosen.evaluations, "enrolment": chosen.enrolments}
     kinds = [kind for kind, n in numbers.items() if n]
-    machine = Machine(platform.platform(), processor(), os.cpu_count() or 0, time.strftime("%Y-%m-%d %H:%M"))
+    machine = Machine(platform.system(), processor(), os.cpu_count() or 0, time.strftime("%Y-%m-%d %H:%M"))
     references = {kind: alone(kind, folder / f"{kind}-alone") for kind in kinds}
     undisturbed, runs = [], []
     with network(folder, VARIABLES) as hosts:

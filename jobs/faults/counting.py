@@ -53,7 +53,7 @@ class Count:
     stored_again: int
     """Artifacts that were stored beyond one for each spec."""
     unseen: int
-    """Artifacts of workers of which Ray has no record that they were begun: it was lost with a host."""
+    """Artifacts of workers of which Ray has no record that they were begun: it was lost with a process."""
     beyond: tuple[str, ...]
     """Specs that were begun or stored more often than the death explains: there must be none."""
 
