@@ -84,9 +84,9 @@ def driver_figure(scale: DriverScale) -> Figure:
     sizes = [point.specs for point in scale.points]
     for i, name in enumerate(("run", "resume")):
         costs: Sequence[DriverCost] = [getattr(point, name) for point in scale.points]
-        style = {"color": CYCLE[i], "marker": SHAPES[i], "label": name, "lw": 1.1, "ms": 4}
-        times.plot(sizes, [cost.cpu for cost in costs], **style)
-        memory.plot(sizes, [cost.peak_mb / 1000 for cost in costs], **style)
+        drawn = ((times, [cost.cpu for cost in costs]), (memory, [cost.peak_mb / 1000 for cost in costs]))
+        for axis, values in drawn:
+            axis.plot(sizes, values, color=CYCLE[i], marker=SHAPES[i], label=name, lw=1.1, ms=4)
     for axis, limit in ((times, SECONDS), (memory, GIGABYTES)):
         axis.axhline(limit, color="0.5", lw=0.8, ls=":")
         axis.set_xscale("log")
