@@ -41,7 +41,7 @@ class Benchmark:
     workers: int | None = None
     """Workers of the small evaluation, as in uapfp evaluate. 0 runs it in this process, without Ray."""
     report: Path | None = None
-    """Also write everything, traces included, as JSON to this file, and a figure of driver beside it."""
+    """Also write everything, traces included, as JSON to this file. driver has a figure beside it."""
 
 
 def benchmark(chosen: Benchmark) -> None:
