@@ -11,9 +11,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from subprocess import DEVNULL, STDOUT, Popen
 
+from faults.network import ROOT, ip
+
 from uapfp_dist.errors import UserError
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 SUBNET = "10.79.0"
 BRIDGE = "uapfp-premises"
 SSHD = "/usr/sbin/sshd"
@@ -155,16 +156,3 @@ def new_key(file: Path) -> str:
     """Make a key pair; returns the public one."""
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(file)], check=True, timeout=30)
     return Path(f"{file}.pub").read_text()
-
-
-def ip(*arguments: str) -> str:
-    """Run the command `ip`; returns its output.
-
-    Raises:
-        UserError: it failed.
-    """
-    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, timeout=30)
-    if done.returncode:
-        cause = done.stderr.strip()
-        raise UserError(f"ip {' '.join(arguments)}: expected to make machines, got {cause!r}; run it as root on Linux")
-    return done.stdout
