@@ -400,7 +400,7 @@ import numpy as np, torch
 torch.manual_seed(1); np.random.seed(1); random.seed(1)
 before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
 import uapfp_dist
-late = ("cluster", "benchmarks.cluster", "tracking.mlflow_", "serving.served_model")
+late = ("cluster", "benchmarks.cluster", "benchmarks.driver", "tracking.mlflow_", "serving.served_model")
 for m in pkgutil.walk_packages(uapfp_dist.__path__, "uapfp_dist."):
     if not m.name.removeprefix("uapfp_dist.").startswith(late):
         importlib.import_module(m.name)
