@@ -10,7 +10,7 @@ from pathlib import Path
 
 from uapfp_dist.serialization import Json
 
-SPEC = re.compile(r"[a-z_]+ [0-9a-f]{8,}")
+SPEC = re.compile(r"Worker\.perform ([a-z_]+) ([0-9a-f]{8,})")
 """The name of a task on a worker."""
 STARTS_WRITE = ("splits", "plan", "report", "publication", "marks")
 """Kinds that no worker makes: every start of a job writes some of them."""
@@ -59,7 +59,7 @@ class Count:
 
 
 def read_attempts(tasks: Iterable[Mapping[str, Json]]) -> list[Attempt]:
-    """From the answer of Ray's state API: the tasks named KIND ID, after a spec, that a worker has begun.
+    """From the answer of Ray's state API: the tasks named after a spec that a worker has begun.
 
     Args:
         tasks: each with `name`, `node_id`, `start_time_ms` and `end_time_ms`.
@@ -67,9 +67,10 @@ def read_attempts(tasks: Iterable[Mapping[str, Json]]) -> list[Attempt]:
     found = []
     for task in tasks:
         began, ended = task.get("start_time_ms"), task.get("end_time_ms")
-        if SPEC.fullmatch(name := str(task["name"])) and isinstance(began, (int, float)) and began > 0:
+        spec = SPEC.fullmatch(str(task["name"]))
+        if spec and isinstance(began, (int, float)) and began > 0:
             end = ended / 1000 if isinstance(ended, (int, float)) and ended > 0 else None
-            found.append(Attempt(name.replace(" ", "/"), str(task["node_id"]), began / 1000, end))
+            found.append(Attempt("/".join(spec.groups()), str(task["node_id"]), began / 1000, end))
     return found
 
 

@@ -19,7 +19,7 @@ from uapfp_dist.data.jpeg import as_read, check_jpeg, jpeg_files, jpeg_pixels
 from uapfp_dist.errors import UserError
 from uapfp_dist.execution.churn_artifacts import read_churn
 from uapfp_dist.fingerprints.blocks import CHURN
-from uapfp_dist.fingerprints.querying import from_8_bits
+from uapfp_dist.fingerprints.querying import from_8_bits, to_8_bits
 from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.storage.store import Store
 from uapfp_dist.suspects.config import SuspectConfig
@@ -179,9 +179,24 @@ def test_workers_that_read_other_pixels(plan: EnrollmentPlan, kit: Kit, store: S
     assert sources is not None
     assert torch.equal(as_read(sources, QUALITY), read_churn(store.get("churn", plan.churn.id))[CHURN].images)
     points = replace(found.churn.points, images=found.churn.points.images ^ 1)
-    bare = replace(kit, images=sources[:3], jpeg=None)
-    with pytest.raises(UserError, match="install the same version of Pillow"):
-        of_files(bare, QUALITY, replace(found, churn=replace(found.churn, points=points)))
+    read = {key: images ^ 1 for key, images in found.probe.read_from_files.items()}
+    assert found.exact is not None
+    pool = found.exact.pool
+    assert pool.sources is not None
+    others = (
+        (sources[:3], replace(found, churn=replace(found.churn, points=points))),
+        (to_8_bits(found.probe.points[:3]), replace(found, probe=replace(found.probe, read_from_files=read))),
+        (
+            pool.sources[:3],
+            replace(
+                found, exact=replace(found.exact, pool=replace(found.exact.pool, images=found.exact.pool.images ^ 1))
+            ),
+        ),
+    )
+    for images, enrolled in others:
+        bare = replace(kit, images=images, jpeg=None)
+        with pytest.raises(UserError, match="install the same version of Pillow"):
+            of_files(bare, QUALITY, enrolled)
 
 
 def test_what_no_jpeg_file_holds(digits: Dataset) -> None:

@@ -89,7 +89,12 @@ def test_recovery_is_until_all_that_was_lost_is_stored_else_until_the_next_artif
 
 
 def test_tasks_of_ray_that_are_specs_and_were_begun() -> None:
-    task = {"name": "model 0123456789abcdef0123", "node_id": "n", "start_time_ms": 1500.0, "end_time_ms": 2500.0}
+    task = {
+        "name": "Worker.perform model 0123456789abcdef0123",
+        "node_id": "n",
+        "start_time_ms": 1500.0,
+        "end_time_ms": 2500.0,
+    }
     tasks = [
         task,
         task | {"end_time_ms": None},

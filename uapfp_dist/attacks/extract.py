@@ -21,7 +21,7 @@ class LabelledQueries:
     """What a substitute is trained on in the end: N images, in the order in which they were sent."""
 
     images: Tensor
-    """(N, c, h, w) in [0, 1], natural ones first."""
+    """(N, c, h, w) in [0, 1], natural ones first; uint8 where a GPU holds them so and none is crafted."""
     targets: Tensor
     """(N,) int64 labels or (N, C) probabilities."""
 

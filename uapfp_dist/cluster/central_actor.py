@@ -15,6 +15,7 @@ from ray.exceptions import (
     OutOfMemoryError,
     RayActorError,
     RayError,
+    RayTaskError,
 )
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -215,7 +216,11 @@ class CentralActor:
     def _settle(self) -> None:
         """Wait for what was sent."""
         for reference in self._pending:
-            for wrong in self._get(reference):
+            try:
+                found = self._get(reference)
+            except RayTaskError as error:
+                found = [str(error).splitlines()[-1]]
+            for wrong in found:
                 if isinstance(wrong, UserError):
                     raise wrong
                 # what could not be written or read then is read again later

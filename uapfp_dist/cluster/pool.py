@@ -121,9 +121,8 @@ class RayPool:
                 task = queue.popleft()
                 if worker := self._workers.acquire(share, task.excluded_nodes):
                     task.worker, task.started = worker, time.monotonic()
-                    perform = worker.actor.perform.options(
-                        name=f"{task.spec.kind} {task.spec.id}"
-                    )  # in Ray's dashboard
+                    name = f"Worker.perform {task.spec.kind} {task.spec.id}"  # in Ray's dashboard
+                    perform = worker.actor.perform.options(name=name)
                     self._running[perform.remote(task.spec)] = task
                 else:  # it waits for a worker elsewhere; those behind it need not
                     kept.append(task)

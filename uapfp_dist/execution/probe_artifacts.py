@@ -10,6 +10,9 @@ from uapfp_dist.fingerprints.blocks import DEEPFOOL, IPGUARD, IPGUARD_K, LAP_MIN
 from uapfp_dist.fingerprints.probe_data import Block, Probe, ProbeSummary, Responses, UapSet
 from uapfp_dist.storage.store import Artifact
 
+READ = "read:"
+"""Before the name of a block: its images as they were read from JPEG files."""
+
 
 def probe_artifact(probe: Probe) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """A probe as tensors and JSON."""
@@ -18,6 +21,7 @@ def probe_artifact(probe: Probe) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors |= {f"{key.wire}/{part}": tensor for part, tensor in vars(block).items()}
     if probe.natural_truth is not None:
         tensors["natural_truth"] = probe.natural_truth
+    tensors |= {f"{READ}{key.wire}": images for key, images in probe.read_from_files.items()}
     summary = probe.summary
     info: dict[str, Any] = {
         "uaps": uaps_json(summary),
@@ -70,6 +74,9 @@ def read_probe(artifact: Artifact) -> Probe:
         summary=_summary(info),
         natural_truth=t.get("natural_truth"),
         jpeg_quality=info.get("jpeg_quality"),
+        read_from_files={
+            BlockKey.parse(name.removeprefix(READ)): tensor for name, tensor in t.items() if name.startswith(READ)
+        },
     )
 
 

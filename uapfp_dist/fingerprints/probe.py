@@ -8,6 +8,7 @@ from torch import Tensor
 from uapfp_dist.fingerprints.blocks import DEEPFOOL, IPGUARD, LAP, LAP_MINIMAL, PAPER, RANDOM, UAP, BlockKey
 from uapfp_dist.fingerprints.ipguard import boundary_points
 from uapfp_dist.fingerprints.probe_data import Block, Probe, ProbeSummary, UapSet
+from uapfp_dist.fingerprints.querying import with_files_read
 from uapfp_dist.fingerprints.selection import cluster_views, clusters, natural_errors, neighbour_views, unique_points
 from uapfp_dist.models.blackbox import QUERY_BATCH, batched_outputs, check_finite, predict_probabilities
 from uapfp_dist.models.net import Net
@@ -67,7 +68,9 @@ def make_probe(net: Net, spec: ProbeSpec, own: Tensor, held_out: Tensor, held_ou
         summary,
         jpeg_quality=config.jpeg_quality,
     )
-    return _with_references(probe, net, spec, points, images, held_out, paper.xi) if config.references else probe
+    if config.references:
+        probe = _with_references(probe, net, spec, points, images, held_out, paper.xi)
+    return with_files_read(probe)
 
 
 def _with_references(
@@ -113,7 +116,8 @@ def make_probe_twin(net: Net, probe: Probe, spec: ProbeTwinSpec, images: Tensor)
     blocks = {key: in_turn(probe.blocks[key].perturbations, views) for key in keys}
     nothing = images[:0].cpu(), torch.zeros(0, dtype=torch.int64)
     taken = probe.round_to_8_bits
-    return Probe(points.cpu(), views, blocks, *nothing, probe.n_test_views, taken, jpeg_quality=probe.jpeg_quality)
+    twin = Probe(points.cpu(), views, blocks, *nothing, probe.n_test_views, taken, jpeg_quality=probe.jpeg_quality)
+    return with_files_read(twin)
 
 
 def in_turn(perturbations: Tensor, views: Tensor) -> Block:

@@ -92,7 +92,7 @@ class Probe:
     jpeg_quality: int | None = None
     """Every image is sent as it is read from a JPEG file of this quality; None: no such file."""
     read_from_files: dict[BlockKey, Tensor] = field(default_factory=dict, repr=False, compare=False)
-    """Block to its (S, c, h, w) uint8 images as they are read from those: filled by whoever asks first."""
+    """Block to its (S, c, h, w) uint8 images as they were read from those, once for all models that are asked."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Query a model with a probe."""
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Literal
 
@@ -37,9 +38,17 @@ def _as_taken(probe: Probe, key: BlockKey, part: slice) -> Tensor:
     if probe.jpeg_quality is None:
         images = uncompressed_images(probe, key, part)
         return from_8_bits(to_8_bits(images)) if probe.round_to_8_bits else images
-    if key not in probe.read_from_files:  # once for all models that are asked
-        probe.read_from_files[key] = as_read(to_8_bits(uncompressed_images(probe, key)), probe.jpeg_quality)
     return from_8_bits(probe.read_from_files[key][part])
+
+
+def with_files_read(probe: Probe) -> Probe:
+    """The probe with what is read from the JPEG files of its images, where it has a quality of those."""
+    if probe.jpeg_quality is None:
+        return probe
+    natural = (NATURAL,) if len(probe.natural) else ()
+    keys = (CLEAN, *natural, *probe.blocks)
+    read = {key: as_read(to_8_bits(uncompressed_images(probe, key)), probe.jpeg_quality) for key in keys}
+    return replace(probe, read_from_files=read)
 
 
 def to_8_bits(images: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from uapfp_dist.fingerprints.blocks import (
 from uapfp_dist.fingerprints.ipguard_targets import targeted_points
 from uapfp_dist.fingerprints.probe import in_turn, one_view, per_point, unit
 from uapfp_dist.fingerprints.probe_data import Block, Probe, ProbeSummary
+from uapfp_dist.fingerprints.querying import with_files_read
 from uapfp_dist.models.blackbox import QUERY_BATCH
 from uapfp_dist.perturbations.deepfool import deepfool
 from uapfp_dist.rng import torch_rng
@@ -119,4 +120,5 @@ def _empty(probe: Probe, made: _Made) -> Probe:
     """IPGuard's blocks in a probe without natural errors; points and views are still those of `probe`."""
     summary = ProbeSummary(ipguard_targets=made.reached)
     natural, labels = probe.natural[:0], probe.natural_labels[:0]
-    return replace(probe, blocks=made.blocks, summary=summary, natural=natural, natural_labels=labels)
+    found = replace(probe, blocks=made.blocks, summary=summary, natural=natural, natural_labels=labels)
+    return with_files_read(found)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from uapfp_dist.data.jpeg import jpeg_files, jpeg_pixels
 from uapfp_dist.errors import UserError
+from uapfp_dist.fingerprints.querying import to_8_bits, uncompressed_images
 from uapfp_dist.verification.enrollment.responses import EnrolledResponses
 from uapfp_dist.verification.kit.jpeg_files import JpegFiles
 from uapfp_dist.verification.kit.kit import Kit
@@ -42,6 +43,8 @@ def of_files(kit: Kit, quality: int, enrolled: EnrolledResponses) -> Kit:
 
 def _asked(enrolled: EnrolledResponses) -> Iterator[tuple[Tensor, Tensor]]:
     """Images before compression, and what models were asked in their place."""
+    for key, read in enrolled.probe.read_from_files.items():
+        yield to_8_bits(uncompressed_images(enrolled.probe, key)), read
     if enrolled.churn is not None and (sources := enrolled.churn.points.sources) is not None:
         yield sources, enrolled.churn.points.images
     if enrolled.exact is not None and (sources := enrolled.exact.pool.sources) is not None:
