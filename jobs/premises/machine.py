@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from subprocess import DEVNULL, STDOUT, Popen
 
@@ -20,6 +20,8 @@ BRIDGE = "uapfp-premises"
 SSHD = "/usr/sbin/sshd"
 COMMANDS = ("ip", "unshare", "nsenter", "setpriv", "ssh", "ssh-keygen", "rsync", SSHD)
 """What this machine must have."""
+START_SECONDS = 60.0
+"""For which a machine may start."""
 NAMESPACES = ("--mount", "--uts", "--pid")
 SSHD_OPTIONS = ("PidFile=none", "PermitRootLogin=prohibit-password", "Subsystem=sftp internal-sftp")
 
@@ -50,12 +52,16 @@ class Machine:
         (folder / name / "passwd").write_text(users)
         new_key(folder / name / "host_key")
         ip("netns", "add", name)
-        ip("link", "add", self._link, "type", "veth", "peer", "name", "eth0", "netns", name)
-        ip("link", "set", self._link, "master", BRIDGE)
-        ip("-n", name, "addr", "add", f"{self.address}/24", "dev", "eth0")
-        ip("-n", name, "link", "set", "eth0", "up")
-        ip("-n", name, "link", "set", "lo", "up")
-        self.switch_on()
+        try:
+            ip("link", "add", self._link, "type", "veth", "peer", "name", "eth0", "netns", name)
+            ip("link", "set", self._link, "master", BRIDGE)
+            ip("-n", name, "addr", "add", f"{self.address}/24", "dev", "eth0")
+            ip("-n", name, "link", "set", "eth0", "up")
+            ip("-n", name, "link", "set", "lo", "up")
+            self.switch_on()
+        except BaseException:
+            ip("netns", "del", name)  # its cable goes with it
+            raise
 
     def switch_on(self) -> None:
         """Start it, with its cable in."""
@@ -68,8 +74,10 @@ class Machine:
         log = self._folder / self.name / "log"
         with log.open("ab") as file:
             self._outer = Popen(line, stdin=DEVNULL, stdout=file, stderr=file, start_new_session=True)
+        until = time.monotonic() + START_SECONDS
         while not ready.exists():
-            if self._outer.poll() is not None:
+            if self._outer.poll() is not None or time.monotonic() > until:
+                self._outer.kill()
                 raise UserError(f"machines: expected Linux namespaces, could not make them ({log.read_text().strip()})")
             time.sleep(0.05)
 
@@ -147,9 +155,10 @@ def premises(folder: Path) -> Iterator[list[Machine]]:
         ip("link", "set", BRIDGE, "up")
         yield machines
     finally:
-        for machine in machines:
-            machine.remove()
-        ip("link", "del", BRIDGE)
+        with ExitStack() as stack:  # each, whatever becomes of the others
+            stack.callback(ip, "link", "del", BRIDGE)
+            for machine in machines:
+                stack.callback(machine.remove)
 
 
 def new_key(file: Path) -> str:
