@@ -154,7 +154,12 @@ def case_or_line(kit: Kit, config: SuspectConfig, out: Path, how: QueryConfig) -
 
 
 @pytest.mark.parametrize(
-    "part", [0, *(pytest.param(i, marks=pytest.mark.slow) for i in range(1, N_ANSWERS // PER_TEST))]
+    "part",
+    [
+        0,
+        *(pytest.param(i, marks=pytest.mark.slow) for i in range(1, 4)),
+        *(pytest.param(i, marks=pytest.mark.heavy) for i in range(4, N_ANSWERS // PER_TEST)),
+    ],
 )
 def test_malformed_answers_accuse_nobody(
     part: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

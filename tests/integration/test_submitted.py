@@ -196,6 +196,7 @@ def test_output_and_exit_code_of_a_submitted_job(cluster: Cluster, serial: dict[
     assert "full_eval: error: " in output
 
 
+@pytest.mark.heavy  # random deaths kill drivers, too
 def test_a_killed_driver_is_submitted_again(cluster: Cluster, serial: dict[str, Any], tmp_path: Path) -> None:
     """What is stored is not computed again, and the verdicts are the same."""
     head = cluster.start_head(cpus=2)
