@@ -132,7 +132,7 @@ def test_batches_drawn_ahead_are_those_drawn_one_by_one(
 def test_batches_of_few_images_are_smaller() -> None:
     for device in (CPU, META):
         found = batches(5, 9, 64, torch_rng("order"), device, (8, 8), 4)
-        # 5 are joined by 5 more only where fewer than 64 are left: never a remainder, and a batch is all that there is
+        # each takes all that there is: nothing is left to be joined
         assert [len(batch.index) for batch in found] == [5] * 9
 
 
@@ -190,6 +190,19 @@ def test_images_lie_on_a_device_once_and_travel_without_it(digits: Dataset) -> N
     copy = pickle.loads(pickle.dumps(dataset))
     assert copy._resident == {}
     assert copy.digest == digits.digest
+
+
+def test_of_a_large_data_set_only_what_is_asked_for_lies_on_a_device(
+    digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = digits.images.nbytes
+    for limit, resident in ((whole, [META]), (whole - 1, [])):
+        monkeypatch.setattr("uapfp_dist.data.dataset.RESIDENT_BYTES", limit)
+        dataset = replace(digits)
+        with accelerated(ALL):
+            found = dataset.to_train_on(torch.arange(9), META)
+        assert (found.device, found.dtype, found.shape) == (META, torch.uint8, (9, 1, 8, 8))
+        assert list(dataset._resident) == resident
 
 
 @pytest.mark.parametrize("round_to_8_bits", [False, True])

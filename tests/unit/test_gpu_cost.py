@@ -9,8 +9,10 @@ import torch
 
 from uapfp_dist.cluster.capacity import workers_at_once
 from uapfp_dist.cluster.session import ClusterResources
+from uapfp_dist.cluster.spec_resources import SMALL_NETS
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.launch.enrollment import Workers, cost_summary
+from uapfp_dist.models import ARCHITECTURES
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.pool import SerialPool
 from uapfp_dist.verification.enrollment.cost import EnrollmentCost
@@ -44,6 +46,13 @@ def test_without_gpus_there_is_no_such_room() -> None:
     given = workers_at_once(ClusterResources(16, 1.0, elastic=False), None, None, {"resnet18": 0.25})
     assert given is not None
     assert given("resnet18") == 4
+
+
+def test_nets_that_share_a_gpu_by_four_are_those_whose_step_is_recorded() -> None:
+    """Both follow from one fact, which a net states of itself."""
+    with torch.device("meta"):
+        nets = {name: ARCHITECTURES[name]((3, 32, 32), 10, 4) for name in ARCHITECTURES}
+    assert {name for name, net in nets.items() if net.small} == SMALL_NETS
 
 
 @pytest.mark.parametrize("full", [False, True])
