@@ -15,6 +15,7 @@ from uapfp_dist.benchmarks.gpu import agreement, command, processes, rivals, run
 from uapfp_dist.benchmarks.gpu.notes import Notes, read_notes
 from uapfp_dist.benchmarks.gpu.run import PARTS, GpuBenchmark, Part
 from uapfp_dist.benchmarks.gpu.settings import Settings
+from uapfp_dist.data import Dataset
 from uapfp_dist.serialization import from_json
 
 
@@ -49,7 +50,7 @@ def test_the_rehearsal_measures_everything(tiny: Settings, monkeypatch: pytest.M
 def test_a_part_is_ended_at_its_deadline_and_one_that_dies_is_noted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was measured before is there, and the next part has its turn."""
+    """What was measured before is there, what it must tidy up is, and the next part has its turn."""
     whole = Settings("cpu", str(tmp_path))
 
     def until_something_is_found(process: BaseProcess, due: float) -> None:
@@ -61,6 +62,7 @@ def test_a_part_is_ended_at_its_deadline_and_one_that_dies_is_noted(
         hung = run.run(whole, 400.0, {"hangs": Part("endless_part", 1.0)}, say=lambda line: None).parts["hangs"]
     assert (hung.done, hung.not_reached) == ({"quick": 1}, ("endless", "after it"))
     assert hung.failed == {"process": "was ended at its deadline"}
+    assert (tmp_path / "tidied").is_file(), "its `finally` has run"
     said: list[str] = []
     died = run.run(replace(whole, tiny=True), 400.0, {"dies": Part("endless_part", 1.0)}, say=said.append).parts["dies"]
     assert (died.done, died.failed) == ({"quick": 1}, {"process": "ended with code 7"})
@@ -94,9 +96,32 @@ def test_every_switch_is_measured_alone() -> None:
     off = {name for choice in small.values() for name, on in vars(choice).items() if not on and choice != NONE}
     assert off | {"device_probe"} == set(vars(NONE))
     assert large["with graph_large"].graph_large
+    for name, choice in {**small, **large}.items():
+        switched = {field for field, on in vars(choice).items() if on != vars(Acceleration())[field]}
+        assert name in ("all", "none") or set(name.partition(" ")[2].split(", ")) == switched, "its name says it"
+    recorded = [choice for choice in small.values() if choice.cuda_graph]
+    assert all(choice.tensor_rate for choice in recorded), "a graph that could not be would be measured as one"
     whole = switches.planned(Settings("cuda", "out"))
     assert len(whole) == len(set(whole)) == 5 * 6 + 5 * 6 + 4
     assert [name for name in whole[:10] if not name.endswith(", all")] == []
+
+
+def test_no_measurement_finds_the_images_of_another_on_the_device(
+    tiny: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would count in its memory."""
+    given, used = tiny.images(), list[Dataset]()
+    plain = Dataset.to_train_on
+
+    def to_train_on(dataset: Dataset, index: torch.Tensor, device: torch.device) -> torch.Tensor:
+        used.append(dataset)
+        return plain(dataset, index, device)
+
+    monkeypatch.setattr(Dataset, "to_train_on", to_train_on)
+    switches.step_time(tiny, lambda: given, "A", NONE)
+    assert len(used) == 1
+    assert used[0] is not given
+    assert used[0].images is given.images, "none is copied"
 
 
 def test_what_a_gpu_would_be_asked(tiny: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,11 @@
 """NVIDIA's Multi-Process Service, by a command that stands in for its daemon."""
 
+import ctypes
 import logging
 import os
+import signal
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,12 +53,14 @@ def test_mps_starts_and_ends_with_what_needs_it(tmp_path: Path, monkeypatch: pyt
 def test_mps_that_cannot_start_is_one_line(
     script: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    control(tmp_path, script, monkeypatch)
+    """A daemon that is there all the same is told to end."""
+    log = control(tmp_path, f'if [ "$1" != -d ]; then cat >> {tmp_path}/log; exit 0; fi; {script}', monkeypatch)
     with service.mps() as why:
         assert why.startswith("MPS: it could not be started: ")
         assert line in why
         assert "\n" not in why
     assert service.PIPES not in os.environ
+    assert log.read_text().splitlines()[-1] == "quit"
     monkeypatch.setattr(service.shutil, "which", lambda name: None)  # type: ignore[attr-defined]
     with service.mps() as why:
         assert why == "MPS: this machine has no nvidia-cuda-mps-control"
@@ -71,6 +76,20 @@ def test_mps_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert "timed out" in why
 
 
+def test_a_daemon_that_keeps_what_it_inherited_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command ends at once; its daemon still holds the same standard output and error."""
+    log = control(tmp_path, f'if [ "$1" = -d ]; then sleep 60 & echo $! > {tmp_path}/pid; fi', monkeypatch)
+    monkeypatch.setattr(service, "SECONDS", 5.0)
+    try:
+        with service.mps() as why:
+            assert why == ""
+        assert len(log.read_text().splitlines()) == 2
+    finally:
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+
 def test_mps_through_which_no_process_can_work_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers would find no GPU: they would fail, or take the CPU."""
     log = control(tmp_path, f'if [ "$1" = -d ]; then exit 0; fi; cat >> {tmp_path}/log', monkeypatch)
@@ -82,10 +101,15 @@ def test_mps_through_which_no_process_can_work_is_ended(tmp_path: Path, monkeypa
 
 
 def test_the_client_says_what_is_missing() -> None:
-    """No GPU here: it fails in one line."""
-    compile(service.CLIENT, "client", "exec")
-    wrong = service._run(["false"])
-    assert wrong == "code 1"
+    """Without a driver it fails in one line."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        wrong = service._run([sys.executable, "-c", service.CLIENT])
+        assert wrong.startswith("libcuda.so.1: ")
+        assert "\n" not in wrong
+    else:
+        pytest.skip("there is a driver")
 
 
 @pytest.mark.parametrize(("gpus", "address", "said"), [(1.0, None, 1), (0.0, None, 0), (1.0, "10.0.0.1:6379", 0)])

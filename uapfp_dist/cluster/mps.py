@@ -17,7 +17,11 @@ SECONDS = 10.0
 """For the daemon to start, or to end."""
 CLIENT = """
 import ctypes, sys
-cuda, device, context = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(), ctypes.c_void_p()
+device, context = ctypes.c_int(), ctypes.c_void_p()
+try:
+    cuda = ctypes.CDLL("libcuda.so.1")
+except OSError as error:
+    sys.exit(str(error))
 for name, arguments in (
     ("cuInit", (0,)),
     ("cuDeviceGet", (ctypes.byref(device), 0)),
@@ -64,6 +68,7 @@ def is_running() -> bool:
 
 def _start(control: str) -> str:
     if wrong := _run([control, "-d"]):
+        _tell(control, "quit")  # a daemon may be there all the same
         return f"MPS: it could not be started: {wrong}"
     if wrong := _run([sys.executable, "-c", CLIENT]):
         _tell(control, "quit")
@@ -73,17 +78,29 @@ def _start(control: str) -> str:
 
 def _run(command: list[str]) -> str:
     """What went wrong, in one line."""
-    try:
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=SECONDS)
-    except subprocess.CalledProcessError as error:
-        return one_line(error.stderr or error.stdout or f"code {error.returncode}")
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return one_line(error)
-    return ""
+    # a daemon inherits what its command writes to: the end of a pipe would be waited for until the daemon ends
+    with tempfile.TemporaryFile() as said:
+        try:
+            ended = subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, timeout=SECONDS, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return one_line(error)
+        said.seek(0)
+        text = said.read().decode(errors="replace").strip()
+    return one_line(text or f"code {ended.returncode}") if ended.returncode else ""
 
 
 def _tell(control: str, words: str) -> None:
     try:
-        subprocess.run([control], input=f"{words}\n", text=True, capture_output=True, timeout=SECONDS, check=False)
+        subprocess.run(
+            [control],
+            input=f"{words}\n",
+            text=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=SECONDS,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return

@@ -20,6 +20,7 @@ from uapfp_dist.tasks.specs import (
 )
 
 SMALL_NETS = frozenset((*"ABCDE", "residual", "mlp"))
+"""Those that call themselves `Net.small`, which a test compares: nothing is built to find out."""
 GPU_SHARES = dict.fromkeys(SMALL_NETS, 0.25) | dict.fromkeys(PAPER_NETS, 0.5)
 """Architecture to its share of a GPU. Small nets leave most of one idle: four trainings share it. So do the paper's
 ResNets, VGG, DenseNet and GoogLeNet on small images, of which two do: what finds no memory is tried again alone."""

@@ -15,6 +15,10 @@ from uapfp_dist.acceleration import acceleration
 from uapfp_dist.errors import UserError
 from uapfp_dist.pixels import as_float
 
+RESIDENT_BYTES = 256 * 2**20
+"""Of a data set that lies on a GPU whole: CIFAR's 60,000 images take 176 MiB, and each worker that shares a GPU holds
+a copy. Of a larger one only what is asked for is sent."""
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -59,11 +63,16 @@ class Dataset:
         return as_float(self._bytes(index, device))
 
     def to_train_on(self, index: Tensor, device: torch.device) -> Tensor:
-        """The same for a trainer: uint8 on a GPU, a quarter of the memory, of which each batch becomes float32."""
+        """The same for a trainer: uint8 on a GPU, of which each batch becomes float32.
+
+        A GPU holds them in a quarter of the memory, and beside them all images of a data set of at most
+        `RESIDENT_BYTES`, once for each process.
+        """
         return self._bytes(index, device) if acceleration(device).byte_images else self.pixels(index, device)
 
     def _bytes(self, index: Tensor, device: torch.device | None) -> Tensor:
-        if device is None or device.type == "cpu" or not acceleration(device).byte_images:
+        resident = device is not None and device.type != "cpu" and acceleration(device).byte_images
+        if device is None or not resident or self.images.nbytes > RESIDENT_BYTES:
             return self.images[index].to(device)
         if device not in self._resident:
             self._resident[device] = self.images.to(device)
@@ -71,7 +80,7 @@ class Dataset:
 
     @cached_property
     def _resident(self) -> dict[torch.device, Tensor]:
-        """All images on a GPU, once they were wanted there."""
+        """All images on a GPU, once some were wanted there; empty where they are too many bytes."""
         return {}
 
     def __getstate__(self) -> dict[str, object]:

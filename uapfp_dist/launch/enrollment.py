@@ -15,6 +15,7 @@ from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.steps import perform_task
+from uapfp_dist.launch.apart import apart
 from uapfp_dist.launch.environment import environment
 from uapfp_dist.launch.images import load_images
 from uapfp_dist.launch.private_seed import draw_seed, read_seed, write_seed
@@ -42,6 +43,9 @@ from uapfp_dist.verification.kit.io import load_kit, save_kit
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.register.register import Register, register_path
 from uapfp_dist.verification.reports.kit_fields import kit_tags, show_kit
+
+MEASURING_SECONDS = 120.0
+"""Of what it costs on a GPU: a process starts, reads the images and trains each architecture for some steps."""
 
 
 @dataclass(frozen=True)
@@ -192,20 +196,27 @@ class Workers:
     """About how many there will be, without GPUs."""
     at_once: Callable[[str], int] | None
     """Architecture to how many GPUs have room for; None: there are no GPUs."""
+    gpus: int = 0
 
 
 def cost_summary(estimate: Callable[..., EnrollmentCost], context: TaskContext, made_by: Workers) -> str:
-    """What `estimate` finds, in a line; measured on a GPU, if models are made on those and this process sees one."""
-    on_gpus = made_by.at_once is not None
+    """What `estimate` finds, in a line; measured on a GPU, if models are made on those and this process sees one.
+
+    That is done in another process: what this one once held of a GPU would be missing there until it ends. Where it
+    fails, for the GPU is full or another process has it to itself, the CPU measures.
+    """
+    on_gpus, found = made_by.at_once is not None, None
     if on_gpus and torch.cuda.is_available():
-        try:
-            there = TaskContext(context.store, context.data_root, torch.device("cuda"))
-            return estimate(there, on_gpus=True).summary(made_by.n, made_by.at_once)
-        except RuntimeError:  # it is full, or another process has it to itself: no reason to end
-            pass
-        finally:
-            torch.cuda.empty_cache()
-    return estimate(context, on_gpus=on_gpus).summary(made_by.n, made_by.at_once)
+        found = apart(partial(estimate_there, estimate, context.store.url, context.data_root), MEASURING_SECONDS)
+    return (found or estimate(context, on_gpus=on_gpus)).summary(made_by.n, made_by.at_once, made_by.gpus)
+
+
+def estimate_there(
+    estimate: Callable[..., EnrollmentCost], url: str, data_root: Path | None, device: str = "cuda"
+) -> EnrollmentCost:
+    """What `estimate` finds on `device`, with the store at `url`; it begins another process."""
+    torch.set_num_threads(1)
+    return estimate(TaskContext(Store(url, is_shared=True), data_root, torch.device(device)), on_gpus=True)
 
 
 @contextmanager
@@ -216,7 +227,8 @@ def workers(
     if runtime.workers == 0:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         context = TaskContext(store, paths.data_root, device, owner_seconds=owner_seconds_of(runtime))
-        yield Workers(SerialPool(partial(perform_task, context)), 1, (lambda _: 1) if device.type == "cuda" else None)
+        gpus = int(device.type == "cuda")
+        yield Workers(SerialPool(partial(perform_task, context)), 1, (lambda _: 1) if gpus else None, gpus)
         return
     default_auth_mode(runtime.address)
     from uapfp_dist.cluster.capacity import workers_at_once
@@ -224,7 +236,7 @@ def workers(
 
     with session(runtime.address) as machine, ray_pool(machine, runtime, paths, store, data, progress) as pool:
         at_once = workers_at_once(machine, runtime.workers, runtime.gpus_per_worker, gpu_shares(runtime))
-        yield Workers(pool, runtime.workers or max(machine.cpus, 1), at_once)
+        yield Workers(pool, runtime.workers or max(machine.cpus, 1), at_once, int(machine.gpus))
 
 
 def _params(plan: EnrollmentPlan) -> dict[str, int | float | tuple[str, ...]]:

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -18,6 +19,9 @@ from uapfp_dist.serialization import to_json
 
 GRACE_SECONDS = 4.0
 """Between the moment after which a part begins nothing more and its end."""
+
+END_SECONDS = 5.0
+"""For a part to end what it has started, before it is killed: a daemon leaves its group."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,7 @@ def _measure(part: Part, settings: Settings, path: Path, due: float, say: Callab
 
 def _alone(part: Part, settings: Settings, path: Path, due: float) -> None:
     os.setsid()  # what it starts ends with it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # by way of each `finally`
     _measure(part, settings, path, due, _print)
 
 
@@ -122,6 +127,9 @@ def _in_process(name: str, part: Part, settings: Settings, path: Path, due: floa
     _wait(process, due)
     late = process.is_alive()
     assert process.pid is not None
+    if late:
+        process.terminate()
+        process.join(END_SECONDS)
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):

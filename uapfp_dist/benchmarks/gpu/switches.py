@@ -49,9 +49,12 @@ class QueryTime:
 
 
 def choices(small: bool) -> dict[str, Acceleration]:
-    """Name to switches: all, none, all but one, and the graph of a large net."""
+    """Name to switches: all, none, all but one or what hangs together, and the graph of a large net."""
     without = {f"without {name}": replace(Acceleration(), **{name: False}) for name in OF_TRAINING}
-    if not small:  # its step is not recorded by default
+    if small:  # a graph needs the rate: alone it would go on by neither
+        both = replace(without.pop("without tensor_rate"), cuda_graph=False)
+        without["without cuda_graph, tensor_rate"] = both
+    else:  # its step is not recorded by default
         del without["without cuda_graph"]
         without["with graph_large"] = Acceleration(graph_large=True)
     return {"all": Acceleration(), "none": NONE, **without}
@@ -64,7 +67,7 @@ def planned(settings: Settings) -> list[str]:
 
 def measure(settings: Settings, notes: Notes) -> None:
     """All and none of every net first, then switch by switch."""
-    dataset = settings.images()
+    dataset = settings.images()  # read once
     for name, take in _measurements(settings, lambda: dataset).items():
         notes.take(name, take)
 
@@ -88,11 +91,11 @@ def step_time(settings: Settings, given: Callable[[], Dataset], name: str, chose
 
     Args:
         settings: where.
-        given: the images.
+        given: the images; what of them lies on a GPU for another measurement is not counted.
         name: of the net.
         chosen: the switches.
     """
-    dataset, device, small = given(), settings.torch_device, name in settings.small_nets
+    dataset, device, small = replace(given()), settings.torch_device, name in settings.small_nets
     warm, timed = settings.size(30 if small else 8, 6), settings.size(300 if small else 25, 24)
     index = torch.arange(min(IMAGES, len(dataset.labels)))
     if device.type == "cuda":

@@ -35,27 +35,35 @@ class EnrollmentCost:
     stored: int
     """Made already."""
     seconds: float
-    """Of one worker; its share of a GPU, where there are any, counts as the whole."""
+    """Of one worker; those on its share of a GPU, where there are any, but for those in `alone`."""
     measured_on: str
     """Where the seconds come from."""
     by_architecture: Mapping[str, float] = field(default_factory=dict)
     """The same for each; their sum is `seconds`."""
+    alone: Mapping[str, float] = field(default_factory=dict)
+    """Of `by_architecture`, those measured on a GPU that nobody shared."""
     siblings: int = 0
     """Of the models to make, those of the victim's recipe."""
     untimed: int = 0
     """Of those, siblings by a function of the owner's whose time is not known yet: they are not in the seconds."""
 
-    def summary(self, workers: int, at_once: Callable[[str], int] | None = None) -> str:
+    def summary(self, workers: int, at_once: Callable[[str], int] | None = None, gpus: int = 1) -> str:
         """One line.
 
         Args:
             workers: without GPUs.
             at_once: architecture to the workers that GPUs have room for; None: there are none.
+            gpus: those. Seconds measured alone on one are divided by them: nobody knows how much sharing shortens.
         """
         minutes = math.ceil(self.seconds / max(workers, 1) / 60)
         if at_once is not None:
             shared = {name: max(1, at_once(name)) for name in self.by_architecture}
-            minutes = math.ceil(sum(self.by_architecture[name] / n for name, n in shared.items()) / 60)
+            alone = {name: self.alone.get(name, 0.0) for name in shared}
+            seconds = sum(
+                (self.by_architecture[name] - alone[name]) / n + alone[name] / max(1, min(gpus, n))
+                for name, n in shared.items()
+            )
+            minutes = math.ceil(seconds / 60)
             workers = max(shared.values(), default=workers)
         siblings = f", {self.siblings} of them siblings of the victim" if self.siblings else ""
         untimed = "; the time that train takes for siblings is not known before the first is made" * (self.untimed > 0)
@@ -90,16 +98,20 @@ def cost_of_models(
     measured = {spec.architecture: _seconds_per_image(spec, context) for spec in ours if spec.architecture in guessed}
     own = _owners_seconds(stored, context.store) if n_owners else None
     seconds: dict[str, float] = {}
+    alone: dict[str, float] = {}
     for spec in todo:
         by_us = not isinstance(spec.origin, OwnerTrained)
-        of_one = _work(spec) * (known | measured)[spec.architecture] if by_us else own or 0.0
-        seconds[spec.architecture] = seconds.get(spec.architecture, 0.0) + of_one * REST_FACTOR
+        of_one = REST_FACTOR * (_work(spec) * (known | measured)[spec.architecture] if by_us else own or 0.0)
+        seconds[spec.architecture] = seconds.get(spec.architecture, 0.0) + of_one
+        if context.device.type == "cuda" and by_us and spec.architecture in guessed:
+            alone[spec.architecture] = alone.get(spec.architecture, 0.0) + of_one
     here = "GPU, alone on it" if context.device.type == "cuda" else "CPU" + ", which GPUs shorten" * on_gpus
     return EnrollmentCost(
         models=len(todo),
         stored=len(stored),
         seconds=sum(seconds.values()),
         by_architecture=seconds,
+        alone=alone,
         measured_on=f"a few steps of training on this {here}" if guessed else "the models made before",
         siblings=len([spec for spec in siblings if spec in todo]),
         untimed=n_owners if own is None else 0,
