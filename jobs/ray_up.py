@@ -20,7 +20,7 @@ from pathlib import Path
 import tyro
 from premises.cluster import WHY_NOT, Cluster
 from premises.machine import ROOT, premises
-from premises.story import Story
+from premises.terminal_log import TerminalLog
 
 from uapfp_dist.command import main
 from uapfp_dist.errors import UserError
@@ -75,24 +75,24 @@ class Checks:
     """What must hold.
 
     Args:
-        story: the log.
+        log: the log.
     """
 
-    def __init__(self, story: Story) -> None:
-        self._story, self.failed = story, 0
+    def __init__(self, log: TerminalLog) -> None:
+        self._log, self.failed = log, 0
 
     def __call__(self, holds: object, what: str) -> None:
         """Log whether it holds."""
         self.failed += not holds
-        self._story.say(f"{'OK' if holds else 'NOT OK'}: {what}")
+        self._log.say(f"{'OK' if holds else 'NOT OK'}: {what}")
 
 
-def from_up_to_down(cluster: Cluster, story: Story, check: Checks, folder: Path, reference: Path) -> None:
+def from_up_to_down(cluster: Cluster, log: TerminalLog, check: Checks, folder: Path, reference: Path) -> None:
     """The whole of it, with nothing broken."""
     cluster.up(3)
     job = cluster.submit(evaluation("first"))
     code = job.end(JOB_SECONDS)
-    story.show(job.lines(SHOWN))
+    log.show(job.lines(SHOWN))
     check(code == 0, f"the job ended with exit code {code}")
     check(is_equal(folder / "shared" / "first.json", reference), "the verdicts are those of one process without Ray")
     check(not (left := cluster.down()), "; ".join(["nothing is left running", *left])[:300])
@@ -109,7 +109,7 @@ def broken_machines(cluster: Cluster, check: Checks, other_python: Path | None) 
         check(sum("expected Python" in line for line in lines) == 1, "a machine with another Python: one line")
 
 
-def dying_head(cluster: Cluster, story: Story, check: Checks, folder: Path, reference: Path) -> None:
+def dying_head(cluster: Cluster, log: TerminalLog, check: Checks, folder: Path, reference: Path) -> None:
     """The power of the head is cut while models are trained; then `ray up` and the same job again."""
     cluster.mend()
     cluster.up(3)
@@ -119,15 +119,15 @@ def dying_head(cluster: Cluster, story: Story, check: Checks, folder: Path, refe
         time.sleep(0.2)
     cluster.head.switch_off()
     stored = len(list(models.glob("*.safetensors")))
-    story.say(f"the power of the head was cut with {stored} models stored")
+    log.say(f"the power of the head was cut with {stored} models stored")
     code = job.end(JOB_SECONDS)
-    story.show(job.lines(SHOWN))
+    log.show(job.lines(SHOWN))
     check(code, f"`ray job submit` ended with exit code {code}")
     cluster.head.switch_on()
     cluster.up(3)
     job = cluster.submit(evaluation("second"))
     code = job.end(JOB_SECONDS)
-    story.show(job.lines(SHOWN))
+    log.show(job.lines(SHOWN))
     check(code == 0, f"the same job, submitted again, ended with exit code {code}")
     reused = json.loads((folder / "shared" / "second.json").read_text())["models"]["reused"]
     check(reused >= stored, f"{reused} models were found again, no less than were stored")
@@ -143,22 +143,22 @@ def job() -> None:
     with tempfile.TemporaryDirectory(prefix="up", ignore_cleanup_errors=True) as temporary:
         folder = Path(temporary)
         (folder / "said").mkdir()
-        story = Story(folder / "said")
-        check, reference = Checks(story), undisturbed(folder)
-        story.say("one process without Ray has given the verdicts that are expected")
+        log = TerminalLog(folder / "said")
+        check, reference = Checks(log), undisturbed(folder)
+        log.say("one process without Ray has given the verdicts that are expected")
         try:
             with premises(folder) as machines:
-                cluster = Cluster(machines, folder, story)
-                from_up_to_down(cluster, story, check, folder, reference)
+                cluster = Cluster(machines, folder, log)
+                from_up_to_down(cluster, log, check, folder, reference)
                 broken_machines(cluster, check, chosen.other_python)
-                dying_head(cluster, story, check, folder, reference)
+                dying_head(cluster, log, check, folder, reference)
         finally:
             if chosen.keep is not None:
                 ignored = shutil.ignore_patterns(
                     "runtime_resources", "sockets", "serial", "*.safetensors", "auth_token"
                 )
                 shutil.copytree(folder, chosen.keep, dirs_exist_ok=True, ignore=ignored)
-        story.say(f"{check.failed} checks failed" if check.failed else "all checks passed")
+        log.say(f"{check.failed} checks failed" if check.failed else "all checks passed")
     if check.failed:
         raise SystemExit(1)
 

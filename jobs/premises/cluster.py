@@ -6,7 +6,7 @@ from pathlib import Path
 
 from premises.cluster_file import on_premise
 from premises.machine import ROOT, Machine, new_key
-from premises.story import Story, Typed
+from premises.terminal_log import TerminalLog, TypedCommand
 
 FILE, ADDRESS = "~/cluster.yaml", "http://127.0.0.1:8265"
 PYTHON = Path(sys.executable).parent
@@ -26,11 +26,11 @@ class Cluster:
     Args:
         machines: the list to which they are added.
         folder: of all machines.
-        story: the log.
+        log: the log.
     """
 
-    def __init__(self, machines: list[Machine], folder: Path, story: Story) -> None:
-        self._story, self._machines = story, machines
+    def __init__(self, machines: list[Machine], folder: Path, log: TerminalLog) -> None:
+        self._log, self._machines = log, machines
         public_key = new_key(folder / "id_ed25519")
         for name in ("head", "worker1", "worker2", "laptop"):
             machines.append(Machine(name, len(machines) + 1, folder, PYTHON, public_key, serves=name != "laptop"))
@@ -38,8 +38,8 @@ class Cluster:
         (folder / "id_ed25519").rename(self._laptop.home / ".ssh" / "id_ed25519")
         text = on_premise(ROOT / "cluster.yaml", [one.address for one in machines[:3]], "root", "/tmp/shared")
         (self._laptop.home / "cluster.yaml").write_text(text)
-        story.ask(self._laptop, "ray get-auth-token --generate").end(COMMAND_SECONDS)
-        self._tunnel: Typed | None = None
+        log.ask(self._laptop, "ray get-auth-token --generate").end(COMMAND_SECONDS)
+        self._tunnel: TypedCommand | None = None
 
     def break_workers(self, other_python: Path | None) -> None:
         """The first has no sshd, the second another Python."""
@@ -53,50 +53,48 @@ class Cluster:
 
     def up(self, n_nodes: int) -> None:
         """`ray up`; then wait until so many machines have joined."""
-        typed = self._story.begin(self._laptop, f"ray up --yes {PLAIN} {FILE}")
+        typed = self._log.begin(self._laptop, f"ray up --yes {PLAIN} {FILE}")
         code = typed.end(COMMAND_SECONDS)
-        self._story.show(typed.lines(r"expected|New status|Local node IP|runtime started|Failed to set"))
+        self._log.show(typed.lines(r"expected|New status|Local node IP|runtime started|Failed to set"))
         if code:
             raise RuntimeError(f"ray up: {typed.lines()[-20:]}")
         until = time.monotonic() + JOIN_SECONDS
         while (active := self._active()) < n_nodes and time.monotonic() < until:
             time.sleep(5.0)
-        self._story.say(f"{active} machines have joined")
+        self._log.say(f"{active} machines have joined")
 
     def _active(self) -> int:
-        typed = self._story.ask(self._laptop, f"ray exec {PLAIN} {FILE} '{TOKEN} ray status'")
+        typed = self._log.ask(self._laptop, f"ray exec {PLAIN} {FILE} '{TOKEN} ray status'")
         typed.end(COMMAND_SECONDS)
         return sum(int(line.split()[0]) for line in typed.lines(r"^ \d+ local\.cluster\.node"))
 
     def ask_head(self, command: str, pattern: str) -> list[str]:
         """A command by `ray exec`; returns the lines in which the pattern is found."""
-        typed = self._story.begin(self._laptop, f"ray exec {PLAIN} {FILE} '{command}'")
+        typed = self._log.begin(self._laptop, f"ray exec {PLAIN} {FILE} '{command}'")
         typed.end(COMMAND_SECONDS)
-        self._story.show(found := typed.lines(pattern))
+        self._log.show(found := typed.lines(pattern))
         return found
 
-    def submit(self, command: str) -> Typed:
+    def submit(self, command: str) -> TypedCommand:
         """`ray dashboard`, then `ray job submit`."""
-        self._tunnel = self._story.begin(self._laptop, f"ray dashboard {FILE}")
+        self._tunnel = self._log.begin(self._laptop, f"ray dashboard {FILE}")
         until = time.monotonic() + JOIN_SECONDS
-        while (
-            self._story.ask(self._laptop, "</dev/tcp/127.0.0.1/8265").end(COMMAND_SECONDS) and time.monotonic() < until
-        ):
+        while self._log.ask(self._laptop, "</dev/tcp/127.0.0.1/8265").end(COMMAND_SECONDS) and time.monotonic() < until:
             time.sleep(1.0)
         submit = f"{TOKEN} ray job submit {PLAIN} --address {ADDRESS} --working-dir . -- {command}"
-        return self._story.begin(self._laptop, submit)
+        return self._log.begin(self._laptop, submit)
 
     def down(self) -> list[str]:
         """Ctrl-C to `ray dashboard`, then `ray down`; returns what runs on when the time in which all ends is over."""
         if self._tunnel is not None:
             self._tunnel.interrupt()
-        typed = self._story.begin(self._laptop, f"ray down --yes {PLAIN} {FILE}")
+        typed = self._log.begin(self._laptop, f"ray down --yes {PLAIN} {FILE}")
         typed.end(COMMAND_SECONDS)
-        self._story.show(typed.lines(r"stopped\.|nodes remaining|No nodes"))
+        self._log.show(typed.lines(r"stopped\.|nodes remaining|No nodes"))
         began = time.monotonic()
         while (left := self.left()) and time.monotonic() - began < GONE_SECONDS:
             time.sleep(2.0)
-        self._story.say(f"{len(left)} processes left {time.monotonic() - began:.0f} s after it, beside each sshd")
+        self._log.say(f"{len(left)} processes left {time.monotonic() - began:.0f} s after it, beside each sshd")
         return left
 
     def left(self) -> list[str]:

@@ -50,8 +50,8 @@ def extract_trajectory(
     """Extract as `extract` does, to the same bits, and keep the substitute at the first moment of each level.
 
     The recovery rate is measured every `every` steps. When it has reached a new level, the steps since the measurement
-    before are done again and measured too, oldest first: the moment is exact to the step (on a GPU, which rounds
-    differently from time to time, almost). That makes at most total_steps / every + (every - 1) len(recoveries)
+    before are done again and measured too, oldest first: the moment is exact to the step (on a GPU, whose sums are not
+    repeated bit for bit, it may be a step off). That makes at most total_steps / every + (every - 1) len(recoveries)
     measurements. (A level reached and lost again between two of them is not seen; every=1 sees all.) They are made on a
     copy of the substitute and cannot disturb its training.
 

@@ -76,19 +76,19 @@ def _refuse(why: str) -> None:
 
 def _measure(settings: Settings, notes: Notes, *, with_mps: bool) -> None:
     cases = _cases(settings)
-    with _crew(settings, max(n for _, n in cases)) as measured:
+    with _workers(settings, max(n for _, n in cases)) as measured:
         for net, n in cases:
             notes.take(_name(net, n, with_mps), lambda net=net, n=n: measured(net, n, with_mps))  # type: ignore[misc]
 
 
 @contextmanager
-def _crew(settings: Settings, size: int) -> Iterator[Callable[[str, int, bool], Throughput]]:
+def _workers(settings: Settings, size: int) -> Iterator[Callable[[str, int, bool], Throughput]]:
     """Processes that start once and measure several times."""
     spawn = multiprocessing.get_context("spawn")
     barrier, answers = spawn.Barrier(size + 1), spawn.Queue()
     orders = [spawn.Queue() for _ in range(size)]
-    crew = [spawn.Process(target=_work, args=(settings, orders[i], answers, barrier)) for i in range(size)]
-    for process in crew:
+    processes = [spawn.Process(target=_work, args=(settings, orders[i], answers, barrier)) for i in range(size)]
+    for process in processes:
         process.start()
 
     def measured(net: str, n: int, with_mps: bool) -> Throughput:
@@ -105,7 +105,7 @@ def _crew(settings: Settings, size: int) -> Iterator[Callable[[str, int, bool], 
     try:
         yield measured
     finally:
-        for process in crew:
+        for process in processes:
             process.kill()
             process.join()
 

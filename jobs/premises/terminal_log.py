@@ -13,7 +13,7 @@ from premises.machine import Machine
 COLOUR = re.compile(r"\x1b\[[0-9;]*m|\r")
 
 
-class Story:
+class TerminalLog:
     """A log.
 
     Args:
@@ -27,15 +27,15 @@ class Story:
         """A line of our own, or several."""
         print(f"[{time.monotonic() - self._began:4.0f} s] {text}", flush=True)
 
-    def begin(self, machine: Machine, command: str) -> "Typed":
+    def begin(self, machine: Machine, command: str) -> "TypedCommand":
         """Type a command."""
         self.say(f"{machine.name}$ {command}")
         return self.ask(machine, command)
 
-    def ask(self, machine: Machine, command: str) -> "Typed":
+    def ask(self, machine: Machine, command: str) -> "TypedCommand":
         """Type a command that the log leaves out."""
         self._n += 1
-        return Typed(machine, command, self._folder / f"{self._n}.txt")
+        return TypedCommand(machine, command, self._folder / f"{self._n}.txt")
 
     def show(self, lines: list[str]) -> None:
         """Lines that came back."""
@@ -43,7 +43,7 @@ class Story:
             print(f"    {line.strip()}", flush=True)
 
 
-class Typed:
+class TypedCommand:
     """A command that was typed.
 
     Args:
