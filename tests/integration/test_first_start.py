@@ -37,7 +37,7 @@ def check(each: Round) -> None:
     assert (each.storage / "store.json").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_three_jobs_start_at_once_ten_times(tmp_path: Path) -> None:
     """On a new storage each time; in some its file system has no locks, or a killed job left an empty database."""
     rounds = [Round(tmp_path / str(i), locks=i not in (6, 7)) for i in range(10)]

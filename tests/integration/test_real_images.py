@@ -77,7 +77,7 @@ def evaluated(config: Config, root: Path, storage: Path) -> tuple[Plan, Evaluati
     return plan, run_here(plan, store, SerialPool(lambda spec: perform_task(context, spec))).body
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_cifar10_with_torchvisions_nets(tmp_path: Path) -> None:
     """A ResNet18 victim, VGG16 and GoogLeNet as piracy and as homologous models: steal, ask, judge."""
     config = smallest(
