@@ -209,7 +209,7 @@ def test_tasks_are_named_by_their_specs(pools: Callable[..., Any]) -> None:
     """Ray's dashboard and `ray list tasks` say what was begun, and how often."""
     pool = pools(1, share=lambda spec: 1.0)
     assert len(outcomes(pool, Numbered(1), Numbered(2))) == 2
-    assert pool.cluster.names == [f"task {Numbered(n).id}" for n in (1, 2)]
+    assert pool.cluster.names == [f"Worker.perform task {Numbered(n).id}" for n in (1, 2)]
 
 
 # --- nodes that are broken
