@@ -45,7 +45,10 @@ class FakeActor:
 
     @property
     def place(self) -> Any:
-        return SimpleNamespace(remote=lambda: FakeReference(self, lambda: (f"w{self.number}", self.node), 0.0))
+        return SimpleNamespace(remote=lambda: FakeReference(self, self._place, 0.0))
+
+    def _place(self) -> tuple[str, str, bool]:
+        return f"w{self.number}", self.node, self.cluster.in_turn
 
     @property
     def start(self) -> Any:
@@ -84,6 +87,7 @@ class FakeCluster:
         self.gpus, self.nodes = gpus, [f"node{i}" for i in range(nodes)]
         self.now = 0.0
         self.made = 0
+        self.in_turn = False
         self.names: list[str] = []
         """Under which Ray's tools show what was performed."""
         self.actors: list[FakeActor] = []
@@ -203,6 +207,19 @@ def test_another_try_after_a_transient_failure_comes_after_a_delay(
     assert [outcome.error for outcome in found] == ["OSError: away (3 times)"]
     assert len(tried) == 3
     assert all(later - earlier >= pool_module.RETRY_SECONDS for earlier, later in pairwise(tried))
+
+
+@pytest.mark.parametrize(
+    ("share", "elastic", "told"),
+    [(0.25, True, 2), (1.0, True, 0), (0.25, False, 0)],
+    ids=["shared", "whole", "own Ray"],
+)
+def test_nodes_without_mps_are_named_once(pools: Callable[..., Any], share: float, elastic: bool, told: int) -> None:
+    """Each node of a cluster on which workers share a GPU; a Ray of the job's own has said it at its start."""
+    pool = pools(1, nodes=2, elastic=elastic)
+    pool.cluster.in_turn = True
+    outcomes(pool, *[share] * 16, seconds=1.0)
+    assert pool._progress.out.getvalue().count("shares its GPU in turn") == told
 
 
 def test_tasks_are_named_by_their_specs(pools: Callable[..., Any]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import ray
 import torch
 
+from uapfp_dist.cluster.mps import is_running
 from uapfp_dist.errors import MismatchError, UserError
 from uapfp_dist.execution.context import OWNER_SECONDS, TaskContext
 from uapfp_dist.execution.steps import perform_task
@@ -64,9 +65,10 @@ class Worker:
         self._ip = ray.util.get_node_ip_address()
         self.name = f"{self._ip}:{os.getpid()}"
 
-    def place(self) -> tuple[str, str]:
-        """(name, node id), as soon as it is placed on a node."""
-        return self.name, ray.get_runtime_context().get_node_id()
+    def place(self) -> tuple[str, str, bool]:
+        """(name, node id, whether it has the node's GPU in turn with others: no MPS), as soon as it is placed."""
+        in_turn = bool(ray.get_gpu_ids()) and not is_running()
+        return self.name, ray.get_runtime_context().get_node_id(), in_turn
 
     def start(self) -> UserError | None:
         """Get ready to perform. A user's error is a value, here and below: Ray would wrap it."""

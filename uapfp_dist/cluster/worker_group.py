@@ -65,6 +65,8 @@ class WorkerGroup:
     """Why a worker could not start, until another one does."""
     _refused: list[WorkerHandle] = field(default_factory=list)
     # Kept alive: each occupies a node that does not see the storage, so that no other worker is placed there.
+    _in_turn: set[str] = field(default_factory=set)
+    """Nodes of which it was said that processes have their GPU in turn."""
     _capacity: dict[str, int] = field(default_factory=dict)
     _created_at: float = field(default_factory=time.monotonic)
     _refreshed_at: float = 0.0
@@ -190,11 +192,21 @@ class WorkerGroup:
         elif isinstance(found, UserError):  # such as an outage of the storage
             self._not_started(worker, str(found))
         elif not worker.node:
-            worker.name, worker.node = found
+            worker.name, worker.node, in_turn = found
             worker.placed_at = time.monotonic()
+            self._tell_in_turn(worker, in_turn)
             self.starting[worker.actor.start.remote()] = worker
         else:
             self._started(worker)
+
+    def _tell_in_turn(self, worker: WorkerHandle, in_turn: bool) -> None:
+        """Once for every node of a cluster; a Ray of the job's own has said it."""
+        if in_turn and self.elastic and 0 < worker.share < 1 and worker.node not in self._in_turn:
+            self._in_turn.add(worker.node)
+            self.say(
+                f"ray: worker {worker.name} shares its GPU in turn, its node has no MPS: nvidia-cuda-mps-control -d "
+                "before ray start"
+            )
 
     def _started(self, worker: WorkerHandle) -> None:
         self.last_error = ""
