@@ -28,7 +28,8 @@ class SuspectConfig:
     """Protocol: http (any endpoint, by request and answer), a named one such as tensorflow-serving, torchserve,
     huggingface, fastapi, mlflow or oip, or onnx, weights, python; auto: by what the address looks like."""
     request: Path | None = None
-    """JSON file of a request to any HTTP endpoint. "{png}" or "{pixels}" in it is where the image goes."""
+    """JSON file of a request to any HTTP endpoint. "{png}" or "{pixels}" in it is where the image goes,
+    with a kit of JPEG files also "{jpeg}"."""
     answer: str = ""
     """Path to labels, scores or pairs in the JSON that comes back. Such as predictions, outputs[0].data, [*].label; two
     paths with a comma between them are labels and their scores (default: all of it)."""
