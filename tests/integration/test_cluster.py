@@ -56,6 +56,7 @@ def some_models(running: Job, more_than: int) -> None:
     wait_until(enough, 120.0, f"more than {more_than} models in the store")
 
 
+@pytest.mark.heavy
 def test_stopped_by_hand_then_killed_then_finished(lab: Lab, serial: dict[str, Any], tmp_path: Path) -> None:
     """Ctrl-C; later the machine's power; then the same command once more. No model is trained twice."""
     with lab.job(tmp_path, "--workers", "2") as running:

@@ -502,7 +502,7 @@ def away(folder: str) -> dict[str, Any]:
     return outcomes([Task("once")], folder, make_perform=partial(late, folder))
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_a_storage_that_is_away_when_a_worker_is_replaced_does_not_end_the_job(tmp_path: Path) -> None:
     result = on_ray("away", tmp_path)
     assert result["outcomes"]["once"][0] == ""

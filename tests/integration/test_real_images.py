@@ -108,7 +108,7 @@ def test_twenty_classes_of_tinyimagenet(tmp_path: Path) -> None:
     assert answers.tensors["clean"].shape[1] == 20
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_fingerprints_of_two_hundred_classes_fit_into_memory(tmp_path: Path) -> None:
     """100 points x 200 classes, clean and perturbed: 40,000 numbers a fingerprint."""
     config = smallest(DataConfig(name="tiny_imagenet"), width=4, epochs=0.05)

@@ -106,7 +106,7 @@ def test_the_benchmark_settles_every_spec(tmp_path: Path) -> None:
     assert made == [spec.id for spec in specs[-MISSING:]]
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_the_benchmark_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a Ray of its own."""
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
