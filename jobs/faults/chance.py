@@ -32,7 +32,7 @@ class Fault:
     delay: float
     """Seconds from then; where `after` is 0, from the submission."""
     silent: bool
-    """A host or server whose cable is pulled first: nobody is told, connections hang. Else they break."""
+    """A host or server whose cable is pulled first: connections hang. Else they break."""
     which: float
     """In [0, 1): the place of the victim among its like."""
     joins_after: float

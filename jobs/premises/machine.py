@@ -117,7 +117,7 @@ class Machine:
         return [line for line in lines if line and not line.startswith(own)]
 
     def switch_off(self) -> None:
-        """As at a power cut: the cable first, so that nobody is told."""
+        """As at a power cut: the cable first, so that connections hang."""
         ip("link", "set", self._link, "down")
         self._outer.kill()
         self._outer.wait(30)

@@ -19,7 +19,7 @@ from uapfp_dist.cluster.session import ClusterResources
 
 
 def control(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A command of the daemon's name, first on the path; what it is told goes to a file."""
+    """A command of the daemon's name, first on the path; its arguments and input go to a file."""
     log, file = folder / "log", folder / service.CONTROL
     file.write_text(f'#!/bin/sh\necho "$@ pipes=$CUDA_MPS_PIPE_DIRECTORY" >> {log}\n{script}\n')
     file.chmod(file.stat().st_mode | stat.S_IEXEC)
@@ -53,7 +53,7 @@ def test_mps_starts_and_ends_with_what_needs_it(tmp_path: Path, monkeypatch: pyt
 def test_mps_that_cannot_start_is_one_line(
     script: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A daemon that is there all the same is told to end."""
+    """A daemon that is there all the same is ended."""
     log = control(tmp_path, f'if [ "$1" != -d ]; then cat >> {tmp_path}/log; exit 0; fi; {script}', monkeypatch)
     with service.mps() as why:
         assert why.startswith("MPS: it could not be started: ")
