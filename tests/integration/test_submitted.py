@@ -224,7 +224,7 @@ def test_a_killed_driver_is_submitted_again(cluster: Cluster, serial: dict[str, 
 def test_nodes_of_two_kinds_that_join_and_are_lost(cluster: Cluster, serial: dict[str, Any], tmp_path: Path) -> None:
     """Submitted where no worker fits yet: an autoscaler sees the demand. A node is killed while the zoo is trained.
 
-    The log shows the progress with an ETA.
+    The log shows the progress. (An ETA only if a line comes between the first model and the last: seconds, here.)
     """
     cluster.start_head(cpus=0)
     running = cluster.submit(*evaluation(tmp_path, "--gpus-per-worker", "1"))
@@ -242,7 +242,7 @@ def test_nodes_of_two_kinds_that_join_and_are_lost(cluster: Cluster, serial: dic
     assert not plain.named("ray::Worker"), "a node without a GPU trains nothing where others have one"
     code, output = running.end()
     assert code == 0, output[-3000:]
-    assert re.search(r"\[\d\d:\d\d\] zoo \d+/14 ETA \d\d:\d\d", output), output[-3000:]
+    assert re.search(r"\[\d\d:\d\d\] zoo \d+/14( ETA \d\d:\d\d)?  ", output), output[-3000:]
     assert "the evaluator goes on with 1 GPU" in output, output[-3000:]
     same(report_of(tmp_path), serial)
     assert report_of(tmp_path)["models"] == {"trained": MODELS, "reused": 0, "failed": 0}
