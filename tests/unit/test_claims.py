@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from uapfp_dist.reporting.recovery_schema import RecoveryBin
 from uapfp_dist.reporting.reference_schema import MatchingRates, SubspaceNumbers
 from uapfp_dist.reporting.section_schema import (
     AdversarialGroup,
     ClaimCheck,
     ModifiedGroup,
-    RecoveryBin,
     SectionNumbers,
     SweepNumbers,
     TTestRates,

@@ -46,6 +46,7 @@ QUESTIONS = {
     "fig6_n_points": "How many points are enough?",
     "fig6_top_k": "How many confidences are enough?",
     "fig6_recovery": "How good must a copy be to be found?",
+    "recovery_methods": "Which methods find copies that are worse than the finished ones?",
     "fig7_uap_vs_lap": "Does a universal perturbation do better than local ones?",
     "fig8_modifications": "Do stolen models stay similar when they are modified?",
     "fig8_adversarial": "Does adversarial training wash the fingerprint out?",

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from uapfp_dist.evaluation.judging import Group
 from uapfp_dist.reporting.churn_schema import ChurnBudget, ChurnPool, ExactClaims, SiblingGroup
+from uapfp_dist.reporting.recovery_schema import MethodAtRecovery, RecoveryBin
 from uapfp_dist.reporting.reference_schema import MatchingRates, SubspaceNumbers
 from uapfp_dist.serialization import Number, from_json, json_schema
 
@@ -155,22 +156,6 @@ class SweepNumbers:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecoveryBin:
-    """Extractions stopped at a recovery rate from `recovery_bin` to below `recovery_to`; NaN: without that edge."""
-
-    recovery_bin: Number
-    recovery_to: Number
-    similarity: Number
-    similarity_chosen: Number
-    p_value_chosen: Number
-    similarity_low: Number
-    similarity_high: Number
-    similarity_chosen_low: Number
-    similarity_chosen_high: Number
-    models: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class ModifiedGroup:
     """Models of one role after one modification."""
 
@@ -271,6 +256,7 @@ class SectionNumbers:
     top_k: dict[str, SweepNumbers] | None = None
     confidence: dict[str, Number] | None = None
     recovery: tuple[RecoveryBin, ...] | None = None
+    recovery_methods: tuple[MethodAtRecovery, ...] | None = None
     modifications: tuple[ModifiedGroup, ...] | None = None
     destroyed: tuple[DestroyedModel, ...] | None = None
     adversarial: tuple[AdversarialGroup, ...] | None = None

@@ -10,7 +10,7 @@ from uapfp_dist.reporting.figures.groups import accused_strips, group_strips
 from uapfp_dist.reporting.figures.images import captioned_rows, perturbed_images
 from uapfp_dist.reporting.figures.methods import auc_bars, methods_auc
 from uapfp_dist.reporting.figures.paper_table import table_vs_paper
-from uapfp_dist.reporting.figures.recovery import RECOVERY_EDGES, fig6_recovery, recovery_bin
+from uapfp_dist.reporting.figures.recovery import RECOVERY_EDGES, fig6_recovery, recovery_bin, recovery_methods
 from uapfp_dist.reporting.figures.robustness import fig8_adversarial, fig8_modifications, utility_similarity
 from uapfp_dist.reporting.figures.roc import roc_curves
 from uapfp_dist.reporting.figures.similarity import fig7_uap_vs_lap, similarity_cdf
@@ -44,6 +44,7 @@ __all__ = [
     "methods_auc",
     "perturbed_images",
     "recovery_bin",
+    "recovery_methods",
     "roc_curves",
     "similarity_cdf",
     "table_vs_paper",

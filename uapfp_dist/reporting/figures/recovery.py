@@ -1,4 +1,6 @@
-"""Figure 6 right: similarity against recovery rate."""
+"""Figure 6 right: similarity against recovery rate; and the same of every method."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -7,8 +9,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from uapfp_dist.reporting.figures.columns import finite, require_columns
-from uapfp_dist.reporting.figures.marks import reference
-from uapfp_dist.reporting.figures.style import COLOURS, COLUMN, TEXT, describe_axes, legend, no_data, subplots
+from uapfp_dist.reporting.figures.marks import reference, series
+from uapfp_dist.reporting.figures.style import (
+    COLOURS,
+    COLUMN,
+    PAGE,
+    TEXT,
+    describe_axes,
+    display_name,
+    legend,
+    no_data,
+    subplots,
+)
 
 RECOVERY_EDGES = np.round(np.arange(0.78, 0.941, 0.02), 2)
 """Figure 6 right: eight bins."""
@@ -101,3 +113,44 @@ def _p_values(axis: Axes, x: np.ndarray, p: np.ndarray) -> None:
     axis.set_yticks(ticks, [f"{t:g}" for t in ticks])
     axis.yaxis.set_minor_locator(NullLocator())
     axis.set_ylim(p.min() / 2, 1.5)
+
+
+def recovery_methods(table: pd.DataFrame, similarities: Sequence[str], areas: Sequence[str]) -> Figure:
+    """Similarity by some methods and AUC by others, against the recovery rate at which extractions were stopped.
+
+    Args:
+        table: one row per method and level, columns `method`, `recovery`, `similarity`, and `auc_homologous` with its
+            interval `_low`, `_high`; `auc_sibling`, where there is one, adds a panel.
+        similarities, areas: methods that the first panel and the others draw, in this order; those not in the table
+            are left out.
+    """
+    groups = ["homologous", *(["sibling"] if "auc_sibling" in table.columns else [])]
+    table = require_columns(table, "method", "recovery", "similarity", *(f"auc_{group}" for group in groups))
+    figure, axes = subplots(PAGE, 3.1, 1, 1 + len(groups), sharex=True)
+    order = list(dict.fromkeys((*areas, *similarities)))
+    panels = [("similarity", similarities), *((f"auc_{group}", areas) for group in groups)]
+    for axis, (column, methods) in zip(axes, panels, strict=True):
+        for method in methods:
+            _by_recovery(axis, table[table["method"] == method], column, order.index(method))
+        if not axis.lines:
+            no_data(axis)
+        axis.set_ylim(top=1.03)
+    describe_axes(axes[0], y="similarity to the victim", title="encoders")
+    for axis, group in zip(axes[1:], groups, strict=True):
+        reference(axis, 0.5)
+        describe_axes(axis, y="AUC", title=f"against {display_name(group)}")
+    for axis in axes:
+        axis.set_xlabel("recovery", fontsize=TEXT)
+    legend(figure, 5)
+    return figure
+
+
+def _by_recovery(axis: Axes, rows: pd.DataFrame, column: str, i: int) -> None:
+    rows = rows.dropna(subset=["recovery", column]).sort_values("recovery")
+    if rows.empty:
+        return
+    name = rows["method"].iloc[0]
+    axis.plot(rows["recovery"], rows[column], ms=3.5, lw=1.2, label=display_name(name), **series(name, i))
+    if f"{column}_low" in rows:
+        low, high = (rows[f"{column}_{side}"].fillna(rows[column]) for side in ("low", "high"))
+        axis.vlines(rows["recovery"], low, high, color=series(name, i)["color"], lw=0.7, alpha=0.5)

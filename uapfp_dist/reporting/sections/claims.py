@@ -8,7 +8,8 @@ import pandas as pd
 from uapfp_dist.fingerprints.methods.registry import twin_name
 from uapfp_dist.reporting import figures
 from uapfp_dist.reporting.number_format import interval
-from uapfp_dist.reporting.section_schema import ClaimCheck, RecoveryBin, SectionNumbers, SweepNumbers, TTestRates
+from uapfp_dist.reporting.recovery_schema import RecoveryBin
+from uapfp_dist.reporting.section_schema import ClaimCheck, SectionNumbers, SweepNumbers, TTestRates
 from uapfp_dist.reporting.sections.claim_grading import auc_of, graded, not_computed
 from uapfp_dist.reporting.sections.lineage_claims import churn_finds, identifies_victim
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection

@@ -5,7 +5,8 @@ import math
 import pandas as pd
 
 from uapfp_dist.reporting import figures
-from uapfp_dist.reporting.section_schema import RecoveryBin, SectionNumbers, rows_of
+from uapfp_dist.reporting.recovery_schema import RecoveryBin
+from uapfp_dist.reporting.section_schema import SectionNumbers, rows_of
 from uapfp_dist.reporting.sections.intervals import over_models
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 
