@@ -221,7 +221,7 @@ def test_the_page_of_presets_counts_their_models(name: str, digits: Dataset) -> 
     members = plan_of(name, digits).members
     derived = sum(m.role.startswith(DERIVED) for m in members)
     lines = (ROOT / "uapfp_dist" / "data" / "README.md").read_text().splitlines()
-    (row,) = [line.split("|") for line in lines if line.startswith(f"| `{name}` |")]
+    (row,) = [cells for line in lines if len(cells := line.split("|")) == 7 and cells[1] == f" `{name}` "]
     assert [int(cell) for cell in row[3:5]] == [len(members) - derived, derived]
 
 
