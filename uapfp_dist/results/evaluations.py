@@ -8,7 +8,7 @@ from uapfp_dist.reporting.model_names import COLUMNS
 from uapfp_dist.reporting.over_seeds import auc_rows, decision_rows
 from uapfp_dist.reporting.report_schema import EvaluationReport, reported_groups
 from uapfp_dist.reporting.sections.lineage_claims import IDENTIFIES_VICTIM
-from uapfp_dist.results.markdown import details, table
+from uapfp_dist.results.markdown import details, interval, number, table
 
 LINEAGE = ("weighted_churn", "churn", "uap", "random", "uap_probe", "random_probe", "weighted_errors", "clean")
 """Methods that are shown first."""
@@ -59,8 +59,8 @@ def evaluation_section(report: EvaluationReport) -> Iterator[str]:
             (
                 f"`{method}`",
                 *(_estimate(report, method, group) for group in groups),
-                _number(_soft(report, method)),
-                _number(equal.get(method, {}).get("homologous", math.nan)),
+                number(_soft(report, method)),
+                number(equal.get(method, {}).get("homologous", math.nan)),
             )
             for method in report.auc
         ),
@@ -73,7 +73,7 @@ def evaluation_section(report: EvaluationReport) -> Iterator[str]:
             ((c.claim, c.paper, c.measured, f"**{c.outcome}**") for c in claims),
         )
     if numbers := report.sections.beside_paper:
-        rows = ((n.where, n.quantity, n.paper, _interval(n.ours, n.ours_low, n.ours_high)) for n in numbers)
+        rows = ((n.where, n.quantity, n.paper, interval(n.ours, n.ours_low, n.ours_high)) for n in numbers)
         yield details("Every number of the paper beside ours", table(("where", "quantity", "paper", "ours"), rows))
 
 
@@ -95,12 +95,4 @@ def _soft(report: EvaluationReport, method: str) -> float:
 
 def _estimate(report: EvaluationReport, method: str, group: Group) -> str:
     found = report.auc_detail.get(method, {}).get(CHOSEN, {}).get(group)
-    return "-" if found is None else _interval(found.mean, found.low, found.high)
-
-
-def _interval(value: float, low: float, high: float) -> str:
-    return _number(value) if math.isnan(low) or math.isnan(high) else f"{value:.2f} [{low:.2f}, {high:.2f}]"
-
-
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3g}" if abs(value) >= 10 else f"{value:.2f}"
+    return "-" if found is None else interval(found.mean, found.low, found.high)

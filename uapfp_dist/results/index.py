@@ -17,6 +17,7 @@ INDEX = "index.json"
 Kind: TypeAlias = Literal[
     "seeds",
     "evaluation",
+    "headline",
     "lineage",
     "kit_power",
     "kit_robustness",
@@ -26,9 +27,10 @@ Kind: TypeAlias = Literal[
     "deaths",
     "numbers",
 ]
-"""How the files of a measurement are shown: reports over seeds; one report; reports against models stolen from
-siblings; rates of kits over zoos; one kit's verdicts on modified models; exact sibling tests over zoos; two
-precisions; what tasks cost their driver; random deaths of jobs/hosts.py; numbers of the index."""
+"""How the files of a measurement are shown: reports over seeds; one report; reports on several data sets beside the
+paper's headline; reports against models stolen from siblings; rates of kits over zoos; one kit's verdicts on modified
+models; exact sibling tests over zoos; two precisions; what tasks cost their driver; random deaths of jobs/hosts.py;
+numbers of the index."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Markdown of a page of results."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 
@@ -17,3 +18,13 @@ def details(title: str, content: str) -> str:
 def share(n: int, of: int, low: float, high: float) -> str:
     """`.80 [.69, .90] (191/238)`."""
     return f"{n / max(of, 1):.2f} [{low:.2f}, {high:.2f}] ({n}/{of})"
+
+
+def number(value: float) -> str:
+    """Two decimals, or three digits from 10 on; a dash for NaN."""
+    return "-" if math.isnan(value) else f"{value:.3g}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def interval(value: float, low: float, high: float) -> str:
+    """`0.98 [0.95, 1.00]`; the number alone where it has no interval."""
+    return number(value) if math.isnan(low) or math.isnan(high) else f"{value:.2f} [{low:.2f}, {high:.2f}]"

@@ -12,6 +12,7 @@ from uapfp_dist.reporting.model_names import COLUMNS
 from uapfp_dist.results.deaths import Deaths, deaths_section
 from uapfp_dist.results.driver import DriverScale, driver_section
 from uapfp_dist.results.evaluations import evaluation_section, lineage_section, seeds_section, setting
+from uapfp_dist.results.headline import headline_section
 from uapfp_dist.results.index import Measurement, Results, read_results
 from uapfp_dist.results.kits import kit_power_section, kit_robustness_section, read_rates
 from uapfp_dist.results.markdown import details, table
@@ -87,7 +88,9 @@ def _section(results: Results, measurement: Measurement) -> Iterator[str]:
 
 def _blocks(results: Results, measurement: Measurement) -> Iterator[str]:
     kind = measurement.kind
-    if kind in ("seeds", "evaluation", "lineage"):
+    if kind == "headline":
+        yield from headline_section(list(results.reports(measurement)))
+    elif kind in ("seeds", "evaluation", "lineage"):
         reports = list(results.reports(measurement))
         yield setting(reports)
         if kind == "evaluation":
