@@ -10,7 +10,7 @@ from system import ROOT
 from uapfp_dist.reporting.paper import paper_number
 from uapfp_dist.reporting.recovery_schema import MethodAtRecovery
 from uapfp_dist.reporting.report_schema import EvaluationReport, read_report
-from uapfp_dist.results.headline import headline_section
+from uapfp_dist.results.headline import AGAINST, METHODS, headline_figure, headline_section
 from uapfp_dist.results.markdown import interval, number
 
 RESULTS = ROOT / "jobs" / "results"
@@ -106,3 +106,21 @@ def test_claims_and_similarities_have_a_column_for_each_data_set(both: list[Eval
     cell = (both[1].sections.similarity_by_architecture or ())[0]
     stolen = similarities[f"{cell.architecture} {cell.optimizer}"][2]
     assert stolen.startswith(f"{cell.piracy_mean:.2f} ± {cell.piracy_std:.2f} (")
+
+
+def test_the_picture_draws_every_area_and_the_papers_numbers(both: list[EvaluationReport]) -> None:
+    """A mark for each number, a cross for each of the paper's; the values are those of the table."""
+    figure = headline_figure(both)
+    assert len(figure.axes) == 4
+    lines = [line for axis in figure.axes for line in axis.get_lines()]
+    crosses = sorted(line.get_xdata()[0] for line in lines if line.get_marker() == "x" and len(line.get_xdata()))
+    assert crosses == [0.75, 0.83, 1.0, 1.0]
+    marks = sorted(line.get_xdata()[0] for line in lines if line.get_marker() in ("o", "s"))
+    areas = [
+        one.auc_detail[m]["prob" if m in ("uap_paper", "clean") else "chosen"][group].mean
+        for one in both
+        for m in METHODS
+        if m in one.auc_detail
+        for group in AGAINST
+    ]
+    assert marks == pytest.approx(sorted(areas))

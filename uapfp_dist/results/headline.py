@@ -3,7 +3,11 @@
 import math
 from collections.abc import Iterator, Sequence
 
+import pandas as pd
+from matplotlib.figure import Figure
+
 from uapfp_dist.evaluation.judging import CHOSEN, Group
+from uapfp_dist.reporting import figures
 from uapfp_dist.reporting.model_names import GROUPS
 from uapfp_dist.reporting.paper import DATASETS, paper_number
 from uapfp_dist.reporting.recovery_schema import MethodAtRecovery
@@ -11,6 +15,7 @@ from uapfp_dist.reporting.report_schema import EvaluationReport
 from uapfp_dist.reporting.section_schema import SimilarityCell
 from uapfp_dist.response_format import PROBABILITIES
 from uapfp_dist.results.markdown import details, interval, number, table
+from uapfp_dist.statistics.auc import Estimate
 
 ROLES = ("piracy", "homologous")
 METHODS = (
@@ -42,6 +47,21 @@ def headline_section(reports: Sequence[EvaluationReport]) -> Iterator[str]:
     yield "The paper's claims, each by its rule (the reports say which):"
     yield _claims(reports)
     yield details("Table 3's layout: similarity of fingerprints, by architecture and optimizer", _similarities(reports))
+
+
+def headline_figure(reports: Sequence[EvaluationReport]) -> Figure:
+    """The areas of `headline_section` as a picture."""
+    ours, theirs = [], []
+    for name, report in zip(_names(reports), reports, strict=True):
+        for method in METHODS:
+            for group in AGAINST:
+                found = _estimate(report, method, group)
+                numbers = (found.mean, found.low, found.high) if found else (math.nan,) * 3
+                ours.append((name, method, group, *numbers))
+            if method in PAPERS:
+                theirs.append((name, method, "homologous", _papers(PAPERS[method], report)))
+    columns = ["data", "method", "group", "mean", "low", "high"]
+    return figures.headline(pd.DataFrame(ours, columns=columns), pd.DataFrame(theirs, columns=columns[:4]))
 
 
 def _names(reports: Sequence[EvaluationReport]) -> list[str]:
@@ -79,9 +99,13 @@ def _areas(reports: Sequence[EvaluationReport], group: Group) -> str:
 
 
 def _area(report: EvaluationReport, method: str, group: Group) -> str:
-    formats = report.auc_detail.get(method, {})
-    found = formats.get(PROBABILITIES.wire if method in ("uap_paper", "clean") else CHOSEN, {}).get(group)
+    found = _estimate(report, method, group)
     return "-" if found is None else interval(found.mean, found.low, found.high)
+
+
+def _estimate(report: EvaluationReport, method: str, group: Group) -> Estimate | None:
+    formats = report.auc_detail.get(method, {})
+    return formats.get(PROBABILITIES.wire if method in ("uap_paper", "clean") else CHOSEN, {}).get(group)
 
 
 def _stopped(report: EvaluationReport) -> dict[str, MethodAtRecovery]:

@@ -12,7 +12,7 @@ from uapfp_dist.reporting.model_names import COLUMNS
 from uapfp_dist.results.deaths import Deaths, deaths_section
 from uapfp_dist.results.driver import DriverScale, driver_section
 from uapfp_dist.results.evaluations import evaluation_section, lineage_section, seeds_section, setting
-from uapfp_dist.results.headline import headline_section
+from uapfp_dist.results.headline import headline_figure, headline_section
 from uapfp_dist.results.index import Measurement, Results, read_results
 from uapfp_dist.results.kits import kit_power_section, kit_robustness_section, read_rates
 from uapfp_dist.results.markdown import details, table
@@ -24,6 +24,8 @@ from uapfp_dist.verification.robustness.judged import JudgedModel
 
 PAGE = "README.md"
 """The page, beside the index."""
+HEADLINE = "headline.png"
+"""The picture of the paper's headline, drawn with the page."""
 ALPHA = 0.05
 """Of the kits whose verdicts are shown."""
 
@@ -41,15 +43,19 @@ class _Benchmark:
 
 
 def write_page(folder: Path) -> Path:
-    """Write the page of `folder` into it.
+    """Write the page of `folder` into it, and the pictures of the paper's headline.
 
     Raises:
         UserError: its index or a file is missing or broken, or the folder cannot be written.
     """
-    path = folder / PAGE
-    text = page(read_results(folder))
+    path, results = folder / PAGE, read_results(folder)
+    text = page(results)
     try:
         path.write_text(text)
+        for measurement in results.measurements:
+            if measurement.kind == "headline":
+                figure = headline_figure(list(results.reports(measurement)))
+                figure.savefig(folder / HEADLINE)
     except OSError as error:
         raise UserError(f"folder: expected {path} to be writable ({error.strerror})", argument="folder") from error
     return path
@@ -89,6 +95,7 @@ def _section(results: Results, measurement: Measurement) -> Iterator[str]:
 def _blocks(results: Results, measurement: Measurement) -> Iterator[str]:
     kind = measurement.kind
     if kind == "headline":
+        yield f"![AUC of methods against each group of negatives on every data set, beside the paper's]({HEADLINE})"
         yield from headline_section(list(results.reports(measurement)))
     elif kind in ("seeds", "evaluation", "lineage"):
         reports = list(results.reports(measurement))

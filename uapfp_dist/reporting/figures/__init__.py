@@ -7,6 +7,7 @@ from uapfp_dist.reporting.figures.ablations import ablation_bars, ablation_lines
 from uapfp_dist.reporting.figures.accusations import false_accusations
 from uapfp_dist.reporting.figures.churn import churn_auc
 from uapfp_dist.reporting.figures.groups import accused_strips, group_strips
+from uapfp_dist.reporting.figures.headline import headline
 from uapfp_dist.reporting.figures.images import captioned_rows, perturbed_images
 from uapfp_dist.reporting.figures.methods import auc_bars, methods_auc
 from uapfp_dist.reporting.figures.paper_table import table_vs_paper
@@ -41,6 +42,7 @@ __all__ = [
     "fig8_adversarial",
     "fig8_modifications",
     "group_strips",
+    "headline",
     "methods_auc",
     "perturbed_images",
     "recovery_bin",
