@@ -1,7 +1,7 @@
 """Tables of evaluations: one of them, or a preset over seeds."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from uapfp_dist.evaluation.judging import CHOSEN, Group
 from uapfp_dist.reporting.model_names import COLUMNS
@@ -10,8 +10,11 @@ from uapfp_dist.reporting.report_schema import EvaluationReport, reported_groups
 from uapfp_dist.reporting.sections.lineage_claims import IDENTIFIES_VICTIM
 from uapfp_dist.results.markdown import details, interval, number, table
 
-LINEAGE = ("weighted_churn", "churn", "uap", "random", "uap_probe", "random_probe", "weighted_errors", "clean")
-"""Methods that are shown first."""
+FIRST = (
+    "weighted_churn", "churn", "uap", "random", "uap_probe", "random_probe", "weighted_errors", "clean",
+    "ipguard_tuned",
+)  # fmt: skip
+"""Methods that are shown before the others."""
 
 
 def setting(reports: Sequence[EvaluationReport]) -> str:
@@ -41,7 +44,8 @@ def _minutes(seconds: float) -> str:
 def seeds_section(reports: Sequence[EvaluationReport]) -> Iterator[str]:
     """AUC of every method and rates of the verdict, mean ± standard error over seeds."""
     yield "AUC of stolen models against each group of negatives, mean ± standard error over seeds:"
-    yield "\n".join(auc_rows(reports))
+    head, rule, *rows = auc_rows(reports)
+    yield from _shortened((head, rule), dict(zip(reports[0].auc, rows, strict=True)))
     yield "\n".join(decision_rows(reports))
 
 
@@ -53,18 +57,18 @@ def evaluation_section(report: EvaluationReport) -> Iterator[str]:
         "AUC of stolen models against each group of negatives by the format chosen on the training models, mean over "
         "resamples [95 % over models]; the last column is the AUC against independent models with at most 200 images:"
     )
-    yield table(
-        ("method", *(COLUMNS[group] for group in groups), "soft labels", "200 images"),
+    columns = ("method", *(COLUMNS[group] for group in groups), "soft labels", "200 images")
+    cells = (
         (
-            (
-                f"`{method}`",
-                *(_estimate(report, method, group) for group in groups),
-                number(_soft(report, method)),
-                number(equal.get(method, {}).get("homologous", math.nan)),
-            )
-            for method in report.auc
-        ),
+            f"`{method}`",
+            *(_estimate(report, method, group) for group in groups),
+            number(_soft(report, method)),
+            number(equal.get(method, {}).get("homologous", math.nan)),
+        )
+        for method in report.auc
     )
+    head, rule, *rows = table(columns, cells).splitlines()
+    yield from _shortened((head, rule), dict(zip(report.auc, rows, strict=True)))
     yield "\n".join(decision_rows([report]))
     if claims := report.sections.claims:
         yield "The paper's claims:"
@@ -82,11 +86,19 @@ def lineage_section(reports: Sequence[EvaluationReport]) -> Iterator[str]:
     yield "AUC of stolen models against those stolen from **siblings**, mean over resamples [95 % over models]:"
     header = ("method", *(f"seed {r.seed}" for r in reports))
     rows = {method: (f"`{method}`", *(_estimate(r, method, "sibling") for r in reports)) for method in reports[0].auc}
-    yield table(header, (rows[method] for method in LINEAGE if method in rows))
-    yield details("All methods", table(header, rows.values()))
+    head, rule, *lines = table(header, rows.values()).splitlines()
+    yield from _shortened((head, rule), dict(zip(rows, lines, strict=True)))
     claims = ((r.seed, claim) for r in reports for claim in r.sections.claims or ())
     outcomes = [f"seed {seed} **{c.outcome}**" for seed, c in claims if c.claim == IDENTIFIES_VICTIM]
     yield f'Claim "{IDENTIFIES_VICTIM}": {", ".join(outcomes)}.'
+
+
+def _shortened(head: Sequence[str], rows: Mapping[str, str]) -> Iterator[str]:
+    """A table of the methods that are shown first, and behind a fold that of all, where there are more."""
+    first = [rows[method] for method in FIRST if method in rows]
+    yield "\n".join((*head, *first))
+    if len(first) < len(rows):
+        yield details(f"All {len(rows)} methods", "\n".join((*head, *rows.values())))
 
 
 def _soft(report: EvaluationReport, method: str) -> float:
