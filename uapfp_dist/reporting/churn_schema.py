@@ -1,14 +1,14 @@
 """The numbers of the sections about churn and the exact sibling test, as they stand in a report's JSON."""
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
+from uapfp_dist.reporting.area_schema import GroupAreas
 from uapfp_dist.serialization import Number
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChurnBudget:
+class ChurnBudget(GroupAreas):
     """AUC by a method that asks for labels on churn points; `all`: against all groups of negatives together."""
 
     method: str
@@ -18,18 +18,6 @@ class ChurnBudget:
     """Images that may be sent."""
     images: int
     """Images that were: all points where there are fewer."""
-    auc_homologous: Number
-    auc_homologous_low: Number
-    auc_homologous_high: Number
-    auc_other_victim: Number
-    auc_other_victim_low: Number
-    auc_other_victim_high: Number
-    auc_same_data: Number
-    auc_same_data_low: Number
-    auc_same_data_high: Number
-    auc_sibling: Number = math.nan
-    auc_sibling_low: Number = math.nan
-    auc_sibling_high: Number = math.nan
     auc_all: Number
     auc_all_low: Number
     auc_all_high: Number

@@ -1,8 +1,8 @@
 """The numbers of the sections about the quality of copies, as they stand in a report's JSON."""
 
-import math
 from dataclasses import dataclass
 
+from uapfp_dist.reporting.area_schema import GroupAreas
 from uapfp_dist.serialization import Number
 
 
@@ -23,7 +23,7 @@ class RecoveryBin:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MethodAtRecovery:
+class MethodAtRecovery(GroupAreas):
     """A method on extractions stopped at a recovery rate; `level` NaN: on the finished stolen models."""
 
     method: str
@@ -33,15 +33,3 @@ class MethodAtRecovery:
     models: int
     similarity: Number
     """Mean, of methods with an encoder; else NaN."""
-    auc_homologous: Number
-    auc_homologous_low: Number
-    auc_homologous_high: Number
-    auc_other_victim: Number
-    auc_other_victim_low: Number
-    auc_other_victim_high: Number
-    auc_same_data: Number
-    auc_same_data_low: Number
-    auc_same_data_high: Number
-    auc_sibling: Number = math.nan
-    auc_sibling_low: Number = math.nan
-    auc_sibling_high: Number = math.nan
