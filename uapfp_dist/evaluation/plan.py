@@ -24,6 +24,7 @@ from uapfp_dist.tasks.reference_specs import ReferenceResponseSpec, ReferenceSpe
 from uapfp_dist.tasks.scheduler import dependency_order
 from uapfp_dist.tasks.specs import (
     AbsoluteGate,
+    AttackPool,
     DataSpec,
     Gate,
     ModelSpec,
@@ -57,12 +58,15 @@ class Plan:
     """The exact sibling test; None without one."""
     references: tuple[ReferenceSpec, ...] = ()
     """What the methods compared take beside these probes."""
+    knockoff_pool: AttackPool | None = None
+    """Where knockoff draws its images; None: of the victim's kind."""
 
     @property
     def id(self) -> str:
         """Content address of the whole evaluation."""
         versions = {"judging": JUDGING_VERSION, "report": REPORT_VERSION}
-        return content_id({"config": self.config, "seed": self.seed, "data": self.data, **versions})
+        pool = {"pool": self.knockoff_pool} if self.knockoff_pool else {}
+        return content_id({"config": self.config, "seed": self.seed, "data": self.data, **pool, **versions})
 
     @cached_property
     def indispensable(self) -> dict[str, str]:
@@ -154,7 +158,8 @@ def make_plan(config: Config, seed: int, dataset: Dataset, knockoff_pool: Datase
     n_d = dataset.n_train if dataset.n_train is not None else int(len(dataset.labels) * config.data.train_share)
     n_own = n_d // 2
     _check_sizes(config, n_own)
-    members = tuple(_members(SpecBuilder(config, data, n_own, pool_spec(config, knockoff_pool)), seed))
+    pool = pool_spec(config, knockoff_pool)
+    members = tuple(_members(SpecBuilder(config, data, n_own, pool), seed))
     members += tuple(modified_members(config.modifications, members, config.zoo.architectures))
     members += tuple(checkpoint_members(config.studies, members))
     members += tuple(overlap_members(config.studies, members))
@@ -166,9 +171,8 @@ def make_plan(config: Config, seed: int, dataset: Dataset, knockoff_pool: Datase
         _check_sizes(config, int((len(dataset.labels) - n_d) * config.data.outside_shares[0]), "PROBE")
     subspaces, second = _subspaces(config, seed, members), second_probe(config, probe)
     exact = exact_spec(config, seed, members, data)
-    return Plan(
-        config, seed, data, members, probe, subspaces, second, churn, twin, exact, reference_specs(config, probe)
-    )
+    references = reference_specs(config, probe)
+    return Plan(config, seed, data, members, probe, subspaces, second, churn, twin, exact, references, pool)
 
 
 def data_spec(cut: DataConfig, seed: int, dataset: Dataset) -> DataSpec:
