@@ -146,6 +146,7 @@ def test_knockoff_alone_has_the_pool(plan: Plan, others: Dataset) -> None:
     assert (Role.PIRACY, "knockoff") in with_pool
     assert {role for role, _ in with_pool} >= {Role.PIRACY, Role.SOFT_PIRACY, Role.OTHER_VICTIM_PIRACY}
     assert {attack for _, attack in with_pool} == {"knockoff"}
+    assert Role.MIXED_PIRACY not in {role for role, _ in with_pool}
     assert (Role.PIRACY, "jacobian") in without
     assert (Role.MIXED_PIRACY, "knockoff") in without
     assert all(role == Role.MIXED_PIRACY for role, attack in without if attack == "knockoff")
