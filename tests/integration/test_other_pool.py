@@ -14,6 +14,7 @@ from uapfp_dist.launch.ablation import run_grid
 from uapfp_dist.launch.evaluation import run
 from uapfp_dist.launch.seeds import run_seeds
 from uapfp_dist.storage.store import Store
+from uapfp_dist.tracking.tracker import NullTracker
 
 pytestmark = pytest.mark.usefixtures("blank_figures")
 
@@ -25,8 +26,12 @@ def config() -> Config:
     return replace(base, extraction=extraction, verdict=replace(base.verdict, methods=("uap",), n_resamples=1))
 
 
-def test_seeds_and_a_grid_over_a_pool_of_another_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_seeds_and_a_grid_over_a_pool_of_another_data_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Cards, verdicts and the report name the pool; a second run and a grid find every model; other images do not."""
+    for launched in ("evaluation", "ablation"):  # a database of MLflow takes longer than all the rest
+        monkeypatch.setattr(f"uapfp_dist.launch.{launched}.open_tracker", lambda paths: NullTracker())
     root = write_folder(tmp_path / "images", n=40)
     runtime = RuntimeConfig(storage=str(tmp_path / "s"), workers=0, data_root=root)
     reports = []

@@ -127,7 +127,7 @@ class ExtractionConfig:
     """Whose labels Jacobian augmentation follows: the victim's, as published; the substitute's, as models before."""
     knockoff_pool: str | None = omit_default(None, in_files=False)
     """Data set in the same data root whose images knockoff sends, scaled to the victim's (None: images of the victim's
-    kind). n_mixed controls keep the victim's kind: images of another data set have no true label there."""
+    kind). Those of controls.n-mixed stay of that kind: others have no true label among its classes."""
 
 
 @wire_names(

@@ -111,8 +111,8 @@ def plan_enrollment(
         )
     if config.extraction.knockoff_pool is not None:
         raise UserError(
-            "extraction.knockoff_pool: expected none with an enrolment, whose thieves all send images of the victim's "
-            f"kind, got {config.extraction.knockoff_pool}; leave it out: an evaluation takes one",
+            "extraction.knockoff_pool: expected none with an enrolment, whose attackers all send images of the "
+            f"victim's kind, got {config.extraction.knockoff_pool}; leave it out: an evaluation takes one",
             argument="extraction.knockoff_pool",
         )
     requirements = achievable(requirements, owner_victim)
