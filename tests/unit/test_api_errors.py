@@ -75,6 +75,14 @@ WRONG: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
     "unknown optimizer": (lambda: ufp.train("A", world().data.attacker, optimizer="adm"), ("'adm'", "adam")),
     "no epochs": (lambda: ufp.train("A", world().data.attacker, epochs=0), ("epochs", "above 0")),
     "unknown attack": (lambda: ufp.extract(plain(), IMAGES, budget=2, attack="nockoff"), ("'nockoff'", "knockoff")),
+    "a pool of another shape": (
+        lambda: ufp.extract(world().victim, torch.rand(4, 1, 28, 28), budget=2),
+        ("pool", "shape", "1x28x28", "RuntimeError", "scale them"),
+    ),
+    "a pool of another shape for a module": (
+        lambda: ufp.extract(plain(), torch.rand(4, 3, 8, 8), budget=2),
+        ("takes images (2, 3, 8, 8)", "RuntimeError"),
+    ),
     "unknown labels": (lambda: ufp.extract(plain(), IMAGES, budget=2, labels="top"), ("'top'", "top3")),
     "no budget": (lambda: ufp.extract(plain(), IMAGES, budget=0), ("at least 1 query", "0")),
     "true labels of a tensor": (lambda: ufp.extract(plain(), IMAGES, budget=2, true_share=0.5), ("LabelledImages",)),

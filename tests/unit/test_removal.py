@@ -257,7 +257,8 @@ def test_fresh_images_are_those_that_the_model_was_not_made_with(role: Role, pla
     spec = first(plan, role).spec
     make(context, spec)
     dataset, splits = context.data(plan.data)
-    own, used = modifying.attackers_images(context, spec)
+    attackers, used = modifying.attackers_images(context, spec)
+    own = attackers.index
     images, natural = modifying._fresh_images(context, spec, 5)
     assert len(images) == max(len(used), len(natural))
     assert not torch.isin(natural, used).any()

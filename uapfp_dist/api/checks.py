@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from uapfp_dist.api.images import LabelledImages, checked_images
 from uapfp_dist.errors import PermanentError, UserError
+from uapfp_dist.messages import one_line
+from uapfp_dist.models.blackbox import Blackbox, BudgetExceededError
 from uapfp_dist.models.custom import ModuleNet
 from uapfp_dist.models.net import Net
 from uapfp_dist.tasks.specs import DataSpec, Imported, ModelSpec, Recipe
@@ -86,6 +88,28 @@ def images_of(images: object, argument: str) -> Tensor:
         UserError: not (N, c, h, w) floats in [0, 1].
     """
     return images.images if isinstance(images, LabelledImages) else checked_images(images, argument)
+
+
+class PoolVictim(Blackbox):
+    """A victim that is sent an attacker's pool, and says so where it does not take images of that shape."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """As `Blackbox`.
+
+        Raises:
+            UserError: and if the images have another shape than the model takes.
+        """
+        try:
+            return super().__call__(images)
+        except (UserError, PermanentError, BudgetExceededError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # of a module of the user's anything
+            raise UserError(
+                f"pool: expected images of the shape that the victim takes, got {'x'.join(map(str, images.shape[1:]))} "
+                f"({type(error).__name__}: {one_line(error)}); scale them first, as by "
+                "torchvision.transforms.functional.resize",
+                argument="pool",
+            ) from error
 
 
 def check_range(argument: str, value: float, least: float, most: float = float("inf")) -> None:

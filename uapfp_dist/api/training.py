@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from uapfp_dist.api.checks import (
+    PoolVictim,
     check_classes,
     check_range,
     checked_data,
@@ -24,7 +25,7 @@ from uapfp_dist.attacks import ATTACKS, DivergedError, TrueLabels
 from uapfp_dist.attacks import extract as run_extraction
 from uapfp_dist.errors import UserError, unknown_name
 from uapfp_dist.models import Net, build
-from uapfp_dist.models.blackbox import Blackbox, predict_probabilities
+from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.models.custom import CustomNet, is_import_path
 from uapfp_dist.models.training import PEAK_RATES, Trainer, fit
 from uapfp_dist.response_format import ResponseFormat
@@ -111,7 +112,8 @@ def extract(
 
     Args:
         victim: is queried, `budget` times at most; nothing else of it is used.
-        pool: (N, c, h, w) natural images in [0, 1] of the attacker's.
+        pool: (N, c, h, w) natural images in [0, 1] of the attacker's, in the victim's shape: a tensor of any images,
+            or LabelledImages of its classes.
         budget: images that the victim is sent at most, at least 1; `queries` of the result says how many it was.
         attack: knockoff (natural images alone, each once: what goes beyond N stays unspent), cloudleak,
             cloudleak_features, or jacobian, which send crafted images after natural ones and spend all of it.
@@ -127,8 +129,8 @@ def extract(
         as `train`; its `queries` is the number of images that the victim was sent.
 
     Raises:
-        UserError: an unknown name, a budget below 1, images outside [0, 1], a victim that gives NaN, a substitute
-            whose weights are no longer finite.
+        UserError: an unknown name, a budget below 1, images outside [0, 1] or of a shape that the victim does not take,
+            a victim that gives NaN, a substitute whose weights are no longer finite.
 
     >>> import uapfp_dist as ufp
     >>> data = ufp.load("digits")
@@ -145,7 +147,7 @@ def extract(
     if isinstance(pool, LabelledImages):
         check_classes(victim, pool.n_classes, "victim")
     recipe = recipe_of(optimizer, batch_size, epochs * len(images), augment, precision)
-    api = Blackbox(victim, budget, ResponseFormat.parse(labels, argument="labels"))
+    api = PoolVictim(victim, budget, ResponseFormat.parse(labels, argument="labels"))
     given = attack, labels, budget, rounds, natural_share, true_share, architecture_name(architecture), width, recipe
     number = seed_of("extract", *given, weights_digest(victim), digest(images), seed)
     c, h, w = images.shape[1:]

@@ -104,7 +104,7 @@ class ZooConfig:
 
 @wire_names(
     "ExtractionConfig",
-    "attacks budget natural_share rounds overlap soft_labels jacobian_labels",
+    "attacks budget natural_share rounds overlap soft_labels jacobian_labels knockoff_pool",
     soft_labels=lambda labels: labels.extraction_wire,
 )
 @dataclass(frozen=True)
@@ -125,6 +125,9 @@ class ExtractionConfig:
     """Format of the victim's responses to extractions with soft labels: probabilities, or top3 (any number)."""
     jacobian_labels: Literal["victim", "substitute"] = omit_default("victim", in_files=False, before="substitute")
     """Whose labels Jacobian augmentation follows: the victim's, as published; the substitute's, as models before."""
+    knockoff_pool: str | None = omit_default(None, in_files=False)
+    """Data set in the same data root whose images knockoff sends, scaled to the victim's (None: images of the victim's
+    kind). Those of controls.n-mixed stay of that kind: others have no true label among its classes."""
 
 
 @wire_names(

@@ -6,6 +6,7 @@ from operator import attrgetter
 from typing import Any
 
 from uapfp_dist.attacks import ATTACKS
+from uapfp_dist.attacks.knockoff import Knockoff
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import DATASETS
 from uapfp_dist.errors import UserError, unknown_name
@@ -20,6 +21,7 @@ NAMES: dict[str, tuple[str, Collection[str]]] = {
     "zoo.architectures": ("architecture", ARCHITECTURES),
     "zoo.optimizers": ("optimizer", PEAK_RATES),
     "extraction.attacks": ("attack", ATTACKS),
+    "extraction.knockoff_pool": ("data set", DATASETS),
     "controls.architectures": ("architecture", ARCHITECTURES),
     "verdict.methods": ("method", METHODS),
     "verdict.decided_by": ("method", METHODS),
@@ -167,11 +169,36 @@ def check(config: Config) -> None:
             argument="removal.n_guessing",
         )
     _ = config.data.shape
+    _check_knockoff_pool(config)
     _check_siblings(config)
     levels = config.studies.recoveries
     if any(a >= b for a, b in pairwise(levels)) or not all(0 < level <= 2 for level in levels):
         raise UserError(
             f"studies.recoveries: expected ascending rates above 0, got {levels}", argument="studies.recoveries"
+        )
+
+
+def _check_knockoff_pool(config: Config) -> None:
+    extraction, path = config.extraction, "extraction.knockoff_pool"
+    if (pool := extraction.knockoff_pool) is None:
+        return
+    if Knockoff.name not in extraction.attacks:
+        raise UserError(
+            f"{path}: expected {Knockoff.name} among the attacks with {pool}, got {', '.join(extraction.attacks)}; add "
+            "it to extraction.attacks, or leave the pool out",
+            argument=path,
+        )
+    if pool == config.data.name:
+        raise UserError(
+            f"{path}: expected another data set than the victim's, got {pool}; leave it out: knockoff sends images of "
+            "the victim's kind by itself",
+            argument=path,
+        )
+    if extraction.overlap:
+        raise UserError(
+            f"extraction.overlap: expected 0 with {path}, none of whose images are the victim's, got "
+            f"{extraction.overlap:g}; leave one of them out",
+            argument="extraction.overlap",
         )
 
 

@@ -95,6 +95,7 @@ def attack_pool(splits: Splits, origin: Extracted, seed: int = 0) -> Tensor:
     Raises:
         UserError: a modified model as a victim, at any depth.
     """
+    assert origin.pool is None, "an attacker who has images of another data set"
     victim = origin.victim
     while isinstance(victim.origin, Extracted):
         victim = victim.origin.victim
@@ -109,3 +110,8 @@ def attack_pool(splits: Splits, origin: Extracted, seed: int = 0) -> Tensor:
     n_own = min(round(len(outside) * origin.overlap), len(own))
     kept = outside[torch.randperm(len(outside), generator=rng)[: len(outside) - n_own]]
     return torch.cat([kept, own[torch.randperm(len(own), generator=rng)[:n_own]]]).sort().values
+
+
+def drawn_from(n_images: int, budget: int, seed: int) -> Tensor:
+    """(at most `budget`,) sorted indices into another data set of `n_images`: all that its attacker will ever send."""
+    return torch.randperm(n_images, generator=torch_rng("attack pool", seed))[:budget].sort().values

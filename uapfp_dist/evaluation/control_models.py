@@ -28,7 +28,7 @@ def control_members(config: ControlConfig, members: Sequence[Member]) -> Iterato
         for spec in piracy[: config.n_mixed]:
             assert isinstance(spec.origin, Extracted)
             knockoff = replace(spec.origin, attack="knockoff", natural_share=1.0, jacobian_labels="substitute")
-            origin = replace(knockoff, true_share=share)
+            origin = replace(knockoff, true_share=share, pool=None)  # of another data set nobody has true labels
             mixed = _with_seed(spec, "mixed", share)
             yield Member(Role.MIXED_PIRACY, replace(mixed, origin=origin))
 

@@ -13,6 +13,7 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.encoder_trial import Setting
 from uapfp_dist.evaluation.grid_axes import GridAxis, GridOverrides, in_text
 from uapfp_dist.evaluation.plan import Plan, make_plan
+from uapfp_dist.evaluation.spec_builder import load_pool
 from uapfp_dist.fingerprints.blocks import UAP, BlockKey
 from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.tasks.hashing import Spec, content_id, wire_item
@@ -72,7 +73,7 @@ def make_cells(
         axes: at least one.
         config: of the evaluation that is varied.
         seed: of that evaluation.
-        dataset: loads the images of a configuration.
+        dataset: loads images.
 
     Raises:
         UserError: a combination that cannot work.
@@ -92,7 +93,7 @@ def make_cells(
                 check(varied)
             except UserError as error:
                 raise UserError(str(error), argument="grid") from error
-            plans[key] = make_plan(varied, seed, dataset(varied.data))
+            plans[key] = make_plan(varied, seed, dataset(varied.data), load_pool(varied, dataset))
         wired = dict(_wire(varied, name, value) for name, value in named.items())
         cells.append(GridCell(wired, plans[key], _checked(knobs, varied, dataset(varied.data).n_classes)))
     return cells

@@ -231,8 +231,8 @@ def attack_out_auc(resamples: Sequence[ScoredResample], members: Sequence[Member
 
 
 def attack_of(member: Member) -> str:
-    """The attack a model was stolen with, or an empty string."""
-    return member.spec.extraction.attack if member.spec.extraction else ""
+    """The attack a model was stolen with, and the data set of its images if it is another one; or an empty string."""
+    return member.spec.extraction.attack_name if member.spec.extraction else ""
 
 
 def verdicts(first: ScoredResample, judged: JudgedModels, config: VerdictConfig) -> list[Verdict]:

@@ -1,12 +1,9 @@
 """From a configuration to the specs of an evaluation: models, probe and responses. Trains nothing."""
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import cycle, islice, product
 
-from uapfp_dist.attacks import ATTACKS, labels_followed
 from uapfp_dist.config.schema import Config, DataConfig
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
@@ -15,8 +12,8 @@ from uapfp_dist.evaluation.modified_models import modified_members
 from uapfp_dist.evaluation.probe_specs import probe_twin, reference_specs, second_probe
 from uapfp_dist.evaluation.removal_models import removal_members
 from uapfp_dist.evaluation.sibling_specs import churn_spec, exact_spec, from_common_start
+from uapfp_dist.evaluation.spec_builder import SpecBuilder, pool_spec
 from uapfp_dist.evaluation.study_models import checkpoint_members, overlap_members
-from uapfp_dist.models.training import BATCH_SIZES
 from uapfp_dist.response_format import LABEL, ResponseFormat
 from uapfp_dist.rng import numpy_rng
 from uapfp_dist.tasks.churn_specs import ChurnResponseSpec, ChurnSpec
@@ -27,13 +24,12 @@ from uapfp_dist.tasks.reference_specs import ReferenceResponseSpec, ReferenceSpe
 from uapfp_dist.tasks.scheduler import dependency_order
 from uapfp_dist.tasks.specs import (
     AbsoluteGate,
+    AttackPool,
     DataSpec,
-    Extracted,
     Gate,
     ModelSpec,
     ProbeSpec,
     ProbeTwinSpec,
-    Recipe,
     ResponseSpec,
     SubspaceSpec,
     Trained,
@@ -62,12 +58,15 @@ class Plan:
     """The exact sibling test; None without one."""
     references: tuple[ReferenceSpec, ...] = ()
     """What the methods compared take beside these probes."""
+    knockoff_pool: AttackPool | None = None
+    """Where knockoff draws its images; None: of the victim's kind."""
 
     @property
     def id(self) -> str:
         """Content address of the whole evaluation."""
         versions = {"judging": JUDGING_VERSION, "report": REPORT_VERSION}
-        return content_id({"config": self.config, "seed": self.seed, "data": self.data, **versions})
+        pool = {"pool": self.knockoff_pool} if self.knockoff_pool else {}
+        return content_id({"config": self.config, "seed": self.seed, "data": self.data, **pool, **versions})
 
     @cached_property
     def indispensable(self) -> dict[str, str]:
@@ -141,11 +140,17 @@ class Plan:
         return tuple(dependency_order([*models, *probes, *self.references, *answers, *second, *exact, *self.subspaces]))
 
 
-def make_plan(config: Config, seed: int, dataset: Dataset) -> Plan:
+def make_plan(config: Config, seed: int, dataset: Dataset, knockoff_pool: Dataset | None = None) -> Plan:
     """The evaluation of `config` under `seed` on `dataset`; every random choice follows from the seed.
 
+    Args:
+        config: what is evaluated, of one precision.
+        seed: of everything.
+        dataset: the victim's images.
+        knockoff_pool: what `load_pool` gives.
+
     Raises:
-        UserError: sizes that the data cannot give, or a precision that is not settled.
+        UserError: sizes that the data cannot give, a precision that is not settled, a pool that is not there.
     """
     if config.precision == "auto":
         raise UserError("precision: expected float32 or bfloat16 in a plan, got auto; settle it", argument="precision")
@@ -153,7 +158,8 @@ def make_plan(config: Config, seed: int, dataset: Dataset) -> Plan:
     n_d = dataset.n_train if dataset.n_train is not None else int(len(dataset.labels) * config.data.train_share)
     n_own = n_d // 2
     _check_sizes(config, n_own)
-    members = tuple(_members(config, seed, data, n_own))
+    pool = pool_spec(config, knockoff_pool)
+    members = tuple(_members(SpecBuilder(config, data, n_own, pool), seed))
     members += tuple(modified_members(config.modifications, members, config.zoo.architectures))
     members += tuple(checkpoint_members(config.studies, members))
     members += tuple(overlap_members(config.studies, members))
@@ -165,9 +171,8 @@ def make_plan(config: Config, seed: int, dataset: Dataset) -> Plan:
         _check_sizes(config, int((len(dataset.labels) - n_d) * config.data.outside_shares[0]), "PROBE")
     subspaces, second = _subspaces(config, seed, members), second_probe(config, probe)
     exact = exact_spec(config, seed, members, data)
-    return Plan(
-        config, seed, data, members, probe, subspaces, second, churn, twin, exact, reference_specs(config, probe)
-    )
+    references = reference_specs(config, probe)
+    return Plan(config, seed, data, members, probe, subspaces, second, churn, twin, exact, references, pool)
 
 
 def data_spec(cut: DataConfig, seed: int, dataset: Dataset) -> DataSpec:
@@ -192,54 +197,15 @@ def _check_sizes(config: Config, n_images: int, split: str = "D_v") -> None:
             raise UserError(f"{name}: expected at most the {n_images} images of {split}, got {value}; choose fewer")
 
 
-@dataclass(frozen=True)
-class _Builder:
-    """Makes model specs; what Table 1 leaves open is random, by the spec's seed."""
-
-    config: Config
-    data: DataSpec
-    n_own: int
-
-    def model(
-        self,
-        origin: Trained | Extracted,
-        architecture: str,
-        optimizer: str | None,
-        seed: int,
-        gate: Gate | None,
-    ) -> ModelSpec:
-        zoo = self.config.zoo
-        rng = numpy_rng("recipe", seed)
-        optimizer = optimizer or str(rng.choice(zoo.optimizers))
-        batch_size = int(rng.choice(BATCH_SIZES))
-        precision = self.config.precision
-        assert precision != "auto"
-        recipe = Recipe(optimizer, batch_size, math.ceil(zoo.epochs * self.n_own), zoo.augment, precision)
-        return ModelSpec(self.data, architecture, zoo.width, recipe, origin, seed, gate)
-
-    def extraction(self, victim: ModelSpec, attack: str, labels: ResponseFormat) -> Extracted:
-        extraction = self.config.extraction
-        budget = math.ceil(extraction.budget * self.n_own)
-        natural = ATTACKS[attack].natural_share(extraction.natural_share)
-        followed = labels_followed(attack, extraction.jacobian_labels)
-        sizes = budget, extraction.rounds, natural, extraction.overlap
-        return Extracted(victim, attack, labels, *sizes, jacobian_labels=followed)
-
-    def cells(self, n: int) -> Iterator[tuple[int, str, str]]:
-        """(number, architecture, optimizer), architectures turning fastest, for `n` models."""
-        grid = [(a, o) for o, a in product(self.config.zoo.optimizers, self.config.zoo.architectures)]
-        return ((i, a, o) for i, (a, o) in enumerate(islice(cycle(grid), n)))
-
-
-def _victim(build: _Builder, seed: int) -> ModelSpec:
+def _victim(build: SpecBuilder, seed: int) -> ModelSpec:
     zoo = build.config.zoo
     number = model_seed(seed, "victim", 0)
     victim = build.model(Trained("victim_set"), zoo.victim_architecture, None, number, None)
     return from_common_start(victim, build.config.siblings, seed)
 
 
-def _members(config: Config, seed: int, data: DataSpec, n_own: int) -> Iterable[Member]:
-    zoo, build = config.zoo, _Builder(config, data, n_own)
+def _members(build: SpecBuilder, seed: int) -> Iterable[Member]:
+    config, zoo = build.config, build.config.zoo
     victim = _victim(build, seed)
     yield Member(Role.VICTIM, victim)
     trained_gate = Gate(victim, zoo.homologous_margin, zoo.attempts)

@@ -27,7 +27,7 @@ from uapfp_dist.tasks.churn_specs import ChurnSpec
 from uapfp_dist.tasks.modification_specs import Int8
 from uapfp_dist.tasks.pool_specs import PoolSpec, SiblingPointsSpec
 from uapfp_dist.tasks.reference_specs import ReferenceSpec
-from uapfp_dist.tasks.specs import DataSpec, ModelSpec, ProbeSpec, ProbeTwinSpec
+from uapfp_dist.tasks.specs import AttackPool, DataSpec, ModelSpec, ProbeSpec, ProbeTwinSpec
 
 OWNER_SECONDS = 80_000.0
 """Of an owner's training function: somewhat less than the day after which a worker counts as hung, so that the function
@@ -64,18 +64,27 @@ class TaskContext:
         self.pool = lru_cache(maxsize=1)(self._pool)
         self.sibling_points = lru_cache(maxsize=1)(self._sibling_points)
         self.data = lru_cache(maxsize=2)(self._data)
+        self.attack_pool = lru_cache(maxsize=1)(self._attack_pool)
 
     def _data(self, spec: DataSpec) -> tuple[Dataset, Splits]:
         dataset = self._dataset or load(spec.name, self.data_root, spec.n_classes, spec.size)
+        self._check_digest(spec, dataset)
+        splits = make_splits(dataset, spec)
+        if spec.victim_set is None:
+            return dataset, splits
+        return dataset, around(splits, self.store.get("index", spec.victim_set).tensors["index"])
+
+    def _attack_pool(self, spec: AttackPool) -> Dataset:
+        dataset = load(spec.name, self.data_root)
+        self._check_digest(spec, dataset)
+        return dataset
+
+    def _check_digest(self, spec: DataSpec | AttackPool, dataset: Dataset) -> None:
         if dataset.digest != spec.digest:
             raise UserError(
                 f"data set {spec.name}: expected the images with digest {spec.digest}, found {dataset.digest} in "
                 f"{self.data_root}; give every node the same data"
             )
-        splits = make_splits(dataset, spec)
-        if spec.victim_set is None:
-            return dataset, splits
-        return dataset, around(splits, self.store.get("index", spec.victim_set).tensors["index"])
 
     def _net(self, spec: ModelSpec) -> Net:
         net = self.empty(spec)

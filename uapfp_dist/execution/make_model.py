@@ -9,21 +9,19 @@ from torch import Tensor
 
 from uapfp_dist.attacks import DivergedError, attack_by, extract_trajectory
 from uapfp_dist.data import Splits
-from uapfp_dist.data.splits import attack_pool, index_digest
 from uapfp_dist.errors import PermanentError, UserError
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.continuing import continue_training
 from uapfp_dist.execution.modifying import modify_model
+from uapfp_dist.execution.natural_images import natural_images, true_labels
 from uapfp_dist.execution.owner_training import train_sibling
 from uapfp_dist.execution.owner_weights import take_weights
 from uapfp_dist.execution.training import (
     MadeModel,
     extract_model,
-    natural_images,
     order_rng,
     relabelling,
     train,
-    true_labels,
 )
 from uapfp_dist.models.blackbox import Blackbox, predict_probabilities
 from uapfp_dist.models.training import Trainer
@@ -163,13 +161,13 @@ def make_trajectory(context: TaskContext, spec: TrajectorySpec) -> None:
 
     whole = max(accuracy(victim_net), 1e-9)
     seed = seed_of(spec.id, 0)
-    index = attack_pool(splits, origin, model.seed)
+    natural = natural_images(context, model, origin)
     trainer = Trainer(context.empty(model, seed), model.recipe, order_rng(seed))
     attack = attack_by(origin.attack, origin.jacobian_labels)
     with seeded(seed, context.device):
         found = extract_trajectory(
             Blackbox(victim_net, origin.budget, origin.labels),
-            natural_images(dataset, index, attack, context.device),
+            natural.for_attack(attack, context.device),
             trainer,
             attack,
             rounds=origin.rounds,
@@ -177,12 +175,12 @@ def make_trajectory(context: TaskContext, spec: TrajectorySpec) -> None:
             recoveries=spec.recoveries,
             recovery_of=lambda net: accuracy(net) / whole,
             every=WATCH_EVERY,
-            true_labels=true_labels(origin, dataset, index, context.device),
+            true_labels=true_labels(origin, natural, context.device),
             relabel=relabelling(origin.label_change, dataset.n_classes, seed),
         )
     tensors = {f"{r.level:g}/{name}": tensor for r in found for name, tensor in r.weights.items()}
     reached = {f"{r.level:g}": {"recovery": r.recovery, "step": r.step, "queries": r.queries} for r in found}
-    context.store.put(spec.kind, spec.id, tensors, {"reached": reached, "train_digest": index_digest(index)})
+    context.store.put(spec.kind, spec.id, tensors, {"reached": reached, "train_digest": natural.digest})
 
 
 def watched_images(splits: Splits, seed: str) -> Tensor:
@@ -233,12 +231,13 @@ def _share(a: Tensor, b: Tensor) -> float:
 def origin_name(spec: ModelSpec) -> str:
     """`trained:<set>`, or `<attack>:<labels>`, of the model before any modification.
 
-    Where the victim was extracted itself, `<attack>:<labels> of <attack>:<labels>`, and so on.
+    Where the victim was extracted itself, `<attack>:<labels> of <attack>:<labels>`, and so on. An attack with images of
+    another data set is `<attack> from <data set>`.
     """
     stolen = spec.extraction
     if stolen is not None:
         twice = f" of {origin_name(stolen.victim)}" if stolen.victim.extraction else ""
-        return f"{stolen.attack}:{stolen.labels_name}{twice}"
+        return f"{stolen.attack_name}:{stolen.labels_name}{twice}"
     change = getattr(spec.root.origin, "label_change", None)
     return f"trained:{getattr(spec.root.origin, 'on', 'by its owner')}" + (f", {change.description}" if change else "")
 

@@ -5,14 +5,16 @@ from torch import Tensor
 
 from uapfp_dist.attacks import ATTACKS, LabelledQueries
 from uapfp_dist.attacks.extract import n_natural_queries, order_of_queries
-from uapfp_dist.data.splits import attack_pool, index_digest, outside_of, training_set
+from uapfp_dist.data.splits import index_digest, outside_of, training_set
 from uapfp_dist.errors import UserError
 from uapfp_dist.execution.context import TaskContext
+from uapfp_dist.execution.natural_images import NaturalImages, natural_images
 from uapfp_dist.execution.training import MadeModel, extract_model, labelled_images, order_rng
 from uapfp_dist.fingerprints.variants import Variants
 from uapfp_dist.models import Net
 from uapfp_dist.models.training import fit
 from uapfp_dist.modifications import AttackerData, modify
+from uapfp_dist.pixels import as_float
 from uapfp_dist.rng import seed_of, seeded, torch_rng
 from uapfp_dist.tasks.method_configs import ChurnConfig
 from uapfp_dist.tasks.modification_specs import AdversarialTraining, Distill, GuessedChurn, PgdTraining
@@ -60,15 +62,15 @@ def _unlabelled(context: TaskContext, origin: Modified, root: ModelSpec, seed: i
             return _fresh_images(context, root, seed)
         case PgdTraining():
             own, _ = attackers_images(context, root)
-            return dataset.pixels(own, context.device), own
+            return own.dataset.pixels(own.index, context.device), own.index
         case GuessedChurn(n_images=n):
             own, _ = attackers_images(context, root)
-            return _moved(context, root, own, n, seed), own
+            return _moved(own.dataset.images[own.index], n, seed).to(context.device), own.index
     return dataset.pixels(splits.attack[:0], context.device), splits.attack
 
 
-def attackers_images(context: TaskContext, root: ModelSpec) -> tuple[Tensor, Tensor]:
-    """Indices of the images that the maker of a model has beside ATTACK, and of those that it was made with.
+def attackers_images(context: TaskContext, root: ModelSpec) -> tuple[NaturalImages, Tensor]:
+    """The images that the maker of a model has beside ATTACK, and the indices of those that it was made with.
 
     A thief has what he may send to his victim. Whoever trains on true labels has his own set, D_homo or D_v, and the
     rest of D. Nobody has PROBE or EVAL.
@@ -76,41 +78,39 @@ def attackers_images(context: TaskContext, root: ModelSpec) -> tuple[Tensor, Ten
     Raises:
         UserError: a model that was neither extracted nor trained on labels.
     """
-    _, splits = context.data(root.data)
+    dataset, splits = context.data(root.data)
     origin = root.origin
     if isinstance(origin, Trained):
-        return splits.d, training_set(splits, origin, root.seed)
+        return NaturalImages(dataset, splits.d, index_digest(splits.d)), training_set(splits, origin, root.seed)
     if not isinstance(origin, Extracted):
         raise UserError(
             f"modification: expected a model that was extracted or trained on labels, got {type(origin).__name__}"
         )
-    pool = attack_pool(splits, origin, root.seed)
-    n = n_natural_queries(len(pool), origin.budget, ATTACKS[origin.attack].natural_share(origin.natural_share))
-    order = order_of_queries(len(pool), order_rng(_seed_of_made(context, root)))
-    return pool, pool[order[:n]]
+    pool = natural_images(context, root, origin)
+    n_pool, share = len(pool.index), ATTACKS[origin.attack].natural_share(origin.natural_share)
+    order = order_of_queries(n_pool, order_rng(_seed_of_made(context, root)))
+    return pool, pool.index[order[: n_natural_queries(n_pool, origin.budget, share)]]
 
 
 def _fresh_images(context: TaskContext, root: ModelSpec, seed: int) -> tuple[Tensor, Tensor]:
     """Images that the model was not made with, at least as many as those that it was, and the natural ones' indices."""
     dataset, splits = context.data(root.data)
     own, used = attackers_images(context, root)
-    own = torch.cat([own, splits.attack])
-    natural = outside_of(own, used)
-    images = dataset.pixels(natural, context.device)
+    unused, attack = outside_of(own.index, used), dataset.images[splits.attack]
+    natural = torch.cat([own.dataset.images[unused], attack])
     n_moved = max(0, len(used) - len(natural))
-    return torch.cat([images, _moved(context, root, own, n_moved, seed)]), natural
+    moved = _moved(torch.cat([own.dataset.images[own.index], attack]), n_moved, seed)
+    return torch.cat([as_float(natural), moved]).to(context.device), torch.cat([unused, splits.attack])
 
 
-def _moved(context: TaskContext, root: ModelSpec, index: Tensor, n: int, seed: int) -> Tensor:
-    """(n, c, h, w): images of `index` in a random order, again and again, each under small random geometry."""
-    dataset, _ = context.data(root.data)
+def _moved(images: Tensor, n: int, seed: int) -> Tensor:
+    """(n, c, h, w) in [0, 1]: `images` in a random order, again and again, each under small random geometry."""
     if n == 0:
-        return dataset.pixels(index[:0], context.device)
+        return as_float(images[:0])
     rng = torch_rng(seed, "moved")
-    index = index[torch.randperm(len(index), generator=rng)]
-    index = index.repeat(-(-n // len(index)))[:n]
-    moved = Variants.draw(n, ChurnConfig(), rng).apply(dataset.pixels(index), slice(None))
-    return moved.to(context.device)
+    order = torch.randperm(len(images), generator=rng)
+    order = order.repeat(-(-n // len(order)))[:n]
+    return Variants.draw(n, ChurnConfig(), rng).apply(as_float(images[order]), slice(None))
 
 
 def _siblings(context: TaskContext, root: ModelSpec, n: int, seed: int) -> tuple[Net, ...]:

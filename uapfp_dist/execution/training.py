@@ -7,10 +7,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from uapfp_dist.attacks import Attack, LabelledQueries, TrueLabels, attack_by, extract
-from uapfp_dist.data import Dataset
-from uapfp_dist.data.splits import attack_pool, index_digest, training_set
+from uapfp_dist.attacks import LabelledQueries, attack_by, extract
+from uapfp_dist.data.splits import index_digest, training_set
 from uapfp_dist.execution.context import TaskContext
+from uapfp_dist.execution.natural_images import natural_images, true_labels
 from uapfp_dist.models import Net
 from uapfp_dist.models.blackbox import Blackbox
 from uapfp_dist.models.labels import changed_labels
@@ -68,33 +68,22 @@ def extract_model(
         seed: of the attempt.
         rng: what `order_rng` gives for it.
     """
-    dataset, splits = context.data(spec.data)
-    index = attack_pool(splits, origin, spec.seed)
+    natural = natural_images(context, spec, origin)
     trainer = Trainer(context.empty(spec, seed), spec.recipe, rng)
     victim = Blackbox(context.net(origin.victim), origin.budget, origin.labels)
     attack = attack_by(origin.attack, origin.jacobian_labels)
     data = extract(
         victim,
-        natural_images(dataset, index, attack, context.device),
+        natural.for_attack(attack, context.device),
         trainer,
         attack,
         rounds=origin.rounds,
         natural_share=origin.natural_share,
-        true_labels=true_labels(origin, dataset, index, context.device),
-        relabel=relabelling(origin.label_change, dataset.n_classes, seed),
+        true_labels=true_labels(origin, natural, context.device),
+        relabel=relabelling(origin.label_change, context.data(spec.data)[0].n_classes, seed),
     )
     assert isinstance(trainer.net, Net)
-    return MadeModel(trainer.net, victim.queries, trainer.step, index_digest(index)), data
-
-
-def natural_images(dataset: Dataset, index: Tensor, attack: Attack, device: torch.device) -> Tensor:
-    """The images of an attacker, as a trainer takes them where nothing is crafted of them."""
-    return dataset.pixels(index, device) if attack.crafts_queries else dataset.to_train_on(index, device)
-
-
-def true_labels(origin: Extracted, dataset: Dataset, index: Tensor, device: torch.device) -> TrueLabels | None:
-    """Those that a mixing attacker has of the images at `index`; None of others."""
-    return TrueLabels(dataset.labels[index].to(device), origin.true_share) if origin.true_share else None
+    return MadeModel(trainer.net, victim.queries, trainer.step, natural.digest), data
 
 
 def relabelling(change: LabelChange | None, n_classes: int, seed: int) -> Callable[[Tensor], Tensor]:

@@ -183,7 +183,7 @@ def scores_within_budget(
 def _attack_out(matrix: ResponseMatrix, resample: Resample) -> dict[str, Tensor]:
     by_attack: dict[str, list[int]] = {}
     for row in resample.training.piracy:
-        by_attack.setdefault(getattr(matrix.members[row].spec.origin, "attack", ""), []).append(row)
+        by_attack.setdefault(getattr(matrix.members[row].spec.origin, "attack_name", ""), []).append(row)
     method = METHODS["weighted_errors"]
     candidate = method.candidates(matrix)[0]
     folds = [TrainingSet(tuple(rows), resample.training.homologous) for rows in by_attack.values()]

@@ -20,6 +20,7 @@ from uapfp_dist.data import Dataset
 from uapfp_dist.evaluation.grid_axes import figure_6, parse_grid
 from uapfp_dist.evaluation.grid_cells import GridCell, make_cells, shared_specs
 from uapfp_dist.evaluation.plan import make_plan
+from uapfp_dist.evaluation.spec_builder import load_pool
 from uapfp_dist.evaluation.trials import Trials
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.steps import perform_task
@@ -61,7 +62,7 @@ def run_grid(config: Config, name: str, seed: int, runtime: RuntimeConfig, grid:
     paths = resolve(runtime)
     check_report(paths.report)
 
-    @lru_cache(maxsize=2)
+    @lru_cache(maxsize=3)
     def dataset(data: DataConfig) -> Dataset:
         return load_images(data, paths)
 
@@ -73,7 +74,7 @@ def run_grid(config: Config, name: str, seed: int, runtime: RuntimeConfig, grid:
     tags = {
         "job": "ablate",
         "preset": f"{name}-ablation",
-        "evaluation_of": make_plan(config, seed, images).id,
+        "evaluation_of": make_plan(config, seed, images, load_pool(config, dataset)).id,
         **environment(),
     }
     sweep = GridRun(cells, store, paths, runtime, progress, params, tags)

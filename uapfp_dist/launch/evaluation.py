@@ -16,9 +16,11 @@ from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, check_runtim
 from uapfp_dist.config.schema import Config
 from uapfp_dist.config.validation import check
 from uapfp_dist.data import Dataset
+from uapfp_dist.data.dataset import join_notes
 from uapfp_dist.data.splits import make_splits
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import Plan, make_plan
+from uapfp_dist.evaluation.spec_builder import load_pool
 from uapfp_dist.evaluation.state import store_plan
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.steps import perform_task
@@ -63,7 +65,11 @@ def run(config: Config, name: str, seed: int, runtime: RuntimeConfig) -> Evaluat
     paths = resolve(runtime)
     check_report(paths.report)
     dataset = load_images(config.data, paths)
-    evaluation = EvaluationRun(make_plan(config, seed, dataset), name, dataset, Store(paths.storage), paths, runtime)
+    pool = load_pool(config, lambda other: load_images(other, paths))
+    if pool is not None and pool.note:
+        dataset = replace(dataset, note=join_notes(dataset.note, f"of knockoff's images: {pool.note}"))
+    plan = make_plan(config, seed, dataset, pool)
+    evaluation = EvaluationRun(plan, name, dataset, Store(paths.storage), paths, runtime)
     report = replace(evaluation.report(), environment=from_json(Environment, environment()))
     report = replace(report, wall_seconds=round(time.perf_counter() - started, 2))
     write_report(paths.report, report)

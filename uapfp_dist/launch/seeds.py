@@ -10,6 +10,7 @@ from uapfp_dist.config.schema import Config
 from uapfp_dist.data import load
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import make_plan
+from uapfp_dist.evaluation.spec_builder import load_pool
 from uapfp_dist.launch.evaluation import run
 from uapfp_dist.launch.report_file import write_report
 from uapfp_dist.reporting.over_seeds import write_up
@@ -39,7 +40,9 @@ def run_seeds(
     """
     config = with_precision(config)
     make_folder(out)
-    dataset = load(config.data.name, resolve(runtime).data_root, config.data.n_classes, config.data.shape)
+    paths = resolve(runtime)
+    dataset = load(config.data.name, paths.data_root, config.data.n_classes, config.data.shape)
+    pool = load_pool(config, lambda other: load(other.name, paths.data_root))
     reports = []
     for seed in seeds:
         path = out / f"{name}-{seed}.json"
@@ -51,7 +54,7 @@ def run_seeds(
             reports.append(read_report(json.loads(path.read_text())))
         except (ValueError, UserError) as error:
             raise UserError(f"out: expected a report in {path} ({error}); move it away", argument="out") from error
-        if reports[-1].evaluation != make_plan(config, seed, dataset).id:
+        if reports[-1].evaluation != make_plan(config, seed, dataset, pool).id:
             raise UserError(f"out: expected the report of this evaluation in {path}, found that of another; remove it")
     text = write_up(name, reports)
     (out / f"{name}.md").write_text(text)

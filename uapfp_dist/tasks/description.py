@@ -79,4 +79,4 @@ def _theft(stolen: Extracted) -> str:
     """`extracted by knockoff (hard labels)`, and from what, if its victim was extracted itself."""
     labels = f"{stolen.labels_name} labels"
     earlier = stolen.victim.extraction
-    return f"extracted by {stolen.attack} ({labels})" + (f" from one {_theft(earlier)}" if earlier else "")
+    return f"extracted by {stolen.attack_name} ({labels})" + (f" from one {_theft(earlier)}" if earlier else "")

@@ -65,9 +65,19 @@ class Trained:
     """What is done to the true labels beforehand."""
 
 
+@wire_names("AttackPool", "name digest")
+@dataclass(frozen=True)
+class AttackPool:
+    """All images of another data set than the victim's, brought to the shape of the victim's."""
+
+    name: str
+    digest: str
+    """As of `DataSpec`, before their shape is changed."""
+
+
 @wire_names(
     "Extracted",
-    "victim attack labels budget rounds natural_share overlap true_share label_change jacobian_labels",
+    "victim attack labels budget rounds natural_share overlap true_share label_change jacobian_labels pool",
     labels=lambda labels: labels.extraction_wire,
 )
 @dataclass(frozen=True)
@@ -92,6 +102,14 @@ class Extracted:
     """What the attacker does to all labels before training on them."""
     jacobian_labels: Literal["victim", "substitute"] = omit_default("substitute", in_files=False)
     """Whose labels Jacobian augmentation follows; of other attacks the default."""
+    pool: AttackPool | None = omit_default(None, in_files=False)  # noqa: RUF009 frozen
+    """Where the natural images are drawn from; None: D outside the victim's own. Another one needs knockoff, an overlap
+    of 0 and a true share of 0."""
+
+    @property
+    def attack_name(self) -> str:
+        """How it was attacked, for cards and tables: `knockoff`, or `knockoff from fashion_mnist`."""
+        return f"{self.attack} from {self.pool.name}" if self.pool else self.attack
 
     @property
     def labels_name(self) -> str:

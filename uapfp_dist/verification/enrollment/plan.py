@@ -109,6 +109,12 @@ def plan_enrollment(
             "jpeg_quality: expected one for all images of a kit, got one of uap or churn; give jpeg_quality alone",
             argument="jpeg_quality",
         )
+    if config.extraction.knockoff_pool is not None:
+        raise UserError(
+            "extraction.knockoff_pool: expected none with an enrolment, whose attackers all send images of the "
+            f"victim's kind, got {config.extraction.knockoff_pool}; leave it out: an evaluation takes one",
+            argument="extraction.knockoff_pool",
+        )
     requirements = achievable(requirements, owner_victim)
     if odd := [name for name in dataset.class_names if not name.isprintable()]:
         raise UserError(f"data: expected names of classes that can be printed, got {ascii(odd[0])[:60]}; rename it")
