@@ -16,7 +16,7 @@ from uapfp_dist.config.schema import Config
 from uapfp_dist.config.validation import check
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
-from uapfp_dist.evaluation.plan import Plan, make_plan
+from uapfp_dist.evaluation.plan import Plan, attack_in_turn, make_plan
 from uapfp_dist.response_format import LABEL, PROBABILITIES
 from uapfp_dist.statistics.auc import FEWEST_VICTIMS
 from uapfp_dist.statistics.conformal import needed_for
@@ -297,6 +297,16 @@ def test_a_larger_zoo_keeps_the_models_of_the_smaller(digits: Dataset, digits_pl
 
     larger = {member.spec.id for member in make_plan(grown(digits_plan.config), 0, digits).members}
     assert {member.spec.id for member in digits_plan.members} <= larger
+
+
+def test_architectures_and_attacks_are_crossed() -> None:
+    """In as many rounds as there are attacks every architecture meets each of them once, whatever their numbers."""
+    base = preset("digits")
+    for n, k in product(range(1, 6), range(1, 5)):
+        zoo = replace(base.zoo, architectures=tuple("ABCDE"[:n]))
+        config = replace(base, zoo=zoo, extraction=replace(base.extraction, attacks=tuple("wxyz"[:k])))
+        met = {(i % n, attack_in_turn(config, i)) for i in range(n * k)}
+        assert len(met) == n * k, (n, k)
 
 
 def test_models_of_a_plan_have_seeds_of_their_own(digits_plan: Plan) -> None:

@@ -256,9 +256,10 @@ def _members(build: SpecBuilder, seed: int) -> Iterable[Member]:
 
 
 def attack_in_turn(config: Config, i: int) -> str:
-    """The attack of stolen model `i`: each round of the architectures starts with the next one, to cross both."""
-    attacks = config.extraction.attacks
-    return attacks[(i + i // len(config.zoo.architectures)) % len(attacks)]
+    """The attack of stolen model `i`: each round of the architectures starts with another one, to cross both."""
+    attacks, n = config.extraction.attacks, len(config.zoo.architectures)
+    skipped = 1 if (n + 1) % len(attacks) else 2  # or each architecture would meet one attack alone
+    return attacks[(i + skipped * (i // n)) % len(attacks)]
 
 
 def model_seed(seed: int, role: str, number: int) -> int:
