@@ -258,7 +258,8 @@ def _members(build: SpecBuilder, seed: int) -> Iterable[Member]:
 def attack_in_turn(config: Config, i: int) -> str:
     """The attack of stolen model `i`: each round of the architectures starts with another one, to cross both."""
     attacks, n = config.extraction.attacks, len(config.zoo.architectures)
-    skipped = 1 if (n + 1) % len(attacks) else 2  # or each architecture would meet one attack alone
+    # Else an architecture would not meet every attack.
+    skipped = next(s for s in range(1, len(attacks) + 1) if math.gcd(n + s, len(attacks)) == 1)
     return attacks[(i + skipped * (i // n)) % len(attacks)]
 
 
