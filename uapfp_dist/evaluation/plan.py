@@ -1,5 +1,6 @@
 """From a configuration to the specs of an evaluation: models, probe and responses. Trains nothing."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
