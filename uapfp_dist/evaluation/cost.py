@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 
 from uapfp_dist.config.schema import Config
 from uapfp_dist.execution.context import TaskContext
+from uapfp_dist.execution.other_code import by_other_code
 from uapfp_dist.execution.step_seconds import seconds_per_image
 from uapfp_dist.execution.stored import published_ids
 from uapfp_dist.execution.task_work import DataSizes, net_of, task_work
-from uapfp_dist.storage.store import Store
+from uapfp_dist.serialization import from_json
+from uapfp_dist.storage.code_version import code_version
 from uapfp_dist.tasks.hashing import Spec
+from uapfp_dist.tasks.model_card import ModelCard
 from uapfp_dist.tasks.run_specs import Continued
 from uapfp_dist.tasks.specs import Extracted, ModelSpec, OwnerTrained, Trained
 
@@ -21,8 +24,6 @@ JUDGING_SECONDS = 1.6e-4
 """Of judging, on two cores, for each point of a training model's fingerprints, by each method in each format."""
 HOURS_FROM = 180
 """Minutes."""
-MOST_CARDS = 10
-"""Of models of an architecture: a card is read with its weights."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class RunCost:
     """Probes, responses and whatever else is to make."""
     judging: float = 0.0
     """Seconds after all of it, in one process."""
+    other_code: tuple[str, ...] = ()
+    """What to say of stored models that another version of the code made: a line, or none."""
 
     def wall_seconds(self, workers: int, at_once: Callable[[str], int] | None = None, gpus: int = 1) -> float:
         """From the first task to the end.
@@ -106,15 +109,15 @@ def cost_of(
         judging: see `RunCost`.
     """
     there = published_ids(context.store, specs)
-    models = [spec for spec in specs if isinstance(spec, ModelSpec)]
-    stored, todo = [spec for spec in models if spec.id in there], [spec for spec in specs if spec.id not in there]
-    seconds, alone, guessed = _by_architecture(todo, stored, context, "cuda" if on_gpus else "cpu")
-    owners = [spec for spec in todo if _is_owners(spec)]
-    own = _owners_seconds(stored, context.store) if owners else None
+    todo = [spec for spec in specs if spec.id not in there]
+    stored = {spec.id: spec for spec in specs if isinstance(spec, ModelSpec) and spec.id in there}
+    headers = context.store.headers("model", stored)
+    cards = [(stored[key], from_json(ModelCard, header.info)) for key, header in headers.items()]
+    seconds, alone, guessed = _by_architecture(todo, cards, context, "cuda" if on_gpus else "cpu")
+    owners = [spec for spec in todo if isinstance(spec, ModelSpec) and isinstance(spec.origin, OwnerTrained)]
+    own = _owners_seconds(cards)
     for spec in owners:
-        net = net_of(spec)
-        assert net is not None
-        seconds[net.architecture] = seconds.get(net.architecture, 0.0) + (own or 0.0)
+        seconds[spec.architecture] = seconds.get(spec.architecture, 0.0) + (own or 0.0)
     here = "GPU, alone on it" if context.device.type == "cuda" else "CPU" + ", which GPUs shorten" * on_gpus
     n_models = sum(isinstance(spec, ModelSpec) for spec in todo)
     return RunCost(
@@ -128,6 +131,7 @@ def cost_of(
         untimed=len(owners) if own is None else 0,
         others=len(todo) - n_models,
         judging=judging,
+        other_code=by_other_code([header.code for header in headers.values()], code_version()),
     )
 
 
@@ -139,11 +143,10 @@ def judging_seconds(config: Config) -> float:
 
 
 def _by_architecture(
-    todo: Sequence[Spec], stored: Sequence[ModelSpec], context: TaskContext, kind: str
+    todo: Sequence[Spec], cards: Sequence[tuple[ModelSpec, ModelCard]], context: TaskContext, kind: str
 ) -> tuple[dict[str, float], dict[str, float], bool]:
     """Architecture to seconds, to those of them that were measured alone on a GPU, and whether any was measured now."""
-    wanted = {net.architecture for spec in todo if (net := net_of(spec)) is not None}
-    known = _by_cards([spec for spec in stored if spec.architecture in wanted], context, kind)
+    known = _by_cards(cards, context, kind) if todo else {}
     measured: dict[str, float] = {}
     seconds: dict[str, float] = defaultdict(float)
     alone: dict[str, float] = defaultdict(float)
@@ -160,29 +163,22 @@ def _by_architecture(
     return dict(seconds), dict(alone), bool(measured)
 
 
-def _by_cards(stored: Iterable[ModelSpec], context: TaskContext, kind: str) -> dict[str, float]:
+def _by_cards(cards: Iterable[tuple[ModelSpec, ModelCard]], context: TaskContext, kind: str) -> dict[str, float]:
     """Architecture to seconds per image of training, of models that were trained on that kind of device."""
-    seconds: dict[str, list[float]] = {}
+    seconds: dict[str, float] = defaultdict(float)
     work: dict[str, float] = defaultdict(float)
-    for spec in stored:
-        trained = isinstance(spec.origin, Trained | Extracted | Continued)
-        if trained and len(seconds.get(spec.architecture, ())) < MOST_CARDS:
-            card = context.store.get("model", spec.id).info
-            if card["device"].startswith(kind):
-                seconds.setdefault(spec.architecture, []).append(card["seconds"])
-                work[spec.architecture] += task_work(spec, _sizes(spec, context))
-    return {architecture: sum(found) / work[architecture] for architecture, found in seconds.items()}
+    for spec, card in cards:
+        if isinstance(spec.origin, Trained | Extracted | Continued) and card.device.startswith(kind):
+            seconds[spec.architecture] += card.seconds
+            work[spec.architecture] += task_work(spec, _sizes(spec, context))
+    return {architecture: seconds[architecture] / work[architecture] for architecture in seconds}
 
 
 def _sizes(net: ModelSpec, context: TaskContext) -> DataSizes:
     return DataSizes.of(context.data(net.data)[1])
 
 
-def _is_owners(spec: Spec) -> bool:
-    return isinstance(spec, ModelSpec) and isinstance(spec.origin, OwnerTrained)
-
-
-def _owners_seconds(stored: Iterable[ModelSpec], store: Store) -> float | None:
+def _owners_seconds(cards: Iterable[tuple[ModelSpec, ModelCard]]) -> float | None:
     """Of a sibling by the owner's function; None before the first is made: the function is not run to find out."""
-    found = [store.get("model", spec.id).info["seconds"] for spec in stored if _is_owners(spec)]
+    found = [card.seconds for spec, card in cards if isinstance(spec.origin, OwnerTrained)]
     return sum(found) / len(found) if found else None

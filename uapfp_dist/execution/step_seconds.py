@@ -39,8 +39,9 @@ def seconds_per_image(spec: ModelSpec, context: TaskContext) -> float:
     few.take()  # the first of all also loads what later ones have
     if (seconds := few.take()) > SLOW_SECONDS:
         return min(seconds, few.take()) / FIRST_BATCH
-    steps, times = _Steps(whole, context, BATCH), []
+    steps = _Steps(whole, context, BATCH)
     steps.take()
+    times: list[float] = []
     while not times or (sum(times) < MOST_SECONDS and len(times) < MOST_STEPS):
         times.append(steps.take())
     return median(times) / BATCH

@@ -128,8 +128,8 @@ def model_work(spec: ModelSpec, sizes: DataSizes) -> float:
     match origin:
         case Extracted():
             return seen * EXTRACTION.get(origin.attack, OTHER_EXTRACTION)
-        case Continued(start=TrainingCheckpointSpec()):
-            return seen * (1.0 - origin.start.share)
+        case Continued(start=TrainingCheckpointSpec() as start):
+            return seen * (1.0 - start.share)
         case Modified():
             return _modification_work(origin.modification, spec, sizes)
         case Checkpoint() | Imported() | OwnerTrained():

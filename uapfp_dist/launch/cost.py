@@ -66,6 +66,8 @@ def say_cost(
     """
     cost = measured(estimate, context, room)
     progress.say(cost.summary(room.workers, room.at_once, room.gpus))
+    for line in cost.other_code:
+        progress.say(line)
     seconds = cost.wall_seconds(room.workers, room.at_once, room.gpus)
     if max_hours is not None and seconds > 3600 * max_hours:
         raise UserError(

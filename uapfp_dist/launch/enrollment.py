@@ -19,12 +19,13 @@ from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.launch.cost import WorkerRoom, say_cost
 from uapfp_dist.launch.environment import environment
 from uapfp_dist.launch.images import load_images
+from uapfp_dist.launch.other_precision import in_other_precision
 from uapfp_dist.launch.private_seed import draw_seed, read_seed, write_seed
 from uapfp_dist.launch.tracker import closing_run, open_tracker
 from uapfp_dist.launch.workers import default_auth_mode, owner_seconds_of, ray_pool
 from uapfp_dist.progress import Progress
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.hashing import wire_form
+from uapfp_dist.tasks.hashing import Spec, wire_form
 from uapfp_dist.tasks.pool import Pool, SerialPool
 from uapfp_dist.tasks.specs import DataSpec, ModelSpec
 from uapfp_dist.tracking.live import LiveTracker
@@ -104,7 +105,8 @@ def run_enrollment(
     owner_model, dataset = _read_input(config, owner or OwnerFiles(), paths, out)
     known = read_seed(out) if seed is None else seed
     number = draw_seed() if known is None else known
-    plan = plan_enrollment(config, requirements, number, dataset, owner_model.victim if owner_model else None)
+    victim = owner_model.victim if owner_model else None
+    plan = plan_enrollment(config, requirements, number, dataset, victim)
     plan = replace(plan, seed_is_private=seed is None)
     _check_same_enrollment(out, plan)
     store, progress = Store(paths.storage), Progress(workers=1)
@@ -116,6 +118,10 @@ def run_enrollment(
     if owner_model is not None:
         accuracy = import_owner_model(owner_model, context, plan, dataset)
         progress.say(f"your model: accuracy {accuracy:.3f} on images held out")
+
+    def specs_of(config: Config) -> list[Spec]:
+        return plan_enrollment(config, requirements, number, dataset, victim).specs
+
     params, tags = _params(plan), {"job": "enroll", "preset": f"enroll-{name}", **environment()}
     tracker = open_tracker(paths)
     live = LiveTracker(tracker)
@@ -124,6 +130,8 @@ def run_enrollment(
         workers(runtime, paths, store, plan.victim.data, progress) as made_by,
     ):
         cost = partial(cost_of, plan.specs, plan.siblings)
+        if said := in_other_precision(config, store, specs_of):
+            progress.say(said)
         say_cost(cost, context, made_by.room, runtime.max_hours, progress)
         live.start_run(plan.id, params, tags)
 

@@ -27,6 +27,7 @@ from uapfp_dist.execution.stored import stored_specs
 from uapfp_dist.launch.cost import WorkerRoom, say_cost
 from uapfp_dist.launch.environment import environment
 from uapfp_dist.launch.images import load_images
+from uapfp_dist.launch.other_precision import in_other_precision
 from uapfp_dist.launch.report_file import check_report, write_report
 from uapfp_dist.launch.tracker import closing_run, open_tracker
 from uapfp_dist.launch.workers import default_auth_mode, ray_pool
@@ -35,7 +36,7 @@ from uapfp_dist.reporting.report import Report
 from uapfp_dist.reporting.report_schema import Environment, EvaluationReport, read_report
 from uapfp_dist.serialization import from_json
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.hashing import content_id, wire_form
+from uapfp_dist.tasks.hashing import Spec, content_id, wire_form
 from uapfp_dist.tasks.members import Role, members_of
 from uapfp_dist.tasks.pool import SerialPool
 from uapfp_dist.tracking.publication import KIND, VERSION, Publication, patience, publish
@@ -106,8 +107,13 @@ class EvaluationRun:
         siblings = [member.spec for member in members_of(plan.members, Role.SIBLING)]
         cost = partial(cost_of, plan.specs, siblings, judging=judging_seconds(plan.config))
         context = TaskContext(self.store, self.paths.data_root, torch.device("cpu"), self.dataset)
+        if said := in_other_precision(plan.config, self.store, self._specs_of):
+            self.progress.say(said)
         say_cost(cost, context, room, self.runtime.max_hours, self.progress)
         self._keep_plan()
+
+    def _specs_of(self, config: Config) -> tuple[Spec, ...]:
+        return make_plan(config, self.plan.seed, self.dataset).specs
 
     def _keep_plan(self) -> None:
         flags = evaluation_flags(self.preset, self.plan.seed, self.plan.config)
