@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from uapfp_dist.execution.context import TaskContext
-from uapfp_dist.models.training import Trainer
+from uapfp_dist.models.training import PEAK_RATES, Trainer
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.specs import ModelSpec, Trained
 
@@ -62,7 +62,8 @@ class _Steps:
         self._images: Tensor = torch.rand(batch, *dataset.shape, generator=torch_rng("cost")).to(context.device)
         self._labels = torch.arange(batch, device=context.device) % dataset.n_classes
         self._most = 2 + max(MOST_STEPS, GPU_STEPS + GPU_FIRST_STEPS)
-        recipe = replace(spec.recipe, batch_size=batch, samples_seen=batch * self._most)
+        known = spec.recipe.optimizer if spec.recipe.optimizer in PEAK_RATES else "sgd"  # an owner trained it
+        recipe = replace(spec.recipe, optimizer=known, batch_size=batch, samples_seen=batch * self._most)
         self._trainer = Trainer(context.empty(spec), recipe, torch_rng("cost order"))
 
     def take(self, n: int = 1) -> float:
