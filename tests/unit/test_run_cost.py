@@ -148,7 +148,12 @@ def test_a_large_net_is_measured_by_a_few_images(
 
 def test_a_real_net_is_measured(plan: Plan, tmp_path: Path) -> None:
     """Also of a model that is modified later, whose integers cannot be trained."""
-    assert 0 < seconds_per_image(one_of(plan, "C"), context_on(Store(str(tmp_path)))) < 1
+    assert seconds_per_image(one_of(plan, "C"), context_on(Store(str(tmp_path)))) > 0
+
+
+def test_on_a_gpu_more_steps_are_taken_after_some_that_do_not_count(plan: Plan, tmp_path: Path) -> None:
+    """Here on a CPU, which can take them, too."""
+    assert step_seconds._on_gpu(one_of(plan, "C"), context_on(Store(str(tmp_path)))) > 0
 
 
 def test_each_architecture_is_measured_once(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
