@@ -55,11 +55,14 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     return call
 
 
+FIRST = ("digits, seed 0: ", "to make: ")
+
+
 def refused(result: Result, *words: str) -> None:
-    """Exit code 2 and one line of error, with `words` in it; the job may have printed its first line before."""
+    """Exit code 2 and one line of error, with `words` in it; the job may have printed its first lines before."""
     lines = result.err.splitlines()
     assert result.code == 2, result.err
-    assert [line for line in lines if not line.startswith("digits, seed 0: ")] == lines[-1:], result.err
+    assert [line for line in lines if not line.startswith(FIRST)] == lines[-1:], result.err
     assert lines[-1].startswith("full_eval: error: ")
     assert "Traceback" not in result.err + result.out
     for word in words:

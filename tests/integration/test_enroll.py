@@ -15,6 +15,7 @@ from uapfp_dist.config.removal import RemovalConfig
 from uapfp_dist.config.schema import ControlConfig, ModificationConfig
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
+from uapfp_dist.evaluation.cost import cost_of
 from uapfp_dist.execution.probe_artifacts import read_probe
 from uapfp_dist.fingerprints.blocks import CLEAN, NATURAL
 from uapfp_dist.fingerprints.querying import from_8_bits, query_images, to_8_bits
@@ -22,7 +23,6 @@ from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.response_format import PROBABILITIES
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.members import Role
-from uapfp_dist.verification.enrollment.cost import estimate_cost
 from uapfp_dist.verification.enrollment.enroll import enroll_locally
 from uapfp_dist.verification.enrollment.kit_builder import make_kit
 from uapfp_dist.verification.enrollment.plan import EnrollmentPlan, plan_enrollment
@@ -186,10 +186,10 @@ def test_a_model_that_fails_is_replaced_by_a_spare_one(
 
 def test_costs_are_reported_before_and_after(plan: EnrollmentPlan, kit: Kit, store: Store, tmp_path: Path) -> None:
     """Nothing is left to do here; everything elsewhere, measured by a few steps."""
-    done = estimate_cost(plan, context_on(store))
+    done = cost_of(plan.specs, plan.siblings, context_on(store))
     assert (done.models, done.stored, done.seconds) == (0, len(plan.models), 0.0)
     assert kit.info.costs.models == len(plan.models)
-    todo = estimate_cost(plan, context_on(Store(str(tmp_path / "empty"))))
+    todo = cost_of(plan.specs, plan.siblings, context_on(Store(str(tmp_path / "empty"))))
     assert todo.models == len(plan.models)
     assert 0.1 < todo.seconds / (kit.info.costs.model_seconds + 0.1) < 100
     assert f"to make: {len(plan.models)} models" in todo.summary(2)

@@ -19,6 +19,7 @@ from uapfp_dist.cluster.spec_resources import LARGE_SECONDS, seconds_for
 from uapfp_dist.concurrency import is_foreign_code_running
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
+from uapfp_dist.evaluation.cost import cost_of
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.make_model import GateError
 from uapfp_dist.execution.steps import perform_task
@@ -28,7 +29,6 @@ from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.description import describe
 from uapfp_dist.tasks.hashing import canonical
 from uapfp_dist.tasks.specs import AbsoluteGate, Extracted, Imported, OwnerTrained
-from uapfp_dist.verification.enrollment.cost import estimate_cost
 from uapfp_dist.verification.enrollment.enroll import enroll_locally
 from uapfp_dist.verification.enrollment.owner_images import put_index
 from uapfp_dist.verification.enrollment.owner_model import (
@@ -94,7 +94,7 @@ def test_an_owners_function_trains_the_siblings(digits: Dataset, victim: OwnersN
     """On exactly the victim's images, each from its own seed, in the factory's module; the kit says so."""
     store, model = Store(str(tmp_path)), by("train", victim)
     plan = imported(model, digits, store)
-    estimate = estimate_cost(plan, context_on(store))
+    estimate = cost_of(plan.specs, plan.siblings, context_on(store))
     assert (estimate.siblings, estimate.untimed, estimate.stored) == (N_SIBLINGS, N_SIBLINGS, 1)
     assert estimate.models == len(plan.models) - 1
     assert "6 of them siblings" in estimate.summary(1)
@@ -116,7 +116,7 @@ def test_an_owners_function_trains_the_siblings(digits: Dataset, victim: OwnersN
     assert "a gate of 0.1 accuracy binds them and the victim alike" in said
     assert any("best of several runs" in limit for limit in kit.info.limits)
     assert said in kit_text(kit)
-    assert estimate_cost(plan, context_on(store)).models == 0
+    assert cost_of(plan.specs, plan.siblings, context_on(store)).models == 0
 
 
 def test_wire_names_of_a_function_are_pinned() -> None:
@@ -263,13 +263,13 @@ def test_the_first_sibling_tells_what_the_others_take(digits: Dataset, victim: O
     store = Store(str(tmp_path))
     plan = imported(by("train", victim), digits, store)
     context = context_on(store)
-    before = estimate_cost(plan, context)
+    before = cost_of(plan.specs, plan.siblings, context)
     perform_task(context, plan.siblings[0])
     card = store.get("model", plan.siblings[0].id)
     store.put("model", plan.siblings[0].id, card.tensors, card.info | {"seconds": 1000.0})
-    after = estimate_cost(plan, context)
+    after = cost_of(plan.specs, plan.siblings, context)
     assert (after.siblings, after.untimed) == (N_SIBLINGS - 1, 0)
-    assert after.seconds - before.seconds == pytest.approx(1.2 * 5000, rel=0.05)
+    assert after.seconds - before.seconds == pytest.approx(5000, rel=0.05)
     assert "not known" not in after.summary(1)
 
 
@@ -285,7 +285,7 @@ def test_siblings_of_a_folder_are_taken_by_name(
         assert spec.origin.weights == _sha256(folder / f"{number}.safetensors")
         weights, stored = load_file(folder / f"{number}.safetensors"), store.get("model", spec.id).tensors
         assert all(torch.equal(weights[name], stored[f"module.{name}"]) for name in weights)
-    assert estimate_cost(plan, context_on(store)).siblings == 0
+    assert cost_of(plan.specs, plan.siblings, context_on(store)).siblings == 0
     kit = run_here(plan, digits, store)
     assert any("which the owner trained" in limit for limit in kit.info.limits)
     fewer = small_plan(digits, model.victim, **FEW, n_committee=3, n_train=1 + 1, n_test=0)

@@ -22,6 +22,7 @@ from uapfp_dist.evaluation.sibling_specs import from_common_start
 from uapfp_dist.evaluation.sibling_study import SiblingCounts, SiblingPower, sibling_plan, sibling_power, study_specs
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.steps import perform_task
+from uapfp_dist.execution.task_work import DataSizes, model_work
 from uapfp_dist.launch import sibling_cost
 from uapfp_dist.models import build
 from uapfp_dist.models.training import Trainer
@@ -34,9 +35,9 @@ from uapfp_dist.tasks.members import Role, members_of
 from uapfp_dist.tasks.run_specs import Continued, TrainingCheckpointSpec
 from uapfp_dist.tasks.scheduler import dependency_order
 from uapfp_dist.tasks.specs import Recipe, Trained
-from uapfp_dist.verification.enrollment.cost import _work
 
 CPU = torch.device("cpu")
+SIZES = DataSizes(100, 100, 100)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop"])
@@ -90,7 +91,7 @@ def test_a_victim_differs_from_its_siblings_in_its_seed_alone(repeated: float, b
         assert start.share == 1 - repeated
         assert (victim.recipe, start.model.recipe) == (ordinary.recipe, ordinary.recipe)
         assert start.model.seed not in {one.seed for one in (ordinary, victim, *siblings)}
-        assert _work(victim) == pytest.approx(repeated * _work(ordinary))
+        assert model_work(victim, SIZES) == pytest.approx(repeated * model_work(ordinary, SIZES))
 
 
 def test_nothing_is_renamed_where_all_is_repeated(digits: Dataset) -> None:

@@ -1,5 +1,6 @@
 """What an enrolment will cost on GPUs."""
 
+import io
 import os
 import time
 from collections.abc import Callable
@@ -15,17 +16,17 @@ from uapfp_dist.cluster.capacity import workers_at_once
 from uapfp_dist.cluster.session import ClusterResources
 from uapfp_dist.cluster.spec_resources import SMALL_NETS
 from uapfp_dist.data import Dataset
+from uapfp_dist.evaluation import cost
+from uapfp_dist.evaluation.cost import RunCost, cost_of
 from uapfp_dist.execution.context import TaskContext
-from uapfp_dist.launch import enrollment
+from uapfp_dist.launch import cost as launch_cost
 from uapfp_dist.launch.apart import apart
-from uapfp_dist.launch.enrollment import Workers, cost_summary
+from uapfp_dist.launch.cost import WorkerRoom, say_cost
 from uapfp_dist.models import ARCHITECTURES
+from uapfp_dist.progress import Progress
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.pool import SerialPool
-from uapfp_dist.verification.enrollment import cost
-from uapfp_dist.verification.enrollment.cost import EnrollmentCost, estimate_cost
 
-COST = EnrollmentCost(10, 2, 3600.0, "the models made before", {"A": 2400.0, "resnet18": 1200.0})
+COST = RunCost(10, 2, 3600.0, "the models made before", {"A": 2400.0, "resnet18": 1200.0})
 
 
 def test_minutes_follow_from_the_room_on_gpus() -> None:
@@ -50,9 +51,11 @@ def test_sharing_a_gpu_is_not_free_where_the_time_was_measured_alone() -> None:
 def test_only_what_is_measured_on_a_gpu_is_measured_alone_there(
     device: str, digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cost, "_seconds_per_image", lambda spec, context: 0.01)
+    monkeypatch.setattr(cost, "seconds_per_image", lambda spec, context: 0.01)
     plan = small_plan(digits)
-    found = estimate_cost(plan, TaskContext(Store(str(tmp_path)), None, torch.device(device)), on_gpus=True)
+    found = cost_of(
+        plan.specs, plan.siblings, TaskContext(Store(str(tmp_path)), None, torch.device(device)), on_gpus=True
+    )
     assert found.seconds > 0
     assert found.alone == (found.by_architecture if device == "cuda" else {})
 
@@ -90,17 +93,19 @@ def test_it_is_measured_where_the_models_are_made(fails: bool, tmp_path: Path, m
     context = TaskContext(Store(str(tmp_path)), None, torch.device("cpu"))
     seen: list[tuple[str, bool]] = []
 
-    def estimate(where: TaskContext, *, on_gpus: bool) -> EnrollmentCost:
+    def estimate(where: TaskContext, *, on_gpus: bool) -> RunCost:
         seen.append((where.device.type, on_gpus))
         return COST
 
-    def elsewhere(call: Callable[[], EnrollmentCost], seconds: float) -> EnrollmentCost | None:
+    def elsewhere(call: Callable[[], RunCost], seconds: float) -> RunCost | None:
         return None if fails else call()
 
     def summary(at_once: Callable[[str], int] | None) -> str:
-        return cost_summary(estimate, context, Workers(SerialPool(print), 2, at_once, 1))
+        out = io.StringIO()
+        say_cost(estimate, context, WorkerRoom(2, at_once, 1), None, Progress(workers=1, out=out))
+        return out.getvalue()
 
-    monkeypatch.setattr(enrollment, "apart", elsewhere)
+    monkeypatch.setattr(launch_cost, "apart", elsewhere)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert "on 2 workers, by" in summary(None)
     assert "on GPUs" in summary(lambda architecture: 4)
@@ -116,7 +121,10 @@ def test_what_is_called_apart_leaves_nothing_here(digits: Dataset, tmp_path: Pat
     assert apart(partial(os._exit, 0), 60.0) is None
     assert apart(partial(time.sleep, 60.0), 0.2) is None
     plan = small_plan(digits)
-    found = apart(partial(enrollment.estimate_there, partial(estimate_cost, plan), str(tmp_path), None, "cpu"), 60.0)
+    found = apart(
+        partial(launch_cost.estimate_there, partial(cost_of, plan.specs, plan.siblings), str(tmp_path), None, "cpu"),
+        60.0,
+    )
     assert found is not None
     assert found.models == len(plan.models)
     assert found.seconds > 0

@@ -17,6 +17,7 @@ from torch import Tensor
 from uapfp_dist.data import Dataset, Splits
 from uapfp_dist.data.splits import outside_of
 from uapfp_dist.errors import UserError
+from uapfp_dist.evaluation.cost import cost_of
 from uapfp_dist.execution.context import around
 from uapfp_dist.fingerprints.querying import from_8_bits
 from uapfp_dist.models import Net
@@ -25,7 +26,6 @@ from uapfp_dist.models.custom import CustomNet
 from uapfp_dist.response_format import PROBABILITIES
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.specs import Imported
-from uapfp_dist.verification.enrollment.cost import estimate_cost
 from uapfp_dist.verification.enrollment.enroll import enroll_locally
 from uapfp_dist.verification.enrollment.owner_images import check_splits, put_index, read_index
 from uapfp_dist.verification.enrollment.owner_model import owner_model_of, read_owner_model
@@ -72,7 +72,7 @@ def test_the_owners_module_is_enrolled(digits: Dataset, digits_splits: Splits, t
     found = enroll_locally(small_config(), requirements, store=store.url, owner_model=same, progress=quiet())
     assert found.info.victim == kit.info.victim
     again = small_plan(digits, same.victim, groups=("homologous",), labels=(PROBABILITIES,))
-    assert estimate_cost(again, context_on(store)).models == 0
+    assert cost_of(again.specs, again.siblings, context_on(store)).models == 0
 
 
 def test_a_known_architecture_with_the_owners_preprocessing(

@@ -1,6 +1,7 @@
 """Fashion-MNIST, CIFAR-10 and TinyImageNet: read as they are published, or one line says what is missing."""
 
 import gzip
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -19,9 +20,12 @@ from image_sets import (
 from PIL import Image
 from torchvision.datasets import CIFAR10, FashionMNIST
 
+from uapfp_dist.config.runtime import RuntimeConfig, resolve
+from uapfp_dist.config.schema import DataConfig
 from uapfp_dist.data import cifar10 as cifar
 from uapfp_dist.data import load, make_splits
 from uapfp_dist.errors import UserError
+from uapfp_dist.launch.images import load_images
 from uapfp_dist.tasks.specs import DataSpec
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -59,6 +63,21 @@ def test_fashion_mnist_torn_is_reported_in_one_line(tmp_path: Path) -> None:
             load("fashion_mnist", tmp_path / case)
         assert "\n" not in str(caught.value)
     shutil.rmtree(tmp_path)  # a hundred megabytes of zeros
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("name", FILES)
+def test_fashion_mnist_names_the_file_that_is_missing_or_damaged(name: str, tmp_path: Path) -> None:
+    """One of four; the others are whole."""
+    raw = write_fashion(tmp_path, 20, 10)
+    (raw / name).write_bytes((raw / name).read_bytes()[:-1])
+    with pytest.raises(UserError, match=rf"found {name} damaged, could not") as caught:
+        load("fashion_mnist", tmp_path)
+    (raw / name).unlink()
+    with pytest.raises(UserError, match=rf"found {name} missing, could not") as caught:
+        load("fashion_mnist", tmp_path)
+    assert "\n" not in str(caught.value)
+    assert caught.value.argument == "data_root"
 
 
 @pytest.mark.skipif(not os.environ.get("UAPFP_DATA"), reason="needs Fashion-MNIST in the folder $UAPFP_DATA")
@@ -129,6 +148,27 @@ def test_cifar10_torn_batches_are_reported_in_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.usefixtures("offline")
+def test_cifar10_names_the_batch_that_is_missing_or_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it is downloaded anew, or where it cannot be."""
+    folder = tmp_path / CIFAR10.base_folder
+    folder.mkdir()
+    named = {"data_batch_1": b"one", "data_batch_2": b"two", "test_batch": b"test", "batches.meta": b"meta"}
+    for name, content in named.items():
+        (folder / name).write_bytes(content)
+    md5 = {name: hashlib.md5(content).hexdigest() for name, content in named.items()}
+    monkeypatch.setattr(CIFAR10, "train_list", [[name, md5[name]] for name in ("data_batch_1", "data_batch_2")])
+    monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", md5["test_batch"]]])
+    monkeypatch.setattr(CIFAR10, "meta", {**CIFAR10.meta, "md5": md5["batches.meta"]})
+    (folder / "data_batch_2").unlink()
+    with pytest.raises(UserError, match=r"found data_batch_2 missing, could not"):
+        load("cifar10", tmp_path)
+    (folder / "test_batch").write_bytes(b"tes")
+    (folder / "batches.meta").unlink()
+    with pytest.raises(UserError, match=r"found data_batch_2 and batches.meta missing, test_batch damaged, could not"):
+        load("cifar10", tmp_path)
+
+
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_cifar10_names_the_class_that_is_missing_or_empty(part: str, tmp_path: Path) -> None:
     """In either part; but not when it was not requested."""
@@ -139,6 +179,9 @@ def test_cifar10_names_the_class_that_is_missing_or_empty(part: str, tmp_path: P
         load("cifar10", tmp_path)
     deer.rmdir()
     with pytest.raises(UserError, match=f"{part}.deer is missing"):
+        load("cifar10", tmp_path)
+    shutil.rmtree(deer.with_name("ship"))
+    with pytest.raises(UserError, match=r"deer is missing \(2 of 10 classes have none\)"):
         load("cifar10", tmp_path)
     assert load("cifar10", tmp_path, 4).n_classes == 4
 
@@ -170,11 +213,16 @@ def test_tiny_imagenet_reads_the_official_layout(tmp_path: Path) -> None:
     assert dataset.images[46].unique().tolist() == [99]
     red = dataset.images[36:46, 0, 5, 5].tolist()
     assert max(abs(value - (50 + 2 + 3 * i)) for i, value in enumerate(red)) <= 3
-    assert dataset.note == "36 of 1500 training images of TinyImageNet (12 to 12 a class)"
+    assert dataset.note == (
+        "36 of 1500 training images of TinyImageNet (12 to 12 a class); 31 of 150 validation images; "
+        "3 of TinyImageNet's 200 classes"
+    )
 
 
 def test_tiny_imagenet_says_when_it_is_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """250 of 500 images a class are what is handed around; the whole needs no note."""
+    """250 of 500 images a class are what is handed around, or 100 of 200 classes; the whole needs no note."""
+    monkeypatch.setattr("uapfp_dist.data.tiny_imagenet.N_CLASSES", 3)
+    monkeypatch.setattr("uapfp_dist.data.tiny_imagenet.VALIDATION_PER_CLASS", 10)
     monkeypatch.setattr("uapfp_dist.data.tiny_imagenet.PER_CLASS", 24)
     folder = write_tiny(tmp_path)
     assert load("tiny_imagenet", tmp_path).note == "half of TinyImageNet's training set (12 images a class)"
@@ -185,6 +233,33 @@ def test_tiny_imagenet_says_when_it_is_half(tmp_path: Path, monkeypatch: pytest.
     assert load("tiny_imagenet", tmp_path).note == ""
     (folder / "train" / "n01" / "images" / "0000.JPEG").unlink()
     assert load("tiny_imagenet", tmp_path).note.endswith("(11 to 12 a class)")
+
+
+def test_tiny_imagenet_of_half_of_the_classes_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list of the classes that are there is enough; validation images are counted for them alone."""
+    for name, value in {"N_CLASSES": 6, "PER_CLASS": 12, "VALIDATION_PER_CLASS": 10}.items():
+        monkeypatch.setattr(f"uapfp_dist.data.tiny_imagenet.{name}", value)
+    folder = write_tiny(tmp_path)
+    assert load("tiny_imagenet", tmp_path).note == "3 of TinyImageNet's 6 classes"
+    (folder / "wnids.txt").write_text("n03\nn02\n")
+    shutil.rmtree(folder / "train" / "n01")
+    assert load("tiny_imagenet", tmp_path).note == "2 of TinyImageNet's 6 classes"
+    annotations = folder / "val" / "val_annotations.txt"
+    annotations.write_text("".join(annotations.read_text().splitlines(True)[:-2]))
+    monkeypatch.setattr("uapfp_dist.data.tiny_imagenet.VALIDATION_PER_CLASS", 11)
+    assert load("tiny_imagenet", tmp_path).note == "20 of 22 validation images; 2 of TinyImageNet's 6 classes"
+    (folder / "wnids.txt").write_text("")
+    with pytest.raises(UserError, match=r"at least 2 classes, .*wnids.txt has 0"):
+        load("tiny_imagenet", tmp_path)
+
+
+def test_what_is_missing_is_said_before_anything_is_trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The note of the report, and nothing where nothing is missing."""
+    write_tiny(tmp_path)
+    for name in ("tiny_imagenet", "digits"):
+        load_images(DataConfig(name), resolve(RuntimeConfig(data_root=tmp_path)))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("tiny_imagenet: 36 of 1500 training images")
 
 
 @pytest.mark.parametrize("part", ["wnids.txt", "words.txt", "train", "val/val_annotations.txt", "val/images", ""])

@@ -21,6 +21,7 @@ from uapfp_dist.evaluation.probe_specs import reference_specs
 from uapfp_dist.evaluation.resample_artifacts import read_resample, resample_artifact
 from uapfp_dist.evaluation.sibling_blocks import with_sibling_blocks
 from uapfp_dist.evaluation.state import store_failure
+from uapfp_dist.execution.other_code import other_code
 from uapfp_dist.execution.probe_artifacts import read_probe, read_responses
 from uapfp_dist.execution.stored import published_ids
 from uapfp_dist.fingerprints.probe_data import Probe
@@ -152,6 +153,7 @@ class Evaluator:
             failures=failures,
             preset=self._settings.get("preset", ""),
             data_note=self._settings.get("data_note", ""),
+            remarks=(*report.body.remarks, *other_code(self.store, self.plan.specs)),
             precision=None if self.plan.config.precision == "float32" else self.plan.config.precision,
         )
         made = published_ids(self.store, (m.spec for m in self.plan.judged)) | {m.spec.id for m in judged.members}
@@ -177,8 +179,7 @@ class Evaluator:
 
     def matrix(self) -> tuple[ResponseMatrix, JudgedModels, Probe]:
         """The responses that are stored, the victim's first, with their models and the probe."""
-        plan = self.plan
-        there = published_ids(self.store, plan.specs)
+        plan, there = self.plan, published_ids(self.store, self.plan.specs)
         members = [m for m in plan.judged if all(r.id in there for r in plan.responses(m))]
         if not members or members[0].role != "victim":
             causes = "; ".join(f.error for f in self._failed if not f.skipped) or "unknown"
@@ -196,8 +197,7 @@ class Evaluator:
 
     def fit(self, matrix: ResponseMatrix) -> list[ScoredResample]:
         """Every resample's scores: read where they are stored, else fitted, several at a time."""
-        config = self.plan.config.verdict
-        pool = self.plan.pool_of(matrix.members)
+        config, pool = self.plan.config.verdict, self.plan.pool_of(matrix.members)
         resamples = [
             make_resample(matrix.members, i, config.n_train, config.n_calibrate, str(self.plan.seed), train_pool=pool)
             for i in range(config.n_resamples)

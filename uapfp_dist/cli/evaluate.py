@@ -69,7 +69,7 @@ COMMAND = Command(
     Evaluate,
     evaluate,
     __doc__,
-    ("preset", "seed", "methods", "data-root", "storage", "report", "workers", "address", "mlflow-uri"),
+    ("preset", "seed", "methods", "data-root", "storage", "report", "workers", "max-hours", "address", "mlflow-uri"),
     preset,
     CONFIG_OPTIONS,
 )

@@ -42,6 +42,9 @@ class RuntimeConfig:
     """Also write the report as JSON to this file."""
     spec_timeout: float | None = None
     """Seconds after which one model counts as hung (default: an hour for the small nets A-E, a day for larger ones)."""
+    max_hours: float | None = None
+    """Train nothing where what is left to do will take longer (default: no limit). It is estimated from models of the
+    storage, or from a few steps of training."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,8 @@ def check_runtime(runtime: RuntimeConfig) -> None:
         raise UserError(
             f"spec_timeout: expected seconds above 0, got {runtime.spec_timeout:g}", argument="spec_timeout"
         )
+    if runtime.max_hours is not None and not runtime.max_hours > 0:
+        raise UserError(f"max_hours: expected hours above 0, got {runtime.max_hours:g}", argument="max_hours")
 
 
 def gpu_shares(runtime: RuntimeConfig) -> dict[str, float]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torchvision.datasets import CIFAR10
+from torchvision.datasets.utils import check_md5
 
 from uapfp_dist.data.cache import decoded
 from uapfp_dist.data.dataset import Dataset, first_classes, join_notes
@@ -42,7 +43,10 @@ def load_cifar10(data_root: Path | None, n_classes: int | None = None) -> Datase
 def _from_batches(data_root: Path) -> Dataset:
     where = data_root / CIFAR10.base_folder
     remedy = f"put them there, allow the download, or put JPEGs into {data_root}/cifar10/{{train,test}}/<class>/*.jpg"
-    parts = official_parts(NAME, CIFAR10, data_root, f"the six official batches in {where}", remedy)
+    md5 = {where / file: str(digest) for file, digest in (*CIFAR10.train_list, *CIFAR10.test_list)}
+    md5[where / CIFAR10.meta["filename"]] = CIFAR10.meta["md5"]
+    expected = f"the six official batches and {CIFAR10.meta['filename']} in {where}"
+    parts = official_parts(NAME, CIFAR10, data_root, expected, remedy, [*md5], lambda path: check_md5(path, md5[path]))
     images = torch.from_numpy(np.concatenate([part.data for part in parts])).permute(0, 3, 1, 2).contiguous()
     labels = torch.tensor([label for part in parts for label in part.targets])
     return Dataset(NAME, images, labels, CLASSES, len(parts[0].targets))

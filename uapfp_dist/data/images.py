@@ -18,13 +18,16 @@ def class_files(name: str, folders: Sequence[Path]) -> list[list[Path]]:
     Raises:
         UserError: a folder that is missing or holds no image.
     """
-    groups = []
-    for folder in folders:
-        group = sorted(path for path in folder.glob("[!.]*") if path.suffix.lower() in IMG_EXTENSIONS)
-        if not group:
-            state = "holds none" if folder.is_dir() else "is missing"
-            raise UserError(f"{name}: expected images of every class, {folder} {state}; complete the copy")
-        groups.append(group)
+    groups = [
+        sorted(path for path in folder.glob("[!.]*") if path.suffix.lower() in IMG_EXTENSIONS) for folder in folders
+    ]
+    if without := [folder for folder, group in zip(folders, groups, strict=True) if not group]:
+        state = "holds none" if without[0].is_dir() else "is missing"
+        more = f" ({len(without)} of {len(folders)} classes have none)" * (len(without) > 1)
+        raise UserError(
+            f"{name}: expected images of every class, {without[0]} {state}{more}; complete the copy",
+            argument="data_root",
+        )
     return groups
 
 

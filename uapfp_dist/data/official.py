@@ -1,5 +1,6 @@
 """Data sets read and downloaded by torchvision."""
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -9,7 +10,15 @@ from torchvision.datasets import VisionDataset
 from uapfp_dist.errors import UserError
 
 
-def official_parts(name: str, dataset: type[VisionDataset], data_root: Path, expected: str, remedy: str) -> list[Any]:
+def official_parts(
+    name: str,
+    dataset: type[VisionDataset],
+    data_root: Path,
+    expected: str,
+    remedy: str,
+    files: Sequence[Path],
+    is_whole: Callable[[Path], bool],
+) -> list[Any]:
     """Training and test part in torchvision's layout under `data_root`, downloaded there if missing.
 
     Args:
@@ -18,6 +27,8 @@ def official_parts(name: str, dataset: type[VisionDataset], data_root: Path, exp
         data_root: the folder that torchvision calls its root.
         expected: which files are expected where, for the error.
         remedy: what to do, for the error.
+        files: all that torchvision reads, for the error: it names those that are missing or damaged.
+        is_whole: whether one of them that is there is undamaged.
 
     Raises:
         UserError: missing and not downloadable, or corrupt.
@@ -27,8 +38,20 @@ def official_parts(name: str, dataset: type[VisionDataset], data_root: Path, exp
     except Exception as error:  # torchvision raises anything from EOFError to URLError here
         cause = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(
-            f"{name}: expected {expected}, could not read or download them ({cause}); {remedy}", argument="data_root"
+            f"{name}: expected {expected}, {_state(files, is_whole)}, could not read or download them ({cause}); "
+            f"{remedy}",
+            argument="data_root",
         ) from error
+
+
+def _state(files: Sequence[Path], is_whole: Callable[[Path], bool]) -> str:
+    """What is wrong with them, in words."""
+    missing = [path.name for path in files if not path.is_file()]
+    damaged = [path.name for path in files if path.is_file() and not is_whole(path)]
+    if len(missing) == len(files):
+        return "found none"
+    found = [f"{' and '.join(names)} {state}" for names, state in ((missing, "missing"), (damaged, "damaged")) if names]
+    return f"found {', '.join(found)}" if found else "found them all"
 
 
 def _part(dataset: Any, data_root: Path, train: bool) -> Any:

@@ -11,7 +11,9 @@ from uapfp_dist.errors import UserError
 
 NAME = "tiny_imagenet"
 FOLDER = "tiny-imagenet-200"
+N_CLASSES = 200
 PER_CLASS = 500
+VALIDATION_PER_CLASS = 50
 SIDE = 64
 
 
@@ -22,14 +24,21 @@ def load_tiny_imagenet(data_root: Path | None, n_classes: int | None = None) -> 
         UserError: no data root, a missing or corrupt file, a class without images.
     """
     root = _root(data_root)
-    wnids, part_note = first_classes(NAME, tuple(sorted((root / "wnids.txt").read_text().split())), n_classes)
+    listed = tuple(sorted((root / "wnids.txt").read_text().split()))
+    if len(listed) < 2:
+        raise UserError(
+            f"{NAME}: expected wnids of at least 2 classes, {root / 'wnids.txt'} has {len(listed)}; unpack it anew",
+            argument="data_root",
+        )
+    wnids, part_note = first_classes(NAME, listed, n_classes)
     train = class_files(NAME, [root / "train" / wnid / "images" for wnid in wnids])
     val = _validation_files(root / "val", wnids)
     labels = torch.cat([labels_of(train), labels_of(val)])
     files = [file for group in (*train, *val) for file in group]
     images = decoded(NAME, files, lambda: decode_rgb(NAME, files, SIDE))
     counts = [len(group) for group in train]
-    note = join_notes(_completeness(counts), part_note)
+    classes_note = f"{len(listed)} of TinyImageNet's {N_CLASSES} classes" if len(listed) != N_CLASSES else ""
+    note = join_notes(_completeness(counts), _validation(sum(map(len, val)), len(val)), classes_note, part_note)
     return Dataset(NAME, images, labels, _readable(root / "words.txt", wnids), sum(counts), note)
 
 
@@ -78,3 +87,9 @@ def _completeness(counts: list[int]) -> str:
         whole = PER_CLASS * len(counts)
         return f"{sum(counts)} of {whole} training images of TinyImageNet ({min(counts)} to {max(counts)} a class)"
     return ""
+
+
+def _validation(n: int, n_classes: int) -> str:
+    """What is missing of the 50 validation images of each class."""
+    whole = VALIDATION_PER_CLASS * n_classes
+    return f"{n} of {whole} validation images" if n < whole else ""

@@ -17,6 +17,7 @@ from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, check_runtim
 from uapfp_dist.config.schema import Config, DataConfig
 from uapfp_dist.config.validation import check
 from uapfp_dist.data import Dataset
+from uapfp_dist.evaluation.cost import cost_of
 from uapfp_dist.evaluation.grid_axes import figure_6, parse_grid
 from uapfp_dist.evaluation.grid_cells import GridCell, make_cells, shared_specs
 from uapfp_dist.evaluation.plan import make_plan
@@ -24,6 +25,7 @@ from uapfp_dist.evaluation.spec_builder import load_pool
 from uapfp_dist.evaluation.trials import Trials
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.steps import perform_task
+from uapfp_dist.launch.cost import WorkerRoom, say_cost
 from uapfp_dist.launch.environment import environment
 from uapfp_dist.launch.images import load_images
 from uapfp_dist.launch.report_file import check_report, write_report
@@ -124,7 +126,8 @@ class GridRun:
         torch.set_num_threads(1)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         task_context = TaskContext(self._store, self._paths.data_root, device)
-        preparation = self._prepare(lambda: nullcontext(SerialPool(partial(perform_task, task_context))))
+        room = WorkerRoom.here(device)
+        preparation = self._prepare(room, lambda: nullcontext(SerialPool(partial(perform_task, task_context))))
         recorder = GridRecorder(self._cells, self._store, open_tracker(self._paths))
         trials = Trials(self._store)
         with closing_run(recorder.close):
@@ -145,7 +148,7 @@ class GridRun:
 
         make_tracker: Callable[[], Tracker] = partial(open_tracker, self._paths)
         with session(self._runtime.address) as machine:
-            preparation = self._prepare(lambda: self._pool(machine))
+            preparation = self._prepare(WorkerRoom.on_ray(machine, self._runtime), lambda: self._pool(machine))
             storage, mark = self._paths.storage, self._store.write_marker()
             recorder = CentralRecorder(self._cells, storage, mark, make_tracker, self._progress)
             with closing_run(recorder.close):
@@ -165,11 +168,13 @@ class GridRun:
         data = self._cells[0].plan.data
         return ray_pool(machine, self._runtime, self._paths, self._store, data, self._progress)
 
-    def _prepare(self, make_pool: Callable[[], AbstractContextManager[Pool]]) -> Preparation:
+    def _prepare(self, room: WorkerRoom, make_pool: Callable[[], AbstractContextManager[Pool]]) -> Preparation:
         """Make the models, probes and responses that the cells need and the store lacks, each once."""
         progress = self._progress
         failures = []
         if not self._complete:
+            context = TaskContext(self._store, self._paths.data_root, torch.device("cpu"))
+            say_cost(partial(cost_of, self._specs, ()), context, room, self._runtime.max_hours, progress)
             progress.expect(self._specs)
             with make_pool() as pool:
                 progress.watch(pool)

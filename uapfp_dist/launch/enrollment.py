@@ -1,6 +1,6 @@
 """Run an enrolment from a configuration to a kit on disk, here or on Ray."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,26 +9,27 @@ from pathlib import Path
 import torch
 
 from uapfp_dist.config.precision import with_precision
-from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, check_runtime, gpu_shares, resolve
+from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, check_runtime, resolve
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
+from uapfp_dist.evaluation.cost import cost_of
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.steps import perform_task
-from uapfp_dist.launch.apart import apart
+from uapfp_dist.launch.cost import WorkerRoom, say_cost
 from uapfp_dist.launch.environment import environment
 from uapfp_dist.launch.images import load_images
+from uapfp_dist.launch.other_precision import in_other_precision
 from uapfp_dist.launch.private_seed import draw_seed, read_seed, write_seed
 from uapfp_dist.launch.tracker import closing_run, open_tracker
 from uapfp_dist.launch.workers import default_auth_mode, owner_seconds_of, ray_pool
 from uapfp_dist.progress import Progress
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.hashing import wire_form
+from uapfp_dist.tasks.hashing import Spec, wire_form
 from uapfp_dist.tasks.pool import Pool, SerialPool
 from uapfp_dist.tasks.specs import DataSpec, ModelSpec
 from uapfp_dist.tracking.live import LiveTracker
 from uapfp_dist.verification.enrollment.config import EnrollConfig
-from uapfp_dist.verification.enrollment.cost import EnrollmentCost, estimate_cost
 from uapfp_dist.verification.enrollment.enroll import enroll
 from uapfp_dist.verification.enrollment.owner_images import read_index
 from uapfp_dist.verification.enrollment.owner_model import (
@@ -43,9 +44,6 @@ from uapfp_dist.verification.kit.io import load_kit, save_kit
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.register.register import Register, register_path
 from uapfp_dist.verification.reports.kit_fields import kit_tags, show_kit
-
-MEASURING_SECONDS = 120.0
-"""Of what it costs on a GPU: a process starts, reads the images and trains each architecture for some steps."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,8 @@ def run_enrollment(
     owner_model, dataset = _read_input(config, owner or OwnerFiles(), paths, out)
     known = read_seed(out) if seed is None else seed
     number = draw_seed() if known is None else known
-    plan = plan_enrollment(config, requirements, number, dataset, owner_model.victim if owner_model else None)
+    victim = owner_model.victim if owner_model else None
+    plan = plan_enrollment(config, requirements, number, dataset, victim)
     plan = replace(plan, seed_is_private=seed is None)
     _check_same_enrollment(out, plan)
     store, progress = Store(paths.storage), Progress(workers=1)
@@ -115,10 +114,14 @@ def run_enrollment(
         write_seed(out, number)
     if plan.requirements != requirements:
         progress.say(NO_SIBLINGS)
-    context = TaskContext(store, paths.data_root, torch.device("cpu"))
+    context = TaskContext(store, paths.data_root, torch.device("cpu"), dataset)
     if owner_model is not None:
         accuracy = import_owner_model(owner_model, context, plan, dataset)
         progress.say(f"your model: accuracy {accuracy:.3f} on images held out")
+
+    def specs_of(config: Config) -> list[Spec]:
+        return plan_enrollment(config, requirements, number, dataset, victim).specs
+
     params, tags = _params(plan), {"job": "enroll", "preset": f"enroll-{name}", **environment()}
     tracker = open_tracker(paths)
     live = LiveTracker(tracker)
@@ -126,7 +129,10 @@ def run_enrollment(
         closing_run(live.end_run),
         workers(runtime, paths, store, plan.victim.data, progress) as made_by,
     ):
-        progress.say(cost_summary(partial(estimate_cost, plan), context, made_by))
+        cost = partial(cost_of, plan.specs, plan.siblings)
+        if said := in_other_precision(config, store, specs_of):
+            progress.say(said)
+        say_cost(cost, context, made_by.room, runtime.max_hours, progress)
         live.start_run(plan.id, params, tags)
 
         def on_model(spec: ModelSpec) -> None:
@@ -192,31 +198,7 @@ class Workers:
     """What makes the models."""
 
     pool: Pool
-    n: int
-    """About how many there will be, without GPUs."""
-    at_once: Callable[[str], int] | None
-    """Architecture to how many GPUs have room for; None: there are no GPUs."""
-    gpus: int = 0
-
-
-def cost_summary(estimate: Callable[..., EnrollmentCost], context: TaskContext, made_by: Workers) -> str:
-    """What `estimate` finds, in a line; measured on a GPU, if models are made on those and this process sees one.
-
-    That is done in another process: what this one once held of a GPU would be missing there until it ends. Where it
-    fails, for the GPU is full or another process has it to itself, the CPU measures.
-    """
-    on_gpus, found = made_by.at_once is not None, None
-    if on_gpus and torch.cuda.is_available():
-        found = apart(partial(estimate_there, estimate, context.store.url, context.data_root), MEASURING_SECONDS)
-    return (found or estimate(context, on_gpus=on_gpus)).summary(made_by.n, made_by.at_once, made_by.gpus)
-
-
-def estimate_there(
-    estimate: Callable[..., EnrollmentCost], url: str, data_root: Path | None, device: str = "cuda"
-) -> EnrollmentCost:
-    """What `estimate` finds on `device`, with the store at `url`; it begins another process."""
-    torch.set_num_threads(1)
-    return estimate(TaskContext(Store(url, is_shared=True), data_root, torch.device(device)), on_gpus=True)
+    room: WorkerRoom
 
 
 @contextmanager
@@ -227,16 +209,13 @@ def workers(
     if runtime.workers == 0:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         context = TaskContext(store, paths.data_root, device, owner_seconds=owner_seconds_of(runtime))
-        gpus = int(device.type == "cuda")
-        yield Workers(SerialPool(partial(perform_task, context)), 1, (lambda _: 1) if gpus else None, gpus)
+        yield Workers(SerialPool(partial(perform_task, context)), WorkerRoom.here(device))
         return
     default_auth_mode(runtime.address)
-    from uapfp_dist.cluster.capacity import workers_at_once
     from uapfp_dist.cluster.session import session  # Ray takes seconds to import
 
     with session(runtime.address) as machine, ray_pool(machine, runtime, paths, store, data, progress) as pool:
-        at_once = workers_at_once(machine, runtime.workers, runtime.gpus_per_worker, gpu_shares(runtime))
-        yield Workers(pool, runtime.workers or max(machine.cpus, 1), at_once, int(machine.gpus))
+        yield Workers(pool, WorkerRoom.on_ray(machine, runtime))
 
 
 def _params(plan: EnrollmentPlan) -> dict[str, int | float | tuple[str, ...]]:

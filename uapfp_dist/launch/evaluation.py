@@ -19,14 +19,17 @@ from uapfp_dist.data import Dataset
 from uapfp_dist.data.dataset import join_notes
 from uapfp_dist.data.splits import make_splits
 from uapfp_dist.errors import UserError
+from uapfp_dist.evaluation.cost import cost_of, judging_seconds
 from uapfp_dist.evaluation.plan import Plan, make_plan
 from uapfp_dist.evaluation.spec_builder import load_pool
 from uapfp_dist.evaluation.state import store_plan
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.steps import perform_task
 from uapfp_dist.execution.stored import stored_specs
+from uapfp_dist.launch.cost import WorkerRoom, say_cost
 from uapfp_dist.launch.environment import environment
 from uapfp_dist.launch.images import load_images
+from uapfp_dist.launch.other_precision import in_other_precision
 from uapfp_dist.launch.report_file import check_report, write_report
 from uapfp_dist.launch.tracker import closing_run, open_tracker
 from uapfp_dist.launch.workers import default_auth_mode, ray_pool
@@ -35,7 +38,8 @@ from uapfp_dist.reporting.report import Report
 from uapfp_dist.reporting.report_schema import Environment, EvaluationReport, read_report
 from uapfp_dist.serialization import from_json
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.hashing import content_id, wire_form
+from uapfp_dist.tasks.hashing import Spec, content_id, wire_form
+from uapfp_dist.tasks.members import Role, members_of
 from uapfp_dist.tasks.pool import SerialPool
 from uapfp_dist.tracking.publication import KIND, VERSION, Publication, patience, publish
 from uapfp_dist.tracking.tracker import Tracker, where_shown
@@ -94,14 +98,32 @@ class EvaluationRun:
         self._keep_splits()
         if (report := self._already_reported()) is not None:
             return report
-        flags = evaluation_flags(self.preset, self.plan.seed, self.plan.config)
-        store_plan(self.store, self.plan, self.preset, flags)
         n_models = len(self.plan.members)
         self.progress.say(f"{self.preset}, seed {self.plan.seed}: {n_models} models, storage {self.paths.storage}")
         stored = stored_specs(self.store, self.plan.specs)
-        here = self.runtime.workers == 0 or all(stored(spec) for spec in self.plan.specs)
+        complete = all(stored(spec) for spec in self.plan.specs)
         settings = {"preset": self.preset, "data_note": self.dataset.note, **environment()}
-        return (self._serial(settings) if here else self._on_ray(settings)).body
+        if complete or self.runtime.workers == 0:
+            return self._serial(settings, complete).body
+        return self._on_ray(settings).body
+
+    def _begin(self, room: WorkerRoom) -> None:
+        """Say what it costs, then keep what it consists of: nothing of an evaluation that is refused."""
+        plan = self.plan
+        siblings = [member.spec for member in members_of(plan.members, Role.SIBLING)]
+        cost = partial(cost_of, plan.specs, siblings, judging=judging_seconds(plan.config))
+        context = TaskContext(self.store, self.paths.data_root, torch.device("cpu"), self.dataset)
+        if said := in_other_precision(plan.config, self.store, self._specs_of):
+            self.progress.say(said)
+        say_cost(cost, context, room, self.runtime.max_hours, self.progress)
+        self._keep_plan()
+
+    def _specs_of(self, config: Config) -> tuple[Spec, ...]:
+        return make_plan(config, self.plan.seed, self.dataset).specs
+
+    def _keep_plan(self) -> None:
+        flags = evaluation_flags(self.preset, self.plan.seed, self.plan.config)
+        store_plan(self.store, self.plan, self.preset, flags)
 
     def _keep_splits(self) -> None:
         """Index files and their digests, once per split."""
@@ -137,10 +159,14 @@ class EvaluationRun:
         except (ConnectionError, UserError) as error:
             self.progress.say(f"{error}; the report is in the store, the same command shows it there later")
 
-    def _serial(self, settings: dict[str, str]) -> Report:
-        """All of it in this process."""
+    def _serial(self, settings: dict[str, str], complete: bool) -> Report:
+        """All of it in this process; `complete`: it is judged only, whose cost is not asked for."""
         torch.set_num_threads(1)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if complete:
+            self._keep_plan()
+        else:
+            self._begin(WorkerRoom.here(device))
         pool = SerialPool(partial(perform_task, TaskContext(self.store, self.paths.data_root, device)))
         judged = partial(self.progress.step, "judge")
         evaluator = Evaluator(self.plan, self.store, open_tracker(self.paths), on_progress=judged)
@@ -156,6 +182,7 @@ class EvaluationRun:
         plan, store, paths, progress = self.plan, self.store, self.paths, self.progress
         with session(self.runtime.address) as machine:
             progress.say(f"ray: {machine.cpus} CPUs and {machine.gpus:g} GPUs" + ", and what joins" * machine.elastic)
+            self._begin(WorkerRoom.on_ray(machine, self.runtime))
             make_tracker: Callable[[], Tracker] = partial(open_tracker, paths)
             gpus = 0.0 if self.runtime.gpus_per_worker == 0 else 1.0
             evaluator = CentralEvaluator(plan, paths.storage, store.write_marker(), make_tracker, progress, gpus)

@@ -7,15 +7,16 @@ import torch
 
 from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig
 from uapfp_dist.data import Dataset
+from uapfp_dist.evaluation.cost import cost_of
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.stored import stored_specs
-from uapfp_dist.launch.enrollment import cost_summary, workers
+from uapfp_dist.launch.cost import say_cost
+from uapfp_dist.launch.enrollment import workers
 from uapfp_dist.progress import Progress
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.scheduler import run_tasks
 from uapfp_dist.tasks.specs import DataSpec, ModelSpec
-from uapfp_dist.verification.enrollment.cost import cost_of_models
 
 
 def make_specs(
@@ -33,10 +34,9 @@ def make_specs(
     """
     store, progress = Store(paths.storage), Progress(workers=1)
     context = TaskContext(store, paths.data_root, torch.device("cpu"), dataset)
-    models = [spec for spec in specs if isinstance(spec, ModelSpec)]
     with workers(runtime, paths, store, data, progress) as made_by:
         pool = made_by.pool
-        progress.say(cost_summary(partial(cost_of_models, models, siblings), context, made_by))
+        say_cost(partial(cost_of, specs, siblings), context, made_by.room, runtime.max_hours, progress)
         progress.expect(specs)
         progress.watch(pool)
         for outcome in run_tasks(specs, pool, stored_specs(store, specs), progress.refresh):

@@ -13,6 +13,9 @@ from safetensors.torch import load_file
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from uapfp_dist.serialization import Json
+from uapfp_dist.storage.code_version import code_version
+
 FORMAT = 1
 """Of the bytes; a storage of another one is refused."""
 
@@ -29,12 +32,22 @@ class Artifact:
     info: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Header:
+    """What an artifact says of itself; its tensors, and with them these values, are not verified."""
+
+    info: Json
+    code: str
+    """Version of the code that wrote it; empty: not recorded."""
+
+
 def encode(kind: str, key: str, artifact: Artifact) -> bytes:
-    """The bytes of an artifact, with its kind, its id and a digest of its content."""
+    """The bytes of an artifact, with its kind, its id, a digest of its content and the version of the code."""
     # safetensors refuses tensors that share memory
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in artifact.tensors.items()}
     text = json.dumps(artifact.info, sort_keys=True)
     metadata = {"format": str(FORMAT), "kind": kind, "id": key, "info": text, "sha256": _digest(tensors, text)}
+    metadata["code"] = code_version()
     return save_tensors(tensors or {"_": torch.zeros(1)}, metadata)  # safetensors wants at least one tensor
 
 
@@ -48,6 +61,21 @@ def decode(raw: bytes, key: str) -> Artifact | None:
         whole = metadata["sha256"] == _digest(tensors, metadata["info"]) and metadata["id"] == key
         return Artifact(tensors, json.loads(metadata["info"])) if whole else None
     except (SafetensorError, ValueError, KeyError, TypeError, OverflowError):
+        return None
+
+
+def header_bytes(raw: bytes) -> int:
+    """How many bytes of an artifact precede its tensors, from its first ones."""
+    return 8 + int.from_bytes(raw[:8], "little")
+
+
+def decode_header(raw: bytes, key: str) -> Header | None:
+    """What the artifact `key` says of itself, from the bytes before its tensors; None: torn."""
+    try:
+        metadata = json.loads(raw[8 : header_bytes(raw)])["__metadata__"]
+        found = Header(json.loads(metadata["info"]), str(metadata.get("code", "")))
+        return found if metadata["id"] == key else None
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

@@ -94,6 +94,16 @@ class Filesystem:
         raw: bytes = self._retry(lambda: self._fs.cat_file(path, **self._read_options))
         return raw
 
+    def read_start(self, path: str, n_bytes: int) -> bytes:
+        """The first bytes of a file, as many as it has up to `n_bytes`.
+
+        Raises:
+            FileNotFoundError: there is none.
+            OSError: no answer.
+        """
+        raw: bytes = self._retry(lambda: self._fs.cat_file(path, start=0, end=n_bytes))
+        return raw
+
     @contextmanager
     def on_disk(self, path: str, data: bytes) -> Iterator[str]:
         """A path on a disk of a file that was read as `data`: its own, or that of a copy, which is removed."""

@@ -12,13 +12,27 @@ from torch import Tensor
 
 from uapfp_dist.errors import MismatchError, UserError
 from uapfp_dist.messages import one_line
-from uapfp_dist.storage.artifacts import FORMAT, Artifact, TornArtifactError, decode, encode, map_tensors
+from uapfp_dist.storage.artifacts import (
+    FORMAT,
+    Artifact,
+    Header,
+    TornArtifactError,
+    decode,
+    decode_header,
+    encode,
+    header_bytes,
+    map_tensors,
+)
 from uapfp_dist.storage.filesystem import Filesystem
 
 READERS = 8
 """Artifacts that are verified at a time; each is in memory while it is."""
 CHUNK = 64
 """Artifacts that a reader is given at most: handing one over takes as long as reading a small one."""
+HEADER_BYTES = 1 << 14
+"""Of an artifact, as many as nearly always precede its tensors."""
+MOST_HEADER_BYTES = 1 << 30
+"""A torn artifact may claim any number."""
 MARKER_SECONDS = 5.0
 """How long a marker is looked for: a network disk may show a new file late."""
 MARKER_DAYS = 30
@@ -85,6 +99,26 @@ class Store:
             FileNotFoundError: there is none.
         """
         return self._verified_read(kind, key)[1]
+
+    def headers(self, kind: str, keys: Iterable[str]) -> dict[str, Header]:
+        """Id to what an artifact says of itself, of those that are there, several at a time; their tensors stay unread.
+
+        For what is said beside the work: nothing is verified, and a torn one is left out.
+        """
+        wanted = [key for _, key in sorted(self.has_among((kind, key) for key in keys))]
+        with ThreadPoolExecutor(READERS) as threads:
+            found = zip(wanted, threads.map(lambda key: self._header(kind, key), wanted), strict=True)
+            return {key: header for key, header in found if header is not None}
+
+    def _header(self, kind: str, key: str) -> Header | None:
+        path = self.path(kind, key)
+        try:
+            raw = self._files.read_start(path, HEADER_BYTES)
+            if header_bytes(raw) > len(raw):
+                raw = self._files.read_start(path, min(header_bytes(raw), MOST_HEADER_BYTES))
+        except FileNotFoundError:
+            return None
+        return decode_header(raw, key)
 
     def get_mapped(self, kind: str, key: str) -> Artifact:
         """`get`, but the tensors stay on disk and are read when they are used: they take no memory of this process.
