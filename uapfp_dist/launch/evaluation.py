@@ -73,7 +73,7 @@ def run(config: Config, name: str, seed: int, runtime: RuntimeConfig) -> Evaluat
     if pool is not None and pool.note:
         dataset = replace(dataset, note=join_notes(dataset.note, f"of knockoff's images: {pool.note}"))
     plan = make_plan(config, seed, dataset, pool)
-    evaluation = EvaluationRun(plan, name, dataset, Store(paths.storage), paths, runtime)
+    evaluation = EvaluationRun(plan, name, dataset, Store(paths.storage), paths, runtime, pool)
     report = replace(evaluation.report(), environment=from_json(Environment, environment()))
     report = replace(report, wall_seconds=round(time.perf_counter() - started, 2))
     write_report(paths.report, report)
@@ -90,6 +90,7 @@ class EvaluationRun:
     store: Store
     paths: ResolvedPaths
     runtime: RuntimeConfig
+    knockoff_pool: Dataset | None = None
     progress: Progress = field(default_factory=lambda: Progress(workers=1))
 
     def report(self) -> EvaluationReport:
@@ -119,7 +120,7 @@ class EvaluationRun:
         self._keep_plan()
 
     def _specs_of(self, config: Config) -> tuple[Spec, ...]:
-        return make_plan(config, self.plan.seed, self.dataset).specs
+        return make_plan(config, self.plan.seed, self.dataset, self.knockoff_pool).specs
 
     def _keep_plan(self) -> None:
         flags = evaluation_flags(self.preset, self.plan.seed, self.plan.config)

@@ -67,8 +67,8 @@ def evaluation_section(report: EvaluationReport) -> Iterator[str]:
         )
         for method in report.auc
     )
-    head, rule, *rows = table(columns, cells).splitlines()
-    yield from _shortened((head, rule), dict(zip(report.auc, rows, strict=True)))
+    head, rule, *lines = table(columns, cells).splitlines()
+    yield from _shortened((head, rule), dict(zip(report.auc, lines, strict=True)))
     yield "\n".join(decision_rows([report]))
     if claims := report.sections.claims:
         yield "The paper's claims:"
