@@ -37,6 +37,8 @@ REFUSED = (
     "expected the token of the head, got none or another; set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "
     "~/.ray/auth_token as there"
 )
+KNOWN = "Connection refused|Connection reset|Remote end closed connection|No route to host|Name or service not known"
+"""What Ray's client wraps in much else."""
 AGAIN = "submit the same command again: what is stored is not computed again"
 
 
@@ -203,8 +205,8 @@ def cause(error: Exception, seconds: float) -> str:
     """
     if isinstance(error, HungError):
         return f"no answer in {seconds:g} s"
-    if refused := re.search(r"Connection refused|No route to host|Name or service not known", str(error)):
-        return refused[0]
+    if known := re.search(KNOWN, str(error)):
+        return known[0]
     return without_password(one_line(error).rstrip("."))
 
 

@@ -285,18 +285,18 @@ def test_every_end_of_a_submission_is_one_line(cluster: Cluster) -> None:
     ends(130, "^job [^ ]+ goes on; ", left)
     assert head.named("sleep 1000")
     stopped = running()
-    number = stopped.output.split()[1]
+    (number,) = re.findall("^job (raysubmit_[^ ]+) has", stopped.output, re.MULTILINE)
     stop = [*RAY, "job", "stop", "--address", cluster.dashboard, number]
     subprocess.run(stop, env=cluster.env, check=True, timeout=60)
     ends(1, f"^submit: error: job {number} was stopped; ", stopped)
     silent, killed = running(), running()
-    lost = "^submit: error: lost the head under job [^ ]+ [(]{}[)]; if it died, start it again"
+    lost = "^submit: error: lost the head under job [^ ]+ [(]({})[)]; if it died, start it again"
     servers = head.named("dashboard/dashboard.py")
     for pid in servers:
         os.kill(pid, signal.SIGSTOP)
     ends(1, lost.format("no answer in 10 s"), silent)
     head.end()
-    ends(1, lost.format("Connection refused|no answer in 10 s"), killed)
+    ends(1, lost.format("Connection refused|Connection reset|no answer in 10 s"), killed)
     ends(1, "^submit: error: expected the head of a cluster at .*could not reach it", cluster.submit_by_script("true"))
 
 

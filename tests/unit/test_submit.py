@@ -130,6 +130,10 @@ def test_a_job_that_does_not_succeed(answer: JobDetails, line: str) -> None:
             RuntimeError("Request failed with status code 404:\nno such job."),
             "Request failed with status code 404: no such job",
         ),
+        (
+            ConnectionError("('Connection aborted.', ConnectionResetError(104, 'Connection reset by peer'))"),
+            "Connection reset",
+        ),
         (None, "no answer in 0.2 s"),
     ],
 )
