@@ -287,7 +287,7 @@ def test_every_end_of_a_submission_is_one_line(cluster: Cluster) -> None:
     stopped = running()
     (number,) = re.findall("^job (raysubmit_[^ ]+) has", stopped.output, re.MULTILINE)
     stop = [*RAY, "job", "stop", "--address", cluster.dashboard, number]
-    subprocess.run(stop, env=cluster.env, check=True, timeout=60)
+    subprocess.run(stop, env=cluster.env, check=True, timeout=180)
     ends(1, f"^submit: error: job {number} was stopped; ", stopped)
     silent, killed = running(), running()
     lost = "^submit: error: lost the head under job [^ ]+ [(]({})[)]; if it died, start it again"
