@@ -77,12 +77,18 @@ class Cluster:
 
     def submit(self, command: str) -> TypedCommand:
         """`ray dashboard`, then `ray job submit`."""
+        return self._submit(f"ray job submit {PLAIN} --address {ADDRESS} --working-dir . -- {command}")
+
+    def submit_by_script(self, command: str) -> TypedCommand:
+        """`ray dashboard`, then jobs/submit.py."""
+        return self._submit(f"python jobs/submit.py --address {ADDRESS} -- {command}")
+
+    def _submit(self, line: str) -> TypedCommand:
         self._tunnel = self._log.begin(self._laptop, f"ray dashboard {FILE}")
         until = time.monotonic() + JOIN_SECONDS
         while self._log.ask(self._laptop, "</dev/tcp/127.0.0.1/8265").end(COMMAND_SECONDS) and time.monotonic() < until:
             time.sleep(1.0)
-        submit = f"{TOKEN} ray job submit {PLAIN} --address {ADDRESS} --working-dir . -- {command}"
-        return self._log.begin(self._laptop, submit)
+        return self._log.begin(self._laptop, f"{TOKEN} {line}")
 
     def down(self) -> list[str]:
         """Ctrl-C to `ray dashboard`, then `ray down`; returns what runs on when the time in which all ends is over."""

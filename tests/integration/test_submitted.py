@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +69,7 @@ class Cluster:
 
     def __init__(self, home: str, folder: Path) -> None:
         self._folder = folder
-        self._env = environment(
+        self.env = environment(
             RAY_TMPDIR=home,
             RAY_AUTH_MODE="token",
             RAY_AUTH_TOKEN=TOKEN,
@@ -119,23 +119,30 @@ class Cluster:
         common = ["--block", "--disable-usage-stats", "--dashboard-agent-listen-port", agent]
         with self._log(len(self._nodes)).open("wb") as log:
             command = [*RAY, "start", *map(str, [*options, *common])]
-            process = subprocess.Popen(command, env=self._env, stdout=log, stderr=log, start_new_session=True)
+            process = subprocess.Popen(command, env=self.env, stdout=log, stderr=log, start_new_session=True)
         self._nodes.append(ProcessTree(process))
         return self._nodes[-1]
 
     def submit(self, *line: str, **variables: str) -> Submitted:
         """`ray job submit`, in the folder of the project."""
-        command = [*RAY, "job", "submit", "--address", self.dashboard, "--working-dir", ".", "--", *line]
+        return self._submit([*RAY, "job", "submit", "--working-dir", "."], line, variables)
+
+    def submit_by_script(self, *line: str, **variables: str) -> Submitted:
+        """`jobs/submit.py`, there too."""
+        return self._submit([sys.executable, "jobs/submit.py"], line, variables)
+
+    def _submit(self, by: Sequence[str], line: Sequence[str], variables: dict[str, str]) -> Submitted:
+        command = [*by, "--address", self.dashboard, "--", *line]
         output = self._folder / f"job{len(self._submitted)}.log"
         with output.open("wb") as log:
-            process = subprocess.Popen(command, cwd=ROOT, env=self._env | variables, stdout=log, stderr=log)
+            process = subprocess.Popen(command, cwd=ROOT, env=self.env | variables, stdout=log, stderr=log)
         self._submitted.append(Submitted(process, output))
         return self._submitted[-1]
 
     def status(self) -> str:
         """The output of `ray status`: nodes, resources, demand."""
         command = [*RAY, "status", "--address", f"127.0.0.1:{self._gcs}"]
-        return subprocess.run(command, env=self._env, capture_output=True, text=True, timeout=60).stdout
+        return subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=60).stdout
 
     def close(self) -> None:
         """Kill all nodes and jobs."""
@@ -247,6 +254,50 @@ def test_nodes_of_two_kinds_that_join_and_are_lost(cluster: Cluster, serial: dic
     same(report_of(tmp_path), serial)
     assert report_of(tmp_path)["models"] == {"trained": MODELS, "reused": 0, "failed": 0}
     wait_until(lambda: not PENDING.search(cluster.status()), 60.0, "no more demand")
+
+
+@pytest.mark.heavy
+def test_every_end_of_a_submission_is_one_line(cluster: Cluster) -> None:
+    """jobs/submit.py against a real head: one that refuses, one that is killed, and one that falls silent."""
+    head = cluster.start_head(cpus=1)
+
+    def ends(code: int, said: str, submitted: Submitted) -> None:
+        found, output = submitted.end(120.0)
+        assert found == code, output
+        assert re.search(said, output.splitlines()[-1]), output
+        assert "Traceback" not in output
+
+    def running() -> Submitted:
+        submitted = cluster.submit_by_script("sh", "-c", "echo begun; exec sleep 1000")
+        submitted.wait_for(lambda: "begun" in submitted.output, "its output")
+        return submitted
+
+    ends(
+        1,
+        "^submit: error: expected the token of the head, ",
+        cluster.submit_by_script("true", RAY_AUTH_TOKEN="b2" * 32),
+    )
+    ends(0, "^job raysubmit_[^ ]+ succeeded$", done := cluster.submit_by_script("sh", "-c", "printf 'a\\nb c'"))
+    assert "a\nb c" in done.output
+    ends(1, "^submit: error: job [^ ]+ failed with exit code 3;", cluster.submit_by_script("sh", "-c", "exit 3"))
+    left = running()
+    left.process.send_signal(signal.SIGINT)
+    ends(130, "^job [^ ]+ goes on; ", left)
+    assert head.named("sleep 1000")
+    stopped = running()
+    (number,) = re.findall("^job (raysubmit_[^ ]+) has", stopped.output, re.MULTILINE)
+    stop = [*RAY, "job", "stop", "--address", cluster.dashboard, number]
+    subprocess.run(stop, env=cluster.env, check=True, timeout=180)
+    ends(1, f"^submit: error: job {number} was stopped; ", stopped)
+    silent, killed = running(), running()
+    lost = "^submit: error: lost the head under job [^ ]+ [(]({})[)]; if it died, start it again"
+    servers = head.named("dashboard/dashboard.py")
+    for pid in servers:
+        os.kill(pid, signal.SIGSTOP)
+    ends(1, lost.format("no answer in 10 s"), silent)
+    head.end()
+    ends(1, lost.format("Connection refused|Connection reset|no answer in 10 s"), killed)
+    ends(1, "^submit: error: expected the head of a cluster at .*could not reach it", cluster.submit_by_script("true"))
 
 
 @pytest.mark.heavy
