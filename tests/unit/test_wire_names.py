@@ -15,7 +15,7 @@ import pytest
 from black_images import black
 
 from uapfp_dist.config.presets import PRESETS, preset
-from uapfp_dist.config.schema import Config, ControlConfig, SiblingConfig
+from uapfp_dist.config.schema import Config, ControlConfig, SiblingConfig, StudyConfig
 from uapfp_dist.data import Dataset
 from uapfp_dist.evaluation.grid_axes import figure_6, parse_grid
 from uapfp_dist.evaluation.grid_cells import make_cells
@@ -40,10 +40,15 @@ def before(config: Config) -> Config:
 
 
 def as_made_before(config: Config) -> Config:
-    """What is made in another way now: attacks, and UAPs that start at full norm."""
+    """What presets had otherwise: attacks, UAPs that start at full norm, other victims, stopped extractions."""
+    zoo, studies = config.zoo, replace(config.studies, recoveries=StudyConfig().recoveries)
+    if zoo.n_other_piracy == (4, 4, 4, 4, 4):
+        zoo = replace(zoo, n_other_piracy=(6, 4))
+    if studies.n_trajectories == 8:
+        studies = replace(studies, n_trajectories=2)
     subspace = replace(config.studies.subspace, start=1.0, largest_cosine=1.0)
     extraction = replace(config.extraction, attacks=("cloudleak", "jacobian"), jacobian_labels="substitute")
-    return replace(config, extraction=extraction, studies=replace(config.studies, subspace=subspace))
+    return replace(config, zoo=zoo, extraction=extraction, studies=replace(studies, subspace=subspace))
 
 
 KIT_BEFORE = EnrollConfig(
