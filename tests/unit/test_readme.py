@@ -12,6 +12,7 @@ from system import ROOT
 
 from uapfp_dist.cli.parser.options import options_of
 from uapfp_dist.cli.subcommands import SUBCOMMANDS
+from uapfp_dist.evaluation.judging import Group
 from uapfp_dist.fingerprints.methods.registry import METHODS
 from uapfp_dist.reporting.report_schema import EvaluationReport, read_report
 from uapfp_dist.results.kits import kit_power_section, read_rates
@@ -108,6 +109,17 @@ def over_seeds(method: str) -> str:
     return f"{min(found):.2f} to {max(found):.2f}"
 
 
+def cifar10_rows() -> list[str]:
+    """AUC against independent models, models stolen from another victim, and from siblings."""
+    found = report("cifar10-small-0.json")
+    groups: tuple[Group, ...] = ("homologous", "other_victim", "sibling")
+    methods = {"uap_paper": "prob", "clean": "prob", "ipguard_tuned": "chosen", "weighted_churn": "chosen"}
+    areas = [[found.auc[method][fmt][group] for group in groups] for method, fmt in methods.items()]
+    (stopped,) = [r for r in found.sections.recovery_methods or () if (r.method, r.level) == ("uap_paper", 0.83)]
+    areas.append([getattr(stopped, f"auc_{group}") for group in groups])
+    return [" / ".join(f"{area:.2f}" for area in row) for row in areas]
+
+
 def test_the_numbers_of_the_front_page_are_those_of_the_reports() -> None:
     paper_scale, small = report("fashion_mnist-0.json"), report("fashion_mnist-small-0.json")
     auc = paper_scale.auc
@@ -128,6 +140,7 @@ def test_the_numbers_of_the_front_page_are_those_of_the_reports() -> None:
         f"{auc['ipguard']['hard']['homologous']:.2f}",
         f"{beside['least similarity, fine-tuned, pruned or INT8']:.2f}",
         f"{beside['similarity after 120 adversarial iterations']:.2f}",
+        *cifar10_rows(),
         over_seeds("uap_probe"),
         over_seeds("random_probe"),
         over_seeds("weighted_churn"),

@@ -26,6 +26,14 @@ AGAINST: tuple[Group, ...] = ("homologous", "same_data", "other_victim", "siblin
 PAPERS = {"uap_paper": "auc_uap", "ipguard_tuned": "auc_ipguard"}
 """Methods beside which the paper has a number, against independent models."""
 
+REWORDED = {
+    "fingerprints by UAP tell stolen from independent models": "fingerprints by UAP tell piracy from homologous models",
+    "Inconsist of independent models is 3 times that of stolen ones (Fig. 2b)": (
+        "Inconsist of homologous models is 3 times that of piracy (Fig. 2b)"
+    ),
+}
+"""Claims as some reports word them to how others do."""
+
 
 def headline_section(reports: Sequence[EvaluationReport]) -> Iterator[str]:
     """Markdown blocks; a data set without a report is no column."""
@@ -130,7 +138,10 @@ def _stopped_area(row: MethodAtRecovery | None, group: Group) -> str:
 
 
 def _claims(reports: Sequence[EvaluationReport]) -> str:
-    outcomes = [{claim.claim: claim.outcome for claim in report.sections.claims or ()} for report in reports]
+    outcomes = [
+        {REWORDED.get(claim.claim, claim.claim): claim.outcome for claim in report.sections.claims or ()}
+        for report in reports
+    ]
     claims = dict.fromkeys(claim for one in outcomes for claim in one)
     rows = ((claim, *(f"**{one[claim]}**" if claim in one else "-" for one in outcomes)) for claim in claims)
     return table(("claim", *_names(reports)), rows)

@@ -50,7 +50,8 @@ def fig6_recovery(table: pd.DataFrame, alpha: float = 0.05) -> Figure:
         reference(axes[1], alpha)
         describe_axes(axes[1], y=f"p-value\n(line: {alpha:g})")
     axes[0].set_xlim(min([0.77, *recovery - 0.01]), max([0.95, *recovery + 0.01]))
-    axes[0].set_xticks([0.78, 0.82, 0.86, 0.9, 0.94])
+    low = min([0.78, *recovery])
+    axes[0].set_xticks([0.78, 0.82, 0.86, 0.9, 0.94] if low > 0.7 else np.arange(np.ceil(low * 10), 11) / 10)
     axes[-1].set_xlabel("recovery: accuracy / victim's accuracy", fontsize=TEXT)
     legend(figure, 2)
     return figure

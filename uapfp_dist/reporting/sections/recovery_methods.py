@@ -19,9 +19,9 @@ from uapfp_dist.statistics.auc import auc_over_resamples
 from uapfp_dist.tasks.members import Member, Role
 from uapfp_dist.tasks.specs import Checkpoint
 
-SIMILARITIES = ("uap_paper", "uap", "random_paper", "lap_paper", "clean")
-AREAS = ("uap_paper", "uap", "uap_probe", "random_probe", "ipguard_tuned", "weighted_errors", "churn", "weighted_churn")
-"""Methods that the figure draws, of those compared."""
+SIMILARITIES = ("uap_paper", "uap_probe", "random_probe", "clean")
+AREAS = ("uap_paper", "uap_probe", "random_probe", "ipguard_tuned", "weighted_errors", "churn", "weighted_churn")
+"""Methods that the figure draws, of those compared: no more than it has colours."""
 
 
 def recovery_methods(data: ReportData) -> ReportSection | None:
