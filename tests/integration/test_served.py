@@ -104,7 +104,9 @@ def test_the_walk_of_the_readme(lab: Lab, tmp_path: Path) -> None:
     options = (*small, *tests, *churn, "--seed", "0", *flags(small_config()))
     said = jobs("enroll", "--out", kit, "--storage", storage, *options, RAY_TMPDIR=lab.ray_home)
     assert re.search(
-        r"to make: \d+ models, \d+ of them siblings of the victim \(0 are there\), about \d+ min on 2 workers", said
+        r"to make: \d+ models, \d+ of them siblings of the victim \(0 are there\), \d+ probes and responses, "
+        r"about \d+ min on 2 workers",
+        said,
     )
     assert said.index("to make: ") < said.index("fitting the scorers")
     digest = load_kit(kit).digest
