@@ -71,7 +71,7 @@ ROLE_COUNTS = {
     "digits-large": LARGE | {"calibration_piracy": 39},
     "fashion_mnist-small": HEADLINE | extras(SMALL, 8 * 10, 10),
     "cifar10-small": HEADLINE | extras(SMALL, 8 * 9, 10),
-    "tiny_imagenet-small": HEADLINE | extras(SMALL, 8 * 7, 10),
+    "tiny_imagenet-small": HEADLINE | {"other_victim_piracy": 10} | extras(SMALL, 6 * 7, 10),
     "fashion_mnist": {**HEADLINE, "piracy": 120, "homologous": 120, **extras(12 * 16 + 2 * 18, 20 * 10, 50)},
     "cifar10": PAPER | extras(8 * 16 + 2 * 18, 4 * 9, 20),
     "tiny_imagenet": PAPER | extras(4 * 16 + 2 * 18, 4 * 7, 20),

@@ -127,17 +127,17 @@ def test_nets_with_batch_normalisation_refuse_single_images(n_images: int, batch
     fit(build("A", (1, 8, 8), 10, 2, 0, CPU), own[:n_images], targets, recipe, torch_rng("order"))
 
 
-def test_a_net_scales_its_learning_rate(own: Tensor) -> None:
-    """`rate_scale` multiplies the rate of every step with its optimizer; those of Table 1 have none."""
+def test_a_net_and_a_recipe_scale_the_learning_rate(own: Tensor) -> None:
+    """`rate_scale` multiplies the rate of every step with its optimizer; nets of Table 1 have none."""
     rates = []
-    for scale in ({}, {"adam": 9.0, "sgd": 0.25}):
+    for of_net, of_recipe in (({}, 1.0), ({"adam": 9.0, "sgd": 0.25}, 1.0), ({}, 0.3), ({"sgd": 0.5}, 0.5)):
         net = build("A", (1, 8, 8), 10, 2, 0, CPU)
         assert net.rate_scale == {}
-        net.rate_scale = scale
-        trainer = Trainer(net, Recipe("sgd", 64, 640), torch_rng("order"))
+        net.rate_scale = of_net
+        trainer = Trainer(net, Recipe("sgd", 64, 640, rate_scale=of_recipe), torch_rng("order"))
         trainer.run(own[:64], torch.arange(64) % 10, 0.3)
         rates.append(trainer.optimizer.param_groups[0]["lr"])
-    assert rates[1] == pytest.approx(0.25 * rates[0])
+    assert rates == pytest.approx([scale * rates[0] for scale in (1.0, 0.25, 0.3, 0.25)])
 
 
 def test_who_asks_is_told_of_every_step(own: Tensor) -> None:

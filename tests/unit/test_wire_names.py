@@ -15,7 +15,7 @@ import pytest
 from black_images import black
 
 from uapfp_dist.config.presets import PRESETS, preset
-from uapfp_dist.config.schema import Config, ControlConfig, SiblingConfig, StudyConfig
+from uapfp_dist.config.schema import Config, ControlConfig, SiblingConfig, StudyConfig, ZooConfig
 from uapfp_dist.data import Dataset
 from uapfp_dist.evaluation.grid_axes import figure_6, parse_grid
 from uapfp_dist.evaluation.grid_cells import make_cells
@@ -41,6 +41,7 @@ def before(config: Config) -> Config:
 
 def as_made_before(config: Config) -> Config:
     """What presets had otherwise: attacks, UAPs that start at full norm, other victims, stopped extractions."""
+    config = as_large_as_before(config) if config.zoo.rate_scale != 1.0 else config
     zoo, studies = config.zoo, replace(config.studies, recoveries=StudyConfig().recoveries)
     if zoo.n_other_piracy == (4, 4, 4, 4, 4):
         zoo = replace(zoo, n_other_piracy=(6, 4))
@@ -49,6 +50,18 @@ def as_made_before(config: Config) -> Config:
     subspace = replace(config.studies.subspace, start=1.0, largest_cosine=1.0)
     extraction = replace(config.extraction, attacks=("cloudleak", "jacobian"), jacobian_labels="substitute")
     return replace(config, zoo=zoo, extraction=extraction, studies=replace(studies, subspace=subspace))
+
+
+def as_large_as_before(config: Config) -> Config:
+    """What tiny_imagenet-small had: more of everything, and SGD at rates that leave its nets near chance."""
+    zoo = replace(config.zoo, rate_scale=1.0, optimizers=ZooConfig().optimizers, epochs=25.0, piracy_margin=0.3)
+    return replace(
+        config,
+        zoo=replace(zoo, n_other_piracy=(6, 4)),
+        fingerprint=replace(config.fingerprint, n_test_views=20),
+        modifications=replace(config.modifications, adversarial_iterations=120, adversarial_every=30),
+        studies=replace(config.studies, n_subspace=5, n_trajectories=2),
+    )
 
 
 KIT_BEFORE = EnrollConfig(

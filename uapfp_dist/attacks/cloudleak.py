@@ -9,8 +9,7 @@ from torch import Tensor
 
 from uapfp_dist.attacks.attack import Attack
 from uapfp_dist.models.net import Net
-
-BATCH = 500
+from uapfp_dist.models.pass_size import in_passes, pass_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +42,7 @@ class CloudLeak(_CloudLeak):
     name: ClassVar[str] = "cloudleak"
 
     def _move(self, substitute: Net, start: Tensor, pool: Tensor, rng: torch.Generator) -> Tensor:
-        return torch.cat([self._cross_boundary(substitute, part) for part in start.split(BATCH)])
+        return torch.cat([self._cross_boundary(substitute, part) for part in in_passes(start)])
 
     def _cross_boundary(self, substitute: Net, images: Tensor) -> Tensor:
         """Normalised gradient steps that shrink the margin between the first label and the runner-up to below 0."""
@@ -78,7 +77,7 @@ class CloudLeakFeatures(_CloudLeak):
     def _move(self, substitute: Net, start: Tensor, pool: Tensor, rng: torch.Generator) -> Tensor:
         guides = _sample(pool, min(self.guides, len(pool)), rng)
         chosen = of_another_class(_labels(substitute, start), _labels(substitute, guides), rng).to(pool.device)
-        parts = zip(start.split(BATCH), chosen.split(BATCH), strict=True)
+        parts = zip(in_passes(start), chosen.split(pass_size(start)), strict=True)
         return torch.cat([self.approach(substitute, part, guides[guide]) for part, guide in parts])
 
     def approach(self, substitute: Net, images: Tensor, guides: Tensor) -> Tensor:
@@ -109,12 +108,12 @@ def _sample(pool: Tensor, n: int, rng: torch.Generator) -> Tensor:
 
 @torch.no_grad()
 def _labels(net: Net, images: Tensor) -> Tensor:
-    return torch.cat([net(part).argmax(1).cpu() for part in images.split(BATCH)])
+    return torch.cat([net(part).argmax(1).cpu() for part in in_passes(images)])
 
 
 @torch.no_grad()
 def _least_confident(net: Net, images: Tensor, n: int) -> Tensor:
-    parts = [net(part).softmax(1).max(1).values for part in images.split(BATCH)]
+    parts = [net(part).softmax(1).max(1).values for part in in_passes(images)]
     return images[torch.cat(parts).argsort(stable=True)[:n]]
 
 

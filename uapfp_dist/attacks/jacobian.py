@@ -8,6 +8,7 @@ from torch import Tensor
 
 from uapfp_dist.attacks.attack import Attack
 from uapfp_dist.models.net import Net
+from uapfp_dist.models.pass_size import in_passes, pass_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,15 +31,18 @@ class Jacobian(Attack):
         """An image is used again when `n` exceeds those queried."""
         permutations = [torch.randperm(len(queried), generator=rng) for _ in range(-(-n // len(queried)))]
         chosen = torch.cat(permutations)[:n].to(queried.device)
-        parts = zip(queried[chosen].split(500), labels[chosen].split(500), strict=True)
-        return torch.cat([self._augment(substitute, *part) for part in parts])
-
-    def _augment(self, substitute: Net, images: Tensor, labels: Tensor) -> Tensor:
-        images = images.detach().requires_grad_()
-        logits = substitute(images)
-        own = logits.gather(1, labels[:, None]) if self.along == "victim" else logits.max(1).values
-        (gradient,) = torch.autograd.grad(own.sum(), images)
+        images = queried[chosen]
+        parts = zip(in_passes(images), labels[chosen].split(pass_size(images)), strict=True)
+        gradient = torch.cat([self._gradient(substitute, *part) for part in parts])
         # Ascending the label's own logit moves inwards, descending it outwards: half of the images each.
         sign = torch.ones(len(images), 1, 1, 1, device=images.device)
         sign[::2] = -1.0
         return (images.detach() + self.step * sign * gradient.sign()).clamp(0.0, 1.0)
+
+    def _gradient(self, substitute: Net, images: Tensor, labels: Tensor) -> Tensor:
+        """Of the logit of y, by each image."""
+        images = images.detach().requires_grad_()
+        logits = substitute(images)
+        own = logits.gather(1, labels[:, None]) if self.along == "victim" else logits.max(1).values
+        (gradient,) = torch.autograd.grad(own.sum(), images)
+        return gradient

@@ -61,7 +61,7 @@ class DataConfig:
     "ZooConfig",
     "architectures victim_architecture optimizers width epochs augment n_piracy n_soft_piracy "
     "n_homologous n_same_data n_other_piracy n_calibration_piracy overlap homologous_margin piracy_margin "
-    "attempts",
+    "attempts rate_scale",
 )
 @dataclass(frozen=True)
 class ZooConfig:
@@ -100,6 +100,9 @@ class ZooConfig:
     """The same for stolen models."""
     attempts: int = 3
     """Seeds tried before a model below the gate is reported as failed."""
+    rate_scale: float = omit_default(1.0, in_files=False)
+    """Factor of the peak learning rates (at batch 128: .05 of SGD, .005 of Adam, .003 of RMSprop); large images take
+    less, or nets stay near chance."""
 
 
 @wire_names(

@@ -52,6 +52,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "verdict.query_budget": (1, 10**6),
     "zoo.width": (1, 4096),
     "zoo.epochs": (1e-3, 1e6),
+    "zoo.rate_scale": (1e-6, 1e3),
     "zoo.attempts": (1, 100),
     "zoo.n_soft_piracy": (0, 100_000),
     "zoo.n_same_data": (0, 100_000),

@@ -72,7 +72,8 @@ class SpecBuilder:
         batch_size = int(rng.choice(BATCH_SIZES))
         precision = self.config.precision
         assert precision != "auto"
-        recipe = Recipe(optimizer, batch_size, math.ceil(zoo.epochs * self.n_own), zoo.augment, precision)
+        samples = math.ceil(zoo.epochs * self.n_own)
+        recipe = Recipe(optimizer, batch_size, samples, zoo.augment, precision, zoo.rate_scale)
         return ModelSpec(self.data, architecture, zoo.width, recipe, origin, seed, gate)
 
     def extraction(self, victim: ModelSpec, attack: str, labels: ResponseFormat) -> Extracted:

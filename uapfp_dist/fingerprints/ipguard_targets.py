@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from uapfp_dist.models.blackbox import QUERY_BATCH
+from uapfp_dist.models.pass_size import in_passes, pass_size
 from uapfp_dist.perturbations.frozen import frozen
 
 K_GRID = (0.0, 1.0, 2.0, 5.0, 10.0)
@@ -44,14 +44,14 @@ def targeted_points(net: nn.Module, images: Tensor, k: float, rng: torch.Generat
         rng: CPU generator for the wanted labels.
     """
     with torch.no_grad():
-        logits = torch.cat([net(part) for part in images.split(QUERY_BATCH)])
+        logits = torch.cat([net(part) for part in in_passes(images)])
     own, n_classes = logits.argmax(1), logits.shape[1]
     shift = torch.rand(len(images), n_classes - 1, generator=rng).argsort(1)[:, :TARGETS] + 1
     found = images.clone()
     reached = torch.zeros(len(images), dtype=torch.bool, device=images.device)
     for column in shift.to(images.device).unbind(1):
         left = (~reached).nonzero().flatten()
-        for rows in left.split(QUERY_BATCH):
+        for rows in left.split(pass_size(images)):
             moved, arrived = _descend(net, images[rows], own[rows], (own[rows] + column[rows]) % n_classes, k)
             found[rows[arrived]], reached[rows] = moved[arrived], arrived
     return TargetedPoints(found, reached)

@@ -4,11 +4,12 @@ import torch
 from torch import Tensor, nn
 
 from uapfp_dist.errors import PermanentError, UserError
+from uapfp_dist.models.pass_size import in_passes
 from uapfp_dist.pixels import as_float
 from uapfp_dist.response_format import ResponseFormat
 
 QUERY_BATCH = 500
-"""Fixed, so that responses are the same bits in every run."""
+"""Images that a model is sent at once; fixed, so that responses are the same bits in every run."""
 
 
 class NotFiniteError(PermanentError):
@@ -20,20 +21,20 @@ class BudgetExceededError(RuntimeError):
 
 
 @torch.no_grad()
-def predict_probabilities(model: nn.Module, images: Tensor, batch_size: int = QUERY_BATCH) -> Tensor:
+def predict_probabilities(model: nn.Module, images: Tensor) -> Tensor:
     """Probabilities (Q, C), on the CPU, for `images` (Q, c, h, w) in [0, 1], or uint8."""
     model.eval()
     device = next(model.parameters()).device
-    return torch.cat([model(as_float(batch.to(device))).softmax(1) for batch in images.split(batch_size)]).cpu()
+    return torch.cat([model(as_float(batch.to(device))).softmax(1) for batch in in_passes(images, device)]).cpu()
 
 
 @torch.no_grad()
-def batched_outputs(model: nn.Module, images: Tensor, method: str, batch_size: int = QUERY_BATCH) -> Tensor:
+def batched_outputs(model: nn.Module, images: Tensor, method: str) -> Tensor:
     """What `model.<method>` returns for `images`, batch by batch, on the CPU: white-box, for the owner's own model."""
     model.eval()
     device = next(model.parameters()).device
     call = getattr(model, method)
-    return torch.cat([call(as_float(batch.to(device))) for batch in images.split(batch_size)]).cpu()
+    return torch.cat([call(as_float(batch.to(device))) for batch in in_passes(images, device)]).cpu()
 
 
 def check_finite(outputs: Tensor, whose: str) -> None:

@@ -18,8 +18,8 @@ from uapfp_dist.models.precision import autocast
 from uapfp_dist.pixels import as_float
 from uapfp_dist.tasks.specs import Recipe
 
-# Peak learning rates at batch 128; scaled by the square root of the batch size (and the net's own `rate_scale`), warmed
-# up over the first tenth of the steps and decayed linearly to zero.
+# Peak learning rates at batch 128; scaled by the square root of the batch size (and by `rate_scale`, the net's own and
+# the recipe's), warmed up over the first tenth of the steps and decayed linearly to zero.
 PEAK_RATES = {"sgd": 0.05, "adam": 5e-3, "rmsprop": 3e-3}
 WARM_UP = 0.1
 CLIP = 1.0
@@ -66,7 +66,7 @@ class Trainer:
         self._faster = acceleration(self.device)
         self._rate = torch.zeros((), device=self.device) if self._faster.tensor_rate else None
         self.optimizer = make_optimizer(net, recipe.optimizer, self._rate)
-        self.peak = PEAK_RATES[recipe.optimizer] * math.sqrt(recipe.batch_size / 128)
+        self.peak = PEAK_RATES[recipe.optimizer] * math.sqrt(recipe.batch_size / 128) * recipe.rate_scale
         if isinstance(net, Net):
             self.peak *= net.rate_scale.get(recipe.optimizer, 1.0)
         self._graphed = self._recording()

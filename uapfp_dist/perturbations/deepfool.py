@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.models.pass_size import pass_size
 from uapfp_dist.perturbations.frozen import frozen
 from uapfp_dist.perturbations.rival_gradients import (
     FEWEST,
@@ -43,7 +44,7 @@ def deepfool(
     """Smallest l2 perturbation to the nearest boundary of the linearised model, repeated until the label changes.
 
     Images that are fooled leave the batch: later steps compute the others only. No clipping. A batch whose graph would
-    take too much memory goes in chunks.
+    take too much memory, or more than one pass, goes in chunks.
 
     Args:
         model: (B, c, h, w) to (B, C) logits, in evaluation mode.
@@ -62,7 +63,8 @@ def deepfool(
     few = images.device.type == "cpu" and len(images) < FEWEST  # measuring them would cost more than it saves
     with frozen(model):
         size = Footprint(0, 0) if few else footprint(model, images[:1])
-        n_chunks = max(1, -(-len(images) // images_at_once(size, images[:1], n_candidates)))
+        at_once = min(images_at_once(size, images[:1], n_candidates), pass_size(images))
+        n_chunks = max(1, -(-len(images) // at_once))
         chunks = images.tensor_split(n_chunks)
         given = [None] * n_chunks if labels is None else labels.tensor_split(n_chunks)
         found = [

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from uapfp_dist.errors import unknown_name
+from uapfp_dist.models.pass_size import cache_room, in_passes
 from uapfp_dist.perturbations.deepfool import deepfool
 from uapfp_dist.perturbations.frozen import frozen
 
@@ -42,14 +43,14 @@ def project(v: Tensor, xi: float) -> Tensor:
 @torch.no_grad()
 def predict(model: nn.Module, images: Tensor) -> Tensor:
     """The model's labels (B,) for `images` (B, c, h, w), on their device."""
-    return torch.cat([model(batch).argmax(1) for batch in images.split(500)])
+    return torch.cat([model(batch).argmax(1) for batch in in_passes(images)])
 
 
 @torch.no_grad()
 def fooling_rate(model: nn.Module, images: Tensor, v: Tensor, clip: bool) -> float:
     """Share of `images` (B, c, h, w) whose predicted label changes under `v`."""
     changed = 0
-    for batch in images.split(500):
+    for batch in in_passes(images):
         moved = (batch + v).clamp(0.0, 1.0) if clip else batch + v
         changed += int((model(moved).argmax(1) != model(batch).argmax(1)).sum())
     return changed / len(images)
@@ -87,7 +88,7 @@ def uap_sgd(
 def descend(
     model: nn.Module, images: Tensor, labels: Tensor, starts: Tensor, orders: Tensor, xi: float, batch_size: int
 ) -> Tensor:
-    """K descents of `uap_sgd` at once, one forward and one backward pass per step for all of them.
+    """K descents of `uap_sgd` at once: in each step the images of as many of them go through the net as a pass takes.
 
     Args:
         model: as for `uap_sgd`.
@@ -105,16 +106,25 @@ def descend(
     first = xi * max(RATE, REACH / max(1, len(batches)))
     v = project(starts, xi)
     velocity = torch.zeros_like(v)
+    room = cache_room(images)
+    together = len(v) if room is None else max(1, room // batch_size)
     for step, index in enumerate(batches):
-        v = v.requires_grad_()
-        with frozen(model):
-            margin = _margin(model((images[index] + v[:, None]).flatten(0, 1)), labels[index].flatten())
-            (gradient,) = torch.autograd.grad(margin.view(index.shape).mean(1).sum(), v)
+        parts = zip(v.split(together), index.split(together), strict=True)
+        gradient = torch.cat([_ascent(model, images, labels, part, rows) for part, rows in parts])
         norm = gradient.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
         velocity = MOMENTUM * velocity + gradient / norm
         rate = first * (1.0 - step / len(batches))
-        v = project(v.detach() - rate * velocity, xi)
+        v = project(v - rate * velocity, xi)
     return v
+
+
+def _ascent(model: nn.Module, images: Tensor, labels: Tensor, v: Tensor, index: Tensor) -> Tensor:
+    """(k, c, h, w): the gradient of the mean margin of images `index` (k, n) under each of `v`."""
+    v = v.detach().requires_grad_()
+    with frozen(model):
+        margin = _margin(model((images[index] + v[:, None]).flatten(0, 1)), labels[index].flatten())
+        (gradient,) = torch.autograd.grad(margin.view(index.shape).mean(1).sum(), v)
+    return gradient
 
 
 def _margin(logits: Tensor, labels: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ class DataSpec:
 Precision = Literal["float32", "bfloat16"]
 
 
-@wire_names("Recipe", "optimizer batch_size samples_seen augment precision")
+@wire_names("Recipe", "optimizer batch_size samples_seen augment precision rate_scale")
 @dataclass(frozen=True)
 class Recipe:
     """How a net is trained (Table 1: optimizer and batch size)."""
@@ -51,6 +51,8 @@ class Recipe:
     """Shift by up to an eighth of the side and mirror, on the device; not for digits, which have a handedness."""
     precision: Literal["float32", "bfloat16"] = omit_default("float32", in_files=False)
     """Of the arithmetic of training and of crafting queries; weights and responses are float32."""
+    rate_scale: float = omit_default(1.0, in_files=False)
+    """Factor of the optimizer's peak learning rate."""
 
 
 @wire_names("Trained", "on overlap label_change")
