@@ -53,14 +53,14 @@ class RayUp:
 
 
 @contextmanager
-def undisturbed(folder: Path) -> Iterator[Path]:
-    """One process without Ray, beside all else: where its report will be. It is killed at the end."""
+def undisturbed(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """One process without Ray, beside all else; its report will be serial.json. It is killed at the end."""
     report, paths = folder / "serial.json", ["--storage", str(folder / "serial"), "--workers", "0"]
     with (folder / "serial.log").open("wb") as log:
         line = [sys.executable, "jobs/full_eval.py", *EVALUATION.split(), *paths, "--report", str(report)]
         process = subprocess.Popen(line, cwd=ROOT, stdout=log, stderr=log)
         try:
-            yield report
+            yield process
         finally:
             process.kill()
             process.wait()
@@ -148,11 +148,15 @@ def dying_head(cluster: Cluster, log: TerminalLog, check: Checks, folder: Path) 
     check(not (left := cluster.down()), "; ".join(["nothing is left running", *left])[:300])
 
 
-def compare(log: TerminalLog, check: Checks, folder: Path, reference: Path) -> None:
-    """The verdicts of both jobs with those of one process, once it has them."""
+def compare(
+    log: TerminalLog, check: Checks, folder: Path, reference: Path, process: subprocess.Popen[bytes] | None
+) -> None:
+    """The verdicts of both jobs with those of one process, once it has them or has ended."""
     until = time.monotonic() + JOB_SECONDS
-    while not reference.exists() and time.monotonic() < until:
+    while not reference.exists() and time.monotonic() < until and (process is None or process.poll() is None):
         time.sleep(1.0)
+    if process is not None and not reference.exists():
+        log.show((folder / "serial.log").read_text(errors="replace").splitlines()[-3:])
     check(reference.exists(), "one process without Ray has given its verdicts, too")
     for name in ("first", "second") if reference.exists() else ():
         report = folder / "shared" / f"{name}.json"
@@ -169,14 +173,14 @@ def job() -> None:
         (folder / "said").mkdir()
         log = TerminalLog(folder / "said")
         check = Checks(log)
-        given = nullcontext(chosen.reference) if chosen.reference else undisturbed(folder)
+        given = nullcontext() if chosen.reference else undisturbed(folder)
         try:
-            with given as reference, premises(folder) as machines:
+            with given as process, premises(folder) as machines:
                 cluster = Cluster(machines, folder, log)
                 from_up_to_down(cluster, log, check)
                 broken_machines(cluster, check, chosen.other_python)
                 dying_head(cluster, log, check, folder)
-                compare(log, check, folder, reference)
+                compare(log, check, folder, chosen.reference or folder / "serial.json", process)
         finally:
             if chosen.keep is not None:
                 ignored = shutil.ignore_patterns(

@@ -157,6 +157,9 @@ def comparable(report: dict[str, Any]) -> dict[str, Any]:
     found.pop("victims", None)
     if shown := found.get("exhibits"):
         shown.pop("recovery_methods", None)  # a section of today's
+        for row in shown.get("recovery") or ():  # stops of one extraction are resampled together
+            for name in ("extractions", *(name for name in row if name.endswith(("_low", "_high")))):
+                row.pop(name, None)
         kept = {r: row for r, row in shown["fooling"].items() if not r.startswith("modified_")}
         shown["fooling"] = {role: row for role, row in kept.items() if role != "other_victim_piracy"}
         shown["claims"] = [row for row in shown["claims"] if row["claim"] not in CHANGED]

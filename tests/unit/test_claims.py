@@ -230,9 +230,9 @@ def test_a_claim_about_siblings_says_what_was_not_computed() -> None:
 
 
 def half_stolen(*recoveries: float) -> pd.DataFrame:
-    """A model at each rate; its similarity is its number."""
+    """A model at each rate, of an extraction of its own; its similarity is its number."""
     table = pd.DataFrame({"recovery": recoveries, "similarity": np.arange(len(recoveries), dtype=float)})
-    return table.assign(similarity_chosen=0.5, p_value_chosen=0.05)
+    return table.assign(similarity_chosen=0.5, p_value_chosen=0.05, base=[f"{i}" for i in range(len(recoveries))])
 
 
 def test_recovery_bins_are_the_figures() -> None:
@@ -247,6 +247,18 @@ def test_recovery_bins_are_the_figures() -> None:
     assert found.measured == "1.50 [0.00, 3.00] from .78 to below .80, models: 2"
     elsewhere = rows_of(RecoveryBin, binned(half_stolen(0.77, 0.8)))
     assert claim("Fig. 6 right", SectionNumbers(recovery=elsewhere)).outcome == "not measured"
+
+
+def test_stops_of_one_extraction_are_no_independent_models() -> None:
+    """Ten stops of two extractions have the interval of two."""
+    apart = half_stolen(*[0.785] * 10)
+    of_two = binned(apart.assign(base=["a", "b"] * 5)).iloc[0]
+    assert (of_two["models"], of_two["extractions"]) == (10, 2)
+    assert (of_two["similarity_low"], of_two["similarity_high"]) == (4.0, 5.0)
+    alone = binned(apart).iloc[0]
+    assert alone["extractions"] == 10
+    assert alone["similarity_low"] < 4.0 < 5.0 < alone["similarity_high"]
+    assert np.isnan(binned(apart.assign(base="a")).iloc[0]["similarity_low"])
 
 
 # --- intervals over models

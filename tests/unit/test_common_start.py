@@ -20,9 +20,9 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import Plan, make_plan
 from uapfp_dist.evaluation.sibling_specs import from_common_start
 from uapfp_dist.evaluation.sibling_study import SiblingCounts, SiblingPower, sibling_plan, sibling_power, study_specs
+from uapfp_dist.evaluation.task_work import DataSizes, model_work
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.steps import perform_task
-from uapfp_dist.execution.task_work import DataSizes, model_work
 from uapfp_dist.launch import sibling_cost
 from uapfp_dist.models import build
 from uapfp_dist.models.training import Trainer

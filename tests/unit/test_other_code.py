@@ -10,9 +10,9 @@ from system import MODELS, copy_store, run_here, tiny, tiny_plan
 
 from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config
+from uapfp_dist.evaluation import other_code as other_code_module
+from uapfp_dist.evaluation.other_code import by_other_code, other_code
 from uapfp_dist.evaluation.plan import Plan
-from uapfp_dist.execution import other_code as other_code_module
-from uapfp_dist.execution.other_code import by_other_code, other_code
 from uapfp_dist.launch.evaluation import run
 from uapfp_dist.launch.other_precision import in_other_precision
 from uapfp_dist.storage import artifacts

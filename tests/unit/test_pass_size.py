@@ -10,7 +10,7 @@ from uapfp_dist.attacks import attack_by
 from uapfp_dist.fingerprints.ipguard_targets import targeted_points
 from uapfp_dist.models import Net, build
 from uapfp_dist.models.blackbox import predict_probabilities
-from uapfp_dist.models.pass_size import cache_room, in_passes, pass_size
+from uapfp_dist.pass_size import cache_room, in_passes, pass_size
 from uapfp_dist.perturbations.deepfool import deepfool
 from uapfp_dist.perturbations.uap import fooling_rate, make_uap, predict
 from uapfp_dist.rng import torch_rng
@@ -71,6 +71,6 @@ def test_what_comes_of_it_does_not_depend_on_the_passes(name: str, monkeypatch: 
     images = torch.rand(40, 3, 12, 12, generator=torch_rng("images"))
     net.normalise_by(images)
     in_one = WORK[name](net, images)
-    monkeypatch.setattr("uapfp_dist.models.pass_size.CPU_PIXELS", 8 * 12 * 12)
+    monkeypatch.setattr("uapfp_dist.pass_size.CPU_PIXELS", 8 * 12 * 12)
     assert pass_size(images) == 8
     torch.testing.assert_close(WORK[name](net, images), in_one, rtol=1e-4, atol=1e-5)

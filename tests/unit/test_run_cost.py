@@ -14,12 +14,11 @@ from uapfp_dist.config.presets import preset
 from uapfp_dist.config.runtime import RuntimeConfig, check_runtime
 from uapfp_dist.data import Dataset, make_splits
 from uapfp_dist.errors import UserError
-from uapfp_dist.evaluation import cost
+from uapfp_dist.evaluation import cost, step_seconds
 from uapfp_dist.evaluation.cost import RunCost, cost_of, in_words, judging_seconds
 from uapfp_dist.evaluation.plan import Plan, make_plan
-from uapfp_dist.execution import step_seconds
-from uapfp_dist.execution.step_seconds import FIRST_BATCH, seconds_per_image
-from uapfp_dist.execution.task_work import DataSizes, _asked, model_work, net_of, task_work
+from uapfp_dist.evaluation.step_seconds import FIRST_BATCH, seconds_per_image
+from uapfp_dist.evaluation.task_work import DataSizes, _asked, model_work, net_of, task_work
 from uapfp_dist.fingerprints.blocks import CLEAN
 from uapfp_dist.fingerprints.querying import n_query_images
 from uapfp_dist.launch.cost import WorkerRoom, say_cost
@@ -245,7 +244,7 @@ def told(max_hours: float | None, **costs: Any) -> str:
 
 
 def test_a_run_beyond_its_limit_is_refused_in_a_line() -> None:
-    said = "to make: 7 models (3 are there), 4 probes and responses, about 60 min on 1 worker, by cards\n"
+    said = "to make: 7 models (3 are there), 4 other tasks, about 60 min on 1 worker, by cards\n"
     assert told(None, others=4) == told(1.0, others=4) == said
     assert told(None, other_code=("it is old",)).endswith("by cards\nit is old\n")
     with pytest.raises(UserError, match=r"at most 0.5 h, this takes about 60 min \(to make: 7 models.*fewer") as caught:

@@ -25,6 +25,7 @@ from uapfp_dist.reporting.grid_report import grid_id
 from uapfp_dist.tasks.hashing import Spec, canonical, content_id, omit_default, wire_form, wire_names
 from uapfp_dist.tasks.members import Role
 from uapfp_dist.tasks.method_configs import ChurnConfig
+from uapfp_dist.tasks.specs import Recipe
 from uapfp_dist.verification.enrollment.config import EnrollConfig
 from uapfp_dist.verification.enrollment.derived_config import enroll_preset
 from uapfp_dist.verification.enrollment.plan import plan_enrollment
@@ -45,6 +46,7 @@ def as_made_before(config: Config) -> Config:
     zoo, studies = config.zoo, replace(config.studies, recoveries=StudyConfig().recoveries)
     if zoo.n_other_piracy == (4, 4, 4, 4, 4):
         zoo = replace(zoo, n_other_piracy=(6, 4))
+    zoo = replace(zoo, cross_other_piracy=False)
     if studies.n_trajectories == 8:
         studies = replace(studies, n_trajectories=2)
     subspace = replace(config.studies.subspace, start=1.0, largest_cosine=1.0)
@@ -201,3 +203,9 @@ def test_a_spec_has_its_wire_name_as_kind() -> None:
 
     assert Other.kind == "answers"
     assert Other(1).id == content_id({"kind": "answers", "x": 1})
+
+
+def test_seeds_of_the_python_functions_are_those_of_before() -> None:
+    """They are made of what a recipe prints: a field that came later is not in it."""
+    printed = "Recipe(optimizer='adam', batch_size=64, samples_seen=640, augment=False, precision='float32')"
+    assert str(Recipe("adam", 64, 640)) == printed

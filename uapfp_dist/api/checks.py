@@ -91,22 +91,24 @@ def images_of(images: object, argument: str) -> Tensor:
 
 
 class PoolVictim(Blackbox):
-    """A victim that is sent an attacker's pool, and says so where it does not take images of that shape."""
+    """A victim that is sent an attacker's pool, and says so where it may not take images of that shape."""
 
     def __call__(self, images: Tensor) -> Tensor:
         """As `Blackbox`.
 
         Raises:
-            UserError: and if the images have another shape than the model takes.
+            UserError: and if the model raises at the first images, whose shape may not be what it takes.
         """
         try:
             return super().__call__(images)
         except (UserError, PermanentError, BudgetExceededError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # of a module of the user's anything
+            if self.queries > len(images):  # it has answered images of this shape
+                raise
             raise UserError(
-                f"pool: expected images of the shape that the victim takes, got {'x'.join(map(str, images.shape[1:]))} "
-                f"({type(error).__name__}: {one_line(error)}); scale them first, as by "
+                f"pool: expected images that the victim takes, got {'x'.join(map(str, images.shape[1:]))}, at which it "
+                f"raises {type(error).__name__}: {one_line(error)}; if it takes another shape, scale them first, as by "
                 "torchvision.transforms.functional.resize",
                 argument="pool",
             ) from error

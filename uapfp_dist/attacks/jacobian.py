@@ -8,7 +8,7 @@ from torch import Tensor
 
 from uapfp_dist.attacks.attack import Attack
 from uapfp_dist.models.net import Net
-from uapfp_dist.models.pass_size import in_passes, pass_size
+from uapfp_dist.pass_size import in_passes, pass_size
 
 
 @dataclass(frozen=True, kw_only=True)

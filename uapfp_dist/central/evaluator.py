@@ -16,12 +16,12 @@ from uapfp_dist.config.methods import with_all_methods
 from uapfp_dist.config.schema import Config
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.judging import JudgedModels
+from uapfp_dist.evaluation.other_code import other_code
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.evaluation.probe_specs import reference_specs
 from uapfp_dist.evaluation.resample_artifacts import read_resample, resample_artifact
 from uapfp_dist.evaluation.sibling_blocks import with_sibling_blocks
 from uapfp_dist.evaluation.state import store_failure
-from uapfp_dist.execution.other_code import other_code
 from uapfp_dist.execution.probe_artifacts import read_probe, read_responses
 from uapfp_dist.execution.stored import published_ids
 from uapfp_dist.fingerprints.probe_data import Probe

@@ -162,6 +162,7 @@ _TINY_IMAGENET_SMALL = replace(
 
 PRESETS: dict[str, Config] = {
     "digits": Config(
+        zoo=ZooConfig(cross_other_piracy=False),  # as its results were measured; so below
         fingerprint=_DIGITS_FINGERPRINT,
         verdict=VerdictConfig(methods=_ALL_METHODS),
         siblings=SiblingConfig(6, 5, 0.8),
@@ -175,6 +176,7 @@ PRESETS: dict[str, Config] = {
             n_homologous=69,
             n_same_data=8,
             n_other_piracy=(8, 8),
+            cross_other_piracy=False,
             n_calibration_piracy=39,
         ),
         extraction=ExtractionConfig(budget=4.0, natural_share=0.25, rounds=5),

@@ -44,7 +44,7 @@ class RuntimeConfig:
     """Seconds after which one model counts as hung (default: an hour for the small nets A-E, a day for larger ones)."""
     max_hours: float | None = None
     """Train nothing where what is left to do will take longer (default: no limit). It is estimated from models of the
-    storage, or from a few steps of training."""
+    storage, or from a few steps of training; of several seeds each for itself, without the encoders of a grid."""
 
 
 @dataclass(frozen=True)

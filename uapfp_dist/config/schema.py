@@ -61,7 +61,7 @@ class DataConfig:
     "ZooConfig",
     "architectures victim_architecture optimizers width epochs augment n_piracy n_soft_piracy "
     "n_homologous n_same_data n_other_piracy n_calibration_piracy overlap homologous_margin piracy_margin "
-    "attempts rate_scale",
+    "attempts rate_scale cross_other_piracy",
 )
 @dataclass(frozen=True)
 class ZooConfig:
@@ -103,6 +103,9 @@ class ZooConfig:
     rate_scale: float = omit_default(1.0, in_files=False)
     """Factor of the peak learning rates (at batch 128: .05 of SGD, .005 of Adam, .003 of RMSprop); large images take
     less, or nets stay near chance."""
+    cross_other_piracy: bool = omit_default(True, in_files=False, before=False)
+    """Models stolen from other victims go on with the next architecture, optimizer and attack from victim to victim;
+    without it each victim's begin with the first, so that few of them are ever met."""
 
 
 @wire_names(

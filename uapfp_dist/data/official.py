@@ -47,10 +47,17 @@ def official_parts(
 def _state(files: Sequence[Path], is_whole: Callable[[Path], bool]) -> str:
     """What is wrong with them, in words."""
     missing = [path.name for path in files if not path.is_file()]
-    damaged = [path.name for path in files if path.is_file() and not is_whole(path)]
+    damaged, unreadable = list[str](), list[str]()
+    for path in files:
+        try:
+            if path.is_file() and not is_whole(path):
+                damaged.append(path.name)
+        except OSError:
+            unreadable.append(path.name)
     if len(missing) == len(files):
         return "found none"
-    found = [f"{' and '.join(names)} {state}" for names, state in ((missing, "missing"), (damaged, "damaged")) if names]
+    states = {"missing": missing, "damaged": damaged, "unreadable": unreadable}
+    found = [f"{' and '.join(names)} {state}" for state, names in states.items() if names]
     return f"found {', '.join(found)}" if found else "found them all"
 
 

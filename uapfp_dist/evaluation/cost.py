@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from uapfp_dist.config.schema import Config
+from uapfp_dist.evaluation.other_code import by_other_code
+from uapfp_dist.evaluation.step_seconds import seconds_per_image
+from uapfp_dist.evaluation.task_work import DataSizes, net_of, task_work
 from uapfp_dist.execution.context import TaskContext
-from uapfp_dist.execution.other_code import by_other_code
-from uapfp_dist.execution.step_seconds import seconds_per_image
 from uapfp_dist.execution.stored import published_ids
-from uapfp_dist.execution.task_work import DataSizes, net_of, task_work
 from uapfp_dist.serialization import from_json
 from uapfp_dist.storage.code_version import code_version
+from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.model_card import ModelCard
 from uapfp_dist.tasks.run_specs import Continued
@@ -31,7 +32,7 @@ class RunCost:
     """Cost of what is not in the store yet."""
 
     models: int
-    """To make, the halves of extractions and modified ones counted."""
+    """To make, modified ones and extractions stopped at a recovery rate counted."""
     stored: int
     """Models made already."""
     seconds: float
@@ -47,7 +48,7 @@ class RunCost:
     untimed: int = 0
     """Of those, siblings by a function of the owner's whose time is not known yet: they are not in the seconds."""
     others: int = 0
-    """Probes, responses and whatever else is to make."""
+    """Tasks that make no model: probes, responses, extractions that are watched."""
     judging: float = 0.0
     """Seconds after all of it, in one process."""
     other_code: tuple[str, ...] = ()
@@ -81,7 +82,7 @@ class RunCost:
     def to_make(self) -> str:
         """How much."""
         siblings = f", {self.siblings} of them siblings of the victim" if self.siblings else ""
-        others = f", {self.others} probes and responses" if self.others else ""
+        others = f", {self.others} other task{'s' * (self.others > 1)}" if self.others else ""
         return f"to make: {self.models} models{siblings} ({self.stored} are there){others}"
 
 
@@ -109,7 +110,8 @@ def cost_of(
         judging: see `RunCost`.
     """
     there = published_ids(context.store, specs)
-    todo = [spec for spec in specs if spec.id not in there]
+    lost = _given_up(specs, context.store)
+    todo = [spec for spec in specs if spec.id not in there | lost]
     stored = {spec.id: spec for spec in specs if isinstance(spec, ModelSpec) and spec.id in there}
     headers = context.store.headers("model", stored)
     cards = [(stored[key], from_json(ModelCard, header.info)) for key, header in headers.items()]
@@ -133,6 +135,16 @@ def cost_of(
         judging=judging,
         other_code=by_other_code([header.code for header in headers.values()], code_version()),
     )
+
+
+def _given_up(specs: Sequence[Spec], store: Store) -> set[str]:
+    """Ids of models that stayed below their gate, and of what needs one; specs stand after those that they need."""
+    models = [spec.id for spec in specs if isinstance(spec, ModelSpec)]
+    lost = {key for _, key in store.has_among(("below_gate", key) for key in models)}
+    for spec in specs if lost else ():
+        if any(needed.id in lost for needed in spec.needs):
+            lost.add(spec.id)
+    return lost
 
 
 def judging_seconds(config: Config) -> float:

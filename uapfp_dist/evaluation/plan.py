@@ -217,8 +217,8 @@ def _members(build: SpecBuilder, seed: int) -> Iterable[Member]:
         for i, architecture, optimizer in build.cells(n):
             yield Member(role, build.model(origin, architecture, optimizer, model_seed(seed, role, i), trained_gate))
 
-    def stolen(role: Role, of: ModelSpec, labels: ResponseFormat, n: int) -> Iterator[Member]:
-        for i, architecture, optimizer in build.cells(n):
+    def stolen(role: Role, of: ModelSpec, labels: ResponseFormat, n: int, first: int = 0) -> Iterator[Member]:
+        for i, architecture, optimizer in build.cells(n, first):
             origin = build.extraction(of, attack_in_turn(config, i), labels)
             number = model_seed(seed, f"{role}/{of.seed}", i)
             yield Member(role, build.model(origin, architecture, optimizer, number, stolen_gate))
@@ -231,7 +231,8 @@ def _members(build: SpecBuilder, seed: int) -> Iterable[Member]:
         number = model_seed(seed, "other_victim", i)
         other = build.model(homologous, zoo.victim_architecture, None, number, trained_gate)
         yield Member(Role.OTHER_VICTIM, other)
-        yield from stolen(Role.OTHER_VICTIM_PIRACY, other, LABEL, n)
+        before = sum(zoo.n_other_piracy[:i]) if zoo.cross_other_piracy else 0
+        yield from stolen(Role.OTHER_VICTIM_PIRACY, other, LABEL, n, before)
     # One stolen model per victim: many of one victim would be the same model many times over (protocol 3.1).
     for i, architecture, optimizer in build.cells(zoo.n_calibration_piracy):
         number = model_seed(seed, "calibration_victim", i)

@@ -86,7 +86,7 @@ class SpecBuilder:
         pool = self.pool if attack == Knockoff.name else None
         return Extracted(victim, attack, labels, *sizes, jacobian_labels=followed, pool=pool)
 
-    def cells(self, n: int) -> Iterator[tuple[int, str, str]]:
-        """(number, architecture, optimizer), architectures turning fastest, for `n` models."""
+    def cells(self, n: int, first: int = 0) -> Iterator[tuple[int, str, str]]:
+        """(number, architecture, optimizer), architectures turning fastest, for `n` models from number `first` on."""
         grid = [(a, o) for o, a in product(self.config.zoo.optimizers, self.config.zoo.architectures)]
-        return ((i, a, o) for i, (a, o) in enumerate(islice(cycle(grid), n)))
+        return ((i, a, o) for i, (a, o) in enumerate(islice(cycle(grid), first, first + n), first))

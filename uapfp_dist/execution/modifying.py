@@ -62,10 +62,10 @@ def _unlabelled(context: TaskContext, origin: Modified, root: ModelSpec, seed: i
             return _fresh_images(context, root, seed)
         case PgdTraining():
             own, _ = attackers_images(context, root)
-            return own.dataset.pixels(own.index, context.device), own.index
+            return own.dataset.pixels(own.index, context.device), own.drawn
         case GuessedChurn(n_images=n):
             own, _ = attackers_images(context, root)
-            return _moved(own.dataset.images[own.index], n, seed).to(context.device), own.index
+            return _moved(own.dataset.images[own.index], n, seed).to(context.device), own.drawn
     return dataset.pixels(splits.attack[:0], context.device), splits.attack
 
 
@@ -81,7 +81,7 @@ def attackers_images(context: TaskContext, root: ModelSpec) -> tuple[NaturalImag
     dataset, splits = context.data(root.data)
     origin = root.origin
     if isinstance(origin, Trained):
-        return NaturalImages(dataset, splits.d, index_digest(splits.d)), training_set(splits, origin, root.seed)
+        return NaturalImages(dataset, splits.d, splits.d), training_set(splits, origin, root.seed)
     if not isinstance(origin, Extracted):
         raise UserError(
             f"modification: expected a model that was extracted or trained on labels, got {type(origin).__name__}"
@@ -96,11 +96,11 @@ def _fresh_images(context: TaskContext, root: ModelSpec, seed: int) -> tuple[Ten
     """Images that the model was not made with, at least as many as those that it was, and the natural ones' indices."""
     dataset, splits = context.data(root.data)
     own, used = attackers_images(context, root)
-    unused, attack = outside_of(own.index, used), dataset.images[splits.attack]
-    natural = torch.cat([own.dataset.images[unused], attack])
+    unused, attack = ~torch.isin(own.index, used), dataset.images[splits.attack]
+    natural = torch.cat([own.dataset.images[own.index[unused]], attack])
     n_moved = max(0, len(used) - len(natural))
     moved = _moved(torch.cat([own.dataset.images[own.index], attack]), n_moved, seed)
-    return torch.cat([as_float(natural), moved]).to(context.device), torch.cat([unused, splits.attack])
+    return torch.cat([as_float(natural), moved]).to(context.device), torch.cat([own.drawn[unused], splits.attack])
 
 
 def _moved(images: Tensor, n: int, seed: int) -> Tensor:

@@ -22,8 +22,13 @@ class NaturalImages:
     """Has them, in the victim's shape."""
     index: Tensor
     """(N,) int64: which of its images they are."""
-    digest: str
-    """Of their indices into the data set that they come from."""
+    drawn: Tensor
+    """(N,) int64: their indices into the data set that they come from."""
+
+    @property
+    def digest(self) -> str:
+        """Of those."""
+        return index_digest(self.drawn)
 
     def for_attack(self, attack: Attack, device: torch.device) -> Tensor:
         """(N, c, h, w) as a trainer takes them where nothing is crafted of them; else in [0, 1]."""
@@ -43,12 +48,12 @@ def natural_images(context: TaskContext, spec: ModelSpec, origin: Extracted) -> 
     dataset, splits = context.data(spec.data)
     if origin.pool is None:
         index = attack_pool(splits, origin, spec.seed)
-        return NaturalImages(dataset, index, index_digest(index))
+        return NaturalImages(dataset, index, index)
     other = context.attack_pool(origin.pool)
     index = drawn_from(len(other.labels), origin.budget, spec.seed)
     images = to_shape(other.images[index], dataset.shape)
     drawn = replace(other, images=images, labels=other.labels[index], n_train=None, files=())
-    return NaturalImages(drawn, torch.arange(len(index)), index_digest(index))
+    return NaturalImages(drawn, torch.arange(len(index)), index)
 
 
 def true_labels(origin: Extracted, natural: NaturalImages, device: torch.device) -> TrueLabels | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from uapfp_dist.models.pass_size import in_passes, pass_size
+from uapfp_dist.pass_size import in_passes, pass_size
 from uapfp_dist.perturbations.frozen import frozen
 
 K_GRID = (0.0, 1.0, 2.0, 5.0, 10.0)

@@ -83,6 +83,7 @@ def measured(estimate: Callable[..., RunCost], context: TaskContext, room: Worke
     That is done in another process: what this one once held of a GPU would be missing there until it ends. Where it
     fails, for the GPU is full or another process has it to itself, the CPU measures.
     """
+    torch.set_num_threads(1)  # as workers have
     on_gpus, found = room.at_once is not None, None
     if on_gpus and torch.cuda.is_available():
         found = apart(partial(estimate_there, estimate, context.store.url, context.data_root), MEASURING_SECONDS)

@@ -4,12 +4,12 @@ import torch
 from torch import Tensor, nn
 
 from uapfp_dist.errors import PermanentError, UserError
-from uapfp_dist.models.pass_size import in_passes
+from uapfp_dist.pass_size import in_passes
 from uapfp_dist.pixels import as_float
 from uapfp_dist.response_format import ResponseFormat
 
 QUERY_BATCH = 500
-"""Images that a model is sent at once; fixed, so that responses are the same bits in every run."""
+"""Images that are made at once; fixed, as is `pass_size`, so that responses are the same bits in every run."""
 
 
 class NotFiniteError(PermanentError):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.models.pass_size import pass_size
+from uapfp_dist.pass_size import pass_size
 from uapfp_dist.perturbations.frozen import frozen
 from uapfp_dist.perturbations.rival_gradients import (
     FEWEST,

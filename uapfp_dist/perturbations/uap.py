@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from uapfp_dist.errors import unknown_name
-from uapfp_dist.models.pass_size import cache_room, in_passes
+from uapfp_dist.pass_size import cache_room, in_passes
 from uapfp_dist.perturbations.deepfool import deepfool
 from uapfp_dist.perturbations.frozen import frozen
 
@@ -97,7 +97,7 @@ def descend(
         starts: (K, c, h, w).
         orders: (K, passes, n) int64 into `images`: those of each descent, in the order of each pass.
         xi: radius of the ball.
-        batch_size: images per descent and step; a pass holds K times as many.
+        batch_size: images per descent and step.
 
     Returns:
         (K, c, h, w).

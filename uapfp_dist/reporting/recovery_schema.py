@@ -20,6 +20,8 @@ class RecoveryBin:
     similarity_chosen_low: Number
     similarity_chosen_high: Number
     models: int
+    extractions: int = 0
+    """Of which these models are stops; 0: not counted, in reports of earlier versions."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from uapfp_dist.reporting.paper import DATASETS, paper_number
 from uapfp_dist.reporting.recovery_schema import MethodAtRecovery
 from uapfp_dist.reporting.report_schema import EvaluationReport
 from uapfp_dist.reporting.section_schema import SimilarityCell
+from uapfp_dist.reporting.sections.recovery_methods import IN_PROBABILITIES
 from uapfp_dist.response_format import PROBABILITIES
 from uapfp_dist.results.markdown import details, interval, number, table
 from uapfp_dist.statistics.auc import Estimate
@@ -48,7 +49,7 @@ def headline_section(reports: Sequence[EvaluationReport]) -> Iterator[str]:
         yield f"**Against {GROUPS[group]}**"
         yield _areas(reports, group)
     if any(_stopped(report) for report in reports):
-        yield "**Stolen models stopped at exactly the paper's mean recovery**, against independent ones:"
+        yield "**Stolen models stopped when they came to the paper's mean recovery**, against independent ones:"
         yield _at_the_papers_recovery(reports, "homologous")
         yield "The same, against models stolen from a sibling of the victim:"
         yield _at_the_papers_recovery(reports, "sibling")
@@ -113,7 +114,7 @@ def _area(report: EvaluationReport, method: str, group: Group) -> str:
 
 def _estimate(report: EvaluationReport, method: str, group: Group) -> Estimate | None:
     formats = report.auc_detail.get(method, {})
-    return formats.get(PROBABILITIES.wire if method in ("uap_paper", "clean") else CHOSEN, {}).get(group)
+    return formats.get(PROBABILITIES.wire if method in IN_PROBABILITIES else CHOSEN, {}).get(group)
 
 
 def _stopped(report: EvaluationReport) -> dict[str, MethodAtRecovery]:

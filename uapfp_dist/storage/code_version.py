@@ -10,6 +10,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1]
 PARTS = (
     "acceleration.py",
+    "pass_size.py",
     "pixels.py",
     "response_format.py",
     "rng.py",
@@ -23,12 +24,12 @@ PARTS = (
 )
 """Of the package: what a model's weights and responses may depend on."""
 WORDS = re.compile(r'"""[\s\S]*?"""|^\s*#.*$|\s+#[^"\'\n]*$', re.MULTILINE)
-"""Docstrings and comments."""
+"""Docstrings, and comments without quotes."""
 
 
 @cache
 def code_version() -> str:
-    """Of this process: the package's version and a digest of what makes models, docstrings and comments left out.
+    """Of this process: the package's version and a digest of what makes models, `WORDS` left out.
 
     `0.1.0+1a2b3c4d`; without the digest where the source is not at hand.
     """
@@ -37,7 +38,7 @@ def code_version() -> str:
     except PackageNotFoundError:
         number = "0"
     files = sorted(file for part in PARTS for file in _files(PACKAGE / part))
-    return f"{number}+{code_digest(file.read_text() for file in files)}" if files else number
+    return f"{number}+{code_digest(file.read_text(encoding='utf-8') for file in files)}" if files else number
 
 
 def code_digest(sources: Iterable[str]) -> str:

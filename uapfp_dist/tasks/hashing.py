@@ -65,16 +65,17 @@ def wire_names(type_name: str, field_names: str, **encoders: Encoder) -> Callabl
 _DEFAULT = object()
 
 
-def omit_default(default: Any, *, in_files: bool = True, before: Any = _DEFAULT) -> Any:
+def omit_default(default: Any, *, in_files: bool = True, before: Any = _DEFAULT, printed: bool = True) -> Any:
     """A field that came after artifacts were made: at its default it is no part of an id, so that those stay valid.
 
     Args:
         default: of the field.
         before: the value that says what code before the field did, where that is not the default: it is left out then.
         in_files: whether files and trackers show it at its default; False where those of before must stay as they are.
+        printed: whether `repr` shows it; False where random seeds are made of that.
     """
     omitted = default if before is _DEFAULT else before
-    return field(default=default, metadata={"omitted": omitted, "in_files": in_files})
+    return field(default=default, repr=printed, metadata={"omitted": omitted, "in_files": in_files})
 
 
 def is_hashed(item: Field[Any], value: Any) -> bool:

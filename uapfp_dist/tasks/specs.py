@@ -51,7 +51,7 @@ class Recipe:
     """Shift by up to an eighth of the side and mirror, on the device; not for digits, which have a handedness."""
     precision: Literal["float32", "bfloat16"] = omit_default("float32", in_files=False)
     """Of the arithmetic of training and of crafting queries; weights and responses are float32."""
-    rate_scale: float = omit_default(1.0, in_files=False)
+    rate_scale: float = omit_default(1.0, in_files=False, printed=False)
     """Factor of the optimizer's peak learning rate."""
 
 

@@ -9,6 +9,7 @@ from uapfp_dist.reporting.recovery_schema import RecoveryBin
 from uapfp_dist.reporting.section_schema import SectionNumbers, rows_of
 from uapfp_dist.reporting.sections.intervals import over_models
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
+from uapfp_dist.tasks.specs import Checkpoint
 
 
 def recovery(data: ReportData) -> ReportSection | None:
@@ -19,7 +20,15 @@ def recovery(data: ReportData) -> ReportSection | None:
     chosen = data.per_model(data.chosen)[["model", "similarity", "p_value", "accused"]]
     shown = models[models["role"].isin(("checkpoint_piracy", "homologous"))]
     table = shown.merge(chosen, on="model", suffixes=("", "_chosen"))
-    table = table.assign(role=table["role"].replace("checkpoint_piracy", "piracy"))
+    base = {
+        m.spec.id: m.spec.origin.trajectory.id
+        for m in data.judged.members
+        if isinstance(m.spec.origin, Checkpoint)  # stops of one extraction hang together
+    }
+    table = table.assign(
+        role=table["role"].replace("checkpoint_piracy", "piracy"),
+        base=[base.get(model, model) for model in table["model"]],
+    )
     summary = binned(table[table["role"] == "piracy"])
     return ReportSection(
         "fig6_recovery",
@@ -27,8 +36,8 @@ def recovery(data: ReportData) -> ReportSection | None:
         "Substitutes at the first moment of each recovery rate in an extraction of the victim, in the paper's bins: "
         ".02 wide, named by their lower edge, the last one with both edges; a bin without a lower or an upper edge "
         "holds what lies outside [.78, .94]. Similarity by the paper's one UAP on probabilities, and by `uap` "
-        "(columns `chosen`), with a 95 % bootstrap interval over models. The paper has 20 models per bin and .88 at "
-        f".78. {data.setting}.",
+        "(columns `chosen`), with a 95 % bootstrap interval over extractions: of one there may be several stops in a "
+        f"bin. The paper has 20 models per bin and .88 at .78. {data.setting}.",
         {"recovery": summary, "recovery_models": table},
         {"fig6_right_recovery": figures.fig6_recovery(table, data.alpha)},
         SectionNumbers(recovery=rows_of(RecoveryBin, summary)),
@@ -43,6 +52,7 @@ def binned(models: pd.DataFrame) -> pd.DataFrame:
     )
     numbers = ["similarity", "similarity_chosen", "p_value_chosen"]
     summary = over_models(placed, ["place"], numbers, numbers[:2])
+    summary["extractions"] = placed.groupby("place", sort=False)["base"].nunique().to_numpy()
     edges = [math.nan, *figures.RECOVERY_EDGES.tolist(), math.nan]  # the first bin is number 0, what is below it -1
     place = summary.pop("place")
     summary.insert(0, "recovery_bin", [edges[i + 1] for i in place])

@@ -20,6 +20,8 @@ from uapfp_dist.tasks.members import Member, Role
 from uapfp_dist.tasks.specs import Checkpoint
 
 SIMILARITIES = ("uap_paper", "uap_probe", "random_probe", "clean")
+IN_PROBABILITIES = ("uap_paper", "clean")
+"""Methods that are shown with probabilities, as the paper has them, where suspects give these."""
 AREAS = ("uap_paper", "uap_probe", "random_probe", "ipguard_tuned", "weighted_errors", "churn", "weighted_churn")
 """Methods that the figure draws, of those compared: no more than it has colours."""
 
@@ -36,8 +38,9 @@ def recovery_methods(data: ReportData) -> ReportSection | None:
         "Extractions stopped at the first moment of a recovery rate, `level`; without one: the finished stolen models "
         "that are tested. AUC of these against each group of negatives, mean over resamples, with a 95 % bootstrap "
         "interval over models (of models stolen from others over their victims). `recovery` and, of methods with an "
-        "encoder, `similarity` to the victim are means over models. `uap_paper` is the paper's: one UAP, "
-        "probabilities; other methods have the format chosen on the training models. Encoders and weights learn from "
+        "encoder, `similarity` to the victim are means over models. `uap_paper` is the paper's: one UAP. It and "
+        "`clean` have probabilities, other methods the format chosen on the training models. Encoders and weights "
+        "learn from "
         f"finished stolen models alone. {data.setting}.",
         {"recovery_methods": table},
         {"recovery_methods": figures.recovery_methods(table, SIMILARITIES, AREAS)},
@@ -88,8 +91,9 @@ def _rows(data: ReportData, method: str, levels: Mapping[float, list[int]]) -> I
 
 
 def _format(data: ReportData, method: str) -> ResponseFormat | None:
-    """Of the paper's method the paper's; None: as chosen."""
-    return PROBABILITIES if method == "uap_paper" and PROBABILITIES in data.plan.config.verdict.formats else None
+    """The paper's; None: as chosen."""
+    is_papers = method in IN_PROBABILITIES and PROBABILITIES in data.plan.config.verdict.formats
+    return PROBABILITIES if is_papers else None
 
 
 def _mean(values: Sequence[float]) -> float:

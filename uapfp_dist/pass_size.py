@@ -1,4 +1,7 @@
-"""How many images go through a net in one pass, forward or backward, where nothing but the speed depends on it."""
+"""How many images go through a net in one pass, forward or backward, where nothing but the speed depends on it.
+
+And, for some nets, the last bits of its sums: a size is the same in every run.
+"""
 
 import torch
 from torch import Tensor
