@@ -71,7 +71,7 @@ ROLE_COUNTS = {
     "digits-large": LARGE | {"calibration_piracy": 39},
     "fashion_mnist-small": HEADLINE | extras(SMALL, 8 * 10, 10),
     "cifar10-small": HEADLINE | extras(SMALL, 8 * 9, 10),
-    "tiny_imagenet-small": HEADLINE | {"other_victim_piracy": 10} | extras(SMALL, 6 * 7, 10),
+    "tiny_imagenet-small": HEADLINE | {"other_victim_piracy": 10} | extras(2 * 16 + 2 * 8, 5 * 7, 5),
     "fashion_mnist": {**HEADLINE, "piracy": 120, "homologous": 120, **extras(12 * 16 + 2 * 18, 20 * 10, 50)},
     "cifar10": PAPER | extras(8 * 16 + 2 * 18, 4 * 9, 20),
     "tiny_imagenet": PAPER | extras(4 * 16 + 2 * 18, 4 * 7, 20),
@@ -190,6 +190,24 @@ def test_attacks_and_architectures_are_crossed(name: str, digits: Dataset) -> No
     stolen = [m.spec for m in plan.members if m.role == "piracy"]
     crossed = {(spec.architecture, spec.origin.attack) for spec in stolen if isinstance(spec.origin, Extracted)}
     assert crossed == set(product(plan.config.zoo.architectures, plan.config.extraction.attacks))
+
+
+@pytest.mark.parametrize("name", [name for name, config in PRESETS.items() if config.zoo.cross_other_piracy])
+def test_models_stolen_from_others_go_on_from_victim_to_victim(name: str, digits: Dataset) -> None:
+    """Over all of them, architectures, optimizers and attacks are met as evenly as by the first so many stolen ones."""
+    plan = plan_of(name, digits)
+
+    def met(role: str, n: int) -> list[tuple[str, str, str]]:
+        specs = [m.spec for m in plan.members if m.role == role][:n]
+        extracted = [(s, s.origin) for s in specs if isinstance(s.origin, Extracted)]
+        return [(spec.architecture, spec.recipe.optimizer, origin.attack) for spec, origin in extracted]
+
+    others = met("other_victim_piracy", 1000)
+    assert len(others) == sum(plan.config.zoo.n_other_piracy)
+    n = min(len(others), plan.config.zoo.n_piracy)
+    assert others[:n] == met("piracy", n)
+    cells = len(plan.config.zoo.architectures) * len(plan.config.zoo.optimizers)
+    assert len({(architecture, optimizer) for architecture, optimizer, _ in others}) == min(cells, len(others))
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))

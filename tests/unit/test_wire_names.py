@@ -15,7 +15,7 @@ import pytest
 from black_images import black
 
 from uapfp_dist.config.presets import PRESETS, preset
-from uapfp_dist.config.schema import Config, ControlConfig, SiblingConfig, StudyConfig, ZooConfig
+from uapfp_dist.config.schema import Config, ControlConfig, ModificationConfig, SiblingConfig, StudyConfig, ZooConfig
 from uapfp_dist.data import Dataset
 from uapfp_dist.evaluation.grid_axes import figure_6, parse_grid
 from uapfp_dist.evaluation.grid_cells import make_cells
@@ -61,8 +61,14 @@ def as_large_as_before(config: Config) -> Config:
         config,
         zoo=replace(zoo, n_other_piracy=(6, 4)),
         fingerprint=replace(config.fingerprint, n_test_views=20),
-        modifications=replace(config.modifications, adversarial_iterations=120, adversarial_every=30),
-        studies=replace(config.studies, n_subspace=5, n_trajectories=2),
+        modifications=ModificationConfig(3, 3, victim=True, adversarial_iterations=120),
+        studies=replace(
+            config.studies,
+            n_subspace=5,
+            subspace=replace(config.studies.subspace, n_uaps=64),
+            n_trajectories=2,
+            n_overlap=2,
+        ),
     )
 
 

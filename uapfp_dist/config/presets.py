@@ -156,8 +156,8 @@ _TINY_IMAGENET = _small(
 _TINY_IMAGENET_SMALL = replace(
     _TINY_IMAGENET,
     zoo=replace(_TINY_IMAGENET.zoo, optimizers=("adam", "rmsprop"), rate_scale=0.2, n_other_piracy=(2, 2, 2, 2, 2)),
-    modifications=replace(_TINY_IMAGENET.modifications, adversarial_iterations=60, adversarial_every=15),
-    studies=replace(_TINY_IMAGENET.studies, n_subspace=3, n_trajectories=6),
+    modifications=replace(_modifications(2, 60), adversarial_every=15),
+    studies=_studies("tiny_imagenet", 3, SubspaceConfig(n_uaps=32, passes=5), n_trajectories=5, n_overlap=1),
 )
 
 PRESETS: dict[str, Config] = {
