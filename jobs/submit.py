@@ -6,7 +6,8 @@ What follows `--` runs on the cluster, in a copy of this folder without what .gi
 most). Its output is shown here; Ctrl-C ends that, and the job goes on. Address and token come from Ray's variables,
 as for `ray job submit`.
 
-Exit code 0: the job succeeded; 1: it failed or was stopped, or the head refuses, cannot be reached, or is lost.
+Exit code 0: the job succeeded; 1: it failed or was stopped, or the head refuses, cannot be reached, or is lost; 2: no
+command, or an unknown option; 130: Ctrl-C.
 """
 
 import asyncio
@@ -122,19 +123,20 @@ def submit(client: Client, command: list[str], waits: Waits) -> str:
 
 
 def follow(client: Client, job: str, waits: Waits) -> None:
-    """Show the output of a job until its end.
+    """Show the output of a job until its end; where the connection breaks, it is asked for again.
 
     Raises:
         SubmissionError: it failed or was stopped, or the head is lost.
     """
-    output: SimpleQueue[str | None] = SimpleQueue()
-    threading.Thread(target=_stream, args=(client, job, output), daemon=True).start()
-    _show(client, job, output, waits)
-    until = time.monotonic() + waits.lost
-    while not (details := ask(client, job, waits)).status.is_terminal():
-        if time.monotonic() > until:
-            raise SubmissionError(f"the output of job {job} broke off; it goes on: `ray job logs --follow {job}`")
-        time.sleep(waits.pause)
+    shown = _Shown()
+    try:
+        _show(client, job, shown, waits)
+        while not (details := ask(client, job, waits)).status.is_terminal():
+            time.sleep(waits.pause)
+            _show(client, job, shown, waits)
+    finally:
+        if shown.last != "\n":
+            print(flush=True)
     if details.status == JobStatus.STOPPED:
         raise SubmissionError(f"job {job} was stopped; to go on, {AGAIN}")
     if details.status != JobStatus.SUCCEEDED:
@@ -158,23 +160,36 @@ def _stream(client: Client, job: str, output: "SimpleQueue[str | None]") -> None
         output.put(None)
 
 
-def _show(client: Client, job: str, output: "SimpleQueue[str | None]", waits: Waits) -> None:
-    """Print what comes, to its end. A connection that hangs as after a power cut brings neither output nor end."""
-    ended, last = False, "\n"
+@dataclass
+class _Shown:
+    """What was printed of a job's output."""
+
+    characters: int = 0
+    last: str = "\n"
+
+
+def _show(client: Client, job: str, shown: _Shown, waits: Waits) -> None:
+    """Print what comes and was not shown yet, to its end.
+
+    A connection that hangs as after a power cut brings neither output nor end.
+    """
+    output: SimpleQueue[str | None] = SimpleQueue()
+    threading.Thread(target=_stream, args=(client, job, output), daemon=True).start()
+    ended, come = False, 0
     while True:
         try:
             text = output.get(timeout=waits.silence)
         except Empty:
             if ended:
-                break
+                return
             ended = ask(client, job, waits).status.is_terminal()
             continue
         if text is None:
-            break
-        print(text, end="", flush=True)
-        last = text[-1:] or last
-    if last != "\n":
-        print(flush=True)
+            return
+        new = text[max(0, shown.characters - come) :]
+        come += len(text)
+        shown.characters, shown.last = max(shown.characters, come), new[-1:] or shown.last
+        print(new, end="", flush=True)
 
 
 def ask(client: Client, job: str, waits: Waits) -> JobDetails:

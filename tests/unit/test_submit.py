@@ -150,9 +150,25 @@ def test_a_head_that_dies(
     assert capsys.readouterr().out.startswith("zoo 1/72")
 
 
-def test_a_connection_that_breaks_while_the_job_goes_on() -> None:
-    line = ends(Fake(then=RuntimeError("1006"), answers=[RUNNING]))
-    assert line == "the output of job raysubmit_1 broke off; it goes on: `ray job logs --follow raysubmit_1`"
+class Breaking(Fake):
+    """A head whose connection breaks after one piece more each time."""
+
+    connections: int = 0
+
+    async def tail_job_logs(self, job_id: str) -> AsyncIterator[str]:
+        self.connections += 1
+        for text in self.said[: self.connections]:
+            yield text
+        if self.connections < len(self.said):
+            raise RuntimeError("1006")
+
+
+def test_a_connection_that_breaks_while_the_job_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its output is asked for again, from the beginning, and each character shown once."""
+    fake = Breaking(("zoo 1/72\nzo", "o 2/72\n", "zoo 3/72"), answers=[RUNNING, RUNNING, RUNNING, SUCCEEDED])
+    assert ends(fake) == ""
+    assert capsys.readouterr().out == "zoo 1/72\nzoo 2/72\nzoo 3/72\n"
+    assert fake.connections == 4
 
 
 def test_a_job_that_ends_soon_after_its_output() -> None:
