@@ -37,9 +37,13 @@ def test_every_measurement_says_when_on_what_and_how() -> None:
         assert measurement.disclosures
 
 
+HEADLINE = {"title": "x", "kind": "headline", "date": "2026-01-01", "hardware": "h", "command": "c"}
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
+        (json.dumps({"introduction": "", "measurements": [HEADLINE, HEADLINE]}), "kind headline, which has one"),
         (None, "No such file"),
         ("{", "expected JSON"),
         ('{"introduction": ""}', "expected an index of results (measurements"),

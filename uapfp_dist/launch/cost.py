@@ -72,7 +72,7 @@ def say_cost(
     if max_hours is not None and seconds > 3600 * max_hours:
         raise UserError(
             f"max_hours: expected at most {max_hours:g} h, this takes about {in_words(seconds)} ({cost.to_make()}); "
-            "raise it, take another preset or fewer models; nothing was begun, and what is stored stays",
+            "raise it, take another preset or fewer models; no model was made, and what is stored stays",
             argument="max_hours",
         )
 

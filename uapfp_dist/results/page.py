@@ -43,7 +43,7 @@ class _Benchmark:
 
 
 def write_page(folder: Path) -> Path:
-    """Write the page of `folder` into it, and the pictures of the paper's headline.
+    """Write the page of `folder` into it, and the picture of the paper's headline.
 
     Raises:
         UserError: its index or a file is missing or broken, or the folder cannot be written.
