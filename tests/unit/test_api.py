@@ -72,6 +72,22 @@ def test_every_attack_keeps_its_budget(attack: str, labels: str) -> None:
     assert module.n == stolen.queries == (40 if attack == "knockoff" else 50)
 
 
+class Failing(Counted):
+    """Fails once it was sent more than thirty images."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.n > 30:
+            raise RuntimeError("connection lost")
+        return super().forward(images)
+
+
+def test_a_victim_that_fails_later_is_not_said_to_take_other_images() -> None:
+    """It has answered images of that shape."""
+    pool = world().data.pool.images[:40]
+    with pytest.raises(RuntimeError, match=r"^connection lost$"):
+        ufp.extract(ufp.wrap(Failing(), 10), pool, budget=80, attack="jacobian", rounds=3, epochs=2, width=2)
+
+
 def test_true_labels_spare_queries() -> None:
     w = world()
     stolen = ufp.extract(w.victim, w.data.pool, budget=100, true_share=0.25, epochs=1, width=2)

@@ -66,6 +66,23 @@ def test_fashion_mnist_torn_is_reported_in_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("offline")
+def test_a_file_of_somebody_elses_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It cannot be read, neither for its images nor to find out whether it is whole."""
+    raw = write_fashion(tmp_path, 20, 10)
+    (raw / FILES[0]).write_bytes(b"")
+    read = Path.open
+
+    def refused(path: Path, *args: object, **kwargs: object) -> object:
+        if path.name == FILES[0]:
+            raise PermissionError(13, "Permission denied")
+        return read(path, *args, **kwargs)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(UserError, match=rf"found {FILES[0]} unreadable, could not"):
+        load("fashion_mnist", tmp_path)
+
+
+@pytest.mark.usefixtures("offline")
 @pytest.mark.parametrize("name", FILES)
 def test_fashion_mnist_names_the_file_that_is_missing_or_damaged(name: str, tmp_path: Path) -> None:
     """One of four; the others are whole."""

@@ -183,6 +183,26 @@ def test_nothing_is_measured_where_all_is_stored(plan: Plan, evaluated: Store, m
     assert found.other_code == ()
 
 
+def test_what_was_given_up_is_no_work(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that stayed below its gate, and all that needs it, will not be made."""
+    monkeypatch.setattr(cost, "seconds_per_image", lambda *_: 0.001)
+    store = Store(str(tmp_path))
+    before = cost_of(plan.specs, (), context_on(store))
+    stolen = next(m.spec for m in plan.members if m.role == "piracy")
+    store.put("below_gate", stolen.id, {}, {"why": "accuracy"})
+    lost = {stolen.id}
+    for spec in plan.specs:
+        lost |= {spec.id} if any(needed.id in lost for needed in spec.needs) else set()
+    assert len(lost) > 1, "its responses, too"
+    found = cost_of(plan.specs, (), context_on(store))
+    n_models = sum(m.spec.id in lost for m in plan.members)
+    assert (before.models - found.models, before.others - found.others) == (n_models, len(lost) - n_models)
+    assert found.seconds < before.seconds
+    store.put("below_gate", plan.members[0].spec.id, {}, {"why": "accuracy"})
+    nothing = cost_of(plan.specs, (), context_on(store))
+    assert nothing.models < found.models
+
+
 def test_what_is_left_is_told_by_the_cards_of_what_is_there(
     plan: Plan, evaluated: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
