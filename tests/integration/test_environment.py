@@ -129,6 +129,20 @@ def test_a_cluster_of_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(word in said for word in ("RAY_ADDRESS", "Ray: 2.9.0 Python: 3.9.1", "Ray: 2.60.0 Python: 3.11.7"))
 
 
+def test_ray_that_does_not_start_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine that is busy with much else; Ray raises a bare exception."""
+
+    def init(**options: object) -> None:
+        raise Exception("The current node timed out during startup.\nThis could happen")
+
+    monkeypatch.setattr("ray.init", init)
+    said = no_session("local")
+    assert said == (
+        "ray: expected to start on this machine, could not (The current node timed out during startup. This could "
+        "happen); try again when it is less busy, or --workers 0"
+    )
+
+
 def test_ray_here_whatever_the_variable_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """`local` is Ray's word for a cluster of one's own; it needs no token."""
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)

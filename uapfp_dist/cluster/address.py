@@ -32,7 +32,10 @@ class Address:
             cause: one line.
         """
         if self.value is None:
-            return UserError(f"ray: expected to start on this machine, could not ({cause})")
+            return UserError(
+                f"ray: expected to start on this machine, could not ({cause}); try again when it is less busy, or "
+                "--workers 0"
+            )
         from_variable = f" ({self.variable}={self.value} is set, perhaps for another cluster)" if self.variable else ""
         leave = f"unset {self.variable}" if self.variable else "leave it out"
         return UserError(

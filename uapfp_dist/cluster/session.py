@@ -62,7 +62,7 @@ def _connected(chosen: Address) -> Iterator[ClusterResources]:
                 log_to_driver=False,
                 configure_logging=True,
             )
-        except (ConnectionError, RuntimeError, ValueError, OSError, AuthenticationError) as error:
+        except Exception as error:  # of a node that does not start in time Ray raises just that
             hint = "; check RAY_AUTH_MODE and the auth token" if isinstance(error, AuthenticationError) else ""
             raise chosen.error(one_line(error, CAUSE_LETTERS) + hint) from error
     signal.signal(signal.SIGTERM, on_terminate)  # Ray puts its own in its place
