@@ -24,9 +24,6 @@ SHOWN_LINES = 4
 """Of a failure's traceback, the last ones."""
 
 BAR = "{desc} {percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt}{postfix}"
-
-MODELS = ("zoo", "modifications")
-"""Stages whose specs are models."""
 InWork = Sequence[tuple[str, Spec, float]]
 """(worker, its spec, seconds it has been at it)."""
 Listener = Callable[[dict[str, float], int], None]
@@ -78,6 +75,7 @@ class Progress:
 
     def __post_init__(self) -> None:
         self._stages: dict[str, _Stage] = {}
+        self._models = {"trained": 0, "reused": 0, "failed": 0}
         self._begun = time.monotonic()
         self._last = 0.0
         self._noted = self._begun
@@ -100,6 +98,8 @@ class Progress:
     def observe(self, outcome: Outcome) -> None:
         """Count one outcome; a failure is reported at once, with its cause and the end of its traceback."""
         stage, now = self._stages[outcome.spec.stage], time.monotonic()
+        if outcome.spec.kind == "model":
+            self._models["failed" if isinstance(outcome, Failed) else "reused" if outcome.reused else "trained"] += 1
         if isinstance(outcome, Failed):
             stage.failed += 1
             if not outcome.skipped:
@@ -229,13 +229,8 @@ class Progress:
         return self.counts()["failed"]
 
     def counts(self) -> dict[str, int]:
-        """Models trained, reused and failed, modified ones and half-done extractions too."""
-        found = [self._stages[name] for name in MODELS if name in self._stages]
-        return {
-            "trained": sum(stage.done for stage in found),
-            "reused": sum(stage.reused for stage in found),
-            "failed": sum(stage.failed for stage in found),
-        }
+        """Models trained, reused and failed, modified ones and stopped extractions too."""
+        return dict(self._models)
 
     def numbers(self) -> dict[str, float]:
         """The state of the work: `<stage>_done`, `_reused`, `_failed` and `_total`, workers, specs in work, waiting."""
