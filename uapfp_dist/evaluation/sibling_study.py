@@ -104,6 +104,7 @@ def sibling_plan(
             n_homologous=0,
             n_same_data=0,
             n_other_piracy=(),
+            cross_other_piracy=False,  # there are none: as in files of before
             n_calibration_piracy=0,
         ),
         siblings=replace(

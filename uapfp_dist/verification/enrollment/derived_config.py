@@ -47,6 +47,7 @@ def with_model_counts(config: Config, requirements: EnrollConfig, share: float =
             n_homologous=n_group,
             n_same_data=n_group if "same_data" in requirements.groups else 0,
             n_other_piracy=(),
+            cross_other_piracy=False,  # there are none: as in files of before
             n_calibration_piracy=n_group if "other_victim" in requirements.groups else 0,
         ),
         siblings=replace(

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from uapfp_dist.config.schema import Config
+from uapfp_dist.config.schema import Config, ZooConfig
 from uapfp_dist.errors import UserError
 from uapfp_dist.serialization import Json
 from uapfp_dist.verification.enrollment.config import EnrollConfig
@@ -21,7 +21,9 @@ def check_same_enrollment(kit: Kit, config: Config, requirements: EnrollConfig, 
     expected = _fields(recorded_configuration(with_model_counts(config, requirements), requirements)) | {"seed": seed}
     # A field that came later than the kit stood at its default then, or at what files leave out.
     left_out = EnrollConfig(n_committee=0, calibration_factor=1)
-    found = _fields(recorded_configuration(Config(), left_out)) | _fields(kit.info.configuration or {})
+    found = _fields(recorded_configuration(Config(zoo=ZooConfig(cross_other_piracy=False)), left_out)) | _fields(
+        kit.info.configuration or {}
+    )
     found["seed"] = kit.info.seed
     if different := sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)):
         name, more = different[0], f" ({len(different) - 1} more differ)" if different[1:] else ""
