@@ -137,7 +137,8 @@ def _take(context: TaskContext, spec: ModelSpec, origin: Checkpoint) -> MadeMode
     stored = context.store.get(origin.trajectory.kind, origin.trajectory.id)
     level = f"{origin.recovery:g}"
     if level not in stored.info["reached"]:
-        raise NotReachedError(f"recovery {level} was never reached; the levels reached: {list(stored.info['reached'])}")
+        reached = ", ".join(stored.info["reached"]) or "none"
+        raise NotReachedError(f"recovery {level} was never reached; of the levels asked for: {reached}")
     net = context.empty(spec)
     prefix = f"{level}/"
     weights = {name.removeprefix(prefix): t for name, t in stored.tensors.items() if name.startswith(prefix)}
