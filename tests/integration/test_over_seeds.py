@@ -33,6 +33,7 @@ def test_seeds_are_evaluated_once_and_summed_up(
     table = (tmp_path / "out" / "tiny.md").read_text()
     assert table.startswith("`tiny`, seeds 0, 1: 28 models (0 failed)")
     assert capsys.readouterr().out.count("14 models trained") == 2
+    assert (tmp_path / "out" / "tiny.png").stat().st_size > 10_000
     run("seeds", "--preset", "tiny", "--seeds", "0", "1", *here)
     assert capsys.readouterr().out == f"{table}\n", "nothing is run again"
 

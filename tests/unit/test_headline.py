@@ -7,10 +7,12 @@ from dataclasses import replace
 import pytest
 from system import ROOT
 
+from uapfp_dist.reporting.headline_areas import AGAINST, METHODS
 from uapfp_dist.reporting.paper import paper_number
 from uapfp_dist.reporting.recovery_schema import MethodAtRecovery
 from uapfp_dist.reporting.report_schema import EvaluationReport, read_report
-from uapfp_dist.results.headline import AGAINST, METHODS, REWORDED, headline_figure, headline_section
+from uapfp_dist.results.evaluations import REWORDED
+from uapfp_dist.results.headline import headline_figure, headline_section
 from uapfp_dist.results.markdown import interval, number
 
 RESULTS = ROOT / "jobs" / "results"

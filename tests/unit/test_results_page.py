@@ -43,7 +43,10 @@ HEADLINE = {"title": "x", "kind": "headline", "date": "2026-01-01", "hardware": 
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (json.dumps({"introduction": "", "measurements": [HEADLINE, HEADLINE]}), "kind headline, which has one"),
+        (
+            json.dumps({"introduction": "", "measurements": [HEADLINE, HEADLINE]}),
+            "whose picture is headline.png, got x and x",
+        ),
         (None, "No such file"),
         ("{", "expected JSON"),
         ('{"introduction": ""}', "expected an index of results (measurements"),

@@ -32,7 +32,7 @@ class Seeds:
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
     """Of training, as in uapfp evaluate."""
     out: Path = Path("over_seeds")
-    """Folder for <preset>-<seed>.json and <preset>.md."""
+    """Folder for <preset>-<seed>.json, <preset>.md and <preset>.png."""
     runtime: Annotated[RuntimeConfig, tyro.conf.arg(name="")] = field(default_factory=RuntimeConfig)
 
 

@@ -13,7 +13,7 @@ from uapfp_dist.evaluation.plan import make_plan
 from uapfp_dist.evaluation.spec_builder import load_pool
 from uapfp_dist.launch.evaluation import run
 from uapfp_dist.launch.report_file import write_report
-from uapfp_dist.reporting.over_seeds import write_up
+from uapfp_dist.reporting.over_seeds import seeds_figure, write_up
 from uapfp_dist.reporting.report_schema import EvaluationReport, read_report
 
 
@@ -25,13 +25,13 @@ def run_seeds(
     runtime: RuntimeConfig,
     on_report: Callable[[EvaluationReport], object],
 ) -> str:
-    """Evaluate every seed that has no report yet, and sum up in Markdown, which is written to `out`, too.
+    """Evaluate every seed that has no report yet, and sum up: Markdown and a picture, both in `out`, too.
 
     Args:
         config: what is evaluated.
         name: its preset.
         seeds: to run.
-        out: folder for <preset>-<seed>.json and <preset>.md.
+        out: folder for <preset>-<seed>.json, <preset>.md and <preset>.png.
         runtime: storage, workers and so on.
         on_report: takes each report of a seed that was run.
 
@@ -58,6 +58,7 @@ def run_seeds(
             raise UserError(f"out: expected the report of this evaluation in {path}, found that of another; remove it")
     text = write_up(name, reports)
     (out / f"{name}.md").write_text(text)
+    seeds_figure(reports).savefig(out / f"{name}.png")
     return text
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from uapfp_dist.evaluation.judging import CHOSEN, Group
 from uapfp_dist.reporting.model_names import COLUMNS
-from uapfp_dist.reporting.over_seeds import auc_rows, decision_rows
+from uapfp_dist.reporting.over_seeds import auc_rows, decision_rows, zoo_blocks
 from uapfp_dist.reporting.report_schema import EvaluationReport, reported_groups
 from uapfp_dist.reporting.sections.lineage_claims import IDENTIFIES_VICTIM
 from uapfp_dist.results.markdown import details, interval, number, table
@@ -15,6 +15,15 @@ FIRST = (
     "ipguard_tuned",
 )  # fmt: skip
 """Methods that are shown before the others."""
+
+
+REWORDED = {
+    "fingerprints by UAP tell stolen from independent models": "fingerprints by UAP tell piracy from homologous models",
+    "Inconsist of independent models is 3 times that of stolen ones (Fig. 2b)": (
+        "Inconsist of homologous models is 3 times that of piracy (Fig. 2b)"
+    ),
+}
+"""Claims as some reports word them to how others do."""
 
 
 def setting(reports: Sequence[EvaluationReport]) -> str:
@@ -42,11 +51,15 @@ def _minutes(seconds: float) -> str:
 
 
 def seeds_section(reports: Sequence[EvaluationReport]) -> Iterator[str]:
-    """AUC of every method and rates of the verdict, mean ± standard error over seeds."""
+    """AUC of every method and rates of the verdict, mean ± standard error over seeds; and every zoo alone."""
     yield "AUC of stolen models against each group of negatives, mean ± standard error over seeds:"
     head, rule, *rows = auc_rows(reports)
     yield from _shortened((head, rule), dict(zip(reports[0].auc, rows, strict=True)))
     yield "\n".join(decision_rows(reports))
+    yield from zoo_blocks(reports)
+    if any(report.sections.claims for report in reports):
+        yield "The paper's claims, each by its rule, zoo by zoo:"
+        yield claims_table({f"seed {r.seed}": r for r in reports})
 
 
 def evaluation_section(report: EvaluationReport) -> Iterator[str]:
@@ -91,6 +104,17 @@ def lineage_section(reports: Sequence[EvaluationReport]) -> Iterator[str]:
     claims = ((r.seed, claim) for r in reports for claim in r.sections.claims or ())
     outcomes = [f"seed {seed} **{c.outcome}**" for seed, c in claims if c.claim == IDENTIFIES_VICTIM]
     yield f'Claim "{IDENTIFIES_VICTIM}": {", ".join(outcomes)}.'
+
+
+def claims_table(reports: Mapping[str, EvaluationReport]) -> str:
+    """The outcome of every claim, a column for each report."""
+    outcomes = [
+        {REWORDED.get(claim.claim, claim.claim): claim.outcome for claim in report.sections.claims or ()}
+        for report in reports.values()
+    ]
+    claims = dict.fromkeys(claim for one in outcomes for claim in one)
+    rows = ((claim, *(f"**{one[claim]}**" if claim in one else "-" for one in outcomes)) for claim in claims)
+    return table(("claim", *reports), rows)
 
 
 def _shortened(head: Sequence[str], rows: Mapping[str, str]) -> Iterator[str]:

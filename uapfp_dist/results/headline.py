@@ -3,37 +3,18 @@
 import math
 from collections.abc import Iterator, Sequence
 
-import pandas as pd
 from matplotlib.figure import Figure
 
-from uapfp_dist.evaluation.judging import CHOSEN, Group
-from uapfp_dist.reporting import figures
+from uapfp_dist.evaluation.judging import Group
+from uapfp_dist.reporting.headline_areas import AGAINST, METHODS, PAPERS, areas_figure, estimate, papers
 from uapfp_dist.reporting.model_names import GROUPS
-from uapfp_dist.reporting.paper import DATASETS, paper_number
 from uapfp_dist.reporting.recovery_schema import MethodAtRecovery
 from uapfp_dist.reporting.report_schema import EvaluationReport
 from uapfp_dist.reporting.section_schema import SimilarityCell
-from uapfp_dist.reporting.sections.recovery_methods import IN_PROBABILITIES
-from uapfp_dist.response_format import PROBABILITIES
+from uapfp_dist.results.evaluations import claims_table
 from uapfp_dist.results.markdown import details, interval, number, table
-from uapfp_dist.statistics.auc import Estimate
 
 ROLES = ("piracy", "homologous")
-METHODS = (
-    "uap_paper", "uap", "uap_probe", "random_probe", "clean", "ipguard_tuned", "weighted_errors", "churn",
-    "weighted_churn",
-)  # fmt: skip
-AGAINST: tuple[Group, ...] = ("homologous", "same_data", "other_victim", "sibling")
-PAPERS = {"uap_paper": "auc_uap", "ipguard_tuned": "auc_ipguard"}
-"""Methods beside which the paper has a number, against independent models."""
-
-REWORDED = {
-    "fingerprints by UAP tell stolen from independent models": "fingerprints by UAP tell piracy from homologous models",
-    "Inconsist of independent models is 3 times that of stolen ones (Fig. 2b)": (
-        "Inconsist of homologous models is 3 times that of piracy (Fig. 2b)"
-    ),
-}
-"""Claims as some reports word them to how others do."""
 
 
 def headline_section(reports: Sequence[EvaluationReport]) -> Iterator[str]:
@@ -54,23 +35,17 @@ def headline_section(reports: Sequence[EvaluationReport]) -> Iterator[str]:
         yield "The same, against models stolen from a sibling of the victim:"
         yield _at_the_papers_recovery(reports, "sibling")
     yield "The paper's claims, each by its rule (the reports say which):"
-    yield _claims(reports)
+    yield claims_table(_by_name(reports))
     yield details("Table 3's layout: similarity of fingerprints, by architecture and optimizer", _similarities(reports))
 
 
 def headline_figure(reports: Sequence[EvaluationReport]) -> Figure:
     """The areas of `headline_section` as a picture."""
-    ours, theirs = [], []
-    for name, report in zip(_names(reports), reports, strict=True):
-        for method in METHODS:
-            for group in AGAINST:
-                found = _estimate(report, method, group)
-                numbers = (found.mean, found.low, found.high) if found else (math.nan,) * 3
-                ours.append((name, method, group, *numbers))
-            if method in PAPERS:
-                theirs.append((name, method, "homologous", _papers(PAPERS[method], report)))
-    columns = ["data", "method", "group", "mean", "low", "high"]
-    return figures.headline(pd.DataFrame(ours, columns=columns), pd.DataFrame(theirs, columns=columns[:4]))
+    return areas_figure(_by_name(reports), paper=True)
+
+
+def _by_name(reports: Sequence[EvaluationReport]) -> dict[str, EvaluationReport]:
+    return dict(zip(_names(reports), reports, strict=True))
 
 
 def _names(reports: Sequence[EvaluationReport]) -> list[str]:
@@ -82,7 +57,7 @@ def _zoos(reports: Sequence[EvaluationReport]) -> str:
         ("models", *(str(r.models.trained + r.models.reused) if r.models else "-" for r in reports)),
         ("victim's accuracy", *(number(r.victim.accuracy) for r in reports)),
         ("recovery of stolen models", *(_recovery(r) for r in reports)),
-        ("the paper's", *(number(_papers("recovery", r)) for r in reports)),
+        ("the paper's", *(number(papers("recovery", r)) for r in reports)),
         ("precision", *(r.precision or "float32" for r in reports)),
     ]
     return table(("", *_names(reports)), rows)
@@ -93,33 +68,24 @@ def _recovery(report: EvaluationReport) -> str:
     return interval(zoo.mean_recovery, zoo.mean_recovery_low, zoo.mean_recovery_high) if zoo else "-"
 
 
-def _papers(key: str, report: EvaluationReport) -> float:
-    return paper_number(key, report.data.name).value if report.data.name in DATASETS else math.nan
-
-
 def _areas(reports: Sequence[EvaluationReport], group: Group) -> str:
     rows = []
     for method in METHODS:
         if group == "homologous" and method in PAPERS:
             words = {"uap_paper": "UAP", "ipguard_tuned": "IPGuard"}[method]
-            rows.append((f"the paper's {words}", *(number(_papers(PAPERS[method], r)) for r in reports)))
+            rows.append((f"the paper's {words}", *(number(papers(PAPERS[method], r)) for r in reports)))
         rows.append((f"`{method}`", *(_area(report, method, group) for report in reports)))
     return table(("method", *_names(reports)), rows)
 
 
 def _area(report: EvaluationReport, method: str, group: Group) -> str:
-    found = _estimate(report, method, group)
+    found = estimate(report, method, group)
     return "-" if found is None else interval(found.mean, found.low, found.high)
-
-
-def _estimate(report: EvaluationReport, method: str, group: Group) -> Estimate | None:
-    formats = report.auc_detail.get(method, {})
-    return formats.get(PROBABILITIES.wire if method in IN_PROBABILITIES else CHOSEN, {}).get(group)
 
 
 def _stopped(report: EvaluationReport) -> dict[str, MethodAtRecovery]:
     """Method to its numbers on models stopped at the paper's recovery on these data."""
-    wanted = _papers("recovery", report)
+    wanted = papers("recovery", report)
     return {row.method: row for row in report.sections.recovery_methods or () if math.isclose(row.level, wanted)}
 
 
@@ -136,16 +102,6 @@ def _stopped_area(row: MethodAtRecovery | None, group: Group) -> str:
     if row is None:
         return "-"
     return interval(*(getattr(row, f"auc_{group}{end}") for end in ("", "_low", "_high")))
-
-
-def _claims(reports: Sequence[EvaluationReport]) -> str:
-    outcomes = [
-        {REWORDED.get(claim.claim, claim.claim): claim.outcome for claim in report.sections.claims or ()}
-        for report in reports
-    ]
-    claims = dict.fromkeys(claim for one in outcomes for claim in one)
-    rows = ((claim, *(f"**{one[claim]}**" if claim in one else "-" for one in outcomes)) for claim in claims)
-    return table(("claim", *_names(reports)), rows)
 
 
 def _similarities(reports: Sequence[EvaluationReport]) -> str:

@@ -108,18 +108,12 @@ def read_results(folder: Path) -> Results:
     """The measurements in `folder/index.json`.
 
     Raises:
-        UserError: no index there, it is broken, has two headlines, or a file of it is missing.
+        UserError: no index there, it is broken, or a file of it is missing.
     """
     try:
         index = from_json(_Index, _read(folder / INDEX))
     except ValueError as error:
         raise UserError(f"{folder / INDEX}: expected an index of results ({error})", argument="folder") from error
-    if (n := sum(m.kind == "headline" for m in index.measurements)) > 1:
-        raise UserError(
-            f"{folder / INDEX}: expected one measurement of kind headline, which has one picture, got {n}; leave the "
-            "others out",
-            argument="folder",
-        )
     named = [name for m in index.measurements for name in (*m.files, *(picture.file for picture in m.pictures))]
     if missing := sorted({name for name in named if not (folder / name).exists()}):
         raise UserError(

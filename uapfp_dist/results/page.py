@@ -9,11 +9,12 @@ import numpy as np
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.judging import Group
 from uapfp_dist.reporting.model_names import COLUMNS
+from uapfp_dist.reporting.over_seeds import seeds_figure
 from uapfp_dist.results.deaths import Deaths, deaths_section
 from uapfp_dist.results.driver import DriverScale, driver_section
 from uapfp_dist.results.evaluations import evaluation_section, lineage_section, seeds_section, setting
 from uapfp_dist.results.headline import headline_figure, headline_section
-from uapfp_dist.results.index import Measurement, Results, read_results
+from uapfp_dist.results.index import INDEX, Measurement, Results, read_results
 from uapfp_dist.results.kits import kit_power_section, kit_robustness_section, read_rates
 from uapfp_dist.results.markdown import details, table
 from uapfp_dist.serialization import from_json
@@ -43,22 +44,51 @@ class _Benchmark:
 
 
 def write_page(folder: Path) -> Path:
-    """Write the page of `folder` into it, and the picture of the paper's headline.
+    """Write the page of `folder` into it, and the pictures that are drawn from its reports.
 
     Raises:
         UserError: its index or a file is missing or broken, or the folder cannot be written.
     """
     path, results = folder / PAGE, read_results(folder)
-    text = page(results)
+    text, drawn = page(results), _drawn_by(results)
     try:
         path.write_text(text)
-        for measurement in results.measurements:
-            if measurement.kind == "headline":
-                figure = headline_figure(list(results.reports(measurement)))
-                figure.savefig(folder / HEADLINE)
+        for name, measurement in drawn.items():
+            draw = headline_figure if measurement.kind == "headline" else seeds_figure
+            draw(list(results.reports(measurement))).savefig(folder / name)
     except OSError as error:
         raise UserError(f"folder: expected {path} to be writable ({error.strerror})", argument="folder") from error
     return path
+
+
+def _drawn(results: Results, measurement: Measurement) -> str | None:
+    """The picture that is drawn with the page, if there is one."""
+    if measurement.kind == "headline":
+        return HEADLINE
+    if measurement.kind == "seeds" and measurement.files[1:]:
+        first = next(results.reports(measurement))
+        return f"{first.preset or first.data.name}_seeds.png"
+    return None
+
+
+def _drawn_by(results: Results) -> dict[str, Measurement]:
+    """Every such picture's measurement.
+
+    Raises:
+        UserError: two of them would overwrite each other's.
+    """
+    found: dict[str, Measurement] = {}
+    for measurement in results.measurements:
+        name = _drawn(results, measurement)
+        if name in found:
+            raise UserError(
+                f"{results.folder / INDEX}: expected one measurement of kind {measurement.kind} whose picture is "
+                f"{name}, got {found[name].title} and {measurement.title}; leave one out",
+                argument="folder",
+            )
+        if name:
+            found[name] = measurement
+    return found
 
 
 def page(results: Results) -> str:
@@ -103,6 +133,8 @@ def _blocks(results: Results, measurement: Measurement) -> Iterator[str]:
         if kind == "evaluation":
             yield from evaluation_section(reports[0])
         else:
+            if name := _drawn(results, measurement):
+                yield f"![AUC of methods against each group of negatives, a mark for each zoo]({name})"
             yield from seeds_section(reports) if kind == "seeds" else lineage_section(reports)
     elif kind != "numbers":
         try:

@@ -1,4 +1,4 @@
-"""AUC of methods on several data sets, beside the paper's."""
+"""AUC of methods on several data sets beside the paper's, or on several zoos."""
 
 from textwrap import fill
 
@@ -12,7 +12,7 @@ from uapfp_dist.reporting.figures.style import PAGE, describe_axes, display_name
 
 
 def headline(table: pd.DataFrame, paper: pd.DataFrame) -> Figure:
-    """A panel for each group of negatives, a row for each method, a mark for each data set.
+    """A panel for each group of negatives, a row for each method, a mark for each data set or zoo.
 
     Args:
         table: columns `data`, `method`, `group` (homologous, other_victim, same_data, sibling), `mean`, `low`, `high`.
@@ -21,13 +21,14 @@ def headline(table: pd.DataFrame, paper: pd.DataFrame) -> Figure:
     """
     table = require_columns(table, "data", "method", "group", "mean", "low", "high")
     sets, methods, groups = (list(dict.fromkeys(table[c])) for c in ("data", "method", "group"))
-    figure, axes = subplots(PAGE, 0.3 * max(3, len(methods)) + 1.1, 1, max(1, len(groups)), sharey=True)
+    row, step = max(0.3, 0.085 * len(sets)), min(0.24, 0.8 / max(1, len(sets)))
+    figure, axes = subplots(PAGE, row * max(3, len(methods)) + 1.1, 1, max(1, len(groups)), sharey=True)
     for axis, group in zip(axes, groups, strict=False):
         for i in range(1, len(methods), 2):
             axis.axhspan(i - 0.5, i + 0.5, color="#f3f3f3", lw=0, zorder=-1)
         for j, data in enumerate(sets):
             style: SeriesStyle = {**series(data, j), "ls": ""}
-            shift = (j - (len(sets) - 1) / 2) * 0.24
+            shift = (j - (len(sets) - 1) / 2) * step
             mine, theirs = (frame[(frame["data"] == data) & (frame["group"] == group)] for frame in (table, paper))
             for _, row in mine.dropna(subset=["mean"]).iterrows():
                 y = methods.index(row["method"]) + shift
