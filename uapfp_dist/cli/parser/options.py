@@ -30,6 +30,10 @@ class Option:
     """Its documentation."""
     default: object
     """MISSING where it must be given."""
+    may_be_none: bool = False
+    """Whether it also takes None."""
+    section: str = ""
+    """What the dataclass that it belongs to is for."""
 
     @property
     def required(self) -> bool:
@@ -63,7 +67,15 @@ def options_of(kind: type, default: object = None, prefix: str = "") -> Iterator
             unnamed = any(getattr(mark, "name", None) == "" for mark in marks)
             yield from options_of(hint, None if value is MISSING else value, prefix if unnamed else f"{name}.")
             continue
-        yield Option(name, metavar(hints[item.name]), _choices(hint), texts.get(item.name, ""), value)
+        yield Option(
+            name,
+            metavar(hints[item.name]),
+            _choices(hint),
+            texts.get(item.name, ""),
+            value,
+            type(None) in get_args(hints[item.name]),
+            " ".join((inspect.getdoc(kind) or "").split()),
+        )
 
 
 @cache

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TypeVar
 import tyro
 
 from uapfp_dist.cli.parser.command import Command
-from uapfp_dist.cli.parser.help import short_help
+from uapfp_dist.cli.parser.help import full_help, short_help
 from uapfp_dist.cli.parser.options import Option, options_of
 from uapfp_dist.config.renamed import current_arguments
 from uapfp_dist.errors import UserError, nearest
@@ -40,7 +40,8 @@ def parse(command: Command[Chosen], arguments: Sequence[str], program: str = "ua
         raise SystemExit(0)
     default = command.default(list(arguments))
     if "--help-all" in arguments:
-        _tyro(command, ["--help"], default, program)
+        print(full_help(command, program, default))
+        raise SystemExit(0)
     options = list(options_of(command.options, default))
     given = [argument.partition("=")[0].replace("_", "-") for argument in arguments if argument.startswith("--")]
     known = [spelling for option in options for spelling in option.spellings]
