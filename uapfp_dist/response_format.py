@@ -77,6 +77,12 @@ class ResponseFormat:
         """The same with (Q,) int64 labels instead of one-hot ones: what an API sends."""
         return probabilities.argmax(1) if self.k == 0 else self.apply(probabilities)
 
+    def targets(self, responses: Tensor) -> Tensor:
+        """Such responses as a net is trained on them: the k largest probabilities are rescaled to a distribution."""
+        if self.k and self.k < responses.shape[1]:
+            return responses / responses.sum(1, keepdim=True)
+        return responses
+
 
 PROBABILITIES = ResponseFormat(None)
 LABEL = ResponseFormat(0)

@@ -68,6 +68,16 @@ def test_resamples_by_all_methods_are_read(
     assert all(some["auc_detail"][method] == every["auc_detail"][method] for method in some["auc"])
 
 
+def test_other_churn_points_are_scored_anew(by_all: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    """Nothing but the churn points changes: models, probe and responses to it are there, and so are scores."""
+    storage, every = by_all
+    copy_store(storage, tmp_path / "storage", *MADE, "draw")
+    base = tiny_with_siblings()
+    other = evaluate(replace(base, churn=replace(base.churn, rotation=30.0)), tmp_path / "storage")
+    assert len(list((tmp_path / "storage" / "draw").iterdir())) == 2 * len(list((storage / "draw").iterdir()))
+    assert other["auc_detail"]["uap"] == every["auc_detail"]["uap"]
+
+
 def test_references_tell_what_xi_was_not_chosen_on(by_all: tuple[Path, dict[str, Any]]) -> None:
     """The paper's UAP on EVAL, and true labels of the natural errors; on points of PROBE neither."""
     storage, _ = by_all

@@ -1,9 +1,10 @@
 """Modifications: one contract for all, then the effect of each on weights and responses."""
 
 import copy
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -202,6 +203,19 @@ def test_only_the_last_layer_moves(layers: Any, epochs: float, normed: Net, data
     assert moved == {"last.weight", "last.bias"}
 
 
+@pytest.mark.parametrize("layers", ["all", "last"])
+def test_every_fine_tuning_keeps_to_the_nets_own_rate(layers: Any, normed: Net, data: AttackerData) -> None:
+    """A net that asks for no rate at all learns nothing, whichever part of it is trained."""
+
+    class Still(Normed):
+        rate_scale: ClassVar[Mapping[str, float]] = {RECIPE.optimizer: 0.0}
+
+    still = Still()
+    still.load_state_dict(normed.state_dict())
+    tuned = modified(still, FineTune(2.0, layers), data)
+    assert torch.equal(tuned.last.weight, normed.last.weight)
+
+
 def test_fine_tuning_all_moves_all(normed: Net, data: AttackerData) -> None:
     """Every weight and the statistics of BatchNorm; only the pixels' normalisation stays."""
     before, after = state(normed), state(modified(normed, FineTune(1.0), data))
@@ -348,6 +362,17 @@ def test_true_labels_are_those_of_the_data(victim: Net, data: AttackerData) -> N
     }
     assert share["true"] > 0.9
     assert share["own"] < 0.2
+
+
+def test_a_student_learns_a_distribution(victim: Net, data: AttackerData, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest probabilities are rescaled, as where a model is stolen by them: every image weighs the same."""
+    seen: list[Tensor] = []
+    monkeypatch.setattr(
+        "uapfp_dist.modifications.distill.fit", lambda net, images, targets, recipe, rng: seen.append(targets)
+    )
+    modified(victim, Distill(ResponseFormat(2)), data)
+    assert int((seen[0] > 0).sum(1).max()) == 2
+    torch.testing.assert_close(seen[0].sum(1), torch.ones(len(seen[0])))
 
 
 @pytest.mark.parametrize("labels", [PROBABILITIES, LABEL, ResponseFormat(1), ResponseFormat(3)], ids=str)

@@ -11,7 +11,7 @@ from uapfp_dist.fingerprints.blocks import CLEAN, DEEPFOOL, IPGUARD_K, LAP, LAP_
 from uapfp_dist.fingerprints.ipguard_targets import K_GRID, targeted_loss, targeted_points
 from uapfp_dist.fingerprints.probe import in_turn, one_view
 from uapfp_dist.fingerprints.probe_data import Probe, ProbeSummary, UapSet
-from uapfp_dist.fingerprints.querying import perturbed_images
+from uapfp_dist.fingerprints.querying import perturbed_images, query_images, uncompressed_images
 from uapfp_dist.fingerprints.references import make_references, make_twin_references, true_labels_of
 from uapfp_dist.models import Net, build
 from uapfp_dist.perturbations.deepfool import deepfool
@@ -120,6 +120,18 @@ def test_twins_move_points_of_probe_by_what_the_probe_has(victim: Net, images: T
         norms = found.blocks[BlockKey(LAP, fraction)].perturbations.flatten(1).norm(dim=1)
         torch.testing.assert_close(norms, torch.full((N,), 2.0 * fraction))
     assert CLEAN not in found.blocks
+
+
+def test_a_suspect_that_takes_jpeg_files_is_sent_every_block(victim: Net, images: Tensor) -> None:
+    """What is read from the files of all blocks, each a picture of what was made."""
+    probe = replace(_probe(images), jpeg_quality=90)
+    own = make_references(victim, probe, (0.0,), "seed", torch.zeros(3, dtype=torch.int64))
+    twin = make_twin_references(victim, probe, replace(probe, points=images.flip(0)), (0.0,), "seed")
+    for found in (own, twin):
+        for key in (CLEAN, *found.blocks):
+            sent, made = query_images(found, key), uncompressed_images(found, key)
+            assert sent.shape == made.shape
+            assert float((sent - made).abs().mean()) < 0.1
 
 
 def test_true_labels_are_found_by_the_pixels(images: Tensor) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from uapfp_dist.config.presets import preset
@@ -107,6 +108,16 @@ def test_centres_are_the_members_nearest_to_the_centres_of_k_means(victim: Net, 
         distances = (features[members].double() - centres[cluster]).norm(dim=1)
         assert int(chosen[cluster]) == int(members[distances.argmin()])
     assert len(chosen.unique()) == 12
+
+
+def test_images_that_are_alike_to_the_victim_are_refused() -> None:
+    """More points than there are different ones: no point is taken twice, and none is missing unsaid."""
+    features = torch.arange(4.0).repeat(5)[:, None]
+    with (
+        pytest.warns(ConvergenceWarning),
+        pytest.raises(UserError, match="n_points: expected 6 clusters of the victim's features of D_v, found 4"),
+    ):
+        centre_points(features, 6, 0)
 
 
 def test_views_hold_the_nearest_neighbours_without_replacement(victim: Net, own: Tensor) -> None:

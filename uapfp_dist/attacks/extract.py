@@ -13,7 +13,6 @@ from uapfp_dist.models.blackbox import Blackbox
 from uapfp_dist.models.net import Net
 from uapfp_dist.models.precision import autocast
 from uapfp_dist.models.training import AfterStep, Trainer
-from uapfp_dist.response_format import ResponseFormat
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +107,7 @@ def extract(
             queries = attack.craft(net, pool, images, labels, size, rng)
         _check_finite("queries", trainer, queries)
         images = torch.cat([images, queries])
-        targets = torch.cat([targets, relabel(_distribution(victim(queries), victim.response))])
+        targets = torch.cat([targets, relabel(victim.response.targets(victim(queries)))])
     trainer.run(images, targets, after_step=after_step)
     _check_finite("weights", trainer, *net.parameters())
     return LabelledQueries(images, targets)
@@ -146,7 +145,7 @@ def _natural_targets(
             "choose an attack that sends natural images alone"
         )
     n_true = min(round(len(images) * share), len(images) - 1)
-    responses = _distribution(victim(images[n_true:]), victim.response)
+    responses = victim.response.targets(victim(images[n_true:]))
     if true_labels is None or n_true == 0:
         return responses
     true = true_labels.labels[index[:n_true]]
@@ -158,13 +157,6 @@ def _per_round(n_synthetic: int, rounds: int) -> list[int]:
         return []
     base, extra = divmod(n_synthetic, rounds)
     return [size for i in range(rounds) if (size := base + (i < extra)) > 0]
-
-
-def _distribution(responses: Tensor, response: ResponseFormat) -> Tensor:
-    """What the substitute is trained on: the k largest probabilities are rescaled to a distribution."""
-    if response.k and response.k < responses.shape[1]:
-        return responses / responses.sum(1, keepdim=True)
-    return responses
 
 
 def _check_finite(what: str, trainer: Trainer, *tensors: Tensor) -> None:

@@ -11,14 +11,13 @@ from pathlib import Path
 
 import torch
 
+from uapfp_dist.central.resample_id import resample_id
 from uapfp_dist.concurrency import map_threads
 from uapfp_dist.config.methods import with_all_methods
-from uapfp_dist.config.schema import Config
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.judging import JudgedModels
 from uapfp_dist.evaluation.other_code import other_code
 from uapfp_dist.evaluation.plan import Plan
-from uapfp_dist.evaluation.probe_specs import reference_specs
 from uapfp_dist.evaluation.resample_artifacts import read_resample, resample_artifact
 from uapfp_dist.evaluation.sibling_blocks import with_sibling_blocks
 from uapfp_dist.evaluation.state import store_failure
@@ -51,7 +50,6 @@ from uapfp_dist.reporting.sections.registry import SECTIONS, make_sections
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 from uapfp_dist.serialization import from_json, to_json
 from uapfp_dist.storage.store import Store, TornArtifactError
-from uapfp_dist.tasks.hashing import JUDGING_VERSION, content_id
 from uapfp_dist.tasks.model_card import ModelCard
 from uapfp_dist.tasks.outcomes import Failed, Outcome
 from uapfp_dist.tasks.specs import ModelSpec
@@ -217,7 +215,7 @@ class Evaluator:
 
         def read(resample: Resample) -> ScoredResample | None:
             for config in (self.plan.config, with_all_methods(self.plan.config)):
-                key = self._resample_id(matrix, resample, config)
+                key = resample_id(self.plan, config, matrix.members, resample)
                 if self.store.intact("draw", key):
                     return read_resample(self.store.get("draw", key), resample, methods)
             return None
@@ -229,24 +227,9 @@ class Evaluator:
         config, methods = self.plan.config, self.plan.config.verdict.compared
         encoders = config.encoder, self.plan.probe.id, self.threads, self._device
         for scored in score_resamples(matrix, resamples, methods, *encoders):
-            self.store.put("draw", self._resample_id(matrix, scored.resample, config), *resample_artifact(scored))
+            key = resample_id(self.plan, config, matrix.members, scored.resample)
+            self.store.put("draw", key, *resample_artifact(scored))
             yield scored
-
-    def _resample_id(self, matrix: ResponseMatrix, resample: Resample, config: Config) -> str:
-        """All that determines the scores of a resample, by the methods of `config`."""
-        references = [spec.id for spec in reference_specs(config, self.plan.probe)]
-        return content_id(
-            {
-                "probe": self.plan.probe.id,
-                "encoder": config.encoder,
-                "formats": [fmt.wire for fmt in config.verdict.formats],
-                "draw": resample,
-                "models": [member.spec.id for member in matrix.members],
-                "methods": config.verdict.compared,
-                "judging": JUDGING_VERSION,
-                **({"references": references} if references else {}),
-            }
-        )
 
     def _keep(self, report: Report, sections: Sequence[ReportSection], data: ReportData, work: WorkSummary) -> None:
         """Store what is to be shown, and then the report: where that is, nothing is missing."""

@@ -53,7 +53,8 @@ def make_references(net: nn.Module, probe: Probe, ks: Sequence[float], seed: str
     points = probe.points[probe.views[0]]
     each = torch.arange(len(points))
     made = _ipguard(net, points, each, ks, seed)
-    return replace(_empty(probe, made), points=points, views=each[None], n_test_views=1, natural_truth=truth)
+    found = replace(_empty(probe, made), points=points, views=each[None], n_test_views=1, natural_truth=truth)
+    return with_files_read(found)
 
 
 def make_twin_references(net: nn.Module, probe: Probe, twin: Probe, ks: Sequence[float], seed: str) -> Probe:
@@ -81,7 +82,7 @@ def make_twin_references(net: nn.Module, probe: Probe, twin: Probe, ks: Sequence
     blocks[LAP_MINIMAL] = per_point(minimal, views)
     for fraction in (*(key.radius for key in probe.blocks if key.kind == UAP and key.radius is not None), 1.0):
         blocks[BlockKey(LAP, fraction)] = per_point(unit(minimal) * xi * fraction, views)
-    return replace(_empty(twin, made), points=points, views=views, blocks=blocks | made.blocks)
+    return with_files_read(replace(_empty(twin, made), points=points, views=views, blocks=blocks | made.blocks))
 
 
 def true_labels_of(images: Tensor, among: Tensor, labels: Tensor) -> Tensor:
@@ -120,5 +121,4 @@ def _empty(probe: Probe, made: _Made) -> Probe:
     """IPGuard's blocks in a probe without natural errors; points and views are still those of `probe`."""
     summary = ProbeSummary(ipguard_targets=made.reached)
     natural, labels = probe.natural[:0], probe.natural_labels[:0]
-    found = replace(probe, blocks=made.blocks, summary=summary, natural=natural, natural_labels=labels)
-    return with_files_read(found)
+    return replace(probe, blocks=made.blocks, summary=summary, natural=natural, natural_labels=labels)

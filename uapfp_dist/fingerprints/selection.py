@@ -29,6 +29,12 @@ def clusters(features: Tensor, n_points: int, seed: int) -> tuple[Tensor, Tensor
     data = features.numpy().astype(np.float64)
     with threadpool_limits(1):  # the order of a parallel sum must not choose the points
         kmeans = KMeans(n_points, n_init=1, random_state=seed % 2**32).fit(data)
+    if (found := len(np.unique(kmeans.labels_))) < n_points:
+        raise UserError(
+            f"n_points: expected {n_points} clusters of the victim's features of D_v, found {found}: too few images "
+            "differ there; choose fewer points",
+            argument="n_points",
+        )
     distance = ((data - kmeans.cluster_centers_[kmeans.labels_]) ** 2).sum(1)
     order = np.lexsort((distance, kmeans.labels_))
     first = np.searchsorted(kmeans.labels_[order], np.arange(n_points))

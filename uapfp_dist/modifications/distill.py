@@ -13,7 +13,7 @@ def distill(net: Net, spec: Distill, attacker: AttackerContext) -> Net:
     """A copy of the student, trained by the recipe on the responses of `net` to the unlabelled images."""
     assert attacker.student is not None, "distillation needs a student"
     images = attacker.data.unlabelled
-    targets = spec.labels.respond(predict_probabilities(net, images)).to(images.device)
+    targets = spec.labels.targets(spec.labels.respond(predict_probabilities(net, images))).to(images.device)
     student = copy.deepcopy(attacker.student)
     student.normalise_by(images)
     fit(student, images, targets, attacker.recipe, attacker.rng)

@@ -42,6 +42,7 @@ def finetune(net: Net, spec: FineTune, attacker: AttackerContext) -> Net:
         _reinitialise(last, attacker.rng)
     features = batched_outputs(net, images, "features").to(images.device)
     share = 1.0 if spec.layers == "new_last" else FINE_TUNING_RATE
+    share *= net.rate_scale.get(attacker.recipe.optimizer, 1.0)  # a layer alone does not know its net's
     fine_tuning_trainer(last, attacker, spec.epochs, share).run(features, labels)
     return net
 
