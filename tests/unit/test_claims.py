@@ -79,6 +79,27 @@ def test_references_are_compared_in_the_papers_own_format() -> None:
     assert claim(words, **low | {"random": {"prob": 0.984}}).outcome == "reproduced"
 
 
+def test_one_uap_is_compared_with_one_random_vector() -> None:
+    """Several of them, through several encoders, are compared with `uap`."""
+    words = "tell piracy from homologous"
+    low = {m: {"prob": 0.5} for m in ("clean", "random_paper", "confidence")} | {"uap_paper_probe": {"prob": 0.985}}
+    assert claim(words, **low, random={"prob": 1.0}).outcome == "reproduced"
+    equalled = claim(words, **low | {"random_paper": {"prob": 0.99}})
+    assert equalled.measured.endswith("as good without any UAP: random_paper")
+
+
+@pytest.mark.parametrize(
+    ("gap", "low", "outcome"),
+    [(0.5, 0.3, "reproduced"), (0.5, math.nan, "reproduced"), (0.01, -0.02, "not reproduced"),
+     (-0.01, -0.03, "not reproduced"), (-0.01, math.nan, "not reproduced")],
+)  # fmt: skip
+def test_a_gap_that_is_not_there_has_no_plateau(gap: float, low: float, outcome: str) -> None:
+    """Equal gaps at all numbers of points and confidences; a negative one is nearer to 0 at a part of the points."""
+    cells = {n: filled(SweepNumbers, gap=gap, gap_low=low, gap_high=gap + 0.1) for n in ("3", "7", "10")}
+    for about in ("plateau", "three confidences"):
+        assert claim(about, SectionNumbers(n_points=cells, top_k=cells)).outcome == outcome
+
+
 def test_a_claim_whose_methods_were_left_out_says_so() -> None:
     """What was not computed could have done as well: the claim never passes for want of it; it may fail without it."""
     words = "tell piracy from homologous"

@@ -307,6 +307,17 @@ def test_weighted_churn_learns_from_all_training_negatives(matrix: ResponseMatri
     assert all(not torch.equal(scores[0], other) for other in scores[1:])
 
 
+def test_weighted_churn_controls_never_sees_piracy_of_siblings(matrix: ResponseMatrix) -> None:
+    """It learns what `weighted_churn` learns where there is none of it."""
+    (candidate,) = METHODS["weighted_churn_controls"].candidates(matrix)
+    folds = [TRAINING, replace(TRAINING, sibling=()), replace(TRAINING, other_victim=())]
+    scores = METHODS["weighted_churn_controls"].score(Request(matrix, candidate, folds, ENCODER, "seed"))
+    assert torch.equal(scores[0], scores[1])
+    assert not torch.equal(scores[0], scores[2])
+    plain = METHODS["weighted_churn"].score(Request(matrix, candidate, folds[1:2], ENCODER, "seed"))
+    assert torch.equal(scores[0], plain[0])
+
+
 def test_points_are_selected_inside_every_fold(matrix: ResponseMatrix) -> None:
     """A left-out model's answers change no other model's score by that fold; a training model's do."""
     (candidate,) = METHODS["weighted_churn"].candidates(matrix)

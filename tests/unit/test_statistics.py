@@ -229,6 +229,23 @@ def test_there_is_no_interval_with_fewer_than_five_victims(n_victims: int, known
     assert not math.isnan(found.mean)
 
 
+@pytest.mark.parametrize(("n_positive", "n_negative"), [(2, 2), (16, 37), (40, 10)])
+def test_models_that_are_all_told_apart_leave_a_doubt(n_positive: int, n_negative: int) -> None:
+    """As much as so many models of the smaller side leave: with a 1 in 40 chance all of them would come out alike.
+
+    Were the share of models that are not told apart q, n of n would be told apart with (1 - q)^n.
+    """
+    positive = {f"p{i}": 1.0 + i for i in range(n_positive)}
+    negative = {f"n{i}": -float(i) for i in range(n_negative)}
+    found = auc_over_resamples([(positive, negative)] * 3, numpy_rng("x"))
+    turned = auc_over_resamples([(negative, positive)] * 3, numpy_rng("x"))
+    assert (found.mean, found.high, turned.mean, turned.low) == (1.0, 1.0, 0.0, 0.0)
+    assert found.low ** min(n_positive, n_negative) == pytest.approx(0.025)
+    assert turned.high == pytest.approx(1 - found.low)
+    gap = gap_over_resamples([(positive, negative)], numpy_rng("x"))
+    assert gap.low < gap.mean < gap.high, "a difference of means is resampled"
+
+
 def test_auc_over_resamples_spreads_over_them() -> None:
     """Mean, minimum and spread of the resamples' areas; resamples with an empty side are left out."""
     perfect, inverted = ({"a": 1.0}, {"b": 0.0}), ({"a": 0.0}, {"b": 1.0})

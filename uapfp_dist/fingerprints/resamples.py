@@ -24,7 +24,7 @@ class TrainingSet:
     other_victim: tuple[int, ...] = ()
     """Piracy of one other victim: seen when formats are chosen, and by methods that take it as negatives."""
     sibling: tuple[int, ...] = omit_default(())
-    """Sibling piracy: negatives of weighted_churn alone."""
+    """Sibling piracy: negatives of weighted_churn, and of no other method that is compared."""
 
     def negatives(self, other_victims_too: bool) -> tuple[int, ...]:
         """The negatives of a scorer."""

@@ -160,6 +160,7 @@ class EvaluationReport:
     auc_detail: dict[str, dict[str, dict[Group, Estimate]]]
     auc_soft_piracy: AucTable
     weighted_errors_one_attack_out: dict[str, dict[Group, Number]]
+    """AUC of weighted errors that learned from the piracy of one attack alone, tested on that of the other attacks."""
     tpr: dict[str, dict[str, Number]]
     """Method to false positive rate to the share of piracy caught; NaN: too few negatives for that rate."""
     tpr_negatives: TprNegatives | None = None

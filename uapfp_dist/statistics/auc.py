@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from uapfp_dist.serialization import Number
+from uapfp_dist.statistics.intervals import clopper_pearson
 
 
 def auc(positive: Tensor, negative: Tensor) -> float:
@@ -33,7 +34,8 @@ class Estimate:
 
     mean: Number
     low: Number
-    """2.5 % point of the bootstrap over models; NaN where a side has a single one."""
+    """2.5 % point of the bootstrap over models; NaN where a side has a single one. Where every pair is ordered alike,
+    Clopper and Pearson's limit of n of n, the models of the smaller side."""
     high: Number
     minimum: Number
     """Over resamples."""
@@ -111,8 +113,14 @@ def _over_resamples(
     with np.errstate(invalid="ignore"):
         filled = np.where(np.isnan(samples), areas, samples)
     few_victims = bool(stolen) and len({stolen.get(m, m) for m in units[1]}) < FEWEST_VICTIMS
-    resampled = min(map(len, units)) > 1 and not few_victims
-    low, high = np.percentile(filled.mean(1), [2.5, 97.5]) if resampled else (math.nan, math.nan)
+    smaller = min(len(ids) for ids in units)
+    if smaller < 2 or few_victims:
+        low, high = math.nan, math.nan
+    elif compared is _higher and {*areas} in ({0.0}, {1.0}):
+        # Resampling what is all alike would show no spread.
+        low, high = clopper_pearson(smaller * float(areas[0]), smaller)
+    else:
+        low, high = np.percentile(filled.mean(1), [2.5, 97.5])
     return Estimate(float(areas.mean()), float(low), float(high), float(areas.min()), float(areas.std()))
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from uapfp_dist.fingerprints.blocks import BlockKey
 from uapfp_dist.fingerprints.churn_weights import fit_churn_weights
 from uapfp_dist.fingerprints.methods.base import Candidate, Request
+from uapfp_dist.fingerprints.resamples import TrainingSet
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.response_format import LABEL
 
@@ -51,14 +52,19 @@ class WeightedChurn(_OnChurnPoints):
     """
 
     learned: bool = True
+    from_siblings: bool = True
+    """Whether models stolen from siblings are among its training negatives."""
 
     def score(self, request: Request) -> Tensor:
-        """(S, M, 1) log odds of piracy against all training negatives."""
+        """(S, M, 1) log odds of piracy against the training negatives."""
         matrix = request.matrix
         agree = matrix.churn[self.pool] == matrix.churn[self.pool][:1]
         points = matrix.churn_candidates[self.pool], matrix.n_churn
         scores = [
-            fit_churn_weights(agree, fold.piracy, fold.negatives(True) + fold.sibling, *points).scores(agree)
+            fit_churn_weights(agree, fold.piracy, self._negatives(fold), *points).scores(agree)
             for fold in request.folds
         ]
         return torch.stack(scores).float()[:, :, None]
+
+    def _negatives(self, fold: TrainingSet) -> tuple[int, ...]:
+        return fold.negatives(True) + (fold.sibling if self.from_siblings else ())

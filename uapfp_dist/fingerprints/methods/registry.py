@@ -71,7 +71,10 @@ REFERENCE_METHODS: dict[str, Method] = {
 
 SIBLING_METHODS: dict[str, Method] = {
     "churn": Churn("agreement where the victim departs from its siblings, nothing learned", CHURN),
-    "weighted_churn": WeightedChurn("as churn, weighted by the training models", CHURN),
+    "weighted_churn": WeightedChurn("as churn, weighted by the training models, piracy of siblings among them", CHURN),
+    "weighted_churn_controls": WeightedChurn(
+        "as weighted_churn, learns what the other _controls do: no piracy of siblings", CHURN, from_siblings=False
+    ),
     "churn_natural": Churn("as churn, natural images alone", CHURN_NATURAL),
     "churn_uap": Churn("as churn, images moved by the victim's UAPs", CHURN_UAP),
     "churn_random": Churn("as churn, images moved by random vectors of the UAPs' norm", CHURN_RANDOM),

@@ -13,7 +13,7 @@ from uapfp_dist.reporting.sections.churn_points import examples, pool_table, sib
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 from uapfp_dist.storage.store import TornArtifactError
 
-METHODS = ("churn", "weighted_churn", "churn_natural", "churn_uap", "churn_random")
+METHODS = ("churn", "weighted_churn", "weighted_churn_controls", "churn_natural", "churn_uap", "churn_random")
 MORE_BUDGETS = (10, 25, 50, 200)
 """Beside those of the configuration: the figure's."""
 
@@ -62,7 +62,9 @@ def _text(data: ReportData, table: pd.DataFrame) -> str:
         f"{config.churn.largest_share:.0%} of the committee give the victim's label. No model trained on its picture; "
         "its true label is not needed. `churn` is the share of the points, those of the victim's largest margin first, "
         "at which a model says what the victim says; `weighted_churn` learns on the training models which points to "
-        "send and how much each counts; the others are `churn` on other pools. All ask for labels alone.\n\n"
+        "send and how much each counts. Two in five models stolen from siblings are among these models; "
+        "`weighted_churn_controls` learns without them, as every other method does. The others are `churn` on other "
+        "pools, which may be larger: more images to choose from. All ask for labels alone.\n\n"
         "AUC of models stolen from the victim against each group of negatives, and against all together, with a 95 % "
         "bootstrap interval over models. The hardest are stolen from a sibling: they share data, recipe and theft, and "
         "only the run differs. `budget` is how many images may be sent, `images` how many were: where a pool has fewer "

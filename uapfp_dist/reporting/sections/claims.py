@@ -17,6 +17,8 @@ from uapfp_dist.reporting.sections.robustness import UNMODIFIED, of_the_paper
 
 FORGOTTEN = 0.1
 """With a larger mean cosine to their start, UAPs hold noise that all models have in common: ratios tend to 1."""
+THERE = "neither where the interval of the last one reaches 0"
+"""What rules about the size of a gap need first."""
 IPGUARD = "ipguard_tuned"
 """The row that stands for IPGuard: its target is reached, its k chosen as every method's setting is."""
 
@@ -40,7 +42,9 @@ def _detection(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
     method = "uap_paper" if "uap_paper" in table else "uap"
     ours, on_probe = auc_of(table, method, "prob"), auc_of(table, twin_name(method), "prob")
     known = not math.isnan(ours)
-    references = ("clean", "random", "confidence")  # in the same format: another may be the one that suits them
+    # In the same format: another may be the one that suits them. One encoder stands beside one, several beside several.
+    noise = "random_paper" if method == "uap_paper" and "random_paper" in table else "random"
+    references = ("clean", noise, "confidence")
     pairs = dict.fromkeys(references, ours) | {twin_name(m): on_probe for m in references}
     as_good = [m for m, than in pairs.items() if known and auc_of(table, m, "prob") >= than - 0.005]
     measured = f"{ours:.3f}" if known else "not measured"
@@ -107,19 +111,27 @@ def _gap(cell: SweepNumbers) -> str:
     return interval(cell.gap, cell.gap_low, cell.gap_high)
 
 
+def _is_there(cell: SweepNumbers) -> bool:
+    """Whether its interval excludes 0; without one, whether it is above 0."""
+    return (cell.gap if math.isnan(cell.gap_low) else cell.gap_low) > 0
+
+
 def _plateau(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
     cells = {int(n): cell for n, cell in (sections.n_points or {}).items()}
     largest = max(cells, default=0)
     at = min((n for n in cells if n >= 0.7 * largest), default=0)
     known = len(cells) > 1 and at < largest
+    there = known and _is_there(cells[largest])
     return ClaimCheck(
         claim="the similarity gap has its plateau at 70 of 100 points (Fig. 6 left)",
         paper="70",
         measured=f"gap {_gap(cells[at])} at {at}, {_gap(cells[largest])} at {largest} points"
         if known
         else "not measured",
-        rule="the gap at 70 % of the points is at least .97 of the last one; partly from .90",
-        outcome=graded(cells[at].gap >= 0.97 * cells[largest].gap, cells[at].gap >= 0.9 * cells[largest].gap)
+        rule=f"the gap at 70 % of the points is at least .97 of the last one; partly from .90; {THERE}",
+        outcome=graded(
+            there and cells[at].gap >= 0.97 * cells[largest].gap, there and cells[at].gap >= 0.9 * cells[largest].gap
+        )
         if known
         else "not measured",
     )
@@ -130,12 +142,13 @@ def _top_k(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
     largest = max(cells, default=0)
     known = 3 in cells and largest > 3
     apart = abs(cells[3].gap - cells[largest].gap) if known else 0.0
+    there = known and _is_there(cells[largest])
     return ClaimCheck(
         claim="three confidences are as good as all (Fig. 6 left)",
         paper="stable from 3",
         measured=f"gap {_gap(cells[3])} with 3, {_gap(cells[largest])} with all {largest}" if known else "not measured",
-        rule="the two gaps differ by at most .03; partly up to .10",
-        outcome=graded(apart <= 0.03, apart <= 0.1) if known else "not measured",
+        rule=f"the two gaps differ by at most .03; partly up to .10; {THERE}",
+        outcome=graded(there and apart <= 0.03, there and apart <= 0.1) if known else "not measured",
     )
 
 

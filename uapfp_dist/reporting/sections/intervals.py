@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
+from uapfp_dist.statistics.intervals import clopper_pearson
+
 
 def interval(*groups: Sequence[float], of: Callable[..., np.ndarray] = lambda mean: mean) -> tuple[float, float]:
     """Bootstrap interval of a mean over models, or `of` the means of several groups; NaN where one has no two models.
@@ -16,6 +18,8 @@ def interval(*groups: Sequence[float], of: Callable[..., np.ndarray] = lambda me
     """
     if min(map(len, groups)) < 2:
         return math.nan, math.nan
+    if len(groups) == 1 and set(groups[0]) in ({0.0}, {1.0}):
+        return clopper_pearson(sum(groups[0]), len(groups[0]))  # resampling what is all alike would show no spread
     rng = np.random.default_rng(0)
     means = [rng.choice(np.asarray(group), (2000, len(group))).mean(1) for group in groups]
     low, high = np.percentile(of(*means), [2.5, 97.5])
@@ -36,6 +40,8 @@ def clustered_interval(values: Sequence[float], parents: Sequence[str]) -> tuple
         return interval(values)
     if len(clusters) < 2:
         return math.nan, math.nan
+    if set(values) in ({0.0}, {1.0}):
+        return clopper_pearson(len(clusters) * values[0], len(clusters))
     sums, sizes = (np.array([of(cluster) for cluster in clusters.values()], dtype=float) for of in (sum, len))
     drawn = np.random.default_rng(0).integers(len(clusters), size=(2000, len(clusters)))
     low, high = np.percentile(sums[drawn].sum(1) / sizes[drawn].sum(1), [2.5, 97.5])

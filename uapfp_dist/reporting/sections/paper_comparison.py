@@ -67,8 +67,9 @@ def _ours(data: ReportData, sections: SectionNumbers) -> dict[str, Measured]:
 def _figure_6(sections: SectionNumbers) -> dict[str, Measured]:
     by_n = {int(n): cell.gap for n, cell in (sections.n_points or {}).items()}
     by_k = {int(k): cell.gap for k, cell in (sections.top_k or {}).items() if int(k) > 0}
-    plateau = [n for n, gap in by_n.items() if len(by_n) > 1 and gap >= PLATEAU * by_n[max(by_n)]]
-    stable = [k for k, gap in by_k.items() if len(by_k) > 1 and abs(gap - by_k[max(by_k)]) <= STABLE]
+    # Where there is no gap, it has no plateau.
+    plateau = [n for n, gap in by_n.items() if len(by_n) > 1 and gap >= PLATEAU * by_n[max(by_n)] > 0]
+    stable = [k for k, gap in by_k.items() if len(by_k) > 1 and abs(gap - by_k[max(by_k)]) <= STABLE and gap > 0]
     found = {
         "fig6_plateau": Measured(min(plateau, default=None)),
         "fig6_stable_top_k": Measured(min(stable, default=None)),
