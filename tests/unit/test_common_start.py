@@ -236,5 +236,5 @@ def test_the_command_measures_and_resumes(
     again = capsys.readouterr()
     assert "to make: 0 models (9 are there)" in again.err
     assert again.out == shown.out
-    with pytest.raises(UserError, match="shares, seeds: expected at least one of each"):
+    with pytest.raises(UserError, match="shares: expected at least one, got none"):
         run("sibling-cost", "--shares", "--backbone-shares", *few, *here)

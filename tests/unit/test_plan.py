@@ -1,12 +1,15 @@
 """From a configuration to specs: how many models, which, and that their names mean the same everywhere."""
 
+import math
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import is_dataclass, replace
 from functools import cache
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 from black_images import SIZES, black
@@ -17,7 +20,7 @@ from uapfp_dist.config.validation import check
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import Plan, attack_in_turn, make_plan
-from uapfp_dist.response_format import LABEL, PROBABILITIES
+from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.statistics.auc import FEWEST_VICTIMS
 from uapfp_dist.statistics.conformal import needed_for
 from uapfp_dist.tasks.hashing import canonical
@@ -382,6 +385,31 @@ def test_impossible_configurations_are_refused_before_any_work(broken: Config, w
     """In one line that names the field or the value."""
     with pytest.raises(UserError, match=word) as caught:
         check(broken)
+    assert "\n" not in str(caught.value)
+
+
+def _numbers(config: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The paths of all fields of numbers."""
+    for name, value in vars(config).items():
+        if is_dataclass(value) and not isinstance(value, ResponseFormat):
+            yield from _numbers(value, (*path, name))
+        values = value if isinstance(value, tuple) else (value,)
+        if values and all(type(one) in (int, float) for one in values):
+            yield (*path, name)
+
+
+def _with_nan(config: Any, path: tuple[str, ...]) -> Any:
+    value = getattr(config, path[0])
+    if path[1:]:
+        return replace(config, **{path[0]: _with_nan(value, path[1:])})
+    return replace(config, **{path[0]: (*value[:-1], math.nan) if isinstance(value, tuple) else math.nan})
+
+
+@pytest.mark.parametrize("path", list(_numbers(preset("tiny_imagenet-small"))), ids=".".join)
+def test_every_number_has_its_range(path: tuple[str, ...]) -> None:
+    """What is no number is refused before any work, whichever field it stands in."""
+    with pytest.raises(UserError, match=f"{path[-1]}: expected|data.size") as caught:
+        check(_with_nan(preset("tiny_imagenet-small"), path))
     assert "\n" not in str(caught.value)
 
 

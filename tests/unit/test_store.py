@@ -55,6 +55,39 @@ def test_round_trip_under_path_and_url(url: str, tmp_path: Path) -> None:
         store.get("model", "k")
 
 
+@pytest.mark.parametrize("link", [True, False], ids=["second-names", "no-second-names"])
+@pytest.mark.parametrize("url", ["file://{}", "memory://first-wins{}"])
+def test_of_two_that_made_an_artifact_the_first_is_kept(
+    url: str, link: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two trainings on a GPU give two models; what was made with the first one must find it again."""
+    if not link:
+        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(PermissionError(1, "not permitted")))
+    store = Store(url.format(tmp_path / "store"))
+    for i in range(3):
+        store.put_new("model", "k", {"weight": torch.tensor([i])}, {"i": i})
+    found = store.get("model", "k")
+    assert (int(found.tensors["weight"]), found.info) == (0, {"i": 0})
+    assert not list(tmp_path.rglob("*.tmp"))
+    store.put("model", "k", {"weight": torch.tensor([7])}, {"i": 7})
+    assert store.get("model", "k").info == {"i": 7}
+
+
+def test_many_writers_of_different_artifacts_leave_one(store: Store) -> None:
+    """Whoever is first: nobody replaces it, and nobody fails."""
+    threads = [
+        threading.Thread(target=lambda i=i: store.put_new("model", "new", {"x": torch.tensor([i])}, {"i": i}))
+        for i in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    seen = set()
+    for thread in threads:
+        thread.join(30)
+        seen.add(store.get("model", "new").info["i"])
+    assert len(seen) == 1
+
+
 def test_an_artifact_may_have_no_tensors(store: Store) -> None:
     store.put("report", "r", {}, {"x": 1})
     assert store.get("report", "r").tensors == {}

@@ -27,7 +27,7 @@ def make_training_checkpoint(context: TaskContext, spec: TrainingCheckpointSpec)
     state = trainer.state()
     tensors = {WEIGHTS + name: tensor for name, tensor in state.weights.items()}
     tensors |= {OPTIMIZER + name: tensor for name, tensor in state.optimizer.items()}
-    context.store.put(spec.kind, spec.id, tensors, {"step": state.step, "train_digest": digest})
+    context.store.put_new(spec.kind, spec.id, tensors, {"step": state.step, "train_digest": digest})
 
 
 def continue_training(

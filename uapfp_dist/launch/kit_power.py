@@ -10,7 +10,7 @@ from uapfp_dist.config.precision import with_precision
 from uapfp_dist.config.runtime import RuntimeConfig, resolve
 from uapfp_dist.data import load
 from uapfp_dist.launch.enrollment import run_enrollment
-from uapfp_dist.launch.seeds import make_folder
+from uapfp_dist.launch.seeds import check_seeds, make_folder
 from uapfp_dist.serialization import to_json
 from uapfp_dist.storage.store import Store
 from uapfp_dist.verification.enrollment.config import EnrollConfig
@@ -43,9 +43,10 @@ def measure_kits(
         runtime: storage, workers and so on.
 
     Raises:
-        UserError: a kit of another enrolment; anything wrong with the input.
+        UserError: no seed, or one twice; a kit of another enrolment; anything wrong with the input.
     """
     config = enroll_preset(name)
+    check_seeds(seeds)
     make_folder(out)
     folders = {seed: (out / f"{name}-{seed}").absolute() for seed in seeds}
     for seed, folder in folders.items():

@@ -1,6 +1,7 @@
 """One preset under several seeds, each a whole evaluation of its own."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -36,9 +37,11 @@ def run_seeds(
         on_report: takes each report of a seed that was run.
 
     Raises:
-        UserError: a file in `out` that is no report, or another evaluation's; anything wrong with the input.
+        UserError: no seed, or one twice; a file in `out` that is no report, or another evaluation's; anything wrong
+            with the input.
     """
     config = with_precision(config)
+    check_seeds(seeds)
     make_folder(out)
     paths = resolve(runtime)
     dataset = load(config.data.name, paths.data_root, config.data.n_classes, config.data.shape)
@@ -60,6 +63,18 @@ def run_seeds(
     (out / f"{name}.md").write_text(text)
     seeds_figure(reports).savefig(out / f"{name}.png")
     return text
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Refuse what no mean can be taken of.
+
+    Raises:
+        UserError: no seed, or one that stands there twice.
+    """
+    if not seeds:
+        raise UserError("seeds: expected at least one, got none; name some", argument="seeds")
+    if again := [seed for seed, n in Counter(seeds).items() if n > 1]:
+        raise UserError(f"seeds: expected each of them once, got {again[0]} again; leave it out", argument="seeds")
 
 
 def make_folder(out: Path) -> None:

@@ -22,7 +22,7 @@ from uapfp_dist.evaluation.sibling_study import (
 )
 from uapfp_dist.launch.images import load_images
 from uapfp_dist.launch.making import make_specs
-from uapfp_dist.launch.seeds import make_folder
+from uapfp_dist.launch.seeds import check_seeds, make_folder
 from uapfp_dist.reporting.figures.sibling_study import KINDS, sibling_figure
 from uapfp_dist.reporting.figures.style import DPI
 from uapfp_dist.serialization import to_json
@@ -62,8 +62,9 @@ def measure_siblings(
     dataset = load_images(config.data, paths)
     starts: list[tuple[StartKind, float]] = [("scratch" if share == 1.0 else "checkpoint", share) for share in shares]
     starts += [("backbone", share) for share in backbone_shares]
-    if not starts or not seeds:
-        raise UserError("shares, seeds: expected at least one of each, got none; give some", argument="shares")
+    check_seeds(seeds)
+    if not starts:
+        raise UserError("shares: expected at least one, got none; name some", argument="shares")
     plans = [sibling_plan(config, counts, *start, seed, dataset) for seed in seeds for start in starts]
     make_folder(out)
     specs = dependency_order([spec for plan in plans for spec in study_specs(plan)])

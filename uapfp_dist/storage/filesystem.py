@@ -120,8 +120,13 @@ class Filesystem:
         with suppress(FileNotFoundError):
             self._retry(lambda: self._fs.rm_file(path))
 
-    def write(self, path: str, data: bytes) -> None:
+    def write(self, path: str, data: bytes, *, unless_there: bool = False) -> None:
         """Write a file atomically: readers see all of it or nothing. Its folder is made.
+
+        Args:
+            path: of the file.
+            data: its content.
+            unless_there: keep a file that is there; an object store leaves a moment between looking and writing.
 
         Raises:
             UserError: the storage cannot be written, or is full.
@@ -130,8 +135,8 @@ class Filesystem:
         try:
             self._make_folder(path.rsplit("/", 1)[0])
             if self._local:
-                _write_to_disk(path, data)
-            else:
+                _write_to_disk(path, data, _link if unless_there else os.replace)
+            elif not (unless_there and self.exists(path)):
                 self._retry(lambda: self._fs.pipe_file(path, data))
         except OSError as error:
             if error.errno not in REFUSALS and not isinstance(error, PermissionError):
@@ -184,14 +189,25 @@ class Filesystem:
             pause = min(2 * pause, longest)
 
 
-def _write_to_disk(path: str, data: bytes) -> None:
+def _link(temporary: str, path: str) -> None:
+    """Give a file a second name, unless one of that name is there."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        pass
+    except OSError:  # a file system without second names
+        if not os.path.exists(path):
+            os.replace(temporary, path)
+
+
+def _write_to_disk(path: str, data: bytes, place: Callable[[str, str], None]) -> None:
     temporary = f"{path}.{uuid.uuid4().hex}.tmp"
     try:
         with open(temporary, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        place(temporary, path)
     finally:
         if os.path.exists(temporary):
             os.remove(temporary)

@@ -88,8 +88,16 @@ class Store:
         return self._files.exists(self.path(kind, key))
 
     def put(self, kind: str, key: str, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
-        """Publish an artifact atomically; writing the same one twice is harmless."""
+        """Publish an artifact atomically, in place of one that is there."""
         self._files.write(self.path(kind, key), encode(kind, key, Artifact(dict(tensors), dict(info))))
+
+    def put_new(self, kind: str, key: str, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
+        """The same unless one is there: of two processes that make it at a time, everybody goes by the first one's.
+
+        On a GPU no training gives the same weights twice; what was made with the first ones stays true.
+        """
+        data = encode(kind, key, Artifact(dict(tensors), dict(info)))
+        self._files.write(self.path(kind, key), data, unless_there=True)
 
     def get(self, kind: str, key: str) -> Artifact:
         """Read and verify.
