@@ -1,6 +1,8 @@
 """The owner's model: weights, preprocessing, the images it was trained on."""
 
+import importlib
 import pickle
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -75,6 +77,28 @@ def test_the_owners_module_is_enrolled(digits: Dataset, digits_splits: Splits, t
     assert cost_of(again.specs, again.siblings, context_on(store)).models == 0
 
 
+def test_an_edited_factory_makes_other_models(
+    digits: Dataset, digits_splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Equal weights in another forward pass: nothing that was made with the old code stands for the new."""
+    monkeypatch.syspath_prepend(tmp_path)
+    code = tmp_path / "edited_net.py"
+    weights = owner_weights(tmp_path, digits, digits_splits)
+    plans = []
+    for body in ("from owners_net import make\n", "from owners_net import make  # of today\n"):
+        code.write_text(f"{body}\ndef net(n_classes, shape):\n    return make(n_classes, shape)\n")
+        importlib.invalidate_caches()
+        sys.modules.pop("edited_net", None)
+        victim = read_owner_model(weights, "edited_net:net", 4).victim
+        plans.append(small_plan(digits, victim, groups=("homologous",), labels=(PROBABILITIES,)))
+    before, after = ({m.member.spec.id for m in plan.reference_models} for plan in plans)
+    assert before.isdisjoint(after)
+    context = context_on(Store(str(tmp_path / "store")))
+    assert isinstance(context.empty(plans[1].victim), CustomNet)
+    with pytest.raises(UserError, match="edited_net:net: expected the file that the enrolment began with, this one"):
+        context.empty(plans[0].victim)
+
+
 def test_a_known_architecture_with_the_owners_preprocessing(
     victim: Net, digits: Dataset, own: Tensor, tmp_path: Path
 ) -> None:
@@ -115,8 +139,6 @@ def test_other_files_are_refused_with_the_reason_and_never_run(name: str, tmp_pa
         ("A", lambda w: w | {"last.bias": w["last.bias"] * torch.nan}, "NaN"),
         ("A", lambda w: w | {"last.weight": -w["last.weight"]}, "chance"),
         ("B", lambda w: w, "tensors of this architecture"),
-        ("nobody:make", lambda w: w, "nobody"),
-        ("owners_net:nothing", lambda w: w, "nothing"),
         ("owners_net:make_nothing", lambda w: w, "module"),
     ],
 )
@@ -131,6 +153,14 @@ def test_weights_that_do_not_fit_are_refused(
         owner.put(context_on(store), plan.victim)
     assert "\n" not in str(caught.value)
     assert not store.has("model", plan.victim.id)
+
+
+@pytest.mark.parametrize("architecture", ["nobody:make", "owners_net:nothing"])
+def test_a_factory_that_is_not_there_is_one_line(architecture: str, victim: Net, tmp_path: Path) -> None:
+    save(victim.state_dict(), tmp_path / "w.safetensors")
+    with pytest.raises(UserError, match=f"architecture {architecture}: expected package.module:factory") as caught:
+        read_owner_model(tmp_path / "w.safetensors", architecture, 8)
+    assert "\n" not in str(caught.value)
 
 
 def test_images_of_the_owner_train_nobody_else(digits: Dataset, victim: Net, tmp_path: Path) -> None:

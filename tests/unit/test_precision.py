@@ -28,7 +28,8 @@ from uapfp_dist.rng import torch_rng
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.hashing import wire_form
 from uapfp_dist.tasks.model_card import ModelCard
-from uapfp_dist.tasks.specs import Precision, Recipe
+from uapfp_dist.tasks.recipe import Precision
+from uapfp_dist.tasks.specs import Recipe
 from uapfp_dist.verification.enrollment.derived_config import recorded_configuration
 from uapfp_dist.verification.enrollment.plan import plan_enrollment
 from uapfp_dist.verification.kit.io import load_kit, save_kit

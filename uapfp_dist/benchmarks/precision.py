@@ -17,7 +17,8 @@ from uapfp_dist.execution.make_model import make_model
 from uapfp_dist.models.precision import has_bfloat16
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.members import Role
-from uapfp_dist.tasks.specs import Extracted, ModelSpec, Precision
+from uapfp_dist.tasks.recipe import Precision
+from uapfp_dist.tasks.specs import Extracted, ModelSpec
 
 PRESET, SEED = "fashion_mnist-small", 1000
 N_MODELS = 12

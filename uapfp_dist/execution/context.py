@@ -19,7 +19,7 @@ from uapfp_dist.fingerprints.pool import Pool
 from uapfp_dist.fingerprints.probe_data import Probe
 from uapfp_dist.fingerprints.sibling_points import SiblingPoints
 from uapfp_dist.models import Net, build
-from uapfp_dist.models.custom import CustomNet, is_import_path
+from uapfp_dist.models.custom import CustomNet, factory_digest, is_import_path
 from uapfp_dist.modifications import int8_structure
 from uapfp_dist.rng import seeded
 from uapfp_dist.storage.store import Store
@@ -95,6 +95,12 @@ class TaskContext:
         """A net into which the weights of `spec` fit, with the random weights of `seed`."""
         dataset, _ = self.data(spec.data)
         if is_import_path(spec.architecture):
+            if spec.source and factory_digest(spec.architecture) != spec.source:
+                raise UserError(
+                    f"architecture {spec.architecture}: expected the file that the enrolment began with, this one "
+                    "differs; give every node the same, or enrol again",
+                    argument="architecture",
+                )
             with seeded(seed, torch.device("cpu")):
                 return CustomNet(spec.architecture, dataset.shape, dataset.n_classes).to(self.device)
         net = build(spec.architecture, dataset.shape, dataset.n_classes, spec.width, seed, self.device)

@@ -1,7 +1,5 @@
 """A sibling of the victim, trained by a function of the owner's."""
 
-import hashlib
-import inspect
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +14,7 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.owner_weights import take_weights
 from uapfp_dist.messages import one_line
-from uapfp_dist.models.custom import ModuleNet, import_function
+from uapfp_dist.models.custom import ModuleNet, import_function, source_digest
 from uapfp_dist.models.net import Net
 from uapfp_dist.tasks.specs import ModelSpec, OwnerTrained
 
@@ -42,7 +40,7 @@ def training_function(path: str, mean: tuple[float, ...] | None, std: tuple[floa
     Raises:
         UserError: no function there.
     """
-    return OwnerTrained(path, _source_digest(import_function(path, "train", SIGNATURE)), mean, std)
+    return OwnerTrained(path, source_digest(import_function(path, "train", SIGNATURE)), mean, std)
 
 
 def train_sibling(context: TaskContext, spec: ModelSpec, origin: OwnerTrained, seed: int) -> tuple[Net, str]:
@@ -58,7 +56,7 @@ def train_sibling(context: TaskContext, spec: ModelSpec, origin: OwnerTrained, s
         UserError: the function fails, takes too long, or gives anything but such a module with finite weights.
     """
     function = import_function(origin.function, "train", SIGNATURE)
-    if _source_digest(function) != origin.source:
+    if source_digest(function) != origin.source:
         raise _refusal(origin, "the file that the enrolment began with, this one differs; give every node the same")
     dataset, splits = context.data(spec.data)
     images, labels = dataset.pixels(splits.d_v, context.device), dataset.labels[splits.d_v].to(context.device)
@@ -115,14 +113,6 @@ def _check_same_net(
         raise _refusal(
             origin, "the factory's module, its own says other than the factory's with its weights; return that one"
         )
-
-
-def _source_digest(function: Callable[..., object]) -> str:
-    try:
-        found = inspect.getsourcefile(inspect.unwrap(function))
-        return hashlib.sha256(Path(found).read_bytes()).hexdigest() if found else ""
-    except (OSError, TypeError):
-        return ""
 
 
 def _refusal(origin: OwnerTrained, expected: str) -> UserError:

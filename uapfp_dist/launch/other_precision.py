@@ -7,7 +7,8 @@ from uapfp_dist.config.schema import Config
 from uapfp_dist.execution.stored import published_ids
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.hashing import Spec
-from uapfp_dist.tasks.specs import ModelSpec, Precision
+from uapfp_dist.tasks.recipe import Precision
+from uapfp_dist.tasks.specs import ModelSpec
 
 
 def in_other_precision(config: Config, store: Store, specs_of: Callable[[Config], Iterable[Spec]]) -> str:

@@ -1,7 +1,10 @@
 """A net from a factory in the user's code, by import path."""
 
+import hashlib
 import importlib
+import inspect
 from collections.abc import Callable
+from pathlib import Path
 
 from torch import Tensor, nn
 
@@ -63,7 +66,7 @@ class CustomNet(ModuleNet):
     """
 
     def __init__(self, path: str, shape: tuple[int, int, int], n_classes: int) -> None:
-        module = import_function(path, "architecture", "(n_classes, shape) -> module")(n_classes, shape)
+        module = _factory(path)(n_classes, shape)
         if not isinstance(module, nn.Module):
             raise UserError(f"architecture {path}: expected a torch module, the factory gave {type(module).__name__}")
         super().__init__(module, shape[0], n_classes)
@@ -91,3 +94,25 @@ def import_function(path: str, role: str, signature: str) -> Callable[..., objec
     if not callable(found):
         raise UserError(f"{role} {path}: expected a function {signature}, got {found!r:.60}")
     return found  # type: ignore[no-any-return]
+
+
+def source_digest(function: Callable[..., object]) -> str:
+    """SHA-256 of the file that a function stands in; empty where it stands in none."""
+    try:
+        found = inspect.getsourcefile(inspect.unwrap(function))
+        return hashlib.sha256(Path(found).read_bytes()).hexdigest() if found else ""
+    except (OSError, TypeError):
+        return ""
+
+
+def factory_digest(architecture: str) -> str:
+    """That of an import path's factory, empty for a known name.
+
+    Raises:
+        UserError: nothing at that path.
+    """
+    return source_digest(_factory(architecture)) if is_import_path(architecture) else ""
+
+
+def _factory(path: str) -> Callable[..., object]:
+    return import_function(path, "architecture", "(n_classes, shape) -> module")

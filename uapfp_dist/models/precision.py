@@ -5,7 +5,7 @@ from functools import cache
 
 import torch
 
-from uapfp_dist.tasks.specs import Precision
+from uapfp_dist.tasks.recipe import Precision
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:

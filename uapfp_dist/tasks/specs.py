@@ -11,6 +11,7 @@ from uapfp_dist.tasks.label_specs import LabelChange
 from uapfp_dist.tasks.method_configs import FingerprintConfig, SubspaceConfig, UapConfig
 from uapfp_dist.tasks.modification_specs import ModificationSpec
 from uapfp_dist.tasks.owner_specs import Imported, OwnerTrained
+from uapfp_dist.tasks.recipe import Recipe
 from uapfp_dist.tasks.run_specs import Continued
 
 
@@ -33,26 +34,6 @@ class DataSpec:
     """Digest of the images that the owner trained on, as an artifact of kind `index`; None: half of D."""
     size: tuple[int, int] | None = omit_default(None, in_files=False)
     """(height, width) of the images of a folder, where it was asked for; None: as they are, or their median."""
-
-
-Precision = Literal["float32", "bfloat16"]
-
-
-@wire_names("Recipe", "optimizer batch_size samples_seen augment precision rate_scale")
-@dataclass(frozen=True)
-class Recipe:
-    """How a net is trained (Table 1: optimizer and batch size)."""
-
-    optimizer: str
-    batch_size: int
-    samples_seen: int
-    """Images shown in all, repetitions counted: the same for piracy and homologous models."""
-    augment: bool = omit_default(False)
-    """Shift by up to an eighth of the side and mirror, on the device; not for digits, which have a handedness."""
-    precision: Literal["float32", "bfloat16"] = omit_default("float32", in_files=False)
-    """Of the arithmetic of training and of crafting queries; weights and responses are float32."""
-    rate_scale: float = omit_default(1.0, in_files=False, printed=False)
-    """Factor of the optimizer's peak learning rate."""
 
 
 @wire_names("Trained", "on overlap label_change")
@@ -161,7 +142,7 @@ class AbsoluteGate:
     """How many seeds are tried before the sibling is reported as failed."""
 
 
-@wire_names("model", "data architecture width recipe origin seed gate")
+@wire_names("model", "data architecture width recipe origin seed gate source")
 @dataclass(frozen=True)
 class ModelSpec(Spec):
     """One net of the zoo."""
@@ -174,6 +155,8 @@ class ModelSpec(Spec):
     origin: Trained | Extracted | Modified | Checkpoint | Imported | OwnerTrained | Continued
     seed: int
     gate: Gate | AbsoluteGate | None = None
+    source: str = omit_default("", in_files=False, printed=False)
+    """SHA-256 of the file of an owner's factory: other code makes another net. Empty for a known name."""
 
     @property
     def needs(self) -> tuple[Spec, ...]:

@@ -16,6 +16,7 @@ from uapfp_dist.execution.owner_training import training_function
 from uapfp_dist.execution.owner_weights import read_weights
 from uapfp_dist.models.architecture_names import architecture_of_file
 from uapfp_dist.models.blackbox import predict_probabilities
+from uapfp_dist.models.custom import factory_digest
 from uapfp_dist.models.published import PublishedNet
 from uapfp_dist.tasks.specs import Imported, ModelSpec, OwnerTrained
 from uapfp_dist.verification.enrollment.owner_images import check_splits, put_index
@@ -191,9 +192,10 @@ def _owner_model(
 ) -> OwnerModel:
     siblings = siblings or OwnerSiblings()
     origins, files = siblings.read(origin)
+    victim = OwnerVictim(architecture, width, origin, source=factory_digest(architecture))
     if trained_on is None:
-        return OwnerModel(OwnerVictim(architecture, width, origin), weights)
-    victim = OwnerVictim(architecture, width, origin, index_digest(trained_on), len(trained_on), origins)
+        return OwnerModel(victim, weights)
+    victim = replace(victim, victim_set=index_digest(trained_on), n_images=len(trained_on), siblings=origins)
     return OwnerModel(victim, weights, trained_on, files)
 
 

@@ -27,6 +27,8 @@ class OwnerVictim:
     """Digest of the images that it was trained on; None: half of D, as the seed cuts it."""
     n_images: int | None = None
     """How many those are."""
+    source: str = ""
+    """Of the file of its factory, as `ModelSpec` has it."""
     siblings: OwnerTrained | tuple[Imported, ...] = ()
     """By a function of the owner's as many as are needed, or those that the owner brings; none without `victim_set`."""
 
@@ -51,7 +53,7 @@ class OwnerVictim:
         """Of the owner's, on the data of a planned model."""
         data = replace(planned.data, victim_set=self.victim_set)
         recipe = Recipe("its owner's", 0, 0)
-        return ModelSpec(data, self.architecture, self.width, recipe, origin, planned.seed, planned.gate)
+        return ModelSpec(data, self.architecture, self.width, recipe, origin, planned.seed, planned.gate, self.source)
 
     def _siblings(self, planned: Sequence[ModelSpec], n_committee: int, seed: int) -> list[ModelSpec]:
         if isinstance(self.siblings, OwnerTrained):
@@ -80,13 +82,14 @@ def _with_owned(spec: ModelSpec, planned: ModelSpec, replaced: Mapping[str, Mode
         return replaced[spec.id]
     victim = replaced[planned.id]
     same = spec.architecture == planned.architecture
-    architecture, width = (victim.architecture, victim.width) if same else (spec.architecture, spec.width)
+    like = victim if same else spec
     origin, gate = spec.origin, spec.gate
     if isinstance(origin, Extracted):
         origin = replace(origin, victim=_with_owned(origin.victim, planned, replaced))
     if isinstance(gate, Gate):
         gate = replace(gate, reference=_with_owned(gate.reference, planned, replaced))
-    return replace(spec, data=victim.data, architecture=architecture, width=width, origin=origin, gate=gate)
+    made = replace(spec, data=victim.data, origin=origin, gate=gate)
+    return replace(made, architecture=like.architecture, width=like.width, source=like.source)
 
 
 def achievable(requirements: EnrollConfig, victim: OwnerVictim | None) -> EnrollConfig:
