@@ -77,6 +77,23 @@ def test_the_figure_shows_loss_and_share() -> None:
     assert removal_figure([], 0.05).axes
 
 
+def test_a_modified_model_loses_against_the_one_it_was_made_of() -> None:
+    """Not against the mean of all: those that are modified may be the better ones."""
+    judged = [
+        suspect("as it is", 0.7, 0.05),
+        suspect("as it is", 0.9, 0.05),
+        replace(suspect("INT8", 0.89, 0.05, "modified_piracy"), before=0.9),
+        suspect("label noise .1", 0.6, 0.05, "relabelled_piracy"),
+    ]
+    assert marks(removal_figure(judged, 0.05).axes[1]) == {(0.0, 1.0), (1.0, 1.0), (20.0, 1.0)}
+    header, _, unchanged, int8, noise = robustness_rows(judged, 0.05)
+    assert header.startswith("| suspect | what was done | models | accuracy | lost | 100 images |")
+    assert "| 2 | 0.800 | - |" in unchanged
+    assert "| 1 | 0.890 | +0.010 |" in int8
+    assert "| 1 | 0.600 | - |" in noise
+    assert "lost" not in robustness_rows(judged[:2], 0.05)[0]
+
+
 def test_the_table_has_a_column_for_the_exact_test() -> None:
     judged = [replace(suspect("as it is", 0.9, 0.05), exact={"2000": p}) for p in (0.05, 0.5)]
     header, _, line = robustness_rows(judged, 0.05)

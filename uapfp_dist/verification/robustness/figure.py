@@ -48,6 +48,9 @@ BUDGETS = ("100", "400")
 def removal_figure(judged: Sequence[JudgedModel], alpha: float) -> Figure:
     """Accuracy lost on average against the share accused: a mark per kind of change, a panel per number of images.
 
+    A model loses against the one that it was made of, or, where it was made so from the start, against the mean of
+    those to which nothing was done.
+
     The last panel is the exact sibling test's, where the kit has it.
 
     Args:
@@ -89,9 +92,10 @@ def _draw_side(
     axis: Axes, judged: Sequence[JudgedModel], p_of: Callable[[JudgedModel], float], alpha: float, stolen: bool
 ) -> None:
     side = [one for one in judged if one.role != "modified_victim"]
-    start = _mean_accuracy([one for one in side if family_of(one.kind) == "unchanged"])
+    # What was made so from the start is compared with all that were not; everything else with what it was made of.
+    start = _mean([one.accuracy for one in side if family_of(one.kind) == "unchanged"])
     for number, (family, kinds) in enumerate(_by_family(side).items()):
-        lost = [100 * (start - _mean_accuracy(group)) for group in kinds]
+        lost = [100 * _mean([(start if one.before is None else one.before) - one.accuracy for one in g]) for g in kinds]
         caught = [sum(p_of(one) <= alpha + 1e-12 for one in group) / len(group) for group in kinds]
         colour = CYCLE[number % len(CYCLE)]
         axis.scatter(
@@ -120,5 +124,5 @@ def _by_family(judged: Sequence[JudgedModel]) -> dict[str, list[list[JudgedModel
     return {family: list(kinds.values()) for family, kinds in found.items()}
 
 
-def _mean_accuracy(judged: Sequence[JudgedModel]) -> float:
-    return sum(one.accuracy for one in judged) / max(len(judged), 1)
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / max(len(values), 1)

@@ -43,6 +43,8 @@ class JudgedModel:
     """Images sent to conformal p."""
     exact: dict[str, float] = field(default_factory=dict)
     """Images sent to p of the exact sibling test; empty where the kit has none."""
+    before: float | None = None
+    """Accuracy of the model to which it was done; None where a model was made so from the start."""
 
     @property
     def stolen(self) -> bool:
@@ -62,6 +64,7 @@ def judged_model(context: TaskContext, kit: Kit, member: Member) -> JudgedModel:
         accuracy,
         _p_values(kit, spec.id, labels),
         _exact_p(kit, labels),
+        context.store.get("model", spec.root.id).info["accuracy"] if spec.modifications else None,
     )
 
 
@@ -75,7 +78,8 @@ def judged_evasions(context: TaskContext, kit: Kit, member: Member) -> Iterator[
         labels = torch.nn.functional.one_hot(answers, kit.n_classes).float()
         accuracy = float((evasion.labels(net, images, f"{spec.id} eval") == truth).double().mean())
         p_values = _p_values(kit, spec.id, labels)
-        yield JudgedModel(member.role, evasion.name, spec.architecture, accuracy, p_values, _exact_p(kit, labels))
+        exact, before = _exact_p(kit, labels), context.store.get("model", spec.id).info["accuracy"]
+        yield JudgedModel(member.role, evasion.name, spec.architecture, accuracy, p_values, exact, before)
 
 
 def _p_values(kit: Kit, name: str, labels: Tensor) -> dict[str, float]:

@@ -25,21 +25,30 @@ def robustness_text(title: str, kit: Kit, judged: Sequence[JudgedModel], n_faile
 def robustness_rows(judged: Sequence[JudgedModel], alpha: float) -> list[str]:
     """A line per role and kind: models, mean accuracy, share accused at `alpha` by each number of images.
 
-    The exact sibling test has a column of its own where the kit has it.
+    `lost` is the mean accuracy that they lost against the models they were made of, a dash where they were made so
+    from the start; files of before do not have it. The exact sibling test has a column of its own where the kit has it.
     """
     if not judged:
         return []
     budgets = list(judged[0].p_values)
     exact = list(judged[0].exact)
-    header = ["suspect", "what was done", "models", "accuracy", *(f"{n} images" for n in budgets)]
+    paired = any(one.before is not None for one in judged)
+    header = ["suspect", "what was done", "models", "accuracy", *(["lost"] if paired else [])]
+    header += [f"{n} images" for n in budgets]
     header += [f"exact, {n} images" for n in exact]
     lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
     for role, kind, group in _grouped(judged):
         accuracy = sum(one.accuracy for one in group) / len(group)
-        cells = [_share([one.p_values[n] <= alpha + 1e-12 for one in group]) for n in budgets]
+        cells = [_lost(group)] if paired else []
+        cells += [_share([one.p_values[n] <= alpha + 1e-12 for one in group]) for n in budgets]
         cells += [_share([one.exact[n] <= alpha + 1e-12 for one in group]) for n in exact]
         lines.append(f"| {ROLES[role]} | {kind} | {len(group)} | {accuracy:.3f} | " + " | ".join(cells) + " |")
     return lines
+
+
+def _lost(group: Sequence[JudgedModel]) -> str:
+    differences = [one.before - one.accuracy for one in group if one.before is not None]
+    return f"{sum(differences) / len(differences):+.3f}" if differences else "-"
 
 
 def _grouped(judged: Sequence[JudgedModel]) -> Iterator[tuple[str, str, list[JudgedModel]]]:
