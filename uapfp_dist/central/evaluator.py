@@ -68,6 +68,7 @@ class Evaluator:
         threads: that train encoders: the number does not change a result. None: the CPUs of this machine that this
             process may use, whatever else a cluster has.
         on_progress: called with `progress()` whenever it has changed, from any thread.
+        device: where encoders are trained.
     """
 
     def __init__(
@@ -77,16 +78,15 @@ class Evaluator:
         tracker: Tracker,
         threads: int | None = None,
         on_progress: Callable[[int, int], None] = lambda done, total: None,
+        device: torch.device | str = "cpu",
     ) -> None:
         torch.set_num_threads(1)
-        self._on_progress = on_progress
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._on_progress, self._device = on_progress, device
         self.plan, self.store, self.threads = plan, store, threads or _own_cpus()
         self._tracker, self._live = tracker, LiveTracker(tracker)
         self._settings: dict[str, str] = {}
         self._failed: list[Failed] = []
-        self._steps = 0
-        self._begun = 0.0
+        self._steps, self._begun = 0, 0.0
         self._busy: dict[str, float] = {}
         self._places = model_places(plan)
         self._cards: dict[str, ModelCard] = {}

@@ -7,6 +7,7 @@ import ray
 
 from uapfp_dist.central.evaluator import Evaluator
 from uapfp_dist.cluster.central_actor import CentralActor, typed
+from uapfp_dist.cluster.worker import assigned_device
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.progress import Progress, WorkSummary
 from uapfp_dist.reporting.report import Report
@@ -51,9 +52,9 @@ class CentralEvaluator(CentralActor):
 
 
 def make_evaluator(plan: Plan, storage: str, marker: str, tracker: Callable[[], Tracker]) -> Evaluator:
-    """An evaluator on the driver's storage.
+    """An evaluator on the driver's storage, which trains encoders on the GPU that its actor holds, else on the CPU.
 
     Raises:
         UserError: as `shared_store`.
     """
-    return Evaluator(plan, shared_store(storage, marker), tracker())
+    return Evaluator(plan, shared_store(storage, marker), tracker(), device=assigned_device())

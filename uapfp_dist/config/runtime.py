@@ -28,7 +28,7 @@ class RuntimeConfig:
     gpus_per_worker: float | None = None
     """GPU share of each worker (default: by architecture where the cluster has GPUs, a quarter for A-E, half of one for
     the paper's larger nets, a whole one for others, else 0). Above 0 on a cluster that has no GPU yet asks its
-    autoscaler for them."""
+    autoscaler for them; 0 does all on CPUs, encoders too."""
     gpu_shares: tuple[str, ...] = ()
     """GPU shares of single architectures where those defaults do not suit your GPUs, as NAME=SHARE: resnet18=1 A=0.1.
     A model that is extracted or modified has the share of the largest net that it is made from."""

@@ -30,7 +30,7 @@ from uapfp_dist.launch.environment import environment
 from uapfp_dist.launch.images import load_images
 from uapfp_dist.launch.report_file import check_report, write_report
 from uapfp_dist.launch.tracker import closing_run, open_tracker
-from uapfp_dist.launch.workers import default_auth_mode, ray_pool
+from uapfp_dist.launch.workers import default_auth_mode, own_device, ray_pool
 from uapfp_dist.progress import Progress
 from uapfp_dist.reporting.grid_report import grid_id
 from uapfp_dist.reporting.grid_schema import FailedSpec, GridReport, Preparation
@@ -124,7 +124,7 @@ class GridRun:
     def here(self) -> GridReport:
         """All of it in this process."""
         torch.set_num_threads(1)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = own_device(self._runtime)
         task_context = TaskContext(self._store, self._paths.data_root, device)
         room = WorkerRoom.here(device)
         preparation = self._prepare(room, lambda: nullcontext(SerialPool(partial(perform_task, task_context))))

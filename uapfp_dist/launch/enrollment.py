@@ -22,7 +22,7 @@ from uapfp_dist.launch.images import load_images
 from uapfp_dist.launch.other_precision import in_other_precision
 from uapfp_dist.launch.private_seed import draw_seed, read_seed, write_seed
 from uapfp_dist.launch.tracker import closing_run, open_tracker
-from uapfp_dist.launch.workers import default_auth_mode, owner_seconds_of, ray_pool
+from uapfp_dist.launch.workers import default_auth_mode, own_device, owner_seconds_of, ray_pool
 from uapfp_dist.progress import Progress
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.hashing import Spec, wire_form
@@ -207,7 +207,7 @@ def workers(
 ) -> Iterator[Workers]:
     """This process for 0 workers, else Ray."""
     if runtime.workers == 0:
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = own_device(runtime)
         context = TaskContext(store, paths.data_root, device, owner_seconds=owner_seconds_of(runtime))
         yield Workers(SerialPool(partial(perform_task, context)), WorkerRoom.here(device))
         return

@@ -32,7 +32,7 @@ from uapfp_dist.launch.images import load_images
 from uapfp_dist.launch.other_precision import in_other_precision
 from uapfp_dist.launch.report_file import check_report, write_report
 from uapfp_dist.launch.tracker import closing_run, open_tracker
-from uapfp_dist.launch.workers import default_auth_mode, ray_pool
+from uapfp_dist.launch.workers import default_auth_mode, own_device, ray_pool
 from uapfp_dist.progress import Progress
 from uapfp_dist.reporting.report import Report
 from uapfp_dist.reporting.report_schema import Environment, EvaluationReport, read_report
@@ -163,14 +163,14 @@ class EvaluationRun:
     def _serial(self, settings: dict[str, str], complete: bool) -> Report:
         """All of it in this process; `complete`: it is judged only, whose cost is not asked for."""
         torch.set_num_threads(1)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = own_device(self.runtime)
         if complete:
             self._keep_plan()
         else:
             self._begin(WorkerRoom.here(device))
         pool = SerialPool(partial(perform_task, TaskContext(self.store, self.paths.data_root, device)))
         judged = partial(self.progress.step, "judge")
-        evaluator = Evaluator(self.plan, self.store, open_tracker(self.paths), on_progress=judged)
+        evaluator = Evaluator(self.plan, self.store, open_tracker(self.paths), on_progress=judged, device=device)
         with closing_run(evaluator.close):
             return evaluate(self.plan, self.store, pool, evaluator, self.progress, settings)
 

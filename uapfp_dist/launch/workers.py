@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import torch
+
 from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, gpu_shares
 from uapfp_dist.errors import UserError
 from uapfp_dist.execution.context import OWNER_SECONDS
@@ -18,6 +20,12 @@ HIDES_ALL = ("", "-1", "none", "nodevfiles")
 """Values of CUDA_VISIBLE_DEVICES under which no GPU is seen."""
 OWNER_SHARE = 0.9
 """Of the time that a spec may take, for an owner's training function."""
+
+
+def own_device(runtime: RuntimeConfig) -> torch.device:
+    """Where work is done that stays in this process: a GPU if there is one, unless workers are to have none."""
+    on_gpu = runtime.gpus_per_worker != 0 and torch.cuda.is_available()
+    return torch.device("cuda" if on_gpu else "cpu")
 
 
 def default_auth_mode(address: str | None) -> None:
