@@ -45,6 +45,16 @@ class FakeRay:
     options: dict[str, Any] = field(default_factory=dict)
     gpus: float = 0.0
     """Of the cluster."""
+    gpus_here: float = 0.0
+    """Of the driver's node."""
+    found: Any = (1, 2)
+    """What `progress` finds, once the object is built."""
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [
+            {"NodeID": DRIVERS_NODE, "Resources": {"CPU": 1.0, "GPU": self.gpus_here}},
+            {"NodeID": "cd" * 28, "Resources": {"CPU": 1.0, "GPU": self.gpus - self.gpus_here}},
+        ]
 
     def cluster_resources(self) -> dict[str, float]:
         return {"CPU": 2.0, "GPU": self.gpus} if self.gpus else {"CPU": 2.0}
@@ -63,7 +73,7 @@ class FakeRay:
         self.made += 1
         number = self.made
         self.events.append(f"made {number}" + " with a GPU" * bool(self.options["num_gpus"]))
-        results = {"begin": "", "judge": REPORT, "progress": (1, 2), "publish": "", "finish": GRID_REPORT}
+        results = {"begin": "", "judge": REPORT, "progress": self.found, "publish": "", "finish": GRID_REPORT}
 
         def call(name: str, *arguments: Any) -> Callable[[], Any]:
             self.events.append(f"{name} {number}")
@@ -110,9 +120,9 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeRay]:
     return make
 
 
-def on_no_storage(plan: Plan, out: io.StringIO | None = None) -> CentralEvaluator:
+def on_no_storage(plan: Plan, out: io.StringIO | None = None, bound: str = "") -> CentralEvaluator:
     """On no storage: the actor is a fake."""
-    return CentralEvaluator(plan, "nowhere", "marker", NullTracker, Progress(0, out or io.StringIO()))
+    return CentralEvaluator(plan, "nowhere", "marker", NullTracker, Progress(0, out or io.StringIO()), bound=bound)
 
 
 def central_recorder(out: io.StringIO | None = None) -> CentralRecorder:
@@ -286,6 +296,35 @@ def test_an_evaluator_that_dies_on_a_gpu_is_replaced_on_cpus(judged: Callable[..
     fake, _ = judged(gpus=1.0, judge=[ActorDiedError()])
     assert "made 3" in fake.events
     assert "judge 3" in fake.events
+
+
+@pytest.mark.parametrize(("bound", "soft"), [("", True), ("MLflow is a file there", False)])
+def test_an_evaluator_whose_tracker_is_a_file_takes_a_gpu_of_its_own_node_alone(
+    bound: str, soft: bool, digits_plan: Plan, fakes: Callable[..., FakeRay]
+) -> None:
+    """Elsewhere it would write into a fresh database, which nobody reads."""
+    fake, shown = fakes(2.0), io.StringIO()
+    on_no_storage(digits_plan, shown, bound).judge(WORK)
+    assert ("made 2 with a GPU" in fake.events) == soft
+    assert ("the evaluator stays on its node, on CPUs: MLflow is a file there\n" in shown.getvalue()) == bool(bound)
+    fake = fakes(2.0)
+    fake.gpus_here = 1.0
+    on_no_storage(digits_plan, bound=bound).judge(WORK)
+    assert "made 2 with a GPU" in fake.events
+    node = fake.options["scheduling_strategy"]
+    assert (node.node_id, node.soft) == (DRIVERS_NODE, soft)
+
+
+def test_an_evaluator_stays_where_a_node_with_a_gpu_lacks_the_storage(
+    digits_plan: Plan, fakes: Callable[..., FakeRay]
+) -> None:
+    """The models are made: their judging does not end for want of a GPU."""
+    fake, shown = fakes(1.0), io.StringIO()
+    fake.found = MismatchError("storage /s: expected the driver's files here")
+    assert on_no_storage(digits_plan, shown).judge(WORK) is REPORT
+    assert "killed 2" in fake.events
+    assert "judge 1" in fake.events
+    assert "could not start on a GPU (storage /s: expected the driver's files here)" in shown.getvalue()
 
 
 @pytest.mark.parametrize("error", [ActorDiedError(), OutOfMemoryError("its node ran out of memory")])

@@ -90,14 +90,8 @@ class CentralActor:
     """
 
     def __init__(self, name: str, factory: Callable[[], object], progress: Progress, stage: str) -> None:
-        # On the driver's node, which stays and sees the driver's storage. Soft: another node is better than none.
-        node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        remote: Any = ray.remote  # its types lack some of the options
-        options = {"max_restarts": 0, "concurrency_groups": {"watch": 1}, "scheduling_strategy": node}
-        self._start: Callable[[float], Any] = lambda gpus: remote(num_cpus=0, num_gpus=gpus, **options)(_Host).remote(
-            factory
-        )
-        self._name, self._progress, self._stage = name, progress, stage
+        self._factory, self._name, self._progress, self._stage = factory, name, progress, stage
+        self._drivers_node = ray.get_runtime_context().get_node_id()
         self._replacements = 0
         self._replayed: list[Call] = []
         """Calls that are made again in every new actor, in their order."""
@@ -109,6 +103,14 @@ class CentralActor:
         self.handle = self._start(0.0)
         """Ray's handle, by which other processes call the object."""
         self.handle.call.remote("progress")  # imports the tracker's libraries while the workers start
+
+    def _start(self, gpus: float, bound: bool = False) -> Any:
+        """An actor on the driver's node, which stays and sees the driver's storage; unless `bound`, where that has no
+        room on another one: better than none."""
+        node = NodeAffinitySchedulingStrategy(self._drivers_node, soft=not bound)
+        remote: Any = ray.remote  # its types lack some of the options
+        options = {"max_restarts": 0, "concurrency_groups": {"watch": 1}, "scheduling_strategy": node}
+        return remote(num_cpus=0, num_gpus=gpus, **options)(_Host).remote(self._factory)
 
     def begin(self, *arguments: Any) -> str:
         """Open the run; returns why the tracker cannot be reached now, or an empty string. Replayed.
@@ -160,23 +162,43 @@ class CentralActor:
         """
         return self._call(name, *arguments)
 
-    def move_to_gpu(self, gpus: float) -> None:
-        """Go on in a new actor that holds `gpus` GPUs, on any node; where none is free soon, in the present one.
+    def move_to_gpu(self, gpus: float, bound: str = "") -> None:
+        """Go on in a new actor that holds `gpus` GPUs; where none is free soon, in the present one.
 
         What was sent is sent again, as to the replacement of an actor that died, which holds no GPU.
+
+        Args:
+            gpus: a share of one, or a whole number.
+            bound: why it may not leave the driver's node; empty: it may go to any.
         """
-        candidate = self._start(gpus)
-        try:
-            ray.get(candidate.progress.remote(), timeout=GPU_SECONDS)
-        except (GetTimeoutError, *DEATHS):
+        if bound and not self._is_here(gpus):
+            self._progress.say(f"ray: the {self._name} stays on its node, on CPUs: {bound}")
+            return
+        candidate = self._start(gpus, bool(bound))
+        if why := self._not_ready(candidate):
             ray.kill(candidate)
-            self._progress.say(
-                f"ray: no GPU was free for the {self._name} within {GPU_SECONDS:g} s; it goes on on CPUs"
-            )
+            self._progress.say(f"ray: {why}; it goes on on CPUs")
             return
         ray.kill(self.handle)
         self._begin_again(candidate)
         self._progress.say(f"ray: the {self._name} goes on with {gpus:g} GPU")
+
+    def _is_here(self, gpus: float) -> bool:
+        """Whether the driver's node has so many GPUs."""
+        here = [node for node in ray.nodes() if node["NodeID"] == self._drivers_node]
+        return any(node["Resources"].get("GPU", 0.0) >= gpus for node in here)
+
+    def _not_ready(self, candidate: Any) -> str:
+        """Why an actor that was started cannot take over; empty: it is placed and has built its object."""
+        try:
+            ray.get(candidate.progress.remote(), timeout=GPU_SECONDS)
+        except RayError:
+            return f"no GPU was free for the {self._name} within {GPU_SECONDS:g} s"
+        try:
+            built = ray.get(candidate.call.remote("progress"), timeout=BEGIN_SECONDS)
+        except RayError as error:
+            built = UserError(one_line(error))
+        return f"the {self._name} could not start on a GPU ({built})" if isinstance(built, UserError) else ""
 
     def publish(self) -> str:
         """Show the result, which is in the store; returns why that was not possible, or an empty string."""

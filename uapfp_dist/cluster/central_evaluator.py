@@ -25,6 +25,7 @@ class CentralEvaluator(CentralActor):
         tracker: makes the tracker, inside the actor.
         progress: shows the resamples that are done.
         gpus: that train the encoders, if the cluster has any once the models are made; the same function as on CPUs.
+        bound: why it may not leave the driver's node, in words; empty: it may.
     """
 
     def __init__(
@@ -35,8 +36,9 @@ class CentralEvaluator(CentralActor):
         tracker: Callable[[], Tracker],
         progress: Progress,
         gpus: float = 1.0,
+        bound: str = "",
     ) -> None:
-        self._gpus = gpus
+        self._gpus, self._bound = gpus, bound
         super().__init__("evaluator", partial(make_evaluator, plan, storage, marker, tracker), progress, "judge")
 
     observe = typed(Evaluator.observe, CentralActor.send)
@@ -46,7 +48,7 @@ class CentralEvaluator(CentralActor):
     def judge(self, work: WorkSummary) -> Report:
         """As `Evaluator.judge`, on a GPU where there is one: until now the workers had them."""
         if self._gpus and ray.cluster_resources().get("GPU", 0.0) >= self._gpus:
-            self.move_to_gpu(self._gpus)
+            self.move_to_gpu(self._gpus, self._bound)
         report: Report = self.call("judge", work)
         return report
 

@@ -60,6 +60,15 @@ class ResolvedPaths:
     mlflow_variable: str | None = None
     """The environment variable that `mlflow_uri` came from."""
 
+    @property
+    def mlflow_is_here(self) -> bool:
+        """Whether MLflow is a file that other nodes may lack: outside the storage, which all of them have."""
+        uri = self.mlflow_uri
+        if uri.startswith("sqlite"):
+            file = Path(uri.partition("://")[2].removeprefix("/"))
+            return "://" in self.storage or not file.is_relative_to(self.storage)
+        return uri.startswith("file:") or not ("://" in uri or uri.startswith("databricks"))
+
 
 def resolve(runtime: RuntimeConfig) -> ResolvedPaths:
     """Fill in the defaults; in a submitted job, which works in a copy that is deleted, relative paths begin at home."""

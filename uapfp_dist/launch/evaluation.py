@@ -44,6 +44,9 @@ from uapfp_dist.tasks.pool import SerialPool
 from uapfp_dist.tracking.publication import KIND, VERSION, Publication, patience, publish
 from uapfp_dist.tracking.tracker import Tracker, where_shown
 
+BOUND = "MLflow is a file there, {}, which other nodes may lack; name a tracking server for a GPU elsewhere"
+"""Why an evaluator may not leave the driver's node: elsewhere it would write into a new file of that name."""
+
 
 def run(config: Config, name: str, seed: int, runtime: RuntimeConfig) -> EvaluationReport:
     """One evaluation from data to report.
@@ -186,7 +189,8 @@ class EvaluationRun:
             self._begin(WorkerRoom.on_ray(machine, self.runtime))
             make_tracker: Callable[[], Tracker] = partial(open_tracker, paths)
             gpus = 0.0 if self.runtime.gpus_per_worker == 0 else 1.0
-            evaluator = CentralEvaluator(plan, paths.storage, store.write_marker(), make_tracker, progress, gpus)
+            bound = BOUND.format(paths.mlflow_uri) if paths.mlflow_is_here else ""
+            evaluator = CentralEvaluator(plan, paths.storage, store.write_marker(), make_tracker, progress, gpus, bound)
             with (
                 ray_pool(machine, self.runtime, paths, store, plan.data, progress) as pool,
                 closing_run(evaluator.close),
