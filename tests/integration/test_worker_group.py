@@ -334,6 +334,17 @@ def test_a_start_that_hangs_is_given_up(pools: Callable[..., Any]) -> None:
     assert shown.count("could not start: w1 took longer than 600 s") == 1
 
 
+def test_a_start_that_is_known_to_take_long_is_waited_for(pools: Callable[..., Any]) -> None:
+    """However many images there are to decode on a node: with patience for one that hangs before it, too."""
+    pool = pools(1, share=lambda spec: 1.0, start_seconds=7200.0)
+    starts = iter([1e9, 7000.0])
+    pool.cluster.start = lambda node: (None, next(starts))
+    (outcome,) = outcomes(pool, SPEC, looks=15_000, seconds=1.0)
+    assert isinstance(outcome, Done)
+    assert pool.cluster.made == 2
+    assert "could not start: w1 took longer than 7200 s" in pool._progress.out.getvalue()
+
+
 def test_the_pending_are_left_alone(pools: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "PATIENCE_SECONDS", 1e9)
     pool = pools(0, share=lambda spec: 1.0, elastic=True)

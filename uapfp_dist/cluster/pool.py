@@ -10,7 +10,7 @@ from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayError
 
 from uapfp_dist.cluster.central_actor import DEATHS
 from uapfp_dist.cluster.worker import Perform
-from uapfp_dist.cluster.worker_group import WorkerGroup, WorkerHandle
+from uapfp_dist.cluster.worker_group import START_SECONDS, WorkerGroup, WorkerHandle
 from uapfp_dist.errors import UserError
 from uapfp_dist.progress import Progress
 from uapfp_dist.tasks.executor import DETAIL_LINES
@@ -18,7 +18,8 @@ from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.outcomes import Failed, Outcome
 
 PATIENCE_SECONDS = 1800.0
-"""How long specs wait while none is performed: machines take minutes to start, spot capacity longer to come back."""
+"""How long specs wait while none is performed: machines take minutes to start, spot capacity longer to come back.
+With workers that need longer than `START_SECONDS` to start, so much longer for each of three."""
 MAX_TRIES = 3
 """Deaths of workers or transient errors over one spec, each on another node, before it counts as failed."""
 RETRY_SECONDS = 20.0
@@ -52,6 +53,7 @@ class RayPool:
         most: workers at most; None: as many as there is room for.
         elastic: nodes may join.
         progress: shows workers that come and go.
+        start_seconds: after which a worker that is placed and has not started counts as hung.
     """
 
     def __init__(
@@ -62,10 +64,11 @@ class RayPool:
         most: int | None = None,
         elastic: bool = False,
         progress: Progress | None = None,
+        start_seconds: float = START_SECONDS,
     ) -> None:
         self._share, self._limit = share, limit
         self._progress = progress or Progress(workers=0)
-        self._workers = WorkerGroup(make_perform, most, elastic, self._progress.say)
+        self._workers = WorkerGroup(make_perform, most, elastic, self._progress.say, start_seconds)
         self._queues: dict[float, deque[_Task]] = {}
         self._running: dict[ray.ObjectRef, _Task] = {}
         self._delayed: deque[tuple[float, _Task]] = deque()  # with the time at which each is queued again
@@ -130,12 +133,13 @@ class RayPool:
 
     def _check_patience(self) -> None:
         now = time.monotonic()
+        patience = PATIENCE_SECONDS + 3 * (self._workers.start_seconds - START_SECONDS)
         if self._running or not any(self._queues.values()):
             self._last_active = now
-        elif now - self._last_active > PATIENCE_SECONDS:
+        elif now - self._last_active > patience:
             cause = self._workers.last_error and f" (one could not start: {self._workers.last_error})"
             raise UserError(
-                f"ray: expected a worker within {PATIENCE_SECONDS:g} s, got none{cause}; is the cluster busy, or too "
+                f"ray: expected a worker within {patience:g} s, got none{cause}; is the cluster busy, or too "
                 "small for such a worker? the same command resumes",
                 argument="gpus_per_worker",
             )

@@ -19,7 +19,8 @@ REFRESH_SECONDS = 5.0
 PAUSE_SECONDS = 10.0
 """After a worker that could not start, or was removed: its node may be broken, and would get the next one too."""
 START_SECONDS = 600.0
-"""How long a worker that is placed may take to start: the first one on a node may have many images to decode."""
+"""How long a worker that is placed may take to start, unless more is known to be needed: the first one on a node may
+have many images to decode."""
 MAX_FAILURES = 3
 """Transient failures in a row that a worker may have: then they may pass elsewhere, not with it."""
 SPARE_WORKERS = 8
@@ -50,12 +51,14 @@ class WorkerGroup:
         most: workers at most; None: as many as there is room for.
         elastic: nodes may join.
         say: shows a message to a person.
+        start_seconds: after which a worker that is placed and has not started counts as hung.
     """
 
     make_perform: Callable[[], Perform]
     most: int | None
     elastic: bool
     say: Callable[[str], None]
+    start_seconds: float = START_SECONDS
     starting: dict[ray.ObjectRef, WorkerHandle] = field(default_factory=dict)
     """Requested ones; the reference is ready when the worker is placed, and then another one when it has started."""
     idle: dict[float, list[WorkerHandle]] = field(default_factory=dict)
@@ -223,9 +226,10 @@ class WorkerGroup:
 
     def _end_hung(self, now: float) -> None:
         """Of those that are placed: pending ones may take as long as machines take to come."""
-        hung = [r for r, worker in self.starting.items() if worker.node and now - worker.placed_at > START_SECONDS]
+        limit = self.start_seconds
+        hung = [r for r, worker in self.starting.items() if worker.node and now - worker.placed_at > limit]
         for worker in map(self.starting.pop, hung):
-            self._not_started(worker, f"{worker.name} took longer than {START_SECONDS:g} s")
+            self._not_started(worker, f"{worker.name} took longer than {limit:g} s")
 
     def _pause(self) -> None:
         self._paused_until = time.monotonic() + PAUSE_SECONDS

@@ -1,11 +1,18 @@
 """The images of a command, and what a person should know of them before anything is trained."""
 
 import sys
+import time
+from contextlib import suppress
+from pathlib import Path
 
 from uapfp_dist.config.runtime import ResolvedPaths
 from uapfp_dist.config.schema import DataConfig
 from uapfp_dist.data import Dataset, load
+from uapfp_dist.data.cache import cache_folder
 from uapfp_dist.data.summary import summary_lines
+
+SLOW_SECONDS = 60.0
+"""A reading that takes longer is noted: the next one finds the decoded images in the cache; another node does not."""
 
 
 def load_images(data: DataConfig, paths: ResolvedPaths) -> Dataset:
@@ -14,9 +21,31 @@ def load_images(data: DataConfig, paths: ResolvedPaths) -> Dataset:
     Raises:
         UserError: missing or damaged files; too few images; too little memory.
     """
+    started = time.perf_counter()
     dataset = load(data.name, paths.data_root, data.n_classes, data.shape)
+    _note_reading(dataset.digest, time.perf_counter() - started)
     if dataset.facts:
         print("\n".join(summary_lines(dataset)), file=sys.stderr, flush=True)
     elif dataset.note:
         print(f"{dataset.name}: {dataset.note}", file=sys.stderr, flush=True)
     return dataset
+
+
+def reading_seconds(digest: str) -> float:
+    """How long it once took this machine to read the images with this digest; 0 where that was soon done."""
+    with suppress(OSError, ValueError):
+        return float(_note_of(digest).read_text())
+    return 0.0
+
+
+def _note_reading(digest: str, seconds: float) -> None:
+    if seconds > max(SLOW_SECONDS, reading_seconds(digest)):
+        note = _note_of(digest)
+        with suppress(OSError):  # then other machines have as long as for few images
+            note.parent.mkdir(parents=True, exist_ok=True)
+            note.write_text(f"{seconds:.0f}")
+
+
+def _note_of(digest: str) -> Path:
+    """The file beside the decoded images."""
+    return cache_folder() / f"{digest}.seconds"

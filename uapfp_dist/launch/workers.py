@@ -11,6 +11,7 @@ import torch
 from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, gpu_shares
 from uapfp_dist.errors import UserError
 from uapfp_dist.execution.context import OWNER_SECONDS
+from uapfp_dist.launch.images import reading_seconds
 from uapfp_dist.progress import Progress
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.pool import Pool
@@ -20,6 +21,8 @@ HIDES_ALL = ("", "-1", "none", "nodevfiles")
 """Values of CUDA_VISIBLE_DEVICES under which no GPU is seen."""
 OWNER_SHARE = 0.9
 """Of the time that a spec may take, for an owner's training function."""
+READINGS = 3.0
+"""As many times as long as this machine took to read the images another one may take."""
 
 
 def own_device(runtime: RuntimeConfig) -> torch.device:
@@ -59,6 +62,7 @@ def ray_pool(
     from uapfp_dist.cluster.pool import RayPool
     from uapfp_dist.cluster.spec_resources import seconds_for  # Ray takes seconds to import
     from uapfp_dist.cluster.worker import open_context
+    from uapfp_dist.cluster.worker_group import START_SECONDS
 
     marker, owner_seconds = store.write_marker(), owner_seconds_of(runtime)
     opening = partial(open_context, paths.storage, paths.data_root, marker, data, owner_seconds)
@@ -66,7 +70,8 @@ def ray_pool(
     share = shares(cluster, runtime.workers, runtime.gpus_per_worker, gpu_shares(runtime))
     limit = runtime.spec_timeout
     limits = seconds_for if limit is None else lambda spec: limit
-    pool = RayPool(opening, share, limits, runtime.workers, cluster.elastic, progress)
+    start_seconds = max(START_SECONDS, READINGS * reading_seconds(data.digest))
+    pool = RayPool(opening, share, limits, runtime.workers, cluster.elastic, progress, start_seconds)
     try:
         yield pool
     finally:
