@@ -18,7 +18,7 @@ class UserError(Exception):
 
 
 class MismatchError(UserError):
-    """A host sees another storage or other images than the driver: no later try would end otherwise."""
+    """A host lacks what the driver has or expects, such as its storage: no later try would end otherwise."""
 
 
 class PermanentError(RuntimeError):

@@ -23,6 +23,7 @@ RAY = (sys.executable, "-m", "ray.scripts.scripts")
 VARIABLES = {
     **{"AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none", "AWS_DEFAULT_REGION": "us-east-1"},
     **{"AWS_ENDPOINT_URL": S3, "RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1"},
+    "UAPFP_DECLARED_GPUS": "1",
     # a lost host is detected within seconds, and hardly an event of a task is lost with it
     **{"RAY_health_check_period_ms": "1000", "RAY_health_check_failure_threshold": "3"},
     **{"RAY_health_check_timeout_ms": "2000", "RAY_task_events_report_interval_ms": "100"},

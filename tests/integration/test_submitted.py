@@ -73,6 +73,7 @@ class Cluster:
             RAY_TMPDIR=home,
             RAY_AUTH_MODE="token",
             RAY_AUTH_TOKEN=TOKEN,
+            UAPFP_DECLARED_GPUS="1",
             **{f"RAY_health_check_{key}": str(value) for key, value in HEALTH.items()},
         )
         self._nodes: list[ProcessTree] = []

@@ -43,6 +43,23 @@ def test_mps_starts_and_ends_with_what_needs_it(tmp_path: Path, monkeypatch: pyt
     assert log.read_text().splitlines() == [f"-d pipes={pipes}", f" pipes={pipes}", "quit"]
 
 
+def test_the_daemon_sees_every_gpu_and_its_clients_those_they_are_pinned_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would number those that it sees from 0, and a client that is pinned to GPU 3 would find none."""
+    log = control(tmp_path, f'echo "daemon sees ${{CUDA_VISIBLE_DEVICES-all}}" >> {tmp_path}/log', monkeypatch)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    client = f"import os; open({str(log)!r}, 'a').write('client sees ' + os.environ['CUDA_VISIBLE_DEVICES'] + '\\n')"
+    monkeypatch.setattr(service, "CLIENT", client)
+    with service.mps() as why:
+        assert why == ""
+        assert [line for line in log.read_text().splitlines() if "sees" in line] == [
+            "daemon sees all",
+            "client sees 2,3",
+        ]
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "2,3"
+
+
 @pytest.mark.parametrize(
     ("script", "line"),
     [

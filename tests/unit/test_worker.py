@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 import ray
+import torch
 from ray.exceptions import RayTaskError, WorkerCrashedError
 from system import tiny_plan
 
 from uapfp_dist.cluster import map_tasks as module
 from uapfp_dist.cluster.map_tasks import map_tasks
-from uapfp_dist.cluster.worker import Worker, open_context
+from uapfp_dist.cluster.worker import DECLARED, Worker, open_context
 from uapfp_dist.errors import MismatchError, UserError
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.storage.store import Store
@@ -58,6 +59,29 @@ def test_another_storage_or_other_images_are_an_error_that_names_the_node(
         error = Worker(partial(open_context, store.url, None, given, data)).start()
         assert isinstance(error, MismatchError)
         assert str(error).startswith("node 10.0.0.1 (")
+
+
+@pytest.mark.parametrize(
+    ("built", "cause"), [(False, "it is a build for CPUs"), (True, "its driver is missing or broken")]
+)
+def test_a_gpu_that_cannot_be_used_is_an_error_of_its_node(
+    built: bool, cause: str, plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a training on the CPU that nobody asked for; on GPUs that are only declared it is meant."""
+    monkeypatch.setattr(ray, "get_gpu_ids", lambda: [0])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: built)
+    monkeypatch.delenv(DECLARED, raising=False)
+    store = Store(str(tmp_path))
+    worker = Worker(partial(open_context, store.url, None, store.write_marker(), plan.data))
+    error = worker.start()
+    assert isinstance(error, MismatchError)
+    assert str(error).startswith("node 10.0.0.1 (")
+    assert f"cannot ({cause}); " in str(error)
+    assert "\n" not in str(error)
+    assert error.argument == "gpus_per_worker"
+    monkeypatch.setenv(DECLARED, "1")
+    assert worker.start() is None
 
 
 def test_a_users_error_over_the_work_names_the_node(plan: Plan) -> None:

@@ -57,6 +57,6 @@ def make_evaluator(plan: Plan, storage: str, marker: str, tracker: Callable[[], 
     """An evaluator on the driver's storage, which trains encoders on the GPU that its actor holds, else on the CPU.
 
     Raises:
-        UserError: as `shared_store`.
+        UserError: as `shared_store` and `assigned_device`.
     """
     return Evaluator(plan, shared_store(storage, marker), tracker(), device=assigned_device())

@@ -13,6 +13,7 @@ from uapfp_dist.messages import one_line
 
 CONTROL = "nvidia-cuda-mps-control"
 PIPES, LOGS = "CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 SECONDS = 10.0
 """For the daemon to start, or to end."""
 CLIENT = """
@@ -67,7 +68,8 @@ def is_running() -> bool:
 
 
 def _start(control: str) -> str:
-    if wrong := _run([control, "-d"]):
+    # A daemon numbers the GPUs that it sees anew, from 0; Ray pins its clients by the numbers of the machine.
+    if wrong := _run([control, "-d"], {name: value for name, value in os.environ.items() if name != VISIBLE}):
         _tell(control, "quit")  # a daemon may be there all the same
         return f"MPS: it could not be started: {wrong}"
     if wrong := _run([sys.executable, "-c", CLIENT]):
@@ -76,13 +78,19 @@ def _start(control: str) -> str:
     return ""
 
 
-def _run(command: list[str]) -> str:
-    """What went wrong, in one line."""
+def _run(command: list[str], environment: dict[str, str] | None = None) -> str:
+    """What went wrong, in one line; None: in the environment of this process."""
     # a daemon inherits what its command writes to: the end of a pipe would be waited for until the daemon ends
     with tempfile.TemporaryFile() as said:
         try:
             ended = subprocess.run(
-                command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, timeout=SECONDS, check=False
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                env=environment,
+                timeout=SECONDS,
+                check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             return one_line(error)

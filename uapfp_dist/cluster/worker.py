@@ -20,12 +20,26 @@ from uapfp_dist.tasks.specs import DataSpec
 
 Perform = Callable[[Spec], None]
 
+DECLARED = "UAPFP_DECLARED_GPUS"
+"""Variable that is set on nodes whose GPUs are only declared to Ray, as in tests: their actors take the CPU."""
+
 
 def assigned_device() -> torch.device:
-    """The GPU that Ray pinned this actor to, else the CPU: a process without a GPU share still sees every GPU."""
-    if ray.get_gpu_ids() and torch.cuda.is_available():
-        return torch.device("cuda", 0)  # Ray has narrowed CUDA_VISIBLE_DEVICES to the one
-    return torch.device("cpu")
+    """The GPU that Ray pinned this actor to, else the CPU: a process without a GPU share still sees every GPU.
+
+    Raises:
+        MismatchError: the actor holds a GPU that PyTorch cannot use: on the CPU it would be slow, and block the GPU.
+    """
+    if not ray.get_gpu_ids() or os.environ.get(DECLARED):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        cause = "its driver is missing or broken" if torch.backends.cuda.is_built() else "it is a build for CPUs"
+        raise MismatchError(
+            f"gpus_per_worker: expected a PyTorch that can use the GPU of this node, it cannot ({cause}); mend that, "
+            "or give 0 for CPUs",
+            argument="gpus_per_worker",
+        )
+    return torch.device("cuda", 0)  # Ray has narrowed CUDA_VISIBLE_DEVICES to the one
 
 
 def open_context(
@@ -41,7 +55,7 @@ def open_context(
         owner_seconds: after which an owner's training function counts as hung.
 
     Raises:
-        MismatchError: another storage than the driver's, or not its images.
+        MismatchError: another storage than the driver's, not its images, or a GPU that cannot be used.
         UserError: the storage cannot be opened now.
     """
     context = TaskContext(shared_store(storage, marker), data_root, assigned_device(), owner_seconds=owner_seconds)
