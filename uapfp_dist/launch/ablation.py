@@ -37,6 +37,7 @@ from uapfp_dist.reporting.grid_schema import FailedSpec, GridReport, Preparation
 from uapfp_dist.reporting.report_schema import ModelCounts
 from uapfp_dist.serialization import Json
 from uapfp_dist.storage.store import Store
+from uapfp_dist.tasks.hashing import content_id
 from uapfp_dist.tasks.outcomes import Failed
 from uapfp_dist.tasks.pool import Pool, SerialPool
 from uapfp_dist.tasks.scheduler import run_tasks
@@ -188,9 +189,11 @@ class GridRun:
         return Preparation(models=ModelCounts(**progress.counts()), failed_specs=tuple(failures))
 
     def _experiment(self) -> str:
-        """Where Tune keeps its state."""
-        folder = self._paths.storage if "://" not in self._paths.storage else os.path.expanduser("~/uapfp_dist")
-        return os.path.join(folder, "tune", grid_id(self._cells))
+        """Where Tune keeps its state: in the storage, or, as it wants a disk, at home in a folder for its URL alone."""
+        storage, name = self._paths.storage, grid_id(self._cells)
+        if "://" in storage:
+            storage, name = os.path.expanduser("~/uapfp_dist"), f"{name}-{content_id(storage.rstrip('/'))}"
+        return os.path.join(storage, "tune", name)
 
 
 def failed_in(store: Store, evaluation: str) -> set[str]:

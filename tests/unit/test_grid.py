@@ -1,0 +1,43 @@
+"""A grid's state on disk."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from system import tiny
+
+from uapfp_dist.config.runtime import RuntimeConfig, resolve
+from uapfp_dist.config.schema import DataConfig
+from uapfp_dist.data import Dataset
+from uapfp_dist.evaluation.grid_axes import parse_grid
+from uapfp_dist.evaluation.grid_cells import GridCell, make_cells
+from uapfp_dist.launch.ablation import GridRun
+from uapfp_dist.progress import Progress
+from uapfp_dist.reporting.grid_report import grid_id
+from uapfp_dist.storage.store import Store
+
+
+def cells_of(digits: Dataset, *axes: str) -> list[GridCell]:
+    """The cells of a grid over a tiny evaluation."""
+
+    def dataset(data: DataConfig) -> Dataset:
+        return digits
+
+    return make_cells(parse_grid(axes), tiny(), 0, dataset)
+
+
+def test_every_storage_has_a_state_of_its_own(digits: Dataset, tmp_path: Path) -> None:
+    """One that has no trials yet does not take those of another for done."""
+    cells = cells_of(digits, "n_points=5,10")
+    runtime = RuntimeConfig(storage=str(tmp_path))
+
+    def experiment(storage: str) -> str:
+        paths = replace(resolve(runtime), storage=storage)
+        return GridRun(cells, Store(str(tmp_path)), paths, runtime, Progress(workers=0), {}, {})._experiment()
+
+    assert experiment("/shared/results") == f"/shared/results/tune/{grid_id(cells)}"
+    one, other = experiment("s3://bucket/one"), experiment("s3://bucket/other")
+    assert one != other
+    assert experiment("s3://bucket/one/") == one, "the same command resumes"
+    for path in (one, other):
+        assert Path(path).parent == Path.home() / "uapfp_dist" / "tune"
+        assert Path(path).name.startswith(f"{grid_id(cells)}-")
