@@ -1,14 +1,15 @@
-"""A grid's state on disk."""
+"""The names of a grid's cells, and its state on disk."""
 
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from system import tiny
 
 from uapfp_dist.config.runtime import RuntimeConfig, resolve
 from uapfp_dist.config.schema import DataConfig
 from uapfp_dist.data import Dataset
-from uapfp_dist.evaluation.grid_axes import parse_grid
+from uapfp_dist.evaluation.grid_axes import in_text, parse_grid
 from uapfp_dist.evaluation.grid_cells import GridCell, make_cells
 from uapfp_dist.launch.ablation import GridRun
 from uapfp_dist.progress import Progress
@@ -41,3 +42,23 @@ def test_every_storage_has_a_state_of_its_own(digits: Dataset, tmp_path: Path) -
     for path in (one, other):
         assert Path(path).parent == Path.home() / "uapfp_dist" / "tune"
         assert Path(path).name.startswith(f"{grid_id(cells)}-")
+
+
+@pytest.mark.parametrize(
+    "axis",
+    ["encoder.tau=0.1234567,0.12345671", "uap.xi_fractions=0.5+0.70000001,0.5+0.7", "zoo.epochs=123456.7,123456.71"],
+)
+def test_different_values_name_different_cells(axis: str, digits: Dataset) -> None:
+    """Else one is never run, and is shown with the numbers of the other."""
+    cells = cells_of(digits, axis)
+    assert len({cell.id for cell in cells}) == 2
+    assert len({cell.name for cell in cells}) == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.05, "0.05"), (10.0, "10"), (1e-4, "0.0001"), (1e-7, "1e-07"), ((0.5, 1.0), "0.5+1"), (1 / 3, repr(1 / 3))],
+)
+def test_values_are_short_where_that_tells_them_apart(value: object, text: str) -> None:
+    """The names of cells of before stay what they are."""
+    assert in_text(value) == text

@@ -80,10 +80,13 @@ def figure_6(config: Config, n_classes: int) -> tuple[GridAxis, ...]:
 
 
 def in_text(value: Any) -> str:
-    """A value as it is written in an axis."""
+    """A value as it is written in an axis: another text for every other value, which cells are named by."""
     if isinstance(value, tuple):
         return JOIN.join(map(in_text, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    return str(value)
 
 
 def _typed(name: str, text: str) -> Any:
