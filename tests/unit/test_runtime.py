@@ -43,6 +43,32 @@ def test_mlflow_is_a_file_of_this_machine(
     assert resolve(RuntimeConfig(storage=storage, mlflow_uri=uri)).mlflow_is_here == here
 
 
+@pytest.mark.parametrize("submitted", [False, True])
+@pytest.mark.parametrize("by_variable", [False, True])
+def test_relative_paths_begin_at_home_in_a_submitted_job(
+    submitted: bool, by_variable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which works in a copy that is deleted; else they begin where the command is run."""
+    home, here = tmp_path / "home", tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("HOME", str(home))
+    for variable in ("UAPFP_STORAGE", "UAPFP_DATA", "RAY_JOB_CONFIG_JSON_ENV_VAR"):
+        monkeypatch.delenv(variable, raising=False)
+    if submitted:
+        monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    if by_variable:
+        monkeypatch.setenv("UAPFP_DATA", "images")
+    given = None if by_variable else Path("images")
+    paths = resolve(RuntimeConfig(storage="results", data_root=given, report=Path("report.json")))
+    base = home / "uapfp_dist" if submitted else here
+    assert paths.storage == str(base / "results")
+    assert paths.report == base / "report.json"
+    assert paths.data_root == base / "images"
+    assert resolve(RuntimeConfig(data_root=Path("/images"))).data_root == Path("/images")
+    assert resolve(RuntimeConfig(data_root=Path("~/images"))).data_root == home / "images"
+
+
 class StartedError(Exception):
     """The evaluator has its arguments; nothing is trained."""
 

@@ -89,7 +89,7 @@ def resolve(runtime: RuntimeConfig) -> ResolvedPaths:
     beside = uri.startswith("sqlite:") and "://" not in storage
     return ResolvedPaths(
         storage,
-        root.expanduser().resolve() if root else None,
+        (base / root.expanduser()).resolve() if root else None,
         uri,
         Path(storage, "mlflow-artifacts").as_uri() if beside else None,
         base / runtime.report.expanduser() if runtime.report else None,
