@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import exit_code
 from commands import parsed as parse
 from system import copy_store, tiny_with_siblings
 
@@ -107,6 +108,14 @@ def test_the_default_is_small_and_all_is_as_before() -> None:
         assert chosen == preset(name) or name in DEFAULTS
         assert {"uap", "weighted_errors", chosen.verdict.decided_by} <= set(chosen.verdict.compared)
         assert preset(name).verdict.methods == tuple(METHODS)
+
+
+def test_the_help_counts_the_methods_of_the_default(capsys: pytest.CaptureFixture[str]) -> None:
+    n = {len(with_methods(preset(name), name).verdict.compared) for name in DEFAULTS}
+    assert (set(DEFAULTS), n) == ({"digits"}, {8})
+    assert exit_code("evaluate", "--help") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "default (eight for digits, else all)" in said
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))

@@ -35,7 +35,7 @@ class Evaluate:
     seed: int = 0
     """Of all random choices."""
     methods: tuple[str, ...] = (DEFAULT,)
-    """Methods to compare: default (ten for digits, else all), all, or names."""
+    """Methods to compare: default (eight for digits, else all), all, or names."""
     ablations: bool = False
     """Also the grid of Figure 6 left, n_points by top_k; uapfp ablate runs any other."""
     runtime: Annotated[RuntimeConfig, tyro.conf.arg(name="")] = field(default_factory=RuntimeConfig)
