@@ -132,16 +132,23 @@ def test_a_kind_left_out_of_calibration_meets_the_verdicts_own_decision(digits_p
     strict = replace(scored, resample=replace(scored.resample, calibration_piracy=others))
     scores = model_scores(strict.methods["uap"][0])
     pool = [*strict.resample.calibration, *strict.resample.tested(members, "homologous")]
-    for draw, parts in ((scored, (pool,)), (strict, (pool, others))):
+    tight = replace(scored, resample=replace(scored.resample, calibration_piracy=others[:10]))
+    unknown = []
+    for draw, parts in ((scored, (pool,)), (strict, (pool, others)), (tight, (pool, others[:10]))):
         found = left_out_rates([draw], members, "uap", 0.1, lambda m: m.spec.architecture)
         for kind, rate in found.items():
             seen = [[scores[row] for row in rows if members[row].spec.architecture != kind] for rows in parts]
+            if any(len(group) < 9 <= len(rows) for group, rows in zip(seen, parts, strict=True)):
+                assert math.isnan(rate), "a group that decides verdicts decides no more"
+                unknown.append(kind)
+                continue
             p = [
                 max(conformal_p(scores[row], group) for group in seen if len(group) >= 9)
                 for row in pool
                 if members[row].spec.architecture == kind
             ]
             assert rate == pytest.approx(sum(value <= 0.1 for value in p) / len(p))
+    assert unknown
 
 
 # --- too few models

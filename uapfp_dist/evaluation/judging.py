@@ -188,9 +188,10 @@ def left_out_rates(
     """False accusation of independent models of one kind when calibration has never seen that kind (protocol 2.12).
 
     The decision is that of verdicts, no group of negatives with a model of that kind. NaN where too few models of the
-    other kinds are left to decide at alpha.
+    other kinds are left to decide at alpha, in one of the groups that decide verdicts.
     """
     accused: dict[str, list[bool]] = {}
+    needed = needed_for(alpha)
     kinds = sorted({key(m) for m in members if m.role == "homologous"})
     for d in resamples:
         scored = d.chosen(method)
@@ -204,7 +205,8 @@ def left_out_rates(
                 for rows in (pool, d.resample.calibration_piracy)
             )
             without = replace(d.resample, calibration=seen, calibration_piracy=other_victim)
-            if len(seen) >= needed_for(alpha):
+            decides_no_more = len(other_victim) < needed <= len(d.resample.calibration_piracy)
+            if len(seen) >= needed and not decides_no_more:
                 suspects = [row for row in pool if key(members[row]) == kind]
                 claims = [decision(scores, row, without, alpha).claim for row in suspects]
                 accused.setdefault(kind, []).extend(claim == "piracy" for claim in claims)
