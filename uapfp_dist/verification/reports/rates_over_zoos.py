@@ -13,6 +13,8 @@ from uapfp_dist.verification.kit.info import Rates
 from uapfp_dist.verification.kit.kit import Kit
 
 N_BOOT = 2000
+FEWEST_ZOOS = 5
+"""That are resampled."""
 
 KitRates = dict[ResponseFormat, FormatRates]
 """What one kit's rates are, by format."""
@@ -65,20 +67,28 @@ def rows(rates: Sequence[KitRates], what: Callable[[AccusationRates], Rates]) ->
 
 
 def interval(rates: Sequence[Rates], kind: str) -> tuple[int, int, float, float]:
-    """Accused, of so many, and the 95 % interval: bootstrap over zoos, Clopper-Pearson's over those of a single one."""
+    """Accused, of so many, and the 95 % interval: Clopper-Pearson's, or, where it is wider, the bootstrap over zoos.
+
+    Fewer than `FEWEST_ZOOS` are not resampled: two or three say little of how much zoos differ. Where no model is
+    accused, or every one, resampling zoos would show no spread at all.
+    """
     counts = np.array([found[kind] for found in rates if kind in found], dtype=float)
-    if len(counts) == 1:
-        n, of = counts[0].astype(int).tolist()
-        return n, of, *clopper_pearson(n, of)
-    resampled = numpy_rng("zoos", kind).integers(len(counts), size=(N_BOOT, len(counts)))
-    sums = counts[resampled].sum(1)
-    low, high = np.percentile(sums[:, 0] / np.maximum(sums[:, 1], 1), [2.5, 97.5])
-    return int(counts[:, 0].sum()), int(counts[:, 1].sum()), float(low), float(high)
+    n, of = counts.sum(0).astype(int).tolist()
+    low, high = clopper_pearson(n, of)
+    if len(counts) >= FEWEST_ZOOS:
+        resampled = numpy_rng("zoos", kind).integers(len(counts), size=(N_BOOT, len(counts)))
+        sums = counts[resampled].sum(1)
+        over_zoos = np.percentile(sums[:, 0] / np.maximum(sums[:, 1], 1), [2.5, 97.5])
+        low, high = min(low, float(over_zoos[0])), max(high, float(over_zoos[1]))
+    return n, of, low, high
 
 
 def what_varies(n_zoos: int) -> str:
     """What the intervals are over."""
-    return "95 % over zoos" if n_zoos > 1 else "95 %, Clopper-Pearson, as if the models of one zoo were independent"
+    if n_zoos >= FEWEST_ZOOS:
+        return "95 % over zoos, not narrower than if all models were independent"
+    models = "the models of one zoo" if n_zoos == 1 else "all models"
+    return f"95 %, Clopper-Pearson, as if {models} were independent"
 
 
 def zoos(n: int) -> str:
