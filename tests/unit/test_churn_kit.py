@@ -224,6 +224,20 @@ def test_the_first_look_is_corrected_for_all_that_may_come() -> None:
     assert one(three, given, looks=OtherLooks((1.0,), "a" * 64)).p_adjusted == pytest.approx(3 / 60)
 
 
+def test_whoever_has_no_register_claims_no_more() -> None:
+    """As in a replay elsewhere: p is corrected for all that the kit was enrolled for, and the verdict says so."""
+    kit = make_churn_kit("light", per_group=99)
+    assert kit.churn is not None
+    agrees = kit.churn.agrees.clone()
+    agrees[0] = True  # p is 2 / 100: alone a claim, not among five
+    five = replace(kit, info=replace(kit.info, max_suspects=5), churn=replace(kit.churn, agrees=agrees))
+    with_register, without = (one(five, answers(kit, 1.0), looks=looks) for looks in (OtherLooks((), "a" * 64), None))
+    assert (with_register.claim, with_register.p_adjusted) == ("inconclusive", pytest.approx(10 / 100))
+    assert (without.claim, without.p_adjusted) == (with_register.claim, with_register.p_adjusted)
+    assert any(limit.startswith("Corrected for 5 suspects. Further ones") for limit in without.limits)
+    assert without.register is None
+
+
 def test_three_suspects_by_three_sets_share_one_error_rate() -> None:
     kit = make_churn_kit("light", per_group=59)
     suspects = [

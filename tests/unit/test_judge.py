@@ -183,6 +183,15 @@ def test_holm_is_closed_testing_by_bonferroni() -> None:
     assert holm([]) == []
 
 
+def test_tests_to_come_count_as_those_that_found_nothing() -> None:
+    rng = numpy_rng("holm to come")
+    for n in range(4):
+        p = [round(float(v), 2) for v in rng.random(n) ** 3]
+        for more in range(3):
+            assert holm(p, n + more) == holm([*p, *[1.0] * more])[:n]
+        assert holm(p, n - 1) == holm(p)
+
+
 @pytest.mark.parametrize("n", [40, pytest.param(150, marks=pytest.mark.slow)])
 def test_family_wise_rate_stays_below_alpha_though_calibration_is_shared(n: int) -> None:
     """Three negatives judged at once by one kit, again and again: any of them accused at most in one case of five."""

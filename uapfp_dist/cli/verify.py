@@ -50,8 +50,8 @@ class Verify:
     """JSON file with several suspects, judged together, in parallel on Ray. It is a list of objects with the options of
     one (at, name, output, ...)."""
     replay: tuple[Path, ...] = ()
-    """Transcripts of all suspects that were judged together: judge by them again, offline. Without --out nothing is
-    written."""
+    """Transcripts of all suspects that were judged together: judge by them again, offline, by the kit's register as it
+    is now. Without --out nothing is written."""
     probe_forms: bool = False
     """Do not judge, but find out in which form it takes its images. The usual ones are tried (scale, mean and std,
     layout, channels), and one is proposed. Clean images that are no evidence are sent in each, and counted."""

@@ -128,7 +128,8 @@ def kit_register(kit: Kit, folder: Path) -> Register | None:
 
 
 def looks_beside(kit: Kit, folder: Path, transcripts: Sequence[Path]) -> OtherLooks | None:
-    """Looks at other suspects than those of the transcripts, by the register beside a kit; None where there is none.
+    """Looks at other suspects than those of the transcripts, by the register beside a kit as it is now; None where
+    there is none.
 
     Raises:
         UserError: a register that was changed, or another kit's.

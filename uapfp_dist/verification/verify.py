@@ -1,6 +1,8 @@
 """From a kit and suspects to a verdict on each: query them, keep every response, judge by the transcripts alone.
 
-The verdict is a function of the kit and the transcripts: anybody who has both comes to the same one, bit for bit.
+The verdict is a function of the kit, the transcripts and the other looks in the kit's register: anybody who has all
+three comes to the same one, bit for bit. Looks that came since can only lower a corrected p-value. Whoever has no
+register corrects for all suspects that the kit was enrolled for, and never claims more.
 """
 
 from collections.abc import Callable, Sequence

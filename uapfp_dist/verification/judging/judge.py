@@ -1,4 +1,4 @@
-"""Judge suspects by a kit and their responses: a pure function, the same responses give the same verdict to the bit."""
+"""Judge suspects by a kit, their responses and other looks: a pure function, bit for bit."""
 
 import math
 from collections.abc import Sequence
@@ -56,7 +56,8 @@ def judge(
         kit: what they were queried by.
         suspects: judged together: p-values are corrected by Holm's step-down procedure.
         alpha: tolerated rate of false accusation; None: the kit's own.
-        looks: at other suspects with the same kit: the correction is over all of them.
+        looks: at other suspects with the same kit: the correction is over all of them, and with churn points over all
+            that the kit was enrolled for.
 
     Raises:
         UserError: more suspects than the kit can decide; responses of another shape; an alpha outside (0, 1).
@@ -74,9 +75,8 @@ def judge(
     scored = [_ScoredSuspect.of(kit, suspect, alpha) for suspect in suspects]
     looks = looks or OtherLooks()
     n_looks = len(suspects) + len(looks.p_values)
-    # Looks come one after another: each is corrected for all that the kit was enrolled for, those to come with p = 1.
-    to_come = [1.0] * ((kit.info.max_suspects or 0) - n_looks) if looks.register_head else []
-    adjusted = holm([*(one.p_value for one in scored), *looks.p_values, *to_come])[: len(scored)]
+    p_values = [*(one.p_value for one in scored), *looks.p_values]
+    adjusted = holm(p_values, kit.n_corrected(n_looks))[: len(scored)]
     state = RegisterState(looks.register_head, n_looks) if looks.register_head else None
     return [one.verdict(p, alpha, n_looks, state) for one, p in zip(scored, adjusted, strict=True)]
 
@@ -244,6 +244,7 @@ class _ScoredSuspect:
         return verdict_limits(
             alpha=alpha,
             n_suspects=n_suspects,
+            n_corrected=self.kit.n_corrected(n_suspects),
             caught=power.get("all"),
             missing=missing,
             whole_views=(int(self.scores.views.sum()), len(self.scores.views)),

@@ -9,6 +9,7 @@ def verdict_limits(
     *,
     alpha: float,
     n_suspects: int,
+    n_corrected: int,
     caught: Accused | None,
     missing: Sequence[str],
     whole_views: tuple[int, int],
@@ -23,6 +24,7 @@ def verdict_limits(
     Args:
         alpha: tolerated rate of false accusation.
         n_suspects: judged together.
+        n_corrected: suspects that p-values are corrected for.
         caught: held-out stolen models, where the kit has any.
         missing: groups of negatives that were not calibrated against.
         whole_views: views answered whole, and of how many.
@@ -60,6 +62,11 @@ def verdict_limits(
         limits.append(
             "All suspects that this kit was enrolled for are corrected for, whenever it is asked about them. Verdicts "
             "by another kit are not: of several, all must be told."
+        )
+    elif by_churn and n_corrected > 1:
+        limits.append(
+            f"Corrected for {n_corrected} suspects. Further ones, and verdicts of other runs (another kit, --output, "
+            "--max-queries, seed or alpha), are not corrected for: of several, all must be told."
         )
     else:
         limits.append(

@@ -76,6 +76,13 @@ class Kit:
         """Tolerated rate of false accusation that its groups are large enough for."""
         return self.info.alpha
 
+    def n_corrected(self, n_looks: int = 1) -> int:
+        """Suspects that p-values are corrected for when `n_looks` were looked at.
+
+        With churn points looks come one after another: all that the kit was enrolled for count from the first on.
+        """
+        return n_looks if self.churn is None else max(n_looks, self.info.max_suspects or 1)
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """(c, h, w) of an image."""
