@@ -18,6 +18,7 @@ from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.verification.enrollment.kit_description import with_rates
 from uapfp_dist.verification.judging.accusation_rates import measure_churn_rates, measure_rates
+from uapfp_dist.verification.judging.calibration import max_suspects
 from uapfp_dist.verification.judging.judge import judge
 from uapfp_dist.verification.judging.other_looks import OtherLooks
 from uapfp_dist.verification.judging.verdict import SuspectResponses, SuspectVerdict
@@ -236,6 +237,19 @@ def test_whoever_has_no_register_claims_no_more() -> None:
     assert (without.claim, without.p_adjusted) == (with_register.claim, with_register.p_adjusted)
     assert any(limit.startswith("Corrected for 5 suspects. Further ones") for limit in without.limits)
     assert without.register is None
+
+
+def test_where_nothing_could_ever_be_claimed_the_verdict_says_so() -> None:
+    """Whoever enrolled for five cannot decide the first at an alpha at which p, five times, is always larger."""
+    kit = make_churn_kit("light", per_group=99)
+    five = replace(kit, info=replace(kit.info, max_suspects=5))
+    given = answers(kit, 1.0)
+    assert [max_suspects(five, alpha) for alpha in (0.05, 0.04, 0.2)] == [5, 0, 5]
+    assert (one(five, given).claim, one(five, given).p_adjusted) == ("piracy", pytest.approx(5 / 100))
+    for looks in (None, OtherLooks((), "a" * 64), OtherLooks((1.0,), "a" * 64)):
+        assert one(five, given, alpha=0.04, looks=looks).claim == "cannot decide at this alpha"
+    with pytest.raises(UserError, match=r"at most 0 at once at alpha 0.04, got 2; judge fewer, or allow a larger"):
+        judge(five, [SuspectResponses(name, given, LABEL) for name in "ab"], 0.04)
 
 
 def test_three_suspects_by_three_sets_share_one_error_rate() -> None:

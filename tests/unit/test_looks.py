@@ -389,6 +389,19 @@ def test_a_claim_that_stands_alone_does_not_stand_among_more_looks(kit: Kit, tmp
         assert verdict.p_adjusted == pytest.approx((1 + looked_before) * 2 / 60)
 
 
+def test_nobody_is_asked_where_no_number_of_suspects_could_be_decided(tmp_path: Path) -> None:
+    """Enrolled for three, each is corrected for three: at a smaller alpha no two can be decided either."""
+    kit = churn_kit("light", 59)
+    kit = with_digest(replace(kit, info=replace(kit.info, max_suspects=3)))
+    register = Register.open(tmp_path / "r.jsonl", kit.digest, create=True)
+    two = [suspect(name=name, operator=name) for name in "ab"]
+    with pytest.raises(UserError, match=r"at most 0 at alpha 0\.04, got 2; nothing was sent; allow a larger alpha"):
+        verify(kit, two, tmp_path / "a", register=register, alpha=0.04)
+    assert asked == []
+    cases = verify(kit, two, tmp_path / "b", register=register)
+    assert [case.verdict.claim for case in cases] == ["piracy", "piracy"]
+
+
 def test_a_kit_that_decides_one_suspect_decides_no_second(tmp_path: Path) -> None:
     """It is not asked; and whoever asks two at the same moment gets no claim on either."""
     kit = churn_kit("light")

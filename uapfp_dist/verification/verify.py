@@ -14,7 +14,7 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.suspects.output_format import OutputFormat, load_classes
 from uapfp_dist.suspects.registry import open_suspect
-from uapfp_dist.verification.judging.calibration import max_suspects
+from uapfp_dist.verification.judging.calibration import how_to_decide, max_suspects
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.kit_suspect import Opener, open_for
 from uapfp_dist.verification.looks import (
@@ -103,14 +103,14 @@ def _check_number(
     kit: Kit, alpha: float, suspects: Sequence[SuspectConfig], out: Path, register: Register | None
 ) -> None:
     """Not more suspects in all than the kit can decide, those that it was asked about before counted."""
-    most = max(max_suspects(kit, alpha), 1)
+    most = max_suspects(kit, alpha)
     begun = [begin for config in suspects if (begin := stored_begin(transcript_path(out, config.display_name)))]
     before = len(other_looks(register, begun).p_values)
-    if len(suspects) + before > most:
+    if len(suspects) + before > max(most, 1):  # of a single one the verdict says that nothing can be decided
         seen = f" after {before} that it was asked about before (its register lists them)" if before else ""
         raise UserError(
             f"suspects: in all this kit can decide at most {most} at alpha {alpha:g}, got {len(suspects)}{seen}; "
-            f"nothing was sent; enroll a kit with max_suspects {len(suspects) + before}"
+            f"nothing was sent; {how_to_decide(kit, alpha, len(suspects) + before)}"
         )
 
 

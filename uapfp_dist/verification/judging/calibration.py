@@ -23,13 +23,30 @@ def groups_not_calibrated(kit: Kit, too_small: Sequence[str] = ()) -> tuple[str,
     return tuple(group for group in known if group not in sizes or group in too_small)
 
 
+def smallest_calibration(kit: Kit) -> int:
+    """m of the test that claims, whose p is at least 1 / (1 + m): models of the smallest group, or siblings."""
+    if kit.exact is not None and kit.exact_claims:
+        return len(kit.exact.index) - 1
+    return min(group_sizes(kit).values(), default=0)
+
+
 def max_suspects(kit: Kit, alpha: float) -> int:
-    """How many suspects can be judged together: the first of Holm's steps needs p <= alpha / K."""
-    sizes = [len(kit.exact.index) - 1] if kit.exact is not None and kit.exact_claims else group_sizes(kit).values()
-    smallest = min(sizes, default=0)
-    most = int((smallest + 1) * alpha + 1e-9)
-    # With churn points come more calibration models than the least, and a register of looks one after another.
-    return most if kit.churn is None or kit.info.max_suspects is None else min(most, kit.info.max_suspects)
+    """How many suspects can be judged, together or one after another: the first of Holm's steps needs p <= alpha / K.
+
+    A kit with churn points corrects for the K that it was enrolled for from the first on: it decides those, or none.
+    """
+    most = int((smallest_calibration(kit) + 1) * alpha + 1e-9)
+    if kit.churn is None or kit.info.max_suspects is None:
+        return most
+    return kit.info.max_suspects if kit.info.max_suspects <= most else 0
+
+
+def how_to_decide(kit: Kit, alpha: float, n_suspects: int) -> str:
+    """What to do where a kit cannot decide so many suspects."""
+    enrolled = f"enroll a kit with max_suspects {n_suspects}"
+    if kit.churn is None or max_suspects(kit, alpha):
+        return enrolled
+    return f"allow a larger alpha, as each is corrected for {kit.n_corrected()} suspects, or {enrolled}"
 
 
 def decide_by(kit: Kit, scores: Tensor, suspect: float, alpha: float) -> Decision:

@@ -18,7 +18,9 @@ from uapfp_dist.verification.judging.calibration import (
     decide_by,
     group_sizes,
     groups_not_calibrated,
+    how_to_decide,
     max_suspects,
+    smallest_calibration,
 )
 from uapfp_dist.verification.judging.exact import EXACT_DECIDES, exact_evidence
 from uapfp_dist.verification.judging.limits import verdict_limits
@@ -68,8 +70,8 @@ def judge(
     most = max_suspects(kit, alpha)
     if len(suspects) > max(most, 1):
         raise UserError(
-            f"suspects: this kit can decide at most {most} at once at alpha {alpha:g}, got {len(suspects)}; enroll "
-            f"one with max_suspects {len(suspects)}, or judge fewer",
+            f"suspects: this kit can decide at most {most} at once at alpha {alpha:g}, got {len(suspects)}; judge "
+            f"fewer, or {how_to_decide(kit, alpha, len(suspects))}",
             argument="suspects",
         )
     scored = [_ScoredSuspect.of(kit, suspect, alpha) for suspect in suspects]
@@ -201,11 +203,7 @@ class _ScoredSuspect:
         return ChurnEvidence(self.own[self.method], agreed, int(answered.sum()), self.suspect.point_set)
 
     def _claim(self, p_adjusted: float, alpha: float, n_suspects: int) -> Claim:
-        if self.kit.exact is not None and self.kit.exact_claims:
-            smallest = len(self.kit.exact.index) - 1
-        else:
-            smallest = min(group_sizes(self.kit).values(), default=0)
-        if smallest < needed_for(alpha / n_suspects):
+        if smallest_calibration(self.kit) < needed_for(alpha / self.kit.n_corrected(n_suspects)):
             return CANNOT_DECIDE
         # p is a ratio of counts: compare with a tolerance far below 1 / (m + 1).
         accused = p_adjusted <= alpha + 1e-12 and not self.suspect.fatal
