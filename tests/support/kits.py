@@ -10,7 +10,7 @@ from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.verification.judging.suspect_scores import score_suspect
 from uapfp_dist.verification.kit.churn_sets import ChurnSets
-from uapfp_dist.verification.kit.info import ChurnRates, KitChurn, KitInfo, KitModel, MethodChoice, MethodName
+from uapfp_dist.verification.kit.info import Accused, ChurnRates, KitChurn, KitInfo, KitModel, MethodChoice, MethodName
 from uapfp_dist.verification.kit.input_check import choose_input_check
 from uapfp_dist.verification.kit.io import with_digest
 from uapfp_dist.verification.kit.kit import Kit
@@ -125,11 +125,11 @@ def make_churn_kit(size: str = "full", per_group: int = 19, alpha: float = 0.05,
     share = torch.tensor([0.9 if row.group == "piracy" else 0.2 for row in rows])[:, None, None]
     elsewhere = torch.randint(1, N_CLASSES, (SETS, SET_POINTS, SIBLINGS), generator=rng)
     elsewhere[..., 0] = 0  # one sibling says what the victim says
-    rates = {"all": (1, 2)}
+    rates = {"all": Accused(1, 2)}
     info = replace(
         base.info,
         decided_by={fmt: MethodChoice(method, "by design") for fmt in FORMATS},  # type: ignore[arg-type]
-        churn=KitChurn(SIBLINGS, 0.8, 1000, 50, 30, (ChurnRates(0, BUDGETS[0], rates, rates),)),  # type: ignore[arg-type]
+        churn=KitChurn(SIBLINGS, 0.8, 1000, 50, 30, (ChurnRates(0, BUDGETS[0], rates, rates),)),
     )
     kit = replace(
         base,

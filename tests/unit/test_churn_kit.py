@@ -21,7 +21,7 @@ from uapfp_dist.verification.judging.accusation_rates import measure_churn_rates
 from uapfp_dist.verification.judging.calibration import max_suspects
 from uapfp_dist.verification.judging.judge import judge
 from uapfp_dist.verification.judging.other_looks import OtherLooks
-from uapfp_dist.verification.judging.verdict import SuspectResponses, SuspectVerdict
+from uapfp_dist.verification.judging.verdict import Caught, SuspectResponses, SuspectVerdict
 from uapfp_dist.verification.kit.io import TENSORS, load_kit, save_kit
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.kit.text import kit_text
@@ -192,6 +192,45 @@ def test_a_kit_says_what_it_sends_and_whom_it_accuses(kit: Kit) -> None:
     assert f"label: by {kit.methods[0]}, {found[LABEL].queries} images: stolen " in text
 
 
+def for_five(size: str = "full") -> Kit:
+    """A kit for five suspects, 99 models a group; two of one score as high as the stolen ones, whose p is 3 / 100."""
+    kit = make_churn_kit(size, per_group=99)
+    assert kit.churn is not None
+    agrees = kit.churn.agrees.clone()
+    agrees[[0, 1, *(i for i, row in enumerate(kit.info.models) if row.group == "piracy")]] = True
+    return replace(kit, info=replace(kit.info, max_suspects=5), churn=replace(kit.churn, agrees=agrees))
+
+
+@pytest.mark.parametrize("size", ["full", "light"])
+def test_a_kit_for_several_states_the_power_that_its_verdicts_have(size: str) -> None:
+    """Five times 3 / 100 accuses nobody, though each alone would be caught; kit, verdict and text say so."""
+    kit = for_five(size)
+    alone = replace(kit, info=replace(kit.info, max_suspects=1))
+    given = answers(kit, 1.0)  # as high as the stolen ones
+    for one_of, n, words in ((alone, 6, "one at a time"), (kit, 0, "each corrected for 5 suspects")):
+        verdict = one(one_of, given, looks=OtherLooks((), "a" * 64))
+        assert (verdict.claim == "piracy") == (n > 0)
+        assert verdict.power["all"] == Caught(n, 6)
+        assert any(f"this kit catches {n} with the images answered, {words}." in limit for limit in verdict.limits)
+        assert all(rates.power["all"] == (n, 6) for rates in measure_churn_rates(one_of))
+        assert measure_rates(one_of)[LABEL].of(kit.methods[0]).power["all"] == (n, 6)
+    assert verdict.n_corrected == 5
+    said, said_alone = (kit_text(with_rates(one_of)).splitlines()[0] for one_of in (kit, alone))
+    assert "judged alone at alpha 0.05, corrected for 5 suspects, by its label, this kit accuses 0 of 6" in said
+    assert "judged alone at alpha 0.05, by its label, this kit accuses 6 of 6" in said_alone
+    assert with_rates(kit).info.rates_level == 0.05 / 5
+    assert with_rates(alone).info.rates_level is None
+
+
+def test_a_kit_that_counted_its_rates_uncorrected_says_so() -> None:
+    """As kits for several suspects did before."""
+    rated = with_rates(for_five())
+    earlier = replace(rated, info=replace(rated.info, rates_level=None))
+    assert "alpha 0.05 (uncorrected; verdicts are corrected for 5 suspects and accuse fewer), by its" in kit_text(
+        earlier
+    )
+
+
 # --- several looks
 
 
@@ -235,7 +274,7 @@ def test_whoever_has_no_register_claims_no_more() -> None:
     with_register, without = (one(five, answers(kit, 1.0), looks=looks) for looks in (OtherLooks((), "a" * 64), None))
     assert (with_register.claim, with_register.p_adjusted) == ("inconclusive", pytest.approx(10 / 100))
     assert (without.claim, without.p_adjusted) == (with_register.claim, with_register.p_adjusted)
-    assert any(limit.startswith("Corrected for 5 suspects. Further ones") for limit in without.limits)
+    assert any(limit.startswith("Beyond 5 suspects, verdicts of other runs are not") for limit in without.limits)
     assert without.register is None
 
 

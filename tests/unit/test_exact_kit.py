@@ -15,7 +15,7 @@ from uapfp_dist.response_format import LABEL
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.serialization import json_schema, to_json
 from uapfp_dist.verification.judging.judge import judge
-from uapfp_dist.verification.judging.verdict import SuspectResponses, SuspectVerdict
+from uapfp_dist.verification.judging.verdict import Caught, SuspectResponses, SuspectVerdict
 from uapfp_dist.verification.kit.check import problem_of
 from uapfp_dist.verification.kit.io import load_kit, save_kit
 from uapfp_dist.verification.kit.kit import Kit
@@ -68,6 +68,21 @@ def test_whoever_copies_the_victim_is_claimed_and_whoever_copies_a_sibling_is_no
     assert found.power["all"].caught == 3
     assert any("whatever it is" in limit for limit in found.limits)
     jsonschema.validate(to_json(found), json_schema(SuspectVerdict))
+
+
+def test_its_power_is_shown_only_where_it_was_counted_as_the_verdict_is_corrected() -> None:
+    """A kit for two suspects that counted at alpha itself is not known to catch as many, and its text says so."""
+    kit = make_exact_kit(39)
+    earlier = replace(kit, info=replace(kit.info, max_suspects=2))
+    counted = replace(earlier, info=replace(earlier.info, rates_level=0.05 / 2))
+    for two, power in ((earlier, {}), (counted, {"all": Caught(3, 4)})):
+        found = verdict(two, copy_of(two, 0))
+        assert (found.claim, found.p_adjusted) == ("piracy", pytest.approx(2 / 40))
+        assert found.power == power
+        assert any("held-out stolen models" in limit for limit in found.limits) == bool(power)
+        assert any("Rates that the kit itself names below are not" in limit for limit in found.limits) != bool(power)
+    assert "at alpha 0.05 (uncorrected; verdicts are corrected for 2 suspects" in kit_text(earlier)
+    assert "at alpha 0.05, corrected for 2 suspects, by its labels, the exact sibling test" in kit_text(counted)
 
 
 def test_the_exact_test_beside_claims_nothing() -> None:

@@ -18,7 +18,8 @@ from uapfp_dist.fingerprints.sibling_test import (
     siblings_needed,
 )
 from uapfp_dist.tasks.method_configs import SiblingTestConfig
-from uapfp_dist.verification.enrollment.exact_fitting import rotated_power
+from uapfp_dist.verification.enrollment.config import EnrollConfig
+from uapfp_dist.verification.enrollment.exact_fitting import EnrolledExact, exact_limits, fit_exact, rotated_power
 from uapfp_dist.verification.kit.info import Accused
 
 N_IMAGES, N_CLASSES = 600, 5
@@ -231,6 +232,26 @@ def test_rotated_power_counts_every_player_as_the_victim() -> None:
     both = rotated_power(players, [SMALL, fewer], alpha)
     assert both == [*found, *rotated_power(players, [fewer], alpha)]
     assert both[0] != both[1]
+
+
+def test_a_kit_for_several_counts_what_its_exact_test_claims_of_a_first_suspect() -> None:
+    """Of four suspects that nineteen siblings decide at alpha .2: p must be .05, a rank of 2 is no claim."""
+    players = draw(5, 20, 2)
+    generator = torch.Generator().manual_seed(9)
+    measured = stolen_from(players.labels[0], generator, 30, loyal=0.1)
+    innocent = runs(5, generator, 30)
+    pool = Pool(torch.zeros(N_IMAGES, 1, 2, 2, dtype=torch.uint8), players.base)
+    enrolled = EnrolledExact(pool, players, measured, innocent, ("0" * 64,) * 19)
+    test, _ = fit_exact(enrolled, EnrollConfig(alpha=0.2, n_exact_points=20), 3)
+    claimed = {}
+    for n in (1, 4):
+        said = fit_exact(enrolled, EnrollConfig(alpha=0.2, max_suspects=n, n_exact_points=20), 3)[1]
+        claimed[n] = [said.power, said.accused]
+        for rate, models in ((said.power, measured), (said.accused, innocent)):
+            assert rate == (int((n * p_values(test.statistics(models)) <= 0.2 + 1e-9).sum()), 30)
+        limits = " ".join(exact_limits(said, n))
+        assert ("from which it learned nothing, each corrected for 4 suspects." in limits) == (n == 4)
+    assert all(four.n < alone.n for four, alone in zip(claimed[4], claimed[1], strict=True) if four and alone)
 
 
 def test_a_single_sibling_has_no_spread_and_still_ranks() -> None:

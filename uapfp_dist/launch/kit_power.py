@@ -71,7 +71,7 @@ def _exact(name: str, seeds: Sequence[int], out: Path, requirements: EnrollConfi
     dataset = load(config.data.name, paths.data_root, config.data.n_classes, config.data.shape)
     plans = [plan_enrollment(config, requirements, seed, dataset) for seed in seeds]
     found = [one for plan in plans for one in exact_power(plan, Store(paths.storage))]
-    text = "\n".join(exact_power_text(name, found, requirements.alpha)) + "\n"
+    text = "\n".join(exact_power_text(name, found, requirements.alpha, requirements.max_suspects)) + "\n"
     (out / f"{name}-exact.md").write_text(text)
     (out / f"{name}-exact.json").write_text(json.dumps(to_json(found)))
     return f"\n{text}"

@@ -86,5 +86,5 @@ def measure_robustness(
     (out / "suspects.json").write_text(json.dumps([to_json(one) for one in judged], indent=1))
     text = robustness_text(f"`{name}`, seed {seed}, {precision}", kit, judged, len(members) - len(made))
     (out / "suspects.md").write_text(text)
-    removal_figure(judged, kit.alpha).savefig(out / "removal.png", dpi=DPI)
+    removal_figure(judged, kit.corrected_alpha).savefig(out / "removal.png", dpi=DPI)
     return text

@@ -92,6 +92,11 @@ class EnrollConfig:
     is read from them (default: exact pixels, which PNG files hold)."""
 
     @property
+    def corrected_alpha(self) -> float:
+        """Largest p at which the first of all suspects is accused by a kit with siblings."""
+        return self.alpha / self.max_suspects
+
+    @property
     def n_exact_siblings(self) -> int:
         """Siblings of the exact test."""
         return self.exact_siblings or siblings_needed(self.alpha, self.max_suspects)

@@ -88,15 +88,16 @@ def _labels(plan: ExactPlan, model: ModelSpec, store: Store) -> PoolLabels:
 
 
 def fit_exact(found: EnrolledExact, requirements: EnrollConfig, per_image: int) -> tuple[SiblingTest, KitExact]:
-    """The test, and what the kit says of it: how many of the victim's held-out stolen models it catches at alpha.
+    """The test, and what the kit says of it: how many of the victim's held-out stolen models it catches.
 
     Raises:
         UserError: two players say the same to all images, or the pool is too small.
     """
     config = SiblingTestConfig(n_points=requirements.n_exact_points, per_image=per_image)
     test = sibling_test(found.players, config)
-    rotated = rotated_power(found.players, [config], requirements.alpha)
-    caught = claimed_by_rank(test, 0, found.measured, requirements.alpha)
+    level = requirements.corrected_alpha
+    rotated = rotated_power(found.players, [config], level)
+    caught = claimed_by_rank(test, 0, found.measured, level)
     n_siblings = len(found.players.labels) - 1
     return test, KitExact(
         claims=requirements.exact == "claims",
@@ -107,7 +108,7 @@ def fit_exact(found: EnrolledExact, requirements: EnrollConfig, per_image: int) 
         weights_sha256=found.digests,
         power=Accused(caught, len(found.measured)) if len(found.measured) else None,
         rotated=rotated[0] if rotated else None,
-        accused=Accused(claimed_by_rank(test, 0, found.innocent, requirements.alpha), len(found.innocent))
+        accused=Accused(claimed_by_rank(test, 0, found.innocent, level), len(found.innocent))
         if len(found.innocent)
         else None,
     )
@@ -121,7 +122,7 @@ def rotated_power(players: Players, configs: Sequence[SiblingTestConfig], alpha:
     Args:
         players: with T thefts each.
         configs: that differ in the number of images alone.
-        alpha: least of the p-values that claim nothing.
+        alpha: largest p-value that claims.
 
     Returns:
         for each config.
@@ -148,14 +149,14 @@ def claimed_by_rank(test: SiblingTest, victim: int, suspects: Tensor, alpha: flo
     return int((p_values(statistics[:, order]) <= alpha + 1e-12).sum())
 
 
-def exact_limits(info: KitExact) -> Sequence[str]:
-    """What the kit says of its exact test, in plain sentences."""
+def exact_limits(info: KitExact, n_corrected: int) -> Sequence[str]:
+    """What the kit says of its exact test, whose p is corrected for `n_corrected` suspects, in plain sentences."""
     learned = f", with {info.stolen_each} models stolen from each" if info.stolen_each else ""
     own = ""
     if info.accused is not None:
         own = (
             f" For this one it claims {info.accused.n} of {info.accused.of} independent models from which it learned "
-            "nothing."
+            f"nothing{f', each corrected for {n_corrected} suspects' if n_corrected > 1 else ''}."
         )
     claims = (
         "The exact test makes the claim; the conformal p-value is shown without one."

@@ -28,13 +28,13 @@ class ExactPower:
     stolen_each: int
     """Models stolen from each player, from which it learned; 0: unweighted."""
     power: Accused
-    """Held-out models stolen from the victim that are claimed at alpha."""
+    """Held-out models stolen from the victim that are claimed, each as the first suspect."""
     rotated: Accused | None
     """Models stolen from any player, with that player in the victim's place; what was learned left their theft out."""
     first: Accused | None = None
     """Of the held-out ones, those for which no sibling is as high as the victim: p = 1 / (1 + siblings)."""
     accused: Accused | None = None
-    """Held-out independent models that are claimed at alpha."""
+    """Held-out independent models that are claimed likewise."""
     unlucky: Accused | None = None
     """Players in whose place more than a fifth of those would be."""
 
@@ -57,7 +57,7 @@ def exact_power(plan: EnrollmentPlan, store: Store) -> Iterator[ExactPower]:
 
 def _by_images(plan: EnrollmentPlan, players: Players, learned: Players, found: EnrolledExact) -> Iterator[ExactPower]:
     """By every number of images; `learned` has the stolen models, whether `players` learn from them or not."""
-    alpha, wanted = plan.requirements.alpha, sorted({*EXACT_POINTS, plan.requirements.n_exact_points})
+    alpha, wanted = plan.requirements.corrected_alpha, sorted({*EXACT_POINTS, plan.requirements.n_exact_points})
     configs = [SiblingTestConfig(n_points=n, per_image=plan.config.churn.per_image) for n in wanted]
     ranked = rank_images(players, configs[0])
     most = min(len(order) for order in ranked)

@@ -146,7 +146,7 @@ def _with_exact(kit: Kit, plan: EnrollmentPlan, enrolled: EnrolledResponses) -> 
     kit, position = _with_images(kit, images[union], found.players.labels[0, union])
     return replace(
         kit,
-        info=replace(kit.info, exact=said, limits=(*kit.info.limits, *exact_limits(said))),
+        info=replace(kit.info, exact=said, limits=(*kit.info.limits, *exact_limits(said, kit.n_corrected()))),
         exact=replace(test, index=position[whose]),
     )
 

@@ -91,7 +91,15 @@ def with_rates(kit: Kit) -> Kit:
         false_accusations[fmt] = {method: found.of(method).false_accusations for method in kit.methods}
     queries = {fmt: found.queries for fmt, found in rates.items()}
     churn = kit.info.churn and replace(kit.info.churn, rates=measure_churn_rates(kit))
-    info = replace(kit.info, power=power, false_accusations=false_accusations, queries=queries, churn=churn)
+    level = kit.corrected_alpha if kit.corrected_alpha != kit.alpha else None
+    info = replace(
+        kit.info,
+        power=power,
+        false_accusations=false_accusations,
+        rates_level=level,
+        queries=queries,
+        churn=churn,
+    )
     return replace(kit, info=info)
 
 

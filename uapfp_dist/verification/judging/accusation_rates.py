@@ -15,7 +15,7 @@ from uapfp_dist.verification.kit.kit import Kit
 
 @dataclass(frozen=True)
 class AccusationRates:
-    """Held-out models accused by one method, each judged alone."""
+    """Held-out models accused by one method, each judged alone: with its p corrected as that of a first suspect is."""
 
     power: Rates
     """Of stolen models: `all`, and by `<attack>:<labels>`."""
@@ -60,12 +60,13 @@ def _format_rates(kit: Kit, fmt: ResponseFormat, max_queries: int | None) -> For
     scores = model_scores(kit, similarity, kit.agrees, whole, queried[kit.natural])
     churn = None
     if kit.churn is not None:
-        churn = accusation_rates(kit, set_scores(kit, 0, kit.n_churn_points(max_queries, kit.exact_claims)), kit.alpha)
+        n_points = kit.n_churn_points(max_queries, kit.exact_claims)
+        churn = accusation_rates(kit, set_scores(kit, 0, n_points), kit.corrected_alpha)
     return FormatRates(
         decided_by=kit.decided_by(fmt, int(whole.sum())),
         queries=int(queried.sum()),
-        uap=accusation_rates(kit, scores["uap"], kit.alpha),
-        weighted_errors=accusation_rates(kit, scores["weighted_errors"], kit.alpha),
+        uap=accusation_rates(kit, scores["uap"], kit.corrected_alpha),
+        weighted_errors=accusation_rates(kit, scores["weighted_errors"], kit.corrected_alpha),
         churn=churn,
     )
 
@@ -84,13 +85,13 @@ def measure_churn_rates(kit: Kit) -> tuple[ChurnRates, ...]:
     found = []
     for point_set in range(kit.churn.n_sets):
         for n in kit.churn.budgets.tolist():
-            rates = accusation_rates(kit, set_scores(kit, point_set, n), kit.alpha)
+            rates = accusation_rates(kit, set_scores(kit, point_set, n), kit.corrected_alpha)
             found.append(ChurnRates(point_set, n, rates.power, rates.false_accusations))
     return tuple(found)
 
 
 def accusation_rates(kit: Kit, scores: Tensor, alpha: float) -> AccusationRates:
-    """Held-out models accused at `alpha` by (M,) scores of the kit's models, each judged alone."""
+    """Held-out models whose p by (M,) scores of the kit's models is at most `alpha`."""
     found = AccusationRates({}, {})
     for row, value in zip(kit.info.models, scores.tolist(), strict=True):
         if row.part != "test":

@@ -151,7 +151,8 @@ class _ScoredSuspect:
     ) -> SuspectVerdict:
         """The claim and all that stands beside it; `n_suspects` are corrected for together."""
         views, claims = self.scores.similarity[self.scores.views], self.kit.exact_claims
-        power = self._power(alpha)
+        n_corrected = self.kit.n_corrected(n_suspects)
+        power = self._power(alpha if self.kit.churn is None else alpha / n_corrected)
         missing = groups_not_calibrated(self.kit, self.decision.not_calibrated_against)
         return SuspectVerdict(
             name=self.suspect.name,
@@ -180,15 +181,16 @@ class _ScoredSuspect:
             churn=self._churn(),
             exact=self.exact,
             conformal=Conformal(self.method, self.decision.p_value) if claims else None,
+            n_corrected=None if self.kit.churn is None else n_corrected,
             register=register,
         )
 
-    def _power(self, alpha: float) -> Rates:
-        """Held-out stolen models that the test that claims catches; of the exact one known at the kit's alpha alone."""
+    def _power(self, level: float) -> Rates:
+        """Held-out stolen models with p at most `level`; by the exact test known where the kit counted them alone."""
         if not self.kit.exact_claims:
-            return accusation_rates(self.kit, self.others[self.method], alpha).power
+            return accusation_rates(self.kit, self.others[self.method], level).power
         said = self.kit.info.exact
-        return {"all": said.power} if said and said.power and alpha == self.kit.alpha else {}
+        return {"all": said.power} if said and said.power and math.isclose(level, self.kit.rates_level) else {}
 
     def _p_beside(self, method: MethodName) -> float:
         """NaN by a method that a light kit does not hold."""
@@ -251,6 +253,7 @@ class _ScoredSuspect:
             by_churn=self.kit.churn is not None,
             exact_claims=self.kit.exact_claims,
             registered=registered,
+            uncorrected=self.kit.exact is not None and self.kit.states_uncorrected_rates,
         )
 
 

@@ -18,6 +18,7 @@ def verdict_limits(
     by_churn: bool = False,
     registered: bool = False,
     exact_claims: bool = False,
+    uncorrected: bool = False,
 ) -> tuple[str, ...]:
     """The limits of one verdict.
 
@@ -32,6 +33,7 @@ def verdict_limits(
         of_kit: limits of the kit itself.
         by_churn: churn points decide.
         exact_claims: the exact sibling test makes the claim.
+        uncorrected: of the kit's own limits some name rates that are not corrected for several suspects.
         registered: by the kit's register all suspects are known that it was asked about.
     """
     limits = []
@@ -52,11 +54,13 @@ def verdict_limits(
             "models: other data, architectures or training than theirs are not covered."
         )
     if caught is not None:
+        how = f"each corrected for {n_corrected} suspects" if by_churn and n_corrected > 1 else "one at a time"
         limits.append(
-            f"Of {caught.of} held-out stolen models this kit catches {caught.n} with the images answered, one at a "
-            "time."
+            f"Of {caught.of} held-out stolen models this kit catches {caught.n} with the images answered, {how}."
         )
-    if n_suspects > 1:
+    if by_churn and n_corrected > 1:
+        limits.append(f"Corrected for {n_corrected} suspects (Holm): less is caught than of one alone.")
+    elif n_suspects > 1:
         limits.append(f"Judged together with {n_suspects - 1} others (Holm): less is caught than alone.")
     if registered:
         limits.append(
@@ -65,8 +69,8 @@ def verdict_limits(
         )
     elif by_churn and n_corrected > 1:
         limits.append(
-            f"Corrected for {n_corrected} suspects. Further ones, and verdicts of other runs (another kit, --output, "
-            "--max-queries, seed or alpha), are not corrected for: of several, all must be told."
+            f"Beyond {n_corrected} suspects, verdicts of other runs are not corrected for, and none of another kit, "
+            "--output, --max-queries, seed or alpha: of several, all must be told."
         )
     else:
         limits.append(
@@ -80,4 +84,6 @@ def verdict_limits(
         limits.append(f"{n_whole} of {n_views} views were answered whole; below half, weighted errors decide.")
     if fatal:
         limits.append("The answers are not sane: no claim of piracy can rest on them.")
+    if uncorrected:
+        limits.append("Rates that the kit itself names below are not corrected for several suspects.")
     return (*limits, *of_kit)

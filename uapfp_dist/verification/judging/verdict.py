@@ -115,7 +115,9 @@ class SuspectVerdict:
     claim: Claim
     p_value: Annotated[Rate, Field(description="over models, by the method that decides")]
     """Conformal, the largest over the groups of negatives (protocol 3.1); or of the exact test, where that claims."""
-    p_adjusted: Annotated[Rate, Field(description="after Holm's correction over the suspects judged together")]
+    p_adjusted: Annotated[
+        Rate, Field(description="after Holm's correction over the suspects judged together, or n_corrected")
+    ]
     alpha: Rate
     """Tolerated rate of false accusation over all of them."""
     decided_by: Decider
@@ -135,7 +137,8 @@ class SuspectVerdict:
     agreement_clean: MeasuredRate
     """Share of unperturbed training images of the victim with its label; NaN when none was queried."""
     power: dict[str, Caught]
-    """Held-out stolen models that these images catch at this alpha: `all`, and by `<attack>:<labels>`."""
+    """Held-out stolen models that these images catch at this alpha: `all`, and by `<attack>:<labels>`. Their p are
+    corrected for `n_corrected` suspects as this one's is; without churn points each is judged alone."""
     calibration: dict[str, Count]
     """Group of negatives to its number of models."""
     not_calibrated_against: tuple[str, ...]
@@ -162,6 +165,10 @@ class SuspectVerdict:
     """None where it was not asked."""
     conformal: Conformal | None = field(default=None, kw_only=True)
     """None where the conformal test makes the claim."""
+    n_corrected: Annotated[
+        Count | None, Field(description="suspects that p_adjusted is corrected for, and the p-values behind power")
+    ] = field(default=None, kw_only=True)
+    """Those of all looks, at least all that the kit was enrolled for; None for a kit without churn points."""
     register: Annotated[
         RegisterState | None, Field(description="all suspects that this kit was asked about: p_adjusted is over them")
     ] = field(default=None, kw_only=True)

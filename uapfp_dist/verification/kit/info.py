@@ -117,7 +117,7 @@ class KitCosts:
 
 @dataclass(frozen=True)
 class ChurnRates:
-    """Held-out models accused by the points of one set, each judged alone."""
+    """Held-out models accused by the points of one set, each judged alone at `KitInfo.rates_level`."""
 
     point_set: int
     n_points: int
@@ -161,7 +161,7 @@ class KitExact:
     weights_sha256: tuple[str, ...]
     """Of the siblings: the kit commits its owner to them."""
     power: Accused | None = None
-    """Held-out stolen models that it claims at the kit's alpha, each judged alone."""
+    """Held-out stolen models that it claims, each judged alone at `KitInfo.rates_level`."""
     rotated: Accused | None = None
     """The same with every player in the victim's place: models stolen from it, of a theft from which nothing was
     learned."""
@@ -199,9 +199,12 @@ class KitInfo:
     natural_errors: int | None = None
     """Images of `natural` that are errors of the victim."""
     power: RatesByMethod | None = None
-    """Held-out stolen models accused, each judged alone."""
+    """Held-out stolen models accused, each judged alone at `rates_level`."""
     false_accusations: RatesByMethod | None = None
     """Held-out negatives accused, likewise."""
+    rates_level: StrictFloat | None = None
+    """Largest p at which its rates count a model as accused: alpha over the suspects that each p is corrected for.
+    None: alpha."""
     queries: dict[WireFormat, int] | None = None
     """Images that a suspect is sent."""
     churn: KitChurn | None = None

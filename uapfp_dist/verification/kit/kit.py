@@ -84,6 +84,21 @@ class Kit:
         return n_looks if self.churn is None else max(n_looks, self.info.max_suspects or 1)
 
     @property
+    def corrected_alpha(self) -> float:
+        """Largest p at which the first suspect is accused, unless others are, too."""
+        return self.alpha / self.n_corrected()
+
+    @property
+    def rates_level(self) -> float:
+        """Largest p at which the rates that it states count a model as accused: uncorrected in earlier kits."""
+        return self.alpha if self.info.rates_level is None else self.info.rates_level
+
+    @property
+    def states_uncorrected_rates(self) -> bool:
+        """As earlier kits for several suspects do: verdicts accuse fewer."""
+        return self.n_corrected() > 1 and self.info.rates_level is None
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """(c, h, w) of an image."""
         _, channels, height, width = self.images.shape

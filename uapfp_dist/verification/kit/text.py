@@ -23,6 +23,19 @@ def kit_text(kit: Kit) -> str:
     return "\n".join(lines)
 
 
+def corrected_for(n: int) -> str:
+    """How many suspects each p is corrected for, to go on a sentence with; empty for one."""
+    return f", corrected for {n} suspects" if n > 1 else ""
+
+
+def rates_at(kit: Kit) -> str:
+    """At what its rates were counted; in kits of earlier versions uncorrected, whatever their verdicts are."""
+    n = kit.n_corrected()
+    if kit.states_uncorrected_rates:
+        return f"alpha {kit.alpha:g} (uncorrected; verdicts are corrected for {n} suspects and accuse fewer)"
+    return f"alpha {kit.alpha:g}{corrected_for(n)}"
+
+
 def _rates_of(kit: Kit, fmt: ResponseFormat) -> tuple[Rates, Rates]:
     """Power and false accusations of the method that decides in a format."""
     info = kit.info
@@ -37,13 +50,13 @@ def _answer(kit: Kit) -> str:
     if exact is not None and exact.claims:
         caught = "an unknown number of" if exact.power is None else f"{exact.power.n} of {exact.power.of}"
         return (
-            f"Of models held out, each judged alone at alpha {kit.alpha:g} by its labels, the exact sibling test of "
+            f"Of models held out, each judged alone at {rates_at(kit)}, by its labels, the exact sibling test of "
             f"this kit accuses {caught} stolen ones. Without a claim, the conformal test:"
         )
     fmt = LABEL if LABEL in kit.info.decided_by else next(iter(kit.info.decided_by))
     power, false_accusations = _rates_of(kit, fmt)
     return (
-        f"Of models held out, each judged alone at alpha {kit.alpha:g} by its {fmt}, this kit accuses {_all(power)} "
+        f"Of models held out, each judged alone at {rates_at(kit)}, by its {fmt}, this kit accuses {_all(power)} "
         f"stolen ones and {_all(false_accusations)} negatives."
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from uapfp_dist.verification.enrollment.exact_power import ExactPower
 from uapfp_dist.verification.kit.info import Accused
+from uapfp_dist.verification.kit.text import corrected_for
 from uapfp_dist.verification.reports.rates_over_zoos import interval, what_varies, zoos
 
 
@@ -33,12 +34,12 @@ def exact_rows(found: Sequence[ExactPower]) -> list[str]:
     return lines
 
 
-def exact_power_text(name: str, found: Sequence[ExactPower], alpha: float) -> Iterator[str]:
-    """Markdown for a README."""
+def exact_power_text(name: str, found: Sequence[ExactPower], alpha: float, n_corrected: int = 1) -> Iterator[str]:
+    """Markdown for a README; each p is corrected for `n_corrected` suspects."""
     n, siblings = len({one.seed for one in found}), found[0].siblings
     yield (
         f"`{name}`, {zoos(n)}: the exact sibling test by labels with {siblings} siblings at alpha {alpha:g}, each "
-        f"suspect judged alone; share claimed [{what_varies(n)}] (models)."
+        f"suspect judged alone{corrected_for(n_corrected)}; share claimed [{what_varies(n)}] (models)."
     )
     yield ""
     yield from exact_rows(found)

@@ -9,7 +9,7 @@ import pandas as pd
 from uapfp_dist.messages import printable
 from uapfp_dist.tracking.tracker import DESCRIPTION, Tracker
 from uapfp_dist.verification.kit.kit import Kit
-from uapfp_dist.verification.kit.text import exact_text
+from uapfp_dist.verification.kit.text import exact_text, rates_at
 
 
 def kit_tags(kit: Kit) -> dict[str, str]:
@@ -26,7 +26,7 @@ def _in_short(kit: Kit) -> str:
         if f"power/{key}" in rates:
             negatives = rates.get(f"false_accusations/{key}", math.nan)
             parts.append(f"{fmt}: {rates[f'power/{key}']:.0%} of stolen, {negatives:.0%} of other models")
-    return f"accuses at alpha {kit.alpha:g} by {'; '.join(parts)}"[:500] if parts else "rates not measured"
+    return f"accuses at {rates_at(kit)} by {'; '.join(parts)}"[:500] if parts else "rates not measured"
 
 
 def _description(kit: Kit) -> str:
@@ -39,7 +39,7 @@ def _description(kit: Kit) -> str:
             found = (rates or {}).get(fmt, {}).get(choice.method, {}).get("all")
             counts.append(f"{found.n} of {found.of}" if found else "not measured")
         rows.append([str(fmt), choice.method, str((info.queries or {}).get(fmt, "")), *counts])
-    lines = [f"**A kit to find copies of a victim, at alpha {kit.alpha:g}.** Held-out models, each judged alone:", ""]
+    lines = [f"**A kit to find copies of a victim.** Held-out models, each judged alone at {rates_at(kit)}:", ""]
     lines += [" | ".join(row) for row in (head, ["---"] * len(head), *rows)]
     if info.exact is not None:
         lines += ["", f"Also the {exact_text(info.exact)}."]

@@ -11,6 +11,7 @@ from uapfp_dist.verification.judging.accusation_rates import AccusationRates, Fo
 from uapfp_dist.verification.judging.verdict import KIT_METHODS
 from uapfp_dist.verification.kit.info import Rates
 from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.kit.text import corrected_for
 
 N_BOOT = 2000
 FEWEST_ZOOS = 5
@@ -36,7 +37,8 @@ def rates_text(
     minutes = sum(cost.model_seconds for cost in costs) / 60
     lines = [
         f"`{name}`, {zoos(len(kits))} of {costs[0].models if costs else 0} models ({minutes:.0f} minutes of "
-        f"training in all), alpha {kits[0].alpha:g}, {n_calibrate} models per group, "
+        f"training in all), alpha {kits[0].alpha:g}{corrected_for(kits[0].n_corrected())}, "
+        f"{n_calibrate} models per group, "
         f"{'all images' if max_queries is None else f'at most {max_queries} images'}; "
         f"share accused [{what_varies(len(kits))}] (models).",
         "",

@@ -10,6 +10,7 @@ from uapfp_dist.messages import printable
 from uapfp_dist.reporting.html import HtmlSection, html_report
 from uapfp_dist.reporting.model_names import GROUPS
 from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.kit.text import corrected_for
 from uapfp_dist.verification.replay import JudgedSuspect
 from uapfp_dist.verification.reports.churn_figures import churn_images_figure, evidence_figure
 from uapfp_dist.verification.reports.methods_table import methods_tables
@@ -87,7 +88,7 @@ def _section(kit: Kit, case: JudgedSuspect) -> HtmlSection:
     tables = dict(methods_tables(v))
     if v.power:
         power = pd.DataFrame([{"held-out stolen models": kind, **asdict(row)} for kind, row in v.power.items()])
-        tables["Power of the kit with the images answered"] = power
+        tables[f"Power of the kit with the images answered{corrected_for(v.n_corrected or 1)}"] = power
     return HtmlSection(
         f"{name}: {v.claim}", text, tables, _figures(kit, case), findings(case), details(case), points=v.limits
     )

@@ -8,6 +8,7 @@ from uapfp_dist.reporting.model_names import GROUPS
 from uapfp_dist.reporting.number_format import number
 from uapfp_dist.verification.judging.verdict import PIRACY
 from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.kit.text import corrected_for
 from uapfp_dist.verification.replay import JudgedSuspect
 
 NOT_ASKED = "not asked: its images were not among those sent, or not answered"
@@ -60,7 +61,8 @@ def details(case: JudgedSuspect) -> dict[str, str]:
         hint = "" if v.claim == PIRACY else "; another mean and std is not excluded: --probe-forms compares forms"
         found["input check"] = f"{v.input_check.text}{hint}"
     if power := v.power.get("all"):
-        found["power of the kit"] = f"{power.caught} of {power.of} held-out stolen models caught with these images"
+        caught = f"{power.caught} of {power.of} held-out stolen models caught with these images"
+        found["power of the kit"] = f"{caught}{corrected_for(v.n_corrected or 1)}"
     found[f"{v.decided_by} decides"] = printable(v.decided_because)
     if v.register:
         looks = f"{v.register.looks} look{'s' if v.register.looks > 1 else ''}"

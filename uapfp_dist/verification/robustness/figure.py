@@ -55,7 +55,7 @@ def removal_figure(judged: Sequence[JudgedModel], alpha: float) -> Figure:
 
     Args:
         judged: suspects of one kit; stolen ones are filled, negatives hollow.
-        alpha: tolerated rate of false accusation.
+        alpha: tolerated rate of false accusation of each.
     """
     panels = _panels(judged)
     figure, axes = subplots(PAGE, 3.9, columns=max(len(panels), 1), sharey=True)

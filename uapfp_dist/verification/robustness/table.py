@@ -6,19 +6,20 @@ from uapfp_dist.reporting.model_names import ROLES
 from uapfp_dist.response_format import LABEL
 from uapfp_dist.statistics.intervals import clopper_pearson
 from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.kit.text import corrected_for
 from uapfp_dist.verification.robustness.judged import JudgedModel
 
 
 def robustness_text(title: str, kit: Kit, judged: Sequence[JudgedModel], n_failed: int) -> str:
     """Markdown; `title` says preset, seed and precision."""
     lines = [
-        f"{title}: suspects accused at alpha {kit.alpha:g} by "
+        f"{title}: suspects accused at alpha {kit.alpha:g}{corrected_for(kit.n_corrected())} by "
         f"{kit.decided_by(LABEL, 0)} on labels, each judged alone [95 %, Clopper-Pearson over models]; {n_failed} "
         "models could not be made.",
         "",
     ]
     for stolen in (True, False):
-        lines += [*robustness_rows([one for one in judged if one.stolen == stolen], kit.alpha), ""]
+        lines += [*robustness_rows([one for one in judged if one.stolen == stolen], kit.corrected_alpha), ""]
     return "\n".join(lines)
 
 
