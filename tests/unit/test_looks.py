@@ -402,6 +402,28 @@ def test_nobody_is_asked_where_no_number_of_suspects_could_be_decided(tmp_path: 
     assert [case.verdict.claim for case in cases] == ["piracy", "piracy"]
 
 
+def test_page_text_and_register_show_one_corrected_p(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And over how many suspects it is: those that the kit was enrolled for, not those looked at so far."""
+    kit = churn_kit("light", 59)
+    kit = with_digest(replace(kit, info=replace(kit.info, max_suspects=3)))
+    folder = tmp_path / "kit"
+    save_kit(kit, folder)
+    register = Register.open(register_path(folder), kit.digest, create=True)
+    cases = verify(kit, [suspect()], tmp_path / "out", register=register)
+    assert cases[0].verdict.p_adjusted == pytest.approx(3 / 60)
+    write_verdict(tmp_path / "out", kit, cases)
+    page = (tmp_path / "out" / "verdict.html").read_text()
+    assert "0.05 over the 3 suspects that this kit was enrolled for, 1 looked at so far" in page
+    assert "1 suspect that this kit was asked about by now" in page
+    assert "p 0.0167 (p 0.0500 corrected for 3 suspects)" in verdict_text(kit, cases)
+    run("verify", "--kit", str(folder), "--register")
+    assert "p 0.0167 (corrected for 3: 0.05)" in capsys.readouterr().out
+    alone = verify(kit, [suspect()], tmp_path / "alone")
+    write_verdict(tmp_path / "alone", kit, alone)
+    page = (tmp_path / "alone" / "verdict.html").read_text()
+    assert "0.05 over the 3 suspects that this kit was enrolled for, 1 judged here" in page
+
+
 def test_a_kit_that_decides_one_suspect_decides_no_second(tmp_path: Path) -> None:
     """It is not asked; and whoever asks two at the same moment gets no claim on either."""
     kit = churn_kit("light")

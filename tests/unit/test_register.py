@@ -207,6 +207,15 @@ def test_holm_runs_over_all_looks(register: Register) -> None:
     assert [one.p_value for one in register.looks] == [0.01, 1.0, 0.02, 0.5]
 
 
+def test_holm_runs_over_all_suspects_that_the_kit_was_enrolled_for(register: Register) -> None:
+    """As in the verdict: the same numbers in both."""
+    tests = [look(register, name, name, p=p) for name, p in (("a", 0.01), ("b", 0.03))]
+    for k, adjusted in ((0, [0.02, 0.03]), (2, [0.02, 0.03]), (5, [0.05, 0.12])):
+        found = register.adjusted(max_suspects=k)
+        assert [found[test] for test in tests] == pytest.approx(adjusted)
+        assert f"p 0.01 (corrected for {k or 2}: {adjusted[0]:.3g})" in register_lines(register, k)[1]
+
+
 def test_a_look_that_is_given_up_never_helps(register: Register) -> None:
     own = look(register, "own", "o")
     alone = register.adjusted({own: 0.02})[own]
@@ -501,8 +510,8 @@ def test_lines_say_when_who_which_set_and_what_came_of_it(register: Register) ->
     first, thief, other = register_lines(register)
     assert first.startswith("register of kit aaaaaaaaaaaaaaaa...: suspects looked at 2, operators 2, head ")
     assert thief == (
-        "2030-01-01T00:00:01+00:00  thief at https://shop.example/models, operator shop, set 0: p 0.01 (of all looks "
-        "0.02), hard, inconclusive, transcript 55555555..."
+        "2030-01-01T00:00:01+00:00  thief at https://shop.example/models, operator shop, set 0: p 0.01 (corrected for "
+        "2: 0.02), hard, inconclusive, transcript 55555555..."
     )
     assert other.endswith("other at https://shop.example/models, operator bank, set 0: no result, counts as p = 1")
 

@@ -119,7 +119,7 @@ def _show_register(chosen: Verify, kit: Kit) -> None:
     """A line for each suspect that the kit was asked about."""
     if (register := kit_register(kit, chosen.kit)) is None:
         raise UserError("register: expected a kit with churn points, this one keeps none", argument="register")
-    print("\n".join(register_lines(register)), flush=True)
+    print("\n".join(register_lines(register, kit.n_corrected())), flush=True)
 
 
 def _probe_forms(chosen: Verify, kit: Kit, out: Path) -> None:

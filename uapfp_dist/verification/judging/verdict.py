@@ -170,7 +170,8 @@ class SuspectVerdict:
     ] = field(default=None, kw_only=True)
     """Those of all looks, at least all that the kit was enrolled for; None for a kit without churn points."""
     register: Annotated[
-        RegisterState | None, Field(description="all suspects that this kit was asked about: p_adjusted is over them")
+        RegisterState | None,
+        Field(description="suspects that this kit was asked about; n_corrected counts them"),
     ] = field(default=None, kw_only=True)
     """None where no register is kept."""
 

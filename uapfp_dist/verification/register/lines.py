@@ -5,22 +5,28 @@ from uapfp_dist.verification.register.history import Look
 from uapfp_dist.verification.register.register import Register
 
 
-def register_lines(register: Register) -> list[str]:
+def register_lines(register: Register, max_suspects: int = 0) -> list[str]:
     """When who was asked, by which set, with which result, a line each; nothing in them that a terminal obeys.
 
-    The p-values in brackets are corrected for all looks by Holm's procedure, as of now: a claim of an earlier line was
-    made with the looks up to then.
+    The p-values in brackets are corrected by Holm's procedure for all looks as of now, and for all suspects that the
+    kit was enrolled for: a claim of an earlier line was made with the looks up to then.
+
+    Args:
+        register: of the kit.
+        max_suspects: that the kit was enrolled for.
     """
-    looks, adjusted = register.looks, register.adjusted()
+    looks, adjusted = register.looks, register.adjusted(max_suspects=max_suspects)
+    n_corrected = max(len(looks), max_suspects)
     n_operators = len({look.operator for look in looks})
     first = (
         f"register of kit {register.kit[:16]}...: suspects looked at {len(looks)}, operators {n_operators}, head "
         f"{register.head[:16]}..."
     )
-    return [first, *(_line(look, adjusted[look.test]) for look in looks), *map(printable, register.findings)]
+    lines = (_line(look, adjusted[look.test], n_corrected) for look in looks)
+    return [first, *lines, *map(printable, register.findings)]
 
 
-def _line(look: Look, adjusted: float) -> str:
+def _line(look: Look, adjusted: float, n_corrected: int) -> str:
     reserved, decided = look.reserved, look.decided
     who = one_line(reserved.name, 80)
     if reserved.address not in ("", reserved.name):
@@ -30,7 +36,8 @@ def _line(look: Look, adjusted: float) -> str:
     asked = f"{one_line(reserved.at)}  {who}, operator {one_line(reserved.operator, 80)}, set {reserved.point_set}"
     if decided is None:
         return f"{asked}: no result, counts as p = 1"
+    p = f"p {decided.p_value:.3g} (corrected for {n_corrected}: {adjusted:.3g})"
     return (
-        f"{asked}: p {decided.p_value:.3g} (of all looks {adjusted:.3g}), {one_line(decided.format, 20)}, "
-        f"{one_line(decided.claim, 80)}, transcript {decided.transcript_sha256[:8]}..."
+        f"{asked}: {p}, {one_line(decided.format, 20)}, {one_line(decided.claim, 80)}, transcript "
+        f"{decided.transcript_sha256[:8]}..."
     )

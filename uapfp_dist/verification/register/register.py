@@ -214,13 +214,16 @@ class Register:
             if any(look.test == test and look.decided is None for look in self.looks):
                 self._append(Released(_now(), test))
 
-    def adjusted(self, own: Mapping[str, float] | None = None, head: str | None = None) -> dict[str, float]:
+    def adjusted(
+        self, own: Mapping[str, float] | None = None, head: str | None = None, max_suspects: int = 0
+    ) -> dict[str, float]:
         """Test to its p-value after Holm's correction over all looks; one without a result counts as p = 1.
 
         Args:
             own: test to its p-value, for reserved tests whose result is not in the register yet.
             head: only what the register held when this was its head, so that an earlier verdict can be repeated; `own`
                 then counts instead of what came later.
+            max_suspects: that the kit was enrolled for: the correction is over all of them, as in a verdict.
 
         Raises:
             UserError: it does not contain this head: lines were removed, or the verdict is of another register.
@@ -236,7 +239,7 @@ class Register:
         if missing := [test for test in own or {} if test not in p_values]:
             raise ValueError(f"test {missing[0]:.16} was not reserved")
         p_values |= own or {}
-        return dict(zip(p_values, holm(list(p_values.values())), strict=True))
+        return dict(zip(p_values, holm(list(p_values.values()), max_suspects), strict=True))
 
     def _take(self, chain: Chain) -> None:
         """Go on from what the file holds now."""

@@ -58,8 +58,8 @@ def verdict_page(kit: Kit, cases: Sequence[JudgedSuspect]) -> str:
     }
     if v.register:
         facts["Register of the kit"] = (
-            f"{_suspects(cases)} by now, all of them counted in the corrected p-values. SHA-256 over the register, but "
-            f"for these results: {v.register.head}"
+            f"{_looks(v.register.looks)} by now, all of them counted in the corrected p-values. SHA-256 over the "
+            f"register, but for these results: {v.register.head}"
         )
     sections = [_section(kit, case) for case in cases]
     return html_report(f"Verification of {names}", facts, sections, headlines=[(headline(case), "") for case in cases])
@@ -67,9 +67,16 @@ def verdict_page(kit: Kit, cases: Sequence[JudgedSuspect]) -> str:
 
 def _suspects(cases: Sequence[JudgedSuspect]) -> str:
     """How many p-values are corrected together."""
-    register = cases[0].verdict.register
-    n = len(cases) if register is None else register.looks
-    return f"{n} suspect{'s' if n > 1 else ''}{'' if register is None else ' that this kit was asked about'}"
+    v = cases[0].verdict
+    n_looks = len(cases) if v.register is None else v.register.looks
+    if v.n_corrected is not None and v.n_corrected > n_looks:
+        so_far = "judged here" if v.register is None else "looked at so far"
+        return f"the {v.n_corrected} suspects that this kit was enrolled for, {n_looks} {so_far}"
+    return _looks(n_looks) if v.register else f"{n_looks} suspect{'s' if n_looks > 1 else ''}"
+
+
+def _looks(n: int) -> str:
+    return f"{n} suspect{'s' if n > 1 else ''} that this kit was asked about"
 
 
 def _section(kit: Kit, case: JudgedSuspect) -> HtmlSection:

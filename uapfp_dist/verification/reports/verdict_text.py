@@ -23,7 +23,8 @@ def verdict_text(kit: Kit, cases: Sequence[JudgedSuspect]) -> str:
 def headline(case: JudgedSuspect) -> str:
     """The claim and its p-value; that the suspect failed the input check and was queried anyway."""
     v = case.verdict
-    together = "" if v.p_adjusted == v.p_value else f" (p {number(v.p_adjusted)} among all suspects)"
+    among = "among all suspects" if v.n_corrected is None else f"corrected for {v.n_corrected} suspects"
+    together = "" if v.p_adjusted == v.p_value else f" (p {number(v.p_adjusted)} {among})"
     learned = ", derived from the victim's answers" if v.churn is not None and v.claim == PIRACY else ""
     by = f"p {number(v.p_value)}{together} by {v.decided_by}, alpha {v.alpha:g}"
     claim = f"{printable(v.name)}: {v.claim}{learned}. {by}."
