@@ -11,9 +11,12 @@ from toy_kit import toy_kit
 
 from uapfp_dist.response_format import LABEL, PROBABILITIES
 from uapfp_dist.tracking.tracker import DESCRIPTION, NullTracker
+from uapfp_dist.verification.enrollment.kit_description import with_rates
+from uapfp_dist.verification.judging.accusation_rates import measure_rates
 from uapfp_dist.verification.kit.info import Accused, Rates
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.reports.kit_fields import all_rates, kit_tags, main_rates, rates_table, show_kit
+from uapfp_dist.verification.reports.rates_over_zoos import rates_text
 
 
 def rates(n: int, kind: str) -> Rates:
@@ -87,4 +90,40 @@ def test_the_table_comes_with_the_files_of_the_kit(kit: Kit, tmp_path: Path) -> 
 
 def test_the_description_names_the_exact_test() -> None:
     description = kit_tags(make_exact_kit())[DESCRIPTION]
-    assert "Also the exact sibling test (makes the claim): 19 siblings" in description
+    assert "The exact sibling test (makes the claim): 19 siblings" in description
+    beside = kit_tags(make_exact_kit(claims=False))[DESCRIPTION]
+    assert "Also the exact sibling test (asked by verify --exact, without a claim): 19 siblings" in beside
+
+
+def test_a_kit_whose_exact_test_claims_shows_its_rates() -> None:
+    """Not those of the conformal test, which claims nothing; the table has both."""
+    kit = with_rates(make_exact_kit())
+    assert main_rates(kit) == {"power/hard/sibling_test/all": 0.75}
+    assert kit_tags(kit)["answer"] == (
+        "accuses at alpha 0.05 by the exact sibling test: 75% of stolen, an unknown share of other models"
+    )
+    assert "label | sibling_test |" in kit_tags(kit)[DESCRIPTION]
+    assert "| 3 of 4 | not measured" in kit_tags(kit)[DESCRIPTION]
+    assert "weighted_churn" not in kit_tags(kit)[DESCRIPTION]
+    assert kit.info.exact is not None
+    info = replace(kit.info, exact=replace(kit.info.exact, accused=Accused(1, 50)))
+    assert main_rates(replace(kit, info=info))["false_accusations/hard/sibling_test/all"] == 0.02
+    assert {"sibling_test", "weighted_churn"} <= set(rates_table(kit)["method"])
+    beside = with_rates(make_exact_kit(claims=False))
+    assert {name.split("/")[2] for name in main_rates(beside)} == {"weighted_churn"}
+
+
+@pytest.mark.parametrize(
+    ("claims", "column"), [(True, "| conformal test, without a claim |"), (False, "| as decided |")]
+)
+def test_a_table_over_zoos_names_what_makes_the_claim(claims: bool, column: str) -> None:
+    kit = make_exact_kit(claims=claims)
+    assert rates_text("digits", [kit], [measure_rates(kit)], 19, None).count(f"| suspect | answers {column}") == 2
+
+
+def test_what_was_not_measured_is_unknown_and_no_number(kit: Kit) -> None:
+    """Without held-out negatives; without stolen models, as in a light kit."""
+    no_negatives = replace(kit, info=replace(kit.info, false_accusations=None))
+    assert "label: 75% of stolen, an unknown share of other models" in kit_tags(no_negatives)["answer"]
+    no_stolen = replace(kit, info=replace(kit.info, power={LABEL: {"weighted_errors": {}}}))
+    assert "label: an unknown share of stolen, 0% of other models" in kit_tags(no_stolen)["answer"]

@@ -34,6 +34,8 @@ def rates_text(
         max_queries: images that each suspect was judged by at most; None: all.
     """
     costs = [kit.info.costs for kit in kits if kit.info.costs]
+    # Of kits whose exact test makes the claim, its rates are a table of their own.
+    decided = "conformal test, without a claim" if kits[0].exact_claims else "as decided"
     minutes = sum(cost.model_seconds for cost in costs) / 60
     lines = [
         f"`{name}`, {zoos(len(kits))} of {costs[0].models if costs else 0} models ({minutes:.0f} minutes of "
@@ -42,17 +44,19 @@ def rates_text(
         f"{'all images' if max_queries is None else f'at most {max_queries} images'}; "
         f"share accused [{what_varies(len(kits))}] (models).",
         "",
-        *rows(rates, lambda found: found.false_accusations),
+        *rows(rates, lambda found: found.false_accusations, decided),
         "",
-        *rows(rates, lambda found: found.power),
+        *rows(rates, lambda found: found.power, decided),
     ]
     return "\n".join(lines) + "\n"
 
 
-def rows(rates: Sequence[KitRates], what: Callable[[AccusationRates], Rates]) -> list[str]:
-    """A line per kind of model and format: the method that decides, and both methods."""
+def rows(
+    rates: Sequence[KitRates], what: Callable[[AccusationRates], Rates], decided_by: str = "as decided"
+) -> list[str]:
+    """A line per kind of model and format: the method that decides, under the name `decided_by`, and both methods."""
     lines = [
-        "| suspect | answers | as decided | " + " | ".join(KIT_METHODS) + " |",
+        f"| suspect | answers | {decided_by} | " + " | ".join(KIT_METHODS) + " |",
         "|---" * (3 + len(KIT_METHODS)) + "|",
     ]
     for fmt in rates[0]:
