@@ -193,7 +193,7 @@ def test_an_operator_has_a_name_that_shows(name: str) -> None:
 
 
 def test_an_address_that_is_no_url() -> None:
-    assert error_of(lambda: operator_of(SuspectConfig(at="http://[::1"))).startswith("suspect: expected a URL")
+    assert error_of(lambda: operator_of(SuspectConfig(at="//[::1", kind="http"))).startswith("suspect: expected a URL")
 
 
 # -- Holm over all looks ---------------------------------------------------------------------------------------------

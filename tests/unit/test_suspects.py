@@ -195,6 +195,15 @@ def test_another_file_of_that_name_is_another_suspect(tmp_path: Path) -> None:
     assert queries[0] != queries[1]
 
 
+@pytest.mark.parametrize("kind", ["auto", "http", "onnx"])
+@pytest.mark.parametrize("address", ["http://[::1", "http://[::1/v2/models/m", "https://[::g]:8000"])
+def test_an_address_that_no_url_has_is_one_line(address: str, kind: str) -> None:
+    with pytest.raises(UserError, match=r"^at: expected a URL such as http://HOST:PORT, got one that") as caught:
+        SuspectConfig(at=address, kind=kind)
+    assert caught.value.argument == "at"
+    assert "\n" not in str(caught.value)
+
+
 def test_an_address_without_a_scheme_is_asked_back() -> None:
     with pytest.raises(UserError, match=r"expected a URL; did you mean http://127\.0\.0\.1:5001\?"):
         open_suspect(SuspectConfig(at="127.0.0.1:5001"), (1, 8, 8), 10)

@@ -8,6 +8,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.messages import one_line
 from uapfp_dist.suspects.input_format import Channels, InputFormat, Layout, Resampling, Scale
 from uapfp_dist.suspects.onnx_file import external_digests
 
@@ -114,6 +115,15 @@ class SuspectConfig:
                 raise UserError(
                     f"{name}: expected a text, got one with a NUL or a lone surrogate; fix it", argument=name
                 )
+        if "://" in self.at:
+            try:
+                urlsplit(self.at)
+            except ValueError as error:
+                raise UserError(
+                    f"at: expected a URL such as http://HOST:PORT, got one that cannot be read ({one_line(error)}); "
+                    "fix it",
+                    argument="at",
+                ) from error
         if not all(isinstance(text, str) for pair in self.headers.items() for text in pair):
             raise UserError("headers: expected an object from names to values, all of them strings", argument="headers")
         _ = self.input_format
@@ -184,7 +194,8 @@ def describe_suspect(config: SuspectConfig) -> dict[str, str | int | list[str]]:
             given[name] = value
     if config.request is not None:  # it may hold a key
         given["request_sha256"] = hashlib.sha256(config.request.expanduser().read_bytes()).hexdigest()
-    local, query = config.protocol in LOCAL, urlsplit(config.at).query
+    local = config.protocol in LOCAL
+    query = "" if local else urlsplit(config.at).query
     file, digest = Path(config.at).expanduser(), ""
     if local:
         with file.open("rb") as opened:
