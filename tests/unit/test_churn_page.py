@@ -11,6 +11,7 @@ from uapfp_dist.response_format import LABEL
 from uapfp_dist.verification.judging.judge import judge
 from uapfp_dist.verification.judging.verdict import SuspectResponses
 from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.kit.text import kit_text
 from uapfp_dist.verification.querying.ledger import Ledger
 from uapfp_dist.verification.querying.records import Begin, Judged
 from uapfp_dist.verification.replay import JudgedSuspect
@@ -19,6 +20,7 @@ from uapfp_dist.verification.reports.churn_figures import N_SHOWN, churn_images_
 from uapfp_dist.verification.reports.methods_table import BESIDE, methods_tables
 from uapfp_dist.verification.reports.verdict_figures import scores_figure
 from uapfp_dist.verification.reports.verdict_page import verdict_page
+from uapfp_dist.verification.reports.verdict_text import verdict_text
 
 KITS = {size: make_churn_kit(size) for size in ("full", "light")}
 
@@ -146,6 +148,24 @@ def test_the_suspect_falls_among_every_group(kit: Kit) -> None:
     roles = methods.iloc[:, 1].tolist()
     assert roles[0] == "decides, by design"
     assert roles[1:] == [BESIDE] * (2 if kit.views else 0)
+
+
+def test_page_and_text_claim_no_more_than_was_shown(kit: Kit) -> None:
+    """Of a kit whose siblings may give the victim's label at up to 30 % of the images, or, unsaid, as many as do."""
+    case = case_of(kit, answers(kit, 0.2))
+    assert case.verdict.claim == "inconclusive"
+    configured = replace(kit, info=replace(kit.info, configuration={"churn": {"largest_share": 0.3}}))
+    for made, siblings in ((kit, "at most 20 % of its siblings"), (configured, "at most 30 % of its siblings")):
+        page, text = verdict_page(made, [case]), verdict_text(made, [case])
+        assert f"images at which {siblings} give the victim" in page
+        assert "is evidence of having learned from the victim" in page
+        assert f"images where {siblings} give it (set 1)" in text
+        assert f"where {siblings} give the victim's label" in kit_text(made)
+        for word in ("has learned from", "nearly all of its siblings", "hardly"):
+            assert word not in page + text + kit_text(made)
+    taken = case_of(kit, answers(kit, 1.0))
+    assert "piracy, derived from the victim or its answers." in verdict_text(kit, [taken])
+    assert any("means derived from the victim or its answers:" in limit for limit in taken.verdict.limits)
 
 
 def test_a_page_of_a_kit_without_churn_says_nothing_of_it() -> None:

@@ -39,8 +39,8 @@ def verdict_limits(
     limits = []
     if by_churn:
         limits.append(
-            "`piracy` means derived from the victim's answers: whoever labelled images with the victim's API in all "
-            "honesty is named too, and so is a version of the victim itself."
+            "`piracy` means derived from the victim or its answers: whoever labelled images with the victim's API in "
+            "all honesty is named too, and so is a version of the victim itself."
         )
     limits.append("`inconclusive` does not mean innocent.")
     if exact_claims:

@@ -1,5 +1,6 @@
 """What a kit can do and what it cannot, as text."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 from uapfp_dist.reporting.model_names import COLUMNS
@@ -13,7 +14,7 @@ def kit_text(kit: Kit) -> str:
     info = kit.info
     lines = [_answer(kit), *_formats(kit)]
     if churn := info.churn:
-        lines += _churn(churn)
+        lines += _churn(churn, few_siblings(kit))
     if exact := info.exact:
         lines.append(f"  {exact_text(exact)}")
     lines += [f"- {limit}" for limit in info.limits]
@@ -74,11 +75,21 @@ def _formats(kit: Kit) -> Iterator[str]:
     return (f"  {', '.join(formats)}: {text}" for text, formats in by_text.items())
 
 
-def _churn(churn: KitChurn) -> Iterator[str]:
+def few_siblings(kit: Kit) -> str:
+    """How many give the victim's label at a churn point: `at most 30 % of its siblings`."""
+    assert kit.churn is not None
+    share = (kit.info.configuration or {}).get("churn", {}).get("largest_share")
+    if not isinstance(share, float):  # a kit that does not say: what its points have
+        agree = kit.churn.committee == kit.victim_labels[kit.churn.points][..., None]
+        share = float(agree.double().mean(2).max())
+    return f"at most {math.ceil(100 * share - 1e-9)} % of its siblings"
+
+
+def _churn(churn: KitChurn, siblings: str) -> Iterator[str]:
     """The points, and what each set of them catches by the number that is sent."""
     yield (
         f"  churn: {churn.siblings} siblings; {churn.departures} of {churn.pool_size} images, made of "
-        f"{churn.images}, where hardly one of them gives the victim's label"
+        f"{churn.images}, where {siblings} give the victim's label"
     )
     by_set: dict[int, list[ChurnRates]] = {}
     for rate in churn.rates:

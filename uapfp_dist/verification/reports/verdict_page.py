@@ -10,7 +10,7 @@ from uapfp_dist.messages import printable
 from uapfp_dist.reporting.html import HtmlSection, html_report
 from uapfp_dist.reporting.model_names import GROUPS
 from uapfp_dist.verification.kit.kit import Kit
-from uapfp_dist.verification.kit.text import corrected_for
+from uapfp_dist.verification.kit.text import corrected_for, few_siblings
 from uapfp_dist.verification.replay import JudgedSuspect
 from uapfp_dist.verification.reports.churn_figures import churn_images_figure, evidence_figure
 from uapfp_dist.verification.reports.methods_table import methods_tables
@@ -22,11 +22,11 @@ from uapfp_dist.verification.reports.verdict_figures import (
 )
 from uapfp_dist.verification.reports.verdict_text import details, findings, headline, queries
 
-WHAT_CHURN_IS = (
+WHAT_CHURN_IS = (  # {siblings}: how few give the victim's label
     "What is compared. A sibling of the victim is a model that its owner trained in just the same way, on the same "
-    "images; only the random numbers of the training differ. This kit holds images at which the victim gives another "
-    "label than nearly all of its siblings. Such a label comes neither from the data nor from the task, but from this "
-    "one training run: whoever gives it again and again has learned from the victim's answers."
+    "images; only the random numbers of the training differ. This kit holds images at which {siblings} "
+    "give the victim's label. Such a label comes from this one training run rather than from the data or the task: to "
+    "give it again and again is evidence of having learned from the victim."
 )
 
 OF_IMAGES = (
@@ -91,13 +91,13 @@ def _section(kit: Kit, case: JudgedSuspect) -> HtmlSection:
     if case.stopped:
         return HtmlSection(f"{name}: not answered", text, remarks=findings(case), points=v.limits)
     if v.churn is not None:
-        text = f"{WHAT_CHURN_IS}\n\n{text}"
+        text = f"{WHAT_CHURN_IS.format(siblings=few_siblings(kit))}\n\n{text}"
     tables = dict(methods_tables(v))
     if v.power:
         power = pd.DataFrame([{"held-out stolen models": kind, **asdict(row)} for kind, row in v.power.items()])
         tables[f"Power of the kit with the images answered{corrected_for(v.n_corrected or 1)}"] = power
     return HtmlSection(
-        f"{name}: {v.claim}", text, tables, _figures(kit, case), findings(case), details(case), points=v.limits
+        f"{name}: {v.claim}", text, tables, _figures(kit, case), findings(case), details(kit, case), points=v.limits
     )
 
 

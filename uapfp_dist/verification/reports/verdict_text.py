@@ -8,7 +8,7 @@ from uapfp_dist.reporting.model_names import GROUPS
 from uapfp_dist.reporting.number_format import number
 from uapfp_dist.verification.judging.verdict import PIRACY
 from uapfp_dist.verification.kit.kit import Kit
-from uapfp_dist.verification.kit.text import corrected_for
+from uapfp_dist.verification.kit.text import corrected_for, few_siblings
 from uapfp_dist.verification.replay import JudgedSuspect
 
 NOT_ASKED = "not asked: its images were not among those sent, or not answered"
@@ -16,7 +16,7 @@ NOT_ASKED = "not asked: its images were not among those sent, or not answered"
 
 def verdict_text(kit: Kit, cases: Sequence[JudgedSuspect]) -> str:
     """A few lines per suspect."""
-    suspects = ["\n".join(_lines(case)) for case in cases]
+    suspects = ["\n".join(_lines(kit, case)) for case in cases]
     return "\n\n".join([*suspects, f"kit {kit.digest}"])
 
 
@@ -25,7 +25,7 @@ def headline(case: JudgedSuspect) -> str:
     v = case.verdict
     among = "among all suspects" if v.n_corrected is None else f"corrected for {v.n_corrected} suspects"
     together = "" if v.p_adjusted == v.p_value else f" (p {number(v.p_adjusted)} {among})"
-    learned = ", derived from the victim's answers" if v.churn is not None and v.claim == PIRACY else ""
+    learned = ", derived from the victim or its answers" if v.churn is not None and v.claim == PIRACY else ""
     by = f"p {number(v.p_value)}{together} by {v.decided_by}, alpha {v.alpha:g}"
     claim = f"{printable(v.name)}: {v.claim}{learned}. {by}."
     if v.input_check is None or v.input_check.passed:
@@ -45,17 +45,17 @@ def queries(case: JudgedSuspect) -> str:
     return f"{case.ledger.queries} images sent, {case.verdict.queries} answered"
 
 
-def _lines(case: JudgedSuspect) -> list[str]:
-    facts = [f"  {name:<17} {value}" for name, value in details(case).items()]
+def _lines(kit: Kit, case: JudgedSuspect) -> list[str]:
+    facts = [f"  {name:<17} {value}" for name, value in details(kit, case).items()]
     return [headline(case), *facts, *(f"  ! {finding}" for finding in findings(case))]
 
 
-def details(case: JudgedSuspect) -> dict[str, str]:
+def details(kit: Kit, case: JudgedSuspect) -> dict[str, str]:
     """Name to value: what the verdict rests on."""
     v = case.verdict
     if case.stopped:
         return {"queries": queries(case)}
-    found = _exact(case) | _churn(case) | _other_methods(case)
+    found = _exact(case) | _churn(kit, case) | _other_methods(case)
     found["queries"] = f"{queries(case)}; format {v.format}"
     found["agreement"] = f"{number(v.agreement_clean)} on clean images"
     if v.input_check:
@@ -73,12 +73,12 @@ def details(case: JudgedSuspect) -> dict[str, str]:
     return found
 
 
-def _churn(case: JudgedSuspect) -> dict[str, str]:
+def _churn(kit: Kit, case: JudgedSuspect) -> dict[str, str]:
     """What it says where the victim departs from its siblings."""
     v = case.verdict
     if (churn := v.churn) is None:
         return {}
-    where = f"at {churn.agreed} of {churn.of} images where hardly a sibling gives it (set {churn.point_set})"
+    where = f"at {churn.agreed} of {churn.of} images where {few_siblings(kit)} give it (set {churn.point_set})"
     note = "" if v.conformal is None else " (no claim)"
     said = f"p {number(v.conformal_p)}, score {number(churn.score)}: the victim's label {where}{note}"
     return {v.conformal_method: said}
