@@ -108,7 +108,7 @@ def _choice(plan: EnrollmentPlan, fitted: Mapping[MethodName, FittedScorer]) -> 
     if plan.churn is not None:
         return MethodChoice(
             method="weighted_churn" if fitted else "churn",
-            why="by design: where the victim departs from its siblings, saying the same is evidence of having learned from it",
+            why="by design: to say what the victim says where it departs from its siblings is evidence",
             training={name: one.separation for name, one in fitted.items()} or None,
             variants={name: one.variant for name, one in fitted.items()} or None,
         )
