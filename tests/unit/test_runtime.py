@@ -65,6 +65,9 @@ def test_relative_paths_begin_at_home_in_a_submitted_job(
     assert paths.storage == str(base / "results")
     assert paths.report == base / "report.json"
     assert paths.data_root == base / "images"
+    assert resolve(RuntimeConfig(mlflow_uri="sqlite:///mine/ml.db")).mlflow_uri == f"sqlite:///{base}/mine/ml.db"
+    for uri in ("sqlite:////mine/ml.db", "sqlite:///:memory:", "sqlite://", "http://tracking:5000"):
+        assert resolve(RuntimeConfig(mlflow_uri=uri)).mlflow_uri == uri
     assert resolve(RuntimeConfig(data_root=Path("/images"))).data_root == Path("/images")
     assert resolve(RuntimeConfig(data_root=Path("~/images"))).data_root == home / "images"
 

@@ -84,7 +84,7 @@ def resolve(runtime: RuntimeConfig) -> ResolvedPaths:
             f"mlflow_uri: with storage at {storage} expected a tracking URI, got none; name a tracking server",
             argument="mlflow_uri",
         )
-    uri = uri or f"sqlite:///{storage}/mlflow.db"
+    uri = _from(base, uri) if uri else f"sqlite:///{storage}/mlflow.db"
     # MLflow's own default for a database is ./mlruns of whoever writes: in a submitted job, a folder that is deleted.
     beside = uri.startswith("sqlite:") and "://" not in storage
     return ResolvedPaths(
@@ -96,6 +96,13 @@ def resolve(runtime: RuntimeConfig) -> ResolvedPaths:
         runtime.mlflow_experiment,
         variable,
     )
+
+
+def _from(base: Path, uri: str) -> str:
+    """A URI whose database file, where it is relative, begins at `base`: other processes have other folders."""
+    file = uri.removeprefix("sqlite:///")
+    relative = file != uri and file and not file.startswith(("/", ":memory:", "file:"))
+    return f"sqlite:///{base / file}" if relative else uri
 
 
 def check_runtime(runtime: RuntimeConfig) -> None:
