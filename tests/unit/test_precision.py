@@ -122,6 +122,16 @@ def test_auto_is_settled_before_anything_is_planned(
         assert with_precision(config) is config
 
 
+def test_auto_without_gpus_is_the_precision_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU that is there computes in bfloat16, this CPU does not; workers without a share of it take the CPU."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    monkeypatch.setattr(config_precision, "has_bfloat16", lambda device: device.type == "cuda")
+    auto = replace(Config(), precision="auto")
+    found = [with_precision(auto, gpus).precision for gpus in (None, 0.25, 0.0)]
+    assert found == ["bfloat16", "bfloat16", "float32"]
+
+
 def test_a_device_that_emulates_says_so_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """It computes the same, some times as slowly: no model fails of it."""
     monkeypatch.setattr(models_precision, "has_bfloat16", lambda device: False)

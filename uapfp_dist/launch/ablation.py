@@ -58,7 +58,7 @@ def run_grid(config: Config, name: str, seed: int, runtime: RuntimeConfig, grid:
         UserError: anything wrong with the input.
     """
     started = time.perf_counter()
-    config = with_possible_methods(with_precision(config))
+    config = with_possible_methods(with_precision(config, runtime.gpus_per_worker))
     check(config)
     check_runtime(runtime)
     axes = parse_grid(grid)

@@ -101,7 +101,7 @@ def run_enrollment(
     torch.set_num_threads(1)
     check_runtime(runtime)
     paths = resolve(runtime)
-    config = with_precision(config)
+    config = with_precision(config, runtime.gpus_per_worker)
     owner_model, dataset = _read_input(config, owner or OwnerFiles(), paths, out)
     known = read_seed(out) if seed is None else seed
     number = draw_seed() if known is None else known

@@ -61,7 +61,7 @@ def run(config: Config, name: str, seed: int, runtime: RuntimeConfig) -> Evaluat
         UserError: anything wrong with the input.
     """
     started = time.perf_counter()
-    config = with_precision(config)
+    config = with_precision(config, runtime.gpus_per_worker)
     check(config)
     check_runtime(runtime)
     if not config.uap.references:

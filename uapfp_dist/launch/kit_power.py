@@ -67,7 +67,7 @@ def measure_kits(
 def _exact(name: str, seeds: Sequence[int], out: Path, requirements: EnrollConfig, runtime: RuntimeConfig) -> str:
     """What the exact sibling tests of these kits catch, from the labels in the store; written beside the rest."""
     torch.set_num_threads(1)
-    paths, config = resolve(runtime), with_precision(enroll_preset(name))
+    paths, config = resolve(runtime), with_precision(enroll_preset(name), runtime.gpus_per_worker)
     dataset = load(config.data.name, paths.data_root, config.data.n_classes, config.data.shape)
     plans = [plan_enrollment(config, requirements, seed, dataset) for seed in seeds]
     found = [one for plan in plans for one in exact_power(plan, Store(paths.storage))]

@@ -64,7 +64,7 @@ def measure_robustness(
             "exact: expected none or beside, got claims: modified suspects are judged by the conformal test alone",
             argument="exact",
         )
-    config = with_precision(replace(enroll_preset(name), precision=precision))
+    config = with_precision(replace(enroll_preset(name), precision=precision), runtime.gpus_per_worker)
     paths = resolve(runtime)
     folder = (out / f"kit-{name}-{seed}").absolute()
     dataset = load_images(config.data, paths)

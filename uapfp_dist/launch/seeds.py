@@ -40,7 +40,7 @@ def run_seeds(
         UserError: no seed, or one twice; a file in `out` that is no report, or another evaluation's; anything wrong
             with the input.
     """
-    config = with_precision(config)
+    config = with_precision(config, runtime.gpus_per_worker)
     check_seeds(seeds)
     make_folder(out)
     paths = resolve(runtime)

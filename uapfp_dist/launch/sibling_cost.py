@@ -57,7 +57,7 @@ def measure_siblings(
         UserError: anything wrong with the input.
     """
     torch.set_num_threads(1)
-    config = with_precision(replace(enroll_preset(name), precision=precision))
+    config = with_precision(replace(enroll_preset(name), precision=precision), runtime.gpus_per_worker)
     paths = resolve(runtime)
     dataset = load_images(config.data, paths)
     starts: list[tuple[StartKind, float]] = [("scratch" if share == 1.0 else "checkpoint", share) for share in shares]
