@@ -148,7 +148,8 @@ def comparable(report: dict[str, Any]) -> dict[str, Any]:
     """The rest of it: without what is said otherwise on purpose.
 
     Intervals of modified models are over those that they were made of, those of models stolen from others over their
-    victims; IPGuard's row is not what was called so; a remark says that other code made the models.
+    victims, those of perfect separation not without width; IPGuard's row is not what was called so; a remark says that
+    other code made the models.
     """
     found: dict[str, Any] = json.loads(json.dumps(report))
     if "remarks" in found:
@@ -162,7 +163,7 @@ def comparable(report: dict[str, Any]) -> dict[str, Any]:
                 row.pop(name, None)
         kept = {r: row for r, row in shown["fooling"].items() if not r.startswith("modified_")}
         shown["fooling"] = {role: row for role, row in kept.items() if role != "other_victim_piracy"}
-        shown["claims"] = [row for row in shown["claims"] if row["claim"] not in CHANGED]
+        shown["claims"] = [without(row, ("rule",)) for row in shown["claims"] if row["claim"] not in CHANGED]
         shown["beside_paper"] = [row for row in shown["beside_paper"] if row["quantity"] != "AUC of IPGuard"]
         for name in ("start_cosine", "forgotten"):
             shown["subspace"].pop(name, None)
@@ -170,10 +171,12 @@ def comparable(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_intervals(value: Any, of_others: bool = False) -> None:
-    """Drop those of AUC against models stolen from another victim."""
+    """Drop those of AUC against models stolen from another victim, and of what is 0 or 1."""
     if isinstance(value, dict):
         for key in list(value):
-            if key in ("auc_other_victim_low", "auc_other_victim_high") or (of_others and key in ("low", "high")):
+            name, _, end = key.rpartition("_")
+            others = key.startswith("auc_other_victim_") or (of_others and not name)
+            if end in ("low", "high") and (others or value.get(name or "mean") in (0.0, 1.0)):
                 del value[key]
             else:
                 _without_intervals(value[key], key == "other_victim")
