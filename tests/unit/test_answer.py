@@ -188,6 +188,14 @@ def test_few_models_of_a_group_show_nothing() -> None:
     assert group_trust(synthetic(accused={"sibling": 0.05}), "sibling").trust == "yes", "alpha itself is tolerated"
 
 
+def test_few_models_that_are_all_told_apart_are_no_failure() -> None:
+    """Their interval reaches chance because they are few: unknown, not "no"; one pair in the other order is a doubt."""
+    made = synthetic(tested=40)
+    for mean, low, trust in ((1.0, 0.4, "too few models to tell"), (0.99, 0.4, "no"), (1.0, 0.79, "yes")):
+        made.auc_detail["uap"]["chosen"]["homologous"] = Estimate(mean, low, 1.0, mean, 0.0)
+        assert group_trust(made, "homologous").trust == trust
+
+
 def test_models_stolen_from_few_victims_show_little() -> None:
     """Forty models of three victims are three: no interval, so no yes, and no certain no but by an AUC at chance."""
     unknown = replace(area(0.99), low=math.nan, high=math.nan)

@@ -5,7 +5,7 @@ The method that decides speaks, at the report's alpha. Against a group of negati
   alpha;
 - "doubtful" where it accuses more than alpha, but that interval reaches down to alpha;
 - not known ("too few models to tell") where calibration has not seen the group and fewer models were tested than
-  calibration would need, or where there is no interval;
+  calibration would need, where there is no interval, or where all models are told apart and are five or fewer;
 - trusted ("yes") elsewhere.
 Of models stolen from others, victims count and not models; with fewer than five there is no interval.
 A reference without UAPs is "as good" as the UAP where its AUC falls behind by at most `MARGIN`, "not told apart" where
@@ -33,8 +33,8 @@ REFERENCES = ("random", "clean", "lap")
 RULES = (
     "No: the AUC or its 95 % interval reaches chance, or that of the share accused lies above alpha. Doubtful: more "
     "than alpha are accused, but that interval reaches down to alpha. Too few models to tell: calibration has not seen "
-    "the group, and fewer models were tested than it would need; of models stolen from others victims count, and with "
-    "fewer than five there is no interval. Yes: none of these."
+    "the group, and fewer models were tested than it would need, or all are told apart and at most five; of models "
+    "stolen from others victims count, and with fewer than five there is no interval. Yes: none of these."
 )
 """Of `group_trust`, in words for a reader."""
 
@@ -118,8 +118,11 @@ def group_trust(report: EvaluationReport, group: Group) -> GroupTrust:
 
 
 def reaches_chance(auc: Estimate) -> bool:
-    """Whether an interval does; without one, whether the AUC does, which any interval would hold."""
-    return min(auc.mean, auc.mean if math.isnan(auc.low) else auc.low) <= CHANCE
+    """Whether an interval does; without one, whether the AUC does, which any interval would hold.
+
+    Perfect separation does not: five models a side or fewer leave that much room, and they are too few to tell.
+    """
+    return auc.mean < 1 and min(auc.mean, auc.mean if math.isnan(auc.low) else auc.low) <= CHANCE
 
 
 def _trust(report: EvaluationReport, accused: AccusedShare, auc: Estimate | None, calibrating: int) -> Trust:
@@ -131,6 +134,7 @@ def _trust(report: EvaluationReport, accused: AccusedShare, auc: Estimate | None
     if accused.exceeds(alpha):
         return "doubtful"
     few = max(calibrating, accused.independent) < needed or math.isnan(auc.low) or math.isnan(accused.value)
+    few = few or auc.low <= CHANCE
     return "too few models to tell" if few else "yes"
 
 
