@@ -9,10 +9,12 @@ import pytest
 from system import ROOT
 
 from uapfp_dist.evaluation.judging import CHOSEN, Group
+from uapfp_dist.reporting.churn_schema import ExactClaims
 from uapfp_dist.reporting.headline_areas import AGAINST, METHODS
 from uapfp_dist.reporting.model_names import GROUPS
 from uapfp_dist.reporting.over_seeds import seeds_figure, write_up, zoo_blocks
 from uapfp_dist.reporting.report_schema import EvaluationReport, read_report
+from uapfp_dist.results.evaluations import exact_blocks
 
 Rows = dict[str, list[str]]
 
@@ -79,6 +81,25 @@ def test_a_method_that_one_zoo_lacks(zoos: list[EvaluationReport]) -> None:
     assert found[1] == "-"
     assert found[0] == f"{area(zoos[0], 'churn', 'sibling'):.2f}"
     assert rows(zoo_blocks([zoos[0], lacking])[-1])[GROUPS["sibling"]][0] == str(len(zoos[0].auc) - 1)
+
+
+def test_the_exact_test_is_shown_whatever_it_gave(zoos: list[EvaluationReport]) -> None:
+    """Claimed of every group, added up over zoos; nothing where no zoo has it."""
+    none = [replace(r, sections=replace(r.sections, exact=None)) for r in zoos]
+    assert list(exact_blocks(none)) == []
+    share = {"points": 25, "images": 435, "claimed_low": 0.1, "claimed_high": 0.9}
+    first = (
+        ExactClaims(role="piracy", models=16, claimed=0.625, **share),  # type: ignore[arg-type]
+        ExactClaims(role="other_victim_piracy", models=20, claimed=0.4, **share),  # type: ignore[arg-type]
+    )
+    second = (replace(first[0], images=400, models=12, claimed=0.25), replace(first[1], images=400, models=10))
+    two = [
+        replace(report, sections=replace(report.sections, exact=claims))
+        for report, claims in zip(none[:2], (first, second), strict=True)
+    ]
+    _, block = exact_blocks(two)
+    assert block.splitlines()[0] == "| images | stolen | stolen from another victim |"
+    assert block.splitlines()[2:] == ["| 400 to 435 (25 of each player) | 13/28 | 12/30 |"]
 
 
 def test_one_zoo_has_no_spread(zoos: list[EvaluationReport]) -> None:

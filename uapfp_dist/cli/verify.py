@@ -5,7 +5,7 @@
     uapfp verify --kit KIT --replay OUT/*.transcript.jsonl       # judge again, nothing is sent
 
 The same command resumes: no image that was answered is sent again (but for ten, to see whether
-responses change). Suspects that cannot be fully queried are left out; the exit code is 2 then.
+responses change). Suspects that cannot be fully queried get no verdict; the exit code is 2 then.
 """
 
 import shlex

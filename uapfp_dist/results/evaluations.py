@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from uapfp_dist.evaluation.judging import CHOSEN, Group
-from uapfp_dist.reporting.model_names import COLUMNS
+from uapfp_dist.reporting.churn_schema import ExactClaims
+from uapfp_dist.reporting.model_names import COLUMNS, ROLES
 from uapfp_dist.reporting.over_seeds import auc_rows, decision_rows, zoo_blocks
 from uapfp_dist.reporting.report_schema import EvaluationReport, reported_groups
 from uapfp_dist.reporting.sections.lineage_claims import IDENTIFIES_VICTIM
@@ -17,6 +18,8 @@ FIRST = (
 """Methods that are shown before the others."""
 
 
+EXACT_ROLES = ("piracy", "homologous", "same_data", "other_victim_piracy", "sibling_piracy")
+"""Groups of models to which nothing more was done."""
 REWORDED = {
     "fingerprints by UAP tell stolen from independent models": "fingerprints by UAP tell piracy from homologous models",
     "Inconsist of independent models is 3 times that of stolen ones (Fig. 2b)": (
@@ -57,6 +60,7 @@ def seeds_section(reports: Sequence[EvaluationReport]) -> Iterator[str]:
     yield from _shortened((head, rule), dict(zip(reports[0].auc, rows, strict=True)))
     yield "\n".join(decision_rows(reports))
     yield from zoo_blocks(reports)
+    yield from exact_blocks(reports)
     if any(report.sections.claims for report in reports):
         yield "The paper's claims, each by its rule, zoo by zoo:"
         yield claims_table({f"seed {r.seed}": r for r in reports})
@@ -83,6 +87,7 @@ def evaluation_section(report: EvaluationReport) -> Iterator[str]:
     head, rule, *lines = table(columns, cells).splitlines()
     yield from _shortened((head, rule), dict(zip(report.auc, lines, strict=True)))
     yield "\n".join(decision_rows([report]))
+    yield from exact_blocks([report])
     if claims := report.sections.claims:
         yield "The paper's claims:"
         yield table(
@@ -104,6 +109,32 @@ def lineage_section(reports: Sequence[EvaluationReport]) -> Iterator[str]:
     claims = ((r.seed, claim) for r in reports for claim in r.sections.claims or ())
     outcomes = [f"seed {seed} **{c.outcome}**" for seed, c in claims if c.claim == IDENTIFIES_VICTIM]
     yield f'Claim "{IDENTIFIES_VICTIM}": {", ".join(outcomes)}.'
+
+
+def exact_blocks(reports: Sequence[EvaluationReport]) -> Iterator[str]:
+    """What the exact sibling test claims of every group, over all reports that have it."""
+    rows = [row for report in reports for row in report.sections.exact or ()]
+    if not rows:
+        return
+    alpha = reports[0].false_accusation.alpha
+    yield (
+        f"The exact sibling test, unweighted: models that it claims at alpha {alpha:g}, each judged alone. Its error "
+        "rate is that over victims; models of one victim hang together:"
+    )
+    roles = [role for role in EXACT_ROLES if any(row.role == role for row in rows)]
+    sizes = dict.fromkeys(row.points for row in rows)
+    yield table(("images", *(ROLES[role] for role in roles)), (_exact_row(rows, size, roles) for size in sizes))
+
+
+def _exact_row(rows: Sequence[ExactClaims], size: int, roles: Sequence[str]) -> tuple[str, ...]:
+    of_size = [row for row in rows if row.points == size]
+    images = sorted({row.images for row in of_size})
+    sent = f"{images[0]}" if len(images) == 1 else f"{images[0]} to {images[-1]}"
+    cells = []
+    for role in roles:
+        mine = [row for row in of_size if row.role == role]
+        cells.append(f"{sum(round(row.claimed * row.models) for row in mine)}/{sum(row.models for row in mine)}")
+    return (f"{sent} ({size} of each player)", *cells)
 
 
 def claims_table(reports: Mapping[str, EvaluationReport]) -> str:

@@ -14,11 +14,11 @@ from uapfp_dist.tasks.members import STOLEN_FROM_OTHERS, Role
 SHOULD = {
     "piracy": "accused",
     "soft_piracy": "accused",
-    "homologous": "let alone",
-    "same_data": "let alone",
-    "other_victim_piracy": "let alone",
-    "calibration_piracy": "let alone",
-    "sibling_piracy": "let alone",
+    "homologous": "not accused",
+    "same_data": "not accused",
+    "other_victim_piracy": "not accused",
+    "calibration_piracy": "not accused",
+    "sibling_piracy": "not accused",
 }
 
 
@@ -82,7 +82,7 @@ def _rates(table: pd.DataFrame, victims: Mapping[str, int]) -> pd.DataFrame:
         victims: role of models stolen from others to the number of their victims.
     """
     rows = []
-    for record in table[table["should be"] == "let alone"].to_dict("records"):
+    for record in table[table["should be"] == "not accused"].to_dict("records"):
         for test, column in (("conformal", "accused (conformal)"), ("t_test", "accused (paper's t-test)")):
             rate = record[column]
             if not math.isnan(rate):

@@ -28,11 +28,13 @@ def exact(data: ReportData) -> ReportSection | None:
         return ReportSection("exact", TITLE, "Not computed: a sibling, or what it says, could not be made.")
     table = pd.DataFrame(_rows(data, spec))
     text = (
-        f"The victim is ranked among {len(spec.players) - 1} siblings: how far does a model agree with each where it "
-        "departs from the others, beyond what its fellows do? p = (1 + siblings at least as high) / (1 + siblings). "
-        "For a model that learned nothing from the victim this is exact, whatever it is. Nothing is learned from "
-        f"stolen models, and labels are enough. Share claimed at alpha {data.alpha:g}, each judged alone, with the "
-        "exact 95 % interval as if models were independent: for one victim they are not. Models stolen from a sibling "
+        f"The victim and {len(spec.players) - 1} siblings are the players. On images where one of them departs from "
+        "the others: does the model agree with that player more than the others do? p = (1 + siblings that score at "
+        "least as high as the victim) / (1 + siblings). It is exact for a model that learned nothing from the victim, "
+        "if any of the players could have been the victim: one recipe, one gate, seeds that nobody chose. The error "
+        "rate is that over victims; for one victim it may be far from it. Nothing is learned from stolen models, and "
+        f"labels are enough. Share claimed at alpha {data.alpha:g}, each judged alone, with the exact 95 % interval as "
+        "if models were independent, which they are not. Models stolen from a sibling "
         f"are among them. {data.plan.data.name}, seed {data.plan.seed}."
     )
     return ReportSection("exact", TITLE, text, {"exact": table}, {}, SectionNumbers(exact=rows_of(ExactClaims, table)))
