@@ -16,7 +16,7 @@ from uapfp_dist.statistics.auc import Estimate
 
 METHODS = (
     "uap_paper", "uap", "uap_probe", "random_probe", "clean", "ipguard_tuned", "weighted_errors", "churn",
-    "weighted_churn",
+    "weighted_churn", "weighted_churn_controls",
 )  # fmt: skip
 AGAINST: tuple[Group, ...] = ("homologous", "same_data", "other_victim", "sibling")
 PAPERS = {"uap_paper": "auc_uap", "ipguard_tuned": "auc_ipguard"}
