@@ -26,9 +26,6 @@ from uapfp_dist.progress import Progress
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tracking.tracker import NullTracker
 
-BY_SHARE = pytest.mark.parametrize(("share", "device"), [(0.0, "cpu"), (None, "cuda")])
-"""GPUs per worker, and where a process without Ray computes on a machine that has one."""
-
 
 @pytest.fixture(autouse=True)
 def _sees_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,6 +36,17 @@ def _sees_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def plan() -> Plan:
     """Of a tiny evaluation."""
     return tiny_plan()
+
+
+@pytest.fixture(params=[(0.0, "cpu"), (None, "cuda")], ids=["no-gpus-per-worker", "default"])
+def run_and_device(
+    request: pytest.FixtureRequest, plan: Plan, digits: Dataset, tmp_path: Path
+) -> tuple[EvaluationRun, str]:
+    """A run without Ray by its GPUs per worker, and where it computes on a machine that has one."""
+    share, device = request.param
+    runtime = RuntimeConfig(storage=str(tmp_path), workers=0, gpus_per_worker=share)
+    store, progress = Store(str(tmp_path)), Progress(workers=0)
+    return EvaluationRun(plan, "digits", digits, store, resolve(runtime), runtime, progress=progress), device
 
 
 @pytest.mark.parametrize(("held", "device"), [([], "cpu"), ([3], "cuda")])
@@ -73,47 +81,33 @@ def stop(store: object, data_root: object, device: torch.device, *rest: object, 
     raise DeviceTakenError(device.type)
 
 
-@BY_SHARE
 def test_a_run_without_ray_takes_no_gpu_where_workers_have_none(
-    share: float | None,
-    device: str,
-    plan: Plan,
-    digits: Dataset,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    run_and_device: tuple[EvaluationRun, str], digits: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Evaluation, grid and enrolment alike."""
-    runtime = RuntimeConfig(storage=str(tmp_path), workers=0, gpus_per_worker=share)
-    paths, store, progress = resolve(runtime), Store(str(tmp_path)), Progress(workers=0)
+    run, device = run_and_device
     monkeypatch.setattr(evaluation, "TaskContext", stop)
     monkeypatch.setattr(ablation, "TaskContext", stop)
     cells = make_cells(parse_grid(["n_points=10"]), tiny(), 0, lambda data: digits)
-    runs: list[Callable[[], object]] = [
-        lambda: EvaluationRun(plan, "digits", digits, store, paths, runtime, progress=progress)._serial({}, True),
-        GridRun(cells, store, paths, runtime, progress, {}, {}).here,
+    starts: list[Callable[[], object]] = [
+        lambda: run._serial({}, True),
+        GridRun(cells, run.store, run.paths, run.runtime, run.progress, {}, {}).here,
     ]
-    for run in runs:
+    for start in starts:
         with pytest.raises(DeviceTakenError, match=device):
-            run()
-    with workers(runtime, paths, store, plan.data, progress) as made_by:
+            start()
+    with workers(run.runtime, run.paths, run.store, run.plan.data, run.progress) as made_by:
         assert made_by.room.gpus == (device == "cuda")
-    assert own_device(runtime).type == device
+    assert own_device(run.runtime).type == device
 
 
-@BY_SHARE
 def test_a_run_without_ray_judges_where_it_trains(
-    share: float | None,
-    device: str,
-    plan: Plan,
-    digits: Dataset,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    run_and_device: tuple[EvaluationRun, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def evaluator(*arguments: object, device: torch.device, **options: object) -> None:
         raise DeviceTakenError(device.type)
 
-    runtime = RuntimeConfig(storage=str(tmp_path), workers=0, gpus_per_worker=share)
+    run, device = run_and_device
     monkeypatch.setattr(evaluation, "Evaluator", evaluator)
-    run = EvaluationRun(plan, "digits", digits, Store(str(tmp_path)), resolve(runtime), runtime)
     with pytest.raises(DeviceTakenError, match=device):
         run._serial({}, True)
