@@ -133,9 +133,10 @@ class Trainer:
         """Go on from where a trainer of the same net and recipe stood; the generator stays this one's."""
         self.net.load_state_dict(state.weights)
         remembered: dict[int, dict[str, Tensor]] = {}
+        parameters = list(self.net.parameters())
         for key, tensor in state.optimizer.items():
             number, name = key.split("/")
-            remembered.setdefault(int(number), {})[name] = tensor.clone()
+            remembered.setdefault(int(number), {})[name] = _laid_out_as(parameters[int(number)], tensor)
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": remembered, "param_groups": groups})
         for group in self.optimizer.param_groups if self._rate is not None else ():
@@ -205,6 +206,13 @@ def make_optimizer(net: nn.Module, name: str, rate: Tensor | None = None) -> tor
     # torch would warn of a capturable optimizer's first steps, which are not recorded
     optimizer._warned_capturable_if_run_uncaptured = True  # type: ignore[attr-defined]
     return optimizer
+
+
+def _laid_out_as(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """A copy in the order that the parameter has in memory, which a fused step takes for granted."""
+    if tensor.shape != parameter.shape:  # a number of steps
+        return tensor.clone()
+    return torch.empty_like(parameter, dtype=tensor.dtype, requires_grad=False).copy_(tensor)
 
 
 def fit(net: nn.Module, images: Tensor, targets: Tensor, recipe: Recipe, rng: torch.Generator) -> int:

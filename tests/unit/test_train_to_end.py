@@ -1,0 +1,62 @@
+"""One model of a preset, trained to its end: interrupted and resumed it is the same."""
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from uapfp_dist.config.runtime import RuntimeConfig
+from uapfp_dist.errors import UserError
+
+SCRIPT = Path(__file__).parents[2] / "jobs" / "train_to_end.py"
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("train_to_end", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_resumed_training_ends_as_one_that_was_not_interrupted(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def chosen(storage: str) -> object:
+        runtime = RuntimeConfig(storage=str(tmp_path / storage))
+        return script.TrainToEnd("digits", "D", precision="float32", runtime=runtime)
+
+    whole = script.train_to_end(chosen("whole"))
+    assert [epoch.number for epoch in whole.epochs] == list(range(1, len(whole.epochs) + 1))
+    assert whole.steps == -(-whole.images * len(whole.epochs) // whole.batch_size)
+    assert whole.epochs[-1].accuracy > 0.85
+    assert whole.epochs[-1].accuracy > whole.epochs[0].accuracy
+    assert 0.08 < whole.chance < 0.2
+
+    keep = script.WatchedTraining._keep
+    with monkeypatch.context() as patched:
+
+        def interrupted(training: object) -> None:
+            keep(training)
+            if len(training.epochs) == 3:  # type: ignore[attr-defined]
+                raise KeyboardInterrupt
+
+        patched.setattr(script.WatchedTraining, "_keep", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            script.train_to_end(chosen("resumed"))
+    torch.rand(1)  # the global state of whoever goes on is another one
+    resumed = script.train_to_end(chosen("resumed"))
+    timeless = [[replace(epoch, seconds=0.0) for epoch in one.epochs] for one in (whole, resumed)]
+    assert timeless[0] == timeless[1]
+
+
+def test_an_architecture_that_the_preset_does_not_train_is_refused(script: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"architecture: expected one of digits's independent models \(B, C, D, E\), got vgg16"
+    ):
+        script.train_to_end(script.TrainToEnd("digits", "vgg16", runtime=RuntimeConfig(storage=str(tmp_path))))
