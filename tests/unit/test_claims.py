@@ -1,68 +1,19 @@
-"""The paper's claims and numbers, graded from numbers written by hand."""
+"""The paper's claims, graded from numbers written by hand."""
 
 import math
-from dataclasses import fields, replace
-from types import SimpleNamespace
-from typing import Any, TypeVar
 
-import numpy as np
-import pandas as pd
 import pytest
+from numbers_by_hand import NOTHING, claim, data, filled, modified
 
-from uapfp_dist.reporting.recovery_schema import RecoveryBin
 from uapfp_dist.reporting.reference_schema import MatchingRates, SubspaceNumbers
 from uapfp_dist.reporting.section_schema import (
-    AdversarialGroup,
     ClaimCheck,
-    ModifiedGroup,
     SectionNumbers,
     SweepNumbers,
     TTestRates,
-    ZooNumbers,
-    rows_of,
 )
 from uapfp_dist.reporting.sections.claims import check_claims
-from uapfp_dist.reporting.sections.intervals import clustered_interval, interval, over_models, with_interval
-from uapfp_dist.reporting.sections.paper_comparison import paper_comparison
-from uapfp_dist.reporting.sections.recovery import binned
 from uapfp_dist.statistics.auc import Estimate
-
-T = TypeVar("T")
-NOTHING = SectionNumbers()
-
-
-def filled(kind: type[T], **values: object) -> T:
-    """A row in which all other numbers are NaN."""
-    return kind(**{item.name: math.nan for item in fields(kind)} | values)  # type: ignore[arg-type]
-
-
-def data(**auc: dict[str, float]) -> Any:
-    """What claims may look at: AUC against homologous models by method and format."""
-    areas = {"uap": {}, "uap_paper": {"prob": 0.99}, **auc}
-    report = SimpleNamespace(
-        auc={m: {fmt: {"homologous": value} for fmt, value in formats.items()} for m, formats in areas.items()},
-        auc_detail={
-            m: {fmt: {"homologous": Estimate(value, value - 0.1, 1.0, value, 0.0)} for fmt, value in formats.items()}
-            for m, formats in areas.items()
-        },
-        calibration=SimpleNamespace(models=19),
-        power=SimpleNamespace(conformal=0.8),
-        uap=SimpleNamespace(fooling_rate=0.84),
-    )
-    config = SimpleNamespace(uap=SimpleNamespace(xi_fractions=(0.5, 0.7)))
-    plan = SimpleNamespace(config=config, churn=None, data=SimpleNamespace(name="fashion_mnist"))
-    members = tuple(SimpleNamespace(role=role) for role in ("victim", "piracy", "homologous", "same_data"))
-    judged = SimpleNamespace(members=members)
-    return SimpleNamespace(report=report, alpha=0.05, plan=plan, setting="by hand", judged=judged)
-
-
-def claim(about: str, sections: SectionNumbers = NOTHING, **auc: dict[str, float]) -> ClaimCheck:
-    """The claim with `about` in its text."""
-    (one,) = [c for c in check_claims(data(**auc), sections).numbers.claims or () if about in c.claim]
-    return one
-
-
-# --- claims
 
 
 def test_references_are_compared_in_the_papers_own_format() -> None:
@@ -171,22 +122,6 @@ def test_local_perturbations_are_named_with_their_norm() -> None:
     assert claim("local perturbations").outcome == "not measured"
 
 
-def modified(**similarities: float) -> tuple[ModifiedGroup, ...]:
-    """Rows of the modifications' table, by short names for those that no keyword can hold."""
-    names = {"fine_tune": "fine-tune", "last": "fine-tune last layer", "new_last": "fine-tune new last layer",
-             "prune": "prune .4", "recovered": "prune .4 + recovery", "both": "prune .4 + fine-tune"}  # fmt: skip
-    return tuple(
-        filled(
-            ModifiedGroup,
-            modification=names.get(name, name),
-            role="piracy",
-            similarity=s,
-            lowest_similarity=s - 0.05,
-        )
-        for name, s in similarities.items()
-    )
-
-
 def test_figure_8_left_is_about_what_the_paper_tried() -> None:
     """Fine-tuning of all layers, pruning without recovery, INT8; not what else stands in the table."""
     kept = {"fine_tune": 0.9, "prune": 0.95, "INT8": 0.96}
@@ -255,128 +190,3 @@ def test_a_claim_about_siblings_says_what_was_not_computed() -> None:
     without = check_claims(data(), NOTHING)
     assert not any("identify" in c.claim for c in without.numbers.claims or ())
     assert "churn" not in without.text
-
-
-# --- Figure 6 right
-
-
-def half_stolen(*recoveries: float) -> pd.DataFrame:
-    """A model at each rate, of an extraction of its own; its similarity is its number."""
-    table = pd.DataFrame({"recovery": recoveries, "similarity": np.arange(len(recoveries), dtype=float)})
-    return table.assign(similarity_chosen=0.5, p_value_chosen=0.05, base=[f"{i}" for i in range(len(recoveries))])
-
-
-def test_recovery_bins_are_the_figures() -> None:
-    """From an edge to below the next, [.78, .80) the first; what lies outside has a row without that edge."""
-    table = binned(half_stolen(0.79, 0.94, 0.7799, 0.78, 0.8, 0.9401))
-    assert table["models"].to_list() == [1, 2, 1, 1, 1]
-    assert table["similarity"].to_list() == [2.0, 1.5, 4.0, 1.0, 5.0]
-    assert table["recovery_bin"].to_list()[1:] == [0.78, 0.8, 0.92, 0.94]
-    assert table["recovery_to"].to_list()[:-1] == [0.78, 0.8, 0.82, 0.94]
-    assert np.isnan([table["recovery_bin"][0], table["recovery_to"].iloc[-1]]).all()
-    found = claim("Fig. 6 right", SectionNumbers(recovery=rows_of(RecoveryBin, table)))
-    assert found.measured == "1.50 [0.00, 3.00] from .78 to below .80, models: 2"
-    elsewhere = rows_of(RecoveryBin, binned(half_stolen(0.77, 0.8)))
-    assert claim("Fig. 6 right", SectionNumbers(recovery=elsewhere)).outcome == "not measured"
-
-
-def test_stops_of_one_extraction_are_no_independent_models() -> None:
-    """Ten stops of two extractions have the interval of two."""
-    apart = half_stolen(*[0.785] * 10)
-    of_two = binned(apart.assign(base=["a", "b"] * 5)).iloc[0]
-    assert (of_two["models"], of_two["extractions"]) == (10, 2)
-    assert (of_two["similarity_low"], of_two["similarity_high"]) == (4.0, 5.0)
-    alone = binned(apart).iloc[0]
-    assert alone["extractions"] == 10
-    assert alone["similarity_low"] < 4.0 < 5.0 < alone["similarity_high"]
-    assert np.isnan(binned(apart.assign(base="a")).iloc[0]["similarity_low"])
-
-
-# --- intervals over models
-
-
-def test_an_interval_needs_two_models() -> None:
-    assert np.isnan([*interval([0.5]), *interval([]), *interval([0.5, 0.6], [0.5], of=np.divide)]).all()
-    low, high = interval([0.2, 0.4, 0.9])
-    assert 0.2 <= low < 0.5 < high <= 0.9
-
-
-def test_an_interval_of_a_ratio_resamples_both_sides() -> None:
-    rng = np.random.default_rng(0)
-    above, below = rng.normal(3, 0.3, 40).tolist(), rng.normal(1, 0.1, 40).tolist()
-    low, high = interval(above, below, of=np.divide)
-    assert low < np.mean(above) / np.mean(below) < high
-    # The relative errors of the two means, 1.6 % each, add as squares.
-    assert high - low == pytest.approx(2 * 1.96 * 3 * 0.1 * np.sqrt(2 / 40), rel=0.3)
-    assert interval(above, [1.0, 1.0], of=np.divide) == pytest.approx(interval(above))
-
-
-def test_an_interval_resamples_parents() -> None:
-    """Copies of a model add nothing; unmodified models keep their numbers to the last bit."""
-    values = [0.2, 0.4, 0.9]
-    alone = clustered_interval(values, ["a", "b", "c"])
-    assert alone == interval(values)
-    copies = clustered_interval(values * 10, ["a", "b", "c"] * 10)
-    assert copies == pytest.approx(alone, abs=0.05)
-    assert copies[1] - copies[0] > 2 * np.subtract(*interval(values * 10)[::-1])
-    assert np.isnan(clustered_interval([0.1, 0.9], ["a", "a"])).all()
-    unequal = clustered_interval([0.0] * 99 + [1.0], ["a"] * 99 + ["b"])  # parents are drawn, then all made of them
-    assert unequal == (0.0, 1.0)
-    table = pd.DataFrame({"role": ["x"] * 3, "base": ["a", "a", "b"], "similarity": values})
-    (row,) = over_models(table, ["role"], ["similarity"], ["similarity"]).to_dict("records")
-    assert (row["similarity_low"], row["similarity_high"]) == clustered_interval(values, ["a", "a", "b"])
-    assert row["models"] == 3
-
-
-def test_means_over_models_keep_their_order_and_say_how_many() -> None:
-    table = pd.DataFrame({"variant": ["b", "a", "b"], "similarity": [0.1, 0.9, 0.3], "accused": [0.0, 1.0, 1.0]})
-    found = over_models(table, ["variant"], ["similarity", "accused"], ["similarity"])
-    assert found["variant"].to_list() == ["b", "a"]
-    assert found["models"].to_list() == [2, 1]
-    assert found["similarity"].to_list() == [0.2, 0.9]
-    assert found["similarity_low"].to_list() == [0.1, pytest.approx(float("nan"), nan_ok=True)]
-    assert "accused_low" not in found
-    assert with_interval("x", 1.5, (1.25, 2.0)) == {"x": 1.5, "x_low": 1.25, "x_high": 2.0}
-
-
-# --- the paper's numbers
-
-
-def test_ours_stand_beside_the_papers() -> None:
-    """Figures 6 and 8 where they were measured, with the interval that they have there; else a dash."""
-    stops = [
-        filled(AdversarialGroup, role="piracy", labels="own", iterations=n, accuracy=0.9 - n / 1000)
-        for n in (0, 120, 270)
-    ]
-    stops = [replace(stop, similarity=1 - stop.iterations / 1000) for stop in stops]
-    sections = SectionNumbers(
-        n_points={str(n): filled(SweepNumbers, gap=gap) for n, gap in ((10, 0.5), (70, 0.79), (100, 0.8))},
-        top_k={
-            str(k): filled(SweepNumbers, gap=gap, gap_low=gap - 0.1, gap_high=gap + 0.1)
-            for k, gap in ((0, 0.3), (1, 0.7), (3, 0.79), (10, 0.8))
-        },
-        recovery=rows_of(RecoveryBin, binned(half_stolen(0.78, 0.79))),
-        modifications=modified(unmodified=0.97, fine_tune=0.9, INT8=0.5, new_last=0.1),
-        adversarial=(*stops, replace(stops[1], labels="true", similarity=0.1)),
-        zoo=ZooNumbers(mean_recovery=0.97, mean_recovery_low=0.96, mean_recovery_high=0.98),
-    )
-    found = paper_comparison(data(ipguard_tuned={"hard": 0.4}, ipguard={"hard": 0.9}), sections)
-    table = found.tables["beside_paper"].set_index(["where", "quantity"])
-    assert [row.quantity for row in found.numbers.beside_paper or ()] == [quantity for _, quantity in table.index]
-    ours = {quantity: row["ours"] for (_, quantity), row in table.iterrows()}
-    assert ours["points from which the gap grows no more"] == 70
-    assert ours["top k from which the gap is stable"] == 3
-    assert ours["similarity gap at top_k 1"] == 0.7
-    assert ours["mean similarity at a recovery of .78"] == 0.5
-    assert ours["least similarity, fine-tuned, pruned or INT8"] == pytest.approx(0.45)
-    assert ours["similarity after 120 adversarial iterations"] == 0.88
-    assert ours["similarity at the end of the drop that follows"] == 0.73
-    assert ours["utility lost after 270 adversarial iterations"] == pytest.approx(0.27)
-    assert ours["models trained, the victim included"] == 3
-    assert np.isnan(ours["mean Inconsist of homologous over that of piracy models"])
-    rows = table.reset_index().set_index("quantity")
-    assert rows.loc["piracy model's accuracy over the victim's", ["paper", "ours", "ours_low"]].to_list() == [
-        "0.85", 0.97, 0.96,
-    ]  # fmt: skip
-    assert rows.loc["AUC of IPGuard", ["paper", "ours", "ours_high"]].to_list() == ["0.83", 0.4, 1.0]
-    assert rows.loc["fooling rate of the UAP on the victim", "holds"] == "yes"

@@ -1,4 +1,4 @@
-"""Knockoff with images of another data set: which are sent, in which shape, and who has none of them."""
+"""Thefts with images of another data set: which are sent, in which order and shape, and what is done with them."""
 
 import os
 from collections.abc import Callable
@@ -9,26 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from foreign_images import N_POOL, config, stolen, thefts
 from image_sets import write_folder
 from PIL import Image
-from system import context_on, tiny, tiny_plan
+from system import context_on
 from torch import Tensor
-from torchvision.transforms.functional import resize, rgb_to_grayscale
+from torchvision.transforms.functional import resize
 
 from uapfp_dist.acceleration import NONE, accelerated
-from uapfp_dist.config.command_line import config_flags
-from uapfp_dist.config.presets import preset
-from uapfp_dist.config.schema import Config, ControlConfig, DataConfig
-from uapfp_dist.config.validation import check
 from uapfp_dist.data import Dataset, load
 from uapfp_dist.data.splits import attack_pool, index_digest, make_splits
 from uapfp_dist.data.to_shape import to_shape
 from uapfp_dist.errors import UserError
-from uapfp_dist.evaluation.grid_axes import parse_grid
-from uapfp_dist.evaluation.grid_cells import make_cells
-from uapfp_dist.evaluation.judging import attack_of
 from uapfp_dist.evaluation.plan import Plan, make_plan
-from uapfp_dist.evaluation.spec_builder import load_pool
 from uapfp_dist.execution import modifying
 from uapfp_dist.execution import natural_images as module
 from uapfp_dist.execution.context import TaskContext
@@ -38,198 +31,12 @@ from uapfp_dist.execution.training import extract_model, order_rng
 from uapfp_dist.models.blackbox import Blackbox
 from uapfp_dist.rng import seed_of, torch_rng
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.description import describe
-from uapfp_dist.tasks.members import Member, Role, members_of
+from uapfp_dist.tasks.members import Role
 from uapfp_dist.tasks.modification_specs import Distill, GuessedChurn, PgdTraining
 from uapfp_dist.tasks.scheduler import dependency_order
-from uapfp_dist.tasks.specs import AttackPool, Extracted, ModelSpec, Modified, TrajectorySpec
-from uapfp_dist.verification.enrollment.config import EnrollConfig
-from uapfp_dist.verification.enrollment.plan import plan_enrollment
+from uapfp_dist.tasks.specs import Extracted, ModelSpec, Modified, TrajectorySpec
 
 CPU = torch.device("cpu")
-N_POOL = 90
-
-
-def noise(*shape: int) -> Tensor:
-    """Random bytes, smooth enough that interpolation matters and not only rounding."""
-    return torch.randint(256, shape, generator=torch_rng("noise"), dtype=torch.uint8)
-
-
-# Shapes
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("size", [(8, 8), (9, 14), (40, 31)], ids=str)
-def test_sides_are_stretched_as_torchvision_does(channels: int, size: tuple[int, int]) -> None:
-    """Smaller and larger; without antialiasing a smaller image would be another."""
-    images = noise(5, channels, 28, 20)
-    found = to_shape(images, (channels, *size))
-    assert (found.dtype, tuple(found.shape)) == (torch.uint8, (5, channels, *size))
-    theirs = resize(images, list(size), antialias=True)
-    assert int((found.int() - theirs.int()).abs().max()) <= 2
-    if size == (8, 8):
-        aliased = resize(images, list(size), antialias=False)
-        assert int((found.int() - aliased.int()).abs().max()) > 50
-
-
-def test_greys_get_three_equal_channels_and_colours_their_luma() -> None:
-    greys, colours = noise(4, 1, 6, 7), noise(4, 3, 6, 7)
-    assert torch.equal(to_shape(greys, (3, 6, 7)), greys.expand(-1, 3, -1, -1))
-    found = to_shape(colours, (1, 6, 7))
-    assert int((found.int() - rgb_to_grayscale(colours).int()).abs().max()) <= 1
-    small = to_shape(greys, (3, 3, 3))
-    assert torch.equal(small, to_shape(greys, (1, 3, 3)).expand(-1, 3, -1, -1))
-
-
-def test_images_of_the_shape_stay_and_other_channels_are_refused() -> None:
-    images = noise(2, 3, 5, 5)
-    assert to_shape(images, (3, 5, 5)) is images
-    for channels, wanted in ((4, 3), (3, 2)):
-        with pytest.raises(UserError, match="expected 1 or 3 channels"):
-            to_shape(noise(2, channels, 5, 5), (wanted, 5, 5))
-
-
-# Configuration and plan
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of coloured noise, larger than digits and not square."""
-    root = tmp_path_factory.mktemp("others")
-    for i, image in enumerate(noise(N_POOL, 20, 15, 3)):
-        path = root / ("one", "two", "three")[i % 3] / f"{i:03}.png"
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(image.numpy()).save(path)
-    return root
-
-
-@pytest.fixture(scope="module")
-def others(folder: Path) -> Dataset:
-    """That folder as a data set."""
-    return load("imagefolder", folder)
-
-
-def config(pool: str | None = "imagefolder", **extraction: Any) -> Config:
-    """A tiny zoo whose stolen models come of knockoff and of Jacobian augmentation."""
-    base = tiny()
-    chosen = {"attacks": ("knockoff", "jacobian"), "knockoff_pool": pool, "budget": 0.2, **extraction}
-    return replace(
-        base,
-        zoo=replace(base.zoo, architectures=("B", "C")),
-        extraction=replace(base.extraction, **chosen),
-        controls=ControlConfig((), n_second_hand=1, true_shares=(0.5,), n_mixed=2),
-    )
-
-
-@pytest.fixture(scope="module")
-def plan(others: Dataset) -> Plan:
-    """Of it."""
-    check(config())
-    return make_plan(config(), 0, load("digits", None), others)
-
-
-def thefts(plan: Plan) -> list[tuple[Member, Extracted]]:
-    """Every stolen model."""
-    return [(m, m.spec.origin) for m in plan.members if isinstance(m.spec.origin, Extracted)]
-
-
-def stolen(plan: Plan) -> ModelSpec:
-    """The first one that was stolen from the victim with other images."""
-    return next(m.spec for m, origin in thefts(plan) if m.role == Role.PIRACY and origin.pool)
-
-
-def test_knockoff_alone_has_the_pool(plan: Plan, others: Dataset) -> None:
-    """Of the victim, of other victims, at second hand; whoever mixes true labels in has images of the victim's kind."""
-    pool = AttackPool("imagefolder", others.digest)
-    with_pool = {(m.role, origin.attack) for m, origin in thefts(plan) if origin.pool == pool}
-    without = {(m.role, origin.attack) for m, origin in thefts(plan) if origin.pool is None}
-    assert (Role.PIRACY, "knockoff") in with_pool
-    assert {role for role, _ in with_pool} >= {Role.PIRACY, Role.SOFT_PIRACY, Role.OTHER_VICTIM_PIRACY}
-    assert {attack for _, attack in with_pool} == {"knockoff"}
-    assert Role.MIXED_PIRACY not in {role for role, _ in with_pool}
-    assert (Role.PIRACY, "jacobian") in without
-    assert (Role.MIXED_PIRACY, "knockoff") in without
-    assert all(role == Role.MIXED_PIRACY for role, attack in without if attack == "knockoff")
-
-
-def test_ids_change_for_those_models_alone(plan: Plan, others: Dataset, digits: Dataset) -> None:
-    ours, plain = thefts(plan), thefts(make_plan(config(None), 0, digits))
-    assert [m.spec.seed for m, _ in ours] == [m.spec.seed for m, _ in plain]
-    for (mine, origin), (other, _) in zip(ours, plain, strict=True):
-        of_a_thief = mine.role == Role.SECOND_HAND_PIRACY
-        assert (mine.spec.id == other.spec.id) == (origin.pool is None and not of_a_thief), describe(mine.spec)
-    assert plan.id != make_plan(config(None), 0, digits).id
-    changed = replace(others, labels=others.labels.flip(0))
-    again = make_plan(config(), 0, digits, changed)
-    assert stolen(again).id != stolen(plan).id, "other images of the same name are another pool"
-    assert again.id != plan.id, "nor is it the same evaluation"
-
-
-def test_tables_and_descriptions_name_the_pool(plan: Plan) -> None:
-    found = {attack_of(member) for member in plan.members}
-    assert found == {"", "jacobian", "knockoff", "knockoff from imagefolder"}
-    assert "extracted by knockoff from imagefolder (hard labels)" in describe(stolen(plan))
-
-
-def test_a_plan_without_its_pool_is_refused(digits: Dataset, others: Dataset) -> None:
-    for given in (None, digits):
-        with pytest.raises(
-            UserError, match=r"expected the images of imagefolder beside .*, got (none|those of digits)"
-        ):
-            make_plan(config(), 0, digits, given)
-    assert make_plan(config(None), 0, digits, others).id == make_plan(config(None), 0, digits).id
-
-
-@pytest.mark.parametrize(
-    ("wrong", "words", "argument"),
-    [
-        (config(attacks=("cloudleak", "jacobian")), "expected knockoff among the attacks", "extraction.knockoff_pool"),
-        (config("digits"), "expected another data set than the victim's", "extraction.knockoff_pool"),
-        (config("fashionmnist"), "fashionmnist.*did you mean fashion_mnist", "extraction.knockoff_pool"),
-        (config(overlap=0.5), "expected 0 with extraction.knockoff_pool", "extraction.overlap"),
-    ],
-    ids=["no knockoff", "the victim's own", "unknown", "overlap"],
-)
-def test_what_cannot_work_is_told_in_one_line(wrong: Config, words: str, argument: str) -> None:
-    with pytest.raises(UserError, match=words) as caught:
-        check(wrong)
-    assert caught.value.argument == argument
-    assert "\n" not in str(caught.value)
-
-
-def test_an_enrolment_takes_no_pool(digits: Dataset) -> None:
-    with pytest.raises(UserError, match="expected none with an enrolment") as caught:
-        plan_enrollment(config(), EnrollConfig(), 0, digits)
-    assert caught.value.argument == "extraction.knockoff_pool"
-
-
-def test_the_pool_is_loaded_by_its_name_alone(others: Dataset) -> None:
-    """All of it, at its own size, whatever is cut of the victim's images."""
-    asked: list[DataConfig] = []
-
-    def loads(data: DataConfig) -> Dataset:
-        asked.append(data)
-        return others
-
-    cut = replace(config(), data=DataConfig(n_classes=4))
-    assert load_pool(cut, loads) is others
-    assert asked == [DataConfig(name="imagefolder")]
-    assert load_pool(config(None), loads) is None
-    assert config_flags(config(), config(None)) == ["--extraction.knockoff-pool", "imagefolder"]
-
-
-def test_a_grid_varies_it(digits: Dataset, others: Dataset) -> None:
-    def loads(data: DataConfig) -> Dataset:
-        return others if data.name == "imagefolder" else digits
-
-    cells = make_cells(parse_grid(["extraction.knockoff_pool=none,imagefolder"]), config(None), 0, loads)
-    assert [cell.plan.id for cell in cells] == [
-        make_plan(config(None), 0, digits).id,
-        make_plan(config(), 0, digits, others).id,
-    ]
-
-
-# Execution
 
 
 @pytest.fixture(scope="module")
@@ -373,16 +180,6 @@ def test_what_its_thief_does_afterwards_uses_them(plan: Plan, context: TaskConte
     assert len(found["fresh"]) == max(60, n)
     known = {image.numpy().tobytes() for image in sent}
     assert not known & {image.numpy().tobytes() for image in found["fresh"]}
-
-
-def test_without_the_option_nothing_is_renamed() -> None:
-    """Beside the frozen ids: at its default the field is in no id and in no file."""
-    plain = tiny_plan()
-    spec = members_of(plain.members, Role.PIRACY)[0].spec
-    assert isinstance(spec.origin, Extracted)
-    assert spec.origin.pool is None
-    assert replace(spec, origin=replace(spec.origin, pool=AttackPool("a", "b"))).id != spec.id
-    assert preset("digits").extraction.knockoff_pool is None
 
 
 @pytest.mark.skipif(not os.environ.get("UAPFP_DATA"), reason="needs Fashion-MNIST in the folder $UAPFP_DATA")
