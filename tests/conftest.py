@@ -16,6 +16,7 @@ from mlflow import MlflowClient
 from PIL import Image
 from system import MODELS, Lab
 from torch import Tensor
+from torchvision.datasets import CIFAR10, FashionMNIST
 
 from uapfp_dist.config.presets import preset
 from uapfp_dist.data import Dataset, Splits, load, make_splits
@@ -65,6 +66,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("UAPFP_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No download: the mirrors refuse the connection."""
+    monkeypatch.setattr(FashionMNIST, "mirrors", ["http://127.0.0.1:9/"])
+    monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:9/cifar-10-python.tar.gz")
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Small image sets on disk, in the layouts that are read."""
 
+import os
 import pickle
 from pathlib import Path
 
@@ -119,3 +120,10 @@ def without_data_root(name: str) -> None:
         load(name, None)
     assert caught.value.argument == "data_root"
     assert "--" not in str(caught.value)
+
+
+def real(folder: str) -> pytest.MarkDecorator:
+    """For tests on real images."""
+    root = os.environ.get("UAPFP_DATA")
+    absent = not root or not (Path(root) / folder).is_dir()
+    return pytest.mark.skipif(absent, reason=f"needs {folder} in the folder $UAPFP_DATA")

@@ -2,13 +2,14 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from publications import PUBLICATION
 from system import context_on, run_here, tiny, tiny_plan
 from tracking_server import Server, serving, shown
 
@@ -25,29 +26,9 @@ from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.pool import SerialPool
 from uapfp_dist.tasks.specs import ModelSpec
-from uapfp_dist.tracking.live import LiveTracker
 from uapfp_dist.tracking.mlflow_tracker import MlflowTracker
-from uapfp_dist.tracking.publication import KIND, VERSION, NestedRun, Publication, patience, publish
-from uapfp_dist.tracking.tracker import DESCRIPTION, NullTracker, RunParams
-
-PUBLICATION = Publication(
-    "e" * 20,
-    {"zoo": {"width": 4}, "grid": [0.1, 0.2], "seed": 0},
-    {"preset": "digits", "victim": "v", DESCRIPTION: "**Yes.** ![f](artifact:figures/f.png)"},
-    {"auc/uap": 0.1 + 0.2},
-    [{"number": i, "accuracy": i / 7} for i in (1, 2, 3)],
-    [NestedRun(f"piracy-{i}", {"model": str(i), "attack": "jacobian"}, {"similarity": 1 / (i + 3)}) for i in range(4)],
-    {"report.json": b"{}", "empty.txt": b"", "tables/zoo.csv": b"a,b\n1,x\n2,y\n", "figures/f.png": bytes(range(256))},
-)
-
-
-@pytest.fixture(autouse=True)
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that is away is noticed in a second rather than in twenty."""
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
-    monkeypatch.setattr("uapfp_dist.tracking.publication.PAUSE_SECONDS", 0.2)
-    monkeypatch.setattr("uapfp_dist.tracking.live.RETRY_SECONDS", 0.0)
+from uapfp_dist.tracking.publication import KIND, VERSION, Publication, publish
+from uapfp_dist.tracking.tracker import NullTracker
 
 
 @pytest.fixture(scope="module")
@@ -55,110 +36,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One for all tests of this file; a test that kills it starts it again."""
     with serving(tmp_path_factory.mktemp("server")) as running:
         yield running
-
-
-class Mortal(NullTracker):
-    """A tracker that counts its calls and is away for some of them."""
-
-    def __init__(self, away: Callable[[int], bool]) -> None:
-        self.calls: list[str] = []
-        self._away = away
-
-    def _call(self, name: str) -> None:
-        self.calls.append(name)
-        if self._away(len(self.calls)):
-            raise ConnectionError("away")
-
-    def start_run(self, evaluation: str, params: RunParams, tags: Mapping[str, str]) -> None:
-        self._call("start_run")
-
-    def log_model(self, accuracy: float, number: int | None = None) -> None:
-        self._call("log_model")
-
-    def end_run(self, status: str) -> str:
-        self._call("end_run")
-        return "there"
-
-
-# --- the artifact
-
-
-def test_a_publication_survives_the_store(tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
-    store.put(KIND, "k", *PUBLICATION.to_artifact())
-    found = Publication.from_artifact(store.get(KIND, "k"))
-    assert found == PUBLICATION
-    assert found.digest == PUBLICATION.digest
-
-
-def test_a_publication_by_earlier_code_keeps_its_digest(tmp_path: Path) -> None:
-    """It has no version: a run that shows it is not written again."""
-    tensors, info = PUBLICATION.to_artifact()
-    del info["version"]
-    Store(str(tmp_path)).put(KIND, "k", tensors, info)
-    found = Publication.from_artifact(Store(str(tmp_path)).get(KIND, "k"))
-    assert found == replace(PUBLICATION, version=1)
-    assert found.digest != PUBLICATION.digest
-    bare = replace(found, tags={"preset": "digits", "victim": "v"})
-    assert bare.digest == "271df033095f189e45d2"
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"version": 1},
-        {"evaluation": "f"},
-        {"metrics": {"auc/uap": 0.3}},
-        {"numbers": {"auc/uap": 0.3}},
-        {"suspects": PUBLICATION.suspects[1:]},
-        {"files": {**PUBLICATION.files, "empty.txt": b"0"}},
-        {"tags": {}},
-    ],
-)
-def test_every_part_counts_for_the_digest(change: dict[str, Any]) -> None:
-    assert replace(PUBLICATION, **change).digest != PUBLICATION.digest
-
-
-# --- patience
-
-
-def test_publishing_starts_over_until_the_tracker_is_back() -> None:
-    tracker = Mortal(lambda call: call <= 3)
-    publish(PUBLICATION, tracker, 60.0)
-    assert tracker.calls == ["start_run"] * 3 + ["start_run", "log_model", "log_model", "log_model", "end_run"]
-
-
-def test_patience_has_an_end() -> None:
-    with pytest.raises(ConnectionError, match="away"):
-        publish(PUBLICATION, Mortal(lambda call: True), 0.5)
-
-
-@pytest.mark.parametrize("text", ["soon", "-1", "inf", "nan"])
-def test_patience_that_is_no_number(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("UAPFP_MLFLOW_PATIENCE", text)
-    with pytest.raises(UserError, match="expected seconds"):
-        patience()
-
-
-def test_while_the_work_goes_on_a_tracker_that_is_away_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its timeouts would add up over thousands of models."""
-    monkeypatch.setattr("uapfp_dist.tracking.live.RETRY_SECONDS", 3600.0)
-    tracker = Mortal(lambda call: True)
-    live = LiveTracker(tracker)
-    assert live.start_run("e", {}, {}) == "away"
-    for _ in range(100):
-        live.log_model(0.5)
-    assert tracker.calls == ["start_run"]
-    assert live.end_run("FAILED") == ""
-
-
-def test_a_tracker_that_comes_back_is_opened_first() -> None:
-    tracker = Mortal(lambda call: call <= 2)
-    live = LiveTracker(tracker)
-    live.start_run("e", {}, {})
-    for _ in range(3):
-        live.log_model(0.5)
-    assert tracker.calls == ["start_run", "start_run", "start_run", "log_model", "log_model"]
 
 
 # --- against a real server
