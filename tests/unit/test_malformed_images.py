@@ -6,7 +6,8 @@ from zlib import crc32
 
 import numpy as np
 import pytest
-from odd_images import KINDS, LEFT_OUT, REFUSED, SIDE, SUFFIXES, TEN, Odd, colours, encoded
+from odd_files import LEFT_OUT, REFUSED, SIDE, SUFFIXES, TEN, Odd, colours, encoded
+from odd_images import KINDS
 from PIL import Image
 from torchvision.datasets.folder import pil_loader
 
