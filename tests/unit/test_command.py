@@ -1,13 +1,7 @@
-"""`uapfp`: every help fits a screen, what is wrong is one line, a pipe and a terminal are served alike."""
+"""`uapfp`: every help fits a screen, what is wrong is one line."""
 
 import importlib
-import os
 import re
-import runpy
-import signal
-import subprocess
-import sys
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +9,12 @@ from typing import Any
 
 import pytest
 from commands import exit_code, parsed
-from system import ROOT, environment
 
-from uapfp_dist.cli.main import main
 from uapfp_dist.cli.parser.help import short_help
 from uapfp_dist.cli.parser.options import options_of
 from uapfp_dist.cli.parser.terminal import bold
 from uapfp_dist.cli.subcommands import SUBCOMMANDS, overview
-from uapfp_dist.command import main as process
-from uapfp_dist.errors import UserError, nearest
+from uapfp_dist.errors import nearest
 
 LINES, COLUMNS = 24, 100
 """Of a screen."""
@@ -237,99 +228,3 @@ def test_underscores_are_dashes() -> None:
 )
 def test_the_nearest_names(name: str, names: tuple[str, ...], found: str) -> None:
     assert nearest(name, names) == found
-
-
-# --- processes
-
-
-def test_the_overview_waits_for_no_library() -> None:
-    """Torch, Ray and MLflow take seconds to import."""
-    code = (
-        "import sys; from uapfp_dist.cli.main import main\n"
-        "try: main(['--help'])\n"
-        "finally: print(sorted({'torch', 'ray', 'mlflow', 'tyro', 'numpy'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60)
-    assert done.stdout.splitlines()[-1] == "[]", done.stderr
-
-
-def test_the_script_is_the_command() -> None:
-    """What pip installs as `uapfp`."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    module, _, name = project["scripts"]["uapfp"].partition(":")
-    assert getattr(importlib.import_module(module), name) is main
-
-
-def test_as_a_process_without_a_terminal() -> None:
-    command = [sys.executable, "-m", "uapfp_dist.cli"]
-    done = subprocess.run([*command, "evalute"], env=environment(), capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("uapfp: error: unknown command evalute (did you mean evaluate?)")
-
-
-def test_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys, "argv", ["uapfp", "--help"])
-    with pytest.raises(SystemExit) as end:
-        runpy.run_module("uapfp_dist.cli", run_name="__main__", alter_sys=True)
-    assert end.value.code in (0, None)
-    assert "evaluate" in capsys.readouterr().out
-
-
-def test_a_reader_that_has_seen_enough(tmp_path: Path) -> None:
-    """The full help, into a pipe that is closed: no traceback."""
-    read, write = os.pipe()
-    os.close(read)
-    command = [sys.executable, "-m", "uapfp_dist.cli", "status", "--help-all"]
-    done = subprocess.run(command, env=environment(), stdout=write, stderr=subprocess.PIPE, text=True, timeout=60)
-    os.close(write)
-    assert (done.returncode, done.stderr) == (1, "")
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_is_one_line(number: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as end:
-        process(lambda: os.kill(os.getpid(), number), "uapfp evaluate", [])
-    assert end.value.code == 130
-    assert capsys.readouterr().err == "interrupted; the same command resumes where this one stopped\n"
-
-
-def test_errors_name_the_command_and_the_option(capsys: pytest.CaptureFixture[str]) -> None:
-    def job() -> None:
-        raise UserError("alpha: expected less", argument="verdict.n_alpha")
-
-    with pytest.raises(SystemExit):
-        process(job, "uapfp enroll", [])
-    assert capsys.readouterr().err == "uapfp enroll: error: alpha: expected less (option --verdict.n-alpha)\n"
-
-
-# --- jobs/
-
-
-JOBS = {"full_eval": "evaluate", "ablations": "ablate", "enroll": "enroll", "verify": "verify"}
-"""File in jobs/ to its subcommand."""
-
-
-def test_jobs_are_thin_and_import_no_other_job() -> None:
-    files = {path.stem: path.read_text() for path in (ROOT / "jobs").glob("*.py")}
-    assert set(files) == {*JOBS, "hosts", "original_sac", "ray_up", "submit"}
-    for name, source in files.items():
-        for other in files:
-            assert not re.search(rf"^\s*(from|import) {other}\b", source, re.MULTILINE), f"{name} imports {other}"
-        if name in JOBS:
-            assert f'script("{JOBS[name]}")' in source
-            assert len(source.splitlines()) <= 15
-
-
-def test_a_job_takes_the_same_options(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its errors and its help bear its own name."""
-    from uapfp_dist.cli.main import script
-
-    for arguments, said in (
-        (["--seed", "x"], "full_eval: error: --seed: expected INT, got x"),
-        (["--help"], "usage: "),
-    ):
-        monkeypatch.setattr(sys, "argv", ["jobs/full_eval.py", *arguments])
-        with pytest.raises(SystemExit):
-            script("evaluate")
-        shown = capsys.readouterr()
-        assert said in shown.err + shown.out
