@@ -80,7 +80,7 @@ def student() -> Net:
 
 
 def siblings() -> list[Net]:
-    """Fresh nets: they agree on nothing, so that a model departs from them somewhere."""
+    """Fresh nets: they agree on nothing, so that a model disagrees with them somewhere."""
     return [build("B", (1, 8, 8), 10, 4, i, CPU) for i in range(3)]
 
 

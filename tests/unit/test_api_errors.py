@@ -111,7 +111,7 @@ WRONG: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
     ),
     "no siblings": (lambda: fitted("churn"), ("siblings", "at least 2", "churn")),
     "one model, no list": (lambda: fitted(stolen=world().victim), ("stolen", "a list of models")),  # type: ignore[arg-type]
-    "siblings that agree": (lambda: fitted("churn", siblings=[world().victim] * 2), ("churn", "departs", "found none")),
+    "siblings that agree": (lambda: fitted("churn", siblings=[world().victim] * 2), ("churn", "disagrees", "none")),
     "more points than images": (
         lambda: ufp.Fingerprint("agreement", n_points=10_000).fit(world().victim, world().data),
         ("n_points", "750", "10000"),

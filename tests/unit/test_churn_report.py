@@ -76,7 +76,7 @@ def test_the_section_is_on_the_page_and_in_the_file(shown: Shown) -> None:
     page = (shown.folder / "report.html").read_text(encoding="utf-8")
     for words in (
         RULES,
-        "Churn: where the victim departs from its siblings",
+        "Churn: where the victim disagrees with its siblings",
         "one stolen from a sibling",
         "PROBE as it is",
     ):

@@ -135,7 +135,7 @@ def test_guesses_are_those_of_a_count_by_hand() -> None:
 
 
 def test_a_thief_goes_to_its_siblings(victim: Net, own: Tensor, pool: Tensor, digits: Dataset) -> None:
-    """Where the model departs from them it follows them afterwards, elsewhere it stays."""
+    """Where the model disagrees with them it follows them afterwards, elsewhere it stays."""
     labels = predict_probabilities(victim, pool).argmax(1)
     siblings = []
     for seed in range(3):

@@ -140,7 +140,7 @@ class Fingerprint:
 
         Raises:
             UserError: too few models, other classes, more points or views than images, a victim that gives NaN or
-                never departs from its siblings.
+                never disagrees with its siblings.
         """
         groups = {
             "victim": [checked_model(victim, "victim")],

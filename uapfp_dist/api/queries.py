@@ -138,7 +138,7 @@ class Queries:
 
         Raises:
             UserError: more points or views than images.
-            PermanentError: a victim that gives NaN, or never departs from its siblings.
+            PermanentError: a victim that gives NaN, or never disagrees with its siblings.
         """
         blocks = blocks_of_method(method, settings)
         kinds = {block.kind for block in blocks}
@@ -172,7 +172,7 @@ class Queries:
             churn = {pool: points for pool, points in found.items() if pool in pools}
             if not churn:
                 raise UserError(
-                    f"churn: expected images of the pool {next(iter(pools))} on which the victim departs from its "
+                    f"churn: expected images of the pool {next(iter(pools))} on which the victim disagrees with its "
                     f"{len(siblings)} siblings, found none; take the method churn, or weaker siblings"
                 )
         natural = full.natural if NATURAL in blocks else full.natural[:0]

@@ -52,7 +52,7 @@ class Plan:
     second_probe: ProbeSpec | None = None
     """The probe whose views come from Algorithm 1."""
     churn: ChurnSpec | None = None
-    """Where the victim departs from its siblings; None without siblings."""
+    """Where the victim disagrees with its siblings; None without siblings."""
     probe_twin: ProbeTwinSpec | None = None
     """The probe on points of PROBE, likewise."""
     exact: SiblingPointsSpec | None = None

@@ -20,7 +20,7 @@ from uapfp_dist.tasks.specs import DataSpec, ModelSpec, ProbeSpec, Trained
 def from_common_start(victim: ModelSpec, config: SiblingConfig, seed: int) -> ModelSpec:
     """The victim as it is trained where its siblings share its start: from there it is drawn as they are.
 
-    Given the start, victim and siblings are exchangeable; the less of the training they repeat, the less they depart.
+    Given the start, victim and siblings are exchangeable; the less of the training they repeat, the less they disagree.
 
     Args:
         victim: trained from random weights.

@@ -102,11 +102,11 @@ def reference_response_step(context: TaskContext, spec: ReferenceResponseSpec) -
 
 
 def churn_step(context: TaskContext, spec: ChurnSpec) -> None:
-    """Where the victim departs from its siblings.
+    """Where the victim disagrees with its siblings.
 
     Raises:
         GateError: the victim is below the gate of its siblings.
-        NoChurnError: it never departs from them.
+        NoChurnError: it never disagrees with them.
     """
     dataset, splits = context.data(spec.victim.data)
     accuracy = context.store.get("model", spec.victim.id).info["accuracy"]

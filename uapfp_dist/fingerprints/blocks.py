@@ -72,7 +72,7 @@ ONE_VIEW = (IPGUARD.kind, IPGUARD_K, IPGUARD_K_PROBE)
 TWINS = {kind: kind + TWIN for kind in (UAP, RANDOM, LAP, IPGUARD_K, PAPER.kind, DEEPFOOL.kind, LAP_MINIMAL.kind)}
 """Kind of perturbation to its twin on points of PROBE."""
 CHURN = BlockKey("churn")
-"""Images on which the victim departs from its siblings: no views; labels alone are known."""
+"""Images on which the victim disagrees with its siblings: no views; labels alone are known."""
 CHURN_NATURAL = BlockKey("churn_natural")
 """The same among natural images as they are."""
 CHURN_UAP = BlockKey("churn_uap")

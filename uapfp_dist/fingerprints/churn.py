@@ -1,4 +1,4 @@
-"""Churn points: images on which a victim departs from its siblings (predictive churn, Milani Fard et al. 2016).
+"""Churn points: images on which a victim disagrees with its siblings (predictive churn, Milani Fard et al. 2016).
 
 A sibling shares everything with the victim but the seed. Where their labels differ, the victim's comes from its run.
 """
@@ -124,7 +124,7 @@ def _moves(probe: Probe, kind: str) -> list[Changed]:
 
 @dataclass(frozen=True)
 class _Departures:
-    """Images of a pool on which the victim departs from its siblings; K of them."""
+    """Images of a pool on which the victim disagrees with its siblings; K of them."""
 
     images: Tensor
     """(K, c, h, w) uint8, as models are asked."""

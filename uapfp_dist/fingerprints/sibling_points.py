@@ -16,7 +16,7 @@ EXACT_POINTS = (25, 50, 100, 200)
 
 @dataclass(frozen=True)
 class SiblingPoints:
-    """U images on which P players, the victim first, depart from each other; n of each, its largest margins first."""
+    """U images on which P players, the victim first, disagree with each other; n of each, its largest margins first."""
 
     images: Tensor
     """(U, c, h, w) uint8."""

@@ -180,7 +180,7 @@ def standardised(negatives: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _departures_first(players: Players, player: int, config: SiblingTestConfig) -> Tensor:
-    """Images by the player's margin, departures before others; others by fewer fellows that agree, then margin."""
+    """Images by the player's margin, disagreements before others; others by fewer fellows that agree, then margin."""
     fellows = [i for i in range(len(players.labels)) if i != player]
     n_agree = (players.labels[fellows] == players.labels[player]).sum(0)
     departs = n_agree <= config.largest_share * len(fellows) + 1e-9

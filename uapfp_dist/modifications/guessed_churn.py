@@ -13,10 +13,10 @@ from uapfp_dist.tasks.modification_specs import GuessedChurn
 
 
 def fine_tune_on_guesses(net: Net, spec: GuessedChurn, attacker: AttackerContext) -> Net:
-    """Train `net`, in place, to its siblings' majority where it departs from it, and to itself on as many other images.
+    """Train `net`, in place: to its siblings' majority where it disagrees, and to itself on as many other images.
 
     What a model gives that others trained on the same labels do not comes of its own run or of the victim's: that is
-    what an owner would ask for. A net that departs nowhere stays as it is.
+    what an owner would ask for. A net that disagrees nowhere stays as it is.
 
     Raises:
         UserError: no epochs, fewer than 2 siblings, or no images.
@@ -42,7 +42,7 @@ def fine_tune_on_guesses(net: Net, spec: GuessedChurn, attacker: AttackerContext
 
 
 def guess(own: Tensor, votes: Tensor, n_classes: int) -> tuple[Tensor, Tensor]:
-    """Where a model departs from its siblings, and the label to learn.
+    """Where a model disagrees with its siblings, and the label to learn.
 
     Args:
         own: (N,) int64 labels of the model.

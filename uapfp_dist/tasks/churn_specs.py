@@ -1,4 +1,4 @@
-"""Specs of churn: where a victim departs from its siblings, and what models say there."""
+"""Specs of churn: where a victim disagrees with its siblings, and what models say there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from uapfp_dist.tasks.specs import ModelSpec, ProbeSpec
 @wire_names("churn", "victim siblings config seed probe")
 @dataclass(frozen=True)
 class ChurnSpec(Spec):
-    """The images on which a victim departs from its siblings."""
+    """The images on which a victim disagrees with its siblings."""
 
     stage: ClassVar[str] = "probe"
     victim: ModelSpec

@@ -148,7 +148,7 @@ class SiblingTestConfig:
     n_points: int = 50
     """Images of each player."""
     largest_share: float = 0.3
-    """Of the fellows that give the player's label, on an image that counts as a departure."""
+    """Of the fellows that give the player's label, on an image that counts as a disagreement."""
     n_candidates: int = 1000
     """Images of each player among which learned weights choose."""
     per_image: int = 2

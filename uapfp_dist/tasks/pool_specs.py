@@ -44,7 +44,7 @@ class PoolLabelsSpec(Spec):
 @wire_names("sibling_points", "players pool config")
 @dataclass(frozen=True)
 class SiblingPointsSpec(Spec):
-    """The images at which each of several siblings departs from the others."""
+    """The images at which each of several siblings disagrees with the others."""
 
     stage: ClassVar[str] = "probe"
     players: tuple[ModelSpec, ...]

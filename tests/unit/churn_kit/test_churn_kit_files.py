@@ -121,7 +121,7 @@ SPOILT: dict[str, tuple[Callable[[Path], None], str]] = {
     "a sibling fewer": (tamper("churn_committee", lambda t: t[..., 1:]), "siblings"),
     "no siblings": (tamper("churn_committee", lambda t: t[..., :0]), "siblings"),
     "a committee in a row": (tamper("churn_committee", lambda t: t.flatten()), "do not fit"),
-    "nobody departs": (tamper("churn_committee", lambda t: t[..., :1].repeat(1, 1, t.shape[2])), "departs"),
+    "nobody disagrees": (tamper("churn_committee", lambda t: t[..., :1].repeat(1, 1, t.shape[2])), "disagrees"),
     "agreements of a model fewer": (tamper("churn_agrees", lambda t: t[1:]), "churn_agrees"),
     "agreements as numbers": (tamper("churn_agrees", lambda t: t.long()), "churn_agrees"),
     "errors decide": (of_method("weighted_errors"), "method that decides"),

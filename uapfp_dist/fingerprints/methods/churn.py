@@ -1,4 +1,4 @@
-"""Agreement with the victim where it departs from its siblings, plain and weighted: labels alone."""
+"""Agreement with the victim where it disagrees with its siblings, plain and weighted: labels alone."""
 
 from dataclasses import dataclass
 

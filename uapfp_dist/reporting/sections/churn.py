@@ -1,4 +1,4 @@
-"""Churn: what labels tell of lineage where the victim departs from its siblings."""
+"""Churn: what labels tell of lineage where the victim disagrees with its siblings."""
 
 import pandas as pd
 
@@ -34,7 +34,7 @@ def churn(data: ReportData) -> ReportSection | None:
     panels = {group: f"auc_{group}" for group in ("sibling", ALL) if f"auc_{group}" in curves}
     return ReportSection(
         "churn",
-        "Churn: where the victim departs from its siblings",
+        "Churn: where the victim disagrees with its siblings",
         _text(data, table),
         {"churn": table, "churn_points": pools, "siblings": siblings},
         {

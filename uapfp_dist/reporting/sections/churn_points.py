@@ -28,7 +28,7 @@ SHOWN_LABELS = 3
 
 
 def pool_table(points: Mapping[BlockKey, ChurnPoints]) -> pd.DataFrame:
-    """A row per pool: images compared, departures, points kept, and the images of PROBE that they were made of."""
+    """A row per pool: images compared, disagreements, points kept, and the images of PROBE that they were made of."""
     return pd.DataFrame(
         [
             {

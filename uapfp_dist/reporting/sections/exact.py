@@ -28,7 +28,7 @@ def exact(data: ReportData) -> ReportSection | None:
         return ReportSection("exact", TITLE, "Not computed: a sibling, or what it says, could not be made.")
     table = pd.DataFrame(_rows(data, spec))
     text = (
-        f"The victim and {len(spec.players) - 1} siblings are the players. On images where one of them departs from "
+        f"The victim and {len(spec.players) - 1} siblings are the players. On images where one of them disagrees with "
         "the others: does the model agree with that player more than the others do? p = (1 + siblings that score at "
         "least as high as the victim) / (1 + siblings). It is exact for a model that learned nothing from the victim, "
         "if any of the players could have been the victim: one recipe, one gate, seeds that nobody chose. The error "

@@ -37,7 +37,7 @@ class EnrollmentPlan:
     """Those held out of each group in a random order: the first so many calibrate."""
     probe: ProbeSpec
     churn: ChurnSpec | None = None
-    """Where the victim departs from its siblings; None without any."""
+    """Where the victim disagrees with its siblings; None without any."""
     exact: ExactPlan | None = None
     """The exact sibling test; None without one."""
     seed_is_private: bool = False

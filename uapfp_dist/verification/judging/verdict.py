@@ -62,7 +62,7 @@ class RegisterState:
 
 @dataclass(frozen=True)
 class ChurnEvidence:
-    """What a suspect says where the victim departs from its siblings."""
+    """What a suspect says where the victim disagrees with its siblings."""
 
     score: Number
     """By the method that decides."""
@@ -76,7 +76,7 @@ class ChurnEvidence:
 
 @dataclass(frozen=True)
 class ExactEvidence:
-    """Where the victim ranks among its siblings, by what a suspect says where each departs from the others."""
+    """Where the victim ranks among its siblings, by what a suspect says where each disagrees with the others."""
 
     p_value: Rate
     """Exact, whatever the suspect: (1 + siblings at least as high) / (1 + siblings)."""
@@ -156,7 +156,7 @@ class SuspectVerdict:
     ] = field(default=None, kw_only=True)
     """None for a kit that has none, or a suspect that was not fully queried."""
     churn: Annotated[
-        ChurnEvidence | None, Field(description="its labels where the victim departs from its siblings")
+        ChurnEvidence | None, Field(description="its labels where the victim disagrees with its siblings")
     ] = field(default=None, kw_only=True)
     """None for a kit without siblings."""
     exact: Annotated[

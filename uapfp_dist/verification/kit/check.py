@@ -76,7 +76,7 @@ def _problem_of_churn(kit: Kit) -> str:
         if bool(churn.weights[row, :, n:].any()):
             return "weights of churn points that are not sent"
     if bool((churn.committee == kit.victim_labels[churn.points][..., None]).all(2).any()):
-        return "a churn point at which no sibling departs from the victim"
+        return "a churn point at which no sibling disagrees with the victim"
     budgets = churn.budgets.tolist()
     if any(not 0 <= rate.point_set < churn.n_sets or rate.n_points not in budgets for rate in said.rates):
         return "rates of a set that is none"

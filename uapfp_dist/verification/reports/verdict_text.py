@@ -74,7 +74,7 @@ def details(kit: Kit, case: JudgedSuspect) -> dict[str, str]:
 
 
 def _churn(kit: Kit, case: JudgedSuspect) -> dict[str, str]:
-    """What it says where the victim departs from its siblings."""
+    """What it says where the victim disagrees with its siblings."""
     v = case.verdict
     if (churn := v.churn) is None:
         return {}
