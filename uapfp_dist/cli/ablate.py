@@ -1,4 +1,4 @@
-"""Vary an evaluation over a grid: that of Figure 6 left, or any other, on its stored responses.
+"""Repeat an evaluation over a grid of settings, Figure 6 left or any other, on stored responses.
 
     uapfp ablate --grid n_points=10,30,60 --grid top_k=1,3,10
     uapfp ablate --preset fashion_mnist-small --grid encoder.tau=0.1,0.2,0.5 --grid zoo.overlap=0,1

@@ -1,4 +1,4 @@
-"""What the shortcuts in speed are worth, as ratios (so that they hold on any machine), on one thread.
+"""Speedups of the optimised algorithms, as ratios (so that they hold on any machine), on one thread.
 
     uapfp benchmark --parts responses uap               # all parts on digits take several minutes
     uapfp benchmark --data-root DATA --report benchmark.json
@@ -6,7 +6,7 @@
 uap         projected gradient over the set against Moosavi-Dezfooli's loop, at equal radius
 deepfool    DeepFool over all classes against the backward passes that it needs
 responses   unique images queried once and gathered, against querying view by view
-encoders    encoders of 257 suspects, ten resamples, against a floor by arithmetic
+encoders    encoders of 257 suspects, ten resamples, against a lower bound from their arithmetic
 workers     share of the workers' time that a small evaluation spends on models
 driver      1,000 to 100,000 specs that do nothing: the driver's time and memory (minutes)
 scaling     two workers against one, Ray against a bare process pool (minutes, on 2 idle cores)

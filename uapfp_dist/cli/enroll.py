@@ -1,10 +1,10 @@
-"""Enroll your model: train what it takes to tell its copies from others, write the kit that judges.
+"""Enroll your model: train the models that tell its copies from others, and write the kit.
 
     uapfp enroll --out kit                     # the digits preset's own victim, minutes on a laptop
     uapfp enroll --data.name imagefolder --data-root MINE --model mine.safetensors --out kit \\
         --architecture mine.nets:make --trained-on mine.txt --train mine.nets:train
 
-Publish the digest that is printed at the end before you query anybody. The same command resumes.
+Publish the digest that is printed at the end before you query a suspect. The same command resumes.
 """
 
 from dataclasses import dataclass, field
@@ -28,12 +28,12 @@ class Enroll:
     """Make a verification kit."""
 
     preset: str = "digits"
-    """Where all else starts from, as in uapfp evaluate. Numbers of models follow from the options below."""
+    """Preset that all options start from, as in uapfp evaluate. Numbers of models follow from the options below."""
     seed: int | None = None
-    """Of all random choices (default: a private one, kept in <out>.seed). Who knows it can make the victim's siblings.
+    """Seed of all random choices (default: a private one, kept in <out>.seed). Whoever knows it can make the siblings.
     The same command resumes with the private one."""
     out: Path = Path("kit")
-    """The kit, a new folder."""
+    """New folder for the kit."""
     owner: Annotated[OwnerFiles, tyro.conf.arg(name="")] = field(default_factory=OwnerFiles)
     requirements: Annotated[EnrollConfig, tyro.conf.arg(name="")] = field(default_factory=EnrollConfig)
     runtime: Annotated[RuntimeConfig, tyro.conf.arg(name="")] = field(default_factory=RuntimeConfig)
@@ -51,7 +51,7 @@ def enroll(chosen: Enroll) -> None:
         print(f"seed: {seed_file(out)}, kept beside the kit and not in it: whoever has it can make the siblings")
     if kit.churn is not None:
         n = kit.info.max_suspects
-        print(f"it decides about {n} suspect{'s' * (n != 1)} in all, then no more: --max-suspects enrolls for others")
+        print(f"it decides about {n} suspect{'s' * (n != 1)} in all; for more, enroll with --max-suspects")
     print(f"judge a suspect: uapfp verify --kit {out} --expect {kit.digest} --at http://HOST:PORT", flush=True)
 
 

@@ -30,10 +30,10 @@ class Evaluate:
     """Evaluate UAP fingerprinting end to end."""
 
     preset: str = "digits"
-    """Defaults of all else: digits, digits-large, fashion_mnist-small, cifar10-small, tiny_imagenet-small; or, at the
-    paper's scale, fashion_mnist, cifar10, tiny_imagenet."""
+    """Preset that all options start from: digits, digits-large, fashion_mnist-small, cifar10-small,
+    tiny_imagenet-small; or, at the paper's scale, fashion_mnist, cifar10, tiny_imagenet."""
     seed: int = 0
-    """Of all random choices."""
+    """Seed of all random choices."""
     methods: tuple[str, ...] = (DEFAULT,)
     """Methods to compare: default (eight for digits, else all), all, or names."""
     ablations: bool = False

@@ -1,4 +1,4 @@
-"""How often does a kit accuse models that are not stolen, and how often catch stolen ones? Over seeds.
+"""How often does a kit accuse models that are not stolen, and how often catch stolen ones?
 
     uapfp kit-power --preset digits --seeds 0 1 2 3 4 5 6 7 8 9 --out false_accusations
     uapfp kit-power --preset fashion_mnist-small --data-root DATA --seeds 0 --max-queries 100
@@ -25,13 +25,13 @@ class KitPower:
     """Enroll a preset under several seeds and count."""
 
     preset: str = "digits"
-    """Where the configuration starts from, as in uapfp enroll."""
+    """Preset that all options start from, as in uapfp enroll."""
     seeds: tuple[int, ...] = tuple(range(10))
-    """Independent zoos."""
+    """Seeds, each of an independent zoo."""
     out: Path = Path("false_accusations")
     """Folder for <preset>-<seed> (kits) and <preset>.md."""
     max_queries: int | None = None
-    """Judge by so many images at most (default: by all)."""
+    """Images to judge by, at most (default: all)."""
     requirements: Annotated[EnrollConfig, tyro.conf.arg(name="")] = field(
         default_factory=lambda: EnrollConfig(n_test=10)
     )

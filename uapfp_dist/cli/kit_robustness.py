@@ -1,12 +1,12 @@
-"""What does a kit say of stolen models that were modified, and of honest ones treated alike?
+"""Which stolen models does a kit still catch when they are modified, and does it accuse others?
 
     uapfp kit-robustness --preset digits --seed 1 --out modified
     uapfp kit-robustness --preset fashion_mnist-small --data-root DATA --precision auto
 
-It enrolls the preset's victim, takes models that neither trained nor calibrated the kit, and judges
-them by labels: modified; attacked where the evidence lies (removal: labels noisy or smooth, PGD,
-fresh images, guessed churn, two in a row); stolen at second hand or with true labels mixed in; of
-unseen kinds of nets; served with changed questions or answers. It resumes.
+It enrolls the preset's victim and judges held-out models, stolen and independent, by their labels:
+modified; after removal attacks (noisy or smooth labels, PGD, fresh images, guessed churn, two in a
+row); stolen from a stolen model or with true labels mixed in; of unseen kinds of nets; served with
+changed queries or responses. It resumes.
 """
 
 from dataclasses import dataclass, field
@@ -29,11 +29,11 @@ class KitRobustness:
     """Enroll a victim, modify held-out models, judge them."""
 
     preset: str = "digits"
-    """Where the configuration starts from, as in uapfp enroll."""
+    """Preset that all options start from, as in uapfp enroll."""
     seed: int = 0
-    """Every random choice follows from it."""
+    """Seed of all random choices."""
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
-    """That models are trained in."""
+    """Precision of training."""
     out: Path = Path("modified")
     """Folder for the kit, suspects.json, .md, removal.png."""
     counts: Annotated[Counts, tyro.conf.arg(name="")] = field(default_factory=Counts)

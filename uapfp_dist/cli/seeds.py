@@ -1,4 +1,4 @@
-"""One preset over several seeds: means of its numbers, with errors that count seeds, not models.
+"""One preset over several seeds: means of its numbers, with standard errors over seeds.
 
     uapfp seeds --preset digits-large --seeds 0 1 2 3 4 --out over_seeds
 
@@ -30,7 +30,7 @@ class Seeds:
     methods: tuple[str, ...] = (DEFAULT,)
     """Fingerprint methods to compare: default, all, or names, as in uapfp evaluate."""
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
-    """Of training, as in uapfp evaluate."""
+    """Precision of training, as in uapfp evaluate."""
     out: Path = Path("over_seeds")
     """Folder for <preset>-<seed>.json, <preset>.md and <preset>.png."""
     runtime: Annotated[RuntimeConfig, tyro.conf.arg(name="")] = field(default_factory=RuntimeConfig)

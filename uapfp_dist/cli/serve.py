@@ -1,7 +1,7 @@
-"""Serve a model of a kit's zoo as a stranger would, to see a verification work before it matters.
+"""Serve a model of a kit's zoo behind an API, to rehearse a verification before it matters.
 
-    uapfp serve --kit kit                      # a stolen model that the kit was not fitted on
-    uapfp serve --kit kit --group homologous   # one that is not stolen
+    uapfp serve --kit kit                      # a stolen model, held out from the kit
+    uapfp serve --kit kit --group homologous   # an independent model
     uapfp verify --kit kit --at http://127.0.0.1:5001 --out verdict       # in another terminal
 
 MLflow's scoring server, on this machine alone; Ctrl-C ends it. The kit's models must still be in
@@ -33,11 +33,11 @@ class Serve:
     kit: Path = Path("kit")
     """The kit that uapfp enroll made."""
     group: Literal["piracy", "homologous", "same_data", "other_victim", "sibling"] = "piracy"
-    """What the model is."""
+    """Which group of models it is from."""
     index: int = 0
-    """Which of those that neither trained nor calibrated the kit."""
+    """Which of the held-out models: those that neither trained nor calibrated the kit."""
     output: Literal["probabilities", "label"] = "probabilities"
-    """Its responses."""
+    """What it responds with."""
     architecture: str | None = None
     """package.module:factory of a model of your own. Named again here, because its code will run."""
     port: int = 5001
@@ -45,7 +45,7 @@ class Serve:
     storage: str | None = None
     """Folder or fsspec URL of artifacts (default: $UAPFP_STORAGE or ./results)."""
     folder: Path | None = None
-    """Where the served model is, a new folder (default: a temporary one). A file `counts` in it counts images."""
+    """New folder for the served model (default: a temporary one). A file `counts` in it counts images."""
 
 
 def serve(chosen: Serve) -> None:
@@ -67,7 +67,7 @@ def serve(chosen: Serve) -> None:
     print(f"serving {row.model}: {row.architecture}, {how}; http://127.0.0.1:{chosen.port}, Ctrl-C ends")
     copy = f"{chosen.kit}-rehearsal"
     print(
-        f"verifying it is a look that the kit's register counts; a copy spends none of the kit's: cp -r {chosen.kit} "
+        f"verifying it is a look that the kit's register counts; with a copy of the kit it is not: cp -r {chosen.kit} "
         f"{copy} && cp {chosen.kit}.register.jsonl {copy}.register.jsonl, then verify --kit {copy}",
         flush=True,
     )

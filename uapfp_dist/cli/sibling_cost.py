@@ -1,11 +1,11 @@
-"""How much of the training must siblings repeat? Churn against the share of training, over seeds.
+"""How much of the training must siblings repeat? Churn against that share, over seeds.
 
     uapfp sibling-cost --preset digits --seeds 1000 1001 --out siblings
     uapfp sibling-cost --preset fashion_mnist-small --data-root DATA --shares .1 .25 .5 1
 
-A sibling of share .25 takes up a checkpoint of the victim's run at .75 of its steps and makes the
-rest from its own seed; so does the victim. Or all start from a backbone. It counts churn points and
-stolen models caught, with the AUC against models stolen from siblings; says the cost; and resumes.
+A sibling of share .25 continues a checkpoint of the victim's run at .75 of its steps with a seed of
+its own; so does the victim. Or all start from a backbone. It reports churn points, stolen models
+caught, the AUC against models stolen from siblings, and the cost; and resumes.
 """
 
 from dataclasses import dataclass, field
@@ -25,15 +25,15 @@ class SiblingCost:
     """Train victims and siblings from common starts, steal from both, compare."""
 
     preset: str = "digits"
-    """Where the configuration starts from, as in uapfp enroll."""
+    """Preset that all options start from, as in uapfp enroll."""
     seeds: tuple[int, ...] = (0, 1)
-    """A victim of each, for every share."""
+    """Seeds, each of a victim for every share."""
     shares: tuple[float, ...] = (0.1, 0.25, 0.5, 1.0)
-    """Of the training, repeated from a checkpoint; 1: all of it."""
+    """Shares of the training that siblings repeat from a checkpoint; 1: all of it."""
     backbone_shares: tuple[float, ...] = (0.1, 0.25)
-    """Of the steps of a training, made from a backbone."""
+    """Shares of the steps of a whole training that they make from a backbone."""
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
-    """That models are trained in."""
+    """Precision of training."""
     out: Path = Path("siblings")
     """Folder for <preset>-siblings.json, .md, .png."""
     counts: Annotated[SiblingCounts, tyro.conf.arg(name="")] = field(default_factory=SiblingCounts)

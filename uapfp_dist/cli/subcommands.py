@@ -1,4 +1,4 @@
-"""The table of the subcommands; none is imported before it is asked for."""
+"""The table of the subcommands; each is imported when it is called."""
 
 from dataclasses import dataclass
 
@@ -23,25 +23,25 @@ def _of(name: str, summary: str) -> Subcommand:
 GROUPS: dict[str, dict[str, Subcommand]] = {
     "How well do fingerprints detect stolen models?": {
         "evaluate": _of("evaluate", "train models, steal some, fingerprint and judge all; results in MLflow"),
-        "ablate": _of("ablate", "the same over a grid of settings, on what is stored"),
-        "seeds": _of("seeds", "the same over several seeds: means with errors"),
-        "transfer": _of("transfer", "judge one evaluation's models by another one's encoder"),
+        "ablate": _of("ablate", "the same over a grid of settings, from stored responses"),
+        "seeds": _of("seeds", "the same over several seeds: means with standard errors"),
+        "transfer": _of("transfer", "judge one evaluation's models by another's encoder"),
     },
     "Is that model a copy of mine?": {
-        "enroll": _of("enroll", "make a verification kit of your model"),
+        "enroll": _of("enroll", "make a verification kit for your model"),
         "verify": _of("verify", "query a suspect (API, ONNX, weights) and judge it by a kit"),
-        "serve": _of("serve", "serve a stolen or an honest model, to try verify on"),
+        "serve": _of("serve", "serve a stolen or an independent model, to try verify on"),
         "images": _of("images", "what a data set holds, and which files are left out"),
     },
     "Look at results": {
-        "status": _of("status", "how evaluations stand, and the command that resumes each"),
+        "status": _of("status", "the state of each evaluation, and the command that resumes it"),
         "results": _of("results", "a page of results from the reports in a folder"),
     },
     "Benchmarks": {
-        "kit-power": _of("kit_power", "how often kits accuse and how often they miss, over seeds"),
-        "kit-robustness": _of("kit_robustness", "what a kit says of stolen models that were modified"),
-        "sibling-cost": _of("sibling_cost", "how much of the training siblings of a victim must repeat"),
-        "benchmark": _of("benchmark", "what shortcuts in speed are worth, as ratios"),
+        "kit-power": _of("kit_power", "how often kits accuse independent models and miss stolen ones, over seeds"),
+        "kit-robustness": _of("kit_robustness", "how many stolen models a kit still catches after they were modified"),
+        "sibling-cost": _of("sibling_cost", "how much of the victim's training its siblings must repeat"),
+        "benchmark": _of("benchmark", "speedups of the optimised algorithms, as ratios"),
     },
 }
 """Purpose to subcommands, as the overview shows them."""

@@ -53,12 +53,12 @@ class Verify:
     """Transcripts of all suspects that were judged together: judge by them again, offline, by the kit's register as it
     is now. Without --out nothing is written."""
     probe_forms: bool = False
-    """Do not judge, but find out in which form it takes its images. The usual ones are tried (scale, mean and std,
+    """Do not judge, but find out in which form the suspect takes images. The usual ones are tried (scale, mean and std,
     layout, channels), and one is proposed. Clean images that are no evidence are sent in each, and counted."""
     register: bool = False
-    """Only show the kit's register: who was asked when, and what came of it."""
+    """Only show the kit's register: suspects tested, when, with what result."""
     expect: str | None = None
-    """The digest that was published for the kit; another one is refused."""
+    """Digest that was published for the kit; a kit with another one is refused."""
     alpha: float | None = None
     """Tolerated rate of false accusation over all suspects (default: the kit's)."""
     out: Path | None = None
@@ -78,7 +78,7 @@ class Verify:
 
 
 def verify(chosen: Verify) -> None:
-    """Judge, say the verdict."""
+    """Judge, print the verdict."""
     kit = load_kit(chosen.kit, chosen.expect)
     out = (chosen.out or Path("verification")).expanduser().resolve()
     print(f"kit {kit.digest}", flush=True)
@@ -116,7 +116,7 @@ def verify(chosen: Verify) -> None:
 
 
 def _show_register(chosen: Verify, kit: Kit) -> None:
-    """A line for each suspect that the kit was asked about."""
+    """A line for each suspect that was tested with the kit."""
     if (register := kit_register(kit, chosen.kit)) is None:
         raise UserError("register: expected a kit with churn points, this one keeps none", argument="register")
     print("\n".join(register_lines(register, kit.n_corrected())), flush=True)

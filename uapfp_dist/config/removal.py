@@ -1,4 +1,4 @@
-"""Attacks that are aimed at the evidence itself, as configuration."""
+"""Configuration of removal attacks, which are aimed at the evidence itself."""
 
 from dataclasses import dataclass
 
@@ -15,23 +15,23 @@ class RemovalConfig:
     """Removal attacks beside the paper's modifications, on stolen and independent models alike; none by default."""
 
     n_piracy: int = 0
-    """Stolen models that are attacked in every way, the first ones."""
+    """The first so many stolen models are attacked in every way."""
     n_homologous: int = 0
-    """Independent models treated alike: whoever is accused afterwards was made suspicious by the attack."""
+    """Independent models attacked in the same ways: those accused afterwards were made suspicious by the attack."""
     label_noise: tuple[float, ...] = (0.1, 0.3)
-    """Shares of wrong labels put into the training set: the model is stolen, or trained, so from the beginning."""
+    """Shares of wrong labels put into the training set from which the model is stolen, or trained."""
     label_smoothing: tuple[float, ...] = (0.1, 0.3)
     """Shares of each training label spread evenly over all classes, likewise."""
     pgd_radii: tuple[float, ...] = (0.02, 0.05)
     """Radii of adversarial training on PGD examples: the largest change of a pixel in [0, 1]."""
     pgd_iterations: int = 300
-    """Its steps."""
+    """Steps of that training."""
     fresh_distillation: bool = True
-    """Distil once more, on images that the model was not made with, into a fresh net of its architecture."""
+    """Distil on images that the model was not trained with, into a new net of its architecture."""
     n_guessing: int = 4
-    """Models of the attacker's own recipe with which he guesses churn points to fine-tune on; 0: none of that."""
+    """Siblings that the attacker trains to guess churn points, to fine-tune on; 0: no such attack."""
     guessing_epochs: float = 10.0
     """Epochs on the guessed points."""
     compose: bool = True
-    """Also two in a row: of the first number of each kind, PGD then fresh distillation, label noise then guessed churn,
-    guessed churn then fine-tuning."""
+    """Also two in a row, with the first value of each option: PGD then fresh distillation, label noise then guessed
+    churn, guessed churn then fine-tuning."""

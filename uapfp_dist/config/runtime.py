@@ -23,17 +23,17 @@ class RuntimeConfig:
     data_root: Path | None = None
     """Folder of the images (default: $UAPFP_DATA); not needed for digits."""
     workers: int | None = None
-    """Worker processes at most (default: all there is room for); 0: no Ray. Nodes that join later count as
-    room; 0 runs everything in this process."""
+    """Worker processes at most (default: as many as there is room for); 0: no Ray. Nodes that join later are used,
+    too; 0 runs everything in this process."""
     gpus_per_worker: float | None = None
     """GPU share of each worker (default: by architecture where the cluster has GPUs, a quarter for A-E, half of one for
     the paper's larger nets, a whole one for others, else 0). Above 0 on a cluster that has no GPU yet asks its
-    autoscaler for them; 0 does all on CPUs, encoders too."""
+    autoscaler for them; 0 runs everything on CPUs, encoders too."""
     gpu_shares: tuple[str, ...] = ()
-    """GPU shares of single architectures where those defaults do not suit your GPUs, as NAME=SHARE: resnet18=1 A=0.1.
+    """GPU shares of single architectures, where those defaults do not suit your GPUs, as NAME=SHARE: resnet18=1 A=0.1.
     A model that is extracted or modified has the share of the largest net that it is made from."""
     address: str | None = None
-    """Ray cluster to use (default: $RAY_ADDRESS, else one on this machine). That one ends with the job."""
+    """Ray cluster to use (default: $RAY_ADDRESS, else a local one). A local one ends with the job."""
     mlflow_uri: str | None = None
     """MLflow tracking URI (default: $MLFLOW_TRACKING_URI, else a sqlite file). The file lies beside the artifacts."""
     mlflow_experiment: str = EXPERIMENT
@@ -43,8 +43,8 @@ class RuntimeConfig:
     spec_timeout: float | None = None
     """Seconds after which one model counts as hung (default: an hour for the small nets A-E, a day for larger ones)."""
     max_hours: float | None = None
-    """Train nothing where what is left to do will take longer (default: no limit). It is estimated from models of the
-    storage, or from a few steps of training; of several seeds each for itself, without the encoders of a grid."""
+    """Refuse to start if what is left to do will take longer (default: no limit). The time is estimated from stored
+    models, or from a few steps of training; for each of several seeds alone, and without the encoders of a grid."""
 
 
 @dataclass(frozen=True)

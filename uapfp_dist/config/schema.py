@@ -26,19 +26,19 @@ from uapfp_dist.tasks.method_configs import (
 )
 @dataclass(frozen=True)
 class DataConfig:
-    """Images and how they are cut."""
+    """Images and how they are split."""
 
     name: str = "digits"
     """digits (embedded), fashion_mnist, cifar10, tiny_imagenet, or imagefolder (a folder of your own)."""
     train_share: float = 0.835
-    """Share of all images that is D, where there is no official test set."""
+    """Share of all images that forms D, where there is no official test set."""
     outside_shares: tuple[float, float, float] = (0.5, 0.2, 0.3)
-    """Images outside D: the owner's PROBE, the attacker's ATTACK, everybody's EVAL."""
+    """Shares of the images outside D: PROBE (the owner's), ATTACK (the attacker's), EVAL (for measuring accuracy)."""
     n_classes: int | None = None
     """Only the first so many classes; None: all."""
     size: tuple[int, ...] | None = omit_default(None, in_files=False)
-    """Of the images of a folder: one side, or height and width (None: that of all images if they have one of at most
-    512, else their median, at most 224 on the longer side)."""
+    """Size of the images of a folder: one side, or height and width (None: their own if they share one of at most 512,
+    else their median, at most 224 on the longer side)."""
 
     @property
     def shape(self) -> tuple[int, int] | None:
@@ -76,7 +76,7 @@ class ZooConfig:
     width: int = 8
     """Channels of the first half of the convolutions of A to E; the second half has twice as many."""
     epochs: float = 30.0
-    """Images seen in training, in multiples of D_v: the same for stolen and independent models."""
+    """Epochs of training, in multiples of D_v's size: as many images are seen by stolen as by independent models."""
     augment: bool = False
     """Shift and mirror the images in training."""
     n_piracy: int = 12
@@ -84,28 +84,28 @@ class ZooConfig:
     n_soft_piracy: int = 3
     """Models stolen from the victim with soft labels."""
     n_homologous: int = 29
-    """Models trained on a D_homo each."""
+    """Independent models, each trained on a D_homo of its own."""
     n_same_data: int = 3
-    """Models trained on exactly D_v."""
+    """Independent models trained on exactly D_v."""
     n_other_piracy: tuple[int, ...] = (3, 3)
     """Models stolen from each other victim; as many other victims as there are numbers."""
     n_calibration_piracy: int = 0
-    """Further other victims, of the victim's architecture, from each of which one model is stolen: they calibrate
-    against piracy of victims never seen."""
+    """Further other victims, of the victim's architecture, from each of which one model is stolen: these calibrate
+    against models stolen from unseen victims."""
     overlap: float | None = None
     """Share of D_homo that lies in D_v; None samples D_homo uniformly from D."""
     homologous_margin: float = 0.08
-    """A model trained on labels enters the zoo at the victim's accuracy minus this."""
+    """The gate of a model trained on true labels: at least the victim's accuracy minus this."""
     piracy_margin: float = 0.1
-    """The same for stolen models."""
+    """The same of stolen models."""
     attempts: int = 3
-    """Seeds tried before a model below the gate is reported as failed."""
+    """Seeds tried before a model below its gate is reported as failed."""
     rate_scale: float = omit_default(1.0, in_files=False)
     """Factor of the peak learning rates (at batch 128: .05 of SGD, .005 of Adam, .003 of RMSprop); large images take
     less, or nets stay near chance."""
     cross_other_piracy: bool = omit_default(True, in_files=False, before=False)
-    """Models stolen from other victims go on with the next architecture, optimizer and attack from victim to victim;
-    without it each victim's begin with the first, so that few of them are ever met."""
+    """Architectures, optimizers and attacks of models stolen from other victims go on from victim to victim; without
+    this those of each victim start from the first, so that few of them occur."""
 
 
 @wire_names(
@@ -118,7 +118,7 @@ class ExtractionConfig:
     """How models are extracted."""
 
     attacks: tuple[str, ...] = ("cloudleak", "jacobian")
-    """Attacks, in turn over the extracted models: cloudleak, cloudleak_features, jacobian, knockoff."""
+    """Attacks, taken in turn by the extracted models: cloudleak, cloudleak_features, jacobian, knockoff."""
     budget: float = 1.2
     """Queries to the victim, in multiples of D_v."""
     natural_share: float = 0.6
@@ -130,10 +130,10 @@ class ExtractionConfig:
     soft_labels: Annotated[ResponseFormat, format_option("extraction.soft_labels")] = PROBABILITIES
     """Format of the victim's responses to extractions with soft labels: probabilities, or top3 (any number)."""
     jacobian_labels: Literal["victim", "substitute"] = omit_default("victim", in_files=False, before="substitute")
-    """Whose labels Jacobian augmentation follows: the victim's, as published; the substitute's, as models before."""
+    """Whose labels Jacobian augmentation follows: the victim's, as published; the substitute's, as earlier versions."""
     knockoff_pool: str | None = omit_default(None, in_files=False)
     """Data set in the same data root whose images knockoff sends, scaled to the victim's (None: images of the victim's
-    kind). Those of controls.n-mixed stay of that kind: others have no true label among its classes."""
+    kind). Models of controls.n-mixed always take that kind: other images have no true label among its classes."""
 
 
 @wire_names(
@@ -150,11 +150,12 @@ class VerdictConfig:
     n_train: int = 5
     """Stolen and independent models that train the encoder (the paper's 5 + 5)."""
     n_calibrate: int = 19
-    """Independent models that calibrate; at least 1 / alpha - 1, or nothing can be decided."""
+    """Independent calibration models; at least 1 / alpha - 1, or nothing can be decided."""
     formats: tuple[Annotated[ResponseFormat, format_option("verdict.formats")], ...] = (PROBABILITIES, LABEL)
     """What suspects may be queried for: probabilities, top3 (any number), label; methods choose on training models."""
     train_pool: int | None = None
-    """Only the first so many stolen and independent models train an encoder; others answer fewer views (None: any)."""
+    """Only the first so many stolen and independent models train encoders; the others are sent fewer views (None: all
+    may)."""
     query_budget: int = 200
     """Images per suspect in the comparison of methods at equal cost."""
     n_resamples: int = 10
@@ -162,7 +163,7 @@ class VerdictConfig:
     methods: tuple[str, ...] = tuple(PROBE_METHODS)
     """Fingerprint methods to compare; uap and weighted_errors are always among them."""
     decided_by: str = "uap"
-    """Method whose scores the verdict is made of."""
+    """Method whose scores decide the verdict."""
 
     @property
     def compared(self) -> tuple[str, ...]:
@@ -177,16 +178,16 @@ class VerdictConfig:
 )
 @dataclass(frozen=True)
 class ModificationConfig:
-    """Modifications of a model to evade detection (paper Section 5.4), each on the same models; none by default."""
+    """Modifications of a model to evade detection (paper Section 5.4), all of the same models; none by default."""
 
     n_piracy: int = 0
-    """Stolen models that are modified in every way, the first ones."""
+    """The first so many stolen models are modified in every way."""
     n_homologous: int = 0
-    """Independent models treated alike: similarity that grows with the modification would be no robustness."""
+    """Independent models modified in the same ways: a similarity that grew for these, too, would not be robustness."""
     victim: bool = False
     """Modify the victim, too."""
     fine_tune: tuple[str, ...] = ("all", "last", "new_last")
-    """Layers that are fine-tuned on ATTACK: all, the last, or the last after new random weights."""
+    """Layers that are fine-tuned on ATTACK: all, the last, or the last from new random weights."""
     fine_tune_epochs: float = 10.0
     """Epochs on ATTACK."""
     prune: tuple[float, ...] = (0.2, 0.3, 0.4, 0.5, 0.6)
@@ -199,15 +200,15 @@ class ModificationConfig:
     """Architecture of a student that learns from the model (the zoo's next one where that is the model's own); None: no
     distillation."""
     compose: bool = True
-    """Prune .4, then fine-tune: two in a row."""
+    """Also two in a row: prune .4, then fine-tune."""
     n_adversarial: int = 2
-    """Of the models above, those that are trained adversarially."""
+    """How many of the models above are trained adversarially."""
     adversarial_labels: tuple[str, ...] = ("own", "true")
-    """Labels of the adversarial examples: the attacker's own model's, or the truth."""
+    """Labels of the adversarial examples: own, those of the attacker's model; true, the true ones."""
     adversarial_iterations: int = 270
     """Iterations of adversarial training (the paper's 270)."""
     adversarial_every: int = 30
-    """Iterations between two models that are kept."""
+    """Iterations between two models that are stored."""
 
 
 @wire_names(
@@ -220,18 +221,18 @@ class StudyConfig:
     """Studies beside the main result (figures 2 and 6, the supplement's ablations); none by default."""
 
     n_subspace: int = 0
-    """Stolen and independent models each whose UAPs are compared with the victim's (Eq. 5)."""
+    """So many stolen and so many independent models: their UAPs are compared with the victim's (Eq. 5)."""
     subspace: SubspaceConfig = field(default_factory=SubspaceConfig)
     n_trajectories: int = 0
-    """Extractions whose recovery is watched for Figure 6 right."""
+    """Extractions that are stored at several recovery rates, for Figure 6 right."""
     recoveries: tuple[float, ...] = (0.78, 0.80, 0.82, 0.84, 0.86, 0.88, 0.90, 0.92, 0.94)
-    """Recovery rates at which they are kept."""
+    """Those recovery rates."""
     n_overlap: int = 0
-    """Independent models per overlap rate of D_homo and D_v."""
+    """Independent models for each overlap rate of D_homo with D_v."""
     overlaps: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
     """Those rates."""
     sweeps: bool = False
-    """Retrain the encoder per number of points, top-k, number of views and loss, on the stored responses."""
+    """Retrain the encoder for each number of points, top-k, number of views and loss, on the stored responses."""
     n_points: tuple[int, ...] = (10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
     """Points per fingerprint in Figure 6 left; those above the fingerprint's own are left out."""
     top_k: tuple[int, ...] = (1, 2, 3, 5, 10)
@@ -250,15 +251,15 @@ class ControlConfig:
     """Models unlike those that scorers are trained on; none by default."""
 
     architectures: tuple[str, ...] = ("residual", "mlp")
-    """Kinds of nets that no other model is of: one residual, one without convolutions."""
+    """Architectures that no other model has: one residual, one without convolutions."""
     n_other_architecture: int = 0
     """Independent models of each of those."""
     n_second_hand: int = 0
-    """Models stolen from a model that was stolen from the victim, one each."""
+    """Models stolen from a model that was itself stolen from the victim, each from another one."""
     true_shares: tuple[float, ...] = (0.25, 0.5, 0.75)
-    """Shares of the images that an attacker labels himself, by the truth, in place of the victim."""
+    """Shares of the images for which an attacker uses true labels in place of the victim's."""
     n_mixed: int = 0
-    """Models stolen so with each of those shares, by knockoff."""
+    """Models stolen with each of those shares, by knockoff."""
 
 
 @wire_names(
@@ -280,8 +281,8 @@ class Config:
     modifications: ModificationConfig = field(default_factory=ModificationConfig)
     studies: StudyConfig = field(default_factory=StudyConfig)
     precision: Literal["float32", "bfloat16", "auto"] = omit_default("float32", in_files=False)
-    """In which models are trained: bfloat16 is faster for all but the smallest nets on devices that have it; auto:
-    where the machine that starts the job has it. Models of both precisions are different models."""
+    """Precision of training: bfloat16 is faster for all but the smallest nets on devices that have it; auto: bfloat16
+    where the machine that starts the job has it. Models trained in different precisions are different models."""
     siblings: SiblingConfig = omit_default(SiblingConfig(), in_files=False)  # noqa: RUF009 frozen
     churn: ChurnConfig = omit_default(ChurnConfig(), in_files=False)  # noqa: RUF009 frozen
     controls: ControlConfig = omit_default(ControlConfig(), in_files=False)  # noqa: RUF009 frozen

@@ -38,7 +38,7 @@ class SiblingCounts:
     n_stolen: int = 12
     """Models stolen from the victim."""
     n_labels: int = 400
-    """Churn points that are asked, at most."""
+    """Churn points that models are queried with, at most."""
     alpha: float = 0.05
     """Tolerated rate of false accusation."""
 
@@ -57,7 +57,7 @@ class SiblingPower:
     n_departures: int
     """Of those, churn points."""
     n_labels: int
-    """Churn points asked."""
+    """Churn points that models were queried with."""
     auc: Number
     """Of `churn`: models stolen from the victim against models stolen from siblings."""
     n_stolen: int
@@ -131,8 +131,8 @@ def start_of(plan: Plan) -> StartKind:
 
 def study_specs(plan: Plan) -> list[Spec]:
     """All that is to be made, in an order in which it could be."""
-    thieves = [m for m in plan.members if m.role in (Role.PIRACY, Role.SIBLING_PIRACY)]
-    return dependency_order([spec for m in thieves if (spec := plan.churn_response(m)) is not None])
+    stolen = [m for m in plan.members if m.role in (Role.PIRACY, Role.SIBLING_PIRACY)]
+    return dependency_order([spec for m in stolen if (spec := plan.churn_response(m)) is not None])
 
 
 def sibling_power(plan: Plan, counts: SiblingCounts, store: Store) -> SiblingPower:

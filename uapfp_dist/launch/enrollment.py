@@ -53,8 +53,8 @@ class OwnerFiles:
     model: Path | None = None
     """Weights of your model, a safetensors file (default: a victim is trained)."""
     architecture: str | None = None
-    """Of your model: a known name, or package.module:factory of your own code. resnet18 is torchvision's own net, at
-    its size or that of resnet18@SIDE; resnet18-small is its variant for small images; timm:NAME is one of timm's. A
+    """Architecture of your model: a name, or package.module:factory of your code. resnet18 is torchvision's own net,
+    at its size or that of resnet18@SIDE; resnet18-small is its variant for small images; timm:NAME is one of timm's. A
     factory is a factory(n_classes, shape) -> module, on the import path of every node; its module takes images in
     [0, 1] and gives logits."""
     mean: tuple[float, ...] | None = None
@@ -62,15 +62,15 @@ class OwnerFiles:
     std: tuple[float, ...] | None = None
     """Per channel, divided by after that."""
     trained_on: Path | None = None
-    """Text file, an image a line: those it was trained on (default: half of D). An image is named by its file from the
-    data folder on (train/cats/1.jpg), its index, or its line of the list that uapfp images writes."""
+    """Text file that lists its training images, one a line (default: half of D). An image is named by its path below
+    the data folder (train/cats/1.jpg), its index, or its line of the list that uapfp images writes."""
     train: str | None = None
     """package.module:function of your own code that trains a sibling of it. It is a function(images, labels, seed,
-    device) -> module, which trains from any seed as the model was trained: on (N, c, h, w) images in [0, 1] and (N,)
-    labels, on the device. On the import path of every node; the module is one that the architecture's factory makes.
-    Takes trained_on."""
+    device) -> module that trains as the model was trained, from the given seed: on (N, c, h, w) images in [0, 1] and
+    (N,) labels, on the device. It is on the import path of every node; the module is one that the architecture's
+    factory makes. Needs trained_on."""
     siblings: Path | None = None
-    """In its place: a folder of siblings that you trained, safetensors files. Takes trained_on."""
+    """In the place of train: a folder of siblings that you trained, as safetensors files. Needs trained_on."""
     ignore_surplus: bool = False
     """Leave out tensors in those files that the architecture does not have, such as an optimizer's."""
 

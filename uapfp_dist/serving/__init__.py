@@ -1,1 +1,1 @@
-"""Models of a kit's zoo, served as a stranger would serve them, to try a verification on."""
+"""Models of a kit's zoo, served behind an API, to rehearse a verification."""

@@ -21,9 +21,9 @@ class SuspectConfig:
     """A URL, FILE.onnx, FILE.safetensors, or module:function of your code. http(s)://HOST is MLflow's scoring server,
     http(s)://HOST/v2/models/NAME the Open Inference Protocol."""
     name: str = ""
-    """In verdicts and file names (default: made from the address)."""
+    """Name of the suspect in verdicts and file names (default: made from the address)."""
     operator: str = ""
-    """Who runs it: a kit's points that one of an operator's suspects has seen are not sent to another one of the same
+    """Who runs the suspect: churn points sent to one suspect of an operator are not sent to another one of the same
     operator (default: the host of its address, or the name of its file or function)."""
     kind: str = "auto"
     """Protocol: http (any endpoint, by request and answer), a named one such as tensorflow-serving, torchserve,
@@ -49,17 +49,17 @@ class SuspectConfig:
     """Subtracted from scaled pixels, as torchvision's Normalize: one number, or one for each channel in the order that
     is sent."""
     std: tuple[float, ...] = ()
-    """By which they are divided after that, likewise."""
+    """What they are divided by after that: one number, or one for each channel."""
     size: tuple[int, ...] = ()
-    """Side of the images that it takes, or height and width (default: the kit's)."""
+    """Size of the images that it takes: one side, or height and width (default: the kit's)."""
     resampling: Resampling = "bilinear"
     """How images are resized: on 8 bits, antialiased unless nearest, as torchvision's Resize does."""
     architecture: str = ""
-    """Of a file of weights: a known name, or package.module:factory of your code, which runs here. resnet18 is
-    torchvision's own net, at its size or that of resnet18@SIDE; resnet18-small is its variant for small images;
-    timm:NAME is one of timm's."""
+    """Architecture of a file of weights: a known name, or package.module:factory of your code, which runs here.
+    resnet18 is torchvision's own net, at its size or that of resnet18@SIDE; resnet18-small is its variant for small
+    images; timm:NAME is one of timm's."""
     width: int = 16
-    """Of an architecture of the paper's Table 1."""
+    """Width of an architecture of the paper's Table 1: channels of its first half."""
     ignore_surplus: bool = False
     """Leave out tensors of a file of weights that the architecture does not have, such as an optimizer's."""
     tensor: str = ""
@@ -68,25 +68,25 @@ class SuspectConfig:
     """Name of the output that is read (Open Inference Protocol: default the first that comes; ONNX: default the only
     one that can be what output says)."""
     datatype: str = ""
-    """Of the input (Open Inference Protocol; default: the one that the server declares): FP32, FP16, UINT8, BYTES (PNG
-    files), ..."""
+    """Datatype of the input (Open Inference Protocol; default: the one that the server declares): FP32, FP16, UINT8,
+    BYTES (PNG files), ..."""
     binary: bool = False
     """Send images by the binary tensor extension (Open Inference Protocol)."""
     headers: dict[str, str] = field(default_factory=dict)
     """HTTP headers, such as Authorization env:MY_TOKEN: `env:` takes the value from the environment and
     writes it into no file."""
     ca: Path | None = None
-    """PEM file of a private authority, trusted beside the system's."""
+    """PEM file of a private certificate authority, trusted in addition to the system's."""
     client_certificate: Path | None = None
-    """PEM file of a certificate by which the server knows its client."""
+    """PEM file of the client certificate, by which a server authenticates its clients (mutual TLS)."""
     client_key: Path | None = None
-    """PEM file of its key (default: it is in the same file)."""
+    """PEM file of the client certificate's key (default: the same file)."""
     proxy: str = ""
-    """http://HOST:PORT of a proxy, or env:HTTPS_PROXY, which may hold a password; nothing of the environment is used
-    otherwise."""
+    """http://HOST:PORT of a proxy, or env:HTTPS_PROXY, which may hold a password; no proxy variable of the
+    environment is used otherwise."""
     polling: str = ""
     """Answers that come later (HTTP 202): location, the header that names their address, or the path of it in the JSON.
-    Only the same host is asked."""
+    Only the same host is polled."""
     any_certificate: bool = False
     """Go on although the server shows another certificate than before; the transcript notes each."""
 

@@ -43,16 +43,16 @@ class UapConfig:
     passes: int = 20
     """Passes over those images (per radius)."""
     xi_fractions: tuple[float, ...] = (0.5, 0.7)
-    """The radii offered to the choice on the training models, as fractions of the paper's xi."""
+    """Radii that the training models choose from, as fractions of the paper's xi."""
     n_uaps: int = 10
     """UAPs at each of those radii, applied to the views in turn: each from a random start, on a quarter of the images,
-    in half the passes. With one direction alone all models are queried with the same shift at every point."""
+    in half the passes. A single UAP would shift every point in the same direction."""
     round_to_8_bits: bool = False
-    """Send every image as an API that takes 8-bit images would see it."""
+    """Round every image to 8 bits before it is sent, as for an API that takes 8-bit images."""
     references: bool = omit_default(True)
-    """Also what the UAPs are compared with: random, local, DeepFool's and boundary perturbations."""
+    """Also make what the UAPs are compared with: random, local, DeepFool's and boundary perturbations."""
     jpeg_quality: int | None = omit_default(None, in_files=False)
-    """Send what is read from a JPEG file of this quality (beside round_to_8_bits); None: no such file."""
+    """Send images as decoded from JPEG files of this quality (besides round_to_8_bits); None: no JPEG."""
 
 
 @wire_names("SubspaceConfig", "n_uaps n_images passes xi start largest_cosine")
@@ -65,13 +65,13 @@ class SubspaceConfig:
     n_images: int = 300
     """Images that each model's UAPs are fitted on, a random half for each UAP."""
     passes: int = 2
-    """Passes over them: with more, the UAPs fool hardly more images."""
+    """Passes over those images; more of them hardly raise the fooling rate."""
     xi: float = 0.25
     """Their l2 norm while they are fitted, in units of the mean l2 norm of an image; afterwards they have norm 1."""
     start: float = omit_default(0.01, in_files=False, before=1.0)
-    """Norm of the random vector that each starts from, in those radii: what is left of it is common to all models."""
+    """Norm of the random vector that each starts from, as a fraction of xi. What is left of it all models share."""
     largest_cosine: float = omit_default(0.1, in_files=False, before=1.0)
-    """A UAP is fitted for so many passes more while its cosine to its start is not below this; 1: never."""
+    """A UAP gets as many passes again while its cosine to its start is not below this; 1: never."""
 
 
 @wire_names(
@@ -89,8 +89,8 @@ class FingerprintConfig:
     n_test_views: int = 20
     """Fingerprints of a suspect: the first so many views, the same for calibration models and suspects."""
     views: Literal["neighbours", "whole_clusters"] = "neighbours"
-    """neighbours: Section 4.3, the points nearest to each cluster's; whole_clusters: Algorithm 1, one point per cluster
-    and view, without replacement (refused when a cluster is smaller than n_views)."""
+    """neighbours: Section 4.3, the images nearest to each cluster's point in the output layer; whole_clusters:
+    Algorithm 1, one image per cluster and view, without replacement (refused if a cluster is smaller than n_views)."""
     n_candidates: int | None = omit_default(None)
     """Points are chosen among so many images of D_v, at random; None: among all (long for large nets on a CPU)."""
     representation: Literal["penultimate", "logits"] = "penultimate"
@@ -111,33 +111,33 @@ class ChurnConfig:
     """On which images a victim is compared with its siblings, and how many of them a suspect is sent."""
 
     pool_size: int = 25_000
-    """Images among which the victim is compared with its siblings: PROBE and random small changes of its images."""
+    """Images on which the victim is compared with its siblings: PROBE and random small transformations of it."""
     max_variants: int = 40
-    """Changed images of one image at most."""
+    """Transformed versions of one image, at most."""
     rotation: float = 12.0
-    """Largest angle, in degrees."""
+    """Largest rotation, in degrees."""
     shift: float = 0.1
-    """Largest shift, in sides of the image."""
+    """Largest shift, as a share of the image's side."""
     zoom: float = 0.12
-    """Largest change of size."""
+    """Largest zoom in or out, as a share of the size."""
     mirror: bool = False
-    """Half of the changed images are mirrored left to right; not for digits and clothes, which have a handedness."""
+    """Mirror half of the transformed images left to right; not for digits and clothes, which have a handedness."""
     largest_share: float = 0.3
     """A churn point is an image to which at most this share of the committee gives the victim's label."""
     candidates_per_image: int = 8
-    """Churn points made of one image with which the owner's models are queried, at most."""
+    """Churn points made from one image that the models of the zoo are queried with, at most."""
     max_points: int = 6000
-    """Churn points with which they are queried, those of the victim's largest margin; a suspect is sent some."""
+    """Churn points that they are queried with, those of the victim's largest margin; a suspect is sent some of them."""
     n_points: int = 400
     """Churn points that a suspect is sent."""
     per_image: int = 2
-    """Of those, at most so many made of one image: many views of one picture can be recognised."""
+    """Of those, at most so many made from one image: many versions of one image can be recognised as a test."""
     budgets: tuple[int, ...] = (100, 400, 1000)
-    """Numbers of churn points at which methods are compared."""
+    """Query budgets, in churn points, at which methods are compared."""
     twins: bool = True
     """Also churn points of three other pools: PROBE as it is, moved by the victim's UAPs, by noise of their norm."""
     jpeg_quality: int | None = omit_default(None, in_files=False)
-    """Models are asked what is read from a JPEG file of this quality; None: the exact pixels."""
+    """Query models with images as decoded from JPEG files of this quality; None: with the exact pixels."""
 
 
 @wire_names("SiblingTestConfig", "n_points largest_share n_candidates per_image")
@@ -148,11 +148,11 @@ class SiblingTestConfig:
     n_points: int = 50
     """Images of each player."""
     largest_share: float = 0.3
-    """Of the fellows that give the player's label, on an image that counts as a disagreement."""
+    """Largest share of the other players that give a player's label where it counts as disagreeing with them."""
     n_candidates: int = 1000
     """Images of each player among which learned weights choose."""
     per_image: int = 2
-    """Images made of one, at most, among a player's."""
+    """At most so many of a player's images are made from one image."""
 
 
 @wire_names("EncoderConfig", "hidden embedding tau learning_rate epochs batch_size span loss")
@@ -167,7 +167,7 @@ class EncoderConfig:
     tau: float = 0.2
     """Temperature of Eq. 7."""
     learning_rate: float = 1e-3
-    """Adam's."""
+    """Adam's learning rate."""
     epochs: int = 40
     """Passes over all fingerprints."""
     batch_size: int = 512

@@ -1,4 +1,4 @@
-"""What is required of a kit."""
+"""Requirements of a kit."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -34,7 +34,7 @@ ROLES = {
 )
 @dataclass(frozen=True)
 class EnrollConfig:
-    """What the kit must decide, and the models that it takes."""
+    """What the kit must decide, and the models that this takes."""
 
     alpha: float = 0.05
     """Tolerated rate of false accusation."""
@@ -48,7 +48,7 @@ class EnrollConfig:
     attacks: tuple[str, ...] = ("cloudleak", "jacobian", "knockoff")
     """Extraction attacks that stolen models come from."""
     labels: tuple[Annotated[ResponseFormat, format_option("labels")], ...] = (LABEL, PROBABILITIES)
-    """What victims give away to extractions: label, probabilities, top3 (any number)."""
+    """Response formats of victims under extraction: label, probabilities, top3 (any number)."""
     formats: tuple[Annotated[ResponseFormat, format_option("formats")], ...] = (
         PROBABILITIES,
         ResponseFormat(3),
@@ -60,36 +60,36 @@ class EnrollConfig:
     n_train: int = 16
     """Negatives of each group that train the scorers."""
     n_train_piracy: int = 6
-    """Stolen models of each attack and kind of labels that train them."""
+    """Stolen models, for each attack and kind of labels, that train the scorers."""
     n_test: int = 4
     """Negatives of each group that measure false accusation. They stand in for calibration models that fail."""
     n_test_piracy: int = 4
-    """Stolen models of each attack and kind of labels that measure power."""
+    """Stolen models, for each attack and kind of labels, that measure power."""
     size: Literal["full", "light"] = omit_default("full", in_files=False)
     """light: nothing is stolen from the victim and no scorer is trained: it takes half of the models, decides by the
     plain share of churn points, and cannot say how much it catches."""
     n_committee: int = omit_default(10, in_files=False, before=0)
-    """Siblings of the victim with which it is compared; 0: no churn, as in kits before."""
+    """Siblings that the victim is compared with; 0: no churn."""
     n_sets: int = omit_default(3, in_files=False)
-    """Disjoint sets of churn points: a set that an operator has seen is not used on him again."""
+    """Disjoint sets of churn points: a set that an operator has seen is not sent to that operator again."""
     n_points: int = omit_default(400, in_files=False)
     """Churn points of each set."""
     calibration_factor: int = omit_default(2, in_files=False, before=1)
-    """Calibration models of each group, in multiples of the fewest with which anything can be claimed: with 1 a single
-    negative that scores above a stolen model saves it, with 2 it takes two of one group."""
-
+    """Calibration models of each group, in multiples of the fewest that allow a claim: with 1 a single negative that
+    scores above a stolen model prevents the claim, with 2 it takes two of one group."""
     exact: Literal["none", "beside", "claims"] = omit_default("none", in_files=False)
-    """The exact sibling test, which assumes nothing of a suspect. beside: verify with exact shows its p-value without a
+    """The exact sibling test, which assumes nothing of suspects. beside: verify with exact shows its p-value without a
     claim. claims: it makes the claim, and the conformal p-value is shown without one. It needs n_sets 1."""
     exact_siblings: int | None = omit_default(None, in_files=False)
     """Siblings with which it ranks the victim (default: the fewest that can decide, ceil(max_suspects / alpha) - 1)."""
     n_exact_stolen: int = omit_default(6, in_files=False)
-    """Models stolen from each of them, from which it learns what a thief inherits; 0, as in a light kit: nothing."""
+    """Models stolen from each player (the victim and those siblings), which train its scores; 0, as in a light kit:
+    untrained."""
     n_exact_points: int = omit_default(50, in_files=False)
-    """Images of each of them, the victim included."""
+    """Images of each player."""
     jpeg_quality: int | None = omit_default(None, in_files=False)
-    """Make the kit of JPEG files of this quality, 1 to 100, for suspects that take no other: all models are asked what
-    is read from them (default: exact pixels, which PNG files hold)."""
+    """Make the kit of JPEG files of this quality, 1 to 100, for suspects that take no other: all models are queried
+    with the decoded files (default: exact pixels, which PNG files hold)."""
 
     @property
     def corrected_alpha(self) -> float:

@@ -1,4 +1,4 @@
-"""At what pace and within what limits a suspect is queried."""
+"""The pace and limits at which a suspect is queried."""
 
 import math
 from dataclasses import dataclass
@@ -8,33 +8,33 @@ from uapfp_dist.errors import UserError
 
 @dataclass(frozen=True)
 class QueryConfig:
-    """At what pace and within what limits a suspect is queried."""
+    """The pace and limits at which a suspect is queried."""
 
     max_queries: int | None = None
     """Images that may be sent in all (default: twice what the kit requires). Tries without a response and earlier runs
-    count. What is queried is settled by the first run: more, later, allows for more tries at the same."""
+    count. The first run settles which images are sent: a larger number later allows more tries at the same ones."""
     batch_size: int = 64
-    """Images in one request at most."""
+    """Images per request, at most."""
     concurrency: int = 1
-    """Requests at once."""
+    """Requests in flight at once."""
     rate: float | None = None
-    """Images per second at most."""
+    """Images per second, at most."""
     timeout: float = 60.0
-    """Seconds for one request."""
+    """Timeout of one request, in seconds."""
     total_timeout: float = 3600.0
-    """Seconds for all of them."""
+    """Timeout of all requests together, in seconds."""
     tries: int = 8
-    """Failed requests in a row after which it is given up."""
+    """Failed requests in a row after which the suspect is given up."""
     cold_start: float = 0.0
     """Seconds in which a server that starts cold may fail before its first answer: until then no failure counts as one
     of the tries. Each still counts as a query."""
     exact: bool = False
     """Send the images of the kit's exact sibling test, too. Kits whose exact test makes the claim always send them."""
     anyway: bool = False
-    """Query on although the first images show that the suspect does not see them as the kit's models do; the verdict
-    says so."""
+    """Go on although the first images show that the suspect does not see them as the kit's models do; the verdict says
+    so."""
     seed: int = 0
-    """Of the order in which images are sent."""
+    """Seed of the order in which images are sent."""
 
 
 def check_query_config(config: QueryConfig) -> None:

@@ -21,9 +21,9 @@ class Counts:
     n_stolen: int = 6
     """Held-out stolen models that are modified in every way."""
     n_negatives: int = 4
-    """Held-out independent models treated alike."""
+    """Held-out independent models that are modified in the same ways."""
     n_adversarial: int = 3
-    """Of each, those that are trained adversarially, too."""
+    """How many of each are also trained adversarially."""
 
 
 def modified_suspects(
