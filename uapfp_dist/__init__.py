@@ -1,22 +1,22 @@
-"""Is that model a copy of mine? Fingerprints of neural networks, on any torch module that gives logits.
+"""Was that model stolen from mine? Fingerprints of neural networks, on any torch module that gives logits.
 
 Images are float tensors (N, c, h, w) in [0, 1], labels int64 tensors (N,); a model takes such images and gives logits.
-Whatever is wrong with the input is a `UserError` of one line. Nothing here imports Ray or MLflow before it needs them.
+Wrong input raises a `UserError` with a message of one line. Nothing here imports Ray or MLflow before it needs them.
 
-    load                    a data set in named parts: victim_set, pool, probe, attacker, test, homologous(i)
-    wrap                    any torch module, as a model
-    train                   a model, by the name of its architecture or by your factory
-    accuracy                of a model
-    extract                 steal a model: every attack, label format, and a budget that is counted
+    load                    load a data set in named parts: victim_set, pool, probe, attacker, test, homologous(i)
+    wrap                    make a model of any torch module
+    train                   train a model, by the name of its architecture or by your factory
+    accuracy                measure the accuracy of a model
+    extract                 steal a model: by any attack and response format, within a query budget
     finetune, prune, int8, distill, adversarial_training
-                            what an attacker does to a stolen model
-    uap                     one universal adversarial perturbation
-    Fingerprint             any method by name: fit once, score every suspect
-    conformal_p             from a score and those of negatives to a p-value
-    enroll, verify          a kit fixed beforehand, and the verdict on a suspect: a model, a file, an API
-    evaluate                a whole evaluation on Ray
+                            modify a model, as an attacker does to hide that it is stolen
+    uap                     compute one universal adversarial perturbation
+    Fingerprint             any fingerprint method by name: fit once, score every suspect
+    conformal_p             turn a score, and those of negatives, into a p-value
+    enroll, verify          make a kit, fixed beforehand; judge a suspect by it: a model, a file, an API
+    evaluate                run a whole evaluation on Ray
     Data, LabelledImages, UserError
-                            what these give and raise
+                            what these return and raise
 
 The method is that of Peng et al., "Fingerprinting Deep Neural Networks Globally via Universal Adversarial
 Perturbations", CVPR 2022.

@@ -1,1 +1,1 @@
-"""The front door: functions on plain torch modules and tensors. `uapfp_dist` shows them."""
+"""The public Python API: functions on plain torch modules and tensors. `uapfp_dist` exports them."""

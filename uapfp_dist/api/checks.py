@@ -1,4 +1,4 @@
-"""Refuse what cannot work, in one line that says what was expected, what came and what to do."""
+"""Checks of arguments: errors of one line that say what was expected, what was given and what to do."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -91,7 +91,7 @@ def images_of(images: object, argument: str) -> Tensor:
 
 
 class PoolVictim(Blackbox):
-    """A victim that is sent an attacker's pool, and says so where it may not take images of that shape."""
+    """A victim queried with an attacker's pool; its error says so if it may not take images of that shape."""
 
     def __call__(self, images: Tensor) -> Tensor:
         """As `Blackbox`.
@@ -147,10 +147,10 @@ def digest(*tensors: Tensor) -> str:
 
 @contextmanager
 def told_in_one_line() -> Iterator[None]:
-    """What no other try could mend, such as a model that gives NaN, is the user's to mend.
+    """Errors that trying again cannot mend, such as a model that gives NaN, become the user's.
 
     Raises:
-        UserError: in the place of such an error.
+        UserError: in place of a `PermanentError`.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Data sets in named parts, cut as in the main job."""
+"""Data sets in named parts, split as in `evaluate`."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,16 +22,16 @@ from uapfp_dist.tasks.specs import Trained
 class Data:
     """A data set in named parts (paper Section 5.1); `load` makes it. Parts are made when first used.
 
-    D is what models train on, half of it the victim's. What lies outside is the owner's probe, the attacker's labelled
-    images, or the test set of all.
+    D is what models train on; half of it is the victim's. What lies outside is split into the owner's `probe`, the
+    `attacker`'s labelled images, and the `test` set.
     """
 
     dataset: Dataset
     """All images, 8 bits."""
     config: DataConfig
-    """How they are cut."""
+    """How they are split."""
     seed: int
-    """Of the cuts."""
+    """Of the splits."""
     device: torch.device
 
     @cached_property
@@ -46,7 +46,7 @@ class Data:
 
     @cached_property
     def pool(self) -> LabelledImages:
-        """The rest of D: natural images that an attacker sends to the victim; he does not know their labels."""
+        """The rest of D: natural images that an attacker sends to the victim, without their true labels."""
         return self._part(outside_of(self.splits.d, self.splits.d_v))
 
     @cached_property
@@ -56,7 +56,7 @@ class Data:
 
     @cached_property
     def attacker(self) -> LabelledImages:
-        """ATTACK: few labelled images of the attacker's own, for fine-tuning."""
+        """ATTACK: a few labelled images of the attacker's own, for fine-tuning."""
         return self._part(self.splits.attack)
 
     @cached_property
@@ -65,9 +65,9 @@ class Data:
         return self._part(self.splits.eval)
 
     def homologous(self, i: int) -> LabelledImages:
-        """The training set of independent model `i`: as large as the victim's, drawn from D: half is common.
+        """The training set of independent model `i`: as large as the victim's, drawn from D, so that half is shared.
 
-        The main job trains its independent model `i` on the same images.
+        `evaluate` trains its independent model `i` on the same images.
         """
         return self._part(self._homologous(i))
 
@@ -115,13 +115,13 @@ def load(
     outside_shares: tuple[float, float, float] = DataConfig.outside_shares,
     device: torch.device | str = "cpu",
 ) -> Data:
-    """A data set, cut into what the victim, the attacker and the owner may see; nothing is downloaded.
+    """A data set, split into what the victim, the attacker and the owner may see; nothing is downloaded.
 
     Args:
         name: digits (needs no files), fashion_mnist, cifar10, tiny_imagenet, or imagefolder: a folder of your own,
             FOLDER/<class>/<file>.
         root: the folder of the files.
-        seed: of the cuts; the same as in `evaluate`.
+        seed: of the splits; the same as in `evaluate`.
         n_classes: only the first so many classes; None: all.
         size: (height, width) for the images of an imagefolder; None: as they are, or their median.
         train_share: share of all images that models train on, where there is no official test set.

@@ -24,21 +24,21 @@ def evaluate(
     mlflow_uri: str | None = None,
     runtime: RuntimeConfig | None = None,
 ) -> EvaluationReport:
-    """Train a zoo, extract models, fingerprint them all, judge every suspect: `uapfp evaluate`. Again, it resumes.
+    """Train a zoo, extract models, fingerprint all, judge every suspect: `uapfp evaluate`. A second call resumes.
 
-    Progress and a summary are printed; tables, figures and a page go to MLflow. In a script it stands below
+    Progress and a summary are printed; tables, figures and a page go to MLflow. In a script, call it below
     `if __name__ == "__main__":`.
 
     Args:
         preset: digits (about two minutes on a laptop), fashion_mnist-small, cifar10-small, ...
         seed: of every random choice.
-        config: in the place of the preset's own, which `dataclasses.replace` changes field by field.
+        config: in place of the preset's; make one with `dataclasses.replace`.
         methods: fingerprint methods to compare: default, all, or names.
         storage: folder or URL of the artifacts; None: $UAPFP_STORAGE, else ./results.
         data_root: folder of the images; None: $UAPFP_DATA. Not needed for digits.
         workers: processes at most; None: what the cluster has room for; 0: this process, without Ray.
         address: of the Ray cluster; None: $RAY_ADDRESS, else a local one that ends with the call.
-        mlflow_uri: None: $MLFLOW_TRACKING_URI, else a file beside the artifacts.
+        mlflow_uri: MLflow tracking URI; None: $MLFLOW_TRACKING_URI, else a file beside the artifacts.
         runtime: all of these and more at once; the five before it are then not read.
 
     Returns:

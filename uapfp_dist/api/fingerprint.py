@@ -1,4 +1,4 @@
-"""A fingerprint of a victim, by any method of the table: fitted once, then a score for every suspect."""
+"""A fingerprint of a victim, by any method: fitted once, then a score for every suspect."""
 
 from __future__ import annotations
 
@@ -30,33 +30,33 @@ from uapfp_dist.tasks.members import Member, Role
 from uapfp_dist.tasks.method_configs import ChurnConfig, EncoderConfig, FingerprintConfig, UapConfig
 
 FEWEST = 2
-"""Stolen and independent models that a fit takes at least; the paper takes five of each."""
+"""Stolen and independent models that a fit needs at least; the paper takes five of each."""
 
 
 class Fingerprint:
-    """Scores suspects by how much their responses are the victim's; a higher score means more like it.
+    """Scores suspects by how similar their responses are to the victim's; a higher score means more similar.
 
     uap, the default, is the paper's method (Sections 4.2, 4.3, Eq. 6 and 7): responses to points x and x + v through a
-    contrastive encoder; scores are mean cosines in [0, 1]. Of the others
+    contrastive encoder; scores are mean cosines in [0, 1]. The others
 
-    - learned from stolen and independent models, too: uap_paper (one UAP), uap_controls and uap_ensemble (also against
-      models stolen from others), uap_weighted, clean, random, lap, weighted_errors, weighted_churn, ...;
-    - from the victim alone: ipguard, sac, natural_errors, agreement, confidence;
-    - on points of PROBE, which nothing trained on: uap_probe, clean_probe, random_probe, ..., by which lineage shows;
-    - from the victim and its siblings: churn, weighted_churn, churn_natural, churn_uap, churn_random.
+    - also learn from stolen and independent models: uap_paper (one UAP), uap_controls and uap_ensemble (which learn
+      from models stolen from other victims, too), uap_weighted, clean, random, lap, weighted_errors, weighted_churn;
+    - use the victim alone: ipguard, sac, natural_errors, agreement, confidence;
+    - use points of PROBE, which no model trained on, so that lineage alone counts: uap_probe, clean_probe, ...;
+    - use the victim and its siblings: churn, weighted_churn, churn_natural, churn_uap, churn_random.
 
-    `METHODS` of `uapfp_dist.fingerprints.methods.registry` has all, with a line on each.
+    `METHODS` of `uapfp_dist.fingerprints.methods.registry` lists all, with a line on each.
 
     Args:
         method: its name.
-        output: what suspects give back: probabilities, top<k> such as top3, or label. A method that looks at labels
-            alone takes those of any.
+        output: what suspects respond with: probabilities, top<k> such as top3, or label. Methods that need labels
+            alone work with each.
         n_points: images in one view, at least 2 (the paper's n).
         n_views: views that an encoder learns from, at least 2 (the paper's k).
-        n_test_views: the first so many are sent to suspects; at most `n_views`.
-        n_natural: natural errors that a suspect is sent, by methods that use them.
-        n_churn: churn points that a suspect is sent, likewise.
-        uap, encoder, churn: all further settings, as in an evaluation.
+        n_test_views: the first so many of these are sent to suspects; at most `n_views`.
+        n_natural: natural errors (images that the victim gets wrong) that a suspect is sent, by methods that use them.
+        n_churn: churn points (images on which the victim disagrees with its siblings), likewise.
+        uap, encoder, churn: further settings, as in an evaluation; None: the defaults.
         seed: of every random choice.
 
     Raises:
@@ -124,14 +124,14 @@ class Fingerprint:
         stolen_from_others: Sequence[Net] = (),
         stolen_from_siblings: Sequence[Net] = (),
     ) -> Fingerprint:
-        """Choose the images and learn what tells stolen models from others. None of these models may be judged later.
+        """Choose the images and learn to tell stolen models from others. None of these models may be judged later.
 
         Args:
             victim: the owner's model.
             data: its `victim_set` is what the victim was trained on; no model is trained on its `probe`.
             stolen: models extracted from the victim, at least 2 where the method learns (the paper takes 5).
-            independent: models stolen from nobody, likewise.
-            siblings: at least 2 models trained as the victim was, from other seeds, for methods of churn.
+            independent: models trained without the victim, likewise.
+            siblings: at least 2 models trained as the victim was, from other seeds, for churn methods.
             stolen_from_others: models extracted from other victims: negatives, for methods that take them.
             stolen_from_siblings: models extracted from further siblings: negatives, for weighted_churn.
 
@@ -170,14 +170,14 @@ class Fingerprint:
         return self
 
     def score(self, model: Net) -> float:
-        """How much a suspect's responses are the victim's, over the images of the test views; deterministic.
+        """How similar a suspect's responses are to the victim's, over the images of the test views; deterministic.
 
         Args:
-            model: a suspect, with the classes of the victim in its order.
+            model: a suspect, with the victim's classes in the same order.
 
         Returns:
-            the higher the more alike. Of uap and other encoders a mean cosine in [0, 1]; of churn, ipguard,
-            natural_errors and agreement a share in [0, 1]; of weighted methods log odds; of sac minus a distance.
+            the higher the more similar. Of uap and other encoders a mean cosine in [0, 1]; of churn, ipguard,
+            natural_errors and agreement a share in [0, 1]; of weighted methods log odds; of sac a negative distance.
 
         Raises:
             UserError: not fitted, other classes, a model that gives NaN.
@@ -220,7 +220,7 @@ class Fingerprint:
             )
 
     def _choose(self, matrix: ResponseMatrix, training: TrainingSet) -> Candidate:
-        """All radii together and the richest format that suspects give; else what does best on models left out."""
+        """All radii together and the richest format that suspects give; else what does best in cross-validation."""
         method, most = METHODS[self.method], self.output.n_values
         known = [one for one in method.candidates(matrix) if one.format.n_values <= most]
         if not known:

@@ -56,11 +56,11 @@ class LabelledImages:
 
 
 SLACK = 1e-4
-"""By which rounding may lead out of [0, 1]."""
+"""How far rounding may lead out of [0, 1]."""
 
 
 def checked_images(images: object, argument: str) -> Tensor:
-    """Images as every function of the front door takes them.
+    """Images as every function of the API takes them.
 
     Raises:
         UserError: not (N, c, h, w) floats in [0, 1], or none.

@@ -12,11 +12,11 @@ from uapfp_dist.models.custom import ModuleNet
 from uapfp_dist.models.net import Net
 
 FIRST = 64
-"""Images of the first batch that are looked at."""
+"""Images of the first batch that are checked."""
 
 
 class WrappedModel(ModuleNet):
-    """A module that takes images in [0, 1] and gives logits; `wrap` makes it. Looked at on first use."""
+    """A module that takes images in [0, 1] and gives logits; `wrap` makes it. Checked on first use."""
 
     def __init__(self, module: nn.Module, n_classes: int, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__(module, len(mean), n_classes)
@@ -56,20 +56,20 @@ def wrap(
 ) -> Net:
     """Any torch module that gives logits, as a model that takes images in [0, 1].
 
-    It is not copied: its weights stay yours, and nothing here changes them. What it gives is looked at on first use.
+    It is not copied, and nothing here changes its weights. Its output is checked on first use.
 
     Args:
         module: from normalised images (B, c, h, w) to logits (B, n_classes): the layer before any softmax.
         n_classes: at least 2.
         mean: subtracted from images in [0, 1] before the module sees them: one number, or one for each channel.
-        std: above 0; what they are divided by after that, likewise.
+        std: above 0; the images are divided by it after that; one number, or one for each channel.
 
     Returns:
         a module from (B, c, h, w) in [0, 1] to (B, n_classes) logits, in evaluation mode.
 
     Raises:
-        UserError: no module, no parameters, a wrong mean or std; on first use: images outside [0, 1], another number
-            of classes, probabilities in the place of logits, NaN.
+        UserError: not a module, no parameters, a wrong mean or std; on first use: images outside [0, 1], another
+            number of classes, probabilities in place of logits, NaN.
 
     >>> import torch, uapfp_dist as ufp
     >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))

@@ -1,4 +1,4 @@
-"""Modifications of a model, stolen or not (paper Section 5.4). Each gives a modified copy."""
+"""Modifications of a model, stolen or not (paper Section 5.4). Each returns a modified copy."""
 
 from typing import Literal
 
@@ -37,13 +37,13 @@ def finetune(
     batch_size: int = 64,
     seed: int = 0,
 ) -> Net:
-    """Train on, at a tenth of the learning rate of `train`.
+    """Fine-tune, at a tenth of the learning rate of `train`.
 
     Args:
         model: stays as it is.
         data: the attacker's labelled images, such as `data.attacker`.
         epochs: passes over them, above 0.
-        layers: all; last, the last layer alone; new_last, that one after new random weights, at the full rate.
+        layers: all; last, the last layer alone; new_last, that layer from new random weights, at the full rate.
         optimizer, batch_size: as for `train`.
         seed: of the order of the images.
 
@@ -76,7 +76,7 @@ def prune(
         model: stays as it is.
         share: of those weights, between 0 and 1.
         data: labelled images to recover on; None: no recovery.
-        recovery_epochs: passes over those afterwards, the zeros held.
+        recovery_epochs: passes over those afterwards; pruned weights stay zero.
         optimizer, batch_size, seed: of the recovery.
 
     Raises:
@@ -98,7 +98,7 @@ def prune(
 
 
 def int8(model: Net, images: LabelledImages | Tensor, *, n_images: int = 500, seed: int = 0) -> Net:
-    """Convolutions and linear layers in 8-bit integers (Jacob et al., CVPR 2018). It can only be distilled afterwards.
+    """Quantise convolutions and linear layers to 8-bit integers (Jacob et al., CVPR 2018); then only `distill` applies.
 
     Args:
         model: stays as it is.
@@ -126,7 +126,7 @@ def distill(
     augment: bool = False,
     seed: int = 0,
 ) -> Net:
-    """A new model, often of another architecture, learns the responses of this one (Hinton et al., 2015).
+    """Train a new model, often of another architecture, on the responses of this one (Hinton et al., 2015).
 
     Args:
         model: stays as it is.
@@ -158,13 +158,13 @@ def adversarial_training(
     batch_size: int = 128,
     seed: int = 0,
 ) -> Net:
-    """Steps on DeepFool examples of the model as it stands, and on as many clean images (paper Fig. 8 right).
+    """Train on DeepFool examples of the current model and on as many clean images (paper Fig. 8 right).
 
     Args:
         model: stays as it is.
         data: the attacker's labelled images.
         iterations: steps, at least 1; the paper goes up to 270.
-        labels: own, those that the model gave before; true, those of `data`.
+        labels: own, those that the model gave before this training; true, those of `data`.
         clip: clip the examples to [0, 1], which undoes nearly all of them.
         batch_size: images in a step, and as many examples.
         seed: of the choice of images.

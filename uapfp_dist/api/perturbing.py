@@ -22,7 +22,7 @@ def uap(
     passes: int = 20,
     seed: int = 0,
 ) -> Uap:
-    """One vector that changes the victim's label of most images (paper Eq. 3; Moosavi-Dezfooli et al., CVPR 2017).
+    """A UAP: one vector that changes the victim's label of most images (Eq. 3; Moosavi-Dezfooli et al., CVPR 2017).
 
     Args:
         victim: its gradients are used.
@@ -33,7 +33,7 @@ def uap(
         target_fooling: share of images, in [0, 1].
         algorithm: sgd, projected gradient descent; deepfool, the original loop.
         passes: over the images.
-        seed: of their order.
+        seed: of the order of the images.
 
     Returns:
         `.v` (1, c, h, w) of l2 norm at most `.xi`; `.fooling_rate` and `.fooling_rate_clipped`, in [0, 1], of images

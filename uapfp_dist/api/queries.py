@@ -99,7 +99,7 @@ def blocks_of_method(method: Method, settings: Settings) -> frozenset[BlockKey]:
 
 @dataclass(frozen=True)
 class Answers:
-    """What one model gave back."""
+    """The responses of one model."""
 
     responses: Responses
     twin: Responses | None
@@ -111,7 +111,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class References:
-    """What a method takes beside the probe or its twin."""
+    """What a method needs beside the probe or its twin."""
 
     probe: Probe
     on_probe: bool
@@ -134,7 +134,7 @@ class Queries:
 
     @staticmethod
     def make(method: Method, settings: Settings, victim: Net, data: Data, siblings: Sequence[Net]) -> Queries:
-        """All that the method needs, and no more.
+        """Exactly what the method needs.
 
         Raises:
             UserError: more points or views than images.
@@ -185,7 +185,7 @@ class Queries:
         """Query a model once with every image: of all views, or of the test views alone.
 
         Raises:
-            PermanentError: it gives NaN.
+            PermanentError: the model gives NaN.
         """
         device = next(model.parameters()).device
         model.eval()

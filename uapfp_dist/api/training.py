@@ -56,13 +56,13 @@ def train(
             `package.module:factory`, or a factory: `factory(n_classes, (c, h, w))` gives a module from images in
             [0, 1] to logits.
         data: what it is trained on.
-        epochs: passes over the images.
+        epochs: passes over the images, above 0.
         optimizer: sgd, adam or rmsprop.
         batch_size: images in a step.
         width: channels of the first half of A to E, residual and mlp; nets of torchvision have their own.
         augment: shift and mirror the images; not for digits, which have a handedness.
         precision: of the arithmetic; weights stay float32.
-        seed: with all else that is given here it decides every random choice: models of other images share none.
+        seed: of every random choice, together with all other arguments: models of other images share no random choice.
 
     Returns:
         a module from (B, c, h, w) in [0, 1] to (B, n_classes) logits, in evaluation mode; it normalises inside.
@@ -111,22 +111,22 @@ def extract(
     """Steal a model: train another one on the victim's responses alone (paper Section 2, Definition 2).
 
     Args:
-        victim: is queried, `budget` times at most; nothing else of it is used.
-        pool: (N, c, h, w) natural images in [0, 1] of the attacker's, in the victim's shape: a tensor of any images,
-            or LabelledImages of its classes.
-        budget: images that the victim is sent at most, at least 1; `queries` of the result says how many it was.
+        victim: is queried, with `budget` images at most; nothing else of it is used.
+        pool: (N, c, h, w) natural images in [0, 1] of the attacker's own, in the victim's shape: a tensor, or
+            LabelledImages of the victim's classes.
+        budget: images that the victim is sent, at most; at least 1.
         attack: knockoff (natural images alone, each once: what goes beyond N stays unspent), cloudleak,
-            cloudleak_features, or jacobian, which send crafted images after natural ones and spend all of it.
+            cloudleak_features, or jacobian, which send crafted images after natural ones and spend the whole budget.
         architecture: of the substitute, as for `train`.
-        labels: what the victim gives away: label, probabilities, or top<k> such as top3.
+        labels: what the victim responds with: label, probabilities, or top<k> such as top3.
         rounds: rounds of crafted images.
         natural_share: share of the budget, in (0, 1], that is spent on natural images before those.
-        true_share: share, in [0, 1), of the images of knockoff that keep their true labels; `pool` must have labels.
-        epochs: images shown in training, in multiples of N.
+        true_share: share, in [0, 1), of knockoff's images that are trained on with true labels; `pool` must have them.
+        epochs: images seen in training, in multiples of N.
         optimizer, batch_size, width, augment, precision, seed: as for `train`.
 
     Returns:
-        as `train`; its `queries` is the number of images that the victim was sent.
+        as `train`; its attribute `queries` is the number of images that the victim was sent.
 
     Raises:
         UserError: an unknown name, a budget below 1, images outside [0, 1] or of a shape that the victim does not take,
@@ -232,7 +232,7 @@ def new_net(
 
 
 def architecture_name(architecture: Architecture) -> str:
-    """Of a name that name, of a factory its own.
+    """The name itself, or that of a factory.
 
     Raises:
         UserError: neither.

@@ -61,32 +61,33 @@ def enroll(
     store: Path | str | None = None,
     seed: int | None = None,
 ) -> Kit:
-    """Make the kit by which suspects are judged: it trains siblings, stolen and independent models, in this process.
+    """Make the kit by which suspects are judged: trains siblings, stolen and independent models, in this process.
 
-    Minutes for small nets; `uapfp enroll` does the same on Ray. Publish `digest` of the kit before you query anybody.
+    Takes minutes for small nets; `uapfp enroll` does the same on Ray. Publish the kit's `digest` before you query any
+    suspect.
 
     Args:
         victim: the model to protect; it was trained on `data.victim_set`.
         data: its data set.
         architecture: of the victim: a name, with `width`, or the factory that makes its module,
             `factory(n_classes, (c, h, w))`, or its path `package.module:factory`.
-        train: `train(images, labels, seed, device)` gives a sibling: such a module, trained as the victim was, from
-            another seed; or its path. A function stands at the top level of a module, script or notebook.
+        train: `train(images, labels, seed, device)` returns a sibling: such a module, trained as the victim was, from
+            another seed; or its path. The function is defined at the top level of a module, script or notebook.
         width: of the nets of Table 1.
         alpha: tolerated rate of false accusation, in (0, 0.5]; None: that of `requirements`.
         size: full; or light, which trains half of the models, steals nothing from the victim, and cannot say how much
             it catches; None: that of `requirements`.
-        requirements: these two and more: groups of negatives, suspects that are judged together, ...; None: the
-            defaults, alpha .05 and full.
+        requirements: these two and more: groups of negatives, the number of suspects, ...; None: the defaults, alpha
+            .05 and full.
         config: how the other models are trained and extracted; None: as in the preset of that data set.
         out: folder of the kit, a new one, or the same to resume; its register and private seed stand beside it. None:
             the kit is in memory alone, and no register counts how often it is used.
-        store: folder of models; None: a temporary one.
-        seed: of every random choice; None: a private one: whoever knows it can make the siblings.
+        store: folder of the trained models; None: a temporary one.
+        seed: of every random choice; None: a private one, since whoever knows it can make the siblings.
 
     Raises:
-        UserError: a victim that knows no more than chance or is below the gate of its siblings, functions that cannot
-            be found or give other modules, too few models that could be made.
+        UserError: a victim that is no better than chance or below the gate of its siblings, functions that cannot be
+            found or return other modules, too few models that could be made.
     """
     victim = checked_model(victim, "victim")
     if not isinstance(data, Data):
@@ -143,26 +144,26 @@ def verify(
     out: Path | str | None = None,
     query: QueryConfig | None = None,
 ) -> SuspectVerdict:
-    """Is that model derived from the victim? Query it with the images of a kit, and judge what it says.
+    """Is that model derived from the victim? Query it with the images of a kit, and judge its responses.
 
     Args:
-        kit: what `enroll` gave, or its folder. By its folder the register beside it counts every look: p-values are
-            corrected for all suspects that the kit was ever asked about.
+        kit: what `enroll` returned, or its folder. With the folder, the register beside it counts every look: p-values
+            are corrected for all suspects that were ever tested with the kit.
         suspect: a model; the address of an API, a file or module:function, as for `uapfp verify --at`; or a
-            `SuspectConfig` with all that such a suspect takes, in which case `output` is not read.
+            `SuspectConfig` with every setting of a suspect, in which case `output` is not read.
         output: what it responds with: probabilities, logits, top<k> such as top3 (addresses alone), or label.
         alpha: tolerated rate of false accusation; None: the kit's.
-        out: folder of the transcript, which is the evidence, and the verdict as a page; the same resumes. None: nothing
-            is kept.
+        out: folder of the transcript, which is the evidence, and of the verdict as a page; the same folder resumes.
+            None: nothing is kept.
         query: pace and limits, such as `max_queries`.
 
     Returns:
-        `.claim` (piracy, inconclusive, which does not mean innocent, or cannot decide at this alpha), `.p_adjusted`,
+        `.claim` (piracy; inconclusive, which does not mean independent; or cannot decide at this alpha), `.p_adjusted`,
         `.decided_by`, `.limits`, ...
 
     Raises:
         UserError: no kit, a suspect that cannot be reached or does not respond as `output` says, more suspects than
-            the kit can decide.
+            the kit can decide about.
     """
     register = None
     if not isinstance(kit, Kit):

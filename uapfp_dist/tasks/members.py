@@ -12,8 +12,9 @@ from uapfp_dist.tasks.specs import ModelSpec
 class Role(StrEnum):
     """What a model is in an evaluation; the values are wire names.
 
-    *Independent* models are stolen from nobody. *Stolen* (extracted) models learned from a victim's responses.
-    *Negatives* are models not derived from this victim: independent ones, and those stolen from others.
+    *Independent* models (homologous in the paper) are stolen from no victim. *Stolen* (extracted) models (piracy in the
+    paper) learned from a victim's responses. *Negatives* are models not derived from this victim: independent ones,
+    and those stolen from others.
     """
 
     VICTIM = "victim"
@@ -45,25 +46,25 @@ class Role(StrEnum):
 
 _DESCRIPTIONS = {
     Role.VICTIM: "the owner's model",
-    Role.OTHER_VICTIM: "another owner's model, homologous to the victim, from which others steal",
+    Role.OTHER_VICTIM: "another owner's model, independent of the victim, from which others steal",
     Role.PIRACY: "stolen from the victim, hard labels",
     Role.SOFT_PIRACY: "stolen from the victim, soft labels",
     Role.HOMOLOGOUS: "trained on a set of its own that overlaps with the victim's",
     Role.SAME_DATA: "trained on exactly the victim's set, with another seed",
     Role.OTHER_VICTIM_PIRACY: "stolen from another victim",
-    Role.CALIBRATION_PIRACY: "stolen from one further other victim each: calibrates against piracy of other victims",
-    Role.SIBLING: "the victim's recipe and images from another seed: its owner's, shown to nobody",
+    Role.CALIBRATION_PIRACY: "stolen from one further other victim each: calibrates against those stolen from others",
+    Role.SIBLING: "the victim's recipe and images, another seed: trained by the owner, never published",
     Role.SIBLING_PIRACY: "stolen from one sibling each, none of those that the victim is compared with",
-    Role.OTHER_ARCHITECTURE: "homologous, of a kind of net that no training model is of",
+    Role.OTHER_ARCHITECTURE: "independent, of an architecture that no training model has",
     Role.SECOND_HAND_PIRACY: "stolen from a model that was stolen from the victim",
-    Role.MIXED_PIRACY: "stolen from the victim by an attacker who labels a share of the images himself",
+    Role.MIXED_PIRACY: "stolen from the victim by an attacker who has true labels of a share of the images",
     Role.RELABELLED_PIRACY: "stolen from the victim by an attacker who makes its labels noisy or smooth",
-    Role.RELABELLED_HOMOLOGOUS: "homologous, trained on labels made noisy or smooth",
+    Role.RELABELLED_HOMOLOGOUS: "independent, trained on labels made noisy or smooth",
     Role.CHECKPOINT_PIRACY: "stolen from the victim, as it stood at a recovery rate",
     Role.OVERLAP_HOMOLOGOUS: "trained on a set that shares a chosen part of the victim's",
     Role.MODIFIED_VICTIM: "the victim, modified",
     Role.MODIFIED_PIRACY: "stolen from the victim, then modified",
-    Role.MODIFIED_HOMOLOGOUS: "homologous, then modified",
+    Role.MODIFIED_HOMOLOGOUS: "independent, then modified",
 }
 
 STOLEN_ROLES = (Role.PIRACY, Role.SOFT_PIRACY)
@@ -77,11 +78,11 @@ CONTROL_ROLES = (
     Role.RELABELLED_PIRACY,
     Role.RELABELLED_HOMOLOGOUS,
 )
-"""Tested only: whom a fingerprint accuses beyond the models that it was made on, and whom it lets go."""
+"""Tested only: stolen and independent models unlike those that train or calibrate."""
 STOLEN_FROM_OTHERS = (Role.OTHER_VICTIM_PIRACY, Role.CALIBRATION_PIRACY, Role.SIBLING_PIRACY)
-"""Of these victims are independent, not models (protocol 3.8)."""
+"""Of these the victims count as independent samples, not the models (protocol 3.8)."""
 MODIFIED_ROLES = (Role.MODIFIED_VICTIM, Role.MODIFIED_PIRACY, Role.MODIFIED_HOMOLOGOUS)
-"""Tested where the model that was modified is."""
+"""Tested in the resamples that test the model that was modified."""
 
 
 @dataclass(frozen=True)
