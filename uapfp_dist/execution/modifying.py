@@ -70,10 +70,10 @@ def _unlabelled(context: TaskContext, origin: Modified, root: ModelSpec, seed: i
 
 
 def attackers_images(context: TaskContext, root: ModelSpec) -> tuple[NaturalImages, Tensor]:
-    """The images that the maker of a model has beside ATTACK, and the indices of those that it was made with.
+    """The images that a model's maker has beside ATTACK, and the indices of those that it was trained with.
 
-    A thief has what he may send to his victim. Whoever trains on true labels has his own set, D_homo or D_v, and the
-    rest of D. Nobody has PROBE or EVAL.
+    An attacker has the images that may be sent to the victim. An owner who trains on true labels has a training set,
+    D_homo or D_v, and the rest of D. Neither has PROBE or EVAL.
 
     Raises:
         UserError: a model that was neither extracted nor trained on labels.
@@ -93,7 +93,7 @@ def attackers_images(context: TaskContext, root: ModelSpec) -> tuple[NaturalImag
 
 
 def _fresh_images(context: TaskContext, root: ModelSpec, seed: int) -> tuple[Tensor, Tensor]:
-    """Images that the model was not made with, at least as many as those that it was, and the natural ones' indices."""
+    """Images that the model was not trained with, at least as many as it was, and the indices of the natural ones."""
     dataset, splits = context.data(root.data)
     own, used = attackers_images(context, root)
     unused, attack = ~torch.isin(own.index, used), dataset.images[splits.attack]

@@ -145,7 +145,7 @@ def _player(players: Players, player: int, order: Tensor, config: SiblingTestCon
     labels = players.labels[player, index]
     centre, scale = standardised(others, weights)
     if players.independent is not None:
-        # Some players resemble all innocent suspects more than others do. Innocent models tell how much that is.
+        # Some players resemble all independent models more than others do: the mean over such models says how much.
         centre, _ = standardised(players.independent[:, index] == labels, weights)
     return index, labels, weights, centre, scale
 

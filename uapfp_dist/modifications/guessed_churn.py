@@ -1,4 +1,4 @@
-"""Fine-tuning on churn points that an attacker guesses with siblings of his own model."""
+"""Fine-tuning on churn points that an attacker guesses with siblings of the stolen model."""
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +13,11 @@ from uapfp_dist.tasks.modification_specs import GuessedChurn
 
 
 def fine_tune_on_guesses(net: Net, spec: GuessedChurn, attacker: AttackerContext) -> Net:
-    """Train `net`, in place: to its siblings' majority where it disagrees, and to itself on as many other images.
+    """Train `net`, in place: to its siblings' most frequent label where it disagrees, elsewhere to its own label.
 
-    What a model gives that others trained on the same labels do not comes of its own run or of the victim's: that is
-    what an owner would ask for. A net that disagrees nowhere stays as it is.
+    A label that a model gives, but others trained on the same labels do not, stems from its own run or from the
+    victim's: such images are what an owner queries. There are as many other images as images of disagreement. A net
+    that disagrees nowhere stays as it is.
 
     Raises:
         UserError: no epochs, fewer than 2 siblings, or no images.

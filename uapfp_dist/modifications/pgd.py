@@ -18,7 +18,7 @@ STEP = 2.5
 def pgd_training(net: Net, spec: PgdTraining, attacker: AttackerContext) -> Net:
     """`spec.iterations` steps of `net`, in place, on PGD examples of ATTACK and the unlabelled images, and on those.
 
-    All have the labels that the net gave beforehand: a thief lacks true ones for most.
+    All have the labels that the net gave beforehand: an attacker lacks true ones for most.
 
     Raises:
         UserError: a number that is not positive.

@@ -1,1 +1,1 @@
-"""A page of results from the files of measurements: what was measured, on what, and what makes it honest."""
+"""A page of results from the files of measurements: what was measured, on what, and what limits it."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from uapfp_dist.errors import UserError
 
 SHORTEST_SECRET = 8
-"""Characters; a shorter text may be part of an honest response."""
+"""Characters; a shorter text may be part of an ordinary response."""
 
 
 def redactable(texts: Iterable[str]) -> list[str]:

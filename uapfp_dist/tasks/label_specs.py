@@ -10,7 +10,7 @@ from uapfp_dist.tasks.hashing import wire_names
 @wire_names("LabelChange", "noise smoothing")
 @dataclass(frozen=True)
 class LabelChange:
-    """Noise, then smoothing: a thief's on the victim's answers, an independent owner's on true labels."""
+    """Noise, then smoothing: an attacker's on the victim's responses, an independent owner's on true labels."""
 
     noise: float = 0.0
     """Share of the images, at random, that get another label: any of the others."""

@@ -1,8 +1,8 @@
-"""The register of a kit: which suspects it was ever asked about, when, by which set of points, with which result.
+"""The register of a kit: which suspects were ever tested, when, with which set of points and which result.
 
-It stands beside the kit's folder, which never changes. Whoever looks at enough suspects accuses an innocent one, and
-whoever asks an operator the same points again may get answers made for them; so every look counts, and a set that an
-operator has seen is spent for it.
+It stands beside the kit's folder, which never changes. A *look* is one test of a suspect. Whoever tests enough
+suspects accuses an independent one, and an operator that is sent the same points again may have prepared responses to
+them; so every look counts, and a set that an operator has seen is not sent to it again.
 
 Records are chained: none can be changed, dropped or moved unless all after it are written anew. Two things no chain
 shows by itself: that its last lines were cut off, and that somebody wrote it anew from the start. Therefore a verdict

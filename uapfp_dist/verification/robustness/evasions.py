@@ -1,4 +1,4 @@
-"""What a thief may do between a question and its answer, without touching the model."""
+"""What an attacker may do between a query and its response, without changing the model."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ SIGMA = 0.7
 
 @dataclass(frozen=True)
 class Evasion:
-    """A change of every question, and of some answers."""
+    """A change of every query, and of some responses."""
 
     name: str
     change: Callable[[Tensor], Tensor] | None = None
     """(B, c, h, w) images in [0, 1] to what the model sees; None: as they are."""
     random_share: float = 0.0
-    """Of the answers that are any class, at random."""
+    """Share of the responses that are replaced by a random class."""
     decimals: int | None = None
     """Of the probabilities that are answered; None: all. Of equal ones the first class counts."""
 

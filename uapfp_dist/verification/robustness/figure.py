@@ -1,4 +1,4 @@
-"""What removal costs a thief: accuracy lost against the share still caught."""
+"""What removal costs an attacker: accuracy lost against the share still caught."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
