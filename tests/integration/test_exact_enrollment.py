@@ -116,7 +116,7 @@ def test_verifying_asks_it_and_a_replay_says_the_same(kit: Kit, tmp_path: Path) 
     assert replay(kit, [next(out.glob("*.transcript.jsonl"))])[0].verdict == verdict
     write_verdict(out, kit, cases)
     assert json.loads((out / "verdict.json").read_text())["suspects"][0]["exact"]["siblings"] == 3
-    assert "The exact test: how far" in (out / "verdict.html").read_text()
+    assert "The exact sibling test: how much more" in (out / "verdict.html").read_text()
     assert "of 3 siblings are as high as the victim" in verdict_text(kit, cases)
 
 

@@ -92,7 +92,7 @@ def test_the_description_names_the_exact_test() -> None:
     description = kit_tags(make_exact_kit())[DESCRIPTION]
     assert "The exact sibling test (makes the claim): 19 siblings" in description
     beside = kit_tags(make_exact_kit(claims=False))[DESCRIPTION]
-    assert "Also the exact sibling test (asked by verify --exact, without a claim): 19 siblings" in beside
+    assert "Also the exact sibling test (run by verify --exact, without a claim): 19 siblings" in beside
 
 
 def test_a_kit_whose_exact_test_claims_shows_its_rates() -> None:

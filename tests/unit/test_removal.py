@@ -155,7 +155,7 @@ def test_a_thief_goes_to_its_siblings(victim: Net, own: Tensor, pool: Tensor, di
     assert float((now == targets)[departs].double().mean()) > 0.7
     assert float((now == before)[~departs].double().mean()) > 0.8
     alone = modify(victim, change, data, Recipe("adam", 64, 640), torch_rng(), siblings=[victim, victim])
-    assert torch.equal(predict_probabilities(alone, images), predict_probabilities(victim, images)), "departs nowhere"
+    assert torch.equal(predict_probabilities(alone, images), predict_probabilities(victim, images)), "disagrees nowhere"
 
 
 @pytest.mark.parametrize(

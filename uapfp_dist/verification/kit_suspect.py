@@ -1,4 +1,4 @@
-"""A suspect as it is asked about a kit."""
+"""A suspect as it is queried with the images of a kit."""
 
 from collections.abc import Callable
 
@@ -23,7 +23,7 @@ def open_for(kit: Kit, config: SuspectConfig, opener: Opener) -> Suspect:
         if kit.jpeg is None:
             raise UserError(
                 "request: expected {png} or {pixels}, this kit has no JPEG files, and the models that calibrate it "
-                "were asked exact pixels; enroll with jpeg_quality, or send {png}, which most servers take beside JPEG",
+                "got exact pixels; enroll with jpeg_quality, or send {png}, which most servers take beside JPEG",
                 argument="request",
             )
         pixels = (image.numpy().tobytes() for image in kit.images)

@@ -62,7 +62,7 @@ def verify(
         alpha: tolerated rate of false accusation over all of them; None: the kit's.
         map_tasks: where suspects are queried; None: a thread each, in this process.
         opener: makes something that can be queried of a config.
-        register: of a kit with churn points (of others it is passed over): all suspects that it was ever asked about
+        register: of a kit with churn points (of others it is passed over): all suspects ever tested with it
             count; None: it is not kept.
         on_progress: of a single suspect in this process: takes the number of images that are answered, and of those
             that must be.
@@ -102,12 +102,12 @@ def verify(
 def _check_number(
     kit: Kit, alpha: float, suspects: Sequence[SuspectConfig], out: Path, register: Register | None
 ) -> None:
-    """Not more suspects in all than the kit can decide, those that it was asked about before counted."""
+    """Not more suspects in all than the kit can decide about, those tested with it before counted."""
     most = max_suspects(kit, alpha)
     begun = [begin for config in suspects if (begin := stored_begin(transcript_path(out, config.display_name)))]
     before = len(other_looks(register, begun).p_values)
     if len(suspects) + before > max(most, 1):  # of a single one the verdict says that nothing can be decided
-        seen = f" after {before} that it was asked about before (its register lists them)" if before else ""
+        seen = f" after {before} tested with it before (its register lists them)" if before else ""
         raise UserError(
             f"suspects: in all this kit can decide at most {most} at alpha {alpha:g}, got {len(suspects)}{seen}; "
             f"nothing was sent; {how_to_decide(kit, alpha, len(suspects) + before)}"

@@ -26,7 +26,7 @@ def test_more_suspects_than_the_kit_decides_with_those_of_before(register: Regis
     verify(kit, [suspect("fair")], tmp_path / "a", register=register)
     three = [suspect(name=f"n{i}", operator=f"o{i}") for i in range(3)]
     n = len(asked)
-    with pytest.raises(UserError, match=r"got 3 after 1 that it was asked about before.*max_suspects 4"):
+    with pytest.raises(UserError, match=r"got 3 after 1 tested with it before.*max_suspects 4"):
         verify(kit, three, tmp_path / "b", register=register)
     assert len(asked) == n
     assert not (tmp_path / "b").exists()
@@ -83,8 +83,8 @@ def test_page_text_and_register_show_one_corrected_p(tmp_path: Path, capsys: pyt
     assert cases[0].verdict.p_adjusted == pytest.approx(3 / 60)
     write_verdict(tmp_path / "out", kit, cases)
     page = (tmp_path / "out" / "verdict.html").read_text()
-    assert "0.05 over the 3 suspects that this kit was enrolled for, 1 looked at so far" in page
-    assert "1 suspect that this kit was asked about by now" in page
+    assert "0.05 over the 3 suspects that this kit was enrolled for, 1 tested so far" in page
+    assert "1 suspect tested with this kit by now" in page
     assert "p 0.0167 (p 0.0500 corrected for 3 suspects)" in verdict_text(kit, cases)
     run("verify", "--kit", str(folder), "--register")
     assert "p 0.0167 (corrected for 3: 0.05)" in capsys.readouterr().out
@@ -100,7 +100,7 @@ def test_a_kit_that_decides_one_suspect_decides_no_second(tmp_path: Path) -> Non
     register = Register.open(tmp_path / "r.jsonl", kit.digest, create=True)
     assert verify(kit, [suspect()], tmp_path / "a", register=register)[0].verdict.claim == "piracy"
     n = len(asked)
-    with pytest.raises(UserError, match=r"at most 1 .* after 1 that it was asked about before"):
+    with pytest.raises(UserError, match=r"at most 1 .* after 1 tested with it before"):
         verify(kit, [suspect("fair")], tmp_path / "b", register=register)
     assert len(asked) == n
     verify(kit, [suspect("fair")], tmp_path / "b", register=register, alpha=0.1)

@@ -68,7 +68,7 @@ def test_the_job_keeps_and_shows_the_register(
     assert "copy: piracy" in capsys.readouterr().out
     run("verify", *job, "--register")
     said = capsys.readouterr().out
-    assert "suspects looked at 1" in said
+    assert "suspects tested 1" in said
     assert "copy at watched_suspects:copied" in said
     save_kit(toy_kit(), tmp_path / "errors")
     with pytest.raises(UserError, match="kit with churn points"):

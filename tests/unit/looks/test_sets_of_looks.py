@@ -22,7 +22,7 @@ def test_an_operator_sees_every_set_once(kit: Kit, register: Register, tmp_path:
         assert case.verdict.churn is not None
         assert case.verdict.churn.point_set == i
     n = len(asked)
-    with pytest.raises(UserError, match=r"at most 3 .* after 3 that it was asked about before.*nothing was sent"):
+    with pytest.raises(UserError, match=r"at most 3 .* after 3 tested with it before.*nothing was sent"):
         verify(kit, [suspect("fair", operator="acme ")], tmp_path / "more", register=register)
     with pytest.raises(UserError, match=r"all 3 are spent.*nothing was sent"):
         verify(kit, [suspect("fair", operator="acme ")], tmp_path / "more", register=register, alpha=0.2)

@@ -31,7 +31,7 @@ def test_lines_say_when_who_which_set_and_what_came_of_it(register: Register) ->
     look(register, "thief", "shop", p=0.01)
     look(register, "other", "bank")
     first, thief, other = register_lines(register)
-    assert first.startswith("register of kit aaaaaaaaaaaaaaaa...: suspects looked at 2, operators 2, head ")
+    assert first.startswith("register of kit aaaaaaaaaaaaaaaa...: suspects tested 2, operators 2, head ")
     assert thief == (
         "2030-01-01T00:00:01+00:00  thief at https://shop.example/models, operator shop, set 0: p 0.01 (corrected for "
         "2: 0.02), hard, inconclusive, transcript 55555555..."

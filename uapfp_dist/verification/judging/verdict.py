@@ -57,7 +57,7 @@ class RegisterState:
     head: str
     """64 hex digits over all that was in it, but for the results of this verdict."""
     looks: int
-    """Suspects that the kit was asked about by then, those of this verdict counted."""
+    """Suspects tested with the kit by then, those of this verdict counted."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ class SuspectVerdict:
     """Those of all looks, at least all that the kit was enrolled for; None for a kit without churn points."""
     register: Annotated[
         RegisterState | None,
-        Field(description="suspects that this kit was asked about; n_corrected counts them"),
+        Field(description="suspects tested with this kit; n_corrected counts them"),
     ] = field(default=None, kw_only=True)
     """None where no register is kept."""
 

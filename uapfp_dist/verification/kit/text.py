@@ -51,13 +51,13 @@ def _answer(kit: Kit) -> str:
     if exact is not None and exact.claims:
         caught = "an unknown number of" if exact.power is None else f"{exact.power.n} of {exact.power.of}"
         return (
-            f"Of models held out, each judged alone at {rates_at(kit)}, by its labels, the exact sibling test of "
+            f"Of held-out models, each judged alone at {rates_at(kit)}, by its labels, the exact sibling test of "
             f"this kit accuses {caught} stolen ones. Without a claim, the conformal test:"
         )
     fmt = LABEL if LABEL in kit.info.decided_by else next(iter(kit.info.decided_by))
     power, false_accusations = _rates_of(kit, fmt)
     return (
-        f"Of models held out, each judged alone at {rates_at(kit)}, by its {fmt}, this kit accuses {_all(power)} "
+        f"Of held-out models, each judged alone at {rates_at(kit)}, by its {fmt}, this kit accuses {_all(power)} "
         f"stolen ones and {_all(false_accusations)} negatives."
     )
 
@@ -104,7 +104,7 @@ def exact_text(exact: KitExact) -> str:
     """Who takes part, and what it catches."""
     caught = "how much it catches is not known" if exact.power is None else f"stolen {exact.power.n}/{exact.power.of}"
     learned = f", {exact.stolen_each} models stolen from each" if exact.stolen_each else ", nothing stolen"
-    claims = "makes the claim" if exact.claims else "asked by verify --exact, without a claim"
+    claims = "makes the claim" if exact.claims else "run by verify --exact, without a claim"
     rotated = f"; from any of them {exact.rotated.n}/{exact.rotated.of}" if exact.rotated else ""
     return (
         f"exact sibling test ({claims}): {exact.siblings} siblings{learned}, {exact.images} images: {caught}{rotated}"

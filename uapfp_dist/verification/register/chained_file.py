@@ -81,7 +81,7 @@ def locked_file(path: Path, *, write: bool = False, create: bool = False) -> Ite
     except FileNotFoundError as error:
         raise UserError(
             f"register {path}: expected the register of the kit, there is none; restore it from a copy: without it "
-            "nobody can say what the kit was asked before"
+            "nobody can say which suspects were tested before"
         ) from error
     except OSError as error:
         able = "written" if write else "read"

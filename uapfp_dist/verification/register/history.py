@@ -67,7 +67,7 @@ def check_history(records: Sequence[Record], path: Path, kit: str) -> None:
     if not isinstance(first, Opened):
         raise UserError(
             f"register {path}: expected a first line that names its kit, there is none; restore it from a copy, or "
-            "remove it where nothing was ever asked"
+            "remove it where nothing was ever tested"
         )
     if first.kit != kit:
         raise UserError(

@@ -1,4 +1,4 @@
-"""A register for people."""
+"""A register as text."""
 
 from uapfp_dist.messages import one_line, printable
 from uapfp_dist.verification.register.history import Look
@@ -6,7 +6,7 @@ from uapfp_dist.verification.register.register import Register
 
 
 def register_lines(register: Register, max_suspects: int = 0) -> list[str]:
-    """When who was asked, by which set, with which result, a line each; nothing in them that a terminal obeys.
+    """A line for each look: when, which suspect, which set, which result; without control characters.
 
     The p-values in brackets are corrected by Holm's procedure for all looks as of now, and for all suspects that the
     kit was enrolled for: a claim of an earlier line was made with the looks up to then.
@@ -19,7 +19,7 @@ def register_lines(register: Register, max_suspects: int = 0) -> list[str]:
     n_corrected = max(len(looks), max_suspects)
     n_operators = len({look.operator for look in looks})
     first = (
-        f"register of kit {register.kit[:16]}...: suspects looked at {len(looks)}, operators {n_operators}, head "
+        f"register of kit {register.kit[:16]}...: suspects tested {len(looks)}, operators {n_operators}, head "
         f"{register.head[:16]}..."
     )
     lines = (_line(look, adjusted[look.test], n_corrected) for look in looks)

@@ -23,27 +23,27 @@ from uapfp_dist.verification.reports.verdict_figures import (
 from uapfp_dist.verification.reports.verdict_text import details, findings, headline, queries
 
 WHAT_CHURN_IS = (  # {siblings}: how few give the victim's label
-    "What is compared. A sibling of the victim is a model that its owner trained in just the same way, on the same "
+    "What is compared. A sibling of the victim is a model that its owner trained in the same way, on the same "
     "images; only the random numbers of the training differ. This kit holds images at which {siblings} "
-    "give the victim's label. Such a label comes from this one training run rather than from the data or the task: to "
-    "give it again and again is evidence of having learned from the victim."
+    "give the victim's label. Such a label comes from this one training run, not from the data or the task: to give it "
+    "again and again is evidence of having learned from the victim."
 )
 
 OF_IMAGES = (
-    "Images that count most: what the victim, its siblings (in brackets how many of them) and the suspect say. Orange: "
-    "the suspect gives the victim's label"
+    "Images of most weight, with the labels of the victim, its siblings (in brackets how many) and the suspect. "
+    "Orange: the suspect gives the victim's label"
 )
 OF_PLACES = (
-    "Each mark is a model, each bar a mean; the dashed line is the suspect. It is accused only where nearly all models "
+    "Each mark is a model, each bar a mean; the dashed line is the suspect. It is accused only if nearly all models "
     "of every group that is not derived from the victim lie left of it"
 )
 OF_EVIDENCE = (
-    "How the evidence adds up, image by image. Black: the suspect. A band holds nine of ten models of a kind, its line "
-    "is the one in the middle"
+    "How the evidence adds up, image by image. Black: the suspect. A band holds nine of ten models of a kind, its "
+    "line is their median"
 )
 OF_RANK = (
-    "The exact test: how far the suspect agrees with the victim, and with each of its siblings, beyond what models do "
-    "that were not derived from them"
+    "The exact sibling test: how much more the suspect agrees with the victim, and with each of its siblings, than "
+    "models do that were not derived from them"
 )
 NO_CLAIM = "(beside the verdict, without a claim)"
 
@@ -70,13 +70,13 @@ def _suspects(cases: Sequence[JudgedSuspect]) -> str:
     v = cases[0].verdict
     n_looks = len(cases) if v.register is None else v.register.looks
     if v.n_corrected is not None and v.n_corrected > n_looks:
-        so_far = "judged here" if v.register is None else "looked at so far"
+        so_far = "judged here" if v.register is None else "tested so far"
         return f"the {v.n_corrected} suspects that this kit was enrolled for, {n_looks} {so_far}"
     return _looks(n_looks) if v.register else f"{n_looks} suspect{'s' if n_looks > 1 else ''}"
 
 
 def _looks(n: int) -> str:
-    return f"{n} suspect{'s' if n > 1 else ''} that this kit was asked about"
+    return f"{n} suspect{'s' if n > 1 else ''} tested with this kit"
 
 
 def _section(kit: Kit, case: JudgedSuspect) -> HtmlSection:
@@ -106,7 +106,7 @@ def _figures(kit: Kit, case: JudgedSuspect) -> Mapping[str, Figure]:
     v, name = case.verdict, printable(case.verdict.name)
     where = f"Where {name} falls among the kit's models, by {v.conformal_method}"
     moved = "Images without and with the perturbation, and how the response moved"
-    errors = "Images that tell most, by weighted_errors: the labels of the victim and of this suspect"
+    errors = "Images of most weight in weighted_errors: the labels of the victim and of this suspect"
     found = {where: scores_figure(case), moved: perturbations_figure(kit, case), errors: errors_figure(kit, case)}
     if v.churn is not None:
         images = f"{OF_IMAGES}, as it does at {v.churn.agreed} of all {v.churn.of} such images it answered"

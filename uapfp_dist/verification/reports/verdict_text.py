@@ -11,7 +11,7 @@ from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.kit.text import corrected_for, few_siblings
 from uapfp_dist.verification.replay import JudgedSuspect
 
-NOT_ASKED = "not asked: its images were not among those sent, or not answered"
+NOT_ASKED = "not run: its images were not among those sent, or not answered"
 
 
 def verdict_text(kit: Kit, cases: Sequence[JudgedSuspect]) -> str:
