@@ -260,7 +260,7 @@ def test_models_that_were_modified_or_not_made_are_counted() -> None:
     report = replace(report, verdicts=(*report.verdicts, *accused, *verdicts(modified_piracy=1, modified_homologous=8)))
     found = answer(replace(report, models=ModelCounts(trained=9, reused=0, failed=2)))
     assert "3 of 4 stolen models and 1 of 9 independent models" in one(found, "Accused after fine-tuning")
-    assert "2 models could not be made" in one(found, "All of it")
+    assert "2 models could not be made" in one(found, "All this")
 
 
 def test_the_table_has_at_most_eight_methods_the_decider_first() -> None:

@@ -36,12 +36,12 @@ from uapfp_dist.statistics.conformal import CANNOT_DECIDE
 MOST = 8
 """Methods in the table."""
 MOST_NAMED = 4
-"""Methods that are named as not shown; of more, the table of all methods tells."""
+"""At most so many methods are named as not shown; with more, see the table of all methods."""
 TABLE_ORDER = (
     "uap", "uap_paper", "random", "clean", "weighted_errors", "weighted_churn", "churn", "ipguard_tuned",
     "ipguard", "lap", "confidence",
 )  # fmt: skip
-"""Of the table, after the method that decides and the best one against each group; the others come last."""
+"""Order of the table, after the method that decides and the best one against each group; the others come last."""
 REFERENCE_WORDS = {"random": "random vectors", "clean": "unperturbed images", "lap": "local perturbations"}
 MISSING = "not measured here"
 PARTS: tuple[Trust, ...] = ("yes", "no", "doubtful", "too few models to tell")
@@ -70,7 +70,7 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a reader of two minutes takes home."""
+    """The summary of a report, for a reader of two minutes."""
 
     findings: tuple[Sentence, ...]
     """The first one is the answer."""
@@ -221,7 +221,7 @@ def _modified(report: EvaluationReport) -> list[Sentence]:
         counts += [f"{sum(claims)} of {len(claims)} {name}"] if claims else []
     if not counts or not can_decide(report):
         return []
-    return [Sentence("Accused after fine-tuning, pruning and the like:", f"{_listed(counts)} (resample 0).")]
+    return [Sentence("Accused after fine-tuning, pruning and other modifications:", f"{_listed(counts)} (resample 0).")]
 
 
 def _unseen_kinds(report: EvaluationReport) -> Sentence:
@@ -242,9 +242,9 @@ def _setting(report: EvaluationReport) -> Sentence:
     failed = report.models.failed if report.models else len(report.failures)
     lost = f"; {failed} models could not be made" if failed else ""
     return Sentence(
-        "All of it for one victim:",
+        "All this is for one victim:",
         f"{report.data.name}, seed {report.seed}, architecture {report.victim.architecture}, accuracy "
-        f"{report.victim.accuracy:.2f}{lost}. Another victim or other data may give another answer.",
+        f"{report.victim.accuracy:.2f}{lost}. Other victims or data may give another answer.",
     )
 
 

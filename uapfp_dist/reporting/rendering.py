@@ -17,16 +17,16 @@ from uapfp_dist.serialization import to_json
 from uapfp_dist.tasks.hashing import wire_form
 
 CAPTIONS = {
-    "answer": "The models that resample 0 tests and calibrates with, by score: those beyond the dashed "
-    "line are accused; a bar is a mean",
+    "answer": "Test and calibration models of resample 0, by score: test models beyond the dashed line "
+    "are accused; a bar is a mean",
     "churn_auc": "AUC of models stolen from the victim, by images sent",
-    "churn_images": "Churn points, and what models say to them",
+    "churn_images": "Churn points, and the labels that models give them",
     "fig2a_projections": "Figure 2a: projections of UAPs on the victim's first principal directions",
     "fig2b_inconsist": "Figure 2b: Inconsist of every model",
     "fig8_left_modifications": "Figure 8 left: similarity after every modification",
     "utility_similarity": "Accuracy against similarity after every modification",
 }
-"""Of figures that share a section, or whose section's title says something else."""
+"""Captions of figures that share a section, or whose section has another title."""
 
 QUESTIONS = {
     "claims": "Which of the paper's claims hold here?",
@@ -35,8 +35,8 @@ QUESTIONS = {
     "methods": "Which method tells stolen models apart best, at which cost?",
     "controls": "How often is each group accused, and by which test?",
     "churn": "Can the victim be told from its siblings?",
-    "exact": "Who is claimed by a test that assumes nothing of the suspect?",
-    "ipguard": "On how many points does IPGuard rest, and who matches there?",
+    "exact": "Which models are claimed by a test that assumes nothing of the suspect?",
+    "ipguard": "On how many points does IPGuard rest, and which models match there?",
     "roc": "How many stolen models are caught at other rates of false accusation?",
     "table1_zoo": "Which models were trained, and how good are they?",
     "fig2_subspace": "Do stolen models share the victim's directions of UAPs?",
@@ -45,19 +45,19 @@ QUESTIONS = {
     "fig5_similarity_cdf": "How are similarities distributed?",
     "fig6_n_points": "How many points are enough?",
     "fig6_top_k": "How many confidences are enough?",
-    "fig6_recovery": "How good must a copy be to be found?",
-    "recovery_methods": "Which methods find copies that are worse than the finished ones?",
+    "fig6_recovery": "How accurate must a stolen model be to be detected?",
+    "recovery_methods": "Which methods detect stolen models that are less accurate than the finished ones?",
     "fig7_uap_vs_lap": "Does a universal perturbation do better than local ones?",
     "fig8_modifications": "Do stolen models stay similar when they are modified?",
-    "fig8_adversarial": "Does adversarial training wash the fingerprint out?",
+    "fig8_adversarial": "Does adversarial training remove the fingerprint?",
     "overlap": "Does sharing training images make independent models similar?",
     "views": "How many views are enough?",
     "loss": "Does the contrastive loss matter?",
     "view_algorithms": "Does it matter how views are chosen?",
     "paper_row": "What if the encoder learns from one architecture?",
-    "uap": "What does the perturbation look like, and whom does it fool?",
+    "uap": "What does the perturbation look like, and which models does it fool?",
 }
-"""Section to what it answers: the title of its fold. A section without one is folded under its title."""
+"""Section to the question that it answers: the heading of its fold. Without one its title is the heading."""
 
 
 def write_files(folder: Path, report: Report, sections: Sequence[ReportSection], data: ReportData) -> None:
@@ -139,7 +139,7 @@ def facts(report: EvaluationReport, data: ReportData) -> dict[str, str]:
         "Models": ", ".join(f"{n} {what}" for what, n in vars(report.models).items()) if report.models else "",
         "Wall time": f"{stages} (stages overlap)" if stages else "",
         "Queries": f"{report.queries_per_suspect:,} images sent to each suspect; "
-        f"{queries:,} to victims by those who extract, all together",
+        f"{queries:,} to victims by all extractions together",
         "Hardware and versions": hardware,
         "Configuration": json.dumps(wire_form(data.plan.config)),
         "Evaluation": report.evaluation,

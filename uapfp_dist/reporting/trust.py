@@ -1,6 +1,6 @@
-"""By which rules a report's numbers say whether its fingerprint can be trusted, and against whom not.
+"""The rules by which a report's numbers say whether its fingerprint can be trusted, and against which groups.
 
-The method that decides speaks, at the report's alpha. Against a group of negatives it is
+They apply to the method that decides, at the report's alpha. Against a group of negatives it is
 - not trusted ("no") where its AUC or the 95 % interval of that reaches chance, or that of the share accused lies above
   alpha;
 - "doubtful" where it accuses more than alpha, but that interval reaches down to alpha;
@@ -36,7 +36,7 @@ RULES = (
     "the group, and fewer models were tested than it would need, or all are told apart and at most five; of models "
     "stolen from others victims count, and with fewer than five there is no interval. Yes: none of these."
 )
-"""Of `group_trust`, in words for a reader."""
+"""The rules of `group_trust`, in words for a reader."""
 
 Trust = Literal["yes", "no", "doubtful", "too few models to tell", "not measured here"]
 Comparison = Literal["as good", "not told apart", "worse"]

@@ -69,7 +69,7 @@ class SubspaceConfig:
     xi: float = 0.25
     """Their l2 norm while they are fitted, in units of the mean l2 norm of an image; afterwards they have norm 1."""
     start: float = omit_default(0.01, in_files=False, before=1.0)
-    """Norm of the random vector that each starts from, as a fraction of xi. What is left of it all models share."""
+    """Norm of the random vector that each starts from, as a fraction of xi. What is left of it is noise."""
     largest_cosine: float = omit_default(0.1, in_files=False, before=1.0)
     """A UAP gets as many passes again while its cosine to its start is not below this; 1: never."""
 

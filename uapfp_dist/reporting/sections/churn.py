@@ -19,7 +19,7 @@ MORE_BUDGETS = (10, 25, 50, 200)
 
 
 def churn(data: ReportData) -> ReportSection | None:
-    """AUC by number of points, how many there are and of what, and some of them as pictures."""
+    """AUC by number of points, how many there are and of what, and some of them as images."""
     spec, config = data.plan.churn, data.plan.config
     methods = [method for method in METHODS if data.resamples[0].methods.get(method)]
     if spec is None or not methods:
@@ -57,21 +57,21 @@ def _text(data: ReportData, table: pd.DataFrame) -> str:
         else ""
     )
     return (
-        "A sibling is trained as the victim is, field by field, from another seed; a committee of "
-        f"{config.siblings.n_committee} speaks for them. A churn point is an image to which at most "
-        f"{config.churn.largest_share:.0%} of the committee give the victim's label. No model trained on its picture; "
-        "its true label is not needed. `churn` is the share of the points, those of the victim's largest margin first, "
-        "at which a model says what the victim says; `weighted_churn` learns on the training models which points to "
-        "send and how much each counts. Two in five models stolen from siblings are among these models; "
-        "`weighted_churn_controls` learns without them, as every other method does. The others are `churn` on other "
-        "pools, which may be larger: more images to choose from. All ask for labels alone.\n\n"
+        f"A sibling is trained by the victim's recipe on its images, from another seed; {config.siblings.n_committee} "
+        f"of them form the committee. A churn point is an image to which at most {config.churn.largest_share:.0%} of "
+        "the committee give the victim's label. No model trained on the image it was made from; its true label is not "
+        "needed. `churn` is the share of the points, those of the victim's largest margin first, at which a model "
+        "gives the victim's label; `weighted_churn` learns from the training models which points to send and how much "
+        "each counts. Two in five models stolen from siblings are among these; `weighted_churn_controls` learns "
+        "without them, as every other method does. The others are `churn` on other pools, which may be larger: more "
+        "images to choose from. All need labels alone.\n\n"
         "AUC of models stolen from the victim against each group of negatives, and against all together, with a 95 % "
-        "bootstrap interval over models. The hardest are stolen from a sibling: they share data, recipe and theft, and "
-        "only the run differs. `budget` is how many images may be sent, `images` how many were: where a pool has fewer "
-        f"points, all of them.{modified}\n\n"
-        "The gate is the least accuracy on EVAL. It was fixed beforehand and binds the victim and its siblings alike: "
-        "a victim picked for its accuracy would differ from siblings that were not.\n\n"
-        "The pictures are churn points of largest margin, at most one of each picture of PROBE, with their labels: "
-        "the victim's, the committee's (in brackets, from how many siblings), those of one model stolen from the "
-        f"victim and of one stolen from a sibling, both tested in resample 0. {data.setting}."
+        "bootstrap interval over models. The hardest are stolen from a sibling: they share data, recipe and attack, "
+        "and only the training run differs. `budget` is how many images may be sent, `images` how many were: where a "
+        f"pool has fewer points, all of them.{modified}\n\n"
+        "The gate is the least accuracy on EVAL. It was fixed beforehand and is the same for the victim and its "
+        "siblings: a victim picked for its accuracy would differ from siblings that were not.\n\n"
+        "The images are churn points of largest margin, at most one from each image of PROBE, with their labels: the "
+        "victim's, the committee's (in brackets, from how many siblings), those of one model stolen from the victim "
+        f"and of one stolen from a sibling, both tested in resample 0. {data.setting}."
     )

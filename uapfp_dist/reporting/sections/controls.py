@@ -56,9 +56,9 @@ def controls(data: ReportData) -> ReportSection:
         "controls",
         "Controls: who is accused",
         f"Share accused at alpha {data.alpha:g} over the test models of all resamples. Scores and conformal decisions "
-        f"are those of `{decided_by}`, which decides, and of weighted errors in their own column: they count models. "
-        "The paper's t-test is made of `uap`, norms averaged and the format chosen; it takes the 20 fingerprints of "
-        f"one model for independent. Calibrated on {calibration.models} independent models"
+        f"are those of `{decided_by}`, which decides; weighted errors have a column of their own. These count models. "
+        "The paper's t-test is on `uap`, averaged over norms, in the chosen format; it treats the 20 fingerprints of "
+        f"one model as independent. Calibrated on {calibration.models} independent models"
         + (
             f" and {calibration.other_victim} models stolen from other victims"
             if calibration.other_victim

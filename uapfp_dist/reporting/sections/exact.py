@@ -25,17 +25,17 @@ def exact(data: ReportData) -> ReportSection | None:
     if (spec := data.plan.exact) is None:
         return None
     if not data.store.has(spec.kind, spec.id):
-        return ReportSection("exact", TITLE, "Not computed: a sibling, or what it says, could not be made.")
+        return ReportSection("exact", TITLE, "Not computed: a sibling, or its labels, could not be made.")
     table = pd.DataFrame(_rows(data, spec))
     text = (
         f"The victim and {len(spec.players) - 1} siblings are the players. On images where one of them disagrees with "
         "the others: does the model agree with that player more than the others do? p = (1 + siblings that score at "
         "least as high as the victim) / (1 + siblings). It is exact for a model that learned nothing from the victim, "
-        "if any of the players could have been the victim: one recipe, one gate, seeds that nobody chose. The error "
-        "rate is that over victims; for one victim it may be far from it. Nothing is learned from stolen models, and "
-        f"labels are enough. Share claimed at alpha {data.alpha:g}, each judged alone, with the exact 95 % interval as "
-        "if models were independent, which they are not. Models stolen from a sibling "
-        f"are among them. {data.plan.data.name}, seed {data.plan.seed}."
+        "if any of the players could have been the victim: one recipe, one gate, seeds that were not selected. The "
+        "error rate is one over victims; for a single victim it may be far from it. Nothing is learned from stolen "
+        f"models, and labels are enough. Share claimed at alpha {data.alpha:g}, each judged alone, with the exact 95 % "
+        "interval as if models were independent samples, which they are not. Models stolen from a sibling are among "
+        f"them. {data.plan.data.name}, seed {data.plan.seed}."
     )
     return ReportSection("exact", TITLE, text, {"exact": table}, {}, SectionNumbers(exact=rows_of(ExactClaims, table)))
 
@@ -53,7 +53,7 @@ def _rows(data: ReportData, spec: SiblingPointsSpec) -> Iterator[dict[str, str |
         points = read_sibling_points(data.store.get(spec.kind, spec.id))
         labels = torch.stack([read_pool_labels(data.store.get(r.kind, r.id)).labels for _, r in asked])
     except TornArtifactError as error:
-        raise UserError(f"expected the exact test and its answers whole, one is torn ({error}); run again") from error
+        raise UserError(f"expected the exact test and its labels whole, one is torn ({error}); run again") from error
     roles = [str(member.role) for member, _ in asked]
     for n in EXACT_POINTS:
         claimed = p_values(points.test(n).statistics(labels)) <= data.alpha + 1e-12

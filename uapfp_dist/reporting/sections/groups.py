@@ -17,9 +17,9 @@ def groups(data: ReportData) -> ReportSection:
     return ReportSection(
         "groups",
         "Every model's score, by group",
-        f"Resample 0, the verdict's: `{methods[0]}`, which decides"
+        f"Resample 0, which gives the verdicts: `{methods[0]}`, which decides"
         + (", and `weighted_errors`, the second verdict" if len(methods) > 1 else "")
-        + f". Above the line: a claim at alpha {data.alpha:g}. {data.setting}.",
+        + f". Above the line piracy is claimed at alpha {data.alpha:g}. {data.setting}.",
         {},
         {"groups": figures.group_strips(shown, thresholds)},
     )

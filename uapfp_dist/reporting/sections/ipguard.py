@@ -15,7 +15,7 @@ METHODS = {IPGUARD_K: ("ipguard_tuned", "D_v"), IPGUARD_K_PROBE: ("ipguard_probe
 
 
 def ipguard(data: ReportData) -> ReportSection | None:
-    """Per k: points that reached their label, and the share of them to which models give the victim's label."""
+    """Per k: points that reached their target label, and the share of them to which models give the victim's label."""
     blocks = sorted(
         (key for key in data.matrix.gather if key.kind in METHODS), key=lambda key: (key.kind, key.radius or 0.0)
     )
@@ -30,10 +30,10 @@ def ipguard(data: ReportData) -> ReportSection | None:
     return ReportSection(
         "ipguard",
         "IPGuard: matching rates",
-        "Points that the victim labels as wanted, a random other label by a lead of k logits, the label before as "
-        "runner-up; images that never reach it are not sent. A rate is the share of the points to which a model gives "
-        "the victim's label, mean over the models of a role. `chosen`: share of the resamples whose training models "
-        f"take this k. {data.setting}.",
+        "Points moved until the victim gives a random other label by a lead of k logits, with the original label as "
+        "runner-up; images that never reach this are not sent. A rate is the share of the points to which a model "
+        "gives the victim's label, mean over the models of a role. `chosen`: share of the resamples whose training "
+        f"models take this k. {data.setting}.",
         {"ipguard": table},
         {},
         SectionNumbers(ipguard=tuple(rows)),

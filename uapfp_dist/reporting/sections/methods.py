@@ -29,11 +29,11 @@ def methods(data: ReportData) -> ReportSection:
     return ReportSection(
         "methods",
         "All methods compared",
-        "AUC over resamples with a 95 % bootstrap interval over models; against models stolen from others over their "
-        "victims, then models, and none with fewer than five victims. `chosen`: the format is chosen on the "
-        "training models of each resample; encoders average their norms, `agreement` and `uap_weighted`, which have "
-        "no encoder, choose one. `own`: as many queries as the method takes; `equal`: at most "
-        f"{budget} images per suspect for every method, by the best candidate that they allow.{few} {data.setting}.",
+        "AUC over resamples with a 95 % bootstrap interval over models; against models stolen from others, over their "
+        "victims first, then models, and no interval with fewer than five victims. `chosen`: the format is chosen on "
+        "the training models of each resample; encoders are averaged over norms, `agreement` and `uap_weighted`, which "
+        f"have no encoder, choose one. `own`: as many queries as the method needs; `equal`: at most {budget} images "
+        f"per suspect for every method, with the best setting that these allow.{few} {data.setting}.",
         {
             "methods_at_equal_budget": equal,
             "methods_chosen": own,

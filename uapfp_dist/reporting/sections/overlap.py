@@ -38,7 +38,7 @@ def overlap(data: ReportData) -> ReportSection | None:
         "Overlap of D_homo and D_v (supplement)",
         "Independent models whose training set shares a chosen part of the victim's. `auc` is the share of stolen "
         f"models that score higher. Intervals: 95 % bootstrap over those independent models. The paper's values are "
-        f"unknown. {data.setting}.",
+        f"not published. {data.setting}.",
         {"overlap": summary},
         {
             "overlap": figures.ablation_lines(

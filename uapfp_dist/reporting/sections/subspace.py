@@ -77,9 +77,9 @@ def subspaces(data: ReportData) -> ReportSection | None:
 
 
 def _memory(numbers: SubspaceNumbers, matrices: dict[str, dict[str, Tensor]]) -> str:
-    """What the UAPs have kept of their start, which all models' have in common."""
+    """How close the UAPs stayed to their random starts, which hold nothing of any model."""
     if math.isnan(numbers.start_cosine):
-        return "How much UAPs have kept of their random start is not known. "
+        return "How close the UAPs stayed to their random starts is not known. "
     d = next(iter(matrices["victim"].values())).shape[1]
     return (
         f"Mean cosine to the random start {numbers.start_cosine:.2f}; {numbers.forgotten:.0%} of the UAPs are below "

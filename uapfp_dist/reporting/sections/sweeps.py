@@ -52,7 +52,7 @@ def top_k(data: ReportData) -> ReportSection | None:
         "fig6_top_k",
         "Figure 6 left: number of confidences",
         f"`uap` ({_block(data)}), the encoder retrained for each k; 0 is the bare label, values outside the top k "
-        f"count as 0. The paper: holds at 1, stable from 3, sum of the top 3 there .9996. {_setting(data)}",
+        f"count as 0. The paper: works at 1, is stable from 3; the top 3 sum to .9996 there. {_setting(data)}",
         {"top_k": table.assign(confidence=lambda t: t["top_k"].map(confidence))},
         {"fig6_left_top_k": figures.fig6_top_k(table, confidence)},
         SectionNumbers(top_k=_keyed(table, "top_k"), confidence={str(k): v for k, v in confidence.items()}),
