@@ -9,19 +9,19 @@ CANNOT_DECIDE = "cannot decide at this alpha"
 
 
 def needed_for(alpha: float) -> int:
-    """Calibration models without which no p-value can reach `alpha` (protocol 3.1)."""
+    """The fewest calibration models with which a p-value can reach `alpha` (protocol 3.1)."""
     return math.ceil(round(1 / alpha, 9)) - 1
 
 
 def conformal_p(score: float, calibration: Sequence[float]) -> float:
-    """(1 + #{calibration models scoring >= the suspect}) / (1 + m): uniform at least, if exchangeable (protocol 3.1).
+    """(1 + #{calibration models scoring >= the suspect}) / (1 + m): valid if exchangeable (protocol 3.1).
 
     Args:
-        score: of the suspect, higher where it is more like the victim; one of NaN accuses nobody.
+        score: of the suspect, higher where it is more similar to the victim; with NaN p is 1.
         calibration: scores of m models not derived from the victim, which trained nothing; p can reach 1 / (1 + m).
 
     Returns:
-        in (0, 1]: the chance that such a model would score as high.
+        the p-value, in (0, 1]. A suspect exchangeable with them has p at most alpha with probability at most alpha.
 
     >>> from uapfp_dist import conformal_p
     >>> conformal_p(0.9, [0.1, 0.5, 0.95]), conformal_p(0.9, [0.1] * 19)

@@ -70,7 +70,7 @@ REFERENCE_METHODS: dict[str, Method] = {
 """Methods that take more than the probe: IPGuard's points, true labels."""
 
 SIBLING_METHODS: dict[str, Method] = {
-    "churn": Churn("agreement where the victim disagrees with its siblings, nothing learned", CHURN),
+    "churn": Churn("agreement where the victim departs from its siblings, nothing learned", CHURN),
     "weighted_churn": WeightedChurn("as churn, weighted by the training models, piracy of siblings among them", CHURN),
     "weighted_churn_controls": WeightedChurn(
         "as weighted_churn, learns what the other _controls do: no piracy of siblings", CHURN, from_siblings=False
