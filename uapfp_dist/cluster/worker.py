@@ -35,7 +35,7 @@ def assigned_device() -> torch.device:
     if not torch.cuda.is_available():
         cause = "its driver is missing or broken" if torch.backends.cuda.is_built() else "it is a build for CPUs"
         raise MismatchError(
-            f"gpus_per_worker: expected a PyTorch that can use the GPU of this node, it cannot ({cause}); mend that, "
+            f"gpus_per_worker: expected a PyTorch that can use the GPU of this node, it cannot ({cause}); fix that, "
             "or give 0 for CPUs",
             argument="gpus_per_worker",
         )

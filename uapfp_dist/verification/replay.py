@@ -99,7 +99,7 @@ class _Evidence:
         if responses.keys() != set(required_images(kit, self.begin).tolist()):
             raise UserError(
                 f"transcript of {self.begin.name}: expected answers to just the images that the kit requires of such "
-                "a suspect, got others; take a whole one"
+                "a suspect, got others; take a complete one"
             )
         probabilities, findings = check_responses(kit, form, responses)
         fatal = any(finding.fatal for finding in findings)

@@ -32,7 +32,7 @@ class Ledger:
                 self._take(record, batches)
         except (KeyError, ValueError) as error:
             raise UserError(
-                "transcript: expected records of batches and their answers, got others; take a whole one"
+                "transcript: expected records of batches and their answers, got others; take a complete one"
             ) from error
 
     @property

@@ -206,7 +206,7 @@ def _parse(data: bytes, path: Path) -> tuple[list[Record], int, str]:
         except ValueError as error:
             raise UserError(
                 f"transcript {path}: expected a record in line {number}, got something else "
-                f"({one_line(error)}); take a whole one"
+                f"({one_line(error)}); take a complete one"
             ) from error
         if isinstance(records[-1], Begin) != (number == 1):
             raise UserError(f"transcript {path}: expected the transcript of a verification, got something else")
