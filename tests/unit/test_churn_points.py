@@ -124,7 +124,7 @@ def test_a_pool_no_larger_than_probe_is_probe_as_it_is() -> None:
 def test_a_victim_that_says_what_its_siblings_say_has_no_points() -> None:
     """Said in one line, with what to do."""
     with pytest.raises(
-        NoChurnError, match="departs from its 3 siblings, found none among 180; take a larger"
+        NoChurnError, match="disagrees with its 3 siblings, found none among 180; take a larger"
     ) as caught:
         find_churn(VICTIM, [VICTIM] * 3, IMAGES, CONFIG, "seed")
     assert "\n" not in str(caught.value)

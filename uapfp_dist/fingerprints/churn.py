@@ -74,7 +74,7 @@ def find_churn(
     found = _points(victim, siblings, probe_images, changes, *limits, config.jpeg_quality)
     if not len(found.images):
         raise NoChurnError(
-            f"churn: expected images on which the victim departs from its {len(siblings)} siblings, found none among "
+            f"churn: expected images on which the victim disagrees with its {len(siblings)} siblings, found none among "
             f"{found.pool_size}; take a larger pool or stronger variants, or siblings of a lower gate"
         )
     return found

@@ -37,7 +37,7 @@ from uapfp_dist.fingerprints.methods.encoder_method import EncoderMethod, Ensemb
 from uapfp_dist.fingerprints.methods.sample_correlation import SampleCorrelation
 
 _UAP = EncoderMethod("UAPs in turn over the views, encoders at every norm averaged", UAP)
-_CONTROLS = EncoderMethod("as uap, the encoder also learns other-victim piracy", UAP, True)
+_CONTROLS = EncoderMethod("as uap, the encoder also learns from models stolen from another victim", UAP, True)
 
 
 PROBE_METHODS: dict[str, Method] = {
@@ -55,31 +55,35 @@ PROBE_METHODS: dict[str, Method] = {
     "lap_minimal": EncoderMethod("local perturbation (DeepFool) as it comes, to the nearest boundary", LAP_MINIMAL),
     "agreement": MatchingRate("label agreement with the victim on x + v", UAP, per_view=True, only_labels=True),
     "confidence": Confidence(),
-    "ipguard": MatchingRate("as IPGuard, whichever other label is reached, at a lead of 0 to .05", IPGUARD),
+    "ipguard": MatchingRate("as IPGuard, for any other label, at a lead of 0 to .05", IPGUARD),
     "natural_errors": MatchingRate("agreement with the victim on its natural errors (AKH)", NATURAL),
     "sac": SampleCorrelation(),
     "weighted_errors": WeightedLabels("natural errors weighted by the training models", NATURAL),
-    "weighted_errors_controls": WeightedLabels("as weighted_errors, also against other-victim piracy", NATURAL, True),
+    "weighted_errors_controls": WeightedLabels(
+        "as weighted_errors, also against models stolen from another victim", NATURAL, True
+    ),
 }
-"""Methods that take the victim alone."""
+"""Methods whose images need the victim alone."""
 
 REFERENCE_METHODS: dict[str, Method] = {
-    "ipguard_tuned": MatchingRate("IPGuard: its target label reached, k chosen on the training models", IPGUARD_K),
+    "ipguard_tuned": MatchingRate("IPGuard: points at a target label, k chosen on the training models", IPGUARD_K),
     "sac_w": SampleCorrelation("SAC-w: as sac, on images that the stolen training models get wrong, too", True),
 }
-"""Methods that take more than the probe: IPGuard's points, true labels."""
+"""Methods that need more than the probe: IPGuard's points, true labels."""
 
 SIBLING_METHODS: dict[str, Method] = {
-    "churn": Churn("agreement where the victim departs from its siblings, nothing learned", CHURN),
-    "weighted_churn": WeightedChurn("as churn, weighted by the training models, piracy of siblings among them", CHURN),
+    "churn": Churn("agreement where the victim disagrees with its siblings, nothing learned", CHURN),
+    "weighted_churn": WeightedChurn(
+        "as churn, weighted by the training models, also against models stolen from siblings", CHURN
+    ),
     "weighted_churn_controls": WeightedChurn(
-        "as weighted_churn, learns what the other _controls do: no piracy of siblings", CHURN, from_siblings=False
+        "as weighted_churn, trained as the other _controls: no models stolen from siblings", CHURN, from_siblings=False
     ),
     "churn_natural": Churn("as churn, natural images alone", CHURN_NATURAL),
     "churn_uap": Churn("as churn, images moved by the victim's UAPs", CHURN_UAP),
     "churn_random": Churn("as churn, images moved by random vectors of the UAPs' norm", CHURN_RANDOM),
 }
-"""Methods that take siblings of the victim."""
+"""Methods that need siblings of the victim."""
 
 _UAP_PROBE = EncoderMethod("as uap, on points of PROBE, which nothing trained on", UAP_PROBE)
 _CONTROLS_PROBE = EncoderMethod("as uap_controls, on points of PROBE", UAP_PROBE, True)
