@@ -2,8 +2,8 @@
 
 They apply to the method that decides, at the report's alpha. Against a group of negatives it is
 - not trusted ("no") where its AUC or the 95 % interval of that reaches chance, or that of the share accused lies above
-  alpha;
-- "doubtful" where it accuses more than alpha, but that interval reaches down to alpha;
+  alpha, or where there is none and at least half are accused;
+- "doubtful" where it accuses more than alpha otherwise;
 - not known ("too few models to tell") where calibration has not seen the group and fewer models were tested than
   calibration would need, where there is no interval, or where all models are told apart and are five or fewer;
 - trusted ("yes") elsewhere.
@@ -26,15 +26,16 @@ from uapfp_dist.statistics.intervals import clopper_pearson
 
 MARGIN = 0.005
 """Of AUC."""
-CHANCE = 0.5
+CHANCE = HALF = 0.5
 REFERENCES = ("random", "clean", "lap")
 """Methods that are `uap` without UAPs: random vectors or local perturbations of their norm, unperturbed images."""
 
 RULES = (
-    "No: the AUC or its 95 % interval reaches chance, or that of the share accused lies above alpha. Doubtful: more "
-    "than alpha are accused, but that interval reaches down to alpha. Too few models to tell: calibration has not seen "
-    "the group, and fewer models were tested than it would need, or all are told apart and at most five; of models "
-    "stolen from others victims count, and with fewer than five there is no interval. Yes: none of these."
+    "No: the AUC or its 95 % interval reaches chance, or that of the share accused lies above alpha, or there is none "
+    "and at least half are accused. Doubtful: more than alpha are accused otherwise. Too few models to tell: "
+    "calibration has not seen the group, and fewer models were tested than it would need, or all are told apart and at "
+    "most five; of models stolen from others victims count, and with fewer than five there is no interval. Yes: none "
+    "of these."
 )
 """The rules of `group_trust`, in words for a reader."""
 
@@ -69,8 +70,9 @@ class AccusedShare:
         return _above(self.value, alpha)
 
     def surely_exceeds(self, alpha: float) -> bool:
-        """Whether the whole interval is above `alpha`."""
-        return _above(self.bounds[0], alpha)
+        """Whether the whole interval is above `alpha`; without one, whether at least half are accused."""
+        low = self.bounds[0]
+        return self.value >= HALF if math.isnan(low) else _above(low, alpha)
 
     def __str__(self) -> str:
         low, high = self.bounds

@@ -7,6 +7,7 @@ from uapfp_dist.reporting.number_format import interval
 from uapfp_dist.reporting.section_schema import ClaimCheck, SectionNumbers
 from uapfp_dist.reporting.sections.claim_grading import Outcome, graded, not_computed
 from uapfp_dist.reporting.sections.report_data import ReportData
+from uapfp_dist.reporting.trust import MARGIN
 from uapfp_dist.statistics.auc import FEWEST_VICTIMS
 
 IDENTIFIES_VICTIM = "UAP fingerprints identify the victim"
@@ -26,6 +27,8 @@ def identifies_victim(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
         assert noise is not None
         words = [interval(e.mean, e.low, e.high) for e in (ours, noise)]
         measured = f"AUC against models stolen from siblings: {words[0]} by UAPs, {words[1]} by random vectors"
+        if noise.mean >= ours.mean - MARGIN:
+            measured += ", which do as well"
         if math.isnan(ours.low):
             measured += f"; no interval, stolen from fewer than {FEWEST_VICTIMS} siblings"
         else:
