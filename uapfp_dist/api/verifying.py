@@ -1,8 +1,10 @@
 """Enroll a model, and verify suspects: a kit that is fixed beforehand, and a verdict with a p-value."""
 
+import hashlib
 import inspect
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -13,14 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from uapfp_dist.api.checks import check_classes, checked_model
+from uapfp_dist.api.checks import check_classes, checked_model, weights_digest
 from uapfp_dist.api.data import Data
 from uapfp_dist.api.training import Architecture
 from uapfp_dist.config.presets import PRESETS
 from uapfp_dist.config.schema import Config
 from uapfp_dist.errors import UserError
 from uapfp_dist.launch.private_seed import draw_seed, read_seed, write_seed
-from uapfp_dist.launch.verification import kit_register
+from uapfp_dist.launch.verification import kept_answers, kit_register
 from uapfp_dist.models import Net
 from uapfp_dist.models.architecture_names import is_published
 from uapfp_dist.models.blackbox import predict_probabilities
@@ -153,8 +155,8 @@ def verify(
             `SuspectConfig` with every setting of a suspect, in which case `output` is not read.
         output: what it responds with: probabilities, logits, top<k> such as top3 (addresses alone), or label.
         alpha: tolerated rate of false accusation; None: the kit's.
-        out: folder of the transcript, which is the evidence, and of the verdict as a page; the same folder resumes.
-            None: nothing is kept.
+        out: folder of the transcript, which is the evidence, and of the verdict as a page; the same folder resumes, and a
+            warning says how old the responses in it are. Another model needs another folder. None: nothing is kept.
         query: pace and limits, such as `max_queries`.
 
     Returns:
@@ -163,18 +165,19 @@ def verify(
 
     Raises:
         UserError: no kit, a suspect that cannot be reached or does not respond as `output` says, more suspects than
-            the kit can decide about.
+            the kit can decide about, an `out` that holds the responses of another model.
     """
     register = None
     if not isinstance(kit, Kit):
         folder = Path(kit).expanduser()
         kit = load_kit(folder)
         register = kit_register(kit, folder)
-    config = suspect if isinstance(suspect, SuspectConfig) else SuspectConfig(at=_address(suspect), output=output)
     net = None
     if not isinstance(suspect, SuspectConfig | str):
         net = checked_model(suspect, "suspect")
         check_classes(net, kit.n_classes, "suspect")
+        suspect = _address(net)
+    config = suspect if isinstance(suspect, SuspectConfig) else SuspectConfig(at=suspect, output=output)
 
     def opened(given: SuspectConfig, shape: tuple[int, int, int], n_classes: int) -> Suspect:
         if net is None:
@@ -183,7 +186,11 @@ def verify(
 
     with ExitStack() as stack:
         place = Path(out or stack.enter_context(tempfile.TemporaryDirectory())).expanduser().absolute()
+        kept = kept_answers([config], place)
         (case,) = verify_suspects(kit, [config], place, query, alpha, opener=opened, register=register)
+        for name, answers in kept.items():
+            if answers.used:
+                warnings.warn(answers.note(name), stacklevel=2)
         if out is not None:
             write_verdict(place, kit, [case])
     return case.verdict
@@ -203,9 +210,11 @@ def _respond(net: Net, output: str) -> Callable[[np.ndarray], Any]:
     return respond
 
 
-def _address(suspect: Net | str) -> str:
-    """Of a model in this process a name in that form."""
-    return suspect if isinstance(suspect, str) else f"memory:{type(suspect).__name__}"
+def _address(net: Net) -> str:
+    """A name of a model in this process in the form module:function; one of other layers or weights has another."""
+    layers = [(name, type(module).__name__) for name, module in net.named_modules()]
+    digest = hashlib.sha256(f"{layers} {weights_digest(net)}".encode()).hexdigest()
+    return f"memory:{type(net).__name__}_{digest[:16]}"
 
 
 def _config_for(data: Data) -> Config:
