@@ -22,8 +22,8 @@ from uapfp_dist.launch.verification import (
     choose_suspects,
     kept_answers,
     kit_register,
-    looks_beside,
     record_verdict,
+    replay_beside,
     run_verification,
 )
 from uapfp_dist.messages import one_line, printable
@@ -34,7 +34,7 @@ from uapfp_dist.verification.kit.io import load_kit
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.querying.config import QueryConfig
 from uapfp_dist.verification.register.lines import register_lines
-from uapfp_dist.verification.replay import JudgedSuspect, made_elsewhere, replay
+from uapfp_dist.verification.replay import JudgedSuspect, made_elsewhere
 from uapfp_dist.verification.reports.verdict_folder import write_verdict
 from uapfp_dist.verification.reports.verdict_text import verdict_text
 
@@ -91,7 +91,7 @@ def verify(chosen: Verify) -> None:
     notes: list[str] = []
     if chosen.replay:
         _check_replay(chosen)
-        cases = replay(kit, chosen.replay, looks_beside(kit, chosen.kit, chosen.replay))
+        cases = replay_beside(kit, chosen.kit, chosen.replay)
         if note := made_elsewhere(cases):
             print(f"note: {printable(note)}", flush=True)
     else:

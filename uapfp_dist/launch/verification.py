@@ -18,14 +18,14 @@ from uapfp_dist.progress import Progress
 from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.tasks.hashing import content_id
 from uapfp_dist.tracking.tracker import RunParams
-from uapfp_dist.verification.judging.other_looks import OtherLooks
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.looks import other_looks, stored_begin
 from uapfp_dist.verification.querying.config import QueryConfig
 from uapfp_dist.verification.querying.records import Begin
 from uapfp_dist.verification.querying.transcript_files import transcript_path
 from uapfp_dist.verification.register.register import Register, register_path
-from uapfp_dist.verification.replay import JudgedSuspect
+from uapfp_dist.verification.register_agreement import check_results, check_transcripts
+from uapfp_dist.verification.replay import JudgedSuspect, replay
 from uapfp_dist.verification.reports.verdict_metrics import verdict_metrics, verdict_tags, verification_tags
 from uapfp_dist.verification.suspect_list import load_suspects
 from uapfp_dist.verification.suspect_task import Interrupted
@@ -127,17 +127,26 @@ def kit_register(kit: Kit, folder: Path) -> Register | None:
     return Register.open(register_path(folder), kit.digest) if kit.churn is not None else None
 
 
-def looks_beside(kit: Kit, folder: Path, transcripts: Sequence[Path]) -> OtherLooks | None:
-    """Looks at other suspects than those of the transcripts, by the register beside a kit as it is now; None where
-    there is none.
+def replay_beside(kit: Kit, folder: Path, transcripts: Sequence[Path]) -> list[JudgedSuspect]:
+    """Judge again by transcripts and the register beside a kit; by the transcripts alone where there is none.
+
+    Args:
+        kit: that they were made with.
+        folder: of the kit.
+        transcripts: of all suspects that were judged together.
 
     Raises:
-        UserError: a register that was changed, or another kit's.
+        UserError: as `replay`; a register that was changed, or another kit's; one that does not hold these looks, or
+            holds other results of them.
     """
     if kit.churn is None or not register_path(folder).exists():
-        return None
+        return replay(kit, transcripts)
+    register = Register.open(register_path(folder), kit.digest)
+    check_transcripts(kit, register, transcripts)
     begins = [begin for path in transcripts if (begin := stored_begin(path))]
-    return other_looks(kit_register(kit, folder), begins)
+    cases = replay(kit, transcripts, other_looks(register, begins))
+    check_results(register, cases)
+    return cases
 
 
 def _ray_tasks(address: str | None) -> MapTasks:

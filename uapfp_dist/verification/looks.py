@@ -60,7 +60,7 @@ def _reserved(kit: Kit, register: Register, operator: str, begin: Begin, path: P
     """How the transcript of a suspect begins, once its set is reserved."""
     assert kit.churn is not None
     stored = stored_begin(path)
-    if stored is not None and not _is_look(kit, stored_records(path)):
+    if stored is not None and not is_look(kit, stored_records(path)):
         test, changed = test_of(stored), difference(replace(stored, point_set=begin.point_set), begin)
         if changed or not Ledger(stored_records(path)).queries:
             Transcript(path, stored).close()  # nobody else is querying
@@ -88,7 +88,7 @@ def stored_begin(path: Path) -> Begin | None:
     return first if isinstance(first, Begin) else None
 
 
-def _is_look(kit: Kit, records: Sequence[Record]) -> bool:
+def is_look(kit: Kit, records: Sequence[Record]) -> bool:
     """Whether more was sent than the images that check the input: those are evidence for nobody, and in no set."""
     checks = () if kit.input_check is None else kit.input_check.first.tolist()
     return not Ledger(records).asked <= set(checks)
@@ -104,7 +104,7 @@ def release_begun(kit: Kit, register: Register, paths: Sequence[Path]) -> None:
         except UserError:  # another process is querying that suspect
             continue
         try:
-            if not _is_look(kit, transcript.records):
+            if not is_look(kit, transcript.records):
                 register.release(test_of(begin))
         finally:
             transcript.close()

@@ -73,7 +73,7 @@ class _Evidence:
         records = read_transcript(path, kit.digest)
         begin = records[0]
         assert isinstance(begin, Begin)
-        return _Evidence(begin, records, hashlib.sha256(path.read_bytes()).hexdigest())
+        return _Evidence(begin, records, sha256_of(path))
 
     @property
     def stopped(self) -> str:
@@ -124,6 +124,11 @@ class _Evidence:
             n_churn_points=n_points,
             exact=exact,
         )
+
+
+def sha256_of(path: Path) -> str:
+    """64 hex digits over the bytes of a transcript; a verdict and the register name it."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _in_order(evidence: Sequence[_Evidence]) -> list[_Evidence]:
