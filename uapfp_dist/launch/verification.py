@@ -24,7 +24,7 @@ from uapfp_dist.verification.querying.config import QueryConfig
 from uapfp_dist.verification.querying.records import Begin
 from uapfp_dist.verification.querying.transcript_files import transcript_path
 from uapfp_dist.verification.register.register import Register, register_path
-from uapfp_dist.verification.register_agreement import check_results, check_transcripts
+from uapfp_dist.verification.register_agreement import check_results, check_transcripts, check_verdict_file
 from uapfp_dist.verification.replay import JudgedSuspect, replay
 from uapfp_dist.verification.reports.verdict_metrics import verdict_metrics, verdict_tags, verification_tags
 from uapfp_dist.verification.suspect_list import load_suspects
@@ -137,11 +137,13 @@ def replay_beside(kit: Kit, folder: Path, transcripts: Sequence[Path]) -> list[J
 
     Raises:
         UserError: as `replay`; a register that was changed, or another kit's; one that does not hold these looks, or
-            holds other results of them.
+            holds other results of them, or lacks the head that a verdict beside them names.
     """
     if kit.churn is None or not register_path(folder).exists():
         return replay(kit, transcripts)
     register = Register.open(register_path(folder), kit.digest)
+    for place in dict.fromkeys(path.parent for path in transcripts):
+        check_verdict_file(kit, register, place)
     check_transcripts(kit, register, transcripts)
     begins = [begin for path in transcripts if (begin := stored_begin(path))]
     cases = replay(kit, transcripts, other_looks(register, begins))

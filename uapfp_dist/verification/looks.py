@@ -60,12 +60,21 @@ def _reserved(kit: Kit, register: Register, operator: str, begin: Begin, path: P
     """How the transcript of a suspect begins, once its set is reserved."""
     assert kit.churn is not None
     stored = stored_begin(path)
-    if stored is not None and not is_look(kit, stored_records(path)):
-        test, changed = test_of(stored), difference(replace(stored, point_set=begin.point_set), begin)
+    known = stored is not None and test_of(stored) in {look.test for look in register.looks}
+    if stored is not None and is_look(kit, stored_records(path)):
+        if not known:  # reserving it now would let whoever looked often without the register keep the best look
+            raise UserError(
+                f"transcript {path}: it holds answers to a look that the register {register.path} does not hold: lines "
+                "were removed from it, or the look was made without it; restore the register from a copy, or verify "
+                "in another folder (nothing was sent)",
+                argument="out",
+            )
+    elif stored is not None:
+        changed = difference(replace(stored, point_set=begin.point_set), begin)
         if changed or not Ledger(stored_records(path)).queries:
             Transcript(path, stored).close()  # nobody else is querying
-            if test in {look.test for look in register.looks}:
-                register.release(test)
+            if known:
+                register.release(test_of(stored))
             path.replace(path.with_name(path.name + SET_ASIDE))  # a command that was mended begins anew
             stored = None
     if stored is None:

@@ -1,5 +1,6 @@
-"""Whether transcripts and results agree with what a kit's register says of them."""
+"""Whether transcripts, results and verdicts agree with what a kit's register says of them."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,6 +56,23 @@ def check_results(register: Register, cases: Sequence[JudgedSuspect]) -> None:
                 f"says, got {case.verdict.p_value:.6g}; replay it by the version of uapfp_dist that decided",
                 argument="replay",
             )
+
+
+def check_verdict_file(kit: Kit, register: Register, folder: Path) -> None:
+    """Accept the register that the verdict in a folder was made with, where there is one, or what it has become.
+
+    Raises:
+        UserError: it does not contain the head that the verdict names.
+    """
+    path = folder / "verdict.json"
+    try:
+        found = json.loads(path.read_bytes())
+        ours = found["kit"] == kit.digest
+        heads = {str(one["register"]["head"]) for one in found["suspects"] if "register" in one}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # none, or none of ours
+        return
+    for head in sorted(heads) if ours else ():
+        register.check_head(head, str(path))
 
 
 def _by_test(register: Register) -> dict[str, Look]:

@@ -28,6 +28,7 @@ from uapfp_dist.verification.querying.config import QueryConfig, check_query_con
 from uapfp_dist.verification.querying.records import Judged
 from uapfp_dist.verification.querying.transcript_files import file_name, folder_marker, make_folder, transcript_path
 from uapfp_dist.verification.register.register import Register
+from uapfp_dist.verification.register_agreement import check_verdict_file
 from uapfp_dist.verification.replay import JudgedSuspect, replay
 from uapfp_dist.verification.suspect_task import Interrupted, QueryTask
 
@@ -68,8 +69,8 @@ def verify(
             that must be.
 
     Raises:
-        UserError: bad input, more suspects than the kit can decide (before anything is sent), or none that could be
-            fully queried; what was answered is kept.
+        UserError: bad input, more suspects than the kit can decide, a register that lacks what the folder rests on (all
+            before anything is sent), or none that could be fully queried; what was answered is kept.
     """
     query = query or QueryConfig()
     register = None if kit.churn is None else register
@@ -78,6 +79,9 @@ def verify(
     _check_number(kit, alpha, suspects, out, register)
     names = [config.display_name for config in suspects]
     make_folder(out, kit, names)
+    if register is not None:
+        with register.locked():  # as it is now
+            check_verdict_file(kit, register, out)
     with folder_marker(out) as marker:
         task = QueryTask(kit, marker, query, Judged(tuple(names), alpha), opener, on_progress=on_progress)
         paths = [task.transcript_path(config) for config in suspects]

@@ -116,6 +116,23 @@ class Register:
         """Whether it is, or goes on from, the register that had this head."""
         return head in self._chain.digests
 
+    def check_head(self, head: str, named_by: str) -> None:
+        """Accept that it is, or goes on from, the register that had this head.
+
+        Args:
+            head: 64 hex digits.
+            named_by: what names it, for the message.
+
+        Raises:
+            UserError: it does not contain it.
+        """
+        if not self.contains(head):
+            raise UserError(
+                f"register {self.path}: expected to find the head {one_line(head, 16)}... that {named_by} names, it "
+                "does not contain it; lines were removed, or it is another copy: take the one that the verdict was "
+                "made with"
+            )
+
     @property
     def looks(self) -> tuple[Look, ...]:
         """All tests ever begun, in their order."""
@@ -229,11 +246,8 @@ class Register:
             UserError: it does not contain this head: lines were removed, or the verdict is of another register.
             ValueError: a test of `own` is not among the looks.
         """
-        if head is not None and not self.contains(head):
-            raise UserError(
-                f"register {self.path}: expected to find the head {head:.16}..., it does not contain it; lines were "
-                "removed, or it is another copy: take the one that the verdict was made with"
-            )
+        if head is not None:
+            self.check_head(head, "a verdict")
         n_records = len(self._records) if head is None else self._chain.digests.index(head) + 1
         p_values = {look.test: look.p_value for look in looks_of(self._records[:n_records])}
         if missing := [test for test in own or {} if test not in p_values]:
