@@ -150,7 +150,7 @@ def verify(
 
     Args:
         kit: what `enroll` returned, or its folder. With the folder, the register beside it counts every look: p-values
-            are corrected for all suspects that were ever tested with the kit.
+            are corrected for all suspects that the kit was enrolled for, and later looks change no earlier verdict.
         suspect: a model; the address of an API, a file or module:function, as for `uapfp verify --at`; or a
             `SuspectConfig` with every setting of a suspect, in which case `output` is not read.
         output: what it responds with: probabilities, logits, top<k> such as top3 (addresses alone), or label.

@@ -50,8 +50,8 @@ class Verify:
     """JSON file with several suspects, judged together, in parallel on Ray. It is a list of objects with the options of
     one (at, name, output, ...)."""
     replay: tuple[Path, ...] = ()
-    """Transcripts of all suspects that were judged together: judge by them again, offline, by the kit's register as it
-    is now. Without --out nothing is written."""
+    """Transcripts of all suspects that were judged together: judge by them again, offline, with the looks that the
+    kit's register held before them. Without --out nothing is written."""
     probe_forms: bool = False
     """Do not judge, but find out in which form the suspect takes images. The usual ones are tried (scale, mean and std,
     layout, channels), and one is proposed. Clean images that are no evidence are sent in each, and counted."""
@@ -119,7 +119,7 @@ def _show_register(chosen: Verify, kit: Kit) -> None:
     """A line for each suspect that was tested with the kit."""
     if (register := kit_register(kit, chosen.kit)) is None:
         raise UserError("register: expected a kit with churn points, this one keeps none", argument="register")
-    print("\n".join(register_lines(register, kit.n_corrected())), flush=True)
+    print("\n".join(register_lines(register, kit.info.max_suspects)), flush=True)
 
 
 def _probe_forms(chosen: Verify, kit: Kit, out: Path) -> None:

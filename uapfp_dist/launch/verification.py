@@ -146,8 +146,8 @@ def replay_beside(kit: Kit, folder: Path, transcripts: Sequence[Path]) -> list[J
         check_verdict_file(kit, register, place)
     check_transcripts(kit, register, transcripts)
     begins = [begin for path in transcripts if (begin := stored_begin(path))]
-    cases = replay(kit, transcripts, other_looks(register, begins))
-    check_results(register, cases)
+    cases = replay(kit, transcripts, other_looks(kit, register, begins))
+    check_results(kit, register, cases)
     return cases
 
 

@@ -1,5 +1,6 @@
 """Which set of churn points each suspect is sent, settled in the kit's register before anything is sent."""
 
+import math
 import secrets
 from collections.abc import Sequence
 from dataclasses import replace
@@ -124,13 +125,21 @@ def test_of(begin: Begin) -> str:
     return id_of_test(begin, begin.point_set or 0)
 
 
-def other_looks(register: Register | None, begins: Sequence[Begin]) -> OtherLooks:
-    """All looks but those at these suspects."""
+def other_looks(kit: Kit, register: Register | None, begins: Sequence[Begin]) -> OtherLooks:
+    """All looks but those at these suspects, as far as they count for their verdict."""
     if register is None:
         return OtherLooks()
-    own = {test_of(begin) for begin in begins}
+    own = {test_of(begin): begin.name for begin in begins}
+    looks, adjusted = register.looks, register.adjusted(kit.info.max_suspects)
+    mine = [look for look in looks if look.test in own]
+    reserved = min((look.reserved_line for look in mine), default=math.inf)
+    others = [look for look in looks if look.test not in own]
+    head, by_then = register.before_results(own)
     return OtherLooks(
-        tuple(look.p_value for look in register.looks if look.test not in own), register.head_without(own)
+        tuple(adjusted[look.test] if 0 < look.decided_line < reserved else 1.0 for look in others),
+        head,
+        sum(look.test not in own for look in by_then),
+        {own[look.test]: look.decided.p_adjusted for look in mine if look.decided and look.decided.p_adjusted},
     )
 
 
@@ -139,4 +148,4 @@ def write_results(register: Register, cases: Sequence[JudgedSuspect]) -> None:
     for case in cases:
         if not case.stopped:
             v = case.verdict
-            register.decide(test_of(case.begin), v.p_value, v.format, case.sha256, v.claim)
+            register.decide(test_of(case.begin), v.p_value, v.format, case.sha256, v.claim, v.p_adjusted)

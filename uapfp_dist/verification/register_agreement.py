@@ -1,6 +1,7 @@
 """Whether transcripts, results and verdicts agree with what a kit's register says of them."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,8 +42,8 @@ def check_transcripts(kit: Kit, register: Register, paths: Sequence[Path]) -> No
             )
 
 
-def check_results(register: Register, cases: Sequence[JudgedSuspect]) -> None:
-    """Accept p-values that are those of the register, where it has any.
+def check_results(kit: Kit, register: Register, cases: Sequence[JudgedSuspect]) -> None:
+    """Accept p-values that are those of the register, where it has any, before the correction and after it.
 
     Raises:
         UserError: another p-value.
@@ -50,12 +51,19 @@ def check_results(register: Register, cases: Sequence[JudgedSuspect]) -> None:
     looks = _by_test(register)
     for case in cases:
         look = looks.get(test_of(case.begin))
-        if look and look.decided and not case.stopped and look.p_value != case.verdict.p_value:
-            raise UserError(
-                f"replay of {one_line(look.name, 60)}: expected p {look.p_value:.6g}, as the register {register.path} "
-                f"says, got {case.verdict.p_value:.6g}; replay it by the version of uapfp_dist that decided",
-                argument="replay",
-            )
+        if look is None or look.decided is None or case.stopped:
+            continue
+        pairs = [(look.p_value, case.verdict.p_value)]
+        if look.decided.p_adjusted is not None and kit.info.max_suspects is not None:
+            # One that is too small would give later looks a share of alpha that is not theirs.
+            pairs.append((look.decided.p_adjusted, case.verdict.p_adjusted))
+        for expected, found in pairs:
+            if not math.isclose(expected, found, rel_tol=1e-9):
+                raise UserError(
+                    f"replay of {one_line(look.name, 60)}: expected p {expected:.6g}, as the register {register.path} "
+                    f"says, got {found:.6g}; replay it by the version of uapfp_dist that decided",
+                    argument="replay",
+                )
 
 
 def check_verdict_file(kit: Kit, register: Register, folder: Path) -> None:

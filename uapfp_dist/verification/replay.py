@@ -43,8 +43,8 @@ def replay(kit: Kit, transcripts: Sequence[Path], looks: OtherLooks | None = Non
     Args:
         kit: that they were made with.
         transcripts: of all suspects that were judged together, in any order.
-        looks: at other suspects with the same kit, for which p-values are corrected, too; None where they are not
-            known: with churn points p-values are corrected for all that the kit was enrolled for all the same.
+        looks: at other suspects with the same kit, see `judge`; None where they are not known: with churn points
+            p-values are corrected for all that the kit was enrolled for all the same.
 
     Raises:
         UserError: a transcript that is changed, of another kit, or without those it was judged with; none is finished.

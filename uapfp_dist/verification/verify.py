@@ -1,8 +1,8 @@
 """From a kit and suspects to a verdict on each: query them, keep every response, judge by the transcripts alone.
 
-The verdict is a function of the kit, the transcripts and the other looks in the kit's register: anybody who has all
-three comes to the same one, bit for bit. Looks that came since can only lower a corrected p-value. Whoever has no
-register corrects for all suspects that the kit was enrolled for, and never claims more.
+The verdict is a function of the kit, the transcripts and the looks that the kit's register held before it: anybody who
+has all three comes to the same one, bit for bit, whatever was looked at since. Whoever has no register corrects for all
+suspects that the kit was enrolled for, as if nothing had been found before.
 """
 
 from collections.abc import Callable, Sequence
@@ -53,7 +53,7 @@ def verify(
 
     Of several, those that were fully queried get their verdict though another one was not: that one enters Holm's
     correction with p = 1, so that the others are judged as strictly as they would be with its responses. Calling again
-    queries the rest of it, and judges all of them again.
+    queries the rest of it, and judges all of them again; a register keeps the first verdict on the others.
 
     Args:
         kit: what to query and how to judge.
@@ -96,7 +96,7 @@ def verify(
                 release_begun(kit, register, paths)
     stopped = [task.note_lost(config, one) for config, one in zip(suspects, stopped, strict=True)]
     _require_one(names, stopped)
-    looks = other_looks(register, [begin for path in paths if (begin := stored_begin(path))])
+    looks = other_looks(kit, register, [begin for path in paths if (begin := stored_begin(path))])
     cases = replay(kit, paths, looks)
     if register is not None:
         write_results(register, cases)
@@ -109,7 +109,7 @@ def _check_number(
     """Not more suspects in all than the kit can decide about, those tested with it before counted."""
     most = max_suspects(kit, alpha)
     begun = [begin for config in suspects if (begin := stored_begin(transcript_path(out, config.display_name)))]
-    before = len(other_looks(register, begun).p_values)
+    before = len(other_looks(kit, register, begun).p_values)
     if len(suspects) + before > max(most, 1):  # of a single one the verdict says that nothing can be decided
         seen = f" after {before} tested with it before (its register lists them)" if before else ""
         raise UserError(

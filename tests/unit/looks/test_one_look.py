@@ -68,7 +68,7 @@ def test_a_replay_gives_the_same_bits(kit: Kit, register: Register, tmp_path: Pa
     begin = stored_begin(path)
     assert begin is not None
     again = Register.open(register.path, kit.digest)
-    looked = replace(other_looks(again, [begin]), register_head=cases[0].verdict.register.head)  # type: ignore[union-attr]
+    looked = replace(other_looks(kit, again, [begin]), register_head=cases[0].verdict.register.head)  # type: ignore[union-attr]
     moved = Path(shutil.copy(path, tmp_path / "elsewhere"))
     for where, found in (("first", cases), ("second", replay(kit, [moved], looked))):
         write_verdict(tmp_path / where, kit, found)
@@ -109,8 +109,8 @@ def test_a_transcript_of_another_set_than_was_sent(kit: Kit, register: Register,
     begin, other = stored_begin(transcript_path(tmp_path / "a", "s")), stored_begin(path)
     assert begin is not None
     assert other is not None
-    assert len(other_looks(register, [begin]).p_values) == 0
-    assert len(other_looks(register, [other]).p_values) == 1
+    assert len(other_looks(kit, register, [begin]).p_values) == 0
+    assert len(other_looks(kit, register, [other]).p_values) == 1
 
 
 def test_without_a_register_everybody_is_sent_the_first_set(kit: Kit, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.rng import numpy_rng
 from uapfp_dist.statistics.conformal import Decision, needed_for
-from uapfp_dist.statistics.holm import holm
+from uapfp_dist.statistics.holm import holm_after
 from uapfp_dist.statistics.t_test import paper_t_test
 from uapfp_dist.verification.judging.accusation_rates import accusation_rates
 from uapfp_dist.verification.judging.calibration import (
@@ -54,12 +54,16 @@ def judge(
 ) -> list[SuspectVerdict]:
     """One verdict per suspect, in their order; the chance of any false accusation among them is at most `alpha`.
 
+    With churn points and a register that is so over all looks, one after another: among the suspects judged together by
+    Holm's step-down procedure, at alpha / (K - earlier looks that were claimed) for the K that the kit was enrolled
+    for. What is found later lowers no p-value.
+
     Args:
         kit: what they were queried by.
-        suspects: judged together: p-values are corrected by Holm's step-down procedure.
+        suspects: judged together.
         alpha: tolerated rate of false accusation; None: the kit's own.
-        looks: at other suspects with the same kit: the correction is over all of them, and with churn points over all
-            that the kit was enrolled for.
+        looks: at other suspects with the same kit. One that does not say for how many it was enrolled, as of earlier
+            code, is corrected for all looks up to now, whatever was found.
 
     Raises:
         UserError: more suspects than the kit can decide; responses of another shape; an alpha outside (0, 1).
@@ -77,9 +81,11 @@ def judge(
     scored = [_ScoredSuspect.of(kit, suspect, alpha) for suspect in suspects]
     looks = looks or OtherLooks()
     n_looks = len(suspects) + len(looks.p_values)
-    p_values = [*(one.p_value for one in scored), *looks.p_values]
-    adjusted = holm(p_values, kit.n_corrected(n_looks))[: len(scored)]
-    state = RegisterState(looks.register_head, n_looks) if looks.register_head else None
+    earlier = looks.p_values if kit.info.max_suspects is not None else ()
+    adjusted = holm_after([one.p_value for one in scored], earlier, kit.n_corrected(n_looks))
+    adjusted = [max(p, looks.stated.get(one.suspect.name, 0.0)) for one, p in zip(scored, adjusted, strict=True)]
+    n_by_then = len(looks.p_values) if looks.n_by_then is None else looks.n_by_then
+    state = RegisterState(looks.register_head, len(suspects) + n_by_then) if looks.register_head else None
     return [one.verdict(p, alpha, n_looks, state) for one, p in zip(scored, adjusted, strict=True)]
 
 

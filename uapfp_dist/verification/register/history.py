@@ -1,12 +1,13 @@
 """What the records of a register say when they are read in order."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.statistics.holm import holm_after
 from uapfp_dist.verification.register.records import Decided, Opened, Record, Recovered, Released, Reserved
 
 
@@ -17,6 +18,10 @@ class Look:
     reserved: Reserved
     decided: Decided | None = None
     """None: it was never fully queried, or not yet."""
+    reserved_line: int = 0
+    """Of the register, from 1 on."""
+    decided_line: int = 0
+    """0: it has no result."""
 
     @property
     def test(self) -> str:
@@ -47,14 +52,34 @@ class Look:
 def looks_of(records: Sequence[Record]) -> tuple[Look, ...]:
     """The tests in records that `check_history` found in order."""
     looks: dict[str, Look] = {}
-    for record in records:
+    for number, record in enumerate(records, 1):
         if isinstance(record, Reserved):
-            looks[record.test] = Look(record)
+            looks[record.test] = Look(record, reserved_line=number)
         elif isinstance(record, Decided):
-            looks[record.test] = Look(looks[record.test].reserved, record)
+            looks[record.test] = replace(looks[record.test], decided=record, decided_line=number)
         elif isinstance(record, Released):
             del looks[record.test]
     return tuple(looks.values())
+
+
+def adjusted_p_values(looks: Sequence[Look], max_suspects: int | None) -> dict[str, float]:
+    """Test to its p-value, corrected for the looks up to then as its verdict was; 1 without a result.
+
+    Of results that do not say it, as earlier code wrote them, each is taken as judged alone: never too small.
+
+    Args:
+        looks: all of a register.
+        max_suspects: that the kit was enrolled for; None: it does not say, and all looks are corrected for.
+    """
+    found = {look.test: 1.0 for look in looks}
+    for look in sorted((look for look in looks if look.decided), key=lambda look: look.decided_line):
+        assert look.decided is not None
+        n_tests, earlier = max(len(looks), max_suspects or 0), list[float]()
+        if max_suspects is not None:
+            earlier = [found[other.test] for other in looks if 0 < other.decided_line < look.reserved_line]
+        stated = look.decided.p_adjusted if max_suspects is not None else None
+        found[look.test] = holm_after([look.p_value], earlier, n_tests)[0] if stated is None else stated
+    return found
 
 
 def check_history(records: Sequence[Record], path: Path, kit: str) -> None:
@@ -81,6 +106,8 @@ def check_history(records: Sequence[Record], path: Path, kit: str) -> None:
         elif isinstance(record, Decided):
             problem = "decides a test a second time" if record.test in decided else ""
             problem = problem if record.test in reserved else "decides a test that was never reserved"
+            if record.p_adjusted is not None and record.p_adjusted < record.p_value:
+                problem = "corrects a p-value to a smaller one"
             decided.add(record.test)
         elif isinstance(record, Released):
             problem = "" if record.test in reserved - decided else "releases a test that is not open"

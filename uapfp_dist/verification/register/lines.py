@@ -5,18 +5,18 @@ from uapfp_dist.verification.register.history import Look
 from uapfp_dist.verification.register.register import Register
 
 
-def register_lines(register: Register, max_suspects: int = 0) -> list[str]:
+def register_lines(register: Register, max_suspects: int | None = None) -> list[str]:
     """A line for each look: when, which suspect, which set, which result; without control characters.
 
-    The p-values in brackets are corrected by Holm's procedure for all looks as of now, and for all suspects that the
-    kit was enrolled for: a claim of an earlier line was made with the looks up to then.
+    The p-values in brackets are those of the verdicts: corrected for all suspects that the kit was enrolled for, with
+    the looks up to then; or for all looks as of now, where it does not say for how many.
 
     Args:
         register: of the kit.
-        max_suspects: that the kit was enrolled for.
+        max_suspects: that the kit was enrolled for; None: it does not say.
     """
-    looks, adjusted = register.looks, register.adjusted(max_suspects=max_suspects)
-    n_corrected = max(len(looks), max_suspects)
+    looks, adjusted = register.looks, register.adjusted(max_suspects)
+    n_corrected = max(len(looks), max_suspects or 0)
     n_operators = len({look.operator for look in looks})
     first = (
         f"register of kit {register.kit[:16]}...: suspects tested {len(looks)}, operators {n_operators}, head "

@@ -69,10 +69,12 @@ class Decided:
     transcript_sha256: Digest
     claim: str
     """Of its verdict."""
+    p_adjusted: Annotated[StrictFloat, Field(ge=0, le=1)] | None = None
+    """Of its verdict: corrected for the looks up to then; earlier code did not keep it."""
 
     def same_result(self, other: "Decided") -> bool:
-        """The same evidence with the same p-value; a claim also depends on the looks before it."""
-        return replace(self, at=other.at, claim=other.claim) == other
+        """The same evidence with the same p-value; what was claimed also depends on the looks before it."""
+        return replace(self, at=other.at, claim=other.claim, p_adjusted=other.p_adjusted) == other
 
 
 @dataclass(frozen=True)

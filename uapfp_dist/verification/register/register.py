@@ -10,7 +10,7 @@ names the register's `head`: a register that does not contain the head of every 
 copy of the kit elsewhere begins a register of its own; whoever judges takes the union of what verdicts name.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,10 +19,9 @@ from typing import BinaryIO
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.messages import one_line, printable
-from uapfp_dist.statistics.holm import holm
 from uapfp_dist.verification.querying.records import Begin
 from uapfp_dist.verification.register.chained_file import Chain, append, locked_file, read_all
-from uapfp_dist.verification.register.history import Look, check_history, findings, looks_of
+from uapfp_dist.verification.register.history import Look, adjusted_p_values, check_history, findings, looks_of
 from uapfp_dist.verification.register.operator import operator_name
 from uapfp_dist.verification.register.records import (
     Decided,
@@ -105,12 +104,12 @@ class Register:
         """64 hex digits over all that is in it; a verdict names it."""
         return self._chain.head
 
-    def head_without(self, tests: Collection[str]) -> str:
-        """The head before the results of these tests, where nothing else came since: what their verdict named."""
-        n = len(self._records)
-        while n and isinstance(last := self._records[n - 1], Decided) and last.test in tests:
-            n -= 1
-        return self._chain.digests[n - 1] if n else self.head
+    def before_results(self, tests: Collection[str]) -> tuple[str, tuple[Look, ...]]:
+        """(head, looks) before the first result of these tests, as their verdict names it; as of now without any."""
+        records, n = self._records, 0
+        while n < len(records) and not (isinstance(record := records[n], Decided) and record.test in tests):
+            n += 1
+        return (self._chain.digests[n - 1] if n else self.head), looks_of(records[:n])
 
     def contains(self, head: str) -> bool:
         """Whether it is, or goes on from, the register that had this head."""
@@ -194,7 +193,15 @@ class Register:
             self._append(record)
             return Look(record)
 
-    def decide(self, test: str, p_value: float, wire_format: str, transcript_sha256: str, claim: str) -> Look:
+    def decide(
+        self,
+        test: str,
+        p_value: float,
+        wire_format: str,
+        transcript_sha256: str,
+        claim: str,
+        p_adjusted: float | None = None,
+    ) -> Look:
         """The result of a reserved test; on the disk when this returns. The same result again adds nothing.
 
         Args:
@@ -203,13 +210,14 @@ class Register:
             wire_format: of the responses.
             transcript_sha256: 64 hex digits.
             claim: of its verdict.
+            p_adjusted: of its verdict, in [p_value, 1]: the p-value after the correction.
 
         Raises:
             UserError: it has another result already; the register cannot be written.
             ValueError: it was never reserved; no p-value, no digest.
         """
         with self.locked():
-            record = Decided(_now(), test, float(p_value), wire_format, transcript_sha256, claim)
+            record = Decided(_now(), test, float(p_value), wire_format, transcript_sha256, claim, p_adjusted)
             look = next((look for look in self.looks if look.test == test), None)
             if look is None:
                 raise ValueError(f"a result of test {test:.16}, which was never reserved")
@@ -231,29 +239,13 @@ class Register:
             if any(look.test == test and look.decided is None for look in self.looks):
                 self._append(Released(_now(), test))
 
-    def adjusted(
-        self, own: Mapping[str, float] | None = None, head: str | None = None, max_suspects: int = 0
-    ) -> dict[str, float]:
-        """Test to its p-value after Holm's correction over all looks; one without a result counts as p = 1.
+    def adjusted(self, max_suspects: int | None = None) -> dict[str, float]:
+        """Test to its corrected p-value, as its verdict says; one without a result counts as p = 1.
 
         Args:
-            own: test to its p-value, for reserved tests whose result is not in the register yet.
-            head: only what the register held when this was its head, so that an earlier verdict can be repeated; `own`
-                then counts instead of what came later.
-            max_suspects: that the kit was enrolled for: the correction is over all of them, as in a verdict.
-
-        Raises:
-            UserError: it does not contain this head: lines were removed, or the verdict is of another register.
-            ValueError: a test of `own` is not among the looks.
+            max_suspects: that the kit was enrolled for; None: it does not say.
         """
-        if head is not None:
-            self.check_head(head, "a verdict")
-        n_records = len(self._records) if head is None else self._chain.digests.index(head) + 1
-        p_values = {look.test: look.p_value for look in looks_of(self._records[:n_records])}
-        if missing := [test for test in own or {} if test not in p_values]:
-            raise ValueError(f"test {missing[0]:.16} was not reserved")
-        p_values |= own or {}
-        return dict(zip(p_values, holm(list(p_values.values()), max_suspects), strict=True))
+        return adjusted_p_values(self.looks, max_suspects)
 
     def _take(self, chain: Chain) -> None:
         """Go on from what the file holds now."""

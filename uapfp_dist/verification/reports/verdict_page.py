@@ -58,8 +58,8 @@ def verdict_page(kit: Kit, cases: Sequence[JudgedSuspect]) -> str:
     }
     if v.register:
         facts["Register of the kit"] = (
-            f"{_looks(v.register.looks)} by now, all of them counted in the corrected p-values. SHA-256 over the "
-            f"register, but for these results: {v.register.head}"
+            f"{_looks(v.register.looks)}, up to these results. What is found of others later lowers no p-value here. "
+            f"SHA-256 over the register before these results: {v.register.head}"
         )
     sections = [_section(kit, case) for case in cases]
     return html_report(f"Verification of {names}", facts, sections, headlines=[(headline(case), "") for case in cases])
