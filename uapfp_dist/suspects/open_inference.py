@@ -1,6 +1,7 @@
 """A suspect behind the Open Inference Protocol v2 (KServe, Triton, MLServer)."""
 
 import itertools
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from uapfp_dist.errors import UserError, unknown_name
+from uapfp_dist.messages import one_line
 from uapfp_dist.suspects.declared_input import Dimensions, check_declared
 from uapfp_dist.suspects.endpoint import Endpoint
 from uapfp_dist.suspects.image_files import check_files, png_files
@@ -25,6 +27,9 @@ from uapfp_dist.suspects.tensors import (
     output_values,
     request_body,
 )
+
+MOST_BATCH, MOST_BATCH_BYTES = 1024, 64 << 20
+"""Images, and bytes of their pixels, of a batch whose size the server declares: one image is filled up to it."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +159,7 @@ class OpenInferenceSuspect:
         """What the metadata declare, read once and checked."""
         if self._declared is None:
             found = self._choose(self._endpoint.get(self._path, timeout), timeout)
+            self._check_batch(found)
             if found.datatype == BYTES:
                 check_files(self._input_format, self._shape)
             elif found.datatype:
@@ -163,6 +169,18 @@ class OpenInferenceSuspect:
                 )
             self._declared = found
         return self._declared
+
+    def _check_batch(self, found: TensorInput) -> None:
+        """A server of a stranger may declare a batch that no memory holds."""
+        itemsize = DATATYPES[found.datatype].itemsize if found.datatype in DATATYPES else 1
+        size = found.batch * math.prod(self._input_format.array_shape(self._shape)) * itemsize
+        if found.batch > MOST_BATCH or size > MOST_BATCH_BYTES:
+            raise InputMismatchError(
+                f"suspect {self._endpoint.url}: expected a batch of at most {MOST_BATCH:,} images and "
+                f"{MOST_BATCH_BYTES >> 20} MiB, its metadata declare {one_line(str(found.batch), 20)} images; serve it "
+                "with a smaller one, or write a function that calls it",
+                argument="at",
+            )
 
     def _choose(self, metadata: Any, timeout: float) -> TensorInput:
         inputs = metadata.get("inputs") if isinstance(metadata, dict) else None
