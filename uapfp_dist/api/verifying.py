@@ -155,8 +155,8 @@ def verify(
             `SuspectConfig` with every setting of a suspect, in which case `output` is not read.
         output: what it responds with: probabilities, logits, top<k> such as top3 (addresses alone), or label.
         alpha: tolerated rate of false accusation; None: the kit's.
-        out: folder of the transcript, which is the evidence, and of the verdict as a page; the same folder resumes, and a
-            warning says how old the responses in it are. Another model needs another folder. None: nothing is kept.
+        out: folder of the transcript, which is the evidence, and of the verdict as a page; the same folder resumes, and
+            a warning says how old the responses in it are. Another model needs another folder. None: nothing is kept.
         query: pace and limits, such as `max_queries`.
 
     Returns:
