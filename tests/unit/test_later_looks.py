@@ -137,7 +137,9 @@ def test_only_what_was_decided_before_counts(tmp_path: Path) -> None:
     assert looks["a"].p_values == (1.0, 1.0, 1.0)
     assert looks["b"].p_values == (0.004, 1.0, 1.0)
     assert looks["c"].p_values == (0.004, 1.0, 1.0)
-    assert [looks[name].n_by_then for name in "abc"] == [0, 3, 2]
+    assert [looks[name].n_by_then for name in "abc"] == [0, 1, 2]
+    again = Register.open(tmp_path / "r.jsonl", KIT.digest)
+    assert {name: other_looks(KIT, again, [begin(name)]) for name in looks} == looks
     assert looks["a"].stated == {"a": 0.004}
     assert looks["b"].stated == {}
     both = other_looks(KIT, register, [begin("b"), begin("c")])

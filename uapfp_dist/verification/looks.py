@@ -2,12 +2,13 @@
 
 import math
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.config import SuspectConfig
+from uapfp_dist.verification.judging.calibration import how_to_decide, max_suspects
 from uapfp_dist.verification.judging.other_looks import OtherLooks
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.querying.ledger import Ledger
@@ -34,27 +35,50 @@ def choose_point_sets(
             it is there already.
 
     Raises:
-        UserError: an operator has seen all sets; the register or a transcript cannot be written. What was reserved for
-            the others is given back.
+        UserError: more suspects than the kit can decide, with those that others asked about a moment ago; an operator
+            has seen all sets; the register or a transcript cannot be written. What was reserved for the others is given
+            back.
     """
     assert kit.churn is not None
+    if register is None:
+        begun = {config.display_name: stored_begin(path) for config, _, path in suspects}
+        return {name: (begin and begin.point_set) or 0 for name, begin in begun.items()}
     found: dict[str, int] = {}
-    fresh: list[Path] = []
-    try:
-        for config, begin, path in suspects:
-            stored = stored_begin(path)
-            if register is not None:
-                fresh += [path] if stored is None else []
-                with register.locked():
-                    stored = _reserved(kit, register, operator_of(config), begin, path)
-            found[config.display_name] = (stored and stored.point_set) or 0
-    except BaseException:
-        if register is not None:
+    fresh = [path for _, _, path in suspects if stored_begin(path) is None]
+    with register.locked():  # nobody else comes between the count and the last reservation
+        check_number(kit, suspects[0][1].judged.alpha, [path for _, _, path in suspects], register)
+        try:
+            for config, begin, path in suspects:
+                stored = _reserved(kit, register, operator_of(config), begin, path)
+                found[config.display_name] = stored.point_set or 0
+        except BaseException:
             release_begun(kit, register, fresh)
-        for path in fresh:
-            path.unlink(missing_ok=True)
-        raise
+            for path in fresh:
+                path.unlink(missing_ok=True)
+            raise
     return found
+
+
+def check_number(kit: Kit, alpha: float, paths: Sequence[Path], register: Register | None) -> None:
+    """Not more suspects in all than the kit can decide, those that it was asked about before counted.
+
+    Args:
+        kit: that decides.
+        alpha: tolerated rate of false accusation.
+        paths: where the transcript of each suspect lies, or will lie.
+        register: of the kit; None: nobody knows of others.
+
+    Raises:
+        UserError: there are more.
+    """
+    most = max_suspects(kit, alpha)
+    before = len(other_looks(kit, register, [begin for path in paths if (begin := stored_begin(path))]).p_values)
+    if len(paths) + before > max(most, 1):  # of a single one the verdict says that nothing can be decided
+        seen = f" after {before} that it was asked about before (its register lists them)" if before else ""
+        raise UserError(
+            f"suspects: in all this kit can decide at most {most} at alpha {alpha:g}, got {len(paths)}{seen}; "
+            f"nothing was sent; {how_to_decide(kit, alpha, len(paths) + before)}"
+        )
 
 
 def _reserved(kit: Kit, register: Register, operator: str, begin: Begin, path: Path) -> Begin:
@@ -134,7 +158,7 @@ def other_looks(kit: Kit, register: Register | None, begins: Sequence[Begin]) ->
     mine = [look for look in looks if look.test in own]
     reserved = min((look.reserved_line for look in mine), default=math.inf)
     others = [look for look in looks if look.test not in own]
-    head, by_then = register.before_results(own)
+    head, by_then = register.as_reserved(own)
     return OtherLooks(
         tuple(adjusted[look.test] if 0 < look.decided_line < reserved else 1.0 for look in others),
         head,
@@ -143,9 +167,17 @@ def other_looks(kit: Kit, register: Register | None, begins: Sequence[Begin]) ->
     )
 
 
-def write_results(register: Register, cases: Sequence[JudgedSuspect]) -> None:
-    """The result of every suspect that was fully queried; the same again adds nothing."""
+def write_results(register: Register, cases: Sequence[JudgedSuspect], operators: Mapping[str, str]) -> None:
+    """The result of every suspect that was fully queried; the same again adds nothing.
+
+    Args:
+        register: of the kit.
+        cases: with their verdicts.
+        operators: name of a suspect to who runs it: where folders cannot be locked another command may have given its
+            look back, and it is reserved again.
+    """
     for case in cases:
         if not case.stopped:
             v = case.verdict
+            register.reserve(case.begin, operators[v.name], case.begin.point_set or 0)
             register.decide(test_of(case.begin), v.p_value, v.format, case.sha256, v.claim, v.p_adjusted)

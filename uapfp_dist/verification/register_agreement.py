@@ -80,6 +80,8 @@ def check_verdict_file(kit: Kit, register: Register, folder: Path) -> None:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):  # none, or none of ours
         return
     for head in sorted(heads) if ours else ():
+        if not register.contains(head):
+            register.read_again()  # another process may have appended it
         register.check_head(head, str(path))
 
 

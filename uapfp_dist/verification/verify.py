@@ -6,6 +6,7 @@ suspects that the kit was enrolled for, as if nothing had been found before.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
@@ -14,10 +15,10 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.suspects.output_format import OutputFormat, load_classes
 from uapfp_dist.suspects.registry import open_suspect
-from uapfp_dist.verification.judging.calibration import how_to_decide, max_suspects
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.kit_suspect import Opener, open_for
 from uapfp_dist.verification.looks import (
+    check_number,
     choose_point_sets,
     other_looks,
     release_begun,
@@ -26,7 +27,14 @@ from uapfp_dist.verification.looks import (
 )
 from uapfp_dist.verification.querying.config import QueryConfig, check_query_config
 from uapfp_dist.verification.querying.records import Judged
-from uapfp_dist.verification.querying.transcript_files import file_name, folder_marker, make_folder, transcript_path
+from uapfp_dist.verification.querying.transcript_files import (
+    file_name,
+    folder_marker,
+    lock_folder,
+    make_folder,
+    transcript_path,
+)
+from uapfp_dist.verification.register.operator import operator_of
 from uapfp_dist.verification.register.register import Register
 from uapfp_dist.verification.register_agreement import check_verdict_file
 from uapfp_dist.verification.replay import JudgedSuspect, replay
@@ -69,20 +77,22 @@ def verify(
             that must be.
 
     Raises:
-        UserError: bad input, more suspects than the kit can decide, a register that lacks what the folder rests on (all
-            before anything is sent), or none that could be fully queried; what was answered is kept.
+        UserError: bad input, more suspects than the kit can decide, a register that lacks what the folder rests on,
+            another verification with it in that folder (all before anything is sent), or none that could be fully
+            queried; what was answered is kept.
     """
     query = query or QueryConfig()
     register = None if kit.churn is None else register
     alpha = kit.alpha if alpha is None else alpha
     _check(kit, suspects, query, alpha, opener)
-    _check_number(kit, alpha, suspects, out, register)
+    check_number(kit, alpha, [transcript_path(out, config.display_name) for config in suspects], register)
     names = [config.display_name for config in suspects]
     make_folder(out, kit, names)
-    if register is not None:
-        with register.locked():  # as it is now
+    # Another command in the folder would give back what this one has reserved.
+    alone = nullcontext() if register is None else lock_folder(out)
+    with alone, folder_marker(out) as marker:
+        if register is not None:
             check_verdict_file(kit, register, out)
-    with folder_marker(out) as marker:
         task = QueryTask(kit, marker, query, Judged(tuple(names), alpha), opener, on_progress=on_progress)
         paths = [task.transcript_path(config) for config in suspects]
         try:
@@ -94,28 +104,13 @@ def verify(
         finally:
             if register is not None:
                 release_begun(kit, register, paths)
-    stopped = [task.note_lost(config, one) for config, one in zip(suspects, stopped, strict=True)]
-    _require_one(names, stopped)
-    looks = other_looks(kit, register, [begin for path in paths if (begin := stored_begin(path))])
-    cases = replay(kit, paths, looks)
-    if register is not None:
-        write_results(register, cases)
-    return cases
-
-
-def _check_number(
-    kit: Kit, alpha: float, suspects: Sequence[SuspectConfig], out: Path, register: Register | None
-) -> None:
-    """Not more suspects in all than the kit can decide about, those tested with it before counted."""
-    most = max_suspects(kit, alpha)
-    begun = [begin for config in suspects if (begin := stored_begin(transcript_path(out, config.display_name)))]
-    before = len(other_looks(kit, register, begun).p_values)
-    if len(suspects) + before > max(most, 1):  # of a single one the verdict says that nothing can be decided
-        seen = f" after {before} tested with it before (its register lists them)" if before else ""
-        raise UserError(
-            f"suspects: in all this kit can decide at most {most} at alpha {alpha:g}, got {len(suspects)}{seen}; "
-            f"nothing was sent; {how_to_decide(kit, alpha, len(suspects) + before)}"
-        )
+        stopped = [task.note_lost(config, one) for config, one in zip(suspects, stopped, strict=True)]
+        _require_one(names, stopped)
+        looks = other_looks(kit, register, [begin for path in paths if (begin := stored_begin(path))])
+        cases = replay(kit, paths, looks)
+        if register is not None:
+            write_results(register, cases, {config.display_name: operator_of(config) for config in suspects})
+        return cases
 
 
 def _check(kit: Kit, suspects: Sequence[SuspectConfig], query: QueryConfig, alpha: float, opener: Opener) -> None:

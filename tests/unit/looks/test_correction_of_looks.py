@@ -84,7 +84,7 @@ def test_page_text_and_register_show_one_corrected_p(tmp_path: Path, capsys: pyt
     write_verdict(tmp_path / "out", kit, cases)
     page = (tmp_path / "out" / "verdict.html").read_text()
     assert "0.05 over the 3 suspects that this kit was enrolled for, 1 tested so far" in page
-    assert "1 suspect tested with this kit, up to these results" in page
+    assert "1 suspect tested with this kit, up to this verdict" in page
     assert "p 0.0167 (p 0.0500 corrected for 3 suspects)" in verdict_text(kit, cases)
     run("verify", "--kit", str(folder), "--register")
     assert "p 0.0167 (corrected for 3: 0.05)" in capsys.readouterr().out

@@ -14,7 +14,7 @@ class OtherLooks:
     register_head: str = ""
     """64 hex digits over the register that lists them; empty where there is none."""
     n_by_then: int | None = None
-    """How many there were when the suspects were decided; None: all."""
+    """How many there were when the suspects were reserved; None: all."""
     stated: Mapping[str, float] = field(default_factory=dict)
     """Name of a suspect to its adjusted p-value that the register holds: no later result lowers it, not even that of a
     suspect that was to be judged with it."""

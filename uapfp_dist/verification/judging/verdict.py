@@ -52,10 +52,10 @@ class SuspectResponses:
 
 @dataclass(frozen=True)
 class RegisterState:
-    """The register of the kit when a verdict was made."""
+    """The register of the kit when the suspects of a verdict were about to be queried."""
 
     head: str
-    """64 hex digits over all that was in it, but for the results of this verdict."""
+    """64 hex digits over all that was in it."""
     looks: int
     """Suspects tested with the kit by then, those of this verdict counted."""
 

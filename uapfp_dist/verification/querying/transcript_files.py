@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.storage.file_lock import try_lock
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.querying.records import OtherFormatError
 from uapfp_dist.verification.querying.transcript import first_record
 
 TRANSCRIPT = ".transcript.jsonl"
+LOCK = ".verify.lock"
 LONGEST_NAME = 80
 """Characters of a suspect's name that its files have."""
 
@@ -68,3 +70,26 @@ def folder_marker(out: Path) -> Iterator[Path]:
         yield marker
     finally:
         marker.unlink(missing_ok=True)
+
+
+@contextmanager
+def lock_folder(out: Path) -> Iterator[None]:
+    """Nobody else verifies in `out` inside the block; a killed process ends its lock.
+
+    Raises:
+        UserError: another one does.
+    """
+    try:
+        file = (out / LOCK).open("ab")
+    except OSError as error:
+        raise UserError(
+            f"out: expected a folder that can be written at {out} ({error.strerror})", argument="out"
+        ) from error
+    with file:
+        if not try_lock(file):
+            raise UserError(
+                f"out: expected a folder in which nobody else verifies, another verification is running in {out}; "
+                "wait for it to end, or name another (nothing was sent)",
+                argument="out",
+            )
+        yield

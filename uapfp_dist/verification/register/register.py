@@ -99,17 +99,27 @@ class Register:
                 finally:
                     self._file = None
 
+    def read_again(self) -> None:
+        """Take what other processes have appended since.
+
+        Raises:
+            UserError: it cannot be read, or is no longer the one that was opened.
+        """
+        with self._mutex, locked_file(self.path) as file:
+            self._take(read_all(file, self.path))
+
     @property
     def head(self) -> str:
         """64 hex digits over all that is in it; a verdict names it."""
         return self._chain.head
 
-    def before_results(self, tests: Collection[str]) -> tuple[str, tuple[Look, ...]]:
-        """(head, looks) before the first result of these tests, as their verdict names it; as of now without any."""
-        records, n = self._records, 0
-        while n < len(records) and not (isinstance(record := records[n], Decided) and record.test in tests):
-            n += 1
-        return (self._chain.digests[n - 1] if n else self.head), looks_of(records[:n])
+    def as_reserved(self, tests: Collection[str]) -> tuple[str, tuple[Look, ...]]:
+        """(head, looks) when the last of these tests was reserved, which their verdict names; as of now without any.
+
+        What other processes append until they are decided makes no difference.
+        """
+        n = max((look.reserved_line for look in self.looks if look.test in tests), default=len(self._records))
+        return (self._chain.digests[n - 1] if n else self.head), looks_of(self._records[:n])
 
     def contains(self, head: str) -> bool:
         """Whether it is, or goes on from, the register that had this head."""

@@ -58,7 +58,7 @@ def verdict_page(kit: Kit, cases: Sequence[JudgedSuspect]) -> str:
     }
     if v.register:
         facts["Register of the kit"] = (
-            f"{_looks(v.register.looks)}, up to these results. What is found of others later lowers no p-value here. "
+            f"{_looks(v.register.looks)}, up to this verdict. What is found of others later lowers no p-value here. "
             f"SHA-256 over the register before these results: {v.register.head}"
         )
     sections = [_section(kit, case) for case in cases]
