@@ -22,6 +22,7 @@ from uapfp_dist.config.presets import PRESETS
 from uapfp_dist.config.schema import Config
 from uapfp_dist.errors import UserError
 from uapfp_dist.launch.private_seed import draw_seed, read_seed, write_seed
+from uapfp_dist.launch.save_kit import save_with_register
 from uapfp_dist.launch.verification import kept_answers, kit_register
 from uapfp_dist.models import Net
 from uapfp_dist.models.architecture_names import is_published
@@ -37,10 +38,9 @@ from uapfp_dist.verification.enrollment.derived_config import enroll_preset
 from uapfp_dist.verification.enrollment.enroll import enroll_locally
 from uapfp_dist.verification.enrollment.owner_model import OwnerSiblings, owner_model_of
 from uapfp_dist.verification.judging.verdict import SuspectVerdict
-from uapfp_dist.verification.kit.io import load_kit, save_kit, with_digest
+from uapfp_dist.verification.kit.io import load_kit, with_digest
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.querying.config import QueryConfig
-from uapfp_dist.verification.register.register import Register, register_path
 from uapfp_dist.verification.reports.verdict_folder import write_verdict
 from uapfp_dist.verification.verify import verify as verify_suspects
 
@@ -131,9 +131,7 @@ def enroll(
         )
     if folder is None:
         return with_digest(kit)
-    digest = save_kit(kit, folder)
-    if kit.churn is not None:
-        Register.open(register_path(folder), digest, create=True)
+    save_with_register(kit, folder)
     return load_kit(folder)
 
 

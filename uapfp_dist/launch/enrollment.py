@@ -21,6 +21,7 @@ from uapfp_dist.launch.environment import environment
 from uapfp_dist.launch.images import load_images
 from uapfp_dist.launch.other_precision import in_other_precision
 from uapfp_dist.launch.private_seed import draw_seed, read_seed, write_seed
+from uapfp_dist.launch.save_kit import save_with_register
 from uapfp_dist.launch.tracker import closing_run, open_tracker
 from uapfp_dist.launch.workers import default_auth_mode, own_device, owner_seconds_of, ray_pool
 from uapfp_dist.progress import Progress
@@ -40,9 +41,8 @@ from uapfp_dist.verification.enrollment.owner_model import (
 )
 from uapfp_dist.verification.enrollment.owner_victim import NO_SIBLINGS
 from uapfp_dist.verification.enrollment.plan import EnrollmentPlan, plan_enrollment
-from uapfp_dist.verification.kit.io import load_kit, save_kit
+from uapfp_dist.verification.kit.io import load_kit
 from uapfp_dist.verification.kit.kit import Kit
-from uapfp_dist.verification.register.register import Register, register_path
 from uapfp_dist.verification.reports.kit_fields import kit_tags, show_kit
 
 
@@ -139,9 +139,7 @@ def run_enrollment(
             live.log_model(store.get(spec.kind, spec.id).info["accuracy"])
 
         kit = enroll(plan, dataset, store, made_by.pool, progress, on_model)
-        save_kit(kit, out)
-        if kit.churn is not None:
-            Register.open(register_path(out), kit.digest, create=True)
+        save_with_register(kit, out)
         try:
             tracker.start_run(plan.id, params, tags | kit_tags(kit))
             show_kit(tracker, kit, out)
