@@ -113,6 +113,8 @@ class QueryTask:
         except UserError as error:
             return Interrupted(str(error))
         try:
+            if transcript.finished:  # lost when all was done
+                return None
             transcript.stopped(stopped.why)
         finally:
             transcript.close()

@@ -108,8 +108,8 @@ class Transcript:
         self._append(Failed(batch, why, counts))
 
     def stopped(self, why: str) -> None:
-        """Given up for now."""
-        if self.records[-1] != (record := Stopped(why)):
+        """Given up for now; a finished one stays as it is, whatever becomes of its worker."""
+        if not self.finished and self.records[-1] != (record := Stopped(why)):
             self._append(record)
 
     def end(self, n_required: int) -> None:
