@@ -118,5 +118,5 @@ def test_commands_at_once_look_at_no_more_than_the_kit_decides(tmp_path: Path, m
         thread.join(60)
     assert claims == ["piracy"] * 2
     assert len(said) == 2
-    assert all("at most 2 at alpha 0.05, got 1 after 2 that it was asked about before" in one for one in said)
+    assert all("at most 2 at alpha 0.05, got 1 after 2 tested with it before" in one for one in said)
     assert len(looks(path, kit)) == 2

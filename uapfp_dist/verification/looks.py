@@ -60,7 +60,7 @@ def choose_point_sets(
 
 
 def check_number(kit: Kit, alpha: float, paths: Sequence[Path], register: Register | None) -> None:
-    """Not more suspects in all than the kit can decide, those that it was asked about before counted.
+    """Not more suspects in all than the kit can decide about, those tested with it before counted.
 
     Args:
         kit: that decides.
@@ -74,7 +74,7 @@ def check_number(kit: Kit, alpha: float, paths: Sequence[Path], register: Regist
     most = max_suspects(kit, alpha)
     before = len(other_looks(kit, register, [begin for path in paths if (begin := stored_begin(path))]).p_values)
     if len(paths) + before > max(most, 1):  # of a single one the verdict says that nothing can be decided
-        seen = f" after {before} that it was asked about before (its register lists them)" if before else ""
+        seen = f" after {before} tested with it before (its register lists them)" if before else ""
         raise UserError(
             f"suspects: in all this kit can decide at most {most} at alpha {alpha:g}, got {len(paths)}{seen}; "
             f"nothing was sent; {how_to_decide(kit, alpha, len(paths) + before)}"
