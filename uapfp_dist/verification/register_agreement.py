@@ -82,7 +82,12 @@ def check_verdict_file(kit: Kit, register: Register, folder: Path) -> None:
     for head in sorted(heads) if ours else ():
         if not register.contains(head):
             register.read_again()  # another process may have appended it
-        register.check_head(head, str(path))
+        if not register.contains(head):
+            raise UserError(
+                f"register {register.path}: expected to find the head {one_line(head, 16)}... that {path} names, it "
+                "does not contain it; lines were removed, or it is another copy: take the one that the verdict was "
+                "made with"
+            )
 
 
 def _by_test(register: Register) -> dict[str, Look]:

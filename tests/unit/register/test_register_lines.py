@@ -50,7 +50,6 @@ def test_lines_cut_off_the_end_are_noticed_by_whoever_has_a_head(full: list[byte
     cut = Register.open(path, KIT)
     assert [cut.contains(head) for head in heads] == [True, True, True, False, False]
     assert not cut.contains("")
-    assert "it does not contain it" in error_of(lambda: cut.check_head(whole.head, "a verdict"))
     assert "lines that were read a moment ago are gone" in error_of(lambda: look(whole, "c", "c"))
     assert path.read_bytes() == b"".join(full[:3])
 

@@ -62,6 +62,18 @@ def looks_of(records: Sequence[Record]) -> tuple[Look, ...]:
     return tuple(looks.values())
 
 
+def released_of(records: Sequence[Record]) -> tuple[tuple[Reserved, Released], ...]:
+    """Reservations that were given back, each with how, in the order in which that was."""
+    reserved: dict[str, Reserved] = {}
+    found = []
+    for record in records:
+        if isinstance(record, Reserved):
+            reserved[record.test] = record
+        elif isinstance(record, Released):
+            found.append((reserved[record.test], record))
+    return tuple(found)
+
+
 def adjusted_p_values(looks: Sequence[Look], max_suspects: int | None) -> dict[str, float]:
     """Test to its p-value, corrected for the looks up to then as its verdict was; 1 without a result.
 

@@ -21,7 +21,14 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.messages import one_line, printable
 from uapfp_dist.verification.querying.records import Begin
 from uapfp_dist.verification.register.chained_file import Chain, append, locked_file, read_all
-from uapfp_dist.verification.register.history import Look, adjusted_p_values, check_history, findings, looks_of
+from uapfp_dist.verification.register.history import (
+    Look,
+    adjusted_p_values,
+    check_history,
+    findings,
+    looks_of,
+    released_of,
+)
 from uapfp_dist.verification.register.operator import operator_name
 from uapfp_dist.verification.register.records import (
     Decided,
@@ -29,6 +36,7 @@ from uapfp_dist.verification.register.records import (
     Record,
     Recovered,
     Released,
+    Reserved,
     decode_record,
     encode_record,
     reservation,
@@ -125,27 +133,15 @@ class Register:
         """Whether it is, or goes on from, the register that had this head."""
         return head in self._chain.digests
 
-    def check_head(self, head: str, named_by: str) -> None:
-        """Accept that it is, or goes on from, the register that had this head.
-
-        Args:
-            head: 64 hex digits.
-            named_by: what names it, for the message.
-
-        Raises:
-            UserError: it does not contain it.
-        """
-        if not self.contains(head):
-            raise UserError(
-                f"register {self.path}: expected to find the head {one_line(head, 16)}... that {named_by} names, it "
-                "does not contain it; lines were removed, or it is another copy: take the one that the verdict was "
-                "made with"
-            )
-
     @property
     def looks(self) -> tuple[Look, ...]:
         """All tests ever begun, in their order."""
         return looks_of(self._records)
+
+    @property
+    def released(self) -> tuple[tuple[Reserved, Released], ...]:
+        """Tests that were reserved and given back, each with how: no looks, as nothing of their set was sent."""
+        return released_of(self._records)
 
     @property
     def findings(self) -> tuple[str, ...]:
