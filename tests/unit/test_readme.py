@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from system import ROOT
 
 from uapfp_dist.cli.parser.options import options_of
 from uapfp_dist.cli.subcommands import SUBCOMMANDS
+from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.evaluation.judging import Group
 from uapfp_dist.fingerprints.methods.registry import METHODS
 from uapfp_dist.reporting.report_schema import EvaluationReport, read_report
@@ -71,9 +73,10 @@ def test_commands_have_these_options(page: Path) -> None:
             words = shlex.split(part.strip())
             if words[:1] == ["python"] and words[1].startswith("jobs/"):
                 assert (ROOT / words[1]).exists(), part
-                if words[1] in ("jobs/original_sac.py", "jobs/submit.py"):  # no subcommand
-                    fields = set(re.findall(r"^    (\w+): ", (ROOT / words[1]).read_text(), flags=re.M))
-                    assert {word[2:] for word in words[2:] if word.startswith("--")} <= fields, part
+                if words[1] in ("jobs/original_sac.py", "jobs/submit.py", "jobs/train_to_end.py"):  # no subcommand
+                    known = set(re.findall(r"^    (\w+): ", (ROOT / words[1]).read_text(), flags=re.M))
+                    known |= {field.name.replace("_", "-") for field in fields(RuntimeConfig)}
+                    assert {word[2:] for word in words[2:] if word.startswith("--")} <= known, part
                     continue
                 scripts = {"full_eval": "evaluate", "ablations": "ablate"}
                 words = ["uapfp", scripts.get(Path(words[1]).stem, Path(words[1]).stem), *words[2:]]
