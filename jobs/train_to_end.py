@@ -219,6 +219,8 @@ def train_to_end(chosen: TrainToEnd) -> TrainedToEnd:
 def run() -> None:
     """Train, print, write."""
     chosen = tyro.cli(TrainToEnd, description=__doc__)
+    if chosen.threads < 1:
+        raise UserError(f"threads: expected at least 1, got {chosen.threads}", argument="threads")
     torch.set_num_threads(chosen.threads)
     report = resolve(chosen.runtime).report
     check_report(report)
