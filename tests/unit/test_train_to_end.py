@@ -1,32 +1,17 @@
 """One model of a preset, trained to its end: interrupted and resumed it is the same."""
 
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
+import train_to_end as script
 
 from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.errors import UserError
 
-SCRIPT = Path(__file__).parents[2] / "jobs" / "train_to_end.py"
 
-
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("train_to_end", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_resumed_training_ends_as_one_that_was_not_interrupted(
-    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resumed_training_ends_as_one_that_was_not_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def chosen(storage: str) -> object:
         runtime = RuntimeConfig(storage=str(tmp_path / storage))
         return script.TrainToEnd("digits", "D", precision="float32", runtime=runtime)
@@ -55,7 +40,7 @@ def test_resumed_training_ends_as_one_that_was_not_interrupted(
     assert timeless[0] == timeless[1]
 
 
-def test_an_architecture_that_the_preset_does_not_train_is_refused(script: ModuleType, tmp_path: Path) -> None:
+def test_an_architecture_that_the_preset_does_not_train_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"architecture: expected one of digits's independent models \(B, C, D, E\), got vgg16"
     ):

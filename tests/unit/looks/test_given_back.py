@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_kit import churn_kit
 from toy_suspects import copied
 
 from uapfp_dist.errors import UserError
@@ -16,20 +15,8 @@ from uapfp_dist.verification.register.lines import register_lines
 from uapfp_dist.verification.register.register import Register
 from uapfp_dist.verification.verify import verify
 
-pytestmark = pytest.mark.usefixtures("quick_retries")
-
 GONE = SuspectConfig(at="http://127.0.0.1:1/", name="go\x1bne", operator="somebody")
 ONCE = QueryConfig(tries=1, timeout=1.0)
-
-
-@pytest.fixture
-def kit() -> Kit:
-    return churn_kit("light", 59)
-
-
-@pytest.fixture
-def register(kit: Kit, tmp_path: Path) -> Register:
-    return Register.open(tmp_path / "r.jsonl", kit.digest, create=True)
 
 
 def test_what_was_given_back_is_listed_and_counted(kit: Kit, register: Register, tmp_path: Path) -> None:
