@@ -103,12 +103,12 @@ def test_a_full_gpu_is_no_reason_to_try_for_ever(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.slow
-def test_a_node_that_joins_gets_work_within_a_minute(tmp_path: Path) -> None:
+def test_a_node_that_joins_gets_work_within_half_a_minute(tmp_path: Path) -> None:
     result = on_ray("joining", tmp_path)
     assert result["first"] == 2
     times = sorted(result["firsts"].values())
     assert len(times) == 3, "workers"
-    assert times[2] - result["joined"][0] < 60.0  # a third of that where nothing else runs
+    assert times[2] - result["joined"][0] < 30.0
 
 
 @pytest.mark.slow
