@@ -72,7 +72,7 @@ def test_a_victim_below_the_gate_of_its_siblings_is_refused(digits: Dataset, dig
     with pytest.raises(GateError) as caught:
         churn_step(cast(TaskContext, context), plan.churn)
     assert str(caught.value) == (
-        "victim: expected an accuracy of at least 0.2, which binds it and its siblings alike, got 0.190; lower the "
+        "victim: expected an accuracy of at least 0.2, which binds it and its siblings alike, got 0.1900; lower the "
         "gate of the siblings"
     )
     assert tiny_plan(tiny()).churn is None

@@ -25,7 +25,16 @@ from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.members import Member, Role
 from uapfp_dist.tasks.modification_specs import AdversarialTraining, Distill, FineTune, Int8, Prune
 from uapfp_dist.tasks.scheduler import dependency_order
-from uapfp_dist.tasks.specs import Checkpoint, Extracted, ModelSpec, Modified, Recipe, Trained, TrajectorySpec
+from uapfp_dist.tasks.specs import (
+    Checkpoint,
+    Extracted,
+    ModelSpec,
+    Modified,
+    Recipe,
+    Trained,
+    TrajectorySpec,
+    reaches,
+)
 
 
 @pytest.fixture(scope="module")
@@ -237,6 +246,15 @@ def test_a_diverged_attempt_is_tried_again_with_another_seed(
     monkeypatch.setattr(models, "_make", diverges(99))
     with pytest.raises(GateError, match="diverged, diverged"):
         make(context, replace(base, seed=12))
+
+
+@pytest.mark.parametrize("n", [300, 1_000, 5_000])
+def test_a_model_exactly_at_its_gate_is_in_and_one_image_less_is_not(n: int) -> None:
+    """Accuracies are float32: 109 of 300 less .1 is a little more than 79 of 300."""
+    share = (torch.arange(n + 1) / n).tolist()
+    tenth = n // 10
+    assert all(reaches(share[k - tenth], share[k] - 0.1) for k in range(tenth, n + 1))
+    assert not any(reaches(share[k - tenth - 1], share[k] - 0.1) for k in range(tenth + 1, n + 1))
 
 
 def test_tiny_is_what_these_tests_think_it_is() -> None:

@@ -39,6 +39,7 @@ from uapfp_dist.tasks.specs import (
     OwnerTrained,
     Trained,
     TrajectorySpec,
+    reaches,
 )
 
 WATCHED_IMAGES = 1000
@@ -75,12 +76,12 @@ def make_model(context: TaskContext, spec: ModelSpec) -> None:
             reached.append("diverged")
             continue
         card = _card(context, spec, made)
-        if gate is None or card.accuracy >= least:
+        if gate is None or reaches(card.accuracy, least):
             card = replace(card, attempt=number, seconds=time.perf_counter() - started)
             context.store.put_new(spec.kind, spec.id, made.net.state_dict(), card.to_json())
             return
-        reached.append(f"{card.accuracy:.3f}")
-    why = f"accuracy {', '.join(reached)} in {len(reached)} attempts; the gate is {least:.3f}"
+        reached.append(f"{card.accuracy:.4f}")
+    why = f"accuracy {', '.join(reached)} in {len(reached)} attempts; the gate is {least:.4f}"
     context.store.put("below_gate", spec.id, {}, {"why": why})
     raise GateError(why)
 

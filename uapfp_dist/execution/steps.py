@@ -40,6 +40,7 @@ from uapfp_dist.tasks.specs import (
     ResponseSpec,
     SubspaceSpec,
     TrajectorySpec,
+    reaches,
 )
 
 
@@ -111,10 +112,10 @@ def churn_step(context: TaskContext, spec: ChurnSpec) -> None:
     dataset, splits = context.data(spec.victim.data)
     accuracy = context.store.get("model", spec.victim.id).info["accuracy"]
     least = max(sibling.gate.accuracy for sibling in spec.siblings if isinstance(sibling.gate, AbsoluteGate))
-    if accuracy < least:
+    if not reaches(accuracy, least):
         raise GateError(
             f"victim: expected an accuracy of at least {least:g}, which binds it and its siblings alike, got "
-            f"{accuracy:.3f}; lower the gate of the siblings"
+            f"{accuracy:.4f}; lower the gate of the siblings"
         )
     points = all_points(
         context.net(spec.victim),

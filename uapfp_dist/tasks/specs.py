@@ -142,6 +142,15 @@ class AbsoluteGate:
     """How many seeds are tried before the sibling is reported as failed."""
 
 
+def reaches(accuracy: float, least: float) -> bool:
+    """Whether an accuracy is at least its gate's: both in [0, 1].
+
+    Shares of images are float32, so that equal ones differ by some 1e-8 after a subtraction: a model exactly at its
+    gate is in. One image of a million is 1e-6.
+    """
+    return accuracy > least - 1e-6
+
+
 @wire_names("model", "data architecture width recipe origin seed gate source")
 @dataclass(frozen=True)
 class ModelSpec(Spec):

@@ -13,7 +13,7 @@ from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.execution.make_model import import_model
 from uapfp_dist.execution.owner_weights import read_weights
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.specs import AbsoluteGate, Imported, ModelSpec, OwnerTrained
+from uapfp_dist.tasks.specs import AbsoluteGate, Imported, ModelSpec, OwnerTrained, reaches
 from uapfp_dist.verification.enrollment.plan import EnrollmentPlan
 
 SUFFIX = ".safetensors"
@@ -100,10 +100,10 @@ def check_gate(plan: EnrollmentPlan, accuracy: float, whose: str) -> None:
     """
     gates = [sibling.gate for sibling in plan.siblings]
     least = max((gate.accuracy for gate in gates if isinstance(gate, AbsoluteGate)), default=0.0)
-    if accuracy < least:
+    if not reaches(accuracy, least):
         raise UserError(
             f"siblings.gate: expected an accuracy of at least {least:g} on images held out, which binds the victim and "
-            f"its siblings alike, got {accuracy:.3f} of {whose}; lower it",
+            f"its siblings alike, got {accuracy:.4f} of {whose}; lower it",
             argument="siblings.gate",
         )
 
