@@ -1,13 +1,20 @@
 """A register comes with its kit, once: enrolling again does not make up for one that was removed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from toy_kit import churn_kit, toy_kit
 
+from uapfp_dist.config.presets import PRESETS
+from uapfp_dist.config.runtime import RuntimeConfig
+from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
 from uapfp_dist.launch import save_kit as module
+from uapfp_dist.launch.enrollment import run_enrollment
 from uapfp_dist.launch.save_kit import save_with_register
+from uapfp_dist.verification.enrollment.config import EnrollConfig
+from uapfp_dist.verification.enrollment.plan import plan_enrollment
 from uapfp_dist.verification.kit.io import load_kit
 from uapfp_dist.verification.register.register import Register, register_path
 
@@ -62,3 +69,15 @@ def test_a_kit_without_churn_points_has_none(tmp_path: Path) -> None:
     save_with_register(toy_kit(), tmp_path / "kit")
     save_with_register(toy_kit(), tmp_path / "kit")
     assert not register_path(tmp_path / "kit").exists()
+
+
+def test_enrolling_again_without_it_is_refused_before_anything_is_trained(digits: Dataset, tmp_path: Path) -> None:
+    config, wanted = PRESETS["digits"], EnrollConfig()
+    plan = plan_enrollment(config, wanted, 0, digits)
+    kit = churn_kit()
+    save_with_register(replace(kit, info=replace(kit.info, enrollment=plan.id)), tmp_path / "kit")
+    register_path(tmp_path / "kit").unlink()
+    runtime = RuntimeConfig(workers=0, storage=str(tmp_path / "store"), mlflow_uri=f"sqlite:///{tmp_path / 'ml.db'}")
+    with pytest.raises(UserError, match="restore it from a copy"):
+        run_enrollment(config, "digits", 0, wanted, runtime, tmp_path / "kit")
+    assert not list((tmp_path / "store").rglob("*.safetensors"))

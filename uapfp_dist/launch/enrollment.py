@@ -43,6 +43,7 @@ from uapfp_dist.verification.enrollment.owner_victim import NO_SIBLINGS
 from uapfp_dist.verification.enrollment.plan import EnrollmentPlan, plan_enrollment
 from uapfp_dist.verification.kit.io import load_kit
 from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.register.register import Register, register_path
 from uapfp_dist.verification.reports.kit_fields import kit_tags, show_kit
 
 
@@ -108,7 +109,7 @@ def run_enrollment(
     victim = owner_model.victim if owner_model else None
     plan = plan_enrollment(config, requirements, number, dataset, victim)
     plan = replace(plan, seed_is_private=seed is None)
-    _check_same_enrollment(out, plan)
+    _check_there(out, plan)
     store, progress = Store(paths.storage), Progress(workers=1)
     if known is None:
         write_seed(out, number)
@@ -183,12 +184,17 @@ def _read_input(
     return read(trained_on=read_index(owner.trained_on, dataset) if owner.trained_on else None), dataset
 
 
-def _check_same_enrollment(out: Path, plan: EnrollmentPlan) -> None:
-    """A kit that is there already must be the one to make: not found out after an hour of training."""
-    if (out / "kit.json").is_file() and load_kit(out).info.enrollment != plan.id:
+def _check_there(out: Path, plan: EnrollmentPlan) -> None:
+    """A kit that is there already must be the one to make, with its register: not found out after hours of training."""
+    if not (out / "kit.json").is_file():
+        return
+    kit = load_kit(out)
+    if kit.info.enrollment != plan.id:
         raise UserError(
             f"out: expected a new folder, {out} holds the kit of another enrolment; choose another", argument="out"
         )
+    if kit.churn is not None:
+        Register.open(register_path(out), kit.digest)
 
 
 @dataclass(frozen=True)
