@@ -119,7 +119,8 @@ def exact_blocks(reports: Sequence[EvaluationReport]) -> Iterator[str]:
     alpha = reports[0].false_accusation.alpha
     yield (
         f"The exact sibling test, unweighted: models that it claims at alpha {alpha:g}, each judged alone. Its error "
-        "rate is that over victims; models of one victim hang together:"
+        "rate is that over victims; models of one victim hang together, and one stolen from a sibling that is a player "
+        "agrees with that one most, so that it can hardly be claimed:"
     )
     roles = [role for role in EXACT_ROLES if any(row.role == role for row in rows)]
     sizes = dict.fromkeys(row.points for row in rows)

@@ -34,8 +34,8 @@ def exact(data: ReportData) -> ReportSection | None:
         "if any of the players could have been the victim: one recipe, one gate, seeds that were not selected. The "
         "error rate is one over victims; for a single victim it may be far from it. Nothing is learned from stolen "
         f"models, and labels are enough. Share claimed at alpha {data.alpha:g}, each judged alone, with the exact 95 % "
-        "interval as if models were independent samples, which they are not. Models stolen from a sibling are among "
-        f"them. {data.plan.data.name}, seed {data.plan.seed}."
+        "interval as if models were independent samples, which they are not. A model stolen from a sibling that is a "
+        f"player agrees with that one most: it can hardly be claimed. {data.plan.data.name}, seed {data.plan.seed}."
     )
     return ReportSection("exact", TITLE, text, {"exact": table}, {}, SectionNumbers(exact=rows_of(ExactClaims, table)))
 
