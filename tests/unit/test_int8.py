@@ -124,6 +124,23 @@ def test_both_arithmetics_are_those_of_integers(case: int, beyond: float) -> Non
         assert len(kernel.unique()) > min(100, kernel.numel() // 2)
 
 
+@pytest.mark.parametrize("shape", [(2, 5, 8), (2, 7, 3, 8), (2, 6, 3, 8), (2, 1, 1, 8)], ids=str)
+def test_channels_of_a_linear_layer_stand_last(shape: tuple[int, ...]) -> None:
+    """Of sequences and of maps as well, in both arithmetics: also where a side is as long as there are channels."""
+    float_layer = nn.Linear(8, 6).requires_grad_(False)
+    float_layer.weight.data = torch.randn(6, 8, generator=torch_rng("weights")) * torch.logspace(-2, 1, 6)[:, None]
+    x = torch.randn(shape, generator=torch_rng("x"))
+    int8 = taken(float_layer, x)
+    wanted, step = reference(int8, x), float(int8.output_scale)
+    with pytest.MonkeyPatch.context() as patch:
+        kernel = int8(x)
+        patch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+        floats = int8(x)
+    for found in (kernel, floats):
+        assert found.shape == wanted.shape == (*shape[:-1], 6)
+        assert float((found - wanted).abs().max()) < 1.01 * step
+
+
 def test_weights_are_quantised_per_channel() -> None:
     """Row by row: the largest weight is 127 steps, every weight the nearest integer; a row of zeros stays zero."""
     weight = torch.randn(5, 6, generator=torch_rng("weights")) * torch.tensor([1e-3, 0.1, 1.0, 50.0, 0.0])[:, None]

@@ -7,7 +7,7 @@ multiplied and summed as integers, and the sum is rounded to 8 bits again. Betwe
 
 import copy
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -87,6 +87,8 @@ class Int8Layer(nn.Module):
     The float arithmetic is that of integers: products and sums below 2^24 are exact in it.
     """
 
+    channel_shape: ClassVar[tuple[int, ...]]
+    """In which a number per output channel meets an output, whatever its other dimensions are."""
     weight: Tensor
     """(out, ...) int8 in [-127, 127]."""
     weight_scale: Tensor
@@ -140,8 +142,7 @@ class Int8Layer(nn.Module):
 
     def _simulated(self, centred: Tensor) -> Tensor:
         """Integers, as floats, in [0, 255], from inputs less their zero point."""
-        total = self._sum(centred, self.weight.float())
-        channel = (-1, 1, 1) if total.dim() == 4 else (-1,)
+        total, channel = self._sum(centred, self.weight.float()), self.channel_shape
         y = total * (self.weight_scale * self.input_scale).view(channel) + self.bias.view(channel)
         return (y / self.output_scale).round_().add_(self.output_zero).clamp_(0, OUTPUT_MAX)
 
@@ -173,6 +174,8 @@ class Int8Layer(nn.Module):
 class Int8Conv2d(Int8Layer):
     """Replaces a convolution."""
 
+    channel_shape: ClassVar[tuple[int, ...]] = (-1, 1, 1)
+
     def __init__(self, layer: nn.Conv2d) -> None:
         super().__init__(layer)
         if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
@@ -195,7 +198,9 @@ class Int8Conv2d(Int8Layer):
 
 
 class Int8Linear(Int8Layer):
-    """Replaces a linear layer."""
+    """Replaces a linear layer, whose channels stand last: of maps (B, h, w, c) too, as nets like ConvNeXt give it."""
+
+    channel_shape: ClassVar[tuple[int, ...]] = (-1,)
 
     def _pack(self) -> Operands:
         inputs, outputs = self._affine()
