@@ -246,6 +246,17 @@ def test_models_that_are_all_told_apart_leave_a_doubt(n_positive: int, n_negativ
     assert gap.low < gap.mean < gap.high, "a difference of means is resampled"
 
 
+@pytest.mark.parametrize("n_models", [1, 4, 20])
+def test_victims_whose_models_are_all_told_apart_leave_a_doubt(n_models: int) -> None:
+    """As much as so many victims leave: however many models were stolen of each, they say the same many times."""
+    positive = {f"p{i}": 1.0 + i for i in range(16)}
+    negative = {f"{v}/{i}": -float(v + i) for v in range(5) for i in range(n_models)}
+    victims = {model: model[0] for model in negative}
+    found = auc_over_resamples([(positive, negative)] * 3, numpy_rng("x"), victims=victims)
+    assert (found.mean, found.high) == (1.0, 1.0)
+    assert found.low**5 == pytest.approx(0.025)
+
+
 def test_auc_over_resamples_spreads_over_them() -> None:
     """Mean, minimum and spread of the resamples' areas; resamples with an empty side are left out."""
     perfect, inverted = ({"a": 1.0}, {"b": 0.0}), ({"a": 0.0}, {"b": 1.0})

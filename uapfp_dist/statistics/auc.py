@@ -35,7 +35,7 @@ class Estimate:
     mean: Number
     low: Number
     """2.5 % point of the bootstrap over models; NaN where a side has a single one. Where every pair is ordered alike,
-    Clopper and Pearson's limit of n of n, the models of the smaller side."""
+    Clopper and Pearson's limit of n of n, what is resampled of the smaller side: models, or victims of stolen ones."""
     high: Number
     minimum: Number
     """Over resamples."""
@@ -112,8 +112,9 @@ def _over_resamples(
             samples[:, d] = np.where(total > 0, ((wp @ matrix) * wn).sum(1) / np.maximum(total, 1), np.nan)
     with np.errstate(invalid="ignore"):
         filled = np.where(np.isnan(samples), areas, samples)
-    few_victims = bool(stolen) and len({stolen.get(m, m) for m in units[1]}) < FEWEST_VICTIMS
-    smaller = min(len(ids) for ids in units)
+    n_victims = len({stolen.get(m, m) for m in units[1]})  # each model that was not stolen counts as one
+    few_victims = bool(stolen) and n_victims < FEWEST_VICTIMS
+    smaller = min(len(units[0]), n_victims)
     if smaller < 2 or few_victims:
         low, high = math.nan, math.nan
     elif compared is _higher and {*areas} in ({0.0}, {1.0}):
