@@ -236,6 +236,14 @@ def test_an_unknown_loss_is_refused() -> None:
         fit_encoders(prints, labels, torch.ones(1, 4, dtype=torch.bool), replace(SMALL, loss="triplet"), "seed")
 
 
+def test_an_encoder_that_diverged_is_refused() -> None:
+    """At a temperature at which Eq. 7 overflows; its NaN would score every model 0, the victim itself too."""
+    prints, labels = families(4, 3, 20)
+    with pytest.raises(UserError, match=r"finite weights .* got NaN or infinity at encoder.tau 0.005 and") as refused:
+        fit_encoders(prints, labels, torch.ones(1, 4, dtype=torch.bool), replace(SMALL, tau=0.005), "seed")
+    assert refused.value.argument == "encoder.tau"
+
+
 def test_embeddings_are_not_negative_and_cosines_lie_between_zero_and_one() -> None:
     """ReLU on the output; the victim is as similar to itself as can be."""
     prints, labels = families(6, 4, 30)

@@ -66,12 +66,12 @@ def fit_tasks(
         device: where; the result is on the CPU.
 
     Raises:
-        UserError: an unknown loss, or too little memory for a single encoder.
+        UserError: an unknown loss, too little memory for a single encoder, or weights that are not finite.
     """
     if config.loss not in LOSSES:
         raise unknown_name("encoder loss", config.loss, LOSSES)
     try:
-        return _fit_tasks(tasks, config, torch.device(device))
+        found = _fit_tasks(tasks, config, torch.device(device))
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -80,6 +80,14 @@ def fit_tasks(
             f"({one_line(error, 80)}); lower fingerprint.n_views or encoder.batch_size, or use a larger node",
             argument="encoder.batch_size",
         ) from error
+    if not all(bool(weights.isfinite().all()) for stack in found for weights in vars(stack).values()):
+        # They would find no model similar to the victim, stolen or not: NaN is no cosine.
+        raise UserError(
+            f"encoder: expected finite weights after training, got NaN or infinity at encoder.tau {config.tau:g} and "
+            f"encoder.learning_rate {config.learning_rate:g}; raise the one or lower the other",
+            argument="encoder.tau",
+        )
+    return found
 
 
 def is_out_of_memory(error: BaseException) -> bool:
