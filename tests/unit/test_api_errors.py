@@ -9,6 +9,7 @@ from torch import nn
 
 import uapfp_dist as ufp
 from uapfp_dist.models import Net
+from uapfp_dist.tasks.method_configs import ChurnConfig, EncoderConfig, UapConfig
 
 IMAGES = torch.full((4, 1, 8, 8), 0.5)
 LABELS = torch.tensor([0, 1, 2, 3])
@@ -102,6 +103,17 @@ WRONG: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
     "unknown method": (lambda: ufp.Fingerprint("weighted_chrun"), ("'weighted_chrun'", "weighted_churn")),
     "unknown output": (lambda: ufp.Fingerprint(output="logit"), ("'logit'", "probabilities")),
     "one point": (lambda: ufp.Fingerprint(n_points=1), ("n_points", "at least 2")),
+    "UAPs of the paper's own radius": (
+        lambda: ufp.Fingerprint("random", uap=UapConfig(xi_fractions=(0.5, 1.0))),
+        ("uap.xi_fractions", "0.001 to 0.999", "got 1"),
+    ),
+    "no radius": (lambda: ufp.Fingerprint(uap=UapConfig(xi_fractions=())), ("uap.xi_fractions", "at least one")),
+    "JPEG of no quality": (lambda: ufp.Fingerprint(uap=UapConfig(jpeg_quality=0)), ("uap.jpeg_quality", "1 to 100")),
+    "a temperature of nothing": (lambda: ufp.Fingerprint(encoder=EncoderConfig(tau=0.01)), ("encoder.tau", "0.02")),
+    "churn everywhere": (
+        lambda: ufp.Fingerprint("churn", churn=ChurnConfig(largest_share=1.0)),
+        ("churn.largest_share", "0.99", "got 1"),
+    ),
     "score before fit": (lambda: ufp.Fingerprint().score(plain()), ("fit before score",)),
     "queries before fit": (lambda: ufp.Fingerprint().queries, ("fit before queries",)),
     "no stolen models": (lambda: fitted(independent=world().independent), ("stolen", "at least 2", "uap")),

@@ -15,6 +15,7 @@ from uapfp_dist.api.checks import (
 )
 from uapfp_dist.api.data import Data
 from uapfp_dist.api.queries import POOLS, Answers, Queries, Settings, blocks_of_method
+from uapfp_dist.config.validation import check_section
 from uapfp_dist.errors import UserError, unknown_name
 from uapfp_dist.fingerprints.encoder import EncoderStack
 from uapfp_dist.fingerprints.encoder_fit import fit_tasks
@@ -56,7 +57,7 @@ class Fingerprint:
         n_test_views: the first so many of these are sent to suspects; at most `n_views`.
         n_natural: natural errors (images that the victim gets wrong) that a suspect is sent, by methods that use them.
         n_churn: churn points (images on which the victim disagrees with its siblings), likewise.
-        uap, encoder, churn: further settings, as in an evaluation; None: the defaults.
+        uap, encoder, churn: further settings, in the ranges of an evaluation's; None: the defaults.
         seed: of every random choice.
 
     Raises:
@@ -107,6 +108,9 @@ class Fingerprint:
             tuple(dict.fromkeys((self.output, LABEL))),
             seed,
         )
+        check_section("uap", self._settings.uap)
+        check_section("encoder", self._encoder)
+        check_section("churn", self._settings.churn)
         self._fitted: _Fitted | None = None
 
     def __repr__(self) -> str:

@@ -14,6 +14,7 @@ from uapfp_dist.fingerprints.methods.registry import METHODS, REFERENCE_TWIN_MET
 from uapfp_dist.fingerprints.sibling_test import siblings_needed
 from uapfp_dist.models import ARCHITECTURES
 from uapfp_dist.models.training import PEAK_RATES
+from uapfp_dist.tasks.method_configs import ChurnConfig, EncoderConfig, UapConfig
 
 NAMES: dict[str, tuple[str, Collection[str]]] = {
     "data.name": ("data set", DATASETS),
@@ -73,6 +74,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "uap.n_uaps": (1, 1000),
     "uap.n_images": (1, 10**9),
     "uap.passes": (1, 10**6),
+    "uap.jpeg_quality": (1, 100),
     "encoder.hidden": (1, 10**6),
     "encoder.embedding": (1, 10**6),
     "encoder.epochs": (1, 10**6),
@@ -98,6 +100,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "churn.n_points": (1, 10**6),
     "churn.max_points": (1, 10**6),
     "churn.budgets": (1, 10**6),
+    "churn.jpeg_quality": (1, 100),
     "fingerprint.n_natural": (1, 10**6),
     "fingerprint.max_natural": (1, 10**6),
     "fingerprint.n_points": (2, 10**6),
@@ -137,10 +140,7 @@ def check(config: Config) -> None:
     """
     zoo, fingerprint, n_train = config.zoo, config.fingerprint, config.verdict.n_train
     for path in NOT_EMPTY:
-        if not attrgetter(path)(config):
-            kind, table = NAMES.get(path, ("value", {}))
-            known = f"; known: {', '.join(sorted(table))}" if table else ""
-            raise UserError(f"{path}: expected at least one {kind}, got none{known}", argument=path)
+        _check_not_empty(path, attrgetter(path)(config))
     for path, (kind, table) in NAMES.items():
         for name in _values(config, path):
             if name not in table:
@@ -165,12 +165,8 @@ def check(config: Config) -> None:
         "controls.n_second_hand": (0, zoo.n_piracy),
         "studies.n_overlap": (0, zoo.n_homologous),
     }
-    qualities = {"uap": config.uap.jpeg_quality, "churn": config.churn.jpeg_quality}
-    dependent |= {f"{of}.jpeg_quality": (1, 100) for of, quality in qualities.items() if quality is not None}
-    for path, (low, high) in (RANGES | dependent).items():
-        for value in _values(config, path):
-            if not low <= value <= high:
-                raise UserError(f"{path}: expected a number from {low:g} to {high:g}, got {value:g}", argument=path)
+    for path, limits in (RANGES | dependent).items():
+        _check_range(path, _values(config, path), limits)
     if config.removal.n_guessing == 1:
         raise UserError(
             "removal.n_guessing: expected 0, or at least 2 models for a majority, got 1; raise it",
@@ -184,6 +180,40 @@ def check(config: Config) -> None:
         raise UserError(
             f"studies.recoveries: expected ascending rates above 0, got {levels}", argument="studies.recoveries"
         )
+
+
+def check_section(name: str, section: UapConfig | EncoderConfig | ChurnConfig) -> None:
+    """`check` of one section of a configuration alone.
+
+    Args:
+        name: of the section, as in `Config`.
+        section: what stands there.
+
+    Raises:
+        UserError: a number out of range, or none where some are needed.
+    """
+    for path in NOT_EMPTY:
+        of, _, field = path.rpartition(".")
+        if of == name:
+            _check_not_empty(path, getattr(section, field))
+    for path, limits in RANGES.items():
+        of, _, field = path.rpartition(".")
+        if of == name:
+            _check_range(path, _values(section, field), limits)
+
+
+def _check_not_empty(path: str, value: Any) -> None:
+    if not value:
+        kind, table = NAMES.get(path, ("value", {}))
+        known = f"; known: {', '.join(sorted(table))}" if table else ""
+        raise UserError(f"{path}: expected at least one {kind}, got none{known}", argument=path)
+
+
+def _check_range(path: str, values: tuple[Any, ...], limits: tuple[float, float]) -> None:
+    low, high = limits
+    for value in values:
+        if not low <= value <= high:
+            raise UserError(f"{path}: expected a number from {low:g} to {high:g}, got {value:g}", argument=path)
 
 
 def _check_knockoff_pool(config: Config) -> None:
@@ -235,7 +265,7 @@ def _check_siblings(config: Config) -> None:
         )
 
 
-def _values(config: Config, path: str) -> tuple[Any, ...]:
+def _values(config: object, path: str) -> tuple[Any, ...]:
     """What a field holds: one value, several, or none where it is None."""
     value = attrgetter(path)(config)
     return value if isinstance(value, tuple) else () if value is None else (value,)
