@@ -1,5 +1,6 @@
 """Churn points are those that a slow loop over the pool would choose."""
 
+import copy
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -7,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from linear_nets import CONFIG, IMAGES, N_IMAGES, N_SIBLINGS, SIBLINGS, SIDE, VICTIM, Linear, found, same
+from linear_nets import CONFIG, IMAGES, N_IMAGES, N_SIBLINGS, SIBLINGS, SIDE, VICTIM, found, same
 from torch import Tensor
 
 from uapfp_dist.execution.churn_artifacts import churn_artifact, labels_artifact, read_churn, read_labels
@@ -131,12 +132,14 @@ def test_a_victim_that_says_what_its_siblings_say_has_no_points() -> None:
     assert find_twins(VICTIM, [VICTIM] * 3, IMAGES, None, CONFIG) == {}
 
 
-def test_a_victim_without_numbers_is_refused() -> None:
-    broken = Linear("victim")
+@pytest.mark.parametrize("broken", range(N_SIBLINGS + 1), ids=["victim", *(f"sibling {i}" for i in range(N_SIBLINGS))])
+def test_a_net_without_numbers_is_refused(broken: int) -> None:
+    """Of a sibling, NaN would be a label: one that hardly any image has, so that everything would be a churn point."""
+    nets = copy.deepcopy([VICTIM, *SIBLINGS])
     with torch.no_grad():
-        broken.weight[0, 0] = math.nan
-    with pytest.raises(NotFiniteError, match="victim: expected numbers"):
-        find_churn(broken, SIBLINGS, IMAGES, CONFIG, "seed")
+        nets[broken].weight[0, 0] = math.nan
+    with pytest.raises(NotFiniteError, match=f"{'sibling' if broken else 'victim'}: expected numbers"):
+        find_churn(nets[0], nets[1:], IMAGES, CONFIG, "seed")
 
 
 def probe_of(uaps: int, norm: float) -> Probe:

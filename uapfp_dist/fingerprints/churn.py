@@ -185,7 +185,7 @@ def _departures(
             check_finite(probabilities, "victim")
             top = probabilities.topk(2, dim=1).values
             labels = probabilities.argmax(1)
-            committee = torch.stack([predict_probabilities(sibling, sent).argmax(1) for sibling in siblings], dim=1)
+            committee = torch.stack([_labels_of_sibling(sibling, sent) for sibling in siblings], dim=1)
             share = (committee == labels[:, None]).double().mean(1)
             departs = (share <= largest_share + 1e-9).nonzero().flatten()
             yield _Departures(
@@ -196,6 +196,13 @@ def _departures(
                 (top[:, 0] - top[:, 1])[departs],
                 committee[departs],
             )
+
+
+def _labels_of_sibling(sibling: nn.Module, images: Tensor) -> Tensor:
+    """(B,) int64 labels; NaN would be the label 0, with which the victim nearly always disagrees."""
+    probabilities = predict_probabilities(sibling, images)
+    check_finite(probabilities, "sibling")
+    return probabilities.argmax(1)
 
 
 def choose_points(margins: Tensor, base: Tensor, per_image: int) -> Tensor:
