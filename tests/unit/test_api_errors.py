@@ -1,5 +1,6 @@
 """Wrong use of the front door ends in one line that says what was expected and what came."""
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -31,6 +32,14 @@ def plain() -> Net:
     return ufp.wrap(linear(), 10)
 
 
+def ruined() -> Net:
+    """A model that gives NaN."""
+    net = copy.deepcopy(world().victim)
+    with torch.no_grad():
+        net.last.bias.fill_(torch.nan)
+    return net
+
+
 def fitted(method: str = "uap", **groups: list[Net]) -> ufp.Fingerprint:
     """By the models given alone."""
     w = world()
@@ -57,6 +66,7 @@ WRONG: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
     "other classes": (lambda: ufp.wrap(linear(7), 10)(IMAGES), ("(4, 10)", "(4, 7)", "n_classes=7")),
     "other shape": (lambda: plain()(torch.rand(2, 3, 5, 5)), ("takes images (2, 3, 5, 5)", "RuntimeError")),
     "NaN of a module": (lambda: ufp.wrap(Ruined(), 10)(IMAGES), ("finite", "NaN")),
+    "accuracy of NaN": (lambda: ufp.accuracy(ruined(), world().data.test), ("model", "NaN or infinity for 90 of 90")),
     "no module": (lambda: ufp.wrap(lambda x: x, 10), ("torch module", "function")),  # type: ignore[arg-type]
     "no parameters": (lambda: ufp.wrap(nn.Flatten(), 10), ("parameters",)),
     "wrapped twice": (lambda: ufp.wrap(plain(), 10), ("as it is",)),

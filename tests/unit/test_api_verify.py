@@ -108,6 +108,29 @@ def test_a_copy_of_the_victim_is_found_and_a_stranger_is_not(output: str, enroll
     assert copied.register is None, "a kit in memory keeps none"
 
 
+class Failing(nn.Module):
+    """Gives NaN for every other image, but for the first images that it gets."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.asked = inner, 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.inner(images)
+        logits[1 if self.asked else len(images) :: 2] = torch.nan
+        self.asked += len(images)
+        return logits
+
+
+@pytest.mark.parametrize("output", ["label", "probabilities"])
+def test_nan_is_no_answer(output: str, enrolled: Enrolled) -> None:
+    """Nor the first class, where it answers with labels."""
+    failing = ufp.wrap(Failing(enrolled.victim), 10)
+    verdict = ufp.verify(enrolled.kit, failing, output=output, query=QueryConfig(anyway=True))
+    assert any("answers cannot be used" in finding for finding in verdict.findings)
+    assert verdict.claim != "piracy"
+
+
 def test_every_look_by_the_folder_counts(enrolled: Enrolled) -> None:
     verdict = ufp.verify(enrolled.folder, enrolled.victim, output="label")
     assert verdict.register is not None

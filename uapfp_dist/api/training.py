@@ -25,7 +25,7 @@ from uapfp_dist.attacks import ATTACKS, DivergedError, TrueLabels
 from uapfp_dist.attacks import extract as run_extraction
 from uapfp_dist.errors import UserError, unknown_name
 from uapfp_dist.models import Net, build
-from uapfp_dist.models.blackbox import predict_probabilities
+from uapfp_dist.models.blackbox import check_finite, predict_probabilities
 from uapfp_dist.models.custom import CustomNet, is_import_path
 from uapfp_dist.models.training import PEAK_RATES, Trainer, fit
 from uapfp_dist.response_format import ResponseFormat
@@ -170,10 +170,13 @@ def accuracy(model: Net, data: LabelledImages) -> float:
     """Share of `data` that a model labels right, in [0, 1].
 
     Raises:
-        UserError: a plain module, or other classes.
+        UserError: a plain module, other classes, or a model that gives NaN.
     """
     model, data = checked_model(model, "model"), checked_data(data, "data", model)
-    return float((predict_probabilities(model, data.images).argmax(1) == data.labels.cpu()).float().mean())
+    probabilities = predict_probabilities(model, data.images)
+    with told_in_one_line():
+        check_finite(probabilities, "model")
+    return float((probabilities.argmax(1) == data.labels.cpu()).float().mean())
 
 
 def _true_labels(pool: LabelledImages | Tensor, share: float) -> TrueLabels | None:

@@ -201,9 +201,13 @@ def _respond(net: Net, output: str) -> Callable[[np.ndarray], Any]:
             f"output: expected probabilities or label of a model in this process, got {output}", argument="output"
         )
 
-    def respond(images: np.ndarray) -> Tensor:
+    def respond(images: np.ndarray) -> Tensor | list[int | None]:
         probabilities = predict_probabilities(net, torch.from_numpy(np.asarray(images, dtype=np.float32)))
-        return probabilities if output == "probabilities" else probabilities.argmax(1)
+        if output == "probabilities":
+            return probabilities
+        labels, finite = probabilities.argmax(1).tolist(), probabilities.isfinite().all(1).tolist()
+        # NaN is no label; the largest of its row is the first class.
+        return [label if known else None for label, known in zip(labels, finite, strict=True)]
 
     return respond
 
