@@ -12,6 +12,12 @@ from linear_nets import CONFIG, IMAGES, N_IMAGES, N_SIBLINGS, SIBLINGS, SIDE, VI
 from torch import Tensor
 
 from uapfp_dist.execution.churn_artifacts import churn_artifact, labels_artifact, read_churn, read_labels
+from uapfp_dist.execution.pool_artifacts import (
+    pool_labels_artifact,
+    read_pool_labels,
+    read_sibling_points,
+    sibling_points_artifact,
+)
 from uapfp_dist.fingerprints.blocks import CHURN, CHURN_NATURAL, CHURN_RANDOM, CHURN_UAP, RANDOM, UAP, BlockKey
 from uapfp_dist.fingerprints.churn import (
     NoChurnError,
@@ -21,7 +27,9 @@ from uapfp_dist.fingerprints.churn import (
     find_churn,
     find_twins,
 )
+from uapfp_dist.fingerprints.pool import PoolLabels
 from uapfp_dist.fingerprints.probe_data import Block, Probe
+from uapfp_dist.fingerprints.sibling_points import SiblingPoints
 from uapfp_dist.fingerprints.variants import Variants
 from uapfp_dist.models.blackbox import NotFiniteError
 from uapfp_dist.rng import torch_rng
@@ -177,3 +185,16 @@ def test_points_and_labels_are_read_as_they_were_stored() -> None:
     labels = churn_labels(SIBLINGS[0], points)
     stored = read_labels(Artifact(labels_artifact(labels), {}))
     assert all(torch.equal(stored[key], labels[key]) for key in points)
+
+
+@pytest.mark.parametrize(("most", "bytes_each"), [(9, 2), (32_767, 2), (32_768, 4), (70_000, 4)])
+def test_labels_of_many_classes_are_read_as_they_were_stored(most: int, bytes_each: int) -> None:
+    """In two bytes 65,535 would become -1, which is no answer, and 70,000 another class."""
+    labels = torch.tensor([0, 4464, most])
+    tensors = labels_artifact({CHURN: labels, CHURN_NATURAL: labels[:0]})
+    assert tensors[CHURN.wire].element_size() == bytes_each
+    assert torch.equal(read_labels(Artifact(tensors, {}))[CHURN], labels)
+    of_pool = pool_labels_artifact(PoolLabels(labels, labels.float()))
+    assert torch.equal(read_pool_labels(Artifact(of_pool, {})).labels, labels)
+    points = SiblingPoints(IMAGES[:3], torch.arange(3)[None], labels[None])
+    assert torch.equal(read_sibling_points(Artifact(sibling_points_artifact(points), {})).said, labels[None])

@@ -34,8 +34,14 @@ def read_churn(artifact: Artifact) -> dict[BlockKey, ChurnPoints]:
 
 
 def labels_artifact(labels: Mapping[BlockKey, Tensor]) -> dict[str, Tensor]:
-    """(E,) labels as tensors, in as few bytes as hold any class."""
-    return {key.wire: each.to(torch.int16) for key, each in labels.items()}
+    """(E,) labels as tensors."""
+    return {key.wire: short(each) for key, each in labels.items()}
+
+
+def short(labels: Tensor) -> Tensor:
+    """int64 labels in two bytes, or in four where a class has a larger number than two hold."""
+    fits = labels.max() <= torch.iinfo(torch.int16).max if labels.numel() else True
+    return labels.to(torch.int16 if fits else torch.int32)
 
 
 def read_labels(artifact: Artifact) -> dict[BlockKey, Tensor]:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from uapfp_dist.execution.churn_artifacts import short
 from uapfp_dist.fingerprints.pool import Pool, PoolLabels
 from uapfp_dist.fingerprints.sibling_points import SiblingPoints
 from uapfp_dist.storage.store import Artifact
@@ -21,8 +22,8 @@ def read_pool(artifact: Artifact) -> Pool:
 
 
 def pool_labels_artifact(found: PoolLabels) -> dict[str, Tensor]:
-    """Labels in as few bytes as hold any class."""
-    return {"labels": found.labels.to(torch.int16), "margins": found.margins}
+    """Labels and margins as tensors."""
+    return {"labels": short(found.labels), "margins": found.margins}
 
 
 def read_pool_labels(artifact: Artifact) -> PoolLabels:
@@ -32,7 +33,7 @@ def read_pool_labels(artifact: Artifact) -> PoolLabels:
 
 def sibling_points_artifact(points: SiblingPoints) -> dict[str, Tensor]:
     """The images of a sibling test as tensors."""
-    return {"images": points.images, "index": points.index, "said": points.said.to(torch.int16)}
+    return {"images": points.images, "index": points.index, "said": short(points.said)}
 
 
 def read_sibling_points(artifact: Artifact) -> SiblingPoints:
