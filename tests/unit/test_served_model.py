@@ -44,6 +44,14 @@ def test_it_responds_as_the_net_does_and_counts_images(output: str, model: Any, 
     assert (tmp_path / "counts").read_text().split() == ["3", str(len(IMAGES))]
 
 
+def test_nan_is_no_label(model: Any, tmp_path: Path) -> None:
+    """The largest of NaN is the first class."""
+    save_file({name: torch.full_like(tensor, torch.nan) for name, tensor in weights().items()}, tmp_path / "w")
+    config = {**vars(TOY), "output": "label", "counts": str(tmp_path / "counts")}
+    model.load_context(SimpleNamespace(model_config=config, artifacts={"weights": str(tmp_path / "w")}))
+    assert model.predict(None, IMAGES[:3].float().numpy()) == [None] * 3
+
+
 def test_a_package_holds_code_and_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No pickle among its files."""
     for name, value in QUIET.items():

@@ -26,7 +26,7 @@ from uapfp_dist.launch.save_kit import save_with_register
 from uapfp_dist.launch.verification import kept_answers, kit_register
 from uapfp_dist.models import Net
 from uapfp_dist.models.architecture_names import is_published
-from uapfp_dist.models.blackbox import predict_probabilities
+from uapfp_dist.models.blackbox import labels_given, predict_probabilities
 from uapfp_dist.models.custom import ModuleNet
 from uapfp_dist.models.published import PublishedNet
 from uapfp_dist.suspects.callable import CallableSuspect
@@ -203,11 +203,7 @@ def _respond(net: Net, output: str) -> Callable[[np.ndarray], Any]:
 
     def respond(images: np.ndarray) -> Tensor | list[int | None]:
         probabilities = predict_probabilities(net, torch.from_numpy(np.asarray(images, dtype=np.float32)))
-        if output == "probabilities":
-            return probabilities
-        labels, finite = probabilities.argmax(1).tolist(), probabilities.isfinite().all(1).tolist()
-        # NaN is no label; the largest of its row is the first class.
-        return [label if known else None for label, known in zip(labels, finite, strict=True)]
+        return probabilities if output == "probabilities" else labels_given(probabilities)
 
     return respond
 

@@ -48,6 +48,12 @@ def check_finite(outputs: Tensor, whose: str) -> None:
         raise NotFiniteError(f"{whose}: expected numbers, got NaN or infinity for {broken} of {len(outputs)} images")
 
 
+def labels_given(outputs: Tensor) -> list[int | None]:
+    """The labels of (Q, C) outputs; None where there are NaN or infinite ones: the largest of NaN is class 0."""
+    labels, finite = outputs.argmax(1).tolist(), outputs.isfinite().all(1).tolist()
+    return [label if known else None for label, known in zip(labels, finite, strict=True)]
+
+
 class Blackbox:
     """The victim as an attacker meets it: responses only, counted against a budget that cannot be exceeded.
 

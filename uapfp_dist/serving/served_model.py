@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from uapfp_dist.models import build
-from uapfp_dist.models.blackbox import predict_probabilities
+from uapfp_dist.models.blackbox import labels_given, predict_probabilities
 from uapfp_dist.models.custom import CustomNet, is_import_path
 
 
@@ -33,7 +33,7 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc]
         self._net.load_state_dict(load_file(context.artifacts["weights"]))
 
     def predict(self, context: Any, model_input: np.ndarray, params: Any = None) -> list[Any]:
-        """(B, c, h, w) in [0, 1] to B rows of probabilities, or B labels.
+        """(B, c, h, w) in [0, 1] to B rows of probabilities, or B labels, null where the net gives NaN.
 
         MLflow warns of an input without a type hint, or with one that it makes no schema of.
         """
@@ -41,7 +41,7 @@ class ServedModel(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,misc]
         with self._counts.open("a") as file:
             file.write(f"{len(images)}\n")
         found = predict_probabilities(self._net, images)
-        rows: list[Any] = (found.argmax(1) if self._output == "label" else found).tolist()
+        rows: list[Any] = labels_given(found) if self._output == "label" else found.tolist()
         return rows
 
 
