@@ -1,7 +1,8 @@
 """The images of a folder, decoded at one size, and all that was scaled, converted or left out on the way."""
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +20,9 @@ from uapfp_dist.data.tally import Tally
 from uapfp_dist.errors import UserError
 from uapfp_dist.serialization import from_json, to_json
 
-READER = "imagefolder-2"
+READER = "imagefolder-3"
 """Names in the cache how files are decoded: raise the number when pixels or remarks change."""
+COPIES = "exact copies of other images, kept: a model may train on one and be judged by the other"
 
 
 @dataclass(frozen=True)
@@ -92,12 +94,26 @@ def _decode(root: Path, files: Sequence[Path], wanted: Size | None) -> tuple[Ten
             before = scaled.get(pixels.scaled, pixels.greys)
             scaled[pixels.scaled] = min(low, before[0]), max(high, before[1])
     _refuse_8_bits(scaled)
+    for i in _copies(images):
+        seen.add(COPIES, relative(found[i][0], root))
     facts = [why, *seen.lines(), *(_range_fact(kind, low, high) for kind, (low, high) in scaled.items())]
     resized = any(header.size != size for _, header in found)
     note = join_notes(
-        f"resized to {text(size)}" if resized else "", *(f"{seen[f'images {k}']} images {k}" for k in scaled)
+        f"resized to {text(size)}" if resized else "",
+        *(f"{seen[f'images {k}']} images {k}" for k in scaled),
+        f"{seen[COPIES]} exact copies" if seen[COPIES] else "",
     )
     return images, Remarks(other, tuple(facts), note)
+
+
+def _copies(images: Tensor) -> Iterator[int]:
+    """Which of (N, c, h, w) images are the same, pixel by pixel, as one before them."""
+    known: set[bytes] = set()
+    for i, image in enumerate(images):
+        digest = hashlib.blake2b(image.numpy(), digest_size=16).digest()
+        if digest in known:
+            yield i
+        known.add(digest)
 
 
 def _refuse_8_bits(scaled: dict[str, tuple[float, float]]) -> None:
