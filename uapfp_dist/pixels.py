@@ -1,4 +1,4 @@
-"""8-bit images as numbers in [0, 1], the same bits on every device."""
+"""Images in 8 bits, and as numbers in [0, 1]: the same bits on every device."""
 
 import torch
 from torch import Tensor
@@ -12,6 +12,11 @@ def as_float(images: Tensor) -> Tensor:
         return images.float().div_(255.0)
     # by a tensor on the device: CUDA multiplies by the reciprocal of a number, which rounds differently
     return images.float().div_(torch.full((), 255.0, device=images.device))
+
+
+def to_8_bits(images: Tensor) -> Tensor:
+    """Images in [0, 1] as uint8, rounded."""
+    return (images * 255).round().to(torch.uint8)
 
 
 def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:

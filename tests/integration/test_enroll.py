@@ -18,8 +18,9 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.cost import cost_of
 from uapfp_dist.execution.probe_artifacts import read_probe
 from uapfp_dist.fingerprints.blocks import CLEAN, NATURAL
-from uapfp_dist.fingerprints.querying import from_8_bits, query_images, to_8_bits
+from uapfp_dist.fingerprints.querying import query_images
 from uapfp_dist.models.blackbox import predict_probabilities
+from uapfp_dist.pixels import as_float, to_8_bits
 from uapfp_dist.response_format import PROBABILITIES
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.members import Role
@@ -57,7 +58,7 @@ def kit(plan: EnrollmentPlan, digits: Dataset, store: Store) -> Kit:
 
 def test_every_model_was_queried_with_the_very_images_of_the_kit(plan: EnrollmentPlan, kit: Kit, store: Store) -> None:
     """Queried anew, from their 8 bits, each calibration model scores in its own row what the kit says."""
-    context, images = context_on(store), from_8_bits(kit.images)
+    context, images = context_on(store), as_float(kit.images)
     assert torch.equal(to_8_bits(images), kit.images)
     by_id = {s.member.spec.id: s.member.spec for s in plan.reference_models}
     for row, model in enumerate(kit.info.models):
@@ -70,7 +71,7 @@ def test_every_model_was_queried_with_the_very_images_of_the_kit(plan: Enrollmen
 
 def test_the_victim_is_found_and_the_kit_is_whole(plan: EnrollmentPlan, kit: Kit, store: Store) -> None:
     """Images once each; the victim's responses; parts disjoint; rates on models of neither part."""
-    responses = predict_probabilities(context_on(store).net(plan.victim), from_8_bits(kit.images))
+    responses = predict_probabilities(context_on(store).net(plan.victim), as_float(kit.images))
     assert kit.churn is not None
     others = torch.ones(len(kit.images), dtype=torch.bool)
     others[kit.churn.points.flatten()] = False
@@ -107,7 +108,7 @@ def test_whatever_is_sent_has_8_bits(plan: EnrollmentPlan, kit: Kit, store: Stor
     assert {key.wire for key in probe.blocks} == {"uap_paper", "uap@0.5", "uap@0.7"}
     for name in (CLEAN, NATURAL, *probe.blocks):
         images = query_images(probe, name)
-        assert torch.equal(from_8_bits(to_8_bits(images)), images)
+        assert torch.equal(as_float(to_8_bits(images)), images)
 
 
 def test_the_same_models_give_the_same_kit(plan: EnrollmentPlan, kit: Kit, digits: Dataset, store: Store) -> None:

@@ -19,8 +19,8 @@ from uapfp_dist.data.jpeg import as_read, check_jpeg, jpeg_files, jpeg_pixels
 from uapfp_dist.errors import UserError
 from uapfp_dist.execution.churn_artifacts import read_churn
 from uapfp_dist.fingerprints.blocks import CHURN
-from uapfp_dist.fingerprints.querying import from_8_bits, to_8_bits
 from uapfp_dist.models.blackbox import predict_probabilities
+from uapfp_dist.pixels import as_float, to_8_bits
 from uapfp_dist.storage.store import Store
 from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.tasks.method_configs import ChurnConfig, UapConfig
@@ -57,7 +57,7 @@ def kit(plan: EnrollmentPlan, digits: Dataset, store: Store) -> Kit:
 
 
 def labels_of(net: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    return predict_probabilities(net, from_8_bits(images)).argmax(1)
+    return predict_probabilities(net, as_float(images)).argmax(1)
 
 
 def test_files_and_what_is_read_from_them() -> None:

@@ -21,10 +21,10 @@ from uapfp_dist.data.splits import outside_of
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.cost import cost_of
 from uapfp_dist.execution.context import around
-from uapfp_dist.fingerprints.querying import from_8_bits
 from uapfp_dist.models import Net
 from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.models.custom import CustomNet
+from uapfp_dist.pixels import as_float
 from uapfp_dist.response_format import PROBABILITIES
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.specs import Imported
@@ -61,7 +61,7 @@ def test_the_owners_module_is_enrolled(digits: Dataset, digits_splits: Splits, t
     kit = run_here(plan, digits, store)
     module = make(digits.n_classes, digits.shape)
     module.load_state_dict(owner.weights)
-    responses = module(from_8_bits(kit.images)).softmax(1)
+    responses = module(as_float(kit.images)).softmax(1)
     assert torch.allclose(responses, kit.victim, atol=1e-5)
     assert kit.info.victim.imported
     assert any("half of the data" in limit for limit in kit.info.limits)

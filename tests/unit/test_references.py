@@ -11,7 +11,7 @@ from uapfp_dist.fingerprints.blocks import CLEAN, DEEPFOOL, IPGUARD_K, LAP, LAP_
 from uapfp_dist.fingerprints.ipguard_targets import K_GRID, targeted_loss, targeted_points
 from uapfp_dist.fingerprints.probe import in_turn, one_view
 from uapfp_dist.fingerprints.probe_data import Probe, ProbeSummary, UapSet
-from uapfp_dist.fingerprints.querying import perturbed_images, query_images, uncompressed_images
+from uapfp_dist.fingerprints.querying import query_images, uncompressed_images
 from uapfp_dist.fingerprints.references import make_references, make_twin_references, true_labels_of
 from uapfp_dist.models import Net, build
 from uapfp_dist.perturbations.deepfool import deepfool
@@ -96,7 +96,7 @@ def test_references_hold_the_points_that_arrived(victim: Net, images: Tensor) ->
         block = found.blocks[BlockKey(IPGUARD_K, k)]
         assert len(block.point) == round(share * 4)
         with torch.no_grad():
-            top = victim(perturbed_images(found, BlockKey(IPGUARD_K, k))).topk(2, dim=1)
+            top = victim(query_images(found, BlockKey(IPGUARD_K, k))).topk(2, dim=1)
             own = victim(images[block.point]).argmax(1)
         assert torch.equal(top.indices[:, 1], own)
         assert float((top.values[:, 0] - top.values[:, 1]).min()) >= k - 1e-3
@@ -112,7 +112,7 @@ def test_twins_move_points_of_probe_by_what_the_probe_has(victim: Net, images: T
     assert torch.equal(found.points, others)
     for key in (PAPER, DEEPFOOL, BlockKey(RANDOM, 1.0)):
         assert torch.equal(found.blocks[key].perturbations, probe.blocks[key].perturbations)
-        moved = perturbed_images(found, key)[found.blocks[key].gather]
+        moved = query_images(found, key)[found.blocks[key].gather]
         torch.testing.assert_close(moved, (others[views] + 0.1).clamp(0, 1))
     minimal = deepfool(victim, others).delta
     torch.testing.assert_close(found.blocks[LAP_MINIMAL].perturbations, minimal)

@@ -15,9 +15,9 @@ from uapfp_dist.data.jpeg import as_read
 from uapfp_dist.errors import PermanentError
 from uapfp_dist.fingerprints.blocks import CHURN, CHURN_NATURAL, CHURN_RANDOM, CHURN_UAP, RANDOM, UAP, BlockKey
 from uapfp_dist.fingerprints.probe_data import Probe
-from uapfp_dist.fingerprints.querying import from_8_bits, to_8_bits
 from uapfp_dist.fingerprints.variants import Variants
 from uapfp_dist.models.blackbox import QUERY_BATCH, check_finite, predict_probabilities
+from uapfp_dist.pixels import as_float, to_8_bits
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.method_configs import ChurnConfig
 
@@ -180,7 +180,7 @@ def _departures(
             part = slice(start, min(start + QUERY_BATCH, len(images)))
             sources = to_8_bits(change(images[part], part))
             in_8_bits = as_read(sources, jpeg_quality)
-            sent = from_8_bits(in_8_bits).to(device)
+            sent = as_float(in_8_bits).to(device)
             probabilities = predict_probabilities(victim, sent)
             check_finite(probabilities, "victim")
             top = probabilities.topk(2, dim=1).values
@@ -233,7 +233,7 @@ def churn_labels(model: nn.Module, points: Mapping[BlockKey, ChurnPoints]) -> di
     device = next(model.parameters()).device
 
     def labels(images: Tensor) -> Tensor:
-        found = [predict_probabilities(model, from_8_bits(batch.to(device))) for batch in images.split(QUERY_BATCH)]
+        found = [predict_probabilities(model, as_float(batch.to(device))) for batch in images.split(QUERY_BATCH)]
         probabilities = torch.cat(found)
         check_finite(probabilities, "answers")
         return probabilities.argmax(1)

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from uapfp_dist.data.jpeg import as_read
 from uapfp_dist.fingerprints.churn import pool_changes
-from uapfp_dist.fingerprints.querying import from_8_bits, to_8_bits
 from uapfp_dist.models.blackbox import QUERY_BATCH, check_finite, predict_probabilities
+from uapfp_dist.pixels import as_float, to_8_bits
 from uapfp_dist.tasks.method_configs import ChurnConfig
 
 
@@ -54,7 +54,7 @@ def pool_labels(model: nn.Module, pool: Pool) -> PoolLabels:
     device = next(model.parameters()).device
     labels, margins = [], []
     for batch in pool.images.split(QUERY_BATCH):
-        probabilities = predict_probabilities(model, from_8_bits(batch.to(device)))
+        probabilities = predict_probabilities(model, as_float(batch.to(device)))
         check_finite(probabilities, "answers")
         top = probabilities.topk(2, dim=1)
         labels.append(probabilities.argmax(1))

@@ -12,17 +12,18 @@ from uapfp_dist.fingerprints.blocks import CLEAN, NATURAL, BlockKey
 from uapfp_dist.fingerprints.probe_data import Probe, Responses
 from uapfp_dist.fingerprints.probe_on_device import where_it_is_built
 from uapfp_dist.models.blackbox import QUERY_BATCH, check_finite, predict_probabilities
-from uapfp_dist.pixels import as_float
-
-
-def perturbed_images(probe: Probe, key: BlockKey, part: slice = slice(None)) -> Tensor:
-    """The images (S, c, h, w) of one block, or a part of them: points plus perturbation, clipped to [0, 1]."""
-    return _as_taken(probe, key, part)
+from uapfp_dist.pixels import as_float, to_8_bits
 
 
 def query_images(probe: Probe, key: BlockKey, part: slice = slice(None)) -> Tensor:
-    """The images (S, c, h, w) of any block, or a part of them, as a suspect is sent them."""
-    return _as_taken(probe, key, part)
+    """The images (S, c, h, w) of any block, or a part of them, as a suspect is sent them.
+
+    In 8 bits, where its API takes no more, and from JPEG files, where it takes those.
+    """
+    if probe.jpeg_quality is not None:
+        return as_float(probe.read_from_files[key][part])
+    images = uncompressed_images(probe, key, part)
+    return as_float(to_8_bits(images)) if probe.round_to_8_bits else images
 
 
 def uncompressed_images(probe: Probe, key: BlockKey, part: slice = slice(None)) -> Tensor:
@@ -33,14 +34,6 @@ def uncompressed_images(probe: Probe, key: BlockKey, part: slice = slice(None)) 
     return (probe.points[block.point[part]] + block.perturbations[block.which[part]]).clamp(0.0, 1.0)
 
 
-def _as_taken(probe: Probe, key: BlockKey, part: slice) -> Tensor:
-    """In 8 bits, where the suspect's API takes no more, and from JPEG files, where it takes those."""
-    if probe.jpeg_quality is None:
-        images = uncompressed_images(probe, key, part)
-        return from_8_bits(to_8_bits(images)) if probe.round_to_8_bits else images
-    return from_8_bits(probe.read_from_files[key][part])
-
-
 def with_files_read(probe: Probe) -> Probe:
     """The probe with what is read from the JPEG files of its images, where it has a quality of those."""
     if probe.jpeg_quality is None:
@@ -49,16 +42,6 @@ def with_files_read(probe: Probe) -> Probe:
     keys = (CLEAN, *natural, *probe.blocks)
     read = {key: as_read(to_8_bits(uncompressed_images(probe, key)), probe.jpeg_quality) for key in keys}
     return replace(probe, read_from_files=read)
-
-
-def to_8_bits(images: Tensor) -> Tensor:
-    """Images in [0, 1] as uint8."""
-    return (images * 255).round().to(torch.uint8)
-
-
-def from_8_bits(images: Tensor) -> Tensor:
-    """uint8 images as float32 in [0, 1], on their device: every model is sent the same bits."""
-    return as_float(images)
 
 
 def n_query_images(probe: Probe, key: BlockKey, part: Literal["all", "test"]) -> int:

@@ -23,7 +23,7 @@ from uapfp_dist.fingerprints.blocks import (
 )
 from uapfp_dist.fingerprints.fingerprint import fingerprints
 from uapfp_dist.fingerprints.probe_data import Probe
-from uapfp_dist.fingerprints.querying import n_query_images, perturbed_images, query_images, query_model
+from uapfp_dist.fingerprints.querying import n_query_images, query_images, query_model
 from uapfp_dist.models import Net
 from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
@@ -139,7 +139,7 @@ def test_everything_sent_is_an_image(probe: Probe) -> None:
     """Clipped to [0, 1]; with rounding switched on, what an 8-bit API would see."""
     rounding = replace(probe, round_to_8_bits=True)
     for key in probe.blocks:
-        images, rounded = perturbed_images(probe, key), perturbed_images(rounding, key)
+        images, rounded = query_images(probe, key), query_images(rounding, key)
         assert float(images.min()) >= 0.0
         assert float(images.max()) <= 1.0
         torch.testing.assert_close(rounded * 255, (rounded * 255).round(), rtol=0, atol=1e-3)

@@ -18,7 +18,7 @@ from uapfp_dist.fingerprints.blocks import (
 )
 from uapfp_dist.fingerprints.ipguard import K, boundary_points
 from uapfp_dist.fingerprints.probe_data import Probe
-from uapfp_dist.fingerprints.querying import perturbed_images
+from uapfp_dist.fingerprints.querying import query_images
 from uapfp_dist.models import Net
 from uapfp_dist.rng import torch_rng
 
@@ -60,7 +60,7 @@ def test_the_probe_keeps_boundary_points_at_the_boundary(victim: Net, probe: Pro
     block = probe.blocks[IPGUARD]
     assert block.gather.tolist() == [list(range(6))]
     with torch.no_grad():
-        top = victim(perturbed_images(probe, IPGUARD)).topk(2, dim=1).values
+        top = victim(query_images(probe, IPGUARD)).topk(2, dim=1).values
     assert probe.summary.ipguard_reached == 1.0
     assert float((top[:, 0] - top[:, 1]).max()) <= K + 1e-3
 

@@ -9,7 +9,7 @@ import pandas as pd
 from uapfp_dist.execution.stored import published_ids
 from uapfp_dist.fingerprints.blocks import CHURN, CHURN_NATURAL, CHURN_RANDOM, CHURN_UAP, BlockKey
 from uapfp_dist.fingerprints.churn import ChurnPoints
-from uapfp_dist.fingerprints.querying import from_8_bits
+from uapfp_dist.pixels import as_float
 from uapfp_dist.reporting.sections.report_data import ReportData
 from uapfp_dist.serialization import from_json
 from uapfp_dist.tasks.members import Role, members_of
@@ -96,4 +96,4 @@ def examples(data: ReportData, points: ChurnPoints) -> tuple[np.ndarray, list[st
         others = [f"{name}: {int(labels[row, i])}" for name, row in asked.items()]
         return "\n".join([f"victim: {int(points.labels[i])}", "siblings:", siblings, *others])
 
-    return from_8_bits(points.images[shown]).numpy(), [caption(i) for i in shown]
+    return as_float(points.images[shown]).numpy(), [caption(i) for i in shown]

@@ -6,7 +6,7 @@ import pandas as pd
 
 from uapfp_dist.execution.probe_artifacts import read_probe
 from uapfp_dist.fingerprints.blocks import CLEAN, PAPER
-from uapfp_dist.fingerprints.querying import perturbed_images
+from uapfp_dist.fingerprints.querying import query_images
 from uapfp_dist.reporting import figures
 from uapfp_dist.reporting.section_schema import FoolingRate, SectionNumbers, rows_of
 from uapfp_dist.reporting.sections.intervals import over_models
@@ -24,7 +24,7 @@ def uap(data: ReportData) -> ReportSection:
     before = matrix.responses[0].blocks[CLEAN][index].argmax(1).tolist()
     after = matrix.responses[0].blocks[PAPER][queried].argmax(1).tolist()
     captions = [f"x + v: {a} to {b}" if a != b else f"x + v: stays {a}" for a, b in zip(before, after, strict=True)]
-    moved = perturbed_images(probe, PAPER)[queried].numpy()
+    moved = query_images(probe, PAPER)[queried].numpy()
     v = probe.blocks[PAPER].perturbations[0].numpy()
     found, rates = data.report.uap, fooling(data)
     return ReportSection(

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from uapfp_dist.data.jpeg import jpeg_files, jpeg_pixels
 from uapfp_dist.errors import UserError
-from uapfp_dist.fingerprints.querying import to_8_bits, uncompressed_images
+from uapfp_dist.fingerprints.querying import uncompressed_images
+from uapfp_dist.pixels import to_8_bits
 from uapfp_dist.verification.enrollment.responses import EnrolledResponses
 from uapfp_dist.verification.kit.jpeg_files import JpegFiles
 from uapfp_dist.verification.kit.kit import Kit

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from uapfp_dist.fingerprints.blocks import BlockKey
 from uapfp_dist.fingerprints.probe_data import Probe, Responses
-from uapfp_dist.fingerprints.querying import to_8_bits, uncompressed_images
+from uapfp_dist.fingerprints.querying import uncompressed_images
+from uapfp_dist.pixels import to_8_bits
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torchvision.io import decode_jpeg, encode_jpeg
 from torchvision.transforms.functional import gaussian_blur
 
-from uapfp_dist.fingerprints.querying import from_8_bits, to_8_bits
 from uapfp_dist.models.blackbox import predict_probabilities
+from uapfp_dist.pixels import as_float, to_8_bits
 from uapfp_dist.rng import torch_rng
 
 QUALITY = 75
@@ -57,7 +57,7 @@ def mirrored(images: Tensor) -> Tensor:
 
 def compressed(images: Tensor) -> Tensor:
     """As JPEG of `QUALITY` and back."""
-    return from_8_bits(torch.stack([decode_jpeg(encode_jpeg(image, QUALITY)) for image in to_8_bits(images)]))
+    return as_float(torch.stack([decode_jpeg(encode_jpeg(image, QUALITY)) for image in to_8_bits(images)]))
 
 
 EVASIONS = (

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from uapfp_dist.execution.context import TaskContext
-from uapfp_dist.fingerprints.querying import from_8_bits
 from uapfp_dist.models.blackbox import predict_probabilities
+from uapfp_dist.pixels import as_float
 from uapfp_dist.response_format import LABEL
 from uapfp_dist.tasks.members import Member, Role
 from uapfp_dist.tasks.modification_specs import AdversarialTraining
@@ -55,7 +55,7 @@ class JudgedModel:
 def judged_model(context: TaskContext, kit: Kit, member: Member) -> JudgedModel:
     """The verdict on the labels of one model, for every number of churn points."""
     spec = member.spec
-    labels = LABEL.apply(predict_probabilities(context.net(spec), from_8_bits(kit.images)))
+    labels = LABEL.apply(predict_probabilities(context.net(spec), as_float(kit.images)))
     accuracy = context.store.get("model", spec.id).info["accuracy"]
     return JudgedModel(
         member.role,
@@ -74,7 +74,7 @@ def judged_evasions(context: TaskContext, kit: Kit, member: Member) -> Iterator[
     dataset, splits = context.data(spec.data)
     images, truth = dataset.pixels(splits.eval), dataset.labels[splits.eval]
     for evasion in EVASIONS:
-        answers = evasion.labels(net, from_8_bits(kit.images), f"{spec.id} kit")
+        answers = evasion.labels(net, as_float(kit.images), f"{spec.id} kit")
         labels = torch.nn.functional.one_hot(answers, kit.n_classes).float()
         accuracy = float((evasion.labels(net, images, f"{spec.id} eval") == truth).double().mean())
         p_values = _p_values(kit, spec.id, labels)
