@@ -1,5 +1,6 @@
 """A matrix of responses that are made up so that lineage is known: for the tests of methods."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -37,8 +38,9 @@ from uapfp_dist.fingerprints.methods.encoder_method import EncoderMethod
 from uapfp_dist.fingerprints.methods.registry import METHODS
 from uapfp_dist.fingerprints.probe import in_turn, one_view, per_point
 from uapfp_dist.fingerprints.probe_data import Block, Responses
-from uapfp_dist.fingerprints.resamples import TrainingSet
+from uapfp_dist.fingerprints.resamples import Resample, TrainingSet
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
+from uapfp_dist.fingerprints.scoring import ScoredResample, score_resamples
 from uapfp_dist.fingerprints.selection import unique_points
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.rng import torch_rng
@@ -172,3 +174,8 @@ def lie(p: Tensor) -> Tensor:
 def changed(answers: Responses, block: BlockKey, p: Tensor) -> Responses:
     """The same responses but for one block."""
     return Responses({**answers.blocks, block: p})
+
+
+def score_one(matrix: ResponseMatrix, resample: Resample, methods: Sequence[str]) -> ScoredResample:
+    """One resample alone."""
+    return next(score_resamples(matrix, [resample], methods, ENCODER, "seed"))

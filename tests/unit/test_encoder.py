@@ -10,7 +10,7 @@ from torch import Tensor
 from uapfp_dist.errors import UserError
 from uapfp_dist.fingerprints.encoder import EncoderStack
 from uapfp_dist.fingerprints.encoder_fit import fit_encoders
-from uapfp_dist.fingerprints.encoder_loss import LOSSES, plain_loss, supcon_loss
+from uapfp_dist.fingerprints.encoder_loss import LOSSES, membership, plain_loss, supcon_loss
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.method_configs import EncoderConfig
 
@@ -38,21 +38,27 @@ def embeddings(stack: int, batch: int, dims: int) -> Tensor:
     return torch.rand(stack, batch, dims, generator=torch_rng("z"), dtype=torch.float64)
 
 
+def loss_of(z: Tensor, labels: Tensor, tau: float, present: Tensor | None = None) -> Tensor:
+    """By the labels of all samples, or of those that are present."""
+    present = torch.ones(z.shape[:2], dtype=torch.bool) if present is None else present
+    return supcon_loss(z, membership(z, labels, present), tau)
+
+
 @pytest.mark.parametrize("tau", [0.07, 0.2, 1.0])
 def test_loss_is_eq_7(tau: float) -> None:
     """Mean over positives outside the logarithm, the anchor itself in neither sum."""
     z, labels = embeddings(3, 9, 4), torch.tensor([0, 0, 0, 0, 1, 1, 1, 1, 1])
     expected = torch.tensor([eq_7(one, labels, tau) for one in z]).double()
-    torch.testing.assert_close(supcon_loss(z, labels, tau), expected)
+    torch.testing.assert_close(loss_of(z, labels, tau), expected)
 
 
 def test_masked_samples_are_as_if_they_did_not_exist() -> None:
     """Neither as anchors nor as positives nor as negatives; every encoder of the stack has its own mask."""
     z, labels = embeddings(3, 10, 4), torch.tensor([0, 1] * 5)
     present = torch.rand(3, 10, generator=torch_rng("mask")) < 0.6
-    losses = supcon_loss(z, labels, 0.2, present)
+    losses = loss_of(z, labels, 0.2, present)
     for loss, one, kept in zip(losses, z, present, strict=True):
-        alone = supcon_loss(one[None, kept], labels[kept], 0.2)[0]
+        alone = loss_of(one[None, kept], labels[kept], 0.2)[0]
         torch.testing.assert_close(loss, alone)
         assert float(loss) == pytest.approx(eq_7(one[kept], labels[kept], 0.2))
 
@@ -61,7 +67,7 @@ def test_masked_samples_receive_no_gradient() -> None:
     """What an encoder may not see cannot teach it."""
     z = embeddings(1, 6, 4).requires_grad_()
     present = torch.tensor([[True, True, True, True, False, False]])
-    supcon_loss(z, torch.tensor([0, 0, 1, 1, 0, 1]), 0.2, present).sum().backward()
+    loss_of(z, torch.tensor([0, 0, 1, 1, 0, 1]), 0.2, present).sum().backward()
     assert z.grad is not None
     assert not bool(z.grad[0, 4:].any())
     assert bool(z.grad[0, :4].any())
@@ -70,12 +76,12 @@ def test_masked_samples_receive_no_gradient() -> None:
 def test_anchors_without_positives_contribute_nothing_and_never_nan() -> None:
     """A lone label, a lone sample, an empty batch: 0, with finite gradients."""
     z = embeddings(1, 4, 3).requires_grad_()
-    with_loner = supcon_loss(z, torch.tensor([0, 0, 0, 1]), 0.2)
+    with_loner = loss_of(z, torch.tensor([0, 0, 0, 1]), 0.2)
     expected = eq_7(z[0].detach(), torch.tensor([0, 0, 0, 1]), 0.2)
     assert with_loner.item() == pytest.approx(expected)
-    all_loners = supcon_loss(z, torch.tensor([0, 1, 2, 3]), 0.2)
-    nobody = supcon_loss(z, torch.tensor([0, 0, 1, 1]), 0.2, torch.zeros(1, 4, dtype=torch.bool))
-    one = supcon_loss(z, torch.tensor([0, 0, 1, 1]), 0.2, torch.tensor([[True, False, False, False]]))
+    all_loners = loss_of(z, torch.tensor([0, 1, 2, 3]), 0.2)
+    nobody = loss_of(z, torch.tensor([0, 0, 1, 1]), 0.2, torch.zeros(1, 4, dtype=torch.bool))
+    one = loss_of(z, torch.tensor([0, 0, 1, 1]), 0.2, torch.tensor([[True, False, False, False]]))
     assert [loss.item() for loss in (all_loners, nobody, one)] == [0.0, 0.0, 0.0]
     (with_loner + all_loners + nobody + one).sum().backward()
     assert z.grad is not None
@@ -88,7 +94,7 @@ def test_zero_embeddings_have_cosine_zero_and_finite_gradients() -> None:
     z[0, 0] = 0.0
     z.requires_grad_()
     labels = torch.tensor([0, 0, 1, 1])
-    loss = supcon_loss(z, labels, 0.2)
+    loss = loss_of(z, labels, 0.2)
     assert loss.item() == pytest.approx(eq_7(z[0].detach(), labels, 0.2))
     loss.sum().backward()
     assert z.grad is not None

@@ -19,6 +19,7 @@ from method_matrix import (
     TRAINING,
     made_up_responses,
     of_points,
+    score_one,
     scores_of,
     with_responses,
 )
@@ -33,7 +34,6 @@ from uapfp_dist.fingerprints.methods.encoder_method import EncoderMethod, transf
 from uapfp_dist.fingerprints.methods.registry import METHODS
 from uapfp_dist.fingerprints.resamples import Resample, TrainingSet
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
-from uapfp_dist.fingerprints.scoring import score_resample
 from uapfp_dist.response_format import LABEL, PROBABILITIES
 from uapfp_dist.tasks.members import Role
 
@@ -74,9 +74,9 @@ def test_methods_that_share_an_encoder_fit_it_once(matrix: ResponseMatrix, monke
     task = EncoderMethod.task
     monkeypatch.setattr(EncoderMethod, "task", lambda self, request: fitted.append(self) or task(self, request))
     resample = Resample(0, TrainingSet((1, 2), (5, 6), (11,)), (), TESTED)
-    scored = score_resample(matrix, resample, ("uap", "uap_controls", "uap_ensemble"), ENCODER, "seed")
+    scored = score_one(matrix, resample, ("uap", "uap_controls", "uap_ensemble"))
     assert len(fitted) == 2 * len(METHODS["uap"].single(matrix))
-    alone = score_resample(matrix, resample, ("uap_ensemble",), ENCODER, "seed")
+    alone = score_one(matrix, resample, ("uap_ensemble",))
     pairs = zip(scored.methods["uap_ensemble"], alone.methods["uap_ensemble"], strict=True)
     assert all(torch.equal(a.scores, b.scores) for a, b in pairs)
 

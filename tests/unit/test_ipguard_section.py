@@ -4,18 +4,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from method_matrix import ENCODER, KS, N_POINTS, TESTED, TRAINING
+from method_matrix import KS, N_POINTS, TESTED, TRAINING, score_one
 
 from uapfp_dist.fingerprints.blocks import IPGUARD_K, BlockKey
 from uapfp_dist.fingerprints.resamples import Resample
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
-from uapfp_dist.fingerprints.scoring import score_resample
 from uapfp_dist.reporting.sections.ipguard import ipguard
 
 
 def shown(matrix: ResponseMatrix, tried: int) -> Any:
     """The section, of one resample."""
-    scored = score_resample(matrix, Resample(0, TRAINING, (7,), TESTED), ("ipguard_tuned",), ENCODER, "seed")
+    scored = score_one(matrix, Resample(0, TRAINING, (7,), TESTED), ("ipguard_tuned",))
     plan = SimpleNamespace(config=SimpleNamespace(fingerprint=SimpleNamespace(n_points=tried)))
     return ipguard(SimpleNamespace(matrix=matrix, resamples=[scored], plan=plan, setting="by hand"))  # type: ignore[arg-type]
 

@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 from method_matrix import (
-    ENCODER,
     FORMATS,
     KS,
     N_NATURAL,
@@ -18,6 +17,7 @@ from method_matrix import (
     lie,
     made_up_responses,
     of_points,
+    score_one,
     scores_of,
     with_responses,
 )
@@ -32,7 +32,6 @@ from uapfp_dist.fingerprints.methods.agreement import weighted_scores
 from uapfp_dist.fingerprints.methods.registry import METHODS, PROBE_METHODS, REFERENCE_METHODS, twin_name
 from uapfp_dist.fingerprints.resamples import Resample
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
-from uapfp_dist.fingerprints.scoring import score_resample
 from uapfp_dist.response_format import LABEL, PROBABILITIES
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.tasks.members import Role
@@ -109,7 +108,7 @@ def test_ipguards_lead_is_chosen_on_the_training_models(matrix: ResponseMatrix) 
         stolen = row in TRAINING.piracy
         one = changed(matrix.responses[row], good, labels if stolen else labels.roll(1, dims=1))
         matrix = with_responses(matrix, row, changed(one, bad, labels.roll(2, dims=1)))
-    scored = score_resample(matrix, Resample(0, TRAINING, (7,), TESTED), ("ipguard_tuned",), ENCODER, "seed")
+    scored = score_one(matrix, Resample(0, TRAINING, (7,), TESTED), ("ipguard_tuned",))
     chosen = scored.chosen("ipguard_tuned")
     assert len(scored.methods["ipguard_tuned"]) == len(KS) * len(FORMATS)
     assert chosen is not None

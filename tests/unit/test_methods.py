@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 from method_matrix import (
-    ENCODER,
     ENCODERS,
     FOLDS,
     FORMATS,
@@ -18,6 +17,7 @@ from method_matrix import (
     changed,
     lie,
     made_up_responses,
+    score_one,
     scores_of,
     with_responses,
 )
@@ -34,7 +34,6 @@ from uapfp_dist.fingerprints.methods.registry import METHODS
 from uapfp_dist.fingerprints.probe_data import Responses
 from uapfp_dist.fingerprints.resamples import Resample
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
-from uapfp_dist.fingerprints.scoring import score_resample
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.tasks.members import Role
 
@@ -179,7 +178,7 @@ def test_labels_have_no_confidence_to_choose(matrix: ResponseMatrix) -> None:
     """A method without a candidate in the formats offered is scored as nothing, not as an error."""
     hard = replace(matrix, formats=(LABEL,))
     resample = Resample(0, TRAINING, (7,), tuple(set(TESTED) - {7}))
-    found = score_resample(hard, resample, ("confidence", "sac"), ENCODER, "seed")
+    found = score_one(hard, resample, ("confidence", "sac"))
     assert found.chosen("confidence") is None
     assert found.chosen("sac") is not None
 
@@ -203,5 +202,5 @@ def test_formats_are_chosen_by_models_that_no_scorer_has_seen(
     """Of the other victim, too: who knows them by heart is no better than chance."""
     monkeypatch.setitem(METHODS, "clean", Memoriser("by heart", CLEAN, True))
     resample = Resample(0, replace(TRAINING, other_victim=(11, 12, 13)), (7,), (3, 4, 8))
-    scored = score_resample(matrix, resample, ("clean",), ENCODER, "seed")
+    scored = score_one(matrix, resample, ("clean",))
     assert {(one.training_auc, one.training_gap) for one in scored.methods["clean"]} == {(0.5, 0.0)}

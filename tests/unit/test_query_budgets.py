@@ -5,17 +5,7 @@ from itertools import product
 
 import pytest
 import torch
-from method_matrix import (
-    ALL_CHURN,
-    CANDIDATES,
-    ENCODER,
-    N_POINTS,
-    N_TEST,
-    POOLS,
-    TESTED,
-    TRAINING,
-    of_points,
-)
+from method_matrix import ALL_CHURN, CANDIDATES, N_POINTS, N_TEST, POOLS, TESTED, TRAINING, of_points, score_one
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.fingerprints.blocks import (
@@ -32,7 +22,7 @@ from uapfp_dist.fingerprints.methods.agreement import weighted_scores
 from uapfp_dist.fingerprints.methods.registry import METHODS
 from uapfp_dist.fingerprints.resamples import Resample
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
-from uapfp_dist.fingerprints.scoring import ScoredResample, score_resample, scores_within_budget
+from uapfp_dist.fingerprints.scoring import ScoredResample, scores_within_budget
 from uapfp_dist.response_format import LABEL
 
 
@@ -46,9 +36,7 @@ def test_images_of_smaller_fingerprints_are_counted_as_they_are(matrix: Response
 @pytest.fixture(scope="module")
 def scored(matrix: ResponseMatrix) -> ScoredResample:
     """One resample by all methods."""
-    return score_resample(
-        matrix, Resample(0, TRAINING, (7,), tuple(set(TESTED) - {7})), tuple(METHODS), ENCODER, "seed"
-    )
+    return score_one(matrix, Resample(0, TRAINING, (7,), tuple(set(TESTED) - {7})), tuple(METHODS))
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
@@ -86,7 +74,7 @@ def test_a_budget_of_exactly_two_views_buys_two(matrix: ResponseMatrix, scored: 
 def test_a_budget_for_everything_changes_nothing(method: str, matrix: ResponseMatrix, scored: ScoredResample) -> None:
     """Where suspects are sent all there is, unlimited and limited scores are the same."""
     everything = replace(matrix, n_natural=20, n_churn=ALL_CHURN)
-    for one in score_resample(everything, scored.resample, (method,), ENCODER, "seed").methods[method]:
+    for one in score_one(everything, scored.resample, (method,)).methods[method]:
         found = scores_within_budget(everything, scored.resample, method, one, 1000)
         assert found is not None
         assert found[1] == one.queries

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from uapfp_dist.data import load
 from uapfp_dist.errors import UserError
 from uapfp_dist.models import Net, build
-from uapfp_dist.models.augment import shift_and_mirror
+from uapfp_dist.models.augment import draw_moves, shift_and_mirror
 from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.models.training import CLIP, PEAK_RATES, WARM_UP, Trainer, fit, make_optimizer
 from uapfp_dist.rng import seeded, torch_rng
@@ -36,7 +36,7 @@ def test_augmentation_makes_every_shifted_and_mirrored_image_and_no_other(shape:
     """Equal to cutting it out of the padded image one by one; all of them come, about equally often."""
     image = torch.rand(shape, generator=torch_rng("image"))
     allowed = torch.stack(variants(image))
-    made = shift_and_mirror(image.expand(4000, -1, -1, -1), torch_rng("augment"))
+    made = shift_and_mirror(image.expand(4000, -1, -1, -1), draw_moves(4000, *shape[1:], torch_rng("augment")))
     hits = (made[:, None] == allowed).flatten(2).all(2)
     assert torch.equal(hits.sum(1), torch.ones(4000, dtype=torch.long))
     expected = 4000 / len(allowed)
@@ -47,7 +47,9 @@ def test_augmentation_keeps_batch_and_follows_its_generator() -> None:
     """Row i stays image i; the same generator makes the same batch; the input is left as it was."""
     images = torch.rand(50, 3, 16, 16, generator=torch_rng("images"))
     before = images.clone()
-    made, again, other = (shift_and_mirror(images, torch_rng("augment", seed)) for seed in (0, 0, 1))
+    made, again, other = (
+        shift_and_mirror(images, draw_moves(50, 16, 16, torch_rng("augment", seed))) for seed in (0, 0, 1)
+    )
     assert torch.equal(images, before)
     assert torch.equal(made, again)
     assert not torch.equal(made, other)

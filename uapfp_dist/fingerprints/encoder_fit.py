@@ -18,7 +18,7 @@ from torch import Tensor
 
 from uapfp_dist.errors import UserError, unknown_name
 from uapfp_dist.fingerprints.encoder import EncoderStack, encode
-from uapfp_dist.fingerprints.encoder_loss import LOSSES, membership, plain_loss, supcon_of_classes
+from uapfp_dist.fingerprints.encoder_loss import LOSSES, membership, plain_loss, supcon_loss
 from uapfp_dist.fingerprints.span import span_of, within_span
 from uapfp_dist.messages import one_line
 from uapfp_dist.rng import torch_rng
@@ -241,7 +241,7 @@ def _fit(stack: Sequence[_Learner], config: EncoderConfig) -> list[list[Tensor]]
     for batch in _batches(stack):
         z = encode(batch.coordinates, layers)
         if config.loss == "supcon":
-            loss = supcon_of_classes(z, batch.classes, config.tau)
+            loss = supcon_loss(z, batch.classes, config.tau)
         else:
             loss = (plain_loss(z, head, batch.labels, batch.coordinates) * batch.present).sum(1)
         optimizer.zero_grad()

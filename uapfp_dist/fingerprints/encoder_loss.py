@@ -10,31 +10,30 @@ from torch.autograd.function import once_differentiable
 LOSSES = ("supcon", "cross_entropy", "autoencoder")
 
 
-def supcon_loss(z: Tensor, labels: Tensor, tau: float, weight: Tensor | None = None) -> Tensor:
+def supcon_loss(z: Tensor, classes: Tensor, tau: float) -> Tensor:
     """Eq. 7 for a stack of encoders: the mean over positives stands outside the logarithm, self is excluded.
 
     Args:
         z: (S, B, E) embeddings; cosines are taken here. A zero vector has cosine 0 to everything.
-        labels: (B,) or (S, B) int64.
+        classes: (S, B, K) from `membership`.
         tau: temperature.
-        weight: (S, B) bool, False where a sample does not exist for an encoder of the stack; all exist by default.
 
     Returns:
         (S,) sums over anchors. Anchors without a positive contribute 0.
     """
-    return supcon_of_classes(z, membership(z, labels, weight), tau)
-
-
-def membership(z: Tensor, labels: Tensor, weight: Tensor | None = None) -> Tensor:
-    """(S, B, K) of `z`'s type: 1 where a sample exists and is of class k; `labels` and `weight` as in `supcon_loss`."""
-    classes = (labels[..., None] == labels.unique()).to(z.dtype).expand(len(z), -1, -1)
-    return classes if weight is None else classes * weight[..., None]
-
-
-def supcon_of_classes(z: Tensor, classes: Tensor, tau: float) -> Tensor:
-    """`supcon_loss` by `membership`, which a caller of many steps makes once."""
     loss: Tensor = _SupCon.apply(z, classes, tau)
     return loss
+
+
+def membership(z: Tensor, labels: Tensor, present: Tensor) -> Tensor:
+    """(S, B, K) of `z`'s type: 1 where a sample exists and is of class k.
+
+    Args:
+        z: (S, B, E) embeddings.
+        labels: (B,) or (S, B) int64.
+        present: (S, B) bool, False where a sample does not exist for an encoder of the stack.
+    """
+    return (labels[..., None] == labels.unique()).to(z.dtype) * present[..., None]
 
 
 class _SupCon(torch.autograd.Function):

@@ -54,13 +54,6 @@ AT_A_TIME = 4
 """Encoder tasks that a thread takes at a time; larger stacks are no faster."""
 
 
-def score_resample(
-    matrix: ResponseMatrix, resample: Resample, methods: Sequence[str], config: EncoderConfig, seed: str
-) -> ScoredResample:
-    """Fit and score `methods` on `resample`; nothing here looks at a calibration or test model's role."""
-    return next(score_resamples(matrix, [resample], methods, config, seed))
-
-
 def score_resamples(
     matrix: ResponseMatrix,
     resamples: Sequence[Resample],
@@ -70,7 +63,9 @@ def score_resamples(
     threads: int = 1,
     device: torch.device | str = "cpu",
 ) -> Iterator[ScoredResample]:
-    """`score_resample` of each, in their order, as soon as it is there; encoders of all of them are trained at once.
+    """Fit and score `methods` on each of `resamples`, in their order, as soon as it is there.
+
+    Encoders of all resamples are trained at once. Nothing here looks at a calibration or test model's role.
 
     Args:
         threads: that train encoders. The number does not change a result.

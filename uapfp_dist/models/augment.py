@@ -9,20 +9,11 @@ Moves = tuple[Tensor, Tensor, Tensor]
 """(n, 1) each: the shifts of rows and of columns of n images, and whether they are mirrored."""
 
 
-def shift_and_mirror(images: Tensor, rng: torch.Generator) -> Tensor:
-    """Each image shifted by up to an eighth of its sides and, half of the time, mirrored left to right.
-
-    Pixels beyond an edge are reflected there. One gather for the whole batch, on its device.
-
-    Args:
-        images: (B, c, h, w).
-        rng: CPU generator, so that the augmentation is the same on every device.
-    """
-    return moved(images, draw_moves(len(images), images.shape[-2], images.shape[-1], rng))
-
-
 def draw_moves(n: int, height: int, width: int, rng: torch.Generator) -> Moves:
-    """On the CPU: how `moved` moves n images of that size."""
+    """Shifts of up to an eighth of the sides, and a mirror half of the time, for n images of that size.
+
+    On the CPU, as `rng` is, so that they are the same on every device.
+    """
     down, right = (
         torch.randint(-largest, largest + 1, (n, 1), generator=rng)
         for largest in (int(height * LARGEST_SHIFT), int(width * LARGEST_SHIFT))
@@ -30,8 +21,11 @@ def draw_moves(n: int, height: int, width: int, rng: torch.Generator) -> Moves:
     return down, right, torch.randint(2, (n, 1), generator=rng, dtype=torch.bool)
 
 
-def moved(images: Tensor, moves: Moves) -> Tensor:
-    """Images (n, c, h, w) moved by `moves`, which are on their device or on the CPU."""
+def shift_and_mirror(images: Tensor, moves: Moves) -> Tensor:
+    """Images (n, c, h, w) shifted, then mirrored left to right, by `moves`, on their device or on the CPU.
+
+    Pixels beyond an edge are reflected there. One gather for the whole batch.
+    """
     n, channels, height, width = images.shape
     down, right, mirrored = moves
     rows, columns = _positions(down, height), _positions(right, width)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ class Batch:
     index: Tensor
     """(B,) int64 into the images, on the device they are on."""
     moves: Moves | None
-    """For `augment.moved`; None without augmentation."""
+    """For `shift_and_mirror`; None without augmentation."""
 
 
 def batches(
@@ -46,7 +47,7 @@ def batches(
     if ahead == 1 or device.type == "cpu":
         yield from (Batch(one.index.to(device), one.moves) for one in drawn)
         return
-    while chunk := [one for _, one in zip(range(ahead), drawn, strict=False)]:
+    while chunk := list(islice(drawn, ahead)):
         yield from _sent(chunk, device)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from uapfp_dist.acceleration import acceleration
 from uapfp_dist.errors import UserError, unknown_name
-from uapfp_dist.models.augment import moved
+from uapfp_dist.models.augment import shift_and_mirror
 from uapfp_dist.models.batches import AHEAD, Batch, batches
 from uapfp_dist.models.graphed_step import FEWEST, GraphedStep
 from uapfp_dist.models.net import Net
@@ -96,7 +96,7 @@ class Trainer:
             self._set_rate()
             chosen = images[batch.index]
             if batch.moves is not None:
-                chosen = moved(chosen, batch.moves)
+                chosen = shift_and_mirror(chosen, batch.moves)
             self.last_batch = chosen, targets[batch.index]
             if self._graphed is None:
                 self._plain_step(*self.last_batch)
