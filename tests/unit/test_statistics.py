@@ -272,7 +272,7 @@ def test_a_gap_has_the_interval_of_a_difference_of_means() -> None:
     """Against the standard error of independent groups; models, not their appearances in resamples, are what counts."""
     rng = numpy_rng("gap")
     piracy, homologous = scored_models("p", 60, 1.0, rng), scored_models("n", 40, 0.0, rng)
-    found = gap_over_resamples([(piracy, homologous)] * 3, numpy_rng("resample"), n_boot=4000)
+    found = gap_over_resamples([(piracy, homologous)] * 3, numpy_rng("resample"))
     sides = [np.array(list(side.values())) for side in (piracy, homologous)]
     error = math.sqrt(sum(side.var() / len(side) for side in sides))
     assert found.mean == pytest.approx(sides[0].mean() - sides[1].mean())
@@ -287,7 +287,7 @@ def test_a_model_weighs_as_much_as_it_is_tested() -> None:
     resamples = [
         tuple({m: s for i, (m, s) in enumerate(side.items()) if i % 4 != d} for side in models) for d in range(4)
     ]
-    found = gap_over_resamples([(p, n) for p, n in resamples], numpy_rng("resample"), n_boot=4000)
+    found = gap_over_resamples([(p, n) for p, n in resamples], numpy_rng("resample"))
     gaps = []
     for _ in range(4000):
         drawn = [rng.choice(list(side), len(side)).tolist() for side in models]

@@ -24,8 +24,11 @@ from uapfp_dist.tasks.method_configs import EncoderConfig
 
 N_IMAGES, N_CLASSES = 2000, 10
 """Unique images of all views, and classes."""
+RESAMPLES = 10
 MATRIX = 1024
 """Side of the matrices whose product measures the machine."""
+SPEED_SECONDS = 2.0
+"""For which the product is repeated."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,12 @@ class EncodersFloor:
     """The same ratio in CPU seconds, which other processes of the machine change little."""
 
 
-def encoders_floor(say: Callable[[str], object], resamples: int = 10) -> EncodersFloor:
+def encoders_floor(say: Callable[[str], object]) -> EncodersFloor:
     """Measure it at the sizes of `fashion_mnist`: 11 models, 200 views of 100 points, five more folds a resample."""
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     plan = _plan()
     matrix, verdict, config = synthetic_matrix(plan), plan.config.verdict, plan.config.encoder
-    drawn = [make_resample(matrix.members, i, verdict.n_train, verdict.n_calibrate, "0") for i in range(resamples)]
+    drawn = [make_resample(matrix.members, i, verdict.n_train, verdict.n_calibrate, "0") for i in range(RESAMPLES)]
     encoders, flops, traffic = _arithmetic(matrix, drawn, config)
     speed, cpu_speed = _speed(threads)
     wall, cpu = time.perf_counter(), time.process_time()
@@ -69,7 +72,7 @@ def encoders_floor(say: Callable[[str], object], resamples: int = 10) -> Encoder
     assert all(bool(one.scores.isfinite().all()) for scored in found for one in scored.methods["uap_paper"])
     result = EncodersFloor(
         suspects=len(matrix.members) - 1,
-        resamples=resamples,
+        resamples=RESAMPLES,
         encoders=encoders,
         threads=threads,
         tera_flops=flops / 1e12,
@@ -81,7 +84,7 @@ def encoders_floor(say: Callable[[str], object], resamples: int = 10) -> Encoder
         cpu_ratio=cpu * cpu_speed / flops,
     )
     say(
-        f"encoders, {result.suspects} suspects, {resamples} resamples, {encoders} encoders in {threads} threads: "
+        f"encoders, {result.suspects} suspects, {RESAMPLES} resamples, {encoders} encoders in {threads} threads: "
         f"{result.tera_flops:.2f} TFLOP at {result.giga_flops_per_second:.0f} GFLOP/s are {result.floor_seconds:.1f} "
         f"s, measured {wall:.1f} s: ratio {result.ratio:.2f}, in CPU time {result.cpu_ratio:.2f}"
     )
@@ -152,13 +155,13 @@ def _arithmetic(
     return encoders, flops, 4 * numbers
 
 
-def _speed(threads: int, seconds: float = 2.0) -> tuple[float, float]:
+def _speed(threads: int) -> tuple[float, float]:
     """Operations of a matrix product a second, of wall time and of CPU time (of one core)."""
 
     matrices = [torch.randn(MATRIX, MATRIX, generator=torch_rng("square", number)) for number in range(threads)]
 
     def multiply(matrix: Tensor) -> int:
-        product, until, done = torch.empty_like(matrix), time.perf_counter() + seconds, 0
+        product, until, done = torch.empty_like(matrix), time.perf_counter() + SPEED_SECONDS, 0
         while time.perf_counter() < until:
             torch.mm(matrix, matrix, out=product)
             done += 1

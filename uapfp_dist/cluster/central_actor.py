@@ -162,7 +162,7 @@ class CentralActor:
         """
         return self._call(name, *arguments)
 
-    def move_to_gpu(self, gpus: float, bound: str = "") -> None:
+    def move_to_gpu(self, gpus: float, bound: str) -> None:
         """Go on in a new actor that holds `gpus` GPUs; where none is free soon, in the present one.
 
         What was sent is sent again, as to the replacement of an actor that died, which holds no GPU.

@@ -139,7 +139,7 @@ class WorkerGroup:
             self._open = late or not self.starting or nodes >= set(self._capacity)
         return self._open
 
-    def acquire(self, share: float, excluded_nodes: Collection[str] = ()) -> WorkerHandle | None:
+    def acquire(self, share: float, excluded_nodes: Collection[str]) -> WorkerHandle | None:
         """An idle worker, which is busy from now on; on none of `excluded_nodes` unless there are no others."""
         idle = self.idle.get(share, [])
         fit = [worker for worker in idle if worker.node not in excluded_nodes] if excluded_nodes else idle

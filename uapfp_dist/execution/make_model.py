@@ -114,7 +114,7 @@ def _make(context: TaskContext, spec: ModelSpec, number: int) -> MadeModel:
 
 
 def import_model(
-    context: TaskContext, spec: ModelSpec, weights: Mapping[str, Tensor], *, ignore_surplus: bool = False
+    context: TaskContext, spec: ModelSpec, weights: Mapping[str, Tensor], *, ignore_surplus: bool
 ) -> ModelCard:
     """Put an owner's model into the store; returns its card.
 

@@ -29,8 +29,8 @@ def batches(
     batch_size: int,
     rng: torch.Generator,
     device: torch.device,
-    augmented: tuple[int, int] | None = None,
-    ahead: int = 1,
+    augmented: tuple[int, int] | None,
+    ahead: int,
 ) -> Iterator[Batch]:
     """Permutations of all images, joined; a batch of fewer comes only where there are fewer images.
 
@@ -40,7 +40,7 @@ def batches(
         batch_size: images of each.
         rng: CPU generator: the same on every device, whatever `ahead` is.
         device: where the images are.
-        augmented: (height, width) of images that are augmented.
+        augmented: (height, width) of images that are augmented; None: they are not.
         ahead: steps that are drawn at once. On a GPU they are sent at once, too, and nobody waits.
     """
     drawn = _drawn(n_images, n_steps, batch_size, rng, augmented)

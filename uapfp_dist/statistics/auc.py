@@ -43,6 +43,8 @@ class Estimate:
     """Over resamples."""
 
 
+N_BOOT = 1000
+"""Bootstrap samples."""
 FEWEST_VICTIMS = 5
 """With models stolen from fewer victims there is no interval: many models of one victim say the same many times."""
 NO_ONE: Mapping[str, str] = MappingProxyType({})
@@ -54,7 +56,6 @@ Sides = tuple[Mapping[str, float], Mapping[str, float]]
 def auc_over_resamples(
     resamples: Sequence[Sides],
     rng: np.random.Generator,
-    n_boot: int = 1000,
     parents: Mapping[str, str] = NO_ONE,
     victims: Mapping[str, str] = NO_ONE,
 ) -> Estimate:
@@ -65,19 +66,18 @@ def auc_over_resamples(
         victims: id of a negative that was stolen to that of its victim: victims are resampled, then the models of
             each (protocol 3.8); others stand for themselves. With fewer than `FEWEST_VICTIMS` the interval is NaN.
     """
-    return _over_resamples(resamples, _higher, rng, n_boot, parents, victims)
+    return _over_resamples(resamples, _higher, rng, parents, victims)
 
 
-def gap_over_resamples(resamples: Sequence[Sides], rng: np.random.Generator, n_boot: int = 1000) -> Estimate:
+def gap_over_resamples(resamples: Sequence[Sides], rng: np.random.Generator) -> Estimate:
     """The same of the gap: mean score of the positives minus that of the negatives."""
-    return _over_resamples(resamples, lambda difference: difference, rng, n_boot, NO_ONE, NO_ONE)
+    return _over_resamples(resamples, lambda difference: difference, rng, NO_ONE, NO_ONE)
 
 
 def _over_resamples(
     resamples: Sequence[Sides],
     compared: Callable[[np.ndarray], np.ndarray],
     rng: np.random.Generator,
-    n_boot: int,
     parents: Mapping[str, str],
     victims: Mapping[str, str],
 ) -> Estimate:
@@ -98,12 +98,12 @@ def _over_resamples(
         matrices.append(compared(p[:, None] - n[None, :]))
         sides.append((list(positive), list(negative)))
     areas = np.array([matrix.mean() for matrix in matrices])
-    samples = np.zeros((n_boot, len(matrices)))
+    samples = np.zeros((N_BOOT, len(matrices)))
     units = [sorted({parents.get(m, m) for pair in sides for m in pair[side]}) for side in (0, 1)]
     stolen = {m: victims[m] for m in units[1] if m in victims}
-    weights = [_bootstrap_weights(ids, rng, n_boot) for ids in ([units[0]] if stolen else units)]
+    weights = [_bootstrap_weights(ids, rng) for ids in ([units[0]] if stolen else units)]
     if stolen:
-        weights.append(_weights_by_victim({m: stolen.get(m, m) for m in units[1]}, rng, n_boot))
+        weights.append(_weights_by_victim({m: stolen.get(m, m) for m in units[1]}, rng))
     for d, (matrix, (p_ids, n_ids)) in enumerate(zip(matrices, sides, strict=True)):
         wp = np.stack([weights[0][parents.get(m, m)] for m in p_ids], axis=1)
         wn = np.stack([weights[1][parents.get(m, m)] for m in n_ids], axis=1)
@@ -125,12 +125,12 @@ def _over_resamples(
     return Estimate(float(areas.mean()), float(low), float(high), float(areas.min()), float(areas.std()))
 
 
-def _bootstrap_weights(ids: list[str], rng: np.random.Generator, n_boot: int) -> dict[str, np.ndarray]:
-    counts = rng.multinomial(len(ids), np.full(len(ids), 1 / len(ids)), size=n_boot)
+def _bootstrap_weights(ids: list[str], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    counts = rng.multinomial(len(ids), np.full(len(ids), 1 / len(ids)), size=N_BOOT)
     return {model: counts[:, i].astype(float) for i, model in enumerate(ids)}
 
 
-def _weights_by_victim(victims: Mapping[str, str], rng: np.random.Generator, n_boot: int) -> dict[str, np.ndarray]:
+def _weights_by_victim(victims: Mapping[str, str], rng: np.random.Generator) -> dict[str, np.ndarray]:
     """The same of models that are resampled within their victims, after those were.
 
     A victim that was drawn c times gives c draws of as many models as it has, with replacement.
@@ -138,7 +138,7 @@ def _weights_by_victim(victims: Mapping[str, str], rng: np.random.Generator, n_b
     of_victim: dict[str, list[str]] = {}
     for model, victim in victims.items():
         of_victim.setdefault(victim, []).append(model)
-    times = _bootstrap_weights(sorted(of_victim), rng, n_boot)
+    times = _bootstrap_weights(sorted(of_victim), rng)
     found: dict[str, np.ndarray] = {}
     for victim, models in of_victim.items():
         n = times[victim].astype(int) * len(models)

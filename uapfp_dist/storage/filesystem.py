@@ -53,7 +53,7 @@ class Filesystem:
         UserError: an unknown kind of URL, or its driver is not installed.
     """
 
-    def __init__(self, url: str, is_shared: bool = False) -> None:
+    def __init__(self, url: str, is_shared: bool) -> None:
         self.url = url
         self._opening_seconds = SHARED_SECONDS if is_shared else OPENING_SECONDS
         try:

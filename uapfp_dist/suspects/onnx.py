@@ -56,8 +56,8 @@ class OnnxSuspect:
         input_format: InputFormat,
         shape: tuple[int, int, int],
         n_classes: int,
-        output: str = "probabilities",
-        output_tensor: str = "",
+        output: str,
+        output_tensor: str,
     ) -> None:
         self._session, self._options = _session(path, read_onnx(path))
         self._input_format = input_format

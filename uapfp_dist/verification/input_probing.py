@@ -11,13 +11,12 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.suspects.input_format import InputFormat
 from uapfp_dist.suspects.output_format import OutputFormat, load_classes
-from uapfp_dist.suspects.registry import open_suspect
 from uapfp_dist.suspects.suspect import InputMismatchError, RefusedInputError, Suspect
 from uapfp_dist.suspects.usual_formats import usual_formats
 from uapfp_dist.tasks.hashing import content_id
 from uapfp_dist.verification.kit.input_check import N_FIRST, InputCheck, InputCheckResult
 from uapfp_dist.verification.kit.kit import Kit
-from uapfp_dist.verification.kit_suspect import Opener, open_for
+from uapfp_dist.verification.kit_suspect import open_for
 from uapfp_dist.verification.querying.config import QueryConfig, check_query_config
 from uapfp_dist.verification.querying.ledger import Ledger
 from uapfp_dist.verification.querying.records import Begin, Judged
@@ -91,7 +90,6 @@ def probe_formats(
     suspect: SuspectConfig,
     out: Path,
     query: QueryConfig | None = None,
-    opener: Opener = open_suspect,
     on_tried: Callable[[TriedFormat], None] = lambda tried: None,
 ) -> ProbedFormats:
     """Try the usual forms of input until those of one layout have one that passes the kit's input check.
@@ -104,7 +102,6 @@ def probe_formats(
         suspect: as it was named; its form is tried first.
         out: folder of the verification; the transcripts come into a folder below.
         query: limits; `max_queries` and `total_timeout` are of all forms together.
-        opener: makes something that can be queried of a config.
         on_tried: is called with each form.
 
     Raises:
@@ -123,7 +120,7 @@ def probe_formats(
             f"max_queries: expected at least {N_FIRST} images, those of one form, got {query.max_queries}",
             argument="max_queries",
         )
-    prober = _Prober(kit, kit.input_check, suspect, out / FOLDER, query, opener)
+    prober = _Prober(kit, kit.input_check, suspect, out / FOLDER, query)
     make_folder(prober.out, kit, [suspect.display_name])
     tried, untried = _first_round(prober, on_tried)
     if not any(one.result for one in tried):
@@ -184,7 +181,6 @@ class _Prober:
     suspect: SuspectConfig
     out: Path
     query: QueryConfig
-    opener: Opener
     spent: int = 0
 
     def __post_init__(self) -> None:
@@ -201,7 +197,7 @@ class _Prober:
         form = OutputFormat(config.output, self.kit.class_names, load_classes(config.classes))
         images = self.check.images[slice(*part)]
         try:
-            suspect = open_for(self.kit, config, self.opener)
+            suspect = open_for(self.kit, config)
         except UserError as error:
             if not _of_the_form(error):
                 raise

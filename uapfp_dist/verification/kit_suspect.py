@@ -1,18 +1,14 @@
 """A suspect as it is queried with the images of a kit."""
 
-from collections.abc import Callable
-
 from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.suspects.http_template import HttpSuspect
+from uapfp_dist.suspects.registry import Opener, open_suspect
 from uapfp_dist.suspects.suspect import Suspect
 from uapfp_dist.verification.kit.kit import Kit
 
-Opener = Callable[[SuspectConfig, tuple[int, int, int], int], Suspect]
-"""Makes a suspect of its config, the (c, h, w) of the kit's images and the number of classes."""
 
-
-def open_for(kit: Kit, config: SuspectConfig, opener: Opener) -> Suspect:
+def open_for(kit: Kit, config: SuspectConfig, opener: Opener = open_suspect) -> Suspect:
     """Open a suspect for the images of a kit; nothing is sent yet.
 
     Raises:

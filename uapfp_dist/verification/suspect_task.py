@@ -8,8 +8,9 @@ from pathlib import Path
 from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.config import SuspectConfig, describe_suspect
 from uapfp_dist.suspects.output_format import OutputFormat, load_classes
+from uapfp_dist.suspects.registry import Opener
 from uapfp_dist.verification.kit.kit import Kit
-from uapfp_dist.verification.kit_suspect import Opener, open_for
+from uapfp_dist.verification.kit_suspect import open_for
 from uapfp_dist.verification.querying.config import QueryConfig
 from uapfp_dist.verification.querying.records import Begin, Judged, SuspectRecord
 from uapfp_dist.verification.querying.session import FirstResponses, query_all

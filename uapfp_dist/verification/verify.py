@@ -14,9 +14,9 @@ from threading import Thread
 from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.suspects.output_format import OutputFormat, load_classes
-from uapfp_dist.suspects.registry import open_suspect
+from uapfp_dist.suspects.registry import Opener, open_suspect
 from uapfp_dist.verification.kit.kit import Kit
-from uapfp_dist.verification.kit_suspect import Opener, open_for
+from uapfp_dist.verification.kit_suspect import open_for
 from uapfp_dist.verification.looks import (
     check_number,
     choose_point_sets,

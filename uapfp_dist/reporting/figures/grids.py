@@ -1,7 +1,5 @@
 """Heat maps of results over two settings."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,30 +14,30 @@ MAX_COLUMNS_WITH_NUMBERS = 24
 """With more columns, numbers do not fit into the cells."""
 COLOUR_RANGES = {"auc": (0.5, 1.0)}
 """By result; by default from the smallest to the largest value."""
-NAMES = {"auc": "AUC", "gap": "similarity gap"}
+RESULTS = {"auc": "AUC", "gap": "similarity gap"}
+"""Columns of the results, `auc` in [0, 1] and `gap` in [-2, 2], to their names."""
 
 
-def grid_maps(table: pd.DataFrame, x: str, y: str, values: Sequence[str] = ("auc", "gap")) -> Figure:
+def grid_maps(table: pd.DataFrame, x: str, y: str) -> Figure:
     """A heat map per result over two settings; a cell is the mean over its rows.
 
     Args:
-        table: at least one row per cell, columns `x`, `y` and each of `values`; settings in their order of
+        table: at least one row per cell, columns `x`, `y` and each of `RESULTS`; settings in their order of
             appearance.
         x: column of the setting along the x axis.
         y: column of the setting along the y axis, its first value on top.
-        values: columns of the results, e.g. `auc` in [0, 1], `gap` in [-2, 2].
     """
-    table = require_columns(table, x, y, *values)
+    table = require_columns(table, x, y, *RESULTS)
     columns, rows = (list(dict.fromkeys(table[name])) for name in (x, y))
     beside = len(columns) <= MAX_COLUMNS_SIDE_BY_SIDE
-    shape = (1, len(values)) if beside else (len(values), 1)
+    shape = (1, len(RESULTS)) if beside else (len(RESULTS), 1)
     figure, axes = subplots(PAGE, (0.24 * max(3, len(rows)) + 0.9) * shape[0], *shape)
-    for axis, value in zip(axes, values, strict=True):
+    for axis, (value, label) in zip(axes, RESULTS.items(), strict=True):
         fields = table.groupby([y, x], sort=False)[value].mean().unstack()
         body = fields.reindex(index=rows, columns=columns).to_numpy(float)
         _map(axis, body, COLOUR_RANGES.get(value))
         _ticks(axis, [_text(c) for c in columns], [_text(r) for r in rows])
-        describe_axes(axis, display_name(x), display_name(y), NAMES.get(value, display_name(value)))
+        describe_axes(axis, display_name(x), display_name(y), label)
     return figure
 
 

@@ -72,19 +72,19 @@ def series(name: object, i: int) -> SeriesStyle:
     return {"color": colour, "marker": SHAPES[i % len(SHAPES)], "mfc": fill, "ls": LINES[i % len(LINES)]}
 
 
-def scatter_offsets(n: int, spread: float = 0.5) -> np.ndarray:
+def scatter_offsets(n: int, spread: float) -> np.ndarray:
     """(n,) offsets in [-spread/2, spread/2] that keep equal values apart: a golden-ratio sequence, nothing random."""
     return (np.arange(n) * 0.6180339887 % 1 - 0.5) * spread
 
 
-def strip(axis: Axes, values: Iterable[float | None], y: float, role: str, *, spread: float = 0.4) -> None:
+def strip(axis: Axes, values: Iterable[float | None], y: float, role: str) -> None:
     """One mark per model, side by side at height `y`, and a bar at their mean."""
     found = finite(values)
     if not len(found):
         return
     axis.scatter(
         found,
-        y + scatter_offsets(len(found), spread),
+        y + scatter_offsets(len(found), 0.4),
         s=16,
         marker=MARKERS.get(role, "o"),
         facecolors=marker_fill(role),

@@ -66,7 +66,7 @@ SECTIONS: tuple[Callable[[ReportData], ReportSection | None], ...] = (
 """In the order of the report; one that has nothing to show gives None."""
 
 
-def make_sections(data: ReportData, on_progress: Callable[[], None] = lambda: None) -> list[ReportSection]:
+def make_sections(data: ReportData, on_progress: Callable[[], None]) -> list[ReportSection]:
     """All that have something to show: the answer, the paper's claims and numbers, which sum them up, and the rest.
 
     `on_progress` is called after each.

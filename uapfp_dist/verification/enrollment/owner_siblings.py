@@ -58,7 +58,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], str]:
 
 
 def import_siblings(
-    files: tuple[SiblingFile, ...], context: TaskContext, plan: EnrollmentPlan, *, ignore_surplus: bool = False
+    files: tuple[SiblingFile, ...], context: TaskContext, plan: EnrollmentPlan, *, ignore_surplus: bool
 ) -> None:
     """Put the siblings of a plan into the store, once its victim is there.
 

@@ -16,7 +16,7 @@ def group_sizes(kit: Kit) -> dict[str, int]:
     return {group: counts[group] for group in GROUPS if counts[group]}
 
 
-def groups_not_calibrated(kit: Kit, too_small: Sequence[str] = ()) -> tuple[str, ...]:
+def groups_not_calibrated(kit: Kit, too_small: Sequence[str]) -> tuple[str, ...]:
     """Groups of negatives that a kit says nothing about; kits without siblings know of no sibling piracy."""
     sizes = group_sizes(kit)
     known = [group for group in GROUPS if kit.churn is not None or group != "sibling"]

@@ -15,10 +15,10 @@ def verdict_limits(
     whole_views: tuple[int, int],
     fatal: bool,
     of_kit: Sequence[str],
-    by_churn: bool = False,
-    registered: bool = False,
-    exact_claims: bool = False,
-    uncorrected: bool = False,
+    by_churn: bool,
+    registered: bool,
+    exact_claims: bool,
+    uncorrected: bool,
 ) -> tuple[str, ...]:
     """The limits of one verdict.
 

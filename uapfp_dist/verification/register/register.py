@@ -245,7 +245,7 @@ class Register:
             if any(look.test == test and look.decided is None for look in self.looks):
                 self._append(Released(_now(), test))
 
-    def adjusted(self, max_suspects: int | None = None) -> dict[str, float]:
+    def adjusted(self, max_suspects: int | None) -> dict[str, float]:
         """Test to its corrected p-value, as its verdict says; one without a result counts as p = 1.
 
         Args:

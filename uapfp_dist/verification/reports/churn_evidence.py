@@ -59,7 +59,7 @@ class ChurnAnswers:
         """(M, P) bool: which models of the kit give the victim's label."""
         return self.sets.agrees[:, self.point_set, self.at]
 
-    def running_scores(self, agrees: Tensor, *, from_below: bool = False) -> Tensor:
+    def running_scores(self, agrees: Tensor, *, from_below: bool) -> Tensor:
         """(K, P) float64: the score after each point; the last one is that of the verdict, but for its rounding.
 
         Args:
