@@ -70,7 +70,7 @@ def test_a_resume_performs_exactly_what_is_missing_or_torn(seed: int, tmp_path: 
     store = filled(tmp_path, [*specs], [*kept])
     torn = rng.sample(kept[1:], min(3, len(kept) - 1))
     for spec in torn:
-        path = Path(store.path(spec.kind, spec.id))
+        path = Path(store.path(*spec.artifact))
         path.write_bytes(path.read_bytes()[:-1])
     made: list[str] = []
     pool = SerialPool(lambda spec: made.append(spec.id))

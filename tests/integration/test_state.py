@@ -43,7 +43,7 @@ def store(tmp_path: Path, plan: Plan) -> Store:
 
 def done(store: Store, spec: Spec) -> None:
     """As if it had been performed."""
-    store.put(spec.kind, spec.id, {}, {})
+    store.put(*spec.artifact, {}, {})
 
 
 def struck(spec: Spec) -> Failed:

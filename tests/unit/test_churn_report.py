@@ -117,7 +117,7 @@ def test_churn_against_all_is_counted_from_the_labels(shown: Shown) -> None:
     for member in plan.judged:
         response = plan.churn_response(member)
         assert response is not None
-        labels = read_labels(store.get(response.kind, response.id))[CHURN]
+        labels = read_labels(store.get(*response.artifact))[CHURN]
         shares.append(sum(int(a) == int(b) for a, b in zip(labels[:20], points.labels[:20], strict=True)) / 20)
     negatives = ("homologous", "other_victim_piracy", "same_data", "sibling_piracy")
     table = shown.table("churn").set_index(["method", "stolen", "budget"])
@@ -237,14 +237,14 @@ def test_the_exact_test_counts_every_model_by_hand(shown: Shown) -> None:
     spec = shown.plan.exact
     assert spec is not None
     assert len(spec.players) == 2
-    points = read_sibling_points(shown.store.get(spec.kind, spec.id))
+    points = read_sibling_points(shown.store.get(*spec.artifact))
     table = shown.table("exact")
     n = 25
     claimed: dict[str, list[bool]] = {}
     for member in shown.plan.judged:
         response = shown.plan.exact_response(member)
         assert response is not None
-        labels = read_pool_labels(shown.store.get(response.kind, response.id)).labels
+        labels = read_pool_labels(shown.store.get(*response.artifact)).labels
         scores = []
         for player in range(2):
             own = points.index[player, :n].tolist()

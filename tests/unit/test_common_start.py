@@ -133,7 +133,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> TaskContext:
 
 def make(context: TaskContext, *specs: Spec) -> None:
     for one in dependency_order(specs):
-        if not context.store.has(one.kind, one.id):
+        if not context.store.has(*one.artifact):
             perform_task(context, one)
 
 

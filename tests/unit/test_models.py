@@ -64,7 +64,7 @@ def victim_of(plan: Plan) -> ModelSpec:
 def make(context: TaskContext, spec: ModelSpec) -> dict[str, object]:
     """Make a model and what it needs; returns its card."""
     for one in dependency_order([spec]):
-        if not context.store.has(one.kind, one.id):
+        if not context.store.has(*one.artifact):
             perform_task(context, one)
     return context.store.get("model", spec.id).info
 

@@ -66,7 +66,7 @@ def fill(storage: str, specs: Sequence[Spec]) -> None:
     for kind in {spec.kind for spec in specs}:
         Path(store.path(kind, "")).parent.mkdir(exist_ok=True)
     for spec in specs:
-        Path(store.path(spec.kind, spec.id)).write_bytes(encode(spec.kind, spec.id, Artifact({}, {})))
+        Path(store.path(*spec.artifact)).write_bytes(encode(*spec.artifact, Artifact({}, {})))
 
 
 class Counter:

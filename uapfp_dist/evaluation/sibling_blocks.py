@@ -19,19 +19,19 @@ def with_sibling_blocks(matrix: ResponseMatrix, plan: Plan, store: Store) -> Res
     try:
         if plan.churn:
             churn = [response for m in matrix.members if (response := plan.churn_response(m))]
-            labels = [read_labels(store.get(spec.kind, spec.id)) for spec in churn]
+            labels = [read_labels(store.get(*spec.artifact)) for spec in churn]
             config = plan.config.churn
-            points = read_churn(store.get(plan.churn.kind, plan.churn.id))
+            points = read_churn(store.get(*plan.churn.artifact))
             candidates = {key: Candidates(each.base, config.per_image) for key, each in points.items()}
             matrix = matrix.with_churn(labels, candidates, config.n_points)
         if plan.probe_twin:
-            twin = read_probe(store.get(plan.probe_twin.kind, plan.probe_twin.id))
+            twin = read_probe(store.get(*plan.probe_twin.artifact))
             specs = [twin_response for m in matrix.members if (twin_response := plan.twin_response(m))]
-            matrix = matrix.with_probe_twin(twin, [read_responses(store.get_mapped(s.kind, s.id)) for s in specs])
+            matrix = matrix.with_probe_twin(twin, [read_responses(store.get_mapped(*s.artifact)) for s in specs])
         for i, spec in enumerate(plan.references):
-            probe = read_probe(store.get(spec.kind, spec.id))
+            probe = read_probe(store.get(*spec.artifact))
             answers = [plan.reference_responses(m)[i] for m in matrix.members]
-            responses = [read_responses(store.get_mapped(each.kind, each.id)) for each in answers]
+            responses = [read_responses(store.get_mapped(*each.artifact)) for each in answers]
             matrix = matrix.with_references(probe, responses, isinstance(spec.probe, ProbeTwinSpec))
     except (TornArtifactError, FileNotFoundError) as error:
         raise UserError(f"expected every response whole, found one torn or gone ({error}); run again") from error

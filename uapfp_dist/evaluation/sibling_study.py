@@ -139,8 +139,8 @@ def sibling_power(plan: Plan, counts: SiblingCounts, store: Store) -> SiblingPow
     """What the models in the store show; NaN and 0 where the victim, its committee or churn points are missing."""
     assert plan.churn is not None
     points, asked = None, torch.zeros(0, dtype=torch.int64)
-    if store.intact(plan.churn.kind, plan.churn.id):
-        points = read_churn(store.get(plan.churn.kind, plan.churn.id))[CHURN]
+    if store.intact(*plan.churn.artifact):
+        points = read_churn(store.get(*plan.churn.artifact))[CHURN]
         candidates = Candidates(points.base, plan.config.churn.per_image)
         asked = candidates.first(torch.arange(len(points.base)), counts.n_labels)
     victim = points.labels[asked] if points else asked
@@ -169,9 +169,9 @@ def _scores(plan: Plan, role: Role, victim: Tensor, asked: Tensor, store: Store)
     """(M,) float64: at which share of the points `asked` each model of a role, that could be made, says as `victim`."""
     specs = [plan.churn_response(member) for member in members_of(plan.members, role)]
     labels = [
-        read_labels(store.get(spec.kind, spec.id))[CHURN][asked]
+        read_labels(store.get(*spec.artifact))[CHURN][asked]
         for spec in specs
-        if spec is not None and store.intact(spec.kind, spec.id)
+        if spec is not None and store.intact(*spec.artifact)
     ]
     return (torch.stack(labels) == victim).double().mean(1) if labels else torch.zeros(0, dtype=torch.float64)
 

@@ -107,10 +107,10 @@ class Trials:
             stored = [(m, spec) for m, spec in zip(cell.members, specs, strict=True) if spec.id in there]
             if not stored or stored[0][0].role != "victim":
                 raise UserError("expected the victim's responses in the store, found none (see failures)")
-            probe = read_probe(self._store.get(plan.probe.kind, plan.probe.id))
+            probe = read_probe(self._store.get(*plan.probe.artifact))
             responses = []
             for _, spec in stored:
-                blocks = read_responses(self._store.get_mapped(spec.kind, spec.id)).blocks
+                blocks = read_responses(self._store.get_mapped(*spec.artifact)).blocks
                 responses.append(Responses({name: blocks[name] for name in (CLEAN, block)}))
             matrix = ResponseMatrix.from_responses([m for m, _ in stored], responses, probe, plan.probe)
             self._held = key, replace(matrix, gather={block: matrix.gather[block]})

@@ -88,7 +88,7 @@ class TaskContext:
 
     def _net(self, spec: ModelSpec) -> Net:
         net = self.empty(spec)
-        net.load_state_dict(self.store.get(spec.kind, spec.id).tensors)
+        net.load_state_dict(self.store.get(*spec.artifact).tensors)
         return net.eval()
 
     def empty(self, spec: ModelSpec, seed: int = 0) -> Net:
@@ -107,16 +107,16 @@ class TaskContext:
         return int8_structure(net) if spec.modifications and isinstance(spec.modifications[-1], Int8) else net
 
     def _probe(self, spec: ProbeSpec | ProbeTwinSpec | ReferenceSpec) -> Probe:
-        return read_probe(self.store.get(spec.kind, spec.id))
+        return read_probe(self.store.get(*spec.artifact))
 
     def _pool(self, spec: PoolSpec) -> Pool:
-        return read_pool(self.store.get(spec.kind, spec.id))
+        return read_pool(self.store.get(*spec.artifact))
 
     def _sibling_points(self, spec: SiblingPointsSpec) -> SiblingPoints:
-        return read_sibling_points(self.store.get(spec.kind, spec.id))
+        return read_sibling_points(self.store.get(*spec.artifact))
 
     def _churn(self, spec: ChurnSpec) -> dict[BlockKey, ChurnPoints]:
-        return read_churn(self.store.get(spec.kind, spec.id))
+        return read_churn(self.store.get(*spec.artifact))
 
 
 def around(splits: Splits, victim_set: Tensor) -> Splits:

@@ -27,7 +27,7 @@ def make_training_checkpoint(context: TaskContext, spec: TrainingCheckpointSpec)
     state = trainer.state()
     tensors = {WEIGHTS + name: tensor for name, tensor in state.weights.items()}
     tensors |= {OPTIMIZER + name: tensor for name, tensor in state.optimizer.items()}
-    context.store.put_new(spec.kind, spec.id, tensors, {"step": state.step, "train_digest": digest})
+    context.store.put_new(*spec.artifact, tensors, {"step": state.step, "train_digest": digest})
 
 
 def continue_training(
@@ -38,7 +38,7 @@ def continue_training(
     index = training_set(splits, Trained(origin.on), spec.seed)
     net = context.empty(spec, seed)
     trainer = Trainer(net, spec.recipe, rng)
-    stored = context.store.get(origin.start.kind, origin.start.id)
+    stored = context.store.get(*origin.start.artifact)
     if isinstance(origin.start, TrainingCheckpointSpec):
         parts = (
             {name.removeprefix(prefix): t for name, t in stored.tensors.items() if name.startswith(prefix)}

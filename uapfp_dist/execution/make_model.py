@@ -78,7 +78,7 @@ def make_model(context: TaskContext, spec: ModelSpec) -> None:
         card = _card(context, spec, made)
         if gate is None or reaches(card.accuracy, least):
             card = replace(card, attempt=number, seconds=time.perf_counter() - started)
-            context.store.put_new(spec.kind, spec.id, made.net.state_dict(), card.to_json())
+            context.store.put_new(*spec.artifact, made.net.state_dict(), card.to_json())
             return
         reached.append(f"{card.accuracy:.4f}")
     why = f"accuracy {', '.join(reached)} in {len(reached)} attempts; the gate is {least:.4f}"
@@ -130,12 +130,12 @@ def import_model(
     net = context.empty(spec)
     take_weights(net, weights, spec.origin.mean, spec.origin.std, ignore_surplus=ignore_surplus)
     card = _card(context, spec, MadeModel(net.eval()))
-    context.store.put_new(spec.kind, spec.id, net.state_dict(), card.to_json())
+    context.store.put_new(*spec.artifact, net.state_dict(), card.to_json())
     return card
 
 
 def _take(context: TaskContext, spec: ModelSpec, origin: Checkpoint) -> MadeModel:
-    stored = context.store.get(origin.trajectory.kind, origin.trajectory.id)
+    stored = context.store.get(*origin.trajectory.artifact)
     level = f"{origin.recovery:g}"
     if level not in stored.info["reached"]:
         reached = ", ".join(stored.info["reached"]) or "none"
@@ -182,7 +182,7 @@ def make_trajectory(context: TaskContext, spec: TrajectorySpec) -> None:
         )
     tensors = {f"{r.level:g}/{name}": tensor for r in found for name, tensor in r.weights.items()}
     reached = {f"{r.level:g}": {"recovery": r.recovery, "step": r.step, "queries": r.queries} for r in found}
-    context.store.put_new(spec.kind, spec.id, tensors, {"reached": reached, "train_digest": natural.digest})
+    context.store.put_new(*spec.artifact, tensors, {"reached": reached, "train_digest": natural.digest})
 
 
 def watched_images(splits: Splits, seed: str) -> Tensor:

@@ -138,4 +138,4 @@ def _training_data(context: TaskContext, root: ModelSpec) -> LabelledQueries:
 
 def _seed_of_made(context: TaskContext, spec: ModelSpec) -> int:
     """The seed of the attempt at which a stored model reached its gate."""
-    return seed_of(spec.id, context.store.get(spec.kind, spec.id).info["attempt"])
+    return seed_of(spec.id, context.store.get(*spec.artifact).info["attempt"])

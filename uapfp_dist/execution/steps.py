@@ -60,14 +60,14 @@ def make_probe_step(context: TaskContext, spec: ProbeSpec) -> None:
     own = dataset.pixels(splits.d_v, context.device)
     held_out = dataset.pixels(splits.probe, context.device)
     probe = make_probe(context.net(spec.victim), spec, own, held_out, dataset.labels[splits.probe])
-    context.store.put_new(spec.kind, spec.id, *probe_artifact(probe))
+    context.store.put_new(*spec.artifact, *probe_artifact(probe))
 
 
 def response_step(context: TaskContext, spec: ResponseSpec) -> None:
     """Query one model with its part of the probe, once."""
     responses = query_model(context.net(spec.model), context.probe(spec.probe), context.device, spec.part)
     context.store.put_new(
-        spec.kind, spec.id, responses_artifact(responses), {"model": spec.model.id, "probe": spec.probe.id}
+        *spec.artifact, responses_artifact(responses), {"model": spec.model.id, "probe": spec.probe.id}
     )
 
 
@@ -77,7 +77,7 @@ def probe_twin_step(context: TaskContext, spec: ProbeTwinSpec) -> None:
     dataset, splits = context.data(victim.data)
     images = dataset.pixels(splits.probe, context.device)
     probe = make_probe_twin(context.net(victim), context.probe(spec.probe), spec, images)
-    context.store.put_new(spec.kind, spec.id, *probe_artifact(probe))
+    context.store.put_new(*spec.artifact, *probe_artifact(probe))
 
 
 def reference_step(context: TaskContext, spec: ReferenceSpec) -> None:
@@ -92,14 +92,14 @@ def reference_step(context: TaskContext, spec: ReferenceSpec) -> None:
         made = make_references(net, probe, spec.ipguard_k, spec.id, truth)
         v, unseen = probe.blocks[PAPER].perturbations.to(context.device), dataset.pixels(splits.eval, context.device)
         made = replace(made, summary=replace(made.summary, fooling_on_eval=fooling_rate(net, unseen, v, clip=False)))
-    context.store.put_new(spec.kind, spec.id, *probe_artifact(made))
+    context.store.put_new(*spec.artifact, *probe_artifact(made))
 
 
 def reference_response_step(context: TaskContext, spec: ReferenceResponseSpec) -> None:
     """Query one model with references, once."""
     responses = query_model(context.net(spec.model), context.probe(spec.references), context.device, spec.part)
     about = {"model": spec.model.id, "references": spec.references.id}
-    context.store.put_new(spec.kind, spec.id, responses_artifact(responses), about)
+    context.store.put_new(*spec.artifact, responses_artifact(responses), about)
 
 
 def churn_step(context: TaskContext, spec: ChurnSpec) -> None:
@@ -127,35 +127,33 @@ def churn_step(context: TaskContext, spec: ChurnSpec) -> None:
     )
     # The images that they were made of, as numbers of the data set: nobody trained on any of these.
     points = {key: replace(each, base=splits.probe[each.base]) for key, each in points.items()}
-    context.store.put_new(spec.kind, spec.id, *churn_artifact(points))
+    context.store.put_new(*spec.artifact, *churn_artifact(points))
 
 
 def churn_response_step(context: TaskContext, spec: ChurnResponseSpec) -> None:
     """The labels of one model on every churn point, once."""
     labels = churn_labels(context.net(spec.model), context.churn(spec.churn))
-    context.store.put_new(spec.kind, spec.id, labels_artifact(labels), {"model": spec.model.id, "churn": spec.churn.id})
+    context.store.put_new(*spec.artifact, labels_artifact(labels), {"model": spec.model.id, "churn": spec.churn.id})
 
 
 def pool_step(context: TaskContext, spec: PoolSpec) -> None:
     """The images on which a victim and its siblings are compared."""
     dataset, splits = context.data(spec.data)
     pool = make_pool(dataset.pixels(splits.probe), spec.config, spec.id)
-    context.store.put_new(spec.kind, spec.id, pool_artifact(replace(pool, base=splits.probe[pool.base])), {})
+    context.store.put_new(*spec.artifact, pool_artifact(replace(pool, base=splits.probe[pool.base])), {})
 
 
 def pool_labels_step(context: TaskContext, spec: PoolLabelsSpec) -> None:
     """The labels of one model on the whole pool, once."""
     found = pool_labels(context.net(spec.model), context.pool(spec.pool))
-    context.store.put_new(
-        spec.kind, spec.id, pool_labels_artifact(found), {"model": spec.model.id, "pool": spec.pool.id}
-    )
+    context.store.put_new(*spec.artifact, pool_labels_artifact(found), {"model": spec.model.id, "pool": spec.pool.id})
 
 
 def sibling_points_step(context: TaskContext, spec: SiblingPointsSpec) -> None:
     """The images of the exact sibling test, from what its players say to the pool."""
-    said = [read_pool_labels(context.store.get(need.kind, need.id)) for need in spec.needs]
+    said = [read_pool_labels(context.store.get(*need.artifact)) for need in spec.needs]
     points = sibling_points(context.pool(spec.pool), said, spec.config)
-    context.store.put_new(spec.kind, spec.id, sibling_points_artifact(points), {})
+    context.store.put_new(*spec.artifact, sibling_points_artifact(points), {})
 
 
 def sibling_response_step(context: TaskContext, spec: SiblingResponseSpec) -> None:
@@ -163,7 +161,7 @@ def sibling_response_step(context: TaskContext, spec: SiblingResponseSpec) -> No
     points = context.sibling_points(spec.points)
     found = pool_labels(context.net(spec.model), Pool(points.images, torch.arange(len(points.images))))
     about = {"model": spec.model.id, "points": spec.points.id}
-    context.store.put_new(spec.kind, spec.id, pool_labels_artifact(found), about)
+    context.store.put_new(*spec.artifact, pool_labels_artifact(found), about)
 
 
 def subspace_step(context: TaskContext, spec: SubspaceSpec) -> None:
@@ -178,7 +176,7 @@ def subspace_step(context: TaskContext, spec: SubspaceSpec) -> None:
     if spec.config.largest_cosine < 1:
         starts = [one.start for one in uap_starts(images, spec.config.n_uaps, torch_rng(spec.id, "uaps"))]
         tensors["start_cosines"] = start_cosines(matrix, torch.cat(starts))
-    context.store.put_new(spec.kind, spec.id, tensors, {"model": spec.model.id, "xi": xi})
+    context.store.put_new(*spec.artifact, tensors, {"model": spec.model.id, "xi": xi})
 
 
 _STEPS: dict[type[Spec], Callable[[TaskContext, Any], None]] = {

@@ -8,7 +8,7 @@ from uapfp_dist.tasks.hashing import Spec
 
 def published_ids(store: Store, specs: Iterable[Spec]) -> set[str]:
     """Ids of those of `specs` whose artifacts are there; their content is checked when it is read."""
-    return {key for _, key in store.has_among((spec.kind, spec.id) for spec in specs)}
+    return {key for _, key in store.has_among(spec.artifact for spec in specs)}
 
 
 def stored_specs(store: Store, specs: Iterable[Spec] = ()) -> Callable[[Spec], bool]:
@@ -16,11 +16,11 @@ def stored_specs(store: Store, specs: Iterable[Spec] = ()) -> Callable[[Spec], b
 
     `specs` are looked up now, many at a time; others one by one when they come.
     """
-    known = {(spec.kind, spec.id) for spec in specs}
+    known = {spec.artifact for spec in specs}
     whole = store.intact_among(known)
 
     def stored(spec: Spec) -> bool:
-        pair = (spec.kind, spec.id)
+        pair = spec.artifact
         return pair in whole if pair in known else store.intact(*pair)
 
     return stored

@@ -110,7 +110,7 @@ class GridRun:
         self._begun = params, tags
         given_up = {key for plan in {cell.plan.id for cell in cells} for key in failed_in(store, plan)}
         self._specs = [spec for spec in shared_specs(cells) if spec.id not in given_up]
-        self._stored = store.intact_among((spec.kind, spec.id) for spec in self._specs)
+        self._stored = store.intact_among(spec.artifact for spec in self._specs)
 
     @property
     def settled(self) -> bool:
@@ -180,7 +180,7 @@ class GridRun:
             with make_pool() as pool:
                 progress.watch(pool)
                 for outcome in run_tasks(
-                    self._specs, pool, lambda spec: (spec.kind, spec.id) in self._stored, progress.refresh
+                    self._specs, pool, lambda spec: spec.artifact in self._stored, progress.refresh
                 ):
                     progress.observe(outcome)
                     if isinstance(outcome, Failed) and not outcome.skipped:

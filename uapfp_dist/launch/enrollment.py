@@ -137,7 +137,7 @@ def run_enrollment(
         live.start_run(plan.id, params, tags)
 
         def on_model(spec: ModelSpec) -> None:
-            live.log_model(store.get(spec.kind, spec.id).info["accuracy"])
+            live.log_model(store.get(*spec.artifact).info["accuracy"])
 
         kit = enroll(plan, dataset, store, made_by.pool, progress, on_model)
         save_with_register(kit, out)

@@ -170,6 +170,11 @@ class Spec:
         return content_id({"kind": self.kind, **_hashed_fields(self), **versioned})
 
     @property
+    def artifact(self) -> tuple[str, str]:
+        """Kind and id: the store keeps its artifact under them."""
+        return self.kind, self.id
+
+    @property
     def needs(self) -> tuple[Spec, ...]:
         """Specs whose artifacts this one reads."""
         return ()

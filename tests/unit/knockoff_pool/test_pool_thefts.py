@@ -47,9 +47,9 @@ def context(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> TaskConte
 def make(context: TaskContext, spec: ModelSpec | TrajectorySpec) -> dict[str, Any]:
     """Make a model and what it needs; returns its card."""
     for one in dependency_order([spec]):
-        if not context.store.has(one.kind, one.id):
+        if not context.store.has(*one.artifact):
             perform_task(context, one)
-    return context.store.get(spec.kind, spec.id).info
+    return context.store.get(*spec.artifact).info
 
 
 def with_budget(spec: ModelSpec, budget: int) -> ModelSpec:

@@ -50,8 +50,8 @@ def test_a_block_is_found_again_by_its_wire_name(wire: str, keys: tuple[BlockKey
 def test_a_stored_probe_is_the_probe(probe: Probe, probe_spec: ProbeSpec, tmp_path: Path) -> None:
     """Its fields and what was measured, references included."""
     store = Store(str(tmp_path))
-    store.put(probe_spec.kind, probe_spec.id, *probe_artifact(probe))
-    found = read_probe(store.get(probe_spec.kind, probe_spec.id))
+    store.put(*probe_spec.artifact, *probe_artifact(probe))
+    found = read_probe(store.get(*probe_spec.artifact))
     assert (found.summary, found.n_test_views, found.round_to_8_bits) == (probe.summary, 3, False)
     assert found.blocks.keys() == probe.blocks.keys()
     for key, block in probe.blocks.items():

@@ -25,7 +25,7 @@ def churn(data: ReportData) -> ReportSection | None:
     if spec is None or not methods:
         return None
     try:
-        points = read_churn(data.store.get(spec.kind, spec.id))
+        points = read_churn(data.store.get(*spec.artifact))
         siblings = sibling_table(data)
     except (TornArtifactError, FileNotFoundError) as error:
         raise UserError(f"expected churn points and siblings whole, found one torn ({error}); run again") from error

@@ -72,7 +72,7 @@ def sibling_table(data: ReportData) -> pd.DataFrame:
 def _accuracies(data: ReportData, models: list[ModelSpec]) -> list[float]:
     """Of those that could be made."""
     made = published_ids(data.store, models)
-    cards = (data.store.get(model.kind, model.id).info for model in models if model.id in made)
+    cards = (data.store.get(*model.artifact).info for model in models if model.id in made)
     return [from_json(ModelCard, card).accuracy for card in cards]
 
 

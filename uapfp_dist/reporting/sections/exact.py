@@ -24,7 +24,7 @@ def exact(data: ReportData) -> ReportSection | None:
     """A row per role and number of images."""
     if (spec := data.plan.exact) is None:
         return None
-    if not data.store.has(spec.kind, spec.id):
+    if not data.store.has(*spec.artifact):
         return ReportSection("exact", TITLE, "Not computed: a sibling, or its labels, could not be made.")
     table = pd.DataFrame(_rows(data, spec))
     text = (
@@ -50,8 +50,8 @@ def _rows(data: ReportData, spec: SiblingPointsSpec) -> Iterator[dict[str, str |
     there = published_ids(data.store, (response for _, response in responses))
     asked = [(m, response) for m, response in responses if response.id in there]
     try:
-        points = read_sibling_points(data.store.get(spec.kind, spec.id))
-        labels = torch.stack([read_pool_labels(data.store.get(r.kind, r.id)).labels for _, r in asked])
+        points = read_sibling_points(data.store.get(*spec.artifact))
+        labels = torch.stack([read_pool_labels(data.store.get(*r.artifact)).labels for _, r in asked])
     except TornArtifactError as error:
         raise UserError(f"expected the exact test and its labels whole, one is torn ({error}); run again") from error
     roles = [str(member.role) for member, _ in asked]

@@ -91,8 +91,8 @@ def _start_cosines(data: ReportData) -> np.ndarray:
     """Of every UAP that was made; none where one of the models' are not known."""
     found = []
     for spec in data.plan.subspaces:
-        if data.store.has(spec.kind, spec.id):
-            found.append(data.store.get(spec.kind, spec.id).tensors.get("start_cosines"))
+        if data.store.has(*spec.artifact):
+            found.append(data.store.get(*spec.artifact).tensors.get("start_cosines"))
     known = [cosines.numpy() for cosines in found if cosines is not None]
     return np.concatenate(known) if known and len(known) == len(found) else np.zeros(0)
 
@@ -102,7 +102,7 @@ def _matrices(data: ReportData) -> dict[str, dict[str, Tensor]]:
     roles = {m.spec.id: m.role for m in data.plan.members}
     found: dict[str, dict[str, Tensor]] = {}
     for spec in data.plan.subspaces:
-        if data.store.has(spec.kind, spec.id):
-            uaps = data.store.get(spec.kind, spec.id).tensors["uaps"]
+        if data.store.has(*spec.artifact):
+            uaps = data.store.get(*spec.artifact).tensors["uaps"]
             found.setdefault(roles[spec.model.id], {})[spec.model.id] = uaps
     return found

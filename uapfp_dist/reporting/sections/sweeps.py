@@ -196,15 +196,15 @@ def _second_matrix(data: ReportData) -> tuple[ResponseMatrix, list[int]]:
     """The models that responded to the second probe, and their rows in the first matrix."""
     plan, store = data.plan, data.store
     assert plan.second_probe is not None
-    if not store.has(plan.second_probe.kind, plan.second_probe.id):
+    if not store.has(*plan.second_probe.artifact):
         raise UserError("its probe could not be made (see failures: most likely a cluster with too few points)")
-    probe = read_probe(store.get(plan.second_probe.kind, plan.second_probe.id))
+    probe = read_probe(store.get(*plan.second_probe.artifact))
     specs = [plan.second_response(member) for member in data.matrix.members]
     there = published_ids(store, filter(None, specs))
     rows = [i for i, spec in enumerate(specs) if spec is not None and spec.id in there]
     if rows[:1] != [0]:
         raise UserError("the victim's responses to its probe are missing (see failures)")
-    responses = [read_responses(store.get_mapped(spec.kind, spec.id)) for i in rows if (spec := specs[i]) is not None]
+    responses = [read_responses(store.get_mapped(*spec.artifact)) for i in rows if (spec := specs[i]) is not None]
     return ResponseMatrix.from_responses(
         [data.matrix.members[i] for i in rows], responses, probe, plan.second_probe
     ), rows

@@ -44,7 +44,7 @@ def uap(data: ReportData) -> ReportSection:
 def _elsewhere(data: ReportData) -> str:
     """The fooling rate on images that xi was not chosen on, where it was measured: the difference is the bias."""
     for spec in data.plan.references:
-        rate = read_probe(data.store.get(spec.kind, spec.id)).summary.fooling_on_eval
+        rate = read_probe(data.store.get(*spec.artifact)).summary.fooling_on_eval
         if rate is not None:
             return f"; on EVAL, on which xi was not chosen, {rate:.2f}"
     return "; xi was chosen on those images"

@@ -53,7 +53,7 @@ def read_exact(plan: ExactPlan | None, requirements: EnrollConfig, store: Store)
     # A theft that failed from one player is left out for all: what is learned must be alike.
     slots = [t for t in range(len(plan.stolen[0])) if all(_made(plan, plan.stolen[i][t], store) for i in made)]
     stolen = [[_labels(plan, plan.stolen[i][t], store).labels for t in slots] for i in made]
-    pool = read_pool(store.get(plan.pool.kind, plan.pool.id))
+    pool = read_pool(store.get(*plan.pool.artifact))
     measured, independent, innocent = (
         [_labels(plan, model, store).labels for model in models if _made(plan, model, store)]
         for models in (plan.measured, plan.independent, plan.innocent)
@@ -67,7 +67,7 @@ def read_exact(plan: ExactPlan | None, requirements: EnrollConfig, store: Store)
         independent=torch.stack(independent) if len(independent) >= FEWEST_INDEPENDENT else None,
     )
     siblings = [plan.players[i] for i in made[1:]]
-    digests = tuple(weights_digest(store.get(spec.kind, spec.id).tensors) for spec in siblings)
+    digests = tuple(weights_digest(store.get(*spec.artifact).tensors) for spec in siblings)
     return EnrolledExact(
         pool,
         players,
@@ -79,12 +79,12 @@ def read_exact(plan: ExactPlan | None, requirements: EnrollConfig, store: Store)
 
 def _made(plan: ExactPlan, model: ModelSpec, store: Store) -> bool:
     spec = plan.labels(model)
-    return store.intact(spec.kind, spec.id)
+    return store.intact(*spec.artifact)
 
 
 def _labels(plan: ExactPlan, model: ModelSpec, store: Store) -> PoolLabels:
     spec = plan.labels(model)
-    return read_pool_labels(store.get(spec.kind, spec.id))
+    return read_pool_labels(store.get(*spec.artifact))
 
 
 def fit_exact(found: EnrolledExact, requirements: EnrollConfig, per_image: int) -> tuple[SiblingTest, KitExact]:

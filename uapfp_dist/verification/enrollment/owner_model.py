@@ -78,7 +78,7 @@ class OwnerModel:
             _check_side(context, spec, card.accuracy)
             _check_knows(context, spec, card.accuracy)
         except UserError:
-            context.store.discard(spec.kind, spec.id)
+            context.store.discard(*spec.artifact)
             raise
         return card.accuracy
 
@@ -104,7 +104,7 @@ def _check_side(context: TaskContext, spec: ModelSpec, accuracy: float) -> None:
     side = dataset.shape[1]
     if not isinstance(net, PublishedNet) or "@" in spec.architecture or dataset.shape[1:] == (net.side, net.side):
         return
-    net.load_state_dict(context.store.get(spec.kind, spec.id).tensors)
+    net.load_state_dict(context.store.get(*spec.artifact).tensors)
     index, resampled = splits.eval[:COMPARED], net.side
     net.side = None
     try:

@@ -88,7 +88,7 @@ def import_siblings(
             check_gate(plan, accuracy, file.path.name)
             distinct.check(spec, file.path.name)
         except UserError:
-            context.store.discard(spec.kind, spec.id)
+            context.store.discard(*spec.artifact)
             raise
 
 
@@ -134,14 +134,14 @@ class DistinctWeights:
         """
         if spec.id not in self._watched:
             return
-        digest = weights_digest(self._store.get(spec.kind, spec.id).tensors)
+        digest = weights_digest(self._store.get(*spec.artifact).tensors)
         other, others_name = self._found.setdefault(digest, (spec, name))
         if (other, others_name) == (spec, name):
             return
         is_victims = self._victim in (spec, other)
         trained = [each for each in (spec, other) if isinstance(each.origin, OwnerTrained)]
         for each in trained:
-            self._store.discard(each.kind, each.id)
+            self._store.discard(*each.artifact)
         if trained:
             whose = "the victim and a sibling" if is_victims else "two siblings"
             raise UserError(

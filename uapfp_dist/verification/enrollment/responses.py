@@ -45,12 +45,12 @@ class EnrolledChurn:
 def read_enrolled(plan: EnrollmentPlan, store: Store) -> EnrolledResponses | None:
     """Probe, responses and what a kit tells of the cards; None where victim or probe could not be made."""
     first = [plan.victim_response, *([plan.churn] if plan.churn else [])]
-    if not all(store.intact(spec.kind, spec.id) for spec in first):
+    if not all(store.intact(*spec.artifact) for spec in first):
         return None
     ids = {
         model.member.spec.id: plan.response(model).id
         for model in plan.reference_models
-        if all(store.intact(spec.kind, spec.id) for spec in plan.responses(model))
+        if all(store.intact(*spec.artifact) for spec in plan.responses(model))
     }
     probe = store.get("probe", plan.probe.id)
     victim = store.get("answers", plan.victim_response.id)
@@ -71,5 +71,5 @@ def _read_churn(plan: EnrollmentPlan, store: Store, models: Collection[str]) -> 
     if plan.churn is None:
         return None
     specs = [plan.churn_response(m.member.spec) for m in plan.reference_models if m.member.spec.id in models]
-    labels = {spec.model.id: read_labels(store.get(spec.kind, spec.id))[CHURN] for spec in specs if spec}
-    return EnrolledChurn(read_churn(store.get(plan.churn.kind, plan.churn.id))[CHURN], labels)
+    labels = {spec.model.id: read_labels(store.get(*spec.artifact))[CHURN] for spec in specs if spec}
+    return EnrolledChurn(read_churn(store.get(*plan.churn.artifact))[CHURN], labels)
