@@ -1,5 +1,6 @@
-"""Work in several threads."""
+"""Work in several threads, and how many there is room for."""
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,6 +28,11 @@ def iterate_threads(work: Callable[[Item], Result], items: Iterable[Item], threa
         yield from pool.map(work, items)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def own_cpus() -> int:
+    """CPUs that this process may use; all of the machine's where the system cannot tell (not Linux)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_within(work: Callable[[], Result], seconds: float) -> Result:

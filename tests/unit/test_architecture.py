@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "uapfp_dist"
 
 LAYERS = (
-    ("errors", "messages", "rng", "concurrency", "serialization", "acceleration", "pass_size", "pixels"),
+    ("errors", "messages", "rng", "concurrency", "serialization", "acceleration", "pass_size", "pixels", "whole_file"),
     ("response_format",),
     ("tasks",),
     ("statistics", "data", "models", "perturbations"),

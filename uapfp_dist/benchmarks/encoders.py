@@ -1,6 +1,5 @@
 """Part `encoders` of the benchmark: fit and score encoders on synthetic responses, against a floor by arithmetic."""
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from uapfp_dist.concurrency import map_threads
+from uapfp_dist.concurrency import map_threads, own_cpus
 from uapfp_dist.config.presets import preset
 from uapfp_dist.config.schema import ControlConfig, DataConfig, ModificationConfig, SiblingConfig, StudyConfig
 from uapfp_dist.data import load
@@ -58,7 +57,7 @@ class EncodersFloor:
 
 def encoders_floor(say: Callable[[str], object]) -> EncodersFloor:
     """Measure it at the sizes of `fashion_mnist`: 11 models, 200 views of 100 points, five more folds a resample."""
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = own_cpus()
     plan = _plan()
     matrix, verdict, config = synthetic_matrix(plan), plan.config.verdict, plan.config.encoder
     drawn = [make_resample(matrix.members, i, verdict.n_train, verdict.n_calibrate, "0") for i in range(RESAMPLES)]

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 import torch
 
 from uapfp_dist.central.resample_id import resample_id
-from uapfp_dist.concurrency import map_threads
+from uapfp_dist.concurrency import map_threads, own_cpus
 from uapfp_dist.config.methods import with_all_methods
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.judging import JudgedModels
@@ -54,7 +53,7 @@ from uapfp_dist.tasks.model_card import ModelCard
 from uapfp_dist.tasks.outcomes import Failed, Outcome
 from uapfp_dist.tasks.specs import ModelSpec
 from uapfp_dist.tracking.live import LiveTracker
-from uapfp_dist.tracking.publication import KIND, Publication, patience, publish, read_files
+from uapfp_dist.tracking.publication import KIND, Publication, publish_stored, read_files
 from uapfp_dist.tracking.tracker import DESCRIPTION, Tracker
 
 
@@ -82,7 +81,7 @@ class Evaluator:
     ) -> None:
         torch.set_num_threads(1)
         self._on_progress, self._device = on_progress, device
-        self.plan, self.store, self.threads = plan, store, threads or _own_cpus()
+        self.plan, self.store, self.threads = plan, store, threads or own_cpus()
         self._tracker, self._live = tracker, LiveTracker(tracker)
         self._settings: dict[str, str] = {}
         self._failed: list[Failed] = []
@@ -261,12 +260,7 @@ class Evaluator:
 
     def publish(self) -> str:
         """Show all of it in the tracker, however much it has missed; returns why not, or an empty string."""
-        publication = Publication.from_artifact(self.store.get(KIND, self.plan.id))
-        try:
-            publish(publication, self._tracker, patience())
-        except (ConnectionError, UserError) as error:
-            return str(error)
-        return ""
+        return publish_stored(self.store, self.plan.id, self._tracker)
 
     def page(self) -> str:
         """The address of the run's page; empty where the tracker has none open."""
@@ -276,8 +270,3 @@ class Evaluator:
         """Close the run of an evaluation that came to nothing; `publish` has closed a finished one."""
         if status != "FINISHED":
             self._live.end_run(status)
-
-
-def _own_cpus() -> int:
-    """Where the system cannot tell which are this process's (not Linux), all of the machine's."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -12,7 +12,7 @@ from uapfp_dist.reporting.grid_report import grid_description, grid_id, grid_res
 from uapfp_dist.reporting.grid_schema import GridReport, Preparation
 from uapfp_dist.serialization import to_json
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tracking.publication import KIND, Publication, patience, publish, read_files
+from uapfp_dist.tracking.publication import KIND, Publication, publish_stored, read_files
 from uapfp_dist.tracking.tracker import DESCRIPTION, RunParams, Tracker
 
 
@@ -89,11 +89,7 @@ class GridRecorder:
 
     def publish(self) -> str:
         """Show all of it in the tracker, however much it has missed; returns why not, or an empty string."""
-        try:
-            publish(Publication.from_artifact(self._store.get(KIND, self._id)), self._tracker, patience())
-        except (ConnectionError, UserError) as error:
-            return str(error)
-        return ""
+        return publish_stored(self._store, self._id, self._tracker)
 
     def close(self, status: str) -> None:
         """Close the run of a grid that came to nothing; `publish` has closed a finished one."""

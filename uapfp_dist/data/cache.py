@@ -7,7 +7,6 @@ time; where it cannot be written, images are decoded at every start.
 import hashlib
 import json
 import os
-import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from uapfp_dist.data.file_names import shown
 from uapfp_dist.errors import UserError
+from uapfp_dist.whole_file import whole_file
 
 Remarks = TypeVar("Remarks")
 
@@ -132,12 +132,6 @@ def _mapped(path: Path) -> Tensor | None:
 
 
 def _publish(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write under another name, then rename; a full disk is no error: then nothing is cached."""
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-        temporary.replace(path)
-    except OSError:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    """A full disk is no error: then nothing is cached."""
+    with suppress(OSError), whole_file(path) as new, new.open("wb") as file:
+        write(file)

@@ -1,14 +1,12 @@
 """A numbered list of the images of a data set, to read and to shorten: index, class, file, with tabs between."""
 
-import os
 import re
-import uuid
-from contextlib import suppress
 from pathlib import Path
 
 from uapfp_dist.data.dataset import Dataset
 from uapfp_dist.data.file_names import read_name, shown
 from uapfp_dist.errors import UserError
+from uapfp_dist.whole_file import whole_file
 
 
 def list_lines(dataset: Dataset) -> list[str]:
@@ -30,13 +28,11 @@ def write_list(dataset: Dataset, path: Path) -> None:
     """
     if path.exists():
         raise UserError(f"list: expected a new file, {shown(path)} is there already; choose another", argument="list")
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    text = "".join(f"{line}\n" for line in list_lines(dataset))
     try:
-        temporary.write_text("".join(f"{line}\n" for line in list_lines(dataset)), encoding="utf-8", newline="\n")
-        os.replace(temporary, path)
+        with whole_file(path) as new:
+            new.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         raise UserError(
             f"list: expected a file that can be written, got {shown(path)} ({error.strerror}); choose another",
             argument="list",

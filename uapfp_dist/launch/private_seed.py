@@ -1,11 +1,11 @@
 """The private seed of an enrolment: drawn once, in a file beside the kit, which never holds it."""
 
-import contextlib
 import os
 import secrets
 from pathlib import Path
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.whole_file import whole_file
 
 BITS = 63
 
@@ -54,15 +54,11 @@ def write_seed(kit: Path, seed: int) -> None:
         f"# Every random choice of the enrolment of {kit.name!a}. Kept beside the kit, not in it:\n# whoever knows "
         f"it can make the victim's siblings. The same command resumes with it.\n{seed}\n"
     )
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+        with whole_file(path) as new, os.fdopen(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
             file.write(text)
-        os.replace(temporary, path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise UserError(
             f"out: expected a folder in which the seed can be kept, {path} cannot be written ({error.strerror})",
             argument="out",

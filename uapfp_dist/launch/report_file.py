@@ -2,11 +2,11 @@
 
 import json
 import os
-import uuid
 from pathlib import Path
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.serialization import to_json
+from uapfp_dist.whole_file import whole_file
 
 
 def check_report(path: Path | None) -> None:
@@ -34,6 +34,5 @@ def check_report(path: Path | None) -> None:
 def write_report(path: Path | None, report: object) -> None:
     """Write a dataclass, or what JSON can hold, as JSON; nothing where there is no path."""
     if path is not None:
-        temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")  # two jobs may write the same report
-        temporary.write_text(json.dumps(to_json(report), indent=1))
-        temporary.replace(path)
+        with whole_file(path) as new:  # two jobs may write the same report
+            new.write_text(json.dumps(to_json(report), indent=1))

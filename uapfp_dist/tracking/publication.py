@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.storage.store import Artifact
+from uapfp_dist.storage.store import Artifact, Store
 from uapfp_dist.tracking.tracker import RunParams, Tracker
 
 KIND = "publication"
@@ -125,6 +125,16 @@ def publish(publication: Publication, tracker: Tracker, patience: float) -> None
             if time.monotonic() >= until:
                 raise
             time.sleep(min(PAUSE_SECONDS, max(0.0, until - time.monotonic())))
+
+
+def publish_stored(store: Store, evaluation: str, tracker: Tracker) -> str:
+    """Publish what is stored of an evaluation, or a grid; returns why that was not possible, or an empty string."""
+    publication = Publication.from_artifact(store.get(KIND, evaluation))
+    try:
+        publish(publication, tracker, patience())
+    except (ConnectionError, UserError) as error:
+        return str(error)
+    return ""
 
 
 def _publish(publication: Publication, tracker: Tracker) -> None:

@@ -1,7 +1,6 @@
 """What a part has found so far, on disk after each measurement: it may be ended at any moment."""
 
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from uapfp_dist.messages import one_line
 from uapfp_dist.serialization import Json, from_json, to_json
+from uapfp_dist.whole_file import whole_file
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,8 @@ class Notes:
             else tuple(name for name in self._planned if name not in self._done and name not in self._failed)
         )
         found = PartNotes(time.monotonic() - self._began, self._done, self._failed, open_, self._skipped)
-        partial = self._path.with_suffix(".part")
-        partial.write_text(json.dumps(to_json(found), indent=1))
-        os.replace(partial, self._path)
+        with whole_file(self._path) as new:
+            new.write_text(json.dumps(to_json(found), indent=1))
 
 
 def read_notes(path: Path) -> PartNotes:

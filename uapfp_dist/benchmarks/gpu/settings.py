@@ -1,6 +1,5 @@
 """What the parts share: the machine, the images, the time."""
 
-import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ import torch
 import torchvision
 from torch import Tensor
 
+from uapfp_dist.concurrency import own_cpus
 from uapfp_dist.data import Dataset, load
 from uapfp_dist.models import Net, build
 from uapfp_dist.rng import torch_rng
@@ -87,7 +87,7 @@ def machine(device: torch.device) -> Machine:
     return Machine(
         card=torch.cuda.get_device_name(device) if gpu else f"none, {device} in its place",
         memory_gib=torch.cuda.get_device_properties(device).total_memory / 2**30 if gpu else 0.0,
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=own_cpus(),
         python=platform.python_version(),
         torch=torch.__version__,
         torchvision=torchvision.__version__,

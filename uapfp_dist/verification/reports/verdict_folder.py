@@ -1,7 +1,6 @@
 """The files of a verdict: JSON with its schema, text, page."""
 
 import json
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from uapfp_dist.verification.replay import JudgedSuspect
 from uapfp_dist.verification.reports.verdict_file import verdict_json, verdict_schema
 from uapfp_dist.verification.reports.verdict_page import verdict_page
 from uapfp_dist.verification.reports.verdict_text import verdict_text
+from uapfp_dist.whole_file import whole_file
 
 
 def write_verdict(out: Path, kit: Kit, cases: Sequence[JudgedSuspect]) -> None:
@@ -31,6 +31,5 @@ def write_verdict(out: Path, kit: Kit, cases: Sequence[JudgedSuspect]) -> None:
         "verdict.txt": verdict_text(kit, cases) + "\n",
         "verdict.html": verdict_page(kit, cases),
     }.items():
-        temporary = out / f".{name}.{uuid.uuid4().hex}.tmp"  # another job may write the same verdict
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(out / name)
+        with whole_file(out / name) as new:  # another job may write the same verdict
+            new.write_text(text, encoding="utf-8")
