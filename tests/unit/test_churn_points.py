@@ -60,13 +60,13 @@ def test_points_are_chosen_as_one_would_by_hand(n: int, per_image: int) -> None:
 
 
 def one_by_one(config: ChurnConfig, seed: str) -> tuple[list[tuple[float, int, int, list[int], Tensor]], int]:
-    """(margin, base, label, committee, image in 8 bits) of every departure, one by one, and the size of the pool."""
+    """(margin, base, label, committee, image in 8 bits) of every disagreement, one by one, and the size of the pool."""
     n_variants = math.ceil(config.pool_size / N_IMAGES) - 1
     pool = [(i, IMAGES[i]) for i in range(N_IMAGES)]
     for v in range(n_variants):
         variants = Variants.draw(N_IMAGES, config, torch_rng(seed, "variants", v))
         pool += [(i, variants.apply(IMAGES[i : i + 1], slice(i, i + 1))[0]) for i in range(N_IMAGES)]
-    departures = []
+    disagreements = []
     for base, image in pool:
         in_8_bits = (image * 255).round().to(torch.uint8)
         sent = in_8_bits.float() / 255
@@ -76,8 +76,8 @@ def one_by_one(config: ChurnConfig, seed: str) -> tuple[list[tuple[float, int, i
         label = int(p.argmax())
         if sum(other == label for other in committee) <= round(config.largest_share * N_SIBLINGS, 9):
             first, second = p.sort(descending=True).values[:2].tolist()
-            departures.append((first - second, base, label, committee, in_8_bits))
-    return departures, len(pool)
+            disagreements.append((first - second, base, label, committee, in_8_bits))
+    return disagreements, len(pool)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5])

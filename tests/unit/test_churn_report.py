@@ -249,8 +249,8 @@ def test_the_exact_test_counts_every_model_by_hand(shown: Shown) -> None:
         for player in range(2):
             own = points.index[player, :n].tolist()
             agreed = sum(int(labels[i]) == int(points.said[player, i]) for i in own) / n
-            fellow = sum(int(points.said[1 - player, i]) == int(points.said[player, i]) for i in own) / n
-            scores.append((agreed - fellow) / 1e-6)
+            other = sum(int(points.said[1 - player, i]) == int(points.said[player, i]) for i in own) / n
+            scores.append((agreed - other) / 1e-6)
         claimed.setdefault(str(member.role), []).append(scores[0] > scores[1] + 1e-3)
     rows = table[table["points"] == n].set_index("role")
     for role, found in claimed.items():

@@ -75,19 +75,19 @@ STRATEGIES: dict[str, Strategy] = {
 
 @pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES)
 @pytest.mark.parametrize("n_tests", [3, 10])
-def test_padding_with_stolen_models_accuses_no_more_innocents(n_tests: int, strategy: Strategy) -> None:
-    """An owner looks at innocent models and, whenever that helps, at models known to be stolen; he claims whatever
+def test_padding_with_stolen_models_accuses_no_more_independent_models(n_tests: int, strategy: Strategy) -> None:
+    """An owner looks at independent models and, whenever that helps, at models known to be stolen; he claims whatever
     his last look at the register says."""
     rng, n = np.random.default_rng(1), 4000
     false = 0
     for p_values in rng.random((n, n_tests)):
         found: list[float] = []
-        innocent: list[bool] = []
+        independent: list[bool] = []
         for p in p_values:
             stolen = strategy(found, n_tests - len(found))
             found += holm_after([SMALLEST if stolen else float(p)], found, n_tests)
-            innocent.append(not stolen)
-        false += any(p <= ALPHA for p in itertools.compress(found, innocent))
+            independent.append(not stolen)
+        false += any(p <= ALPHA for p in itertools.compress(found, independent))
     assert false / n <= ALPHA + 3 * (ALPHA * (1 - ALPHA) / n) ** 0.5
 
 
@@ -200,7 +200,7 @@ def partly(n_agree: int) -> Callable[[np.ndarray], list[list[float]]]:
 
 
 def close(images: np.ndarray) -> list[list[float]]:
-    """An innocent model that comes close."""
+    """An independent model that comes close."""
     return partly(11)(images)
 
 
@@ -209,7 +209,7 @@ def stolen(images: np.ndarray) -> list[list[float]]:
     return serve(trained(0))(images)
 
 
-def innocent(images: np.ndarray) -> list[list[float]]:
+def independent(images: np.ndarray) -> list[list[float]]:
     """Another model."""
     return serve(negative())(images)
 
@@ -267,8 +267,8 @@ def test_stolen_models_before_it_leave_their_share(kit: Kit, tmp_path: Path) -> 
     assert look(kit, tmp_path, "a", "close")[0].verdict.p_adjusted == pytest.approx(3 / 60)
 
 
-def test_innocent_models_before_it_leave_nothing(kit: Kit, tmp_path: Path) -> None:
-    look(kit, tmp_path, "b", "innocent", "stolen")
+def test_independent_models_before_it_leave_nothing(kit: Kit, tmp_path: Path) -> None:
+    look(kit, tmp_path, "b", "independent", "stolen")
     assert look(kit, tmp_path, "a", "close")[0].verdict.p_adjusted == pytest.approx(2 * 2 / 60)
 
 

@@ -125,13 +125,13 @@ def test_guesses_are_those_of_a_count_by_hand() -> None:
     rng = torch_rng("guess")
     own = torch.randint(4, (200,), generator=rng)
     votes = torch.randint(4, (200, 5), generator=rng)
-    departs, targets = guess(own, votes, 4)
+    disagrees, targets = guess(own, votes, 4)
     for i in range(200):
         counts = Counter(votes[i].tolist())
         most = max(counts.values())
         label = min(name for name, n in counts.items() if n == most)
-        assert bool(departs[i]) == (most > counts[int(own[i])])
-        assert int(targets[i]) == (label if departs[i] else own[i])
+        assert bool(disagrees[i]) == (most > counts[int(own[i])])
+        assert int(targets[i]) == (label if disagrees[i] else own[i])
 
 
 def test_a_thief_goes_to_its_siblings(victim: Net, own: Tensor, pool: Tensor, digits: Dataset) -> None:
@@ -146,14 +146,14 @@ def test_a_thief_goes_to_its_siblings(victim: Net, own: Tensor, pool: Tensor, di
     images = (pool + 0.5 * torch.rand(pool.shape, generator=torch_rng("noisy"))).clamp(0, 1)
     votes = torch.stack([predict_probabilities(one, images).argmax(1) for one in siblings], dim=1)
     before = predict_probabilities(victim, images).argmax(1)
-    departs, targets = guess(before, votes, 10)
-    assert 10 < int(departs.sum()) < len(images) / 2
+    disagrees, targets = guess(before, votes, 10)
+    assert 10 < int(disagrees.sum()) < len(images) / 2
     data = AttackerData(pool[:20], torch.zeros(20, dtype=torch.int64), images)
     change = GuessedChurn(100.0)
     after = modify(victim, change, data, Recipe("adam", 64, 640), torch_rng(), siblings=siblings)
     now = predict_probabilities(after, images).argmax(1)
-    assert float((now == targets)[departs].double().mean()) > 0.7
-    assert float((now == before)[~departs].double().mean()) > 0.8
+    assert float((now == targets)[disagrees].double().mean()) > 0.7
+    assert float((now == before)[~disagrees].double().mean()) > 0.8
     alone = modify(victim, change, data, Recipe("adam", 64, 640), torch_rng(), siblings=[victim, victim])
     assert torch.equal(predict_probabilities(alone, images), predict_probabilities(victim, images)), "disagrees nowhere"
 

@@ -27,10 +27,10 @@ SMALL = SiblingTestConfig(n_points=20, n_candidates=120)
 
 
 def runs(task: int, generator: torch.Generator, n: int, own: float = 0.3) -> Tensor:
-    """(n, N) labels of runs of one recipe: a label for each image that follows from the task, and own departures."""
+    """(n, N) labels of runs of one recipe: a label for each image that follows from the task, and some of its own."""
     common = torch.randint(N_CLASSES, (N_IMAGES,), generator=torch.Generator().manual_seed(task))
-    departs = torch.rand(n, N_IMAGES, generator=generator) < own
-    return torch.where(departs, torch.randint(N_CLASSES, (n, N_IMAGES), generator=generator), common)
+    disagrees = torch.rand(n, N_IMAGES, generator=generator) < own
+    return torch.where(disagrees, torch.randint(N_CLASSES, (n, N_IMAGES), generator=generator), common)
 
 
 def stolen_from(labels: Tensor, generator: torch.Generator, n: int, loyal: float = 0.7) -> Tensor:
@@ -84,7 +84,7 @@ def drawn_p(
     for seed in range(groups):
         players = draw(1000 + seed)
         generator = torch.Generator().manual_seed(2_000_000 + seed)
-        suspect = runs(1000 + seed, generator, 1, own=0.1)  # of the same data, by another recipe: it departs less
+        suspect = runs(1000 + seed, generator, 1, own=0.1)  # of the same data, by another recipe: it disagrees less
         if stolen_from_sibling:
             suspect = stolen_from(players.labels[5], generator, 1)
         if n_independent:
@@ -112,7 +112,7 @@ def test_the_victim_is_claimed_at_most_at_alpha() -> None:
     assert drawn_p(40, stolen_from_sibling=True).min() > 0.05, "a model stolen from a sibling"
 
 
-def test_a_player_that_innocent_models_resemble_is_not_on_top_of_them_all() -> None:
+def test_a_player_that_independent_models_resemble_is_not_on_top_of_them_all() -> None:
     """Else all suspects of such a victim would be accused: errors of one victim hang together."""
     players = draw(6)
     generator = torch.Generator().manual_seed(7)
@@ -133,13 +133,13 @@ def test_a_rule_that_knows_the_victim_is_caught_by_this_check() -> None:
 
 
 def test_points_chosen_by_the_victim_alone_are_caught_by_this_check(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All players are then asked where the victim departs."""
-    whole = module._departures_first
+    """All players are then asked where the victim disagrees."""
+    whole = module._disagreements_first
 
     def of_the_victim(players: Players, player: int, config: SiblingTestConfig) -> Tensor:
         return whole(players, 0, config)
 
-    monkeypatch.setattr(module, "_departures_first", of_the_victim)
+    monkeypatch.setattr(module, "_disagreements_first", of_the_victim)
     assert not is_exact(drawn_p(GROUPS // 3))
 
 
@@ -184,7 +184,7 @@ def test_what_is_asked() -> None:
 
 
 def test_a_set_that_is_short_is_filled_up_alike_for_all() -> None:
-    """Hardly any departures: the images on which fewest fellows agree follow."""
+    """Hardly any disagreements: the images on which fewest other players agree follow."""
     generator = torch.Generator().manual_seed(8)
     players = draw(8, 6)
     players = replace(players, labels=runs(8, generator, 6, own=0.01))
@@ -239,15 +239,15 @@ def test_a_kit_for_several_counts_what_its_exact_test_claims_of_a_first_suspect(
     players = draw(5, 20, 2)
     generator = torch.Generator().manual_seed(9)
     measured = stolen_from(players.labels[0], generator, 30, loyal=0.1)
-    innocent = runs(5, generator, 30)
+    independent = runs(5, generator, 30)
     pool = Pool(torch.zeros(N_IMAGES, 1, 2, 2, dtype=torch.uint8), players.base)
-    enrolled = EnrolledExact(pool, players, measured, innocent, ("0" * 64,) * 19)
+    enrolled = EnrolledExact(pool, players, measured, independent, ("0" * 64,) * 19)
     test, _ = fit_exact(enrolled, EnrollConfig(alpha=0.2, n_exact_points=20), 3)
     claimed = {}
     for n in (1, 4):
         said = fit_exact(enrolled, EnrollConfig(alpha=0.2, max_suspects=n, n_exact_points=20), 3)[1]
         claimed[n] = [said.power, said.accused]
-        for rate, models in ((said.power, measured), (said.accused, innocent)):
+        for rate, models in ((said.power, measured), (said.accused, independent)):
             assert rate == (int((n * p_values(test.statistics(models)) <= 0.2 + 1e-9).sum()), 30)
         limits = " ".join(exact_limits(said, n))
         assert ("from which it learned nothing, each corrected for 4 suspects." in limits) == (n == 4)

@@ -123,7 +123,7 @@ def _moves(probe: Probe, kind: str) -> list[Changed]:
 
 
 @dataclass(frozen=True)
-class _Departures:
+class _Disagreements:
     """Images of a pool on which the victim disagrees with its siblings; K of them."""
 
     images: Tensor
@@ -151,8 +151,8 @@ def _points(
     jpeg_quality: int | None,
 ) -> ChurnPoints:
     """The churn points of the pool of all changes of all images."""
-    found = list(_departures(victim, siblings, images, changes, largest_share, jpeg_quality))
-    whole = _Departures(*(torch.cat([getattr(part, name) for part in found]) for name in _Departures.__annotations__))
+    found = _disagreements(victim, siblings, images, changes, largest_share, jpeg_quality)
+    whole = _Disagreements(*map(torch.cat, zip(*(vars(part).values() for part in found), strict=True)))
     chosen = choose_points(whole.margins, whole.base, per_image)[:most]
     return ChurnPoints(
         images=whole.images[chosen],
@@ -165,14 +165,14 @@ def _points(
     )
 
 
-def _departures(
+def _disagreements(
     victim: nn.Module,
     siblings: Sequence[nn.Module],
     images: Tensor,
     changes: Sequence[Changed],
     largest_share: float,
     jpeg_quality: int | None,
-) -> Iterator[_Departures]:
+) -> Iterator[_Disagreements]:
     """Batch by batch."""
     device = next(victim.parameters()).device
     for change in changes:
@@ -187,14 +187,14 @@ def _departures(
             labels = probabilities.argmax(1)
             committee = torch.stack([_labels_of_sibling(sibling, sent) for sibling in siblings], dim=1)
             share = (committee == labels[:, None]).double().mean(1)
-            departs = (share <= largest_share + 1e-9).nonzero().flatten()
-            yield _Departures(
-                in_8_bits[departs],
-                sources[departs],
-                start + departs,
-                labels[departs],
-                (top[:, 0] - top[:, 1])[departs],
-                committee[departs],
+            disagrees = (share <= largest_share + 1e-9).nonzero().flatten()
+            yield _Disagreements(
+                in_8_bits[disagrees],
+                sources[disagrees],
+                start + disagrees,
+                labels[disagrees],
+                (top[:, 0] - top[:, 1])[disagrees],
+                committee[disagrees],
             )
 
 

@@ -35,8 +35,8 @@ class SiblingPoints:
         labels = self.said.gather(1, index)
         weights = torch.full(index.shape, 1.0 / index.shape[1], dtype=torch.float64)
         agree = self.said[:, index] == labels
-        fellows = [agree[torch.arange(len(agree)) != player, player] for player in range(len(index))]
-        scales = [standardised(one, own) for one, own in zip(fellows, weights, strict=True)]
+        others = [agree[torch.arange(len(agree)) != player, player] for player in range(len(index))]
+        scales = [standardised(one, own) for one, own in zip(others, weights, strict=True)]
         centre, scale = (torch.stack(parts) for parts in zip(*scales, strict=True))
         return SiblingTest(index, labels, weights, centre, scale)
 

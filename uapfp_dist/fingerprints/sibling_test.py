@@ -51,9 +51,9 @@ class SiblingTest:
     weights: Tensor
     """(P, n) float64: of agreement."""
     centre: Tensor
-    """(P,) float64: mean score of independent models, else of those derived from the player's fellows."""
+    """(P,) float64: mean score of independent models, else of those derived from the other players."""
     scale: Tensor
-    """(P,) float64: standard deviation of the scores of those derived from the player's fellows."""
+    """(P,) float64: standard deviation of the scores of those derived from the other players."""
 
     @property
     def images(self) -> Tensor:
@@ -73,10 +73,10 @@ class SiblingTest:
 
 
 def sibling_test(players: Players, config: SiblingTestConfig, ranked: Sequence[Tensor] | None = None) -> SiblingTest:
-    """Choose and weigh each player's images against its fellows, the victim among them.
+    """Choose and weigh each player's images against the other players, the victim among them.
 
     Without stolen models the images of the player's largest margin count alike. With them a ridge logistic regression
-    tells those stolen from the player from those stolen from its fellows (round robin).
+    tells those stolen from the player from those stolen from the others (round robin).
 
     Args:
         players: the victim first.
@@ -121,12 +121,12 @@ def rank_images(players: Players, config: SiblingTestConfig) -> tuple[Tensor, ..
 
 
 def _ranked(players: Players, player: int, config: SiblingTestConfig) -> Tensor:
-    order = _departures_first(players, player, config)
+    order = _disagreements_first(players, player, config)
     if not players.stolen.shape[1]:
         return order
     candidates = order[: config.n_candidates]
-    own, others = _agreement(players, player, candidates)
-    chosen = rank_points(*_training(own, others), Candidates(players.base[candidates], config.per_image))
+    own, negatives = _agreement(players, player, candidates)
+    chosen = rank_points(*_training(own, negatives), Candidates(players.base[candidates], config.per_image))
     return candidates[chosen]
 
 
@@ -138,12 +138,12 @@ def _player(players: Players, player: int, order: Tensor, config: SiblingTestCon
             f"got {config.n_points}; lower it, or take a larger pool"
         )
     index = order[: config.n_points]
-    own, others = _agreement(players, player, index)
+    own, negatives = _agreement(players, player, index)
     weights = torch.full((config.n_points,), 1.0 / config.n_points, dtype=torch.float64)
     if len(own):
-        weights = fit_on(*_training(own, others), torch.arange(config.n_points)).weights
+        weights = fit_on(*_training(own, negatives), torch.arange(config.n_points)).weights
     labels = players.labels[player, index]
-    centre, scale = standardised(others, weights)
+    centre, scale = standardised(negatives, weights)
     if players.independent is not None:
         # Some players resemble all independent models more than others do: the mean over such models says how much.
         centre, _ = standardised(players.independent[:, index] == labels, weights)
@@ -153,18 +153,23 @@ def _player(players: Players, player: int, order: Tensor, config: SiblingTestCon
 def _agreement(players: Players, player: int, index: Tensor) -> tuple[Tensor, Tensor]:
     """Whether the models stolen from a player, and all others, give its labels at (n,) images: bool, a row for each.
 
-    The others are its fellows and what was stolen from them.
+    All others are the other players and what was stolen from them.
     """
-    fellows = [i for i in range(len(players.labels)) if i != player]
+    others = _others(players, player)
     labels = players.labels[player, index]
-    stolen = players.stolen[:, :, index][fellows].flatten(0, 1)
-    others = torch.cat([stolen, players.labels[:, index][fellows]]) == labels
-    return _canonical(players.stolen[player][:, index] == labels), _canonical(others)
+    stolen = players.stolen[:, :, index][others].flatten(0, 1)
+    negatives = torch.cat([stolen, players.labels[:, index][others]]) == labels
+    return _canonical(players.stolen[player][:, index] == labels), _canonical(negatives)
 
 
-def _training(own: Tensor, others: Tensor) -> tuple[Tensor, range, range]:
+def _others(players: Players, player: int) -> list[int]:
+    """The other players."""
+    return [i for i in range(len(players.labels)) if i != player]
+
+
+def _training(own: Tensor, negatives: Tensor) -> tuple[Tensor, range, range]:
     """The rows of both, and which are which."""
-    return torch.cat([own, others]), range(len(own)), range(len(own), len(own) + len(others))
+    return torch.cat([own, negatives]), range(len(own)), range(len(own), len(own) + len(negatives))
 
 
 def standardised(negatives: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -179,12 +184,12 @@ def standardised(negatives: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     return scores.mean(), scores.std(correction=0).clamp(min=1e-6)
 
 
-def _departures_first(players: Players, player: int, config: SiblingTestConfig) -> Tensor:
-    """Images by the player's margin, disagreements before others; others by fewer fellows that agree, then margin."""
-    fellows = [i for i in range(len(players.labels)) if i != player]
-    n_agree = (players.labels[fellows] == players.labels[player]).sum(0)
-    departs = n_agree <= config.largest_share * len(fellows) + 1e-9
-    rank = torch.where(departs, torch.zeros_like(n_agree), n_agree)
+def _disagreements_first(players: Players, player: int, config: SiblingTestConfig) -> Tensor:
+    """Images by the player's margin, disagreements first; the rest by fewer players that agree, then margin."""
+    others = _others(players, player)
+    n_agree = (players.labels[others] == players.labels[player]).sum(0)
+    disagrees = n_agree <= config.largest_share * len(others) + 1e-9
+    rank = torch.where(disagrees, torch.zeros_like(n_agree), n_agree)
     keys = (players.margins[player].neg().numpy(), rank.numpy())  # the last key counts first
     order = torch.from_numpy(np.lexsort(keys))
     return Candidates(players.base, config.per_image).first(order, len(order))

@@ -30,11 +30,11 @@ def fine_tune_on_guesses(net: Net, spec: GuessedChurn, attacker: AttackerContext
         )
     own = predict_probabilities(net, images)
     votes = torch.stack([predict_probabilities(one, images).argmax(1) for one in attacker.siblings], dim=1)
-    departs, targets = guess(own.argmax(1), votes, own.shape[1])
-    at = departs.nonzero().flatten()
+    disagrees, targets = guess(own.argmax(1), votes, own.shape[1])
+    at = disagrees.nonzero().flatten()
     if not len(at):
         return net
-    others = (~departs).nonzero().flatten()
+    others = (~disagrees).nonzero().flatten()
     others = others[torch.randperm(len(others), generator=attacker.rng)[: len(at)]]
     chosen = torch.cat([at, others]).to(images.device)
     trainer = fine_tuning_trainer(net, attacker, spec.epochs, n_images=len(chosen))
@@ -56,5 +56,5 @@ def guess(own: Tensor, votes: Tensor, n_classes: int) -> tuple[Tensor, Tensor]:
     """
     counts = F.one_hot(votes, n_classes).sum(1)
     most, label = counts.max(1)
-    departs = most > counts.gather(1, own[:, None])[:, 0]
-    return departs, torch.where(departs, label, own)
+    disagrees = most > counts.gather(1, own[:, None])[:, 0]
+    return disagrees, torch.where(disagrees, label, own)

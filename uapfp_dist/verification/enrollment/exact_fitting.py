@@ -25,9 +25,9 @@ class EnrolledExact:
 
     pool: Pool
     players: Players
-    measured: Tensor
+    measured_stolen: Tensor
     """(K, N) int64: what held-out stolen models say."""
-    innocent: Tensor
+    measured_independent: Tensor
     """(M, N) int64: what held-out models say that are derived from no player."""
     digests: tuple[str, ...]
     """SHA-256 of the weights of each sibling."""
@@ -54,9 +54,9 @@ def read_exact(plan: ExactPlan | None, requirements: EnrollConfig, store: Store)
     slots = [t for t in range(len(plan.stolen[0])) if all(_made(plan, plan.stolen[i][t], store) for i in made)]
     stolen = [[_labels(plan, plan.stolen[i][t], store).labels for t in slots] for i in made]
     pool = read_pool(store.get(*plan.pool.artifact))
-    measured, independent, innocent = (
+    measured_stolen, independent, measured_independent = (
         [_labels(plan, model, store).labels for model in models if _made(plan, model, store)]
-        for models in (plan.measured, plan.independent, plan.innocent)
+        for models in (plan.measured_stolen, plan.independent, plan.measured_independent)
     )
     nothing = torch.zeros(0, len(pool.base), dtype=torch.int64)
     players = Players(
@@ -71,8 +71,8 @@ def read_exact(plan: ExactPlan | None, requirements: EnrollConfig, store: Store)
     return EnrolledExact(
         pool,
         players,
-        torch.stack(measured) if measured else nothing,
-        torch.stack(innocent) if innocent else nothing,
+        torch.stack(measured_stolen) if measured_stolen else nothing,
+        torch.stack(measured_independent) if measured_independent else nothing,
         digests,
     )
 
@@ -97,7 +97,7 @@ def fit_exact(found: EnrolledExact, requirements: EnrollConfig, per_image: int) 
     test = sibling_test(found.players, config)
     level = requirements.corrected_alpha
     rotated = rotated_power(found.players, [config], level)
-    caught = claimed_by_rank(test, 0, found.measured, level)
+    caught = claimed_by_rank(test, 0, found.measured_stolen, level)
     n_siblings = len(found.players.labels) - 1
     return test, KitExact(
         claims=requirements.exact == "claims",
@@ -106,10 +106,10 @@ def fit_exact(found: EnrolledExact, requirements: EnrollConfig, per_image: int) 
         images=len(test.images),
         pool_size=len(found.pool.base),
         weights_sha256=found.digests,
-        power=Accused(caught, len(found.measured)) if len(found.measured) else None,
+        power=Accused(caught, len(found.measured_stolen)) if len(found.measured_stolen) else None,
         rotated=rotated[0] if rotated else None,
-        accused=Accused(claimed_by_rank(test, 0, found.innocent, level), len(found.innocent))
-        if len(found.innocent)
+        accused=Accused(claimed_by_rank(test, 0, found.measured_independent, level), len(found.measured_independent))
+        if len(found.measured_independent)
         else None,
     )
 

@@ -29,11 +29,11 @@ class ExactPlan:
     """The victim, then its siblings, some to spare."""
     stolen: tuple[tuple[ModelSpec, ...], ...]
     """By player; the victim's are training models of the kit."""
-    measured: tuple[ModelSpec, ...]
+    measured_stolen: tuple[ModelSpec, ...]
     """Held-out stolen models of the kit: how many are caught."""
     independent: tuple[ModelSpec, ...] = ()
     """Training models of the kit that are derived from no player; none, or enough to centre scores by."""
-    innocent: tuple[ModelSpec, ...] = ()
+    measured_independent: tuple[ModelSpec, ...] = ()
     """Held-out ones of those groups: how many are accused."""
 
     def labels(self, model: ModelSpec) -> PoolLabelsSpec:
@@ -44,7 +44,7 @@ class ExactPlan:
     def specs(self) -> list[Spec]:
         """Everything to perform."""
         models = [*self.players, *(model for each in self.stolen for model in each)]
-        models += [*self.measured, *self.independent, *self.innocent]
+        models += [*self.measured_stolen, *self.independent, *self.measured_independent]
         return [self.labels(model) for model in models]
 
 

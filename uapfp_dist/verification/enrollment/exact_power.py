@@ -68,9 +68,9 @@ def _by_images(plan: EnrollmentPlan, players: Players, learned: Players, found: 
     else:
         rotated = [_all_thefts(test, learned, alpha) for test in tests] if learned.stolen.shape[1] else []
     for k, (config, test) in enumerate(zip(configs, tests, strict=True)):
-        p, least = p_values(test.statistics(found.measured)), 1 / len(players.labels)
-        accused = [claimed_by_rank(test, i, found.innocent, alpha) for i in range(len(players.labels))]
-        n = len(found.innocent)
+        p, least = p_values(test.statistics(found.measured_stolen)), 1 / len(players.labels)
+        accused = [claimed_by_rank(test, i, found.measured_independent, alpha) for i in range(len(players.labels))]
+        n = len(found.measured_independent)
         yield ExactPower(
             plan.seed,
             len(players.labels) - 1,
