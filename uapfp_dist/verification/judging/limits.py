@@ -4,6 +4,11 @@ from collections.abc import Sequence
 
 from uapfp_dist.verification.kit.info import Accused
 
+USER_OF_THE_API = (
+    "`piracy` means derived from the victim or its answers: whoever labelled images with the victim's API in "
+    "all honesty is named too, and so is a version of the victim itself."
+)
+
 
 def verdict_limits(
     *,
@@ -36,50 +41,22 @@ def verdict_limits(
         uncorrected: of the kit's own limits some name rates that are not corrected for several suspects.
         registered: by the kit's register all suspects are known that it was asked about.
     """
-    limits = []
-    if by_churn:
-        limits.append(
-            "`piracy` means derived from the victim or its answers: whoever labelled images with the victim's API in "
-            "all honesty is named too, and so is a version of the victim itself."
-        )
-    limits.append("`inconclusive` does not mean innocent.")
-    if exact_claims:
-        limits.append(
-            f"A model that learned nothing from the victim is accused at most {100 * alpha:.3g} % of the time, "
-            "whatever it is, if any sibling could have been the victim: the rate is over victims and their siblings."
-        )
-    else:
-        limits.append(
-            f"An innocent model is accused at most {100 * alpha:.3g} % of the time if it resembles the calibration "
-            "models: other data, architectures or training than theirs are not covered."
-        )
+    several = by_churn and n_corrected > 1
+    n_whole, n_views = whole_views
+    limits = [USER_OF_THE_API] if by_churn else []
+    limits += ["`inconclusive` does not mean innocent.", _rate(alpha, exact_claims)]
     if caught is not None:
-        how = f"each corrected for {n_corrected} suspects" if by_churn and n_corrected > 1 else "one at a time"
+        how = f"each corrected for {n_corrected} suspects" if several else "one at a time"
         limits.append(
             f"Of {caught.of} held-out stolen models this kit catches {caught.n} with the images answered, {how}."
         )
-    if by_churn and n_corrected > 1:
+    if several:
         limits.append(f"Corrected for {n_corrected} suspects (Holm): less is caught than of one alone.")
     elif n_suspects > 1:
         limits.append(f"Judged together with {n_suspects - 1} others (Holm): less is caught than alone.")
-    if registered:
-        limits.append(
-            "All suspects that this kit was enrolled for are corrected for, whenever it is asked about them. Verdicts "
-            "by another kit are not: of several, all must be told."
-        )
-    elif by_churn and n_corrected > 1:
-        limits.append(
-            f"Beyond {n_corrected} suspects, verdicts of other runs are not corrected for, and none of another kit, "
-            "--output, --max-queries, seed or alpha: of several, all must be told."
-        )
-    else:
-        limits.append(
-            "Verdicts of other runs (another kit, --out, --output, --max-queries, seed or alpha) are not corrected "
-            "for: of several, all must be told."
-        )
+    limits.append(_other_verdicts(registered, n_corrected if several else 1))
     if missing:
         limits.append(f"Not calibrated against: {', '.join(missing)}.")
-    n_whole, n_views = whole_views
     if n_whole < n_views and not by_churn:
         limits.append(f"{n_whole} of {n_views} views were answered whole; below half, weighted errors decide.")
     if fatal:
@@ -87,3 +64,34 @@ def verdict_limits(
     if uncorrected:
         limits.append("Rates that the kit itself names below are not corrected for several suspects.")
     return (*limits, *of_kit)
+
+
+def _rate(alpha: float, exact_claims: bool) -> str:
+    """Whom a false accusation can hit."""
+    if exact_claims:
+        return (
+            f"A model that learned nothing from the victim is accused at most {100 * alpha:.3g} % of the time, "
+            "whatever it is, if any sibling could have been the victim: the rate is over victims and their siblings."
+        )
+    return (
+        f"An innocent model is accused at most {100 * alpha:.3g} % of the time if it resembles the calibration "
+        "models: other data, architectures or training than theirs are not covered."
+    )
+
+
+def _other_verdicts(registered: bool, n_corrected: int) -> str:
+    """What no p-value is corrected for."""
+    if registered:
+        return (
+            "All suspects that this kit was enrolled for are corrected for, whenever it is asked about them. Verdicts "
+            "by another kit are not: of several, all must be told."
+        )
+    if n_corrected > 1:
+        return (
+            f"Beyond {n_corrected} suspects, verdicts of other runs are not corrected for, and none of another kit, "
+            "--output, --max-queries, seed or alpha: of several, all must be told."
+        )
+    return (
+        "Verdicts of other runs (another kit, --out, --output, --max-queries, seed or alpha) are not corrected "
+        "for: of several, all must be told."
+    )

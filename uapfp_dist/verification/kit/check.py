@@ -1,5 +1,7 @@
 """Whether the parts of a kit fit together: a digest says who wrote it, not that it makes sense."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -106,66 +108,58 @@ def _problem_of_files(kit: Kit) -> str:
 
 
 def _problem_of_tensors(kit: Kit) -> str:
-    q, c, n, m = len(kit.images), kit.n_classes, len(kit.natural), len(kit.info.models)
-    shapes: list[tuple[str, Tensor, tuple[int, ...], torch.dtype]] = [
-        ("images", kit.images, (q, *kit.images.shape[1:]), torch.uint8),
-        ("victim_labels", kit.victim_labels, (q,), torch.int64),
-        ("victim", kit.victim, (q, c), torch.float32),
-        ("clean", kit.clean, (len(kit.clean),), torch.int64),
-        ("natural", kit.natural, (n,), torch.int64),
-        ("gain", kit.log_odds_agree, (n,), torch.float64),
-        ("loss", kit.log_odds_disagree, (n,), torch.float64),
-        ("agrees", kit.agrees, (m, n), torch.bool),
-    ]
-    if (check := kit.input_check) is not None:
-        k = len(check.images)
-        shapes += [
-            ("input_check", check.images, (k,), torch.int64),
-            ("input_check_labels", check.labels, (k,), torch.int64),
-            ("input_check_agrees", check.agrees, (m, k), torch.bool),
-        ]
-    if (churn := kit.churn) is not None:
-        (s, k), b = churn.points.shape, len(churn.budgets)
-        shapes += [
-            ("churn_points", churn.points, (s, k), torch.int64),
-            ("churn_budgets", churn.budgets, (b,), torch.int64),
-            ("churn_weights", churn.weights, (b, s, k), torch.float64),
-            ("churn_intercepts", churn.intercepts, (b, s), torch.float64),
-            ("churn_committee", churn.committee, (s, k, churn.committee.shape[2]), torch.int64),
-            ("churn_agrees", churn.agrees, (m, s, k), torch.bool),
-        ]
-    if (exact := kit.exact) is not None:
-        players = tuple(exact.index.shape)
-        shapes += [
-            ("exact_index", exact.index, players, torch.int64),
-            ("exact_labels", exact.labels, players, torch.int64),
-            ("exact_weights", exact.weights, players, torch.float64),
-            ("exact_centre", exact.centre, players[:1], torch.float64),
-            ("exact_scale", exact.scale, players[:1], torch.float64),
-        ]
-    if (jpeg := kit.jpeg) is not None:
-        shapes += [
-            ("jpeg_data", jpeg.data, (len(jpeg.data),), torch.uint8),
-            ("jpeg_ends", jpeg.ends, (q,), torch.int64),
-        ]
-    for fmt, views in kit.views.items():
-        encoder = kit.encoders[fmt]
-        v, points = views.shape[1:]
-        hidden, embedding = encoder["w2"].shape
-        shapes += [
-            (f"views {fmt.wire}", views, (2, v, points), torch.int64),
-            (f"similarity {fmt.wire}", kit.similarity[fmt], (m, v), torch.float64),
-            (f"w1 {fmt.wire}", encoder["w1"], (2 * points * c, hidden), torch.float32),
-            (f"b1 {fmt.wire}", encoder["b1"], (hidden,), torch.float32),
-            (f"w2 {fmt.wire}", encoder["w2"], (hidden, embedding), torch.float32),
-            (f"b2 {fmt.wire}", encoder["b2"], (embedding,), torch.float32),
-        ]
-    for name, tensor, shape, kind in shapes:
+    for name, tensor, shape, kind in _expected(kit):
         if tuple(tensor.shape) != shape or tensor.dtype != kind:
             return f"{name} {tuple(tensor.shape)} {tensor.dtype}"
         if kind.is_floating_point and not bool(tensor.isfinite().all()):
             return f"{name} not finite"
     return ""
+
+
+def _expected(kit: Kit) -> Iterator[tuple[str, Tensor, tuple[int, ...], torch.dtype]]:
+    """(name, tensor, its shape, its type) of all that a kit holds; what stands once gives the sizes of the rest."""
+    q, c, n, m = len(kit.images), kit.n_classes, len(kit.natural), len(kit.info.models)
+    yield "images", kit.images, (q, *kit.images.shape[1:]), torch.uint8
+    yield "victim_labels", kit.victim_labels, (q,), torch.int64
+    yield "victim", kit.victim, (q, c), torch.float32
+    yield "clean", kit.clean, (len(kit.clean),), torch.int64
+    yield "natural", kit.natural, (n,), torch.int64
+    yield "gain", kit.log_odds_agree, (n,), torch.float64
+    yield "loss", kit.log_odds_disagree, (n,), torch.float64
+    yield "agrees", kit.agrees, (m, n), torch.bool
+    if (check := kit.input_check) is not None:
+        k = len(check.images)
+        yield "input_check", check.images, (k,), torch.int64
+        yield "input_check_labels", check.labels, (k,), torch.int64
+        yield "input_check_agrees", check.agrees, (m, k), torch.bool
+    if (churn := kit.churn) is not None:
+        (s, k), b = churn.points.shape, len(churn.budgets)
+        yield "churn_points", churn.points, (s, k), torch.int64
+        yield "churn_budgets", churn.budgets, (b,), torch.int64
+        yield "churn_weights", churn.weights, (b, s, k), torch.float64
+        yield "churn_intercepts", churn.intercepts, (b, s), torch.float64
+        yield "churn_committee", churn.committee, (s, k, churn.committee.shape[2]), torch.int64
+        yield "churn_agrees", churn.agrees, (m, s, k), torch.bool
+    if (exact := kit.exact) is not None:
+        players = tuple(exact.index.shape)
+        yield "exact_index", exact.index, players, torch.int64
+        yield "exact_labels", exact.labels, players, torch.int64
+        yield "exact_weights", exact.weights, players, torch.float64
+        yield "exact_centre", exact.centre, players[:1], torch.float64
+        yield "exact_scale", exact.scale, players[:1], torch.float64
+    if (jpeg := kit.jpeg) is not None:
+        yield "jpeg_data", jpeg.data, (len(jpeg.data),), torch.uint8
+        yield "jpeg_ends", jpeg.ends, (q,), torch.int64
+    for fmt, views in kit.views.items():
+        encoder = kit.encoders[fmt]
+        v, points = views.shape[1:]
+        hidden, embedding = encoder["w2"].shape
+        yield f"views {fmt.wire}", views, (2, v, points), torch.int64
+        yield f"similarity {fmt.wire}", kit.similarity[fmt], (m, v), torch.float64
+        yield f"w1 {fmt.wire}", encoder["w1"], (2 * points * c, hidden), torch.float32
+        yield f"b1 {fmt.wire}", encoder["b1"], (hidden,), torch.float32
+        yield f"w2 {fmt.wire}", encoder["w2"], (hidden, embedding), torch.float32
+        yield f"b2 {fmt.wire}", encoder["b2"], (embedding,), torch.float32
 
 
 def _problem_of_indices(kit: Kit) -> str:
