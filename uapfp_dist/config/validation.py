@@ -138,7 +138,26 @@ def check(config: Config) -> None:
     Raises:
         UserError: an unknown name or a number out of range, with what was expected.
     """
-    zoo, fingerprint, n_train = config.zoo, config.fingerprint, config.verdict.n_train
+    _check_names(config)
+    for path, limits in (RANGES | _dependent_ranges(config)).items():
+        _check_range(path, _values(config, path), limits)
+    if config.removal.n_guessing == 1:
+        raise UserError(
+            "removal.n_guessing: expected 0, or at least 2 models for a majority, got 1; raise it",
+            argument="removal.n_guessing",
+        )
+    _ = config.data.shape  # raises where it is none
+    _check_knockoff_pool(config)
+    _check_siblings(config)
+    levels = config.studies.recoveries
+    if any(a >= b for a, b in pairwise(levels)) or not all(0 < level <= 2 for level in levels):
+        raise UserError(
+            f"studies.recoveries: expected ascending rates above 0, got {levels}", argument="studies.recoveries"
+        )
+
+
+def _check_names(config: Config) -> None:
+    """There are some, and each is known."""
     for path in NOT_EMPTY:
         _check_not_empty(path, attrgetter(path)(config))
     for path, (kind, table) in NAMES.items():
@@ -149,7 +168,12 @@ def check(config: Config) -> None:
         for value in _values(config, path):
             if value not in choices:
                 raise UserError(f"{path}: expected some of {', '.join(choices)}, got {value!r}", argument=path)
-    dependent = {
+
+
+def _dependent_ranges(config: Config) -> dict[str, tuple[float, float]]:
+    """As `RANGES`, of fields whose limits other fields set."""
+    zoo, fingerprint, n_train = config.zoo, config.fingerprint, config.verdict.n_train
+    return {
         "zoo.n_piracy": (n_train + 1, 100_000),
         "zoo.n_homologous": (n_train + 2, 100_000),
         "verdict.train_pool": (n_train, 100_000),
@@ -165,21 +189,6 @@ def check(config: Config) -> None:
         "controls.n_second_hand": (0, zoo.n_piracy),
         "studies.n_overlap": (0, zoo.n_homologous),
     }
-    for path, limits in (RANGES | dependent).items():
-        _check_range(path, _values(config, path), limits)
-    if config.removal.n_guessing == 1:
-        raise UserError(
-            "removal.n_guessing: expected 0, or at least 2 models for a majority, got 1; raise it",
-            argument="removal.n_guessing",
-        )
-    _ = config.data.shape
-    _check_knockoff_pool(config)
-    _check_siblings(config)
-    levels = config.studies.recoveries
-    if any(a >= b for a, b in pairwise(levels)) or not all(0 < level <= 2 for level in levels):
-        raise UserError(
-            f"studies.recoveries: expected ascending rates above 0, got {levels}", argument="studies.recoveries"
-        )
 
 
 def check_section(name: str, section: UapConfig | EncoderConfig | ChurnConfig) -> None:

@@ -32,11 +32,12 @@ def subspaces(data: ReportData) -> ReportSection | None:
         for role, found in matrices.items()
         if role != "victim"
     }
-    means = {role: float(np.mean(list(values.values()))) for role, values in apart.items()}
-    known = {"piracy", "homologous"} <= means.keys()
-    ratio = means["homologous"] / means["piracy"] if known else math.nan
-    sides = [list(apart[role].values()) for role in ("homologous", "piracy")] if known else [[], []]
-    low, high = interval(*sides, of=np.divide)
+    numbers = _numbers(data, len(directions), apart)
+    ratio = number_format.interval(
+        numbers.ratio_homologous_over_piracy,
+        numbers.ratio_homologous_over_piracy_low,
+        numbers.ratio_homologous_over_piracy_high,
+    )
     config = data.plan.config.studies.subspace
     table = pd.DataFrame(
         [{"role": role, "model": model, "inconsist": value} for role, v in apart.items() for model, value in v.items()]
@@ -48,24 +49,13 @@ def subspaces(data: ReportData) -> ReportSection | None:
             for k in range(values.shape[1])
         ]
     )
-    cosines = _start_cosines(data)
-    numbers = SubspaceNumbers(
-        n_uaps=config.n_uaps,
-        mean=means,
-        ratio_homologous_over_piracy=ratio,
-        ratio_homologous_over_piracy_low=low,
-        ratio_homologous_over_piracy_high=high,
-        rank=len(directions),
-        start_cosine=float(np.mean(cosines)) if len(cosines) else math.nan,
-        forgotten=float(np.mean(cosines < config.largest_cosine)) if len(cosines) else math.nan,
-    )
     return ReportSection(
         "fig2_subspace",
         "Figure 2: UAP subspaces and Inconsist (Eq. 5)",
         f"{config.n_uaps} UAPs of unit norm per model, fitted on {config.n_images} images. (a) mean squared projection "
         "on the victim's principal directions; (b) Inconsist of every model. The paper: 784 UAPs per model, 20 models, "
-        f"Inconsist of independent models about 3 times that of stolen ones; here "
-        f"{number_format.interval(ratio, low, high)} (95 % bootstrap over models of both sides). "
+        f"Inconsist of independent models about 3 times that of stolen ones; here {ratio} (95 % bootstrap over models "
+        "of both sides). "
         f"{_memory(numbers, matrices)}{data.setting}.",
         {"inconsist": table, "projections": projected},
         {
@@ -73,6 +63,25 @@ def subspaces(data: ReportData) -> ReportSection | None:
             "fig2b_inconsist": figures.fig2b_inconsist({role: list(v.values()) for role, v in apart.items()}),
         },
         SectionNumbers(subspace=numbers),
+    )
+
+
+def _numbers(data: ReportData, rank: int, apart: dict[str, dict[str, float]]) -> SubspaceNumbers:
+    """Means, ratio and memory of the starts; `apart` is role to model to its Inconsist."""
+    config, cosines = data.plan.config.studies.subspace, _start_cosines(data)
+    means = {role: float(np.mean(list(values.values()))) for role, values in apart.items()}
+    known = {"piracy", "homologous"} <= means.keys()
+    sides = [list(apart[role].values()) for role in ("homologous", "piracy")] if known else [[], []]
+    low, high = interval(*sides, of=np.divide)
+    return SubspaceNumbers(
+        n_uaps=config.n_uaps,
+        mean=means,
+        ratio_homologous_over_piracy=means["homologous"] / means["piracy"] if known else math.nan,
+        ratio_homologous_over_piracy_low=low,
+        ratio_homologous_over_piracy_high=high,
+        rank=rank,
+        start_cosine=float(np.mean(cosines)) if len(cosines) else math.nan,
+        forgotten=float(np.mean(cosines < config.largest_cosine)) if len(cosines) else math.nan,
     )
 
 

@@ -137,6 +137,19 @@ def check_enroll_config(requirements: EnrollConfig) -> None:
         raise UserError(f"alpha: expected a rate above 0 and up to 0.5, got {requirements.alpha:g}", argument="alpha")
     if not 1 <= requirements.max_suspects <= 1000:
         raise UserError(f"max_suspects: expected 1 to 1000, got {requirements.max_suspects}", argument="max_suspects")
+    _check_names(requirements)
+    _check_numbers(requirements)
+    _check_siblings(requirements)
+    _check_exact(requirements)
+    if requirements.n_train_piracy * len(requirements.extraction_variants) < 2:
+        raise UserError(
+            "n_train_piracy: expected at least two stolen models to train on, got one; raise it",
+            argument="n_train_piracy",
+        )
+
+
+def _check_names(requirements: EnrollConfig) -> None:
+    """Groups of models, attacks and what they get, formats of responses."""
     for kind, names, table in (("group", requirements.groups, ROLES), ("attack", requirements.attacks, ATTACKS)):
         if not names or len(set(names)) < len(names):
             raise UserError(
@@ -154,6 +167,10 @@ def check_enroll_config(requirements: EnrollConfig) -> None:
         raise UserError(
             f"formats: expected label among them, the least that any API gives away, got {got}", argument="formats"
         )
+
+
+def _check_numbers(requirements: EnrollConfig) -> None:
+    """Of models, images and sets."""
     leasts = {"n_errors": 1, "n_train": 2, "n_train_piracy": 1, "n_test": 0, "n_test_piracy": 0, "n_committee": 0}
     for name, least in (leasts | {"n_sets": 1, "n_points": 10, "calibration_factor": 1}).items():
         if not least <= (value := getattr(requirements, name)) <= 10_000:
@@ -170,6 +187,10 @@ def check_enroll_config(requirements: EnrollConfig) -> None:
             f"{largest}: expected at most {MAX_MODELS:,} stolen models in all, got {requirements.n_stolen:,}; lower it",
             argument=largest,
         )
+
+
+def _check_siblings(requirements: EnrollConfig) -> None:
+    """Of the victim, where something needs them."""
     if requirements.n_committee == 1:
         raise UserError("n_committee: expected 0, or at least 2 siblings, got 1; raise it", argument="n_committee")
     if "sibling" in requirements.groups and not requirements.n_committee:
@@ -181,12 +202,6 @@ def check_enroll_config(requirements: EnrollConfig) -> None:
     if requirements.size == "light" and not requirements.n_committee:
         raise UserError(
             "size: expected siblings of the victim for a light kit, got n_committee 0; raise it", argument="size"
-        )
-    _check_exact(requirements)
-    if requirements.n_train_piracy * len(requirements.extraction_variants) < 2:
-        raise UserError(
-            "n_train_piracy: expected at least two stolen models to train on, got one; raise it",
-            argument="n_train_piracy",
         )
 
 
