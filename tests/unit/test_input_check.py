@@ -15,7 +15,7 @@ from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.suspects.input_format import InputFormat
 from uapfp_dist.suspects.output_format import OutputFormat
 from uapfp_dist.suspects.usual_formats import usual_formats
-from uapfp_dist.verification.input_probing import probe_formats
+from uapfp_dist.verification.format_search import try_formats
 from uapfp_dist.verification.kit.input_check import N_FIRST, InputCheck, choose_input_check
 from uapfp_dist.verification.kit.io import load_kit, save_kit
 from uapfp_dist.verification.querying.config import QueryConfig
@@ -141,7 +141,7 @@ def test_nearly_equal_forms_get_more_images(tmp_path: Path) -> None:
         return found.tolist()
 
     with serving(slips) as endpoint:
-        found = probe_formats(kit, SuspectConfig(at=endpoint.url, name="s"), tmp_path, QueryConfig(batch_size=8))
+        found = try_formats(kit, SuspectConfig(at=endpoint.url, name="s"), tmp_path, QueryConfig(batch_size=8))
     assert found.tried[0].format == InputFormat()
     assert found.tried[0].result is not None
     assert found.tried[0].result.of > N_FIRST
@@ -152,7 +152,7 @@ def test_a_type_that_no_form_fits_ends_the_trying(tmp_path: Path) -> None:
     with serving(lambda images: images, metadata_of(inputs, lambda x: x, []), metadata=True) as endpoint:
         suspect = SuspectConfig(at=f"{endpoint.url}/v2/models/m", name="s")
         with pytest.raises(UserError, match="wrap it in one that takes those"):
-            probe_formats(checked_kit(), suspect, tmp_path, on_tried=tried.append)
+            try_formats(checked_kit(), suspect, tmp_path, on_tried=tried.append)
     assert not tried
 
 

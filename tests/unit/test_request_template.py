@@ -23,7 +23,7 @@ from uapfp_dist.suspects.output_format import OutputFormat
 from uapfp_dist.suspects.registry import open_suspect
 from uapfp_dist.suspects.request_template import EncodedImages, RequestTemplate
 from uapfp_dist.suspects.suspect import InputMismatchError, TooLargeError
-from uapfp_dist.verification.input_probing import probe_formats
+from uapfp_dist.verification.format_search import try_formats
 from uapfp_dist.verification.querying.config import QueryConfig
 from uapfp_dist.verification.verify import verify
 
@@ -246,7 +246,7 @@ def test_a_template_verifies_an_upload(tmp_path: Path) -> None:
             assert server.images == case.ledger.queries
             assert {request.path for request in server.requests} == {"/predict"}
             if name == "stolen":
-                probed = probe_formats(checked_kit(), config, tmp_path / "forms")
+                probed = try_formats(checked_kit(), config, tmp_path / "forms")
                 assert probed.tried[0].fits
                 assert server.images == case.ledger.queries + sum(tried.queries for tried in probed.tried)
     assert of_file(png_files(IMAGES.numpy())[0], serve(trained(0))).shape == (10,)

@@ -29,7 +29,7 @@ from uapfp_dist.launch.verification import (
 from uapfp_dist.messages import one_line, printable
 from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.suspects.input_format import InputFormat
-from uapfp_dist.verification.input_probing import TriedFormat, probe_formats
+from uapfp_dist.verification.format_search import TriedFormat, try_formats
 from uapfp_dist.verification.kit.io import load_kit
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.querying.config import QueryConfig
@@ -86,7 +86,7 @@ def verify(chosen: Verify) -> None:
         _show_register(chosen, kit)
         return
     if chosen.probe_forms:
-        _probe_forms(chosen, kit, out)
+        _try_forms(chosen, kit, out)
         return
     notes: list[str] = []
     if chosen.replay:
@@ -122,7 +122,7 @@ def _show_register(chosen: Verify, kit: Kit) -> None:
     print("\n".join(register_lines(register, kit.info.max_suspects)), flush=True)
 
 
-def _probe_forms(chosen: Verify, kit: Kit, out: Path) -> None:
+def _try_forms(chosen: Verify, kit: Kit, out: Path) -> None:
     """A line for each form as it is tried, then the one to use."""
     if chosen.replay or chosen.suspects or chosen.query.anyway:
         raise UserError(
@@ -135,7 +135,7 @@ def _probe_forms(chosen: Verify, kit: Kit, out: Path) -> None:
         print(f"  {shlex.join(input_options(tried.format)) or 'as named'}: {printable(said)}", flush=True)
 
     (suspect,) = choose_suspects(chosen.suspect, None)
-    found = probe_formats(kit, suspect, out, chosen.query, on_tried=show)
+    found = try_formats(kit, suspect, out, chosen.query, on_tried=show)
     best, n_sent = found.tried[0], sum(tried.queries for tried in found.tried)
     assert best.result is not None
     spent = f"{n_sent} images were sent in {len(found.tried)} forms"

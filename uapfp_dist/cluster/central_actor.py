@@ -237,9 +237,9 @@ class CentralActor:
 
     def _settle(self) -> None:
         """Wait for what was sent."""
-        for reference in self._pending:
+        for ref in self._pending:
             try:
-                found = self._get(reference)
+                found = self._get(ref)
             except RayTaskError as error:
                 found = [str(error).splitlines()[-1]]
             for wrong in found:
@@ -249,11 +249,11 @@ class CentralActor:
                 self._progress.say(f"{self._name}: {wrong}; the work goes on")
         self._pending = []
 
-    def _get(self, reference: ray.ObjectRef, timeout: float | None = None) -> Any:
+    def _get(self, ref: ray.ObjectRef, timeout: float | None = None) -> Any:
         """The result of a call. Without a timeout: an actor whose host is lost is silent until Ray declares it dead."""
         while True:
             try:
-                result = ray.get(reference, timeout=timeout or POLL_SECONDS)
+                result = ray.get(ref, timeout=timeout or POLL_SECONDS)
                 break
             except GetTimeoutError:
                 if timeout:

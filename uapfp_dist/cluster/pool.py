@@ -109,8 +109,8 @@ class RayPool:
             time.sleep(timeout)
             return []
         done, _ = ray.wait(pending, num_returns=1, timeout=timeout)
-        found = [outcome for reference in done for outcome in self._collect(reference)]
-        found += [outcome for reference in self._hung() for outcome in self._timed_out(reference)]
+        found = [outcome for ref in done for outcome in self._collect(ref)]
+        found += [outcome for ref in self._hung() for outcome in self._timed_out(ref)]
         self._assign()  # no worker idles while the caller handles the outcomes
         self._progress.workers = max(self._progress.workers, self.size)
         return found
@@ -144,14 +144,14 @@ class RayPool:
                 argument="gpus_per_worker",
             )
 
-    def _collect(self, reference: ray.ObjectRef) -> Iterator[Outcome]:
-        if reference in self._workers.starting:
-            self._workers.on_started(reference)
+    def _collect(self, ref: ray.ObjectRef) -> Iterator[Outcome]:
+        if ref in self._workers.starting:
+            self._workers.on_started(ref)
             return
-        task = self._running.pop(reference)
+        task = self._running.pop(ref)
         assert task.worker is not None
         try:
-            outcome = ray.get(reference)
+            outcome = ray.get(ref)
         except DEATHS as error:
             yield from self._died(task, error)
             return
@@ -201,8 +201,8 @@ class RayPool:
     def _hung(self) -> list[ray.ObjectRef]:
         return [r for r, task in self._running.items() if time.monotonic() - task.started > task.limit]
 
-    def _timed_out(self, reference: ray.ObjectRef) -> Iterator[Outcome]:
-        task = self._running.pop(reference)
+    def _timed_out(self, ref: ray.ObjectRef) -> Iterator[Outcome]:
+        task = self._running.pop(ref)
         task.tries += 1
         yield from self._replaced(task, f"took longer than {task.limit:g} s", "")
 

@@ -60,7 +60,7 @@ class WorkerGroup:
     say: Callable[[str], None]
     start_seconds: float = START_SECONDS
     starting: dict[ray.ObjectRef, WorkerHandle] = field(default_factory=dict)
-    """Requested ones; the reference is ready when the worker is placed, and then another one when it has started."""
+    """Requested ones; the ref is ready when the worker is placed, and then another one when it has started."""
     idle: dict[float, list[WorkerHandle]] = field(default_factory=dict)
     """By share."""
     busy: set[WorkerHandle] = field(default_factory=set)
@@ -128,8 +128,8 @@ class WorkerGroup:
         for share in set(self.idle) - set(waiting):
             for worker in self.idle.pop(share):
                 ray.kill(worker.actor)
-        for reference in [r for r, worker in self.starting.items() if worker.share not in waiting]:
-            ray.kill(self.starting.pop(reference).actor)
+        for ref in [r for r, worker in self.starting.items() if worker.share not in waiting]:
+            ray.kill(self.starting.pop(ref).actor)
 
     def is_open(self) -> bool:
         """Whether work may begin: a worker of every node has proven what it sees, or a minute has passed."""
@@ -174,15 +174,15 @@ class WorkerGroup:
             self._pause()
         ray.kill(worker.actor)
 
-    def on_started(self, reference: ray.ObjectRef) -> None:
+    def on_started(self, ref: ray.ObjectRef) -> None:
         """A requested worker is placed, has started, or says why not.
 
         Raises:
             UserError: before any work: it does not see what the driver sees, or cannot start at all.
         """
-        worker = self.starting.pop(reference)
+        worker = self.starting.pop(ref)
         try:
-            found = ray.get(reference)
+            found = ray.get(ref)
         except RayError as error:
             if not self._open and getattr(error, "actor_init_failed", False):
                 raise UserError(f"ray: expected a worker to start, it could not: {_cause(error)}") from error

@@ -37,16 +37,16 @@ from uapfp_dist.fingerprints.methods.encoder_method import EncoderMethod, Ensemb
 from uapfp_dist.fingerprints.methods.sample_correlation import SampleCorrelation
 
 _UAP = EncoderMethod("UAPs in turn over the views, encoders at every norm averaged", UAP)
-_CONTROLS = EncoderMethod("as uap, the encoder also learns from models stolen from another victim", UAP, True)
+_ALSO_OTHER_VICTIMS = EncoderMethod("as uap, the encoder also learns from models stolen from another victim", UAP, True)
 
 
 PROBE_METHODS: dict[str, Method] = {
     "uap_paper": EncoderMethod("one UAP of the paper's norm", PAPER),
     "uap_deepfool": EncoderMethod("one UAP of the paper's norm, made by the DeepFool loop", DEEPFOOL),
     "uap": _UAP,
-    "uap_controls": _CONTROLS,
+    "uap_controls": _ALSO_OTHER_VICTIMS,
     "uap_weighted": WeightedLabels("labels on x + v weighted by the training models, no encoder", UAP),
-    "uap_ensemble": Ensemble("the encoders of uap and uap_controls, averaged", (_UAP, _CONTROLS)),
+    "uap_ensemble": Ensemble("the encoders of uap and uap_controls, averaged", (_UAP, _ALSO_OTHER_VICTIMS)),
     "clean": EncoderMethod("clean points only", CLEAN),
     "random": EncoderMethod("random vectors of the UAPs' norm, in turn over the views", RANDOM),
     "random_paper": EncoderMethod("one random vector of the paper's norm", RANDOM_PAPER),
@@ -86,12 +86,12 @@ SIBLING_METHODS: dict[str, Method] = {
 """Methods that need siblings of the victim."""
 
 _UAP_PROBE = EncoderMethod("as uap, on points of PROBE, which nothing trained on", UAP_PROBE)
-_CONTROLS_PROBE = EncoderMethod("as uap_controls, on points of PROBE", UAP_PROBE, True)
+_ALSO_OTHER_VICTIMS_PROBE = EncoderMethod("as uap_controls, on points of PROBE", UAP_PROBE, True)
 TWIN_METHODS: dict[str, Method] = {
     "uap_probe": _UAP_PROBE,
     "random_probe": EncoderMethod("as random, on points of PROBE", RANDOM_PROBE),
-    "uap_controls_probe": _CONTROLS_PROBE,
-    "uap_ensemble_probe": Ensemble("as uap_ensemble, on points of PROBE", (_UAP_PROBE, _CONTROLS_PROBE)),
+    "uap_controls_probe": _ALSO_OTHER_VICTIMS_PROBE,
+    "uap_ensemble_probe": Ensemble("as uap_ensemble, on points of PROBE", (_UAP_PROBE, _ALSO_OTHER_VICTIMS_PROBE)),
     "uap_weighted_probe": WeightedLabels("as uap_weighted, on points of PROBE", UAP_PROBE),
     "clean_probe": EncoderMethod("as clean, on points of PROBE", CLEAN_PROBE),
     "agreement_probe": MatchingRate("as agreement, on points of PROBE", UAP_PROBE, True, True),

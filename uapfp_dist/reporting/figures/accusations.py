@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from uapfp_dist.reporting.figures.columns import require_columns
-from uapfp_dist.reporting.figures.marks import annotate_right, named_rows, reference
+from uapfp_dist.reporting.figures.marks import annotate_right, named_rows, reference_line
 from uapfp_dist.reporting.figures.style import (
     COLUMN,
     CYCLE,
@@ -55,7 +55,7 @@ def false_accusations(table: pd.DataFrame, alpha: float) -> Figure:
     named_rows(axis, groups)
     if table.empty:
         no_data(axis)
-    reference(axis, alpha, f"alpha = {alpha:g}", vertical=True)
+    reference_line(axis, alpha, f"alpha = {alpha:g}", vertical=True)
     axis.set_xlim(-0.02, 1.02)
     describe_axes(axis, "negative models accused (95 % interval)")
     legend(figure)

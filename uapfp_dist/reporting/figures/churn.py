@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from uapfp_dist.reporting.figures.columns import require_columns
-from uapfp_dist.reporting.figures.marks import reference, series
+from uapfp_dist.reporting.figures.marks import reference_line, series
 from uapfp_dist.reporting.figures.style import PAGE, describe_axes, display_name, legend, no_data, subplots
 
 APART = 1.03
@@ -31,7 +31,7 @@ def churn_auc(table: pd.DataFrame, panels: Mapping[str, str]) -> Figure:
         for i, method in enumerate(methods):
             shift = APART ** (i - (len(methods) - 1) / 2)
             _line(axis, table[table["method"] == method].dropna(subset=[auc]), auc, shift, i)
-        reference(axis, 0.5)
+        reference_line(axis, 0.5)
         axis.set_xscale("log")
         axis.set_ylim(top=1.02)
         against = "all groups of negatives" if group == "all" else display_name(group)

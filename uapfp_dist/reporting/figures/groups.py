@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from uapfp_dist.reporting.figures.marks import named_rows, reference, strip
+from uapfp_dist.reporting.figures.marks import named_rows, reference_line, strip
 from uapfp_dist.reporting.figures.style import LABELS, PAGE, describe_axes, display_name, no_data, subplots
 
 
@@ -24,7 +24,7 @@ def group_strips(groups: Mapping[str, Mapping[str, Sequence[float]]], thresholds
             strip(axis, roles.get(role, ()), y, role)
         threshold = thresholds.get(method)
         if threshold is not None and np.isfinite(threshold):
-            reference(axis, threshold, "claim above", vertical=True)
+            reference_line(axis, threshold, "claim above", vertical=True)
         describe_axes(axis, f"score by {display_name(method)}")
     named_rows(axes[0], order)
     if not order:
@@ -45,7 +45,7 @@ def accused_strips(groups: Mapping[str, Sequence[float]], names: Mapping[str, st
     for y, role in enumerate(order):
         strip(axis, groups[role], y, role)
     if threshold is not None and np.isfinite(threshold):
-        reference(axis, threshold, "accused above", vertical=True)
+        reference_line(axis, threshold, "accused above", vertical=True)
     describe_axes(axis, "score")
     named_rows(axis, [names[role] for role in order])
     if not order:

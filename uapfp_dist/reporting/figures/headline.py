@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from uapfp_dist.reporting.figures.columns import require_columns
-from uapfp_dist.reporting.figures.marks import SeriesStyle, named_rows, reference, series
+from uapfp_dist.reporting.figures.marks import SeriesStyle, named_rows, reference_line, series
 from uapfp_dist.reporting.figures.methods import NARROW
 from uapfp_dist.reporting.figures.style import PAGE, describe_axes, display_name, legend, no_data, plain, subplots
 
@@ -37,7 +37,7 @@ def headline(table: pd.DataFrame, paper: pd.DataFrame) -> Figure:
             for _, row in theirs.dropna(subset=["mean"]).iterrows():
                 y = methods.index(row["method"]) + shift
                 axis.plot(row["mean"], y, "x", color=style["color"], ms=5, mew=1.2)
-        reference(axis, 0.5, "chance", vertical=True)
+        reference_line(axis, 0.5, "chance", vertical=True)
         axis.set_xlim(-0.03, 1.03)
         axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
         describe_axes(axis, f"AUC against\n{fill(display_name(group), NARROW)}")

@@ -22,7 +22,7 @@ from uapfp_dist.reporting.figures.style import (
 )
 
 
-def reference(axis: Axes, value: float, text: str = "", *, vertical: bool = False) -> None:
+def reference_line(axis: Axes, value: float, text: str = "", *, vertical: bool = False) -> None:
     """A thin line for a threshold, chance, or a number of the paper, with its text at the right or on top."""
     draw_line = axis.axvline if vertical else axis.axhline
     draw_line(value, color=GREY, lw=0.8, ls=(0, (4, 2)), zorder=0)

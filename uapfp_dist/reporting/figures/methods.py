@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from uapfp_dist.reporting.figures.columns import require_columns
-from uapfp_dist.reporting.figures.marks import annotate_right, named_rows, reference
+from uapfp_dist.reporting.figures.marks import annotate_right, named_rows, reference_line
 from uapfp_dist.reporting.figures.style import (
     CYCLE,
     PAGE,
@@ -61,7 +61,7 @@ def methods_auc(table: pd.DataFrame) -> Figure:
             for _, row in rows.iterrows():
                 y = methods.index(row["method"]) + shift
                 _dot(axis, row, y, str(row["method"]).startswith(OURS), j == 0)
-        reference(axis, 0.5, "chance", vertical=True)
+        reference_line(axis, 0.5, "chance", vertical=True)
         axis.set_xlim(-0.03, 1.03)
         axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
         name = display_name(group)

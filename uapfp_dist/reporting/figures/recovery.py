@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from uapfp_dist.reporting.figures.columns import finite, require_columns
-from uapfp_dist.reporting.figures.marks import reference, series
+from uapfp_dist.reporting.figures.marks import reference_line, series
 from uapfp_dist.reporting.figures.style import (
     COLOURS,
     COLUMN,
@@ -47,7 +47,7 @@ def fig6_recovery(table: pd.DataFrame, alpha: float = 0.05) -> Figure:
         no_data(axes[0], "no stolen model measured")
     if with_p:
         _p_values(axes[1], recovery, stolen["p_value"].to_numpy(float))
-        reference(axes[1], alpha)
+        reference_line(axes[1], alpha)
         describe_axes(axes[1], y=f"p-value\n(line: {alpha:g})")
     axes[0].set_xlim(min([0.77, *recovery - 0.01]), max([0.95, *recovery + 0.01]))
     low = min([0.78, *recovery])
@@ -138,7 +138,7 @@ def recovery_methods(table: pd.DataFrame, similarities: Sequence[str], areas: Se
         axis.set_ylim(top=1.03)
     describe_axes(axes[0], y="similarity to the victim", title="encoders")
     for axis, group in zip(axes[1:], groups, strict=True):
-        reference(axis, 0.5)
+        reference_line(axis, 0.5)
         describe_axes(axis, y="AUC", title=f"against {display_name(group)}")
     for axis in axes:
         axis.set_xlabel("recovery", fontsize=TEXT)

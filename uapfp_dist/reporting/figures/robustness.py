@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from uapfp_dist.reporting.figures.columns import finite, require_columns
-from uapfp_dist.reporting.figures.marks import marker_fill, named_rows, reference, scatter_offsets
+from uapfp_dist.reporting.figures.marks import marker_fill, named_rows, reference_line, scatter_offsets
 from uapfp_dist.reporting.figures.style import (
     COLOURS,
     CYCLE,
@@ -62,7 +62,7 @@ def fig8_modifications(table: pd.DataFrame, threshold: float | None = None) -> F
     if not names:
         no_data(axis)
     if threshold is not None and np.isfinite(threshold):
-        reference(axis, threshold, "claim above", vertical=True)
+        reference_line(axis, threshold, "claim above", vertical=True)
     describe_axes(axis, "similarity to the victim; one mark per model, bar: mean")
     legend(figure)
     return figure

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from uapfp_dist.reporting.figures.columns import by_value, finite, require_columns
-from uapfp_dist.reporting.figures.marks import SeriesStyle, reference, series
+from uapfp_dist.reporting.figures.marks import SeriesStyle, reference_line, series
 from uapfp_dist.reporting.figures.style import (
     PAGE,
     SMALL,
@@ -67,7 +67,7 @@ def fig6_n_points(table: pd.DataFrame) -> Figure:
     figure, axes = subplots(PAGE, 2.4, 1, 2, sharex=True)
     _gap_and_auc(axes, table, "n_points")
     for axis in axes:
-        reference(axis, 70, "paper: plateau", vertical=True)
+        reference_line(axis, 70, "paper: plateau", vertical=True)
         axis.set_xlim(left=0)
         axis.set_xlabel("points per fingerprint", fontsize=TEXT)
     legend(figure)

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from uapfp_dist.messages import printable
 from uapfp_dist.reporting.figures.images import captioned_images, perturbed_images
-from uapfp_dist.reporting.figures.marks import named_rows, reference, strip
+from uapfp_dist.reporting.figures.marks import named_rows, reference_line, strip
 from uapfp_dist.reporting.figures.style import COLOURS, MARKERS, PAGE, describe_axes, no_data, plain, subplots
 from uapfp_dist.reporting.model_names import GROUPS
 from uapfp_dist.reporting.number_format import number
@@ -45,7 +45,7 @@ def scores_figure(case: JudgedSuspect) -> Figure:
     if not groups:
         no_data(axis)
     if np.isfinite(own):
-        reference(axis, own, f"{plain(printable(v.name))[:40]}: {number(own)}", vertical=True)
+        reference_line(axis, own, f"{plain(printable(v.name))[:40]}: {number(own)}", vertical=True)
     named_rows(axis, [GROUPS[group] for group in groups])
     describe_axes(axis, SCORE_WORDS[v.conformal_method])
     return figure

@@ -14,7 +14,7 @@ from toy_kit import checked_kit, serve, toy_kit, trained
 from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.suspects.input_format import InputFormat
-from uapfp_dist.verification.input_probing import probe_formats
+from uapfp_dist.verification.format_search import try_formats
 from uapfp_dist.verification.kit.input_check import N_FIRST
 from uapfp_dist.verification.kit.io import save_kit
 from uapfp_dist.verification.querying.config import QueryConfig
@@ -42,7 +42,7 @@ def test_the_usual_forms_are_tried_and_one_is_proposed(name: str, output: str, t
 
     with serving(answer, strict) as endpoint:
         config = SuspectConfig(at=endpoint.url, name="s", output=output)
-        found = probe_formats(checked_kit(), config, tmp_path)
+        found = try_formats(checked_kit(), config, tmp_path)
         assert sum(tried.queries for tried in found.tried) == endpoint.images
         config = replace(config, **vars(found.tried[0].format))
         (case,) = verify(checked_kit(), [config], tmp_path)
@@ -56,15 +56,15 @@ def test_forms_are_tried_within_the_budget_and_not_again(tmp_path: Path) -> None
     image, _ = EXPECTS["[-1, 1]"]
     with serving(reads(image)) as endpoint:
         config = SuspectConfig(at=endpoint.url, name="s")
-        found = probe_formats(checked_kit(), config, tmp_path, QueryConfig(max_queries=40))
+        found = try_formats(checked_kit(), config, tmp_path, QueryConfig(max_queries=40))
         assert [tried.queries for tried in found.tried] == [N_FIRST] * 3
         assert found.untried > 3
         assert endpoint.images == 3 * N_FIRST
-        again = probe_formats(checked_kit(), config, tmp_path, QueryConfig(max_queries=40))
+        again = try_formats(checked_kit(), config, tmp_path, QueryConfig(max_queries=40))
         assert again == found
         assert endpoint.images == 3 * N_FIRST
         with pytest.raises(UserError, match="max_queries: expected at least 12 images"):
-            probe_formats(checked_kit(), config, tmp_path, QueryConfig(max_queries=5))
+            try_formats(checked_kit(), config, tmp_path, QueryConfig(max_queries=5))
 
 
 @pytest.mark.parametrize(
@@ -82,16 +82,16 @@ def test_nothing_is_proposed_where_nothing_answers(
 
     with serving(serve(trained(0)), refuse) as endpoint:
         with pytest.raises(UserError, match=message):
-            probe_formats(checked_kit(), SuspectConfig(at=endpoint.url), tmp_path)
+            try_formats(checked_kit(), SuspectConfig(at=endpoint.url), tmp_path)
         assert endpoint.requests == (requests or endpoint.requests)
     tried: list[object] = []
     with pytest.raises(UserError, match="no connection"):
-        probe_formats(checked_kit(), SuspectConfig(at="http://127.0.0.1:1"), tmp_path / "dead", on_tried=tried.append)
+        try_formats(checked_kit(), SuspectConfig(at="http://127.0.0.1:1"), tmp_path / "dead", on_tried=tried.append)
     assert not tried
     with pytest.raises(UserError, match="expected a function"):
-        probe_formats(checked_kit(), SuspectConfig(at="no_module:f"), tmp_path / "other")
+        try_formats(checked_kit(), SuspectConfig(at="no_module:f"), tmp_path / "other")
     with pytest.raises(UserError, match="of an earlier version"):
-        probe_formats(toy_kit(), SuspectConfig(at="toy_kit:serve"), tmp_path / "other")
+        try_formats(toy_kit(), SuspectConfig(at="toy_kit:serve"), tmp_path / "other")
 
 
 def test_the_job_proposes_the_options_that_then_judge(

@@ -65,7 +65,7 @@ class TriedFormat:
 
 
 @dataclass(frozen=True)
-class ProbedFormats:
+class TriedFormats:
     """What came of all forms."""
 
     tried: tuple[TriedFormat, ...]
@@ -85,13 +85,13 @@ class ProbedFormats:
         )
 
 
-def probe_formats(
+def try_formats(
     kit: Kit,
     suspect: SuspectConfig,
     out: Path,
     query: QueryConfig | None = None,
     on_tried: Callable[[TriedFormat], None] = lambda tried: None,
-) -> ProbedFormats:
+) -> TriedFormats:
     """Try the usual forms of input until those of one layout have one that passes the kit's input check.
 
     Those that do about equally well are sent more clean images. No image is evidence for or against anybody. Every one
@@ -120,18 +120,18 @@ def probe_formats(
             f"max_queries: expected at least {N_FIRST} images, those of one form, got {query.max_queries}",
             argument="max_queries",
         )
-    prober = _Prober(kit, kit.input_check, suspect, out / FOLDER, query)
-    make_folder(prober.out, kit, [suspect.display_name])
-    tried, untried = _first_round(prober, on_tried)
+    search = _Search(kit, kit.input_check, suspect, out / FOLDER, query)
+    make_folder(search.out, kit, [suspect.display_name])
+    tried, untried = _first_round(search, on_tried)
     if not any(one.result for one in tried):
         raise UserError(f"probe_forms: no form of input got responses: {tried[0].why}", argument="at")
     n, images = N_FIRST, len(kit.input_check.images)
     while len(near := _nearly_best(tried, n)) > 1 and n < min(images, MOST_IMAGES * N_FIRST):
         more = min(2 * n, images)
-        if not prober.can_afford(len(near) * (more - n)):
+        if not search.can_afford(len(near) * (more - n)):
             break
         for one in near:
-            tried[tried.index(one)] = prober.attempt(one.format, (n, more), one)
+            tried[tried.index(one)] = search.attempt(one.format, (n, more), one)
         n = more
     # Only what did best was sent more; of what a label more or less does not tell apart, the most common comes first.
     most = max((one.result.agreed for one in tried if one.result and one.result.of == n), default=0)
@@ -140,18 +140,18 @@ def probe_formats(
         (one for one in tried if one not in equal),
         key=lambda one: (-one.result.of, -one.agreement) if one.result else (0, 0.0),
     )
-    return ProbedFormats((*equal, *others), untried)
+    return TriedFormats((*equal, *others), untried)
 
 
-def _first_round(prober: "_Prober", on_tried: Callable[[TriedFormat], None]) -> tuple[list[TriedFormat], int]:
+def _first_round(search: "_Search", on_tried: Callable[[TriedFormat], None]) -> tuple[list[TriedFormat], int]:
     """(what was tried, how many more there are for which the budget is too small)."""
     tried: list[TriedFormat] = []
-    groups = list(usual_formats(prober.suspect.input_format, prober.kit.shape))
+    groups = list(usual_formats(search.suspect.input_format, search.kit.shape))
     for formats in groups:
         for input_format in formats:
-            if not prober.can_afford(N_FIRST):
+            if not search.can_afford(N_FIRST):
                 return tried, sum(map(len, groups)) - len(tried)
-            tried.append(prober.attempt(input_format, (0, N_FIRST)))
+            tried.append(search.attempt(input_format, (0, N_FIRST)))
             on_tried(tried[-1])
         if any(one.fits for one in tried):
             break
@@ -173,7 +173,7 @@ def _of_the_form(error: UserError) -> bool:
 
 
 @dataclass
-class _Prober:
+class _Search:
     """Counts what all forms spend together."""
 
     kit: Kit
