@@ -13,7 +13,7 @@ from uapfp_dist.fingerprints.fingerprint import fingerprints
 from uapfp_dist.fingerprints.probe import in_turn
 from uapfp_dist.fingerprints.probe_data import Probe
 from uapfp_dist.fingerprints.querying import query_model
-from uapfp_dist.fingerprints.selection import centre_points, neighbour_views, unique_points
+from uapfp_dist.fingerprints.selection import clusters, neighbour_views, unique_points
 from uapfp_dist.models.blackbox import batched_outputs, predict_probabilities
 from uapfp_dist.perturbations.uap import uap_sgd
 from uapfp_dist.response_format import PROBABILITIES
@@ -36,7 +36,7 @@ class ResponsesRatio:
 
 def probe_of(trained: TrainedVictim) -> Probe:
     """200 views of 100 points of D_v with one universal perturbation."""
-    centres = centre_points(batched_outputs(trained.net, trained.own, "features"), N_POINTS, 0)
+    centres = clusters(batched_outputs(trained.net, trained.own, "features"), N_POINTS, 0)[1]
     views = neighbour_views(batched_outputs(trained.net, trained.own, "forward"), centres, N_VIEWS, torch_rng("views"))
     index, views = unique_points(views)
     v = uap_sgd(trained.net, trained.own[:UAP_IMAGES], 1.0, 2, torch_rng("sgd"))

@@ -41,11 +41,6 @@ def clusters(features: Tensor, n_points: int, seed: int) -> tuple[Tensor, Tensor
     return torch.from_numpy(kmeans.labels_.astype(np.int64)), torch.from_numpy(order[first])
 
 
-def centre_points(features: Tensor, n_points: int, seed: int) -> Tensor:
-    """(n_points,) distinct indices into the images, one of each of the `clusters`, in their order."""
-    return clusters(features, n_points, seed)[1]
-
-
 def neighbour_views(outputs: Tensor, centres: Tensor, n_views: int, rng: torch.Generator) -> Tensor:
     """Views by Section 4.3: the neighbours of each cluster's point in the output layer, permuted without replacement.
 

@@ -16,7 +16,6 @@ from uapfp_dist.fingerprints.probe import _select, make_probe
 from uapfp_dist.fingerprints.probe_data import Probe
 from uapfp_dist.fingerprints.selection import (
     SmallClusterError,
-    centre_points,
     cluster_views,
     clusters,
     natural_errors,
@@ -33,7 +32,7 @@ from uapfp_dist.tasks.specs import ProbeSpec
 def test_centres_are_the_members_nearest_to_the_centres_of_k_means(victim: Net, own: Tensor) -> None:
     """Against scikit-learn at the same seed, cluster by cluster; no image stands for two clusters."""
     features, seed = batched_outputs(victim, own, "features"), 7
-    chosen = centre_points(features, 12, seed)
+    chosen = clusters(features, 12, seed)[1]
     kmeans = KMeans(12, n_init=1, random_state=seed).fit(features.double().numpy())
     labels, centres = torch.from_numpy(kmeans.labels_), torch.from_numpy(kmeans.cluster_centers_)
     for cluster in range(12):
@@ -50,13 +49,13 @@ def test_images_that_are_alike_to_the_victim_are_refused() -> None:
         pytest.warns(ConvergenceWarning),
         pytest.raises(UserError, match="n_points: expected 6 clusters of the victim's features of D_v, found 4"),
     ):
-        centre_points(features, 6, 0)
+        clusters(features, 6, 0)
 
 
 def test_views_hold_the_nearest_neighbours_without_replacement(victim: Net, own: Tensor) -> None:
     """View 0 is the centres; each column is a permutation of its centre's n_views nearest outputs."""
     outputs = batched_outputs(victim, own, "forward")
-    centres = centre_points(batched_outputs(victim, own, "features"), 8, 1)
+    centres = clusters(batched_outputs(victim, own, "features"), 8, 1)[1]
     views = neighbour_views(outputs, centres, 20, torch_rng("views"))
     assert views.shape == (20, 8)
     assert torch.equal(views[0], centres)
@@ -173,7 +172,7 @@ def test_natural_errors_come_first_then_lowest_margins(
 def test_more_points_or_views_than_images_is_refused(digits: Dataset) -> None:
     """In one line that says how many there are - before any training, and again where it would fail."""
     with pytest.raises(UserError, match=r"n_points.*20 images.*21"):
-        centre_points(torch.rand(20, 3), 21, 0)
+        clusters(torch.rand(20, 3), 21, 0)
     with pytest.raises(UserError, match=r"n_views.*20 images.*21"):
         neighbour_views(torch.rand(20, 3), torch.arange(3), 21, torch_rng(0))
     config = preset("digits")

@@ -4,10 +4,14 @@ Each is `{"sha256": "...", "record": {...}}`, where the digest is over the one b
 """
 
 import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 from uapfp_dist.errors import UserError
 
+T = TypeVar("T")
 _BEFORE, _BETWEEN, _AFTER = b'{"sha256": "', b'", "record": ', b"}\n"
 _HEAD = len(_BEFORE) + 64 + len(_BETWEEN)
 
@@ -21,6 +25,21 @@ def chain_line(previous: str, body: bytes) -> tuple[bytes, str]:
 def record_of(line: bytes) -> bytes:
     """The bytes of the record in a line, unchecked."""
     return line[_HEAD : -len(_AFTER)]
+
+
+def parse_record(body: bytes, kinds: Mapping[str, type[T]]) -> tuple[type[T], dict[str, Any]]:
+    """Which of `kinds` a record is, and its JSON object; the bytes may come from anybody.
+
+    Raises:
+        ValueError: no such record, in one line.
+    """
+    try:
+        found = json.loads(body)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+    if not isinstance(found, dict) or not isinstance(found.get("kind"), str) or found["kind"] not in kinds:
+        raise ValueError("no kind of record that is known")
+    return kinds[found["kind"]], found
 
 
 def read_chain(data: bytes, path: Path, what: str = "transcript") -> tuple[list[bytes], int, str]:

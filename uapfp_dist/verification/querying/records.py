@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Strict, StrictFloat, WithJsonSchema
 
 from uapfp_dist.serialization import from_json
+from uapfp_dist.verification.querying.record_chain import parse_record
 
 FORMAT = 2
 
@@ -169,12 +170,7 @@ def decode_record(body: bytes) -> Record:
         OtherFormatError: the first record of another format.
         ValueError: no record, in one line.
     """
-    try:
-        found = json.loads(body)
-    except RecursionError as error:
-        raise ValueError("nested too deep") from error
-    if not isinstance(found, dict) or not isinstance(found.get("kind"), str) or found["kind"] not in KINDS:
-        raise ValueError("no kind of record that is known")
-    if found["kind"] == Begin.kind and found.get("format") != FORMAT:
+    kind, found = parse_record(body, KINDS)
+    if kind is Begin and found.get("format") != FORMAT:
         raise OtherFormatError(f"expected format {FORMAT}, got {found.get('format')!r:.20}")
-    return from_json(KINDS[found["kind"]], found)
+    return from_json(kind, found)

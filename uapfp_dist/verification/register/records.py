@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, StrictFloat, StrictInt
 
 from uapfp_dist.serialization import from_json, to_json
+from uapfp_dist.verification.querying.record_chain import parse_record
 from uapfp_dist.verification.querying.records import Begin
 
 VERSION = 1
@@ -141,13 +142,7 @@ def decode_record(body: bytes) -> Record:
     Raises:
         ValueError: no record of this version, in one line.
     """
-    try:
-        found = json.loads(body)
-    except RecursionError as error:
-        raise ValueError("nested too deep") from error
-    if not isinstance(found, dict) or not isinstance(found.get("kind"), str) or found["kind"] not in KINDS:
-        raise ValueError("no kind of record that is known")
-    record = from_json(KINDS[found["kind"]], found)
+    record = from_json(*parse_record(body, KINDS))
     if isinstance(record, Opened) and record.version != VERSION:
         raise ValueError(f"version {record.version}, known is {VERSION}; use the uapfp_dist it was made by")
     if datetime.fromisoformat(record.at).utcoffset() != timedelta(0):
