@@ -49,6 +49,13 @@ def model_scores(scored: ScoredCandidate) -> list[float]:
     return [float(value) for value in scored.scores.double().mean(1)]
 
 
+def chosen_by(
+    resamples: Sequence[ScoredResample], method: str, fmt: ResponseFormat | None = None
+) -> list[tuple[Resample, ScoredCandidate]]:
+    """Each resample with the candidate that is chosen there, overall or within a format, as far as there is one."""
+    return [(d.resample, scored) for d in resamples if (scored := d.chosen(method, fmt)) is not None]
+
+
 def by_id(rows: Sequence[int], scores: Sequence[float], members: Sequence[Member]) -> dict[str, float]:
     """Model id to score."""
     return {members[row].spec.id: scores[row] for row in rows}
@@ -91,7 +98,7 @@ def auc_table(
     groups, victims = groups_among(members), victims_of(members)
     for method in resamples[0].methods:
         for column, fmt in format_columns(formats).items():
-            picked = [(d.resample, model_scores(s)) for d in resamples if (s := d.chosen(method, fmt)) is not None]
+            picked = [(resample, model_scores(scored)) for resample, scored in chosen_by(resamples, method, fmt)]
             if not picked:
                 continue
             for group, role in groups.items():
@@ -115,15 +122,13 @@ def tpr(resamples: Sequence[ScoredResample], members: Sequence[Member], method: 
     NaN where there are fewer than 1 / fpr of them: it would be the share caught when none is let through.
     """
     rates = []
-    for d in resamples:
-        scored = d.chosen(method)
-        if scored is not None:
-            scores = model_scores(scored)
-            piracy, homologous = (
-                [scores[row] for row in d.resample.tested(members, role)] for role in ("piracy", "homologous")
-            )
-            if fpr * len(homologous) >= 1 - 1e-9:
-                rates.append(tpr_at_fpr(piracy, homologous, fpr))
+    for resample, scored in chosen_by(resamples, method):
+        scores = model_scores(scored)
+        piracy, homologous = (
+            [scores[row] for row in resample.tested(members, role)] for role in ("piracy", "homologous")
+        )
+        if fpr * len(homologous) >= 1 - 1e-9:
+            rates.append(tpr_at_fpr(piracy, homologous, fpr))
     return float(np.mean(rates)) if rates else math.nan
 
 
@@ -154,12 +159,12 @@ def claim_rates(
     Empty where calibration is too small to decide: "never accused" would be a merit it has not.
     """
     accused: dict[str, list[bool]] = {}
-    for d in resamples:
-        if (scored := d.chosen(method)) is None or len(d.resample.calibration) < needed_for(alpha):
+    for resample, scored in chosen_by(resamples, method):
+        if len(resample.calibration) < needed_for(alpha):
             continue
         scores = model_scores(scored)
-        for row in d.resample.test:
-            claim = decision(scores, row, d.resample, alpha).claim
+        for row in resample.test:
+            claim = decision(scores, row, resample, alpha).claim
             accused.setdefault(members[row].role, []).append(claim == "piracy")
     return {role: float(np.mean(claims)) for role, claims in accused.items()}
 
@@ -169,11 +174,9 @@ def t_test_rates(
 ) -> dict[str, float]:
     """Role to share accused by the paper's t-test on the method's scores, which must stand by view."""
     accused: dict[str, list[bool]] = {}
-    for d in resamples:
-        if (scored := d.chosen(method)) is None:
-            continue
-        for row in d.resample.test:
-            p = t_test_p(scored, row, d.resample, method, d.resample.index, row)
+    for resample, scored in chosen_by(resamples, method):
+        for row in resample.test:
+            p = t_test_p(scored, row, resample, method, resample.index, row)
             accused.setdefault(members[row].role, []).append(p <= alpha)
     return {role: float(np.mean(claims)) for role, claims in accused.items()}
 
@@ -193,19 +196,15 @@ def left_out_rates(
     accused: dict[str, list[bool]] = {}
     needed = needed_for(alpha)
     kinds = sorted({key(m) for m in members if m.role == "homologous"})
-    for d in resamples:
-        scored = d.chosen(method)
-        if scored is None:
-            continue
+    for resample, scored in chosen_by(resamples, method):
         scores = model_scores(scored)
-        pool = [*d.resample.calibration, *d.resample.tested(members, "homologous")]
+        pool = [*resample.calibration, *resample.tested(members, "homologous")]
         for kind in kinds:
             seen, other_victim = (
-                tuple(row for row in rows if key(members[row]) != kind)
-                for rows in (pool, d.resample.calibration_piracy)
+                tuple(row for row in rows if key(members[row]) != kind) for rows in (pool, resample.calibration_piracy)
             )
-            without = replace(d.resample, calibration=seen, calibration_piracy=other_victim)
-            decides_no_more = len(other_victim) < needed <= len(d.resample.calibration_piracy)
+            without = replace(resample, calibration=seen, calibration_piracy=other_victim)
+            decides_no_more = len(other_victim) < needed <= len(resample.calibration_piracy)
             if len(seen) >= needed and not decides_no_more:
                 suspects = [row for row in pool if key(members[row]) == kind]
                 claims = [decision(scores, row, without, alpha).claim for row in suspects]

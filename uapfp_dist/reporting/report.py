@@ -1,6 +1,7 @@
 """The report of an evaluation, from its scored resamples."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from uapfp_dist.evaluation.judging import (
     JudgedModels,
     attack_out_auc,
     auc_table,
+    chosen_by,
     claim_rates,
     groups_among,
     left_out_rates,
@@ -152,13 +154,8 @@ def _means(areas: Mapping[str, Mapping[str, Mapping[Group, Estimate]]]) -> AucTa
 
 
 def _choices(resamples: Sequence[ScoredResample], method: str) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for d in resamples:
-        scored = d.chosen(method)
-        if scored is not None:
-            name = f"{scored.candidate.wire}/{scored.candidate.format.wire}"
-            counts[name] = counts.get(name, 0) + 1
-    return counts
+    candidates = (scored.candidate for _, scored in chosen_by(resamples, method))
+    return dict(Counter(f"{candidate.wire}/{candidate.format.wire}" for candidate in candidates))
 
 
 def remarks(areas: Mapping[str, Mapping[str, Mapping[Group, Estimate]]]) -> tuple[str, ...]:

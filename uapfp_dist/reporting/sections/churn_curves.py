@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from uapfp_dist.evaluation.judging import CHOSEN, by_id, groups_among, parents_of, victims_of
+from uapfp_dist.evaluation.judging import CHOSEN, by_id, chosen_by, groups_among, parents_of, victims_of
 from uapfp_dist.fingerprints.scoring import scores_within_budget
 from uapfp_dist.reporting.sections.intervals import with_interval
 from uapfp_dist.reporting.sections.report_data import ReportData
@@ -58,13 +58,12 @@ def _curve(data: ReportData, method: str, budgets: Sequence[int]) -> Iterator[di
 
 def _scored(data: ReportData, method: str, budget: int) -> list[_Scores]:
     members, found = data.judged.members, []
-    for d in data.resamples:
-        candidate = d.chosen(method)
-        limited = candidate and scores_within_budget(data.matrix, d.resample, method, candidate, budget)
+    for resample, candidate in chosen_by(data.resamples, method):
+        limited = scores_within_budget(data.matrix, resample, method, candidate, budget)
         if limited:
             scores, images = limited[0].tolist(), limited[1]
-            roles = {str(members[row].role) for row in d.resample.test}
-            found.append(_Scores({r: by_id(d.resample.tested(members, r), scores, members) for r in roles}, images))
+            roles = {str(members[row].role) for row in resample.test}
+            found.append(_Scores({r: by_id(resample.tested(members, r), scores, members) for r in roles}, images))
     return found
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
-from uapfp_dist.evaluation.judging import by_id, groups_among, model_scores, victims_of
+from uapfp_dist.evaluation.judging import by_id, chosen_by, groups_among, model_scores, victims_of
 from uapfp_dist.fingerprints.methods.encoder_method import EncoderMethod, Ensemble
 from uapfp_dist.fingerprints.methods.registry import METHODS
 from uapfp_dist.reporting import figures
@@ -61,7 +61,7 @@ def _rows(data: ReportData, method: str, levels: Mapping[float, list[int]]) -> I
     """A row per level, and one of the finished models."""
     members, groups = data.judged.members, groups_among(data.judged.members)
     victims, wanted = victims_of(members), _format(data, method)
-    picked = [(d.resample, model_scores(s)) for d in data.resamples if (s := d.chosen(method, wanted)) is not None]
+    picked = [(resample, model_scores(scored)) for resample, scored in chosen_by(data.resamples, method, wanted)]
     if not picked:
         return
     for level in (*levels, math.nan):

@@ -8,7 +8,7 @@ from functools import cached_property
 import pandas as pd
 from matplotlib.figure import Figure
 
-from uapfp_dist.evaluation.judging import JudgedModels, attack_of, decision, model_scores, t_test_p
+from uapfp_dist.evaluation.judging import JudgedModels, attack_of, chosen_by, decision, model_scores, t_test_p
 from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.fingerprints.probe_data import Probe
 from uapfp_dist.fingerprints.resamples import Resample
@@ -80,17 +80,14 @@ class ReportData:
         """
         rows = []
         members = self.judged.members
-        for d in self.resamples:
-            scored = d.chosen(method, fmt)
-            if scored is None:
-                continue
+        for resample, scored in chosen_by(self.resamples, method, fmt):
             scores = model_scores(scored)
-            for row in self.testable(d.resample):
-                found = decision(scores, row, d.resample, self.alpha)
+            for row in self.testable(resample):
+                found = decision(scores, row, resample, self.alpha)
                 card = self.cards[members[row].spec.id]
                 rows.append(
                     {
-                        "draw": d.resample.index,
+                        "draw": resample.index,
                         "row": row,
                         "model": members[row].spec.id,
                         "base": members[row].spec.root.id,
@@ -108,12 +105,15 @@ class ReportData:
                 )
         return pd.DataFrame(rows, columns=COLUMNS)
 
+    @property
+    def _as_in_the_paper(self) -> tuple[str, ResponseFormat | None]:
+        """One UAP, probabilities; `uap`, as it was chosen, where that method was left out."""
+        return ("uap_paper", PROBABILITIES) if "uap_paper" in self.resamples[0].methods else ("uap", None)
+
     @cached_property
     def paper(self) -> pd.DataFrame:
-        """`scores` as in the paper: one UAP, probabilities; of `uap` where that method was left out."""
-        return (
-            self.scores("uap_paper", PROBABILITIES) if "uap_paper" in self.resamples[0].methods else self.scores("uap")
-        )
+        """`scores` as in the paper."""
+        return self.scores(*self._as_in_the_paper)
 
     @cached_property
     def chosen(self) -> pd.DataFrame:
@@ -130,11 +130,8 @@ class ReportData:
         """A row per resample and tested stolen or independent model, scored as in `paper`: the similarity of each
         of its fingerprints (`views`) and the paper's t-test (`p`)."""
         members, rows = self.judged.members, []
-        for d in self.resamples:
-            scored = d.chosen("uap_paper", PROBABILITIES) if "uap_paper" in d.methods else d.chosen("uap")
-            if scored is None:
-                continue
-            for row in d.resample.tested(members, "piracy", "homologous"):
+        for resample, scored in chosen_by(self.resamples, *self._as_in_the_paper):
+            for row in resample.tested(members, "piracy", "homologous"):
                 spec = members[row].spec
                 rows.append(
                     {
@@ -143,7 +140,7 @@ class ReportData:
                         "architecture": spec.architecture,
                         "optimizer": spec.recipe.optimizer,
                         "views": scored.scores[row].double().numpy(),
-                        "p": t_test_p(scored, row, d.resample, "table2", d.resample.index, row),
+                        "p": t_test_p(scored, row, resample, "table2", resample.index, row),
                     }
                 )
         return pd.DataFrame(rows, columns=["model", "role", "architecture", "optimizer", "views", "p"])

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from uapfp_dist.evaluation.judging import CHOSEN, model_scores
+from uapfp_dist.evaluation.judging import CHOSEN, chosen_by, model_scores
 from uapfp_dist.reporting import figures
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 
@@ -12,12 +12,10 @@ def roc(data: ReportData) -> ReportSection:
     members = data.judged.members
     curves: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
     for method in data.resamples[0].methods:
-        for d in data.resamples:
-            scored = d.chosen(method)
-            if scored is not None:
-                scores = np.array(model_scores(scored))
-                sides = [scores[d.resample.tested(members, role)] for role in ("piracy", "homologous")]
-                curves.setdefault(method, []).append((sides[0], sides[1]))
+        for resample, scored in chosen_by(data.resamples, method):
+            scores = np.array(model_scores(scored))
+            sides = [scores[resample.tested(members, role)] for role in ("piracy", "homologous")]
+            curves.setdefault(method, []).append((sides[0], sides[1]))
     areas = {method: data.report.auc[method][CHOSEN]["homologous"] for method in curves}
     return ReportSection(
         "roc",
