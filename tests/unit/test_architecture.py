@@ -9,7 +9,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "uapfp_dist"
 
 LAYERS = (
-    ("errors", "messages", "rng", "concurrency", "serialization", "acceleration", "pass_size", "pixels", "whole_file"),
+    ("file_lock", "whole_file"),
+    ("errors", "messages", "rng", "concurrency", "serialization", "acceleration", "pass_size", "pixels"),
     ("response_format",),
     ("tasks",),
     ("statistics", "data", "models", "perturbations"),

@@ -19,7 +19,7 @@ from uapfp_dist.cluster.central_recorder import CentralRecorder
 from uapfp_dist.errors import MismatchError, UserError
 from uapfp_dist.evaluation.grid_cells import GridCell
 from uapfp_dist.evaluation.trials import Trials
-from uapfp_dist.storage.file_lock import try_lock
+from uapfp_dist.file_lock import try_lock
 from uapfp_dist.storage.store import shared_store
 
 MAX_FAILURES = 3

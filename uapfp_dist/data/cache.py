@@ -18,6 +18,7 @@ from torch import Tensor
 
 from uapfp_dist.data.file_names import shown
 from uapfp_dist.errors import UserError
+from uapfp_dist.file_lock import wait_for_lock
 from uapfp_dist.whole_file import whole_file
 
 Remarks = TypeVar("Remarks")
@@ -95,11 +96,7 @@ def _cached(
     except OSError:
         return decode()
     with lock:
-        # Windows and some network file systems have no such locks: then several processes decode the same.
-        with suppress(OSError, ImportError):
-            import fcntl
-
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        wait_for_lock(lock)  # where there are no locks several processes decode the same
         if (found := complete(path)) is not None:
             return found
         images, remarks = decode()

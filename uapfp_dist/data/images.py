@@ -44,7 +44,7 @@ def decode_rgb(name: str, files: Sequence[Path], side: int) -> Tensor:
     """
     images = torch.empty(len(files), 3, side, side, dtype=torch.uint8)
     for i, file in enumerate(files):
-        pixels = read_image(name, file, "RGB", None)
+        pixels = read_rgb(name, file)
         if pixels.shape != images.shape[1:]:
             _, h, w = pixels.shape
             raise UserError(f"{name}: expected images of {side}x{side}, {file} is {w}x{h}; remove or replace it")
@@ -52,30 +52,19 @@ def decode_rgb(name: str, files: Sequence[Path], side: int) -> Tensor:
     return images
 
 
-def open_image(name: str, path: Path) -> Image.Image:
-    """The image at `path`, its header read.
-
-    Raises:
-        UserError: no image there.
-    """
-    try:
-        return Image.open(path)
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise UserError(f"{name}: cannot read the image {path} ({error}); repair or remove it") from error
-
-
-def read_image(name: str, path: Path, mode: str, size: tuple[int, int] | None) -> Tensor:
-    """(c, h, w) uint8 in PIL's `mode` ("L" or "RGB"), resampled to `size` (w, h) unless that is None.
+def read_rgb(name: str, path: Path) -> Tensor:
+    """(3, h, w) uint8.
 
     Raises:
         UserError: no image there, or a corrupt one.
     """
-    with open_image(name, path) as image:
+    try:
+        image = Image.open(path)
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        raise UserError(f"{name}: cannot read the image {path} ({error}); repair or remove it") from error
+    with image:
         try:
-            picture = image.convert(mode)
+            picture = image.convert("RGB")
         except (OSError, SyntaxError, ValueError) as error:
             raise UserError(f"{name}: the image {path} is corrupt ({error}); repair or remove it") from error
-    if size is not None:
-        picture = picture.resize(size, Image.Resampling.BILINEAR)
-    tensor = torch.from_numpy(np.array(picture))
-    return tensor[None] if mode == "L" else tensor.permute(2, 0, 1).contiguous()
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()

@@ -1,13 +1,13 @@
 """Data sets read and downloaded by torchvision."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from torchvision.datasets import VisionDataset
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.file_lock import wait_for_lock
 
 
 def official_parts(
@@ -72,15 +72,7 @@ def _part(dataset: Any, data_root: Path, train: bool) -> Any:
         path = data_root / ".download.lock"
         try:
             with path.open("w") as lock:
-                _wait_for(lock)  # one process downloads: what others read of it meanwhile would be torn
+                wait_for_lock(lock)  # one process downloads: what others read of it meanwhile would be torn
                 return dataset(str(data_root), train=train, download=True)
         finally:
             path.unlink(missing_ok=True)
-
-
-def _wait_for(lock: IO[str]) -> None:
-    """Windows and some network file systems have no such locks: then several processes download the same."""
-    with suppress(OSError, ImportError):
-        import fcntl
-
-        fcntl.flock(lock, fcntl.LOCK_EX)

@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import NullPool
 
-from uapfp_dist.storage.file_lock import try_lock
+from uapfp_dist.file_lock import try_lock
 
 LOCK_SECONDS = 60.0
 """For which a process waits for one that makes the tables; then it goes on without the lock."""

@@ -9,7 +9,6 @@ from uapfp_dist.reporting.section_schema import SectionNumbers, SimilarityShares
 from uapfp_dist.reporting.sections.intervals import interval, with_interval
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 from uapfp_dist.reporting.sections.similarities import similarities_by_architecture, views_by_model
-from uapfp_dist.response_format import PROBABILITIES
 
 LEVELS = {"piracy": 0.8, "homologous": 0.4}
 """Similarities that the numbers count fingerprints above."""
@@ -18,7 +17,7 @@ LEVELS = {"piracy": 0.8, "homologous": 0.4}
 def cdfs(data: ReportData) -> ReportSection:
     """Figure 5."""
     method = "uap_paper" if "uap_paper" in data.resamples[0].methods else "uap"
-    similarities = similarities_by_architecture(data, method, PROBABILITIES)
+    similarities = similarities_by_architecture(data, method)
     by_architecture = {
         a: SimilarityShares(**{role: _above(level, roles.get(role)) for role, level in LEVELS.items()})
         for a, roles in similarities.items()

@@ -21,7 +21,7 @@ def uap_vs_lap(data: ReportData) -> ReportSection | None:
     similarities, rows = {}, []
     for method, name in names.items():
         if method in data.resamples[0].methods:
-            by_architecture = similarities_by_architecture(data, method, PROBABILITIES)
+            by_architecture = similarities_by_architecture(data, method)
             formats = data.report.auc_detail.get(method, {})
             if PROBABILITIES.wire in formats:
                 e = formats[PROBABILITIES.wire]["homologous"]

@@ -16,6 +16,7 @@ import torch
 
 import uapfp_dist
 from uapfp_dist.errors import UserError
+from uapfp_dist.file_lock import try_lock
 from uapfp_dist.messages import one_line
 from uapfp_dist.verification.querying.record_chain import chain_line, read_chain, record_of
 from uapfp_dist.verification.querying.records import (
@@ -228,15 +229,7 @@ def _exclusive(path: Path) -> BinaryIO:
             f"transcript {path}: expected a file that can be written ({error.strerror}); name another folder",
             argument="out",
         ) from error
-    try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:  # not a POSIX system
-        pass
-    except OSError as error:
+    if not try_lock(file):
         file.close()
-        if not isinstance(error, BlockingIOError):  # a file system without locks
-            return path.open("ab+")
-        raise UserError(f"transcript {path}: another verification is writing it; wait for it to end") from error
+        raise UserError(f"transcript {path}: another verification is writing it; wait for it to end")
     return file

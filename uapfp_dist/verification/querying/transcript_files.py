@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.storage.file_lock import try_lock
+from uapfp_dist.file_lock import try_lock
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.querying.records import OtherFormatError
 from uapfp_dist.verification.querying.transcript import first_record

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.storage.file_lock import try_lock
+from uapfp_dist.file_lock import try_lock
 from uapfp_dist.verification.querying.record_chain import chain_line, read_chain, record_of
 
 LOCK_SECONDS = 30.0
