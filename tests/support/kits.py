@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
+from toy_kit import without_views
 
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.rng import torch_rng
@@ -147,16 +148,4 @@ def make_churn_kit(size: str = "full", per_group: int = 19, alpha: float = 0.05,
             agrees=torch.rand(len(rows), SETS, SET_POINTS, generator=rng) < share,
         ),
     )
-    nothing = torch.zeros(0, dtype=torch.float64)
-    if light:
-        kit = replace(
-            kit,
-            views={},
-            encoders={},
-            similarity={},
-            natural=torch.zeros(0, dtype=torch.int64),
-            log_odds_agree=nothing,
-            log_odds_disagree=nothing,
-            agrees=torch.zeros(len(rows), 0, dtype=torch.bool),
-        )
-    return with_digest(kit)
+    return with_digest(without_views(kit) if light else kit)

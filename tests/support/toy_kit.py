@@ -168,10 +168,10 @@ def churn_kit(size: str = "light", n_calibrate: int = N_CALIBRATE) -> Kit:
             agrees=agrees,
         ),
     )
-    return with_digest(_without_views(kit) if light else kit)
+    return with_digest(without_views(kit) if light else kit)
 
 
-def _without_views(kit: Kit) -> Kit:
+def without_views(kit: Kit) -> Kit:
     """Nothing but churn."""
     nothing = torch.zeros(0, dtype=torch.float64)
     return replace(
