@@ -73,7 +73,12 @@ def test_commands_have_these_options(page: Path) -> None:
             words = shlex.split(part.strip())
             if words[:1] == ["python"] and words[1].startswith("jobs/"):
                 assert (ROOT / words[1]).exists(), part
-                if words[1] in ("jobs/original_sac.py", "jobs/submit.py", "jobs/train_to_end.py"):  # no subcommand
+                if words[1] in (
+                    "jobs/original_sac.py",
+                    "jobs/public_ipguard.py",
+                    "jobs/submit.py",
+                    "jobs/train_to_end.py",
+                ):  # no subcommand
                     known = set(re.findall(r"^    (\w+): ", (ROOT / words[1]).read_text(), flags=re.M))
                     known |= {field.name.replace("_", "-") for field in fields(RuntimeConfig)}
                     assert {word[2:] for word in words[2:] if word.startswith("--")} <= known, part
