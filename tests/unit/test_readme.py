@@ -79,7 +79,8 @@ def test_commands_have_these_options(page: Path) -> None:
                     "jobs/submit.py",
                     "jobs/train_to_end.py",
                 ):  # no subcommand
-                    known = set(re.findall(r"^    (\w+): ", (ROOT / words[1]).read_text(), flags=re.M))
+                    fields_of_job = re.findall(r"^    (\w+): ", (ROOT / words[1]).read_text(), flags=re.M)
+                    known = {name.replace("_", "-") for name in fields_of_job}
                     known |= {field.name.replace("_", "-") for field in fields(RuntimeConfig)}
                     assert {word[2:] for word in words[2:] if word.startswith("--")} <= known, part
                     continue
