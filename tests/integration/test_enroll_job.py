@@ -17,6 +17,7 @@ from small_enrollment import SMALL, run_here, small_config, small_plan
 from system import ROOT, flags
 from toy_kit import toy_kit
 
+from uapfp_dist.cli import kit_power as kit_power_command
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
@@ -24,6 +25,7 @@ from uapfp_dist.launch import kit_power
 from uapfp_dist.launch.enrollment import run_enrollment
 from uapfp_dist.response_format import PROBABILITIES
 from uapfp_dist.storage.store import Store
+from uapfp_dist.verification.enrollment.derived_config import enroll_preset
 from uapfp_dist.verification.enrollment.same_enrollment import check_same_enrollment
 from uapfp_dist.verification.judging.accusation_rates import measure_rates
 from uapfp_dist.verification.kit.io import load_kit, save_kit
@@ -53,6 +55,17 @@ def test_a_kit_that_is_there_must_be_the_one_asked_for(
     monkeypatch.setattr(kit_power, "run_enrollment", lambda *_: pytest.fail("enrolled before the others are seen"))
     with pytest.raises(UserError, match=r"digits-0: expected one enrolled with .* more differ"):
         run("kit-power", "--out", str(tmp_path), "--seeds", "5", "0")
+
+
+def test_kit_power_takes_every_field_of_an_enrolment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another victim, another precision; where nothing is said, the preset as it is enrolled."""
+    seen: list[Config] = []
+    monkeypatch.setattr(kit_power_command, "measure_kits", lambda name, config, *_: seen.append(config))
+    run("kit-power", "--preset", "fashion_mnist-small", "--zoo.victim-architecture", "D", "--precision", "bfloat16")
+    run("kit-power")
+    expected = enroll_preset("fashion_mnist-small")
+    assert seen[0] == replace(expected, zoo=replace(expected.zoo, victim_architecture="D"), precision="bfloat16")
+    assert seen[1] == enroll_preset("digits")
 
 
 def test_rates_over_zoos_are_one_table() -> None:

@@ -1,6 +1,7 @@
 """Subcommands that sum up whole evaluations and enrolments, at the smallest size: seeds, kit-power, kit-robustness."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ from commands import run
 from small_enrollment import small_config
 from system import tiny
 
+from uapfp_dist.cli import kit_power
 from uapfp_dist.config import presets
-from uapfp_dist.launch import kit_power, kit_robustness
+from uapfp_dist.launch import kit_robustness
 
 SMALL_KIT = (
     "--alpha", "0.5", "--attacks", "cloudleak", "knockoff", "--n-train", "2", "--n-train-piracy", "1", "--n-test", "1",
@@ -43,8 +45,8 @@ def test_kits_are_enrolled_modified_and_counted(
     here: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The robustness of the very kit whose rates are counted: its models are in the storage."""
-    for module in (kit_power, kit_robustness):
-        monkeypatch.setattr(module, "enroll_preset", lambda name: small_config())
+    monkeypatch.setattr(kit_robustness, "enroll_preset", lambda name: small_config())
+    monkeypatch.setattr(kit_power, "COMMAND", replace(kit_power.COMMAND, preset=lambda name: small_config()))
     beside = ("--exact", "beside", "--exact-siblings", "2", "--n-exact-stolen", "2", "--n-exact-points", "8")
     run("kit-power", "--seeds", "0", *SMALL_KIT, *beside, *here)
     shown = capsys.readouterr().out

@@ -2,6 +2,7 @@
 
     uapfp kit-power --preset digits --seeds 0 1 2 3 4 5 6 7 8 9 --out false_accusations
     uapfp kit-power --preset fashion_mnist-small --data-root DATA --seeds 0 --max-queries 100
+    uapfp kit-power --seeds 0 1 --zoo.victim-architecture D     # any field of the configuration
 
 Every seed is an enrolment of its own: data, victim, stolen models, negatives, calibration. Suspects
 are the models that neither trained nor calibrated the kit, each judged alone. Models of one zoo
@@ -14,10 +15,12 @@ from typing import Annotated
 
 import tyro
 
-from uapfp_dist.cli.parser.command import Command
+from uapfp_dist.cli.parser.command import CONFIG_OPTIONS, Command
 from uapfp_dist.config.runtime import RuntimeConfig
+from uapfp_dist.config.schema import Config
 from uapfp_dist.launch.kit_power import measure_kits
 from uapfp_dist.verification.enrollment.config import EnrollConfig
+from uapfp_dist.verification.enrollment.derived_config import enroll_preset
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,21 @@ class KitPower:
         default_factory=lambda: EnrollConfig(n_test=10)
     )
     runtime: Annotated[RuntimeConfig, tyro.conf.arg(name="")] = field(default_factory=RuntimeConfig)
+    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
 
 
 def kit_power(chosen: KitPower) -> None:
     """Enroll every seed, count, print one table."""
     print(
-        measure_kits(chosen.preset, chosen.seeds, chosen.out, chosen.requirements, chosen.max_queries, chosen.runtime)
+        measure_kits(
+            chosen.preset,
+            chosen.config,
+            chosen.seeds,
+            chosen.out,
+            chosen.requirements,
+            chosen.max_queries,
+            chosen.runtime,
+        )
     )
 
 
@@ -50,4 +62,6 @@ COMMAND = Command(
     kit_power,
     __doc__,
     ("preset", "seeds", "out", "max-queries", "n-test", "alpha", "data-root", "storage", "workers"),
+    enroll_preset,
+    CONFIG_OPTIONS,
 )

@@ -8,13 +8,13 @@ import torch
 
 from uapfp_dist.config.precision import with_precision
 from uapfp_dist.config.runtime import RuntimeConfig, resolve
+from uapfp_dist.config.schema import Config
 from uapfp_dist.data import load
 from uapfp_dist.launch.enrollment import run_enrollment
 from uapfp_dist.launch.seeds import check_seeds, make_folder
 from uapfp_dist.serialization import to_json
 from uapfp_dist.storage.store import Store
 from uapfp_dist.verification.enrollment.config import EnrollConfig
-from uapfp_dist.verification.enrollment.derived_config import enroll_preset
 from uapfp_dist.verification.enrollment.exact_power import exact_power
 from uapfp_dist.verification.enrollment.plan import plan_enrollment
 from uapfp_dist.verification.enrollment.same_enrollment import check_same_enrollment
@@ -26,6 +26,7 @@ from uapfp_dist.verification.reports.rates_over_zoos import rates_text
 
 def measure_kits(
     name: str,
+    config: Config,
     seeds: Sequence[int],
     out: Path,
     requirements: EnrollConfig,
@@ -36,6 +37,7 @@ def measure_kits(
 
     Args:
         name: of the preset.
+        config: data, zoo and so on, as in an enrolment.
         seeds: a kit of each.
         out: folder for <preset>-<seed> (kits), <preset>.json and <preset>.md, of exact tests <preset>-exact.json, .md.
         requirements: of the kits.
@@ -45,9 +47,9 @@ def measure_kits(
     Raises:
         UserError: no seed, or one twice; a kit of another enrolment; anything wrong with the input.
     """
-    config = enroll_preset(name)
     check_seeds(seeds)
     make_folder(out)
+    config = with_precision(config, runtime.gpus_per_worker)
     folders = {seed: (out / f"{name}-{seed}").absolute() for seed in seeds}
     for seed, folder in folders.items():
         if folder.exists():
@@ -61,13 +63,15 @@ def measure_kits(
     (out / f"{name}.md").write_text(text)
     by_wire = [{fmt.wire: to_json(found) for fmt, found in of_kit.items()} for of_kit in rates]
     (out / f"{name}.json").write_text(json.dumps(by_wire))
-    return text + (_exact(name, seeds, out, requirements, runtime) if requirements.exact != "none" else "")
+    return text + (_exact(name, config, seeds, out, requirements, runtime) if requirements.exact != "none" else "")
 
 
-def _exact(name: str, seeds: Sequence[int], out: Path, requirements: EnrollConfig, runtime: RuntimeConfig) -> str:
+def _exact(
+    name: str, config: Config, seeds: Sequence[int], out: Path, requirements: EnrollConfig, runtime: RuntimeConfig
+) -> str:
     """What the exact sibling tests of these kits catch, from the labels in the store; written beside the rest."""
     torch.set_num_threads(1)
-    paths, config = resolve(runtime), with_precision(enroll_preset(name), runtime.gpus_per_worker)
+    paths = resolve(runtime)
     dataset = load(config.data.name, paths.data_root, config.data.n_classes, config.data.shape)
     plans = [plan_enrollment(config, requirements, seed, dataset) for seed in seeds]
     found = [one for plan in plans for one in exact_power(plan, Store(paths.storage))]
