@@ -189,20 +189,6 @@ def test_what_is_no_image_is_counted_by_suffix(tmp_path: Path) -> None:
     assert "no images by name or content, without a suffix: 1 (cat/README)" in found
 
 
-def test_exact_copies_are_said(tmp_path: Path) -> None:
-    """Under other names, in another class or file format: by their pixels. They stay."""
-    fill(tmp_path, "cats", "dogs")
-    assert "copies" not in facts(load_imagefolder(tmp_path))
-    for name in ("cats/a.png", "dogs/b.bmp"):
-        Image.open(tmp_path / "cats" / "0.png").save(tmp_path / name)
-    found = load_imagefolder(tmp_path)
-    assert len(found.labels) == 22
-    assert "exact copies of other images, kept: a model may train on one and be judged by the other: 2 (" in facts(
-        found
-    )
-    assert "2 exact copies" in found.note
-
-
 def test_a_class_without_images_is_named(tmp_path: Path) -> None:
     """An empty one, and one that holds other files."""
     fill(tmp_path, "cat", "dog")
