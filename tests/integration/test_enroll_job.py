@@ -13,8 +13,8 @@ import torch
 from commands import parsed, run
 from kits import make_test_kit
 from safetensors.torch import save_file
-from small_enrollment import SMALL, run_here, small_config, small_plan
-from system import ROOT, flags
+from small_enrollment import SMALL, enrollment_flags, run_here, small_config, small_plan
+from system import ROOT
 from toy_kit import toy_kit
 
 from uapfp_dist.cli import kit_power as kit_power_command
@@ -130,7 +130,7 @@ def owners_arguments(digits: Dataset, folder: Path, function: str) -> list[str]:
     save_file(net.state_dict(), folder / "mine.safetensors")
     (folder / "mine.txt").write_text("\n".join(map(str, index.tolist())))
     files = ("--model", "mine.safetensors", "--architecture", "owners_net:make", "--trained-on", "mine.txt")
-    return [*files, "--train", f"owners_training:{function}", "--workers", "0", *flags(small_config())]
+    return [*files, "--train", f"owners_training:{function}", "--workers", "0", *enrollment_flags(small_config())]
 
 
 def ended_in_one_line(code: object, err: str, function: str, word: str, folder: Path) -> None:

@@ -9,7 +9,8 @@ from commands import run
 from faulty_server import serving
 from owners_net import trained
 from safetensors.torch import save_file
-from system import flags, tiny
+from small_enrollment import enrollment_flags
+from system import tiny
 from torch import nn
 
 from uapfp_dist.data import load
@@ -46,7 +47,7 @@ def kit(colour_folder: Path, owner: tuple[nn.Module, Path], tmp_path_factory: py
     files = ("--model", f"{place}/owner.safetensors", "--architecture", "owners_net:make")
     data = ("--data.name", "imagefolder", "--data-root", str(colour_folder), "--trained-on", f"{place}/index.txt")
     where = ("--storage", f"{root}/s", "--mlflow-uri", f"sqlite:///{root}/mlflow.db", "--out", f"{root}/kit")
-    run("enroll", *files, *data, *where, "--seed", "0", "--workers", "0", *flags(tiny()), *REQUIREMENTS)
+    run("enroll", *files, *data, *where, "--seed", "0", "--workers", "0", *enrollment_flags(tiny()), *REQUIREMENTS)
     return load_kit(root / "kit")
 
 

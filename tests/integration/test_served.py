@@ -14,8 +14,8 @@ import pytest
 import torch
 from commands import run
 from safetensors.torch import save_file
-from small_enrollment import small_config
-from system import ROOT, Lab, ProcessTree, environment, flags, free_ports
+from small_enrollment import enrollment_flags, small_config
+from system import ROOT, Lab, ProcessTree, environment, free_ports
 from toy_kit import WIDTH, negative, responses_of, toy_kit, trained
 
 from uapfp_dist.cli import serve
@@ -101,7 +101,7 @@ def test_the_walk_of_the_readme(lab: Lab, tmp_path: Path) -> None:
     small = ("--alpha", "0.5", "--attacks", "cloudleak", "knockoff", "--labels", "hard", "--n-train", "2")
     tests = ("--n-train-piracy", "1", "--n-test", "1", "--n-test-piracy", "1", "--workers", "2")
     churn = ("--n-committee", "2", "--n-sets", "2", "--n-points", "20", "--calibration-factor", "1")
-    options = (*small, *tests, *churn, "--seed", "0", *flags(small_config()))
+    options = (*small, *tests, *churn, "--seed", "0", *enrollment_flags(small_config()))
     said = jobs("enroll", "--out", kit, "--storage", storage, *options, RAY_TMPDIR=lab.ray_home)
     assert re.search(
         r"to make: \d+ models, \d+ of them siblings of the victim \(0 are there\), \d+ other tasks, "

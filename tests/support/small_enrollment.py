@@ -6,8 +6,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from system import context_on, tiny
+from system import context_on, flags, tiny
 
+from uapfp_dist.config.presets import preset
 from uapfp_dist.config.schema import Config, SiblingConfig
 from uapfp_dist.data import Dataset
 from uapfp_dist.execution.steps import perform_task
@@ -17,6 +18,7 @@ from uapfp_dist.tasks.hashing import Spec
 from uapfp_dist.tasks.method_configs import ChurnConfig
 from uapfp_dist.tasks.pool import SerialPool
 from uapfp_dist.verification.enrollment.config import EnrollConfig
+from uapfp_dist.verification.enrollment.derived_config import EVALUATION_ALONE, SET_BY_REQUIREMENTS
 from uapfp_dist.verification.enrollment.enroll import enroll
 from uapfp_dist.verification.enrollment.owner_victim import OwnerVictim
 from uapfp_dist.verification.enrollment.plan import EnrollmentPlan, plan_enrollment
@@ -40,6 +42,16 @@ SMALL = EnrollConfig(
 def small_config() -> Config:
     """Nets that know little more than chance, so a gate that lets them in; few images to compare them on."""
     return replace(tiny(), siblings=SiblingConfig(gate=0.1), churn=ChurnConfig(pool_size=1000))
+
+
+def enrollment_flags(config: Config) -> list[str]:
+    """The options of an enrolment that turn the preset `digits` into `config`, without those that it sets itself."""
+    base = preset("digits")
+    for name in (*SET_BY_REQUIREMENTS, *EVALUATION_ALONE):
+        section, _, field = name.partition(".")
+        own, theirs = getattr(config, section), getattr(base, section)
+        config = replace(config, **{section: replace(own, **{field: getattr(theirs, field)}) if field else theirs})
+    return flags(config)
 
 
 def small_plan(digits: Dataset, owner_victim: OwnerVictim | None = None, **requirements: Any) -> EnrollmentPlan:

@@ -11,7 +11,6 @@ import pytest
 from commands import exit_code, parsed
 
 from uapfp_dist.cli.parser.help import short_help
-from uapfp_dist.cli.parser.options import options_of
 from uapfp_dist.cli.parser.terminal import bold
 from uapfp_dist.cli.subcommands import SUBCOMMANDS, overview
 from uapfp_dist.errors import nearest
@@ -110,7 +109,7 @@ def test_the_texts_are_those_of_the_full_help(name: str, call: Call, monkeypatch
     assert (said.code, said.err) == (0, "")
     whole = " ".join(said.out.replace("│", " ").split())
     short = call(name, "--help").out
-    for option in options_of(command_of(name).options, command_of(name).default([])):
+    for option in command_of(name).options_from(command_of(name).default([])):
         assert option.spellings[0] in whole
         assert option.text, f"{option.name} has no text"
         assert " ".join(option.text.split())[:40] in whole
@@ -121,7 +120,7 @@ def test_the_texts_are_those_of_the_full_help(name: str, call: Call, monkeypatch
 @names
 def test_the_usual_options_exist(name: str) -> None:
     command = command_of(name)
-    known = {option.name for option in options_of(command.options, command.default([]))}
+    known = {option.name for option in command.options_from(command.default([]))}
     assert set(command.usual) <= known
     assert len(command.usual) == len(set(command.usual))
 
@@ -209,7 +208,7 @@ def test_what_is_needed_is_named(name: str, option: str, call: Call) -> None:
 @names
 def test_only_those_need_something(name: str) -> None:
     command = command_of(name)
-    needed = [option.name for option in options_of(command.options, command.default([])) if option.required]
+    needed = [option.name for option in command.options_from(command.default([])) if option.required]
     assert needed == ([NEEDS[name]] if name in NEEDS else [])
 
 

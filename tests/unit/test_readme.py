@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from system import ROOT
 
-from uapfp_dist.cli.parser.options import options_of
 from uapfp_dist.cli.subcommands import SUBCOMMANDS
 from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.evaluation.judging import Group
@@ -90,7 +89,7 @@ def test_commands_have_these_options(page: Path) -> None:
                 continue
             assert words[1] in SUBCOMMANDS, part
             command = import_module(SUBCOMMANDS[words[1]].module).COMMAND
-            known = {spelling for o in options_of(command.options, command.default(words)) for spelling in o.spellings}
+            known = {spelling for o in command.options_from(command.default(words)) for spelling in o.spellings}
             given = {word.partition("=")[0].replace("_", "-") for word in words[2:] if word.startswith("--")}
             assert given <= known | {"--help", "--help-all"}, part
 

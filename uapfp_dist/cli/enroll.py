@@ -13,13 +13,13 @@ from typing import Annotated
 
 import tyro
 
-from uapfp_dist.cli.parser.command import CONFIG_OPTIONS, Command
+from uapfp_dist.cli.parser.command import Command
 from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config
 from uapfp_dist.launch.enrollment import OwnerFiles, run_enrollment
 from uapfp_dist.launch.private_seed import seed_file
 from uapfp_dist.verification.enrollment.config import EnrollConfig
-from uapfp_dist.verification.enrollment.derived_config import enroll_preset
+from uapfp_dist.verification.enrollment.derived_config import EVALUATION_ALONE, SET_BY_REQUIREMENTS, enroll_preset
 from uapfp_dist.verification.kit.text import kit_text
 
 
@@ -61,5 +61,5 @@ COMMAND = Command(
     __doc__,
     ("out", "preset", "data-root", "model", "architecture", "trained-on", "train", "alpha", "max-suspects", "seed"),
     enroll_preset,
-    CONFIG_OPTIONS,
+    fixed=(*SET_BY_REQUIREMENTS, *EVALUATION_ALONE),
 )

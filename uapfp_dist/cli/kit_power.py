@@ -15,12 +15,12 @@ from typing import Annotated
 
 import tyro
 
-from uapfp_dist.cli.parser.command import CONFIG_OPTIONS, Command
+from uapfp_dist.cli.parser.command import Command
 from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config
 from uapfp_dist.launch.kit_power import measure_kits
 from uapfp_dist.verification.enrollment.config import EnrollConfig
-from uapfp_dist.verification.enrollment.derived_config import enroll_preset
+from uapfp_dist.verification.enrollment.derived_config import EVALUATION_ALONE, SET_BY_REQUIREMENTS, enroll_preset
 
 
 @dataclass(frozen=True)
@@ -63,5 +63,5 @@ COMMAND = Command(
     __doc__,
     ("preset", "seeds", "out", "max-queries", "n-test", "alpha", "data-root", "storage", "workers"),
     enroll_preset,
-    CONFIG_OPTIONS,
+    fixed=(*SET_BY_REQUIREMENTS, *EVALUATION_ALONE),
 )

@@ -11,17 +11,17 @@ changed queries or responses. It resumes.
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from uapfp_dist.cli.parser.command import Command
-from uapfp_dist.config.removal import RemovalConfig
 from uapfp_dist.config.runtime import RuntimeConfig
-from uapfp_dist.config.schema import ControlConfig
-from uapfp_dist.launch.kit_robustness import measure_robustness
+from uapfp_dist.config.schema import Config
+from uapfp_dist.launch.kit_robustness import measure_robustness, robustness_preset
 from uapfp_dist.verification.enrollment.config import EnrollConfig
-from uapfp_dist.verification.robustness.members import Counts
+from uapfp_dist.verification.enrollment.derived_config import SET_BY_REQUIREMENTS
+from uapfp_dist.verification.robustness.members import SET_BY_COUNTS, Counts
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,12 @@ class KitRobustness:
     """Preset that all options start from, as in uapfp enroll."""
     seed: int = 0
     """Seed of all random choices."""
-    precision: Literal["float32", "bfloat16", "auto"] = "float32"
-    """Precision of training."""
     out: Path = Path("modified")
     """Folder for the kit, suspects.json, .md, removal.png."""
     counts: Annotated[Counts, tyro.conf.arg(name="")] = field(default_factory=Counts)
-    controls: ControlConfig = field(
-        default_factory=lambda: ControlConfig(n_other_architecture=4, n_second_hand=6, n_mixed=6)
-    )
-    removal: RemovalConfig = field(default_factory=lambda: RemovalConfig(n_piracy=6, n_homologous=4))
     requirements: Annotated[EnrollConfig, tyro.conf.arg(name="")] = field(default_factory=EnrollConfig)
     runtime: Annotated[RuntimeConfig, tyro.conf.arg(name="")] = field(default_factory=RuntimeConfig)
+    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
 
 
 def kit_robustness(chosen: KitRobustness) -> None:
@@ -50,11 +45,9 @@ def kit_robustness(chosen: KitRobustness) -> None:
     print(
         measure_robustness(
             chosen.preset,
+            chosen.config,
             chosen.seed,
-            chosen.precision,
             chosen.counts,
-            chosen.controls,
-            chosen.removal,
             chosen.requirements,
             chosen.runtime,
             chosen.out,
@@ -66,5 +59,7 @@ COMMAND = Command(
     KitRobustness,
     kit_robustness,
     __doc__,
-    ("preset", "seed", "precision", "out", "n-stolen", "n-negatives", "n-adversarial", "data-root", "storage"),
+    ("preset", "seed", "out", "n-stolen", "n-negatives", "n-adversarial", "data-root", "storage"),
+    robustness_preset,
+    fixed=("studies", *SET_BY_COUNTS, *SET_BY_REQUIREMENTS),
 )

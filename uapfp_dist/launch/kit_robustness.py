@@ -3,14 +3,13 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 
 from uapfp_dist.config.precision import with_precision
 from uapfp_dist.config.removal import RemovalConfig
 from uapfp_dist.config.runtime import RuntimeConfig, resolve
-from uapfp_dist.config.schema import ControlConfig
+from uapfp_dist.config.schema import Config, ControlConfig, ModificationConfig
 from uapfp_dist.config.validation import check
 from uapfp_dist.errors import UserError
 from uapfp_dist.launch.enrollment import run_enrollment
@@ -24,20 +23,36 @@ from uapfp_dist.tasks.scheduler import dependency_order
 from uapfp_dist.verification.enrollment.config import EnrollConfig
 from uapfp_dist.verification.enrollment.derived_config import enroll_preset
 from uapfp_dist.verification.enrollment.plan import plan_enrollment
+from uapfp_dist.verification.enrollment.same_enrollment import check_same_enrollment
 from uapfp_dist.verification.kit.io import load_kit
+from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.robustness.figure import removal_figure
 from uapfp_dist.verification.robustness.judged import judged_evasions, judged_model
 from uapfp_dist.verification.robustness.members import Counts, modified_suspects
 from uapfp_dist.verification.robustness.table import robustness_text
 
 
+def robustness_preset(name: str) -> Config:
+    """A preset of enrolments, with models modified in all ways.
+
+    Raises:
+        UserError: unknown; lists the known ones.
+    """
+    config = enroll_preset(name)
+    iterations = ModificationConfig().adversarial_iterations
+    return replace(
+        config,
+        modifications=replace(config.modifications, adversarial_iterations=iterations),
+        controls=ControlConfig(n_other_architecture=4, n_second_hand=6, n_mixed=6),
+        removal=RemovalConfig(n_piracy=6, n_homologous=4),
+    )
+
+
 def measure_robustness(
     name: str,
+    config: Config,
     seed: int,
-    precision: Literal["float32", "bfloat16", "auto"],
     counts: Counts,
-    controls: ControlConfig,
-    removal: RemovalConfig,
     requirements: EnrollConfig,
     runtime: RuntimeConfig,
     out: Path,
@@ -46,11 +61,9 @@ def measure_robustness(
 
     Args:
         name: of the preset.
+        config: as in an enrolment; modifications, controls and attacks on the evidence, as in an evaluation.
         seed: every random choice follows from it.
-        precision: that models are trained in.
         counts: of the models that are modified.
-        controls: models unlike those that the kit has seen.
-        removal: attacks on the evidence itself.
         requirements: of the kit.
         runtime: storage, workers and so on.
         out: folder, for the kit, too.
@@ -64,19 +77,20 @@ def measure_robustness(
             "exact: expected none or beside, got claims: modified suspects are judged by the conformal test alone",
             argument="exact",
         )
-    config = with_precision(replace(enroll_preset(name), precision=precision), runtime.gpus_per_worker)
+    config = with_precision(config, runtime.gpus_per_worker)
+    base = enroll_preset(name)
+    enrolled = replace(config, modifications=base.modifications, controls=base.controls, removal=base.removal)
     paths = resolve(runtime)
     folder = (out / f"kit-{name}-{seed}").absolute()
     dataset = load_images(config.data, paths)
-    plan = plan_enrollment(config, requirements, seed, dataset)
-    zoo = plan.config.zoo
+    plan = plan_enrollment(enrolled, requirements, seed, dataset)
+    zoo, removal = plan.config.zoo, config.removal
     n_piracy, n_homologous = min(removal.n_piracy, zoo.n_piracy), min(removal.n_homologous, zoo.n_homologous)
-    check(replace(plan.config, removal=replace(removal, n_piracy=n_piracy, n_homologous=n_homologous)))
+    removal = replace(removal, n_piracy=n_piracy, n_homologous=n_homologous)
+    check(replace(plan.config, modifications=config.modifications, controls=config.controls, removal=removal))
     make_folder(out)
-    if not folder.exists():
-        run_enrollment(config, name, seed, requirements, runtime, folder)
-    kit = load_kit(folder)
-    members = modified_suspects(counts, controls, removal, plan, kit, config)
+    kit = _kit(folder, enrolled, name, seed, requirements, runtime)
+    members = modified_suspects(counts, config, plan, kit)
     specs = dependency_order([member.spec for member in members])
     context = make_specs(specs, runtime, paths, plan.victim.data, dataset)
     made = [member for member in members if context.store.has("model", member.spec.id)]
@@ -84,7 +98,16 @@ def measure_robustness(
     plain = [member for member in made if member.role in (Role.PIRACY, Role.HOMOLOGOUS)]
     judged += [one for member in plain for one in judged_evasions(context, kit, member)]
     (out / "suspects.json").write_text(json.dumps([to_json(one) for one in judged], indent=1))
-    text = robustness_text(f"`{name}`, seed {seed}, {precision}", kit, judged, len(members) - len(made))
+    text = robustness_text(f"`{name}`, seed {seed}, {config.precision}", kit, judged, len(members) - len(made))
     (out / "suspects.md").write_text(text)
     removal_figure(judged, kit.corrected_alpha).savefig(out / "removal.png", dpi=DPI)
     return text
+
+
+def _kit(folder: Path, config: Config, name: str, seed: int, requirements: EnrollConfig, runtime: RuntimeConfig) -> Kit:
+    """The kit in `folder`, enrolled if there is none."""
+    if not folder.exists():
+        run_enrollment(config, name, seed, requirements, runtime, folder)
+    kit = load_kit(folder)
+    check_same_enrollment(kit, config, requirements, seed, folder)
+    return kit

@@ -1,9 +1,10 @@
 """A subcommand as a value."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from uapfp_dist.cli.parser.options import Option, options_of
 from uapfp_dist.config.renamed import OPTIONS
 from uapfp_dist.config.schema import Config
 
@@ -26,6 +27,16 @@ class Command(Generic[Chosen]):
     """Name of a preset to the configuration that the options start from; None: the command has no configuration."""
     renamed: Mapping[str, str] = field(default_factory=dict)
     """Options that once had other names, old to new."""
+    fixed: tuple[str, ...] = ()
+    """Fields of the configuration, or whole sections, that the command sets itself: as options they would change
+    nothing, so they are refused."""
+
+    def options_from(self, default: object, fixed: bool = False) -> Iterator[Option]:
+        """The options that it takes, starting from `default`; or those that it sets itself."""
+        for option in options_of(self.options, default):
+            name = option.name.replace("-", "_")
+            if fixed == any(name == one or name.startswith(f"{one}.") for one in self.fixed):
+                yield option
 
     def default(self, arguments: list[str]) -> Any:
         """Where the options start from: the preset that a command line names, or the defaults of the class (None)."""

@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 
 from uapfp_dist.cli.parser.command import Command
-from uapfp_dist.cli.parser.options import Option, options_of
+from uapfp_dist.cli.parser.options import Option
 from uapfp_dist.cli.parser.terminal import bold, columns
 
 LEFT = 24
@@ -16,7 +16,7 @@ INDENT = 6
 
 def short_help(command: Command, program: str) -> str:
     """Usage, what it does, the usual options in a line or two each, where to read on."""
-    options = {option.name: option for option in options_of(command.options, command.default([]))}
+    options = {option.name: option for option in command.options_from(command.default([]))}
     lines = [*_head(command, program, options.values()), bold("options:")]
     for name in command.usual:
         lines += _rows(f"--{name} {options[name].metavar}".rstrip(), _said(options[name]))
@@ -27,7 +27,7 @@ def short_help(command: Command, program: str) -> str:
 def full_help(command: Command, program: str, default: object) -> str:
     """Every option with its whole text, and its default in `default`; those of a dataclass below what it is for."""
     sections: dict[str, list[Option]] = {"": []}
-    options = list(options_of(command.options, default))
+    options = list(command.options_from(default))
     for option in options:
         sections.setdefault(option.name.rpartition(".")[0], []).append(option)
     lines = _head(command, program, options)

@@ -11,7 +11,7 @@ import tyro
 
 from uapfp_dist.cli.parser.command import Command
 from uapfp_dist.cli.parser.help import full_help, short_help
-from uapfp_dist.cli.parser.options import Option, options_of
+from uapfp_dist.cli.parser.options import Option
 from uapfp_dist.config.renamed import current_arguments
 from uapfp_dist.errors import UserError, nearest
 from uapfp_dist.messages import one_line
@@ -42,10 +42,13 @@ def parse(command: Command[Chosen], arguments: Sequence[str], program: str = "ua
     if "--help-all" in arguments:
         print(full_help(command, program, default))
         raise SystemExit(0)
-    options = list(options_of(command.options, default))
+    options = list(command.options_from(default))
     given = [argument.partition("=")[0].replace("_", "-") for argument in arguments if argument.startswith("--")]
     known = [spelling for option in options for spelling in option.spellings]
+    fixed = {spelling for option in command.options_from(default, fixed=True) for spelling in option.spellings}
     for name in given:
+        if name in fixed:
+            raise UserError(f"{name}: {program} sets it by options of its own; {program} --help-all lists those")
         if name not in known:
             raise UserError(f"unknown option {name}{nearest(name, known)}; {program} --help-all lists them all")
     for option in options:

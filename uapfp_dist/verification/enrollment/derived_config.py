@@ -9,6 +9,16 @@ from uapfp_dist.tasks.method_configs import ChurnConfig
 from uapfp_dist.verification.enrollment.config import EnrollConfig
 from uapfp_dist.verification.kit.info import Configuration
 
+SET_BY_REQUIREMENTS = (
+    "zoo.n_piracy", "zoo.n_soft_piracy", "zoo.n_homologous", "zoo.n_same_data", "zoo.n_other_piracy",
+    "zoo.n_calibration_piracy", "zoo.cross_other_piracy", "extraction.attacks", "extraction.soft_labels",
+    "uap.round_to_8_bits", "uap.references", "fingerprint.n_natural", "siblings.n_committee", "siblings.n_piracy",
+    "siblings.exact", "churn.n_points", "churn.budgets", "churn.twins", "verdict",
+)  # fmt: skip
+"""Fields of a configuration, or whole sections, that an enrolment sets itself or never reads."""
+EVALUATION_ALONE = ("modifications", "studies", "controls", "removal")
+"""Sections of a configuration that are for evaluations."""
+
 
 def enroll_preset(name: str) -> Config:
     """A preset of the evaluation; digits cut so that a victim makes errors, without which little tells it apart.

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from uapfp_dist.config.removal import RemovalConfig
-from uapfp_dist.config.schema import Config, ControlConfig, ModificationConfig
+from uapfp_dist.config.schema import Config
 from uapfp_dist.evaluation.control_models import control_members
 from uapfp_dist.evaluation.modified_models import modified_members
 from uapfp_dist.evaluation.removal_models import removal_members
@@ -12,6 +11,11 @@ from uapfp_dist.tasks.members import Member, Role
 from uapfp_dist.tasks.specs import Extracted
 from uapfp_dist.verification.enrollment.plan import EnrollmentPlan
 from uapfp_dist.verification.kit.kit import Kit
+
+SET_BY_COUNTS = (
+    "modifications.n_piracy", "modifications.n_homologous", "modifications.victim", "modifications.n_adversarial",
+)  # fmt: skip
+"""Fields of a configuration that `Counts` stands for."""
 
 
 @dataclass(frozen=True)
@@ -26,18 +30,14 @@ class Counts:
     """How many of each are also trained adversarially."""
 
 
-def modified_suspects(
-    counts: Counts, controls: ControlConfig, removal: RemovalConfig, plan: EnrollmentPlan, kit: Kit, config: Config
-) -> list[Member]:
+def modified_suspects(counts: Counts, config: Config, plan: EnrollmentPlan, kit: Kit) -> list[Member]:
     """Held-out models as they are, modified, and the controls.
 
     Args:
         counts: of the models that are modified.
-        controls: further models, unlike those that the kit has seen.
-        removal: attacks on the evidence.
+        config: how models are modified; controls, unlike what the kit has seen; attacks on the evidence.
         plan: of the enrolment.
         kit: that it made.
-        config: says how models are modified.
     """
     held_out = {row.model for row in kit.info.models if row.part == "test"}
     models = [model for model in plan.reference_models if model.member.spec.id in held_out]
@@ -51,15 +51,14 @@ def modified_suspects(
         n_homologous=counts.n_negatives,
         victim=True,
         n_adversarial=counts.n_adversarial,
-        adversarial_iterations=ModificationConfig().adversarial_iterations,
     )
     architectures = plan.config.zoo.architectures
     return [
         *stolen,
         *homologous,
         *modified_members(modifications, base, architectures),
-        *control_members(controls, [*modified, *homologous]),
-        *removal_members(removal, [*_spread(stolen, removal.n_piracy), *homologous]),
+        *control_members(config.controls, [*modified, *homologous]),
+        *removal_members(config.removal, [*_spread(stolen, config.removal.n_piracy), *homologous]),
     ]
 
 
