@@ -17,15 +17,14 @@ def span_of(fingerprints: Tensor, most: int) -> Tensor:
     if fingerprints.shape[1] > LONG:
         return _span_of_long(fingerprints, most)
     if len(fingerprints) >= fingerprints.shape[1] >= 2 * most:
-        # Few directions of many: the (D, D) matrix of products takes half the time of the SVD, and as much precision as
-        # is left of directions that are not weak.
-        double = fingerprints.double()
-        gram = double.T @ double
+        # Few directions of many: the (D, D) matrix of products takes a third of the time of the SVD, and as much
+        # precision as is left of directions that are not weak.
         try:
-            energy, vectors = torch.linalg.eigh(gram.to(fingerprints.dtype))
+            energy, vectors = torch.linalg.eigh(fingerprints.T @ fingerprints)
         except torch.linalg.LinAlgError:
             # LAPACK in single precision gives up where most directions are missing, as among labels.
-            return _strongest(gram, most).to(fingerprints.dtype).contiguous()
+            double = fingerprints.double()
+            return _strongest(double.T @ double, most).to(fingerprints.dtype).contiguous()
         if energy[-most] > CLEAR**2 * energy[-1]:
             return vectors[:, -most:].flip(1).contiguous()
     _, strength, directions = torch.linalg.svd(fingerprints, full_matrices=False)
