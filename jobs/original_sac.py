@@ -21,7 +21,7 @@ import tyro
 from torch import Tensor
 
 from uapfp_dist.command import main
-from uapfp_dist.config.runtime import RuntimeConfig, resolve
+from uapfp_dist.config.runtime import FilesConfig, resolve
 from uapfp_dist.errors import UserError
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.fingerprints.blocks import NATURAL
@@ -54,7 +54,7 @@ class OriginalSac:
     """Of the evaluation."""
     seed: int = 0
     """Of the evaluation."""
-    runtime: Annotated[RuntimeConfig, tyro.conf.arg(name="")] = field(default_factory=RuntimeConfig)
+    files: Annotated[FilesConfig, tyro.conf.arg(name="")] = field(default_factory=FilesConfig)
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def their_distances(theirs: ModuleType, responses: Tensor) -> Tensor:
 def compare(chosen: OriginalSac) -> Comparison:
     """All forms of responses on one evaluation."""
     theirs = load_theirs(chosen.checkout.expanduser())
-    paths = resolve(chosen.runtime)
+    paths = resolve(chosen.files.runtime)
     side = read_side(chosen.preset, chosen.seed, None, paths)
     context = TaskContext(Store(paths.storage), paths.data_root, torch.device("cpu"))
     images = context.probe(side.plan.probe).natural[: side.matrix.n_query_images(NATURAL)]
@@ -187,7 +187,7 @@ def run() -> None:
     """Compare, print, write."""
     torch.set_num_threads(1)
     chosen = tyro.cli(OriginalSac, description=__doc__)
-    report = resolve(chosen.runtime).report
+    report = resolve(chosen.files.runtime).report
     check_report(report)
     found = compare(chosen)
     print(text(found))

@@ -27,7 +27,7 @@ from tqdm import tqdm
 from uapfp_dist.command import main
 from uapfp_dist.config.precision import with_precision
 from uapfp_dist.config.presets import preset
-from uapfp_dist.config.runtime import RuntimeConfig, resolve
+from uapfp_dist.config.runtime import FilesConfig, resolve
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import make_plan
 from uapfp_dist.execution.context import TaskContext
@@ -66,7 +66,7 @@ class PublicIPGuard:
     """Leads of the wanted label that the points shall have; 5 is what their code takes."""
     n_images: int = 100
     """Images of D_v, at most those of a fingerprint."""
-    runtime: Annotated[RuntimeConfig, tyro.conf.arg(name="")] = field(default_factory=RuntimeConfig)
+    files: Annotated[FilesConfig, tyro.conf.arg(name="")] = field(default_factory=FilesConfig)
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ def compare(chosen: PublicIPGuard) -> Comparison:
         UserError: the evaluation is not there, or not finished.
     """
     theirs = load_theirs(chosen.checkout.expanduser())
-    paths = resolve(chosen.runtime)
+    paths = resolve(chosen.files.runtime)
     config = with_precision(replace(preset(chosen.preset), precision=chosen.precision), 0.0)
     plan = make_plan(config, chosen.seed, load_images(config.data, paths))
     store = Store(paths.storage)
@@ -269,7 +269,7 @@ def run() -> None:
     """Compare, print, write."""
     torch.set_num_threads(1)
     chosen = tyro.cli(PublicIPGuard, description=__doc__)
-    report = resolve(chosen.runtime).report
+    report = resolve(chosen.files.runtime).report
     check_report(report)
     found = compare(chosen)
     print(text(found))

@@ -92,7 +92,12 @@ def connect(address: str | None, waits: Waits) -> Client:
         SubmissionError: no Ray answers there, or it refuses the token.
     """
     variable = next((name for name in PREFERRED if os.environ.get(name)), None)
-    set_there = f"; {variable}={os.environ[variable]} is set, which Ray prefers to --address" if variable else ""
+    set_there = f"; {variable}={os.environ[variable]} is set" if variable else ""
+    if address is not None and variable and os.environ[variable] != address:
+        raise SubmissionError(
+            f"expected one address, got --address {without_password(address)} and "
+            f"{variable}={without_password(os.environ[variable])}, which Ray would prefer; leave one out"
+        )
     try:
         return run_within(lambda: JobSubmissionClient(address), waits.connect)
     except AuthenticationError as error:

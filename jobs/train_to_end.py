@@ -18,7 +18,7 @@ from torch import Tensor
 from uapfp_dist.command import main
 from uapfp_dist.config.precision import with_precision
 from uapfp_dist.config.presets import preset
-from uapfp_dist.config.runtime import RuntimeConfig, resolve
+from uapfp_dist.config.runtime import FilesConfig, resolve
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.plan import make_plan
@@ -54,7 +54,7 @@ class TrainToEnd:
     """Of the arithmetic."""
     threads: int = 1
     """Of PyTorch."""
-    runtime: Annotated[RuntimeConfig, tyro.conf.arg(name="")] = field(default_factory=RuntimeConfig)
+    files: Annotated[FilesConfig, tyro.conf.arg(name="")] = field(default_factory=FilesConfig)
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ class WatchedTraining:
 
 def train_to_end(chosen: TrainToEnd) -> TrainedToEnd:
     """Train the model, or what is left of its training."""
-    paths = resolve(chosen.runtime)
+    paths = resolve(chosen.files.runtime)
     dataset = load_images(preset(chosen.preset).data, paths)
     spec = chosen_model(chosen, dataset)
     training = WatchedTraining(TaskContext(Store(paths.storage), paths.data_root, DEVICE, dataset), spec)
@@ -222,7 +222,7 @@ def run() -> None:
     if chosen.threads < 1:
         raise UserError(f"threads: expected at least 1, got {chosen.threads}", argument="threads")
     torch.set_num_threads(chosen.threads)
-    report = resolve(chosen.runtime).report
+    report = resolve(chosen.files.runtime).report
     check_report(report)
     write_report(report, train_to_end(chosen))
 

@@ -12,7 +12,7 @@ import pytest
 from system import ROOT
 
 from uapfp_dist.cli.subcommands import SUBCOMMANDS
-from uapfp_dist.config.runtime import RuntimeConfig
+from uapfp_dist.config.runtime import FilesConfig
 from uapfp_dist.evaluation.judging import Group
 from uapfp_dist.fingerprints.methods.registry import METHODS
 from uapfp_dist.reporting.report_schema import EvaluationReport, read_report
@@ -80,7 +80,7 @@ def test_commands_have_these_options(page: Path) -> None:
                 ):  # no subcommand
                     fields_of_job = re.findall(r"^    (\w+): ", (ROOT / words[1]).read_text(), flags=re.M)
                     known = {name.replace("_", "-") for name in fields_of_job}
-                    known |= {field.name.replace("_", "-") for field in fields(RuntimeConfig)}
+                    known |= {field.name.replace("_", "-") for field in fields(FilesConfig)}
                     assert {word[2:] for word in words[2:] if word.startswith("--")} <= known, part
                     continue
                 scripts = {"full_eval": "evaluate", "ablations": "ablate"}

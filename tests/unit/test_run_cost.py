@@ -299,3 +299,9 @@ def test_siblings_are_counted_apart(tmp_path: Path) -> None:
     estimate = partial(cost_of, plan.specs, siblings)
     found = estimate(context_on(Store(str(tmp_path))))
     assert f"{len(siblings)} of them siblings of the victim" in found.to_make()
+
+
+def test_a_cluster_is_not_named_to_one_process() -> None:
+    """It would not be used."""
+    with pytest.raises(UserError, match="address: expected none with workers 0"):
+        check_runtime(RuntimeConfig(address="auto", workers=0))

@@ -232,7 +232,7 @@ def test_a_submission_that_fails(submission: Exception | None, line: str) -> Non
 
 
 def test_no_head(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The line names the address without its password, and a variable that Ray prefers."""
+    """The line names the address without its password, and a variable that Ray prefers: beside another, refused."""
     (port,) = free_ports(1)
     address = f"http://127.0.0.1:{port}"
     with pytest.raises(
@@ -240,9 +240,10 @@ def test_no_head(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         connect(f"http://me:secret@127.0.0.1:{port}", WAITS)
     monkeypatch.setenv("RAY_ADDRESS", f"http://me:secret@127.0.0.1:{port}")
-    with pytest.raises(
-        SubmissionError, match=rf"; RAY_ADDRESS={address} is set, which Ray prefers to --address; "
-    ) as error:
+    with pytest.raises(SubmissionError, match=rf"; RAY_ADDRESS={address} is set; ") as error:
+        connect(None, WAITS)
+    assert "secret" not in str(error.value)
+    with pytest.raises(SubmissionError, match=rf"expected one address, .*RAY_ADDRESS={address}, which .*") as error:
         connect("http://127.0.0.1:1", WAITS)
     assert "secret" not in str(error.value)
 

@@ -61,5 +61,5 @@ COMMAND = Command(
     __doc__,
     ("out", "preset", "data-root", "model", "architecture", "trained-on", "train", "alpha", "max-suspects", "seed"),
     enroll_preset,
-    fixed=(*SET_BY_REQUIREMENTS, *EVALUATION_ALONE),
+    fixed=("report", *SET_BY_REQUIREMENTS, *EVALUATION_ALONE),
 )

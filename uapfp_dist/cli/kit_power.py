@@ -63,5 +63,5 @@ COMMAND = Command(
     __doc__,
     ("preset", "seeds", "out", "max-queries", "n-test", "alpha", "data-root", "storage", "workers"),
     enroll_preset,
-    fixed=(*SET_BY_REQUIREMENTS, *EVALUATION_ALONE),
+    fixed=("report", *SET_BY_REQUIREMENTS, *EVALUATION_ALONE),
 )

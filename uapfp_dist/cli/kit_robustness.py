@@ -61,5 +61,5 @@ COMMAND = Command(
     __doc__,
     ("preset", "seed", "out", "n-stolen", "n-negatives", "n-adversarial", "data-root", "storage"),
     robustness_preset,
-    fixed=("studies", *SET_BY_COUNTS, *SET_BY_REQUIREMENTS),
+    fixed=("report", "studies", *SET_BY_COUNTS, *SET_BY_REQUIREMENTS),
 )

@@ -61,4 +61,14 @@ COMMAND = Command(
     transfer,
     __doc__,
     ("source", "target", "n-points", "source-seed", "target-seed", "data-root", "storage", "report"),
+    fixed=(
+        "workers",
+        "gpus_per_worker",
+        "gpu_shares",
+        "address",
+        "mlflow_uri",
+        "mlflow_experiment",
+        "spec_timeout",
+        "max_hours",
+    ),
 )

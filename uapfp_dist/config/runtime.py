@@ -48,6 +48,23 @@ class RuntimeConfig:
 
 
 @dataclass(frozen=True)
+class FilesConfig:
+    """What a script needs that runs in one process and has no page in MLflow."""
+
+    storage: str | None = None
+    """Folder or fsspec URL of artifacts (default: $UAPFP_STORAGE or ./results)."""
+    data_root: Path | None = None
+    """Folder of the images (default: $UAPFP_DATA); not needed for digits."""
+    report: Path | None = None
+    """Also write the report as JSON to this file."""
+
+    @property
+    def runtime(self) -> RuntimeConfig:
+        """In this process."""
+        return RuntimeConfig(self.storage, self.data_root, workers=0, report=self.report)
+
+
+@dataclass(frozen=True)
 class ResolvedPaths:
     """RuntimeConfig with every default filled in."""
 
@@ -130,6 +147,11 @@ def check_runtime(runtime: RuntimeConfig) -> None:
         raise UserError(
             "workers: expected 1 or more with shares of GPUs, got 0, which is this process; leave one out",
             argument="workers",
+        )
+    if runtime.address is not None and runtime.workers == 0:
+        raise UserError(
+            f"address: expected none with workers 0, which is this process, got {runtime.address}; leave one out",
+            argument="address",
         )
     if runtime.spec_timeout is not None and not runtime.spec_timeout > 0:
         raise UserError(

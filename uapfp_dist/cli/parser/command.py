@@ -28,11 +28,11 @@ class Command(Generic[Chosen]):
     renamed: Mapping[str, str] = field(default_factory=dict)
     """Options that once had other names, old to new."""
     fixed: tuple[str, ...] = ()
-    """Fields of the configuration, or whole sections, that the command sets itself: as options they would change
-    nothing, so they are refused."""
+    """Fields, or whole sections, that the command sets itself or never reads: as options they would change nothing, so
+    they are refused."""
 
     def options_from(self, default: object, fixed: bool = False) -> Iterator[Option]:
-        """The options that it takes, starting from `default`; or those that it sets itself."""
+        """The options that it takes, starting from `default`; or those that would change nothing."""
         for option in options_of(self.options, default):
             name = option.name.replace("-", "_")
             if fixed == any(name == one or name.startswith(f"{one}.") for one in self.fixed):

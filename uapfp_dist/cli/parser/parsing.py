@@ -48,7 +48,7 @@ def parse(command: Command[Chosen], arguments: Sequence[str], program: str = "ua
     fixed = {spelling for option in command.options_from(default, fixed=True) for spelling in option.spellings}
     for name in given:
         if name in fixed:
-            raise UserError(f"{name}: {program} sets it by options of its own; {program} --help-all lists those")
+            raise UserError(f"{name} would change nothing in {program}; {program} --help-all lists what does")
         if name not in known:
             raise UserError(f"unknown option {name}{nearest(name, known)}; {program} --help-all lists them all")
     for option in options:
