@@ -69,7 +69,8 @@ class OwnerFiles:
     """package.module:function of your own code that trains a sibling of it. It is a function(images, labels, seed,
     device) -> module that trains as the model was trained, from the given seed: on (N, c, h, w) images in [0, 1] and
     (N,) labels, on the device. It is on the import path of every node; the module is one that the architecture's
-    factory makes. Needs trained_on."""
+    factory makes. A change of its file makes siblings anew; after one in what it imports, take another storage. Needs
+    trained_on."""
     siblings: Path | None = None
     """In the place of train: a folder of siblings that you trained, as safetensors files. Needs trained_on."""
     ignore_surplus: bool = False
