@@ -196,11 +196,12 @@ def test_costs_are_reported_before_and_after(plan: EnrollmentPlan, kit: Kit, sto
     assert f"to make: {len(plan.models)} models" in todo.summary(2)
 
 
-def test_held_out_models_are_modified_to_see_what_a_kit_bears(plan: EnrollmentPlan, kit: Kit) -> None:
+def test_held_out_models_are_modified_to_see_what_a_kit_bears(plan: EnrollmentPlan, kit: Kit, digits: Dataset) -> None:
     """Each as it is, and in every way of the configuration; the victim too, and none that the kit was made of."""
-    config = replace(small_config(), modifications=ModificationConfig(fine_tune=("all",), prune=(0.4,)))
+    modifications, removal = ModificationConfig(fine_tune=("all",), prune=(0.4,)), RemovalConfig(2, 1, compose=False)
+    config = replace(small_config(), modifications=modifications, controls=ControlConfig(), removal=removal)
     counts = Counts(n_stolen=2, n_negatives=1, n_adversarial=0)
-    found = modified_suspects(counts, ControlConfig(), RemovalConfig(2, 1, compose=False), plan, kit, config)
+    found = modified_suspects(counts, config, plan, kit)
     held_out = {row.model for row in kit.info.models if row.part == "test"}
     whole = [member for member in found if not member.spec.modifications]
     relabelled = [member for member in whole if member.role.startswith("relabelled")]
@@ -212,3 +213,5 @@ def test_held_out_models_are_modified_to_see_what_a_kit_bears(plan: EnrollmentPl
     n_attacks = 4  # two radii, fresh images, guessed churn; the victim is not attacked
     assert modified[Role.MODIFIED_PIRACY] == 2 * (modified[Role.MODIFIED_VICTIM] + n_attacks) > 0
     assert modified[Role.MODIFIED_HOMOLOGOUS] == modified[Role.MODIFIED_VICTIM] + n_attacks
+    with pytest.raises(UserError, match="it makes none of the 8 of the kit there"):
+        modified_suspects(counts, config, plan_enrollment(small_config(), SMALL, 1, digits), kit)

@@ -18,6 +18,7 @@ from system import ROOT
 from toy_kit import toy_kit
 
 from uapfp_dist.cli import kit_power as kit_power_command
+from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
@@ -38,11 +39,16 @@ def test_a_kit_that_is_there_must_be_the_one_asked_for(
     """Zoos of one table have one configuration; the kit says which."""
     save_kit(run_here(small_plan(digits), digits, Store(str(tmp_path / "s"))), tmp_path / "digits-0")
     kit = load_kit(tmp_path / "digits-0")
-    check_same_enrollment(kit, small_config(), SMALL, 0, tmp_path)
+    check_same_enrollment(kit, small_config(), SMALL, 0, digits, tmp_path)
     assert kit.info.configuration is not None
     zoo = {name: value for name, value in kit.info.configuration["zoo"].items() if name != "augment"}
     older = replace(kit, info=replace(kit.info, configuration=kit.info.configuration | {"zoo": zoo}))
-    check_same_enrollment(older, small_config(), SMALL, 0, tmp_path)
+    check_same_enrollment(older, small_config(), SMALL, 0, digits, tmp_path)
+    untold = replace(kit, info=replace(kit.info, data=None))
+    check_same_enrollment(untold, small_config(), SMALL, 0, digits.first(9), tmp_path)
+    with pytest.raises(UserError, match=f"on the images at hand .* have digest {digits.digest}; name another") as other:
+        check_same_enrollment(kit, small_config(), SMALL, 0, digits.first(9), tmp_path)
+    assert "\n" not in str(other.value)
     slower = replace(small_config(), zoo=replace(small_config().zoo, epochs=5.0))
     for config, requirements, seed, said in (
         (slower, SMALL, 0, "zoo.epochs 5.0, it says 4.0"),
@@ -50,9 +56,13 @@ def test_a_kit_that_is_there_must_be_the_one_asked_for(
         (small_config(), SMALL, 1, "seed 1, it says 0"),
     ):
         with pytest.raises(UserError, match=said) as caught:
-            check_same_enrollment(kit, config, requirements, seed, tmp_path)
+            check_same_enrollment(kit, config, requirements, seed, digits, tmp_path)
         assert "\n" not in str(caught.value)
     monkeypatch.setattr(kit_power, "run_enrollment", lambda *_: pytest.fail("enrolled before the others are seen"))
+    with monkeypatch.context() as other_images:
+        other_images.setattr(kit_power, "load_images", lambda *_: digits.first(9))
+        with pytest.raises(UserError, match="digits-0: expected one enrolled on the images at hand"):
+            kit_power.measure_kits("digits", small_config(), (5, 0), tmp_path, SMALL, None, RuntimeConfig())
     with pytest.raises(UserError, match=r"digits-0: expected one enrolled with .* more differ"):
         run("kit-power", "--out", str(tmp_path), "--seeds", "5", "0")
 

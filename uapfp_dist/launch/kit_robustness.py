@@ -11,6 +11,7 @@ from uapfp_dist.config.removal import RemovalConfig
 from uapfp_dist.config.runtime import RuntimeConfig, resolve
 from uapfp_dist.config.schema import Config, ControlConfig, ModificationConfig
 from uapfp_dist.config.validation import check
+from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
 from uapfp_dist.launch.enrollment import run_enrollment
 from uapfp_dist.launch.images import load_images
@@ -22,7 +23,7 @@ from uapfp_dist.tasks.members import Role
 from uapfp_dist.tasks.scheduler import dependency_order
 from uapfp_dist.verification.enrollment.config import EnrollConfig
 from uapfp_dist.verification.enrollment.derived_config import enroll_preset
-from uapfp_dist.verification.enrollment.plan import plan_enrollment
+from uapfp_dist.verification.enrollment.plan import EnrollmentPlan, plan_enrollment
 from uapfp_dist.verification.enrollment.same_enrollment import check_same_enrollment
 from uapfp_dist.verification.kit.io import load_kit
 from uapfp_dist.verification.kit.kit import Kit
@@ -89,7 +90,7 @@ def measure_robustness(
     removal = replace(removal, n_piracy=n_piracy, n_homologous=n_homologous)
     check(replace(plan.config, modifications=config.modifications, controls=config.controls, removal=removal))
     make_folder(out)
-    kit = _kit(folder, enrolled, name, seed, requirements, runtime)
+    kit = _kit(folder, enrolled, name, plan, runtime, dataset)
     members = modified_suspects(counts, config, plan, kit)
     specs = dependency_order([member.spec for member in members])
     context = make_specs(specs, runtime, paths, plan.victim.data, dataset)
@@ -104,10 +105,12 @@ def measure_robustness(
     return text
 
 
-def _kit(folder: Path, config: Config, name: str, seed: int, requirements: EnrollConfig, runtime: RuntimeConfig) -> Kit:
+def _kit(
+    folder: Path, config: Config, name: str, plan: EnrollmentPlan, runtime: RuntimeConfig, dataset: Dataset
+) -> Kit:
     """The kit in `folder`, enrolled if there is none."""
     if not folder.exists():
-        run_enrollment(config, name, seed, requirements, runtime, folder)
+        run_enrollment(config, name, plan.seed, plan.requirements, runtime, folder)
     kit = load_kit(folder)
-    check_same_enrollment(kit, config, requirements, seed, folder)
+    check_same_enrollment(kit, config, plan.requirements, plan.seed, dataset, folder)
     return kit

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from uapfp_dist.config.schema import Config, ZooConfig
+from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
 from uapfp_dist.serialization import Json
 from uapfp_dist.verification.enrollment.config import EnrollConfig
@@ -12,8 +13,10 @@ from uapfp_dist.verification.kit.info import Configuration
 from uapfp_dist.verification.kit.kit import Kit
 
 
-def check_same_enrollment(kit: Kit, config: Config, requirements: EnrollConfig, seed: int, out: Path) -> None:
-    """Accept a kit of the requested enrolment: one of other numbers would be counted under their name.
+def check_same_enrollment(
+    kit: Kit, config: Config, requirements: EnrollConfig, seed: int, dataset: Dataset, out: Path
+) -> None:
+    """Accept a kit of the requested enrolment: one of other numbers or images would be counted under their name.
 
     Raises:
         UserError: it was made with others.
@@ -30,6 +33,12 @@ def check_same_enrollment(kit: Kit, config: Config, requirements: EnrollConfig, 
         raise UserError(
             f"kit {out}: expected one enrolled with {name} {expected.get(name)}, it says {found.get(name)}{more}; name "
             "another folder, or give the options that it was made with",
+            argument="out",
+        )
+    if (data := kit.info.data) is not None and data.digest != dataset.digest:
+        raise UserError(
+            f"kit {out}: expected one enrolled on the images at hand ({dataset.name}, digest {dataset.digest}), its "
+            f"own have digest {data.digest}; name another folder, or the data root with the images that it was made on",
             argument="out",
         )
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from uapfp_dist.config.schema import Config
+from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.control_models import control_members
 from uapfp_dist.evaluation.modified_models import modified_members
 from uapfp_dist.evaluation.removal_models import removal_members
@@ -38,9 +39,18 @@ def modified_suspects(counts: Counts, config: Config, plan: EnrollmentPlan, kit:
         config: how models are modified; controls, unlike what the kit has seen; attacks on the evidence.
         plan: of the enrolment.
         kit: that it made.
+
+    Raises:
+        UserError: none of the kit's held-out models is one of the plan.
     """
     held_out = {row.model for row in kit.info.models if row.part == "test"}
     models = [model for model in plan.reference_models if model.member.spec.id in held_out]
+    if held_out and not models:
+        raise UserError(
+            f"out: expected a kit whose held-out models this enrolment makes, it makes none of the {len(held_out)} of "
+            "the kit there, as of one for a model of your own; name another folder",
+            argument="out",
+        )
     stolen = [m.member for m in models if m.group == "piracy"]
     homologous = [m.member for m in models if m.group == "homologous"]
     modified = _spread(stolen, counts.n_stolen)
