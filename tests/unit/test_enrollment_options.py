@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,11 +10,20 @@ from commands import exit_code, parsed
 from small_enrollment import SMALL, small_config
 
 from uapfp_dist.cli import enroll, kit_power, kit_robustness
+from uapfp_dist.config.presets import PRESETS
 from uapfp_dist.config.schema import Config
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
 from uapfp_dist.response_format import ResponseFormat
-from uapfp_dist.verification.enrollment.derived_config import EVALUATION_ALONE, SET_BY_REQUIREMENTS, enroll_preset
+from uapfp_dist.tasks.specs import Imported
+from uapfp_dist.verification.enrollment.config import EnrollConfig, check_enroll_config
+from uapfp_dist.verification.enrollment.derived_config import (
+    EVALUATION_ALONE,
+    SET_BY_REQUIREMENTS,
+    check_has_a_say,
+    enroll_preset,
+)
+from uapfp_dist.verification.enrollment.owner_victim import OwnerVictim
 from uapfp_dist.verification.enrollment.plan import plan_enrollment
 
 ELSEWHERE = {"data.name", "data.size", "encoder", "churn.n_points", "churn.budgets"}
@@ -101,6 +111,67 @@ def test_kit_robustness_takes_every_field_that_has_a_say(capsys: pytest.CaptureF
     assert exit_code("kit-robustness", "--modifications.n-piracy", "3") == 2
     assert "--modifications.n-piracy would change nothing in uapfp kit-robustness" in capsys.readouterr().err
     assert "--modifications.fine-tune-epochs" in help_of("kit-robustness", capsys)
+
+
+@pytest.mark.parametrize("name", ["enroll", "kit-power", "kit-robustness"])
+@pytest.mark.parametrize(
+    ("beside", "option", "said"),
+    [
+        ("", "--exact-siblings=99", "expected nothing with exact none, where it would change nothing, got 99"),
+        ("", "--n-exact-stolen=0", "expected nothing with exact none"),
+        ("", "--n-exact-points=20", "expected nothing with exact none"),
+        ("--size=light", "--n-train=8", "expected nothing with size light"),
+        ("--size=light", "--n-train-piracy=8", "expected nothing with size light"),
+        ("--size=light", "--n-test-piracy=8", "expected nothing with size light"),
+        ("--size=light", "--n-errors=50", "expected nothing with size light"),
+        ("--size=light", "--encoder.hidden=32", "expected 64 as in the preset with size light"),
+        ("--n-committee=0", "--churn.mirror", "expected False as in the preset with n_committee 0"),
+        ("--n-committee=0", "--siblings.gate=0.3", "expected 0.8 as in the preset with n_committee 0"),
+    ],
+)
+def test_what_does_nothing_beside_others_is_refused(
+    name: str, beside: str, option: str, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Before anything is made."""
+    groups = ("--groups", "homologous", "same_data")
+    out = ("--out", str(tmp_path / "out"), "--storage", str(tmp_path / "s"), "--workers", "0")
+    assert exit_code(name, *groups, *([beside] if beside else []), option, *out) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    shown = option.partition("=")[0]
+    assert f"{shown.removeprefix('--').replace('-', '_')}: {said}" in line
+    assert line.endswith(f"leave it out (option {shown})")
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"n_sets": 1}, {"n_points": 50}, {"exact_siblings": 19}, {"size": "light", "n_train": 2}]
+)
+def test_requirements_that_do_nothing_are_refused(changes: dict[str, Any], digits: Dataset) -> None:
+    without = EnrollConfig(groups=("homologous", "same_data"), n_committee=10 if "size" in changes else 0)
+    plan_enrollment(small_config(), without, 0, digits)
+    with pytest.raises(UserError, match="would change nothing") as caught:
+        plan_enrollment(small_config(), replace(without, **changes), 0, digits)
+    assert caught.value.argument == list(changes)[-1]
+
+
+@pytest.mark.parametrize("changes", [{"repeated": 0.5}, {"backbone": True}])
+def test_an_owner_trains_siblings_without_a_common_start(changes: dict[str, Any], digits: Dataset) -> None:
+    """By a function of its own, or beforehand: what the options say would have no part in it."""
+    config = small_config()
+    shared = replace(config, siblings=replace(config.siblings, **changes))
+    own = OwnerVictim("A", 8, Imported("0" * 64, (), ()))
+    plan_enrollment(config, SMALL, 0, digits, own)
+    with pytest.raises(UserError, match="expected nothing with a model of your own") as caught:
+        plan_enrollment(shared, SMALL, 0, digits, own)
+    assert caught.value.argument == f"siblings.{next(iter(changes))}"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("changes", [{"size": "light"}, {"n_committee": 0, "groups": ("homologous", "same_data")}])
+def test_what_a_preset_sets_is_taken(name: str, changes: dict[str, Any]) -> None:
+    requirements = EnrollConfig(n_test=10, **changes)
+    check_enroll_config(requirements)
+    check_has_a_say(enroll_preset(name), enroll_preset(name), requirements)
 
 
 @pytest.mark.parametrize("command", [enroll.COMMAND, kit_power.COMMAND, kit_robustness.COMMAND])

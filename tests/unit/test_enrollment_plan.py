@@ -94,7 +94,7 @@ def test_groups_left_out_are_not_made(digits: Dataset) -> None:
         s.group == "other_victim" for s in plan.reference_models
     ) + len(plan.siblings)
     assert len(plan.siblings) == plan.requirements.n_committee
-    without = small_plan(digits, groups=("homologous", "same_data"), n_committee=0)
+    without = small_plan(digits, groups=("homologous", "same_data"), n_committee=0, n_sets=3, n_points=400)
     assert without.churn is None
     assert len(without.models) == 1 + len(without.reference_models)
 

@@ -19,7 +19,12 @@ from uapfp_dist.config.schema import Config
 from uapfp_dist.launch.enrollment import OwnerFiles, run_enrollment
 from uapfp_dist.launch.private_seed import seed_file
 from uapfp_dist.verification.enrollment.config import EnrollConfig
-from uapfp_dist.verification.enrollment.derived_config import EVALUATION_ALONE, SET_BY_REQUIREMENTS, enroll_preset
+from uapfp_dist.verification.enrollment.derived_config import (
+    EVALUATION_ALONE,
+    SET_BY_REQUIREMENTS,
+    check_has_a_say,
+    enroll_preset,
+)
 from uapfp_dist.verification.kit.text import kit_text
 
 
@@ -42,6 +47,7 @@ class Enroll:
 
 def enroll(chosen: Enroll) -> None:
     """Run, say what the kit can do."""
+    check_has_a_say(chosen.config, enroll_preset(chosen.preset), chosen.requirements)
     out = chosen.out.expanduser().absolute()
     kit = run_enrollment(
         chosen.config, chosen.preset, chosen.seed, chosen.requirements, chosen.runtime, out, chosen.owner

@@ -20,7 +20,12 @@ from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config
 from uapfp_dist.launch.kit_power import measure_kits
 from uapfp_dist.verification.enrollment.config import EnrollConfig
-from uapfp_dist.verification.enrollment.derived_config import EVALUATION_ALONE, SET_BY_REQUIREMENTS, enroll_preset
+from uapfp_dist.verification.enrollment.derived_config import (
+    EVALUATION_ALONE,
+    SET_BY_REQUIREMENTS,
+    check_has_a_say,
+    enroll_preset,
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class KitPower:
 
 def kit_power(chosen: KitPower) -> None:
     """Enroll every seed, count, print one table."""
+    check_has_a_say(chosen.config, enroll_preset(chosen.preset), chosen.requirements)
     print(
         measure_kits(
             chosen.preset,

@@ -73,11 +73,7 @@ def measure_robustness(
         UserError: anything wrong with the input.
     """
     torch.set_num_threads(1)
-    if requirements.exact == "claims":
-        raise UserError(
-            "exact: expected none or beside, got claims: modified suspects are judged by the conformal test alone",
-            argument="exact",
-        )
+    _check_requirements(requirements)
     config = with_precision(config, runtime.gpus_per_worker)
     base = enroll_preset(name)
     enrolled = replace(config, modifications=base.modifications, controls=base.controls, removal=base.removal)
@@ -103,6 +99,20 @@ def measure_robustness(
     (out / "suspects.md").write_text(text)
     removal_figure(judged, kit.corrected_alpha).savefig(out / "removal.png", dpi=DPI)
     return text
+
+
+def _check_requirements(requirements: EnrollConfig) -> None:
+    """Accept those of a kit that can judge modified suspects."""
+    if requirements.exact == "claims":
+        raise UserError(
+            "exact: expected none or beside, got claims: modified suspects are judged by the conformal test alone",
+            argument="exact",
+        )
+    if not requirements.n_committee:
+        raise UserError(
+            "n_committee: expected siblings, by whose churn points modified suspects are judged, got 0; raise it",
+            argument="n_committee",
+        )
 
 
 def _kit(

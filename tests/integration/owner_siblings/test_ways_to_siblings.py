@@ -11,6 +11,7 @@ from small_enrollment import SMALL, quiet, small_config, small_plan
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
 from uapfp_dist.response_format import PROBABILITIES
+from uapfp_dist.verification.enrollment.config import EnrollConfig
 from uapfp_dist.verification.enrollment.enroll import enroll_locally
 from uapfp_dist.verification.enrollment.owner_model import (
     OwnerSiblings,
@@ -29,7 +30,8 @@ def test_without_siblings_their_group_and_churn_are_left_out(
     plan = small_plan(digits, model.victim)
     assert (plan.churn, plan.siblings, plan.requirements.n_committee) == (None, [], 0)
     assert plan.requirements.groups == ("homologous", "same_data", "other_victim")
-    for wrong, argument in (({"size": "light"}, "size"), ({"groups": ("homologous", "sibling")}, "groups")):
+    light = {name: getattr(EnrollConfig(), name) for name in ("n_train", "n_train_piracy", "n_test_piracy")}
+    for wrong, argument in (({"size": "light", **light}, "size"), ({"groups": ("homologous", "sibling")}, "groups")):
         with pytest.raises(UserError, match="give train or siblings, and trained_on") as caught:
             small_plan(digits, model.victim, **wrong)
         assert caught.value.argument == argument

@@ -131,7 +131,8 @@ def check_enroll_config(requirements: EnrollConfig) -> None:
     """Accept what can be enrolled.
 
     Raises:
-        UserError: a number out of range, an unknown or repeated name, or too few stolen models.
+        UserError: a number out of range, an unknown or repeated name, too few stolen models, or a field that changes
+            nothing beside the others.
     """
     if not 0.0 < requirements.alpha <= 0.5:
         raise UserError(f"alpha: expected a rate above 0 and up to 0.5, got {requirements.alpha:g}", argument="alpha")
@@ -141,6 +142,7 @@ def check_enroll_config(requirements: EnrollConfig) -> None:
     _check_numbers(requirements)
     _check_siblings(requirements)
     _check_exact(requirements)
+    _check_idle(requirements)
     if requirements.n_train_piracy * len(requirements.extraction_variants) < 2:
         raise UserError(
             "n_train_piracy: expected at least two stolen models to train on, got one; raise it",
@@ -228,3 +230,20 @@ def _check_exact(requirements: EnrollConfig) -> None:
         value = getattr(requirements, name)
         if value is not None and not least <= value <= 10_000:
             raise UserError(f"{name}: expected {least} to 10000, got {value}", argument=name)
+
+
+def _check_idle(requirements: EnrollConfig) -> None:
+    """No field was given that nothing reads beside the others."""
+    idle: list[tuple[bool, str, tuple[str, ...]]] = [
+        (requirements.exact == "none", "exact none", ("exact_siblings", "n_exact_stolen", "n_exact_points")),
+        (requirements.size == "light", "size light", ("n_train", "n_train_piracy", "n_test_piracy", "n_errors")),
+        (not requirements.n_committee, "n_committee 0", ("n_sets", "n_points")),
+    ]
+    default = EnrollConfig()
+    for applies, beside, names in idle:
+        for name in names:
+            if applies and (value := getattr(requirements, name)) != getattr(default, name):
+                raise UserError(
+                    f"{name}: expected nothing with {beside}, where it would change nothing, got {value}; leave it out",
+                    argument=name,
+                )

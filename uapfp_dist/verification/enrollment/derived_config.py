@@ -1,9 +1,11 @@
 """The configuration of the evaluation that an enrolment is made with."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from operator import attrgetter
 
 from uapfp_dist.config.presets import preset
 from uapfp_dist.config.schema import Config, ExtractionConfig, VerdictConfig
+from uapfp_dist.errors import UserError
 from uapfp_dist.tasks.hashing import wire_form
 from uapfp_dist.tasks.method_configs import ChurnConfig
 from uapfp_dist.verification.enrollment.config import EnrollConfig
@@ -35,6 +37,32 @@ def enroll_preset(name: str) -> Config:
         zoo=replace(config.zoo, epochs=40.0),
         extraction=ExtractionConfig(budget=4.0, natural_share=0.25, rounds=5),
     )
+
+
+def check_has_a_say(config: Config, base: Config, requirements: EnrollConfig) -> None:
+    """Accept a configuration whose fields are read, or stand as in what the options start from.
+
+    Args:
+        config: as it was chosen.
+        base: the preset that it starts from.
+        requirements: what the kit must decide.
+
+    Raises:
+        UserError: a field that was given, and would change nothing.
+    """
+    idle: list[tuple[str, str]] = []
+    if requirements.size == "light":
+        idle += [(f"encoder.{item.name}", "size light, which trains no encoder") for item in fields(config.encoder)]
+    if not requirements.n_committee:
+        names = ["siblings.gate", *(f"churn.{item.name}" for item in fields(config.churn))]
+        idle += [(name, "n_committee 0, without siblings") for name in names]
+    for name, beside in idle:
+        if (value := attrgetter(name)(config)) != (usual := attrgetter(name)(base)):
+            raise UserError(
+                f"{name}: expected {usual} as in the preset with {beside}, got {value}, which would change nothing; "
+                "leave it out",
+                argument=name,
+            )
 
 
 def with_model_counts(config: Config, requirements: EnrollConfig, share: float = 1.0) -> Config:

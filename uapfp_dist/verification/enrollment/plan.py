@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from uapfp_dist.config.schema import Config
+from uapfp_dist.config.siblings import SiblingConfig
 from uapfp_dist.config.validation import check
 from uapfp_dist.data import Dataset
 from uapfp_dist.data.jpeg import check_jpeg
@@ -103,26 +104,8 @@ def plan_enrollment(
         UserError: unknown names, impossible numbers.
     """
     check_enroll_config(requirements)
-    check_jpeg(requirements.jpeg_quality, dataset.shape[0])
-    if config.uap.jpeg_quality is not None or config.churn.jpeg_quality is not None:
-        raise UserError(
-            "jpeg_quality: expected one for all images of a kit, got one of uap or churn; give jpeg_quality alone",
-            argument="jpeg_quality",
-        )
-    if config.extraction.knockoff_pool is not None:
-        raise UserError(
-            "extraction.knockoff_pool: expected none with an enrolment, whose attackers all send images of the "
-            f"victim's kind, got {config.extraction.knockoff_pool}; leave it out: an evaluation takes one",
-            argument="extraction.knockoff_pool",
-        )
+    _check_config(config, requirements, dataset, owner_victim)
     requirements = achievable(requirements, owner_victim)
-    if odd := [name for name in dataset.class_names if not name.isprintable()]:
-        raise UserError(f"data: expected names of classes that can be printed, got {ascii(odd[0])[:60]}; rename it")
-    if config.fingerprint.max_natural > MAX_NATURAL:
-        raise UserError(
-            f"fingerprint.max_natural: expected at most {MAX_NATURAL:,}, got {config.fingerprint.max_natural:,}",
-            argument="fingerprint.max_natural",
-        )
     config = with_model_counts(config, requirements, _victim_share(config, dataset, owner_victim))
     check(config)
     members = make_plan(config, seed, dataset).members
@@ -141,6 +124,42 @@ def plan_enrollment(
         ChurnSpec(victim, committee, config.churn, seed) if committee else None,
         plan_exact(victim, siblings, models, requirements, config.churn, seed),
     )
+
+
+def _check_config(
+    config: Config, requirements: EnrollConfig, dataset: Dataset, owner_victim: OwnerVictim | None
+) -> None:
+    """Accept what enrolments read alone, and images that a kit can name.
+
+    Raises:
+        UserError: a field that would change nothing, or that is given elsewhere; names of classes; too many errors.
+    """
+    check_jpeg(requirements.jpeg_quality, dataset.shape[0])
+    if config.uap.jpeg_quality is not None or config.churn.jpeg_quality is not None:
+        raise UserError(
+            "jpeg_quality: expected one for all images of a kit, got one of uap or churn; give jpeg_quality alone",
+            argument="jpeg_quality",
+        )
+    if config.extraction.knockoff_pool is not None:
+        raise UserError(
+            "extraction.knockoff_pool: expected none with an enrolment, whose attackers all send images of the "
+            f"victim's kind, got {config.extraction.knockoff_pool}; leave it out: an evaluation takes one",
+            argument="extraction.knockoff_pool",
+        )
+    for name in ("repeated", "backbone") if owner_victim is not None else ():
+        if (value := getattr(config.siblings, name)) != getattr(SiblingConfig(), name):
+            raise UserError(
+                f"siblings.{name}: expected nothing with a model of your own, whose siblings you train, got {value}; "
+                "leave it out",
+                argument=f"siblings.{name}",
+            )
+    if odd := [name for name in dataset.class_names if not name.isprintable()]:
+        raise UserError(f"data: expected names of classes that can be printed, got {ascii(odd[0])[:60]}; rename it")
+    if config.fingerprint.max_natural > MAX_NATURAL:
+        raise UserError(
+            f"fingerprint.max_natural: expected at most {MAX_NATURAL:,}, got {config.fingerprint.max_natural:,}",
+            argument="fingerprint.max_natural",
+        )
 
 
 def _victim_share(config: Config, dataset: Dataset, owner_victim: OwnerVictim | None) -> float:
