@@ -9,9 +9,10 @@ from system import tiny
 from uapfp_dist.config.runtime import RuntimeConfig, resolve
 from uapfp_dist.config.schema import DataConfig
 from uapfp_dist.data import Dataset
+from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.grid_axes import in_text, parse_grid
 from uapfp_dist.evaluation.grid_cells import GridCell, make_cells
-from uapfp_dist.launch.ablation import GridRun
+from uapfp_dist.launch.ablation import GridRun, run_grid
 from uapfp_dist.progress import Progress
 from uapfp_dist.reporting.grid_report import grid_id
 from uapfp_dist.storage.store import Store
@@ -62,3 +63,10 @@ def test_different_values_name_different_cells(axis: str, digits: Dataset) -> No
 def test_values_are_short_where_that_tells_them_apart(value: object, text: str) -> None:
     """The names of cells of before stay what they are."""
     assert in_text(value) == text
+
+
+def test_a_grid_whose_axis_changes_nothing_is_refused_before_any_work(tmp_path: Path) -> None:
+    runtime = RuntimeConfig(storage=str(tmp_path / "s"), workers=0)
+    with pytest.raises(UserError, match=r"^grid verdict\.alpha: expected something that changes"):
+        run_grid(tiny(), "digits", 0, runtime, ["verdict.alpha=0.3,0.5"])
+    assert not (tmp_path / "s").exists()

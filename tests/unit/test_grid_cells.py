@@ -1,15 +1,17 @@
 """What a grid may contain, which cells it has, and what they need anew or share."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from system import tiny_plan
-from tiny_grids import cells_of
+from tiny_grids import cells_of, small
 
 from uapfp_dist.config.presets import preset
+from uapfp_dist.config.schema import SiblingConfig
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.grid_axes import figure_6, parse_grid
-from uapfp_dist.evaluation.grid_cells import shared_specs
+from uapfp_dist.evaluation.grid_cells import check_axes, shared_specs
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.tasks.specs import ModelSpec
 
@@ -112,3 +114,55 @@ def test_cells_share_what_they_need() -> None:
     few = shared_specs(cells_of("zoo.overlap=0,0.5"))
     assert [spec.id for spec in many] == [spec.id for spec in few]
     assert len({spec.id for spec in many}) == len(many)
+
+
+@pytest.mark.parametrize(
+    "axis",
+    [
+        "verdict.n_resamples=5,10",
+        "verdict.alpha=0.3,0.5",
+        "verdict.formats=label,probabilities",
+        "churn.n_points=100,400",
+        "siblings.n_committee=4,6",
+        "controls.n_mixed=0,2",
+        "zoo.n_soft_piracy=1,2",
+        "n_points=none,10",
+    ],
+)
+def test_an_axis_that_changes_nothing_measured_is_refused_in_one_line(axis: str) -> None:
+    """Equal rows would read as if the setting did not matter; beside an axis that matters it is no better."""
+    for grid in ([axis], ["encoder.tau=0.1,0.5", axis], [axis, "encoder.tau=0.1,0.5"]):
+        with pytest.raises(UserError) as refusal:
+            check_axes(parse_grid(grid), cells_of(*grid))
+        assert refusal.value.argument == "grid"
+        assert str(refusal.value).startswith(f"grid {axis.split('=')[0]}: expected ")
+        assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "axis",
+    [
+        "n_points=3,10",
+        "n_views=2,4",
+        "top_k=0,1,10",
+        "xi=0.5,0.7",
+        "loss=autoencoder,supcon",
+        "architecture=B,C",
+        "encoder.tau=0.1,0.5",
+        "encoder.loss=autoencoder,supcon",
+        "verdict.n_train=1,2",
+        "verdict.n_calibrate=1,2",
+        "verdict.train_pool=2,3",
+        "studies.n_resamples=2,3",
+        "uap.n_uaps=2,3",
+        "zoo.overlap=0,0.5",
+        "siblings.repeated=0.5,1",
+        "verdict.alpha=0.3",
+    ],
+)
+def test_an_axis_that_changes_something_measured_is_taken(axis: str) -> None:
+    """So is one of a single value, which shows no rows to compare."""
+    config = replace(small(), siblings=SiblingConfig(2, 1, 0.2))
+    config = replace(config, verdict=replace(config.verdict, n_train=1))
+    for grid in ([axis], ["encoder.learning_rate=0.01,0.1", axis]):
+        check_axes(parse_grid(grid), cells_of(*grid, config=config))

@@ -63,6 +63,23 @@ class GridCell:
         loss = knobs.loss or config.encoder.loss
         return Setting(BlockKey(UAP, fraction), fmt, knobs.n_points, knobs.n_views, loss)
 
+    @property
+    def determining(self) -> str:
+        """Content address of all that decides its numbers: where it is the same, the same is measured."""
+        plan, knobs, own = self.plan, self.knobs, self.plan.config.fingerprint
+        verdict, setting = plan.config.verdict, self.setting
+        setting = replace(setting, n_points=knobs.n_points or own.n_points, n_views=knobs.n_views or own.n_views)
+        return content_id(
+            {
+                "responses": [(member.role, plan.response(member).id) for member in self.members],
+                "setting": setting,
+                "encoder": replace(plan.config.encoder, loss=setting.loss),
+                "models": (verdict.n_train, verdict.n_calibrate, plan.pool_of(self.members)),
+                "resamples": (plan.seed, knobs.architecture, plan.config.studies.n_resamples),
+                "recovery": knobs.recovery,
+            }
+        )
+
 
 def make_cells(
     axes: Sequence[GridAxis], config: Config, seed: int, dataset: Callable[[DataConfig], Dataset]
@@ -97,6 +114,27 @@ def make_cells(
         wired = dict(_wire(varied, name, value) for name, value in named.items())
         cells.append(GridCell(wired, plans[key], _checked(knobs, varied, dataset(varied.data).n_classes)))
     return cells
+
+
+def check_axes(axes: Sequence[GridAxis], cells: Sequence[GridCell]) -> None:
+    """Refuse an axis of several values along which every cell measures the same: equal rows would read as a finding.
+
+    Args:
+        axes: of the grid.
+        cells: from `make_cells`.
+
+    Raises:
+        UserError: there is one.
+    """
+    places = product(*(range(len(axis.values)) for axis in axes))
+    found = dict(zip(places, (cell.determining for cell in cells), strict=True))
+    for i, axis in enumerate(axes):
+        if len(axis.values) > 1 and all(found[(*at[:i], 0, *at[i + 1 :])] == id_ for at, id_ in found.items()):
+            raise UserError(
+                f"grid {axis.name}: expected something that changes what a cell measures, got values "
+                f"({', '.join(map(in_text, axis.values))}) by which every cell is the same; leave it out",
+                argument="grid",
+            )
 
 
 def _wire(config: Config, name: str, value: Any) -> tuple[str, Any]:

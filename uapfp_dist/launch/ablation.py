@@ -19,7 +19,7 @@ from uapfp_dist.config.validation import check
 from uapfp_dist.data import Dataset
 from uapfp_dist.evaluation.cost import cost_of
 from uapfp_dist.evaluation.grid_axes import figure_6, parse_grid
-from uapfp_dist.evaluation.grid_cells import GridCell, make_cells, shared_specs
+from uapfp_dist.evaluation.grid_cells import GridCell, check_axes, make_cells, shared_specs
 from uapfp_dist.evaluation.plan import make_plan
 from uapfp_dist.evaluation.spec_builder import load_pool
 from uapfp_dist.evaluation.trials import Trials
@@ -70,7 +70,9 @@ def run_grid(config: Config, name: str, seed: int, runtime: RuntimeConfig, grid:
         return load_images(data, paths)
 
     images = dataset(config.data)
-    cells = make_cells(axes or figure_6(config, images.n_classes), config, seed, dataset)
+    axes = axes or figure_6(config, images.n_classes)
+    cells = make_cells(axes, config, seed, dataset)
+    check_axes(axes, cells)
     store, progress = Store(paths.storage), Progress(workers=1)
     progress.say(f"{name}, seed {seed}: a grid of {len(cells)} cells, storage {paths.storage}")
     params: RunParams = {"seed": seed, "grid": _axes(cells)}
