@@ -83,7 +83,12 @@ def evaluate(
 
 def is_final(failures: Iterable[SpecFailure]) -> bool:
     """Whether the same command would end the same way again: another try could make none of a report's `failures`."""
-    return all(_was_permanent(f) if f.permanent is None else f.permanent for f in failures)
+    return all(is_permanent(failure) for failure in failures)
+
+
+def is_permanent(failure: SpecFailure) -> bool:
+    """Whether another try would end the same way, as far as the report knows."""
+    return _was_permanent(failure) if failure.permanent is None else failure.permanent
 
 
 def _was_permanent(failure: SpecFailure) -> bool:

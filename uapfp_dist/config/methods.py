@@ -68,6 +68,14 @@ def with_all_methods(config: Config) -> Config:
     return replace(config, verdict=replace(config.verdict, methods=possible_methods(config)))
 
 
+def likely_choices(config: Config, preset: str) -> tuple[Config, ...]:
+    """`config` by the methods that it names, by its preset's default and by all: what an evaluation of it compared."""
+    every, named = possible_methods(config), config.verdict.methods
+    default = tuple(name for name in DEFAULTS.get(preset, named) if name in every)
+    lists = dict.fromkeys((named, default, every))
+    return tuple(replace(config, verdict=replace(config.verdict, methods=methods)) for methods in lists)
+
+
 def methods_flags(config: Config, preset: str) -> list[str]:
     """Arguments by which `uapfp evaluate` compares the methods of `config`; none where they are the default."""
     methods, every = config.verdict.methods, possible_methods(config)

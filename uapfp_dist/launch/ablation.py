@@ -2,16 +2,18 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import lru_cache, partial
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
+from uapfp_dist.central.evaluate import is_permanent
 from uapfp_dist.central.grid_recorder import GridRecorder
-from uapfp_dist.config.methods import with_possible_methods
+from uapfp_dist.config.methods import likely_choices, with_possible_methods
 from uapfp_dist.config.precision import with_precision
 from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, check_runtime, resolve
 from uapfp_dist.config.schema import Config, DataConfig
@@ -20,7 +22,7 @@ from uapfp_dist.data import Dataset
 from uapfp_dist.evaluation.cost import cost_of
 from uapfp_dist.evaluation.grid_axes import figure_6, parse_grid
 from uapfp_dist.evaluation.grid_cells import GridCell, check_axes, make_cells, shared_specs
-from uapfp_dist.evaluation.plan import make_plan
+from uapfp_dist.evaluation.plan import Plan, make_plan
 from uapfp_dist.evaluation.spec_builder import load_pool
 from uapfp_dist.evaluation.trials import Trials
 from uapfp_dist.execution.context import TaskContext
@@ -34,8 +36,8 @@ from uapfp_dist.launch.workers import default_auth_mode, own_device, ray_pool
 from uapfp_dist.progress import Progress
 from uapfp_dist.reporting.grid_report import grid_id
 from uapfp_dist.reporting.grid_schema import FailedSpec, GridReport, Preparation
-from uapfp_dist.reporting.report_schema import ModelCounts
-from uapfp_dist.serialization import Json
+from uapfp_dist.reporting.report_schema import ModelCounts, SpecFailure
+from uapfp_dist.serialization import Json, from_json
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.hashing import content_id
 from uapfp_dist.tasks.outcomes import Failed
@@ -75,14 +77,11 @@ def run_grid(config: Config, name: str, seed: int, runtime: RuntimeConfig, grid:
     check_axes(axes, cells)
     store, progress = Store(paths.storage), Progress(workers=1)
     progress.say(f"{name}, seed {seed}: a grid of {len(cells)} cells, storage {paths.storage}")
+    base = make_plan(config, seed, images, load_pool(config, dataset))
     params: RunParams = {"seed": seed, "grid": _axes(cells)}
-    tags = {
-        "job": "ablate",
-        "preset": f"{name}-ablation",
-        "evaluation_of": make_plan(config, seed, images, load_pool(config, dataset)).id,
-        **environment(),
-    }
-    sweep = GridRun(cells, store, paths, runtime, progress, params, tags)
+    tags = {"job": "ablate", "preset": f"{name}-ablation", **_evaluated(store, base, name), **environment()}
+    final = final_failures(store, [base, *(cell.plan for cell in cells)], name)
+    sweep = GridRun(cells, store, paths, runtime, progress, params, tags, final)
     report = sweep.here() if runtime.workers == 0 or sweep.settled else sweep.on_ray()
     report = replace(report, preset=name, seed=seed, wall_seconds=round(time.perf_counter() - started, 2))
     write_report(paths.report, report)
@@ -94,8 +93,31 @@ def _axes(cells: Sequence[GridCell]) -> dict[str, Json]:
     return {axis: str(tuple(dict.fromkeys(cell.values[axis] for cell in cells))) for axis in cells[0].values}
 
 
+def _evaluated(store: Store, plan: Plan, preset: str) -> dict[str, str]:
+    """The tag that names the evaluation of `plan` in the store, one that is reported before one that is begun."""
+    known = _evaluations_of(plan, preset)
+    found = [one for kind in ("report", "plan") for one in known if store.has(kind, one)]
+    return {"evaluation_of": found[0]} if found else {}
+
+
+def _evaluations_of(plan: Plan, preset: str) -> tuple[str, ...]:
+    """Ids that the evaluation of `plan` may have: which methods it compared changes nothing in a grid."""
+    return tuple(replace(plan, config=config).id for config in likely_choices(plan.config, preset))
+
+
 class GridRun:
-    """One grid and where it runs."""
+    """One grid and where it runs.
+
+    Args:
+        cells: of the grid.
+        store: its storage.
+        paths: where that is, and the data.
+        runtime: workers and so on.
+        progress: shows the state of the work.
+        params: of its run in the tracker.
+        tags: of the same.
+        final: id of a spec that no further try could make to why: it and what needs it are left out.
+    """
 
     def __init__(
         self,
@@ -106,13 +128,19 @@ class GridRun:
         progress: Progress,
         params: RunParams,
         tags: dict[str, str],
+        final: Mapping[str, FailedSpec] = MappingProxyType({}),
     ) -> None:
         self._cells, self._store, self._paths = cells, store, paths
         self._runtime, self._progress = runtime, progress
         self._begun = params, tags
-        given_up = {key for plan in {cell.plan.id for cell in cells} for key in failed_in(store, plan)}
-        self._specs = [spec for spec in shared_specs(cells) if spec.id not in given_up]
-        self._stored = store.intact_among(spec.artifact for spec in self._specs)
+        specs = shared_specs(cells)
+        self._stored = store.intact_among(spec.artifact for spec in specs)
+        given_up = set[str]()
+        for spec in specs:  # what is needed comes first
+            if spec.artifact not in self._stored and {spec.id, *(need.id for need in spec.needs)} & {*final, *given_up}:
+                given_up.add(spec.id)
+        self._specs = [spec for spec in specs if spec.id not in given_up]
+        self._given_up = tuple(final[spec.id] for spec in specs if spec.id in given_up and spec.id in final)
 
     @property
     def settled(self) -> bool:
@@ -174,7 +202,7 @@ class GridRun:
     def _prepare(self, room: WorkerRoom, make_pool: Callable[[], AbstractContextManager[Pool]]) -> Preparation:
         """Make the models, probes and responses that the cells need and the store lacks, each once."""
         progress = self._progress
-        failures = []
+        failures = list(self._given_up)
         if not self._complete:
             context = TaskContext(self._store, self._paths.data_root, torch.device("cpu"))
             say_cost(partial(cost_of, self._specs, ()), context, room, self._runtime.max_hours, progress)
@@ -198,8 +226,20 @@ class GridRun:
         return os.path.join(storage, "tune", name)
 
 
-def failed_in(store: Store, evaluation: str) -> set[str]:
-    """Specs without which an evaluation has come to its report: a grid on it does not try them again."""
-    if not store.intact("report", evaluation):
-        return set()
-    return {failure["id"] for failure in store.get("report", evaluation).info["failures"]}
+def final_failures(store: Store, plans: Iterable[Plan], preset: str) -> dict[str, FailedSpec]:
+    """Id to what no further try could make, by the reports of the evaluations of `plans`; what needs it is not there.
+
+    Args:
+        store: of the reports.
+        plans: of evaluations that may have been reported.
+        preset: from which they started.
+    """
+    found: dict[str, FailedSpec] = {}
+    for evaluation in dict.fromkeys(one for plan in plans for one in _evaluations_of(plan, preset)):
+        if not store.intact("report", evaluation):
+            continue
+        for value in store.get("report", evaluation).info["failures"]:
+            failure = from_json(SpecFailure, value)
+            if is_permanent(failure) and not failure.skipped:
+                found[failure.id] = FailedSpec(id=failure.id, kind=failure.kind, error=failure.error)
+    return found

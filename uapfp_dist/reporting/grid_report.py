@@ -134,4 +134,5 @@ def grid_text(report: GridReport) -> str:
         shown = with_intervals(table).rename(columns={"auc_other_victim": "auc other victim"})
         lines.append(shown.to_string(index=False, float_format=lambda v: f"{v:.3f}"))
     lines += [f"failed: {failure.cell}: {failure.error}" for failure in report.failures]
+    lines += [f"measured without {failed.kind} {failed.id}: {failed.error}" for failed in report.failed_specs]
     return "\n".join(lines)
