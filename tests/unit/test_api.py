@@ -20,6 +20,7 @@ from uapfp_dist.models import Net
 from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.perturbations.uap import fooling_rate
 from uapfp_dist.tasks.members import Role, members_of
+from uapfp_dist.tasks.method_configs import ChurnConfig
 from uapfp_dist.tasks.specs import Trained
 
 
@@ -200,3 +201,15 @@ def test_a_fit_learns_from_its_models() -> None:
     )
     assert right.score(w.stolen[0]) > right.score(w.independent[0])
     assert wrong.score(w.stolen[0]) < wrong.score(w.independent[0])
+
+
+def test_numbers_of_a_fingerprint_are_those_that_were_given() -> None:
+    """Of its own arguments, else of the section."""
+    churn = ufp.Fingerprint("churn", churn=ChurnConfig(n_points=1000))
+    assert churn._settings.churn.n_points == 1000
+    assert ufp.Fingerprint("churn")._settings.churn.n_points == 400
+    assert ufp.Fingerprint("churn", n_churn=7, churn=ChurnConfig(n_points=1000))._settings.churn.n_points == 7
+    many = ufp.Fingerprint("natural_errors", n_natural=3000)._settings.fingerprint
+    assert (many.n_natural, many.max_natural) == (3000, 3000)
+    few = ufp.Fingerprint("natural_errors", n_natural=10, n_views=5)._settings.fingerprint
+    assert (few.n_natural, few.max_natural, few.n_test_views) == (10, 1000, 5)

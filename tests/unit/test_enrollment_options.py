@@ -154,6 +154,18 @@ def test_requirements_that_do_nothing_are_refused(changes: dict[str, Any], digit
     assert caught.value.argument == list(changes)[-1]
 
 
+def test_a_kit_takes_no_more_errors_than_there_are_to_choose_from(digits: Dataset) -> None:
+    """Whatever is topped up is no error; the default number is taken as ever."""
+    config = small_config()
+    most = config.fingerprint.max_natural
+    assert plan_enrollment(config, SMALL, 0, digits).probe.fingerprint.n_natural == SMALL.n_errors > most
+    plan_enrollment(config, replace(SMALL, n_errors=most), 0, digits)
+    with pytest.raises(
+        UserError, match=f"n_errors: expected at most fingerprint.max_natural, {most}, .*, got {most + 1};"
+    ):
+        plan_enrollment(config, replace(SMALL, n_errors=most + 1), 0, digits)
+
+
 @pytest.mark.parametrize("changes", [{"repeated": 0.5}, {"backbone": True}])
 def test_an_owner_trains_siblings_without_a_common_start(changes: dict[str, Any], digits: Dataset) -> None:
     """By a function of its own, or beforehand: what the options say would have no part in it."""

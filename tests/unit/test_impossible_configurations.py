@@ -38,6 +38,8 @@ def changed(part: str, **fields: object) -> Config:
         (changed("uap", n_uaps=0), "n_uaps"),
         (changed("fingerprint", n_test_views=21), "n_test_views"),
         (changed("fingerprint", n_candidates=59), "n_candidates"),
+        (changed("fingerprint", n_natural=1001), "n_natural: expected at most fingerprint.max_natural, 1000, .* 1001"),
+        (changed("fingerprint", max_natural=99), "n_natural: expected at most fingerprint.max_natural, 99"),
         (changed("encoder", tau=0.001), "tau"),
         (changed("verdict", methods=("magic",)), "magic"),
         (changed("verdict", alpha=0.0), "alpha"),

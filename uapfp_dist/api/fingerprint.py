@@ -54,9 +54,10 @@ class Fingerprint:
             alone work with each.
         n_points: images in one view, at least 2 (the paper's n).
         n_views: views that an encoder learns from, at least 2 (the paper's k).
-        n_test_views: the first so many of these are sent to suspects; at most `n_views`.
+        n_test_views: the first so many of these are sent to suspects; all of them where `n_views` is less.
         n_natural: natural errors (images that the victim gets wrong) that a suspect is sent, by methods that use them.
-        n_churn: churn points (images on which the victim disagrees with its siblings), likewise.
+        n_churn: churn points (images on which the victim disagrees with its siblings), likewise; None: the n_points of
+            `churn`.
         uap, encoder, churn: further settings, in the ranges of an evaluation's; None: the defaults.
         seed: of every random choice.
 
@@ -83,7 +84,7 @@ class Fingerprint:
         n_views: int = 50,
         n_test_views: int = 20,
         n_natural: int = 100,
-        n_churn: int = 400,
+        n_churn: int | None = None,
         uap: UapConfig | None = None,
         encoder: EncoderConfig | None = None,
         churn: ChurnConfig | None = None,
@@ -91,6 +92,8 @@ class Fingerprint:
     ) -> None:
         if method not in METHODS:
             raise unknown_name("method", method, METHODS, argument="method")
+        churn = churn or ChurnConfig()
+        n_churn = churn.n_points if n_churn is None else n_churn
         for name, value, least in (
             ("n_points", n_points, 2),
             ("n_views", n_views, 2),
@@ -103,8 +106,14 @@ class Fingerprint:
         self._encoder = encoder or EncoderConfig()
         self._settings = Settings(
             uap or UapConfig(),
-            FingerprintConfig(n_points, n_views, min(n_test_views, n_views), n_natural=n_natural),
-            replace(churn or ChurnConfig(), n_points=n_churn),
+            FingerprintConfig(
+                n_points,
+                n_views,
+                min(n_test_views, n_views),
+                n_natural=n_natural,
+                max_natural=max(n_natural, FingerprintConfig().max_natural),
+            ),
+            replace(churn, n_points=n_churn),
             tuple(dict.fromkeys((self.output, LABEL))),
             seed,
         )

@@ -149,6 +149,7 @@ def check(config: Config) -> None:
     _ = config.data.shape  # raises where it is none
     _check_knockoff_pool(config)
     _check_siblings(config)
+    _check_errors(config)
     levels = config.studies.recoveries
     if any(a >= b for a, b in pairwise(levels)) or not all(0 < level <= 2 for level in levels):
         raise UserError(
@@ -246,6 +247,16 @@ def _check_knockoff_pool(config: Config) -> None:
             f"extraction.overlap: expected 0 with {path}, none of whose images are the victim's, got "
             f"{extraction.overlap:g}; leave one of them out",
             argument="extraction.overlap",
+        )
+
+
+def _check_errors(config: Config) -> None:
+    fingerprint, path = config.fingerprint, "fingerprint.n_natural"
+    if fingerprint.n_natural > fingerprint.max_natural:
+        raise UserError(
+            f"{path}: expected at most fingerprint.max_natural, {fingerprint.max_natural}, from which they are taken, "
+            f"got {fingerprint.n_natural}; lower it, or raise max_natural",
+            argument=path,
         )
 
 

@@ -10,7 +10,6 @@ from uapfp_dist.config.precision import with_precision
 from uapfp_dist.config.removal import RemovalConfig
 from uapfp_dist.config.runtime import RuntimeConfig, resolve
 from uapfp_dist.config.schema import Config, ControlConfig, ModificationConfig
-from uapfp_dist.config.validation import check
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
 from uapfp_dist.launch.enrollment import run_enrollment
@@ -22,7 +21,7 @@ from uapfp_dist.serialization import to_json
 from uapfp_dist.tasks.members import Role
 from uapfp_dist.tasks.scheduler import dependency_order
 from uapfp_dist.verification.enrollment.config import EnrollConfig
-from uapfp_dist.verification.enrollment.derived_config import enroll_preset
+from uapfp_dist.verification.enrollment.derived_config import check_derived, enroll_preset
 from uapfp_dist.verification.enrollment.plan import EnrollmentPlan, plan_enrollment
 from uapfp_dist.verification.enrollment.same_enrollment import check_same_enrollment
 from uapfp_dist.verification.kit.io import load_kit
@@ -84,7 +83,7 @@ def measure_robustness(
     zoo, removal = plan.config.zoo, config.removal
     n_piracy, n_homologous = min(removal.n_piracy, zoo.n_piracy), min(removal.n_homologous, zoo.n_homologous)
     removal = replace(removal, n_piracy=n_piracy, n_homologous=n_homologous)
-    check(replace(plan.config, modifications=config.modifications, controls=config.controls, removal=removal))
+    check_derived(replace(plan.config, modifications=config.modifications, controls=config.controls, removal=removal))
     make_folder(out)
     kit = _kit(folder, enrolled, name, plan, runtime, dataset)
     members = modified_suspects(counts, config, plan, kit)

@@ -5,6 +5,7 @@ from operator import attrgetter
 
 from uapfp_dist.config.presets import preset
 from uapfp_dist.config.schema import Config, ExtractionConfig, VerdictConfig
+from uapfp_dist.config.validation import check
 from uapfp_dist.errors import UserError
 from uapfp_dist.tasks.hashing import wire_form
 from uapfp_dist.tasks.method_configs import ChurnConfig
@@ -106,6 +107,19 @@ def with_model_counts(config: Config, requirements: EnrollConfig, share: float =
             n_resamples=1,
         ),
     )
+
+
+def check_derived(config: Config) -> None:
+    """`check` of what `with_model_counts` gives, perhaps with other sections.
+
+    A kit's default `n_errors` may be more than `fingerprint.max_natural`: it is topped up with the lowest margins.
+
+    Raises:
+        UserError: a name or a number that cannot be.
+    """
+    fingerprint = config.fingerprint
+    n_natural = max(1, min(fingerprint.n_natural, fingerprint.max_natural))
+    check(replace(config, fingerprint=replace(fingerprint, n_natural=n_natural)))
 
 
 def recorded_configuration(config: Config, requirements: EnrollConfig) -> Configuration:

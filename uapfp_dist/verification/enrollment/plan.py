@@ -5,7 +5,6 @@ from functools import cached_property
 
 from uapfp_dist.config.schema import Config
 from uapfp_dist.config.siblings import SiblingConfig
-from uapfp_dist.config.validation import check
 from uapfp_dist.data import Dataset
 from uapfp_dist.data.jpeg import check_jpeg
 from uapfp_dist.errors import UserError
@@ -16,7 +15,7 @@ from uapfp_dist.tasks.members import Role, members_of
 from uapfp_dist.tasks.scheduler import dependency_order
 from uapfp_dist.tasks.specs import AbsoluteGate, Imported, ModelSpec, ProbeSpec, ResponseSpec
 from uapfp_dist.verification.enrollment.config import EnrollConfig, check_enroll_config
-from uapfp_dist.verification.enrollment.derived_config import with_model_counts
+from uapfp_dist.verification.enrollment.derived_config import check_derived, with_model_counts
 from uapfp_dist.verification.enrollment.exact_plan import ExactPlan, plan_exact
 from uapfp_dist.verification.enrollment.owner_victim import OwnerVictim, achievable
 from uapfp_dist.verification.enrollment.reference_models import ReferenceModel, assign_reference_models
@@ -107,7 +106,7 @@ def plan_enrollment(
     _check_config(config, requirements, dataset, owner_victim)
     requirements = achievable(requirements, owner_victim)
     config = with_model_counts(config, requirements, _victim_share(config, dataset, owner_victim))
-    check(config)
+    check_derived(config)
     members = make_plan(config, seed, dataset).members
     owned = owner_victim.in_place_of(members) if owner_victim else list(members)
     victim = owned[0].spec
@@ -159,6 +158,13 @@ def _check_config(
         raise UserError(
             f"fingerprint.max_natural: expected at most {MAX_NATURAL:,}, got {config.fingerprint.max_natural:,}",
             argument="fingerprint.max_natural",
+        )
+    most = config.fingerprint.max_natural
+    if requirements.n_errors > most and requirements.n_errors != EnrollConfig().n_errors:
+        raise UserError(
+            f"n_errors: expected at most fingerprint.max_natural, {most}, from which they are chosen, got "
+            f"{requirements.n_errors}; lower it, or raise fingerprint.max_natural",
+            argument="n_errors",
         )
 
 
