@@ -32,11 +32,10 @@ def test_lists_of_suspects_that_are_none_are_one_line(text: str, tmp_path: Path)
 def test_a_list_of_suspects(tmp_path: Path) -> None:
     path = tmp_path / "s.json"
     path.write_text(json.dumps([{"at": "http://a", "classes": "c.json"}, {"at": "m.onnx", "output": "logits"}]))
-    found = load_suspects(path)
-    assert [(s.at, s.output) for s in found] == [("http://a", "probabilities"), ("m.onnx", "logits")]
-    assert found[0].classes == tmp_path / "c.json"
     (tmp_path / "m.onnx").touch()
-    assert load_suspects(path)[1].at == str(tmp_path / "m.onnx")
+    found = load_suspects(path)
+    assert [(s.at, s.output) for s in found] == [("http://a", "probabilities"), (str(tmp_path / "m.onnx"), "logits")]
+    assert found[0].classes == tmp_path / "c.json"
     for text, said in (
         ('[{"url": 1}]', "unknown field 'url'"),
         ("3", "JSON list"),
@@ -55,6 +54,31 @@ def test_a_list_of_suspects(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(UserError, match=said):
             load_suspects(path)
+
+
+def test_files_are_seen_from_the_folder_of_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never from where the command runs, whose files of that name are others."""
+    (tmp_path / "list").mkdir()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    path = tmp_path / "list" / "s.json"
+    files = {name: f"sub/{name}" for name in ("request", "ca", "client_certificate", "client_key", "classes")}
+    path.write_text(json.dumps([{"at": "https://a", **files}, {"at": "toy_suspects:copied", "classes": None}]))
+    first, second = load_suspects(path)
+    assert {name: getattr(first, name) for name in files} == {name: path.parent / at for name, at in files.items()}
+    assert (second.at, second.classes) == ("toy_suspects:copied", None)
+    path.write_text(json.dumps([{"at": "https://a", "ca": "~/ca.pem", "request": str(tmp_path / "r.json")}]))
+    (only,) = load_suspects(path)
+    assert (only.ca, only.request) == (tmp_path / "home" / "ca.pem", tmp_path / "r.json")
+    for at in ("m.onnx", "m.safetensors", "a" * 5000):
+        if len(at) < 100:
+            (tmp_path / "here" / at).touch()
+        path.write_text(json.dumps([{"at": at}]))
+        with pytest.raises(UserError, match="expected the file of a suspect as seen from the folder of") as caught:
+            load_suspects(path)
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 500
 
 
 def test_the_job_refuses_what_makes_no_sense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

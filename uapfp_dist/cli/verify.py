@@ -48,7 +48,7 @@ class Verify:
     suspect: Annotated[SuspectConfig, tyro.conf.arg(name="")] = field(default_factory=SuspectConfig)
     suspects: Path | None = None
     """JSON file with several suspects, judged together, in parallel on Ray. It is a list of objects with the options of
-    one (at, name, output, ...)."""
+    one (at, name, output, ...), files named as seen from its folder."""
     replay: tuple[Path, ...] = ()
     """Transcripts of all suspects that were judged together: judge by them again, offline, with the looks that the
     kit's register held before them. Without --out nothing is written."""
