@@ -42,6 +42,8 @@ class WorkSummary:
     """Share of the workers' time that went into tasks; None: no task was performed."""
     notes: tuple[dict[str, float], ...] = ()
     """The state of the work, as it was noted, with its `seconds` from the start."""
+    wall_seconds: float | None = None
+    """From the start of the run until now; None: not known."""
 
 
 class _Bar(tqdm):  # type: ignore[type-arg]
@@ -253,7 +255,8 @@ class Progress:
 
     def summary(self) -> WorkSummary:
         """What a report says of the work before the judging."""
-        return WorkSummary(self.counts(), self.seconds(), self.busy(), tuple(self._notes))
+        wall = time.monotonic() - self._begun
+        return WorkSummary(self.counts(), self.seconds(), self.busy(), tuple(self._notes), wall)
 
     def busy(self) -> float | None:
         """Share of the workers' time between first and last spec that went into specs; None if none was performed."""

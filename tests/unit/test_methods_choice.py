@@ -100,6 +100,25 @@ def test_a_report_by_all_methods_is_shown(by_all: tuple[Path, dict[str, Any]]) -
     assert {path.name for path in storage.rglob("*.safetensors")} == before
 
 
+def test_a_stored_report_keeps_its_environment_and_wall_time(
+    by_all: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it is shown; today's fill in for one by earlier code, which kept neither."""
+    storage, every = by_all
+    store, of_the_run = copy_store(storage, tmp_path / "storage"), ("environment", "wall_seconds")
+    elsewhere = {**every["environment"], "machine": "elsewhere"}
+    monkeypatch.setattr("uapfp_dist.launch.evaluation.environment", lambda: elsewhere)
+    kept = store.get("report", every["evaluation"]).info
+    for report in (kept, evaluate(tiny_with_siblings(), tmp_path / "storage")):
+        assert [report[name] for name in of_the_run] == [every[name] for name in of_the_run]
+    assert kept["wall_seconds"] >= kept["stage_seconds"]["judging"]
+    earlier = {name: value for name, value in kept.items() if name not in of_the_run}
+    store.put("report", every["evaluation"], {}, earlier)
+    filled = evaluate(tiny_with_siblings(), tmp_path / "storage")
+    assert filled["environment"] == elsewhere
+    assert filled["wall_seconds"] > 0
+
+
 def test_the_default_is_small_and_all_is_as_before() -> None:
     assert all(len(methods) <= 8 and set(methods) <= set(METHODS) for methods in DEFAULTS.values())
     for name in PRESETS:

@@ -42,7 +42,7 @@ from uapfp_dist.reporting.mlflow_fields import (
 )
 from uapfp_dist.reporting.rendering import write_files
 from uapfp_dist.reporting.report import Report, make_report
-from uapfp_dist.reporting.report_schema import ModelCounts
+from uapfp_dist.reporting.report_schema import Environment, ModelCounts
 from uapfp_dist.reporting.report_tables import failures_of, failures_table
 from uapfp_dist.reporting.section_schema import joined
 from uapfp_dist.reporting.sections.registry import SECTIONS, make_sections
@@ -152,6 +152,7 @@ class Evaluator:
             data_note=self._settings.get("data_note", ""),
             remarks=(*report.body.remarks, *other_code(self.store, self.plan.specs)),
             precision=None if self.plan.config.precision == "float32" else self.plan.config.precision,
+            environment=from_json(Environment, self._settings) if "python" in self._settings else None,
         )
         made = published_ids(self.store, (m.spec for m in self.plan.judged)) | {m.spec.id for m in judged.members}
         data = ReportData(
@@ -168,8 +169,13 @@ class Evaluator:
             self.threads,
         )
         sections = make_sections(data, self._step)
-        seconds = {**body.stage_seconds, "judging": round(time.perf_counter() - started, 2)}
-        body = replace(body, sections=joined(section.numbers for section in sections), stage_seconds=seconds)
+        judging = time.perf_counter() - started
+        body = replace(
+            body,
+            sections=joined(section.numbers for section in sections),
+            stage_seconds={**body.stage_seconds, "judging": round(judging, 2)},
+            wall_seconds=None if work.wall_seconds is None else round(work.wall_seconds + judging, 2),
+        )
         report = Report(body, {**report.tables, "failures": failures_table(failures)})
         self._keep(report, sections, data, work)
         return report

@@ -58,7 +58,7 @@ def print_report(report: EvaluationReport, runtime: RuntimeConfig) -> None:
     print(f"\n{summary(report)}\n")
     print(
         f"{models.trained} models trained, {models.reused} reused, {models.failed} failed; "
-        f"{report.wall_seconds:.0f} s. Artifacts: {paths.storage}"
+        f"made in {report.wall_seconds:.0f} s. Artifacts: {paths.storage}"
     )
     if paths.report is not None:
         print(f"Report: {paths.report}")

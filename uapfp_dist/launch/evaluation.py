@@ -60,7 +60,7 @@ def run(config: Config, name: str, seed: int, runtime: RuntimeConfig) -> Evaluat
     Raises:
         UserError: anything wrong with the input.
     """
-    started = time.perf_counter()
+    started, progress = time.perf_counter(), Progress(workers=1)
     config = with_precision(config, runtime.gpus_per_worker)
     check(config)
     check_runtime(runtime)
@@ -76,9 +76,12 @@ def run(config: Config, name: str, seed: int, runtime: RuntimeConfig) -> Evaluat
     if pool is not None and pool.note:
         dataset = replace(dataset, note=join_notes(dataset.note, f"of knockoff's images: {pool.note}"))
     plan = make_plan(config, seed, dataset, pool)
-    evaluation = EvaluationRun(plan, name, dataset, Store(paths.storage), paths, runtime, pool)
-    report = replace(evaluation.report(), environment=from_json(Environment, environment()))
-    report = replace(report, wall_seconds=round(time.perf_counter() - started, 2))
+    evaluation = EvaluationRun(plan, name, dataset, Store(paths.storage), paths, runtime, pool, progress)
+    report = evaluation.report()
+    if report.environment is None:  # by earlier code, which kept neither; so below
+        report = replace(report, environment=from_json(Environment, environment()))
+    if report.wall_seconds is None:
+        report = replace(report, wall_seconds=round(time.perf_counter() - started, 2))
     write_report(paths.report, report)
     return report
 
