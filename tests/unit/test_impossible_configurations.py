@@ -9,7 +9,7 @@ import pytest
 
 from uapfp_dist.config.presets import preset
 from uapfp_dist.config.schema import Config
-from uapfp_dist.config.validation import check
+from uapfp_dist.config.validation import check, check_evaluation
 from uapfp_dist.errors import UserError
 from uapfp_dist.response_format import ResponseFormat
 
@@ -66,6 +66,22 @@ def test_impossible_configurations_are_refused_before_any_work(broken: Config, w
     with pytest.raises(UserError, match=word) as caught:
         check(broken)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("part", "least", "most"),
+    [("verdict", {"n_calibrate": 24}, {"n_calibrate": 23}), ("zoo", {"n_homologous": 24}, {"n_homologous": 25})],
+)
+def test_an_evaluation_calibrates_with_as_many_as_asked_for(
+    part: str, least: dict[str, int], most: dict[str, int]
+) -> None:
+    """Or is refused; an enrolment, which counts its models otherwise, is not."""
+    broken = changed(part, **least)
+    check(broken)
+    with pytest.raises(UserError, match=r"^verdict\.n_calibrate: expected at most \d+, .* got \d+; lower it") as caught:
+        check_evaluation(broken)
+    assert caught.value.argument == "verdict.n_calibrate"
+    check_evaluation(changed(part, **most))
 
 
 def _numbers(config: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

@@ -187,6 +187,18 @@ def test_verdicts_rates_and_summary_agree_that_nothing_can_be_decided(digits_pla
     assert "Too few models to answer: 10 calibration models, 19 needed" in " ".join(summary(report).split())
 
 
+def test_a_report_says_where_fewer_calibrate_than_asked_for(digits_plan: Plan) -> None:
+    """Models that failed are missed in calibration."""
+    plan = replace(digits_plan, config=replace(digits_plan.config, verdict=ENSEMBLE))
+
+    def said(n: int) -> list[str]:
+        report = make_report(plan, judged_models(plan), [scored_draw(plan, 0, n_calibrate=n)], SUMMARY)
+        return [remark for remark in report.body.remarks if "calibrate" in remark]
+
+    assert said(4) == ["4 independent models calibrate where verdict.n_calibrate asks for 19: the others failed"]
+    assert said(19) == []
+
+
 def test_a_rate_of_catching_needs_models_that_may_be_let_through(digits_plan: Plan) -> None:
     """Five homologous test models show nothing at a false positive rate of 5 %, twenty do."""
     members = digits_plan.judged

@@ -7,7 +7,7 @@ import pytest
 from preset_plans import plan_of
 
 from uapfp_dist.config.presets import PRESETS, preset
-from uapfp_dist.config.validation import check
+from uapfp_dist.config.validation import check_evaluation
 from uapfp_dist.data import Dataset
 from uapfp_dist.statistics.auc import FEWEST_VICTIMS
 from uapfp_dist.statistics.conformal import needed_for
@@ -65,7 +65,7 @@ def test_presets_have_their_models(name: str, digits: Dataset) -> None:
 def test_presets_can_be_decided(name: str, digits: Dataset) -> None:
     """Enough homologous models for the encoder, for calibration at their alpha, and some to test; the check agrees."""
     config = preset(name)
-    check(config)
+    check_evaluation(config)
     assert config.verdict.n_calibrate >= needed_for(config.verdict.alpha)
     assert config.zoo.n_homologous > config.verdict.n_train + config.verdict.n_calibrate
     assert (

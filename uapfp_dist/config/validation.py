@@ -157,6 +157,23 @@ def check(config: Config) -> None:
         )
 
 
+def check_evaluation(config: Config) -> None:
+    """`check`, and what an evaluation alone must keep: one that calibrated with fewer than asked for would not say so.
+
+    Raises:
+        UserError: as `check`, or more calibration models than there are.
+    """
+    check(config)
+    n_homologous, verdict = config.zoo.n_homologous, config.verdict
+    most = n_homologous - verdict.n_train - 1
+    if verdict.n_calibrate > most:
+        raise UserError(
+            f"verdict.n_calibrate: expected at most {most}, as of zoo.n_homologous {n_homologous} independent models "
+            f"{verdict.n_train} train and one is tested, got {verdict.n_calibrate}; lower it or raise zoo.n_homologous",
+            argument="verdict.n_calibrate",
+        )
+
+
 def _check_names(config: Config) -> None:
     """There are some, and each is known."""
     for path in NOT_EMPTY:

@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import Any
 
 from uapfp_dist.config.schema import Config, DataConfig
-from uapfp_dist.config.validation import check
+from uapfp_dist.config.validation import check_evaluation
 from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.encoder_trial import Setting
@@ -107,7 +107,7 @@ def make_cells(
         key = content_id(varied)
         if key not in plans:
             try:
-                check(varied)
+                check_evaluation(varied)
             except UserError as error:
                 raise UserError(str(error), argument="grid") from error
             plans[key] = make_plan(varied, seed, dataset(varied.data), load_pool(varied, dataset))

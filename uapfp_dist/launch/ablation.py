@@ -17,7 +17,7 @@ from uapfp_dist.config.methods import likely_choices, with_possible_methods
 from uapfp_dist.config.precision import with_precision
 from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, check_runtime, resolve
 from uapfp_dist.config.schema import Config, DataConfig
-from uapfp_dist.config.validation import check
+from uapfp_dist.config.validation import check_evaluation
 from uapfp_dist.data import Dataset
 from uapfp_dist.evaluation.cost import cost_of
 from uapfp_dist.evaluation.grid_axes import figure_6, parse_grid
@@ -61,7 +61,7 @@ def run_grid(config: Config, name: str, seed: int, runtime: RuntimeConfig, grid:
     """
     started = time.perf_counter()
     config = with_possible_methods(with_precision(config, runtime.gpus_per_worker))
-    check(config)
+    check_evaluation(config)
     check_runtime(runtime)
     axes = parse_grid(grid)
     paths = resolve(runtime)

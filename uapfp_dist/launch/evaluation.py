@@ -14,7 +14,7 @@ from uapfp_dist.config.methods import with_all_methods
 from uapfp_dist.config.precision import with_precision
 from uapfp_dist.config.runtime import ResolvedPaths, RuntimeConfig, check_runtime, resolve
 from uapfp_dist.config.schema import Config
-from uapfp_dist.config.validation import check
+from uapfp_dist.config.validation import check_evaluation
 from uapfp_dist.data import Dataset
 from uapfp_dist.data.dataset import join_notes
 from uapfp_dist.data.splits import make_splits
@@ -62,7 +62,7 @@ def run(config: Config, name: str, seed: int, runtime: RuntimeConfig) -> Evaluat
     """
     started, progress = time.perf_counter(), Progress(workers=1)
     config = with_precision(config, runtime.gpus_per_worker)
-    check(config)
+    check_evaluation(config)
     check_runtime(runtime)
     if not config.uap.references:
         raise UserError(

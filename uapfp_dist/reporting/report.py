@@ -93,7 +93,7 @@ def make_report(plan: Plan, judged: JudgedModels, resamples: Sequence[ScoredResa
         n_resamples=len(resamples),
         choices={m: _choices(resamples, m) for m in first.methods},
         verdicts=tuple(found),
-        remarks=remarks(areas),
+        remarks=(*remarks(areas), *few_calibrate(config.n_calibrate, first.resample)),
         victims=_victims(first.resample, members),
     )
     return Report(body, {"verdicts": verdicts_table(found), "zoo": zoo_table(judged)})
@@ -181,3 +181,11 @@ def remarks(areas: Mapping[str, Mapping[str, Mapping[Group, Estimate]]]) -> tupl
             name = "sibling_piracy" if group == "sibling" else group
             found.append(f"against {name} these do as well as {uap} ({ours:.2f}) or better: {', '.join(equal)}")
     return tuple(found)
+
+
+def few_calibrate(wanted: int, resample: Resample) -> tuple[str, ...]:
+    """A remark where fewer independent models calibrate than the configuration asks for: others failed."""
+    found = len(resample.calibration)
+    if found >= wanted:
+        return ()
+    return (f"{found} independent models calibrate where verdict.n_calibrate asks for {wanted}: the others failed",)
