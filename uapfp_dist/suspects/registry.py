@@ -1,7 +1,7 @@
 """Suspects by protocol.
 
-To add one over HTTP: a line in `http_presets`. Another one: a file with a `Suspect`, a line in SUSPECTS, and in
-`suspects.config` what `auto` takes for it and the fields that it needs.
+To add one over HTTP: a line in `http_presets`. Another one: a file with a `Suspect`, a line in SUSPECTS, in
+`suspects.config` what `auto` takes for it and the fields that it needs, and in `own_fields` which of them it reads.
 """
 
 import re
@@ -18,6 +18,7 @@ from uapfp_dist.suspects.http_presets import PRESETS, HttpPreset
 from uapfp_dist.suspects.http_template import HttpSuspect
 from uapfp_dist.suspects.onnx import OnnxSuspect
 from uapfp_dist.suspects.open_inference import OpenInferenceSuspect, TensorChoice
+from uapfp_dist.suspects.own_fields import check_own_fields
 from uapfp_dist.suspects.request_template import load_request
 from uapfp_dist.suspects.suspect import Suspect
 from uapfp_dist.suspects.weights import WeightsSuspect
@@ -77,7 +78,7 @@ def open_suspect(config: SuspectConfig, shape: tuple[int, int, int], n_classes: 
         n_classes: of the kit.
 
     Raises:
-        UserError: no such suspect; a file that could run code.
+        UserError: no such suspect; a file that could run code; a field that the suspect's protocol does not read.
     """
     if not config.at:
         raise UserError("suspect: expected an address, a file or module:function, got nothing; name one", argument="at")
@@ -85,5 +86,6 @@ def open_suspect(config: SuspectConfig, shape: tuple[int, int, int], n_classes: 
         raise unknown_name("kind of suspect", config.protocol, SUSPECTS)
     if re.fullmatch(r"[\w.-]+:\d+(/.*)?", config.at):
         raise UserError(f"suspect {config.at}: expected a URL; did you mean http://{config.at}?", argument="at")
+    check_own_fields(config)
     config.input_format.image_shape(shape)  # raises for channels, mean or std that these images do not have
     return SUSPECTS[config.protocol](config, shape, n_classes)
