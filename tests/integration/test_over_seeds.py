@@ -60,7 +60,9 @@ def test_kits_are_enrolled_modified_and_counted(
     none = ("--controls.n-other-architecture", "0", "--controls.n-second-hand", "0", "--controls.n-mixed", "0")
     removal = ("--removal.n-piracy", "1", "--removal.n-homologous", "1", "--removal.n-guessing", "2")
     run("kit-robustness", *few, *none, *removal, *SMALL_KIT, *beside, *here)
-    judged = json.loads((tmp_path / "out" / "suspects.json").read_text())
+    written = json.loads((tmp_path / "out" / "suspects.json").read_text())
+    assert (written["title"], written["corrected_alpha"]) == ("`digits`, seed 0, float32", 0.5)
+    judged = written["judged"]
     modified = {"piracy", "modified_piracy", "homologous", "modified_homologous", "modified_victim"}
     assert modified | {"relabelled_piracy", "relabelled_homologous"} == {one["role"] for one in judged}
     attacks = {"guessed churn", "distillation on fresh images", "PGD training .02", "label smoothing .1"}

@@ -12,8 +12,9 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.results.index import Measurement, Results, read_results
 from uapfp_dist.results.kits import kit_power_section, kit_robustness_section
 from uapfp_dist.results.page import page, write_page
+from uapfp_dist.serialization import to_json
 from uapfp_dist.verification.judging.accusation_rates import AccusationRates, FormatRates
-from uapfp_dist.verification.robustness.judged import JudgedModel
+from uapfp_dist.verification.robustness.judged import JudgedModel, JudgedSuspects
 
 RESULTS = ROOT / "jobs" / "results"
 
@@ -105,6 +106,23 @@ def test_modified_models_are_accused_at_alpha_itself() -> None:
     text = "\n".join(kit_robustness_section([*judged, honest], 0.05))
     assert "| stolen | as it is | 2 | 0.900 | 1/2 [" in text
     assert "| independent | as it is | 1 | 0.800 | 0/1 [" in text
+
+
+def test_modified_models_are_accused_at_the_alpha_of_their_file(tmp_path: Path) -> None:
+    """A file of before is a list, of a kit whose alpha was .05."""
+    judged = [JudgedModel("piracy", "as it is", "A", 0.9, {"100": p}) for p in (0.01, 0.03, 0.2)]
+    _index(tmp_path, kind="kit_robustness", files=["a.json"])
+    (tmp_path / "a.json").write_text(json.dumps([to_json(one) for one in judged]))
+    text = write_page(tmp_path).read_text()
+    assert "| stolen | as it is | 3 | 0.900 | 2/3 [" in text
+    assert "accused at p" not in text
+    (tmp_path / "a.json").write_text(json.dumps(to_json(JudgedSuspects("`x`, seed 7, float32", 0.05 / 3, judged))))
+    text = write_page(tmp_path).read_text()
+    assert "| stolen | as it is | 3 | 0.900 | 1/3 [" in text
+    assert "\n`x`, seed 7, float32: accused at p up to 0.0167.\n" in text
+    (tmp_path / "a.json").write_text('{"judged": []}')
+    with pytest.raises(UserError, match="expected files of kit_robustness"):
+        write_page(tmp_path)
 
 
 def test_numbers_without_a_file_are_a_table(tmp_path: Path) -> None:

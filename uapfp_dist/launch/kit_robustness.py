@@ -27,7 +27,7 @@ from uapfp_dist.verification.enrollment.same_enrollment import check_same_enroll
 from uapfp_dist.verification.kit.io import load_kit
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.robustness.figure import removal_figure
-from uapfp_dist.verification.robustness.judged import judged_evasions, judged_model
+from uapfp_dist.verification.robustness.judged import JudgedSuspects, judged_evasions, judged_model
 from uapfp_dist.verification.robustness.members import Counts, modified_suspects
 from uapfp_dist.verification.robustness.table import robustness_text
 
@@ -93,8 +93,10 @@ def measure_robustness(
     judged = [judged_model(context, kit, member) for member in made]
     plain = [member for member in made if member.role in (Role.PIRACY, Role.HOMOLOGOUS)]
     judged += [one for member in plain for one in judged_evasions(context, kit, member)]
-    (out / "suspects.json").write_text(json.dumps([to_json(one) for one in judged], indent=1))
-    text = robustness_text(f"`{name}`, seed {seed}, {config.precision}", kit, judged, len(members) - len(made))
+    title = f"`{name}`, seed {seed}, {config.precision}"
+    content = to_json(JudgedSuspects(title, kit.corrected_alpha, judged))
+    (out / "suspects.json").write_text(json.dumps(content, indent=1))
+    text = robustness_text(title, kit, judged, len(members) - len(made))
     (out / "suspects.md").write_text(text)
     removal_figure(judged, kit.corrected_alpha).savefig(out / "removal.png", dpi=DPI)
     return text

@@ -21,14 +21,12 @@ from uapfp_dist.serialization import from_json
 from uapfp_dist.verification.enrollment.exact_power import ExactPower
 from uapfp_dist.verification.reports.exact_rates import exact_rows
 from uapfp_dist.verification.reports.rates_over_zoos import what_varies
-from uapfp_dist.verification.robustness.judged import JudgedModel
+from uapfp_dist.verification.robustness.judged import read_judged
 
 PAGE = "README.md"
 """The page, beside the index."""
 HEADLINE = "headline.png"
 """The picture of the paper's headline, drawn with the page."""
-ALPHA = 0.05
-"""Of the kits whose verdicts are shown."""
 
 
 @dataclass(frozen=True)
@@ -151,13 +149,14 @@ def _file_blocks(results: Results, measurement: Measurement) -> Iterator[str]:
         names = [f"at most {kits[0].queries} images" for kits in rates]
         yield from kit_power_section(list(zip(names, rates, strict=True)))
     elif measurement.kind == "kit_robustness":
-        judged = from_json(list[JudgedModel], results.json(measurement.files[0]))
-        blocks = list(kit_robustness_section(judged, ALPHA))
-        yield details(f"{len(judged)} models, by what was done to them", "\n\n".join(blocks))
+        found = read_judged(results.json(measurement.files[0]))
+        blocks = [f"{found.title}: accused at p up to {found.corrected_alpha:.3g}."] if found.title else []
+        blocks += kit_robustness_section(found.judged, found.corrected_alpha)
+        yield details(f"{len(found.judged)} models, by what was done to them", "\n\n".join(blocks))
     elif measurement.kind == "exact_power":
-        found = from_json(list[ExactPower], results.json(measurement.files[0]))
-        yield "\n".join(exact_rows(found))
-        yield f"Intervals: {what_varies(len({one.seed for one in found}))}."
+        powers = from_json(list[ExactPower], results.json(measurement.files[0]))
+        yield "\n".join(exact_rows(powers))
+        yield f"Intervals: {what_varies(len({one.seed for one in powers}))}."
     elif measurement.kind == "driver":
         yield from driver_section(from_json(_Benchmark, results.json(measurement.files[0])).driver)
     elif measurement.kind == "deaths":

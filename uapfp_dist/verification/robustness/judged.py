@@ -10,6 +10,7 @@ from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.pixels import as_float
 from uapfp_dist.response_format import LABEL
+from uapfp_dist.serialization import Json, from_json
 from uapfp_dist.tasks.members import Member, Role
 from uapfp_dist.tasks.modification_specs import AdversarialTraining
 from uapfp_dist.tasks.specs import Extracted
@@ -28,6 +29,8 @@ STOLEN = (
     Role.MODIFIED_VICTIM,
 )
 """Roles of models that learned from the victim."""
+LISTED_ALPHA = 0.05
+"""Of kits whose files are a list."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,28 @@ class JudgedModel:
     def stolen(self) -> bool:
         """Whether it learned from the victim."""
         return self.role in STOLEN
+
+
+@dataclass(frozen=True)
+class JudgedSuspects:
+    """All suspects of one kit, as they are written to a file."""
+
+    title: str
+    """Preset, seed and precision; empty in a file that does not say them."""
+    corrected_alpha: float
+    """Largest p at which a suspect is accused."""
+    judged: list[JudgedModel]
+
+
+def read_judged(content: Json) -> JudgedSuspects:
+    """From a file of `kit-robustness`; of earlier versions it is a list, of a kit whose alpha was .05.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(content, list):
+        return JudgedSuspects("", LISTED_ALPHA, from_json(list[JudgedModel], content))
+    return from_json(JudgedSuspects, content)
 
 
 def judged_model(context: TaskContext, kit: Kit, member: Member) -> JudgedModel:
