@@ -30,7 +30,7 @@ from uapfp_dist.fingerprints.methods.sample_correlation import SampleCorrelation
 from uapfp_dist.fingerprints.resamples import TrainingSet
 from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.launch.report_file import check_report, write_report
-from uapfp_dist.launch.transfer import read_side
+from uapfp_dist.launch.transfer import read_side, without
 from uapfp_dist.models.blackbox import batched_outputs
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.statistics.auc import auc
@@ -82,6 +82,8 @@ class Comparison:
     images: int
     stolen: int
     rows: tuple[Compared, ...]
+    missing: dict[str, int] = field(default_factory=dict)
+    """Role to the number of its models that have not answered, and are in no number."""
 
 
 def load_theirs(checkout: Path) -> ModuleType:
@@ -132,7 +134,7 @@ def compare(chosen: OriginalSac) -> Comparison:
     nets = (context.net(member.spec) for member in side.matrix.members)
     logits = torch.stack([batched_outputs(net, images, "forward") for net in nets])
     rows, n_stolen = compare_forms(theirs, side.matrix, logits)
-    return Comparison(chosen.preset, chosen.seed, len(logits), len(images), n_stolen, rows)
+    return Comparison(chosen.preset, chosen.seed, len(logits), len(images), n_stolen, rows, dict(side.missing))
 
 
 def compare_forms(theirs: ModuleType, matrix: ResponseMatrix, logits: Tensor) -> tuple[tuple[Compared, ...], int]:
@@ -175,6 +177,7 @@ def text(found: Comparison) -> str:
         f"{found.preset}, seed {found.seed}: {found.models} models, {found.stolen} stolen, {found.images} natural "
         "errors; AUC theirs / ours"
     ]
+    lines += [f"  {without(found.missing)}"] if found.missing else []
     for row in found.rows:
         cells = [
             f"{name} {area:.3f} / {f'{row.ours[name]:.3f}' if row.ours else '-'}" for name, area in row.theirs.items()

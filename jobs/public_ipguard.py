@@ -12,6 +12,7 @@ Both are judged by the paper's matching rate: the share of the points to which a
 
 import importlib.util
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,6 +35,7 @@ from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.fingerprints.ipguard_targets import targeted_points
 from uapfp_dist.launch.images import load_images
 from uapfp_dist.launch.report_file import check_report, write_report
+from uapfp_dist.launch.transfer import without
 from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.rng import torch_rng
 from uapfp_dist.statistics.auc import auc
@@ -97,6 +99,8 @@ class Comparison:
     """By role."""
     images: int
     rows: tuple[Compared, ...]
+    missing: dict[str, int] = field(default_factory=dict)
+    """Role to the number of its models that could not be made, and are in no number."""
 
 
 def load_theirs(checkout: Path) -> Any:
@@ -229,7 +233,8 @@ def compare(chosen: PublicIPGuard) -> Comparison:
         )
     context = TaskContext(store, paths.data_root, torch.device("cpu"))
     nets: dict[str, list[nn.Module]] = {}
-    for member in _judged(plan.judged, store):
+    members, missing = _judged(plan.judged, store, chosen.preset)
+    for member in members:
         nets.setdefault(str(member.role), []).append(context.net(member.spec))
     victim, probe = context.net(plan.probe.victim), context.probe(plan.probe)
     images = probe.points[probe.views[0]][: chosen.n_images]
@@ -242,19 +247,32 @@ def compare(chosen: PublicIPGuard) -> Comparison:
         points = their_points(theirs, victim, images, k, store, plan.probe.victim.id)
         rows.append(judge(points, torch.cat([images, points]), victim, nets, "theirs", k))
     counts = {role: len(ones) for role, ones in nets.items()}
-    return Comparison(chosen.preset, chosen.seed, counts, len(images), tuple(rows))
+    return Comparison(chosen.preset, chosen.seed, counts, len(images), tuple(rows), missing)
 
 
-def _judged(members: tuple[Member, ...], store: Store) -> list[Member]:
-    """Plain models that are there: stolen ones and negatives, none modified."""
+def _judged(members: tuple[Member, ...], store: Store, name: str) -> tuple[list[Member], dict[str, int]]:
+    """Plain models that are there, stolen ones and negatives, none modified; and role to how many are not.
+
+    Raises:
+        UserError: more than a tenth is missing.
+    """
     roles = {*STOLEN_ROLES, *NEGATIVE_ROLES}
-    return [member for member in members if member.role in roles and store.has(member.spec.kind, member.spec.id)]
+    plain = [member for member in members if member.role in roles]
+    there = [member for member in plain if store.has(member.spec.kind, member.spec.id)]
+    missing = Counter(str(member.role) for member in plain) - Counter(str(member.role) for member in there)
+    if missing.total() > len(plain) // 10:
+        raise UserError(
+            f"{name}: expected a finished evaluation in {store.url}, {missing.total()} of {len(plain)} models are not "
+            "there; run uapfp evaluate first"
+        )
+    return there, dict(missing)
 
 
 def text(found: Comparison) -> str:
     """The comparison as lines."""
     models = ", ".join(f"{n} {role}" for role, n in found.models.items())
     lines = [f"{found.preset}, seed {found.seed}: {found.images} images; {models}"]
+    lines += [f"  {without(found.missing)}"] if found.missing else []
     for row in found.rows:
         rates = ", ".join(f"{role} {rate:.2f}" for role, rate in row.matching_rate.items())
         areas = ", ".join(f"{role} {area:.3f}" for role, area in row.area.items())

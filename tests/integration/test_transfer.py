@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from commands import run
-from system import run_here, tiny, tiny_plan
+from system import copy_store, run_here, tiny, tiny_plan
 
 from uapfp_dist.config import presets as configuration
 from uapfp_dist.config.runtime import RuntimeConfig, resolve
@@ -88,6 +88,22 @@ def test_an_unfinished_evaluation_is_named(finished: RuntimeConfig) -> None:
     with pytest.raises(UserError, match=r"not answered; run uapfp evaluate --preset tiny") as caught:
         read_side("tiny", 0, 5, resolve(finished))
     assert "--fingerprint.n-points 5" in str(caught.value)
+
+
+def test_models_that_have_not_answered_are_counted(
+    finished: RuntimeConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are few, so the evaluation is taken; no number is shown as if they had been there."""
+    plan = tiny_plan(several())
+    store = copy_store(Path(finished.storage or ""), tmp_path / "s", "model", "probe", "answers")
+    store.discard(*plan.response(plan.members[-1]).artifact)
+    role, report = plan.members[-1].role, tmp_path / "transfer.json"
+    run("transfer", "--source", "tiny", "--target", "tiny", "--storage", store.url, "--report", str(report))
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-2:] == [
+        f"{side} tiny: without 1 {role}, which are not in the storage" for side in ("source", "target")
+    ]
+    assert json.loads(report.read_text())["missing"] == {"source": {role: 1}, "target": {role: 1}}
 
 
 def test_fingerprints_of_another_length_are_refused(finished: RuntimeConfig) -> None:

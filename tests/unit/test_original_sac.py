@@ -71,6 +71,9 @@ def test_equal_functions_give_equal_areas(
     assert math.isnan(by_form["logits"].largest_gap)
     found = script.Comparison("digits", 0, len(logits), n, n_stolen, rows)
     assert "logits" in script.text(found)
+    assert "without" not in script.text(found)
+    found = script.Comparison("digits", 0, len(logits), n, n_stolen, rows, {"piracy": 2, "homologous": 1})
+    assert "  without 1 homologous, 2 piracy, which are not in the storage\n" in script.text(found)
 
 
 def test_other_functions_show(script: ModuleType, matrix: ResponseMatrix, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from system import tiny_plan
 from torch import nn
 
 from uapfp_dist.errors import UserError
@@ -98,6 +99,22 @@ def test_matching_rates(script: ModuleType) -> None:
     assert row.area == {"homologous": 1.0}
     found = script.Comparison("digits", 0, {"piracy": 2, "homologous": 1}, 2, (row,))
     assert "k 5, theirs: 2 points, 1 images have another label" in script.text(found)
+
+
+def test_models_that_are_not_there_are_counted(script: ModuleType, tmp_path: Path) -> None:
+    """A few are named, many are refused."""
+    store, members = Store(str(tmp_path)), tiny_plan().judged
+    plain = [member for member in members if member.role != "victim"]
+    for member in plain[1:]:
+        store.put("model", member.spec.id, {}, {})
+    there, missing = script._judged(members, store, "tiny")
+    assert there == plain[1:]
+    assert missing == {"piracy": 1}
+    found = script.Comparison("digits", 0, {"piracy": 2}, 2, (), missing)
+    assert script.text(found).endswith("without 1 piracy, which are not in the storage")
+    store.discard("model", plain[1].spec.id)
+    with pytest.raises(UserError, match=rf"^tiny: expected a finished evaluation .* 2 of {len(plain)} models"):
+        script._judged(members, store, "tiny")
 
 
 def test_what_is_missing_is_one_line(script: ModuleType, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from uapfp_dist.cli.parser.command import Command
 from uapfp_dist.config.runtime import RuntimeConfig, resolve
 from uapfp_dist.evaluation.transfer import areas
 from uapfp_dist.launch.report_file import check_report, write_report
-from uapfp_dist.launch.transfer import read_side
+from uapfp_dist.launch.transfer import read_side, without
 from uapfp_dist.reporting.number_format import interval
 
 
@@ -53,7 +53,12 @@ def transfer(chosen: Transfer) -> None:
     for variant, name in (("own", chosen.target), ("transferred", chosen.source)):
         cells = (interval(e.mean, e.low, e.high) for e in found[variant].values())
         print(f"{name:<28}" + "".join(f"{cell:>22}" for cell in cells))
-    write_report(paths.report, found)
+    missing = {}
+    for side, preset, read in (("source", chosen.source, source), ("target", chosen.target, target)):
+        if read.missing:
+            print(f"{side} {preset}: {without(read.missing)}")
+            missing[side] = dict(read.missing)
+    write_report(paths.report, {**found, "missing": missing} if missing else found)
 
 
 COMMAND = Command(

@@ -1,6 +1,7 @@
 """An encoder of one evaluation on the models of another (the paper's supplement)."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from uapfp_dist.evaluation.judging import Group, by_id, groups_among, victims_of
 from uapfp_dist.evaluation.plan import Plan
@@ -22,6 +23,8 @@ class Side:
     matrix: ResponseMatrix
     pool: int | None
     """Only the first so many models of each type may train; None: all."""
+    missing: Mapping[str, int] = field(default_factory=dict)
+    """Role to the number of its models that have not answered, and are in no number."""
 
 
 def areas(source: Side, target: Side) -> dict[str, dict[Group, Estimate]]:

@@ -1,5 +1,7 @@
 """Read a finished evaluation for a transfer."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 
 from uapfp_dist.central.evaluator import Evaluator
@@ -36,12 +38,21 @@ def read_side(name: str, seed: int, n_points: int | None, paths: ResolvedPaths) 
     plan = replace(plan, churn=None, probe_twin=None, references=())
     store = Store(paths.storage)
     stored = stored_specs(store)
-    missing = sum(not stored(plan.response(member)) for member in plan.judged)
-    if missing > len(plan.judged) // 10:
+    missing = Counter(str(member.role) for member in plan.judged if not stored(plan.response(member)))
+    if (n := missing.total()) > len(plan.judged) // 10:
         command = evaluation_command(evaluation_flags(name, seed, with_methods(config, name)), paths.storage)
         raise UserError(
-            f"{name}: expected a finished evaluation in {paths.storage}, {missing} of {len(plan.judged)} models have "
+            f"{name}: expected a finished evaluation in {paths.storage}, {n} of {len(plan.judged)} models have "
             f"not answered; run {command}"
         )
     matrix = Evaluator(plan, store, NullTracker()).matrix()[0]
-    return Side(plan, matrix, plan.pool_of(matrix.members))
+    return Side(plan, matrix, plan.pool_of(matrix.members), missing)
+
+
+def without(missing: Mapping[str, int]) -> str:
+    """What an evaluation lacks in a few words, such as `without 1 homologous, 2 piracy, which ...`.
+
+    Args:
+        missing: role to a number of models; at least one.
+    """
+    return f"without {', '.join(f'{n} {role}' for role, n in sorted(missing.items()))}, which are not in the storage"
