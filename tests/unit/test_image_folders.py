@@ -293,6 +293,27 @@ def test_a_person_reads_it_before_anything_is_trained(
     ]
 
 
+def test_a_share_that_would_split_nothing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The images come with a test set: it would change seeds alone. That of the preset is nobody's choice."""
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path / "data", "train/cat", "train/dog", "test/cat", "test/dog")
+    runtime = RuntimeConfig(storage=str(tmp_path / "store"), data_root=tmp_path / "data", workers=0)
+    kept = Config(data=DataConfig(name="imagefolder", size=(4,)))
+    of_preset, own = (replace(kept, data=replace(kept.data, train_share=share)) for share in (0.3, 0.5))
+    refused: list[Callable[[], object]] = [
+        lambda: run(own, "digits", 0, runtime),
+        lambda: run_grid(own, "digits", 0, runtime, ["n_points=10"]),
+        lambda: run_grid(kept, "digits", 0, runtime, ["data.train_share=0.5,0.6"]),
+        lambda: run_enrollment(own, "digits", 0, EnrollConfig(), runtime, tmp_path / "kit"),
+    ]
+    for start in refused:
+        with pytest.raises(UserError, match=r"^data\.train_share: expected 0\.\d+, .* got 0\.5; leave it out$"):
+            start()
+    for config in (of_preset, kept):
+        with pytest.raises(UserError, match="at most the 10 images of D_v"):
+            run_enrollment(config, "digits", 0, EnrollConfig(), runtime, tmp_path / "kit")
+
+
 def test_a_grid_may_vary_the_size() -> None:
     axis = parse_grid(["data.size=8,8+9,none"])[0]
     assert axis.values == ((8,), (8, 9), None)

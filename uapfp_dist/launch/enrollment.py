@@ -31,6 +31,7 @@ from uapfp_dist.tasks.pool import Pool, SerialPool
 from uapfp_dist.tasks.specs import DataSpec, ModelSpec
 from uapfp_dist.tracking.live import LiveTracker
 from uapfp_dist.verification.enrollment.config import EnrollConfig
+from uapfp_dist.verification.enrollment.derived_config import enroll_preset
 from uapfp_dist.verification.enrollment.enroll import enroll
 from uapfp_dist.verification.enrollment.owner_images import read_index
 from uapfp_dist.verification.enrollment.owner_model import (
@@ -104,7 +105,7 @@ def run_enrollment(
     check_runtime(runtime)
     paths = resolve(runtime)
     config = with_precision(config, runtime.gpus_per_worker)
-    owner_model, dataset = _read_input(config, owner or OwnerFiles(), paths, out)
+    owner_model, dataset = _read_input(config, name, owner or OwnerFiles(), paths, out)
     known = read_seed(out) if seed is None else seed
     number = draw_seed() if known is None else known
     victim = owner_model.victim if owner_model else None
@@ -151,7 +152,7 @@ def run_enrollment(
 
 
 def _read_input(
-    config: Config, owner: OwnerFiles, paths: ResolvedPaths, out: Path
+    config: Config, name: str, owner: OwnerFiles, paths: ResolvedPaths, out: Path
 ) -> tuple[OwnerModel | None, Dataset]:
     """What can be wrong with the input is found before the data are read, or anything is trained."""
     read = None
@@ -179,7 +180,7 @@ def _read_input(
         )
     if out.is_symlink() or (out.exists() and not (out / "kit.json").is_file()):
         raise UserError(f"out: expected a new folder, {out} is there already; choose another", argument="out")
-    dataset = load_images(config.data, paths)
+    dataset = load_images(config.data, paths, enroll_preset(name).data.train_share)
     if read is None:
         return None, dataset
     return read(trained_on=read_index(owner.trained_on, dataset) if owner.trained_on else None), dataset

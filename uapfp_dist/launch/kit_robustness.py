@@ -78,7 +78,7 @@ def measure_robustness(
     enrolled = replace(config, modifications=base.modifications, controls=base.controls, removal=base.removal)
     paths = resolve(runtime)
     folder = (out / f"kit-{name}-{seed}").absolute()
-    dataset = load_images(config.data, paths)
+    dataset = load_images(config.data, paths, base.data.train_share)
     plan = plan_enrollment(enrolled, requirements, seed, dataset)
     zoo, removal = plan.config.zoo, config.removal
     n_piracy, n_homologous = min(removal.n_piracy, zoo.n_piracy), min(removal.n_homologous, zoo.n_homologous)
