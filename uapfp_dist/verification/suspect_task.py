@@ -1,7 +1,7 @@
 """Query one suspect into its transcript. An error is a value here: the other suspects are queried all the same."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,9 +9,11 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.config import SuspectConfig, describe_suspect
 from uapfp_dist.suspects.output_format import OutputFormat, load_classes
 from uapfp_dist.suspects.registry import Opener
+from uapfp_dist.verification.judging.response_checks import wrong_output
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.kit_suspect import open_for
 from uapfp_dist.verification.querying.config import QueryConfig
+from uapfp_dist.verification.querying.ledger import Ledger
 from uapfp_dist.verification.querying.records import Begin, Judged, SuspectRecord
 from uapfp_dist.verification.querying.session import FirstResponses, query_all
 from uapfp_dist.verification.querying.transcript import Transcript
@@ -133,18 +135,27 @@ def first_responses(kit: Kit, form: OutputFormat, *, anyway: bool, resized: bool
     Args:
         kit: one of version 1 has no images to check the input.
         form: how its responses are read.
-        anyway: query on although the input check fails.
+        anyway: query on although the input check fails, or the responses are not what `form` says.
         resized: images are sent at another size than the kit's.
     """
     check = kit.input_check
     if check is None:
         return FirstResponses(unreadable=form.parse_error)
 
-    def refusal(responses: Mapping[int, Sequence[object]]) -> str:
-        found = check.result(form, responses, resized=resized)  # of the first, whatever else a resumed run has
-        if found.passed or anyway:
-            return ""
-        return f"this does not look like the question this model expects: it {found.text}; {ADVICE}"
+    def refusal(ledger: Ledger) -> UserError | None:
+        if anyway:
+            return None
+        found = check.result(form, ledger.responses, resized=resized)  # of the first, whatever else a resumed run has
+        if not found.passed:
+            text = f"this does not look like the question this model expects: it {found.text}; {ADVICE}"
+            return UserError(text, argument="anyway")
+        first = check.first.tolist()
+        if not ledger.asked <= set(first):  # the look is spent, another output comes too late
+            return None
+        if why := wrong_output(form, [ledger.responses[i][0] for i in first if i in ledger.responses]):
+            text = f"its first {len(first)} answers are not what output {form.output} says ({why}); correct it and run"
+            return UserError(f"{text} it again: nothing counts yet (anyway goes on)", argument="output")
+        return None
 
     return FirstResponses(check.first, form.parse_error, refusal)
 

@@ -63,6 +63,24 @@ def check_responses(
     return probabilities, findings
 
 
+def wrong_output(form: OutputFormat, responses: Sequence[object]) -> str:
+    """Why a few responses are not what the output says, and which to try; empty where they are, or cannot be read.
+
+    All responses together would be found insane for it. That some are rounded is none: sure answers may all be round.
+    Bare labels and top<k> are left to `check_responses`.
+    """
+    if form.format.k is not None:
+        return ""
+    values = form.parse(responses).raw
+    values = values[values.isfinite().all(1)]
+    if not len(values):
+        return ""
+    if (other := _other_output(form, values)) or form.output == "logits":
+        return other
+    sums = _wrong_sums(form, values, _decimals(values))
+    return sums and f"{sums}; ask it with output logits if they are logits, else for labels with output label"
+
+
 def _unreadable(read: ParsedResponses) -> list[Finding]:
     """Wrong class counts, unknown classes, NaN: one kind per line, the most frequent first."""
     kinds = Counter(read.problems.values()).most_common()
@@ -97,33 +115,41 @@ def _confidences(form: OutputFormat, read: ParsedResponses) -> list[Finding]:
     """Negative, unnormalised or rounded; logits for probabilities and the other way round."""
     if form.format == LABEL:
         return []
-    values, sums = read.raw, read.raw.sum(1)
+    if other := _other_output(form, read.raw):
+        return [Finding(other, True)]
     if form.output == "logits":
-        if bool((values >= 0).all()) and bool(((sums - 1).abs() < SUM_TOLERANCE).all()):
-            return [Finding("its logits are probabilities: ask it with output probabilities", True)]
         return []
-    if bool((values < 0).any()):
-        return [Finding("negative confidences: perhaps logits, ask it with output logits", True)]
-    decimals = _decimals(values)
+    decimals = _decimals(read.raw)
     found = []
     if decimals is not None:
         fatal = decimals <= COARSE
         advice = "; these are labels rather than confidences: ask it with output label" if fatal else ""
         found.append(Finding(f"confidences are rounded to {decimals} decimals{advice}", fatal))
-    n_classes = values.shape[1]
+    if sums := _wrong_sums(form, read.raw, decimals):
+        found.append(Finding(sums, True))
+    return found
+
+
+def _other_output(form: OutputFormat, values: Tensor) -> str:
+    """Logits for probabilities or the other way round, in words; else empty."""
+    if form.output == "logits":
+        normalised = bool((values >= 0).all()) and bool(((values.sum(1) - 1).abs() < SUM_TOLERANCE).all())
+        return "its logits are probabilities: ask it with output probabilities" if normalised else ""
+    return "negative confidences: perhaps logits, ask it with output logits" if bool((values < 0).any()) else ""
+
+
+def _wrong_sums(form: OutputFormat, values: Tensor, decimals: int | None) -> str:
+    """Confidences that do not sum to what probabilities do, in words; else empty."""
+    n_classes, sums = values.shape[1], values.sum(1)
     tolerance = _tolerance(n_classes, decimals)
     wrong = (sums - 1).abs() > tolerance
     if form.format.k:
         # The k largest of C that sum to 1 have at least k / C.
         k = min(form.format.k, n_classes)
         wrong = (sums > 1 + tolerance) | (sums < k / n_classes - _tolerance(k, decimals))
-    if bool(wrong.any()):
-        found.append(
-            Finding(
-                f"confidences are not normalised: sums from {float(sums.min()):.3g} to {float(sums.max()):.3g}", True
-            )
-        )
-    return found
+    if not bool(wrong.any()):
+        return ""
+    return f"confidences are not normalised: sums from {float(sums.min()):.3g} to {float(sums.max()):.3g}"
 
 
 def _tolerance(n: int, decimals: int | None) -> float:

@@ -31,8 +31,8 @@ class QueryConfig:
     exact: bool = False
     """Send the images of the kit's exact sibling test, too. Kits whose exact test makes the claim always send them."""
     anyway: bool = False
-    """Go on although the first images show that the suspect does not see them as the kit's models do; the verdict says
-    so."""
+    """Go on although the answers to the first images show that the suspect does not see them as the kit's models do, or
+    are not what its output says; the verdict says so."""
     seed: int = 0
     """Seed of the order in which images are sent."""
 

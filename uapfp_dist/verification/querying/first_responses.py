@@ -1,12 +1,13 @@
 """What is looked at before the rest of the budget is spent."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.verification.querying.ledger import Ledger
 
 
 @dataclass(frozen=True)
@@ -17,8 +18,8 @@ class FirstResponses:
     """(K,) int64: required images that are sent before all others."""
     unreadable: Callable[[Sequence[object]], str] = lambda responses: ""
     """Why none of some responses can be read, or an empty string: asked of the very first request."""
-    refusal: Callable[[Mapping[int, Sequence[object]]], str] = lambda responses: ""
-    """Why the rest would be paid for in vain, or an empty string: asked of the responses to `images`."""
+    refusal: Callable[[Ledger], UserError | None] = lambda ledger: None
+    """Why the rest would be paid for in vain, or None: asked once `images` are answered."""
 
     def check(self, responses: Sequence[object]) -> None:
         """Look at the responses to the very first request: whoever named another form has not yet spent much.

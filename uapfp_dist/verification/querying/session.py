@@ -232,8 +232,8 @@ class QuerySession:
 
     def _check_input(self) -> None:
         """Once the first images are answered, in this run or an earlier one."""
-        if why := self._first.refusal(Ledger(self._transcript.records).responses):
-            raise UserError(why, argument="anyway")
+        if refusal := self._first.refusal(Ledger(self._transcript.records)):
+            raise refusal
 
     def _succeeded(self) -> None:
         self._failures = 0
