@@ -8,7 +8,7 @@ from pathlib import Path
 
 from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.config import SuspectConfig
-from uapfp_dist.verification.judging.calibration import how_to_decide, max_suspects
+from uapfp_dist.verification.judging.calibration import how_to_decide, max_suspects, smallest_alpha
 from uapfp_dist.verification.judging.other_looks import OtherLooks
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.querying.ledger import Ledger
@@ -62,6 +62,8 @@ def choose_point_sets(
 def check_number(kit: Kit, alpha: float, paths: Sequence[Path], register: Register | None) -> None:
     """Not more suspects in all than the kit can decide about, those tested with it before counted.
 
+    Beside a register no look is begun at an alpha at which nothing can be decided, whatever is answered.
+
     Args:
         kit: that decides.
         alpha: tolerated rate of false accusation.
@@ -69,15 +71,21 @@ def check_number(kit: Kit, alpha: float, paths: Sequence[Path], register: Regist
         register: of the kit; None: nobody knows of others.
 
     Raises:
-        UserError: there are more.
+        UserError: there are more, or that alpha is too small.
     """
     most = max_suspects(kit, alpha)
     before = len(other_looks(kit, register, [begin for path in paths if (begin := stored_begin(path))]).p_values)
-    if len(paths) + before > max(most, 1):  # of a single one the verdict says that nothing can be decided
+    if len(paths) + before > max(most, 1):  # of a single one without a register the verdict says so
         seen = f" after {before} tested with it before (its register lists them)" if before else ""
         raise UserError(
             f"suspects: in all this kit can decide at most {most} at alpha {alpha:g}, got {len(paths)}{seen}; "
             f"nothing was sent; {how_to_decide(kit, alpha, len(paths) + before)}"
+        )
+    if not most and register is not None and not all(is_look(kit, stored_records(path)) for path in paths):
+        raise UserError(
+            f"alpha: expected at least {smallest_alpha(kit):g}, the smallest at which this kit can decide, got "
+            f"{alpha:g}; give a larger one, or enroll a kit at alpha {alpha:g} (nothing was sent)",
+            argument="alpha",
         )
 
 

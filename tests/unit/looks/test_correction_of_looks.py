@@ -9,6 +9,8 @@ from toy_kit import churn_kit
 from watched_suspects import ONE_TRY, asked, sets_of, suspect, unreachable
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.verification import looks
+from uapfp_dist.verification import verify as verifying
 from uapfp_dist.verification.kit.io import save_kit, with_digest
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.looks import other_looks, stored_begin
@@ -70,6 +72,38 @@ def test_nobody_is_asked_where_no_number_of_suspects_could_be_decided(tmp_path: 
     assert asked == []
     cases = verify(kit, two, tmp_path / "b", register=register)
     assert [case.verdict.claim for case in cases] == ["piracy", "piracy"]
+
+
+@pytest.mark.parametrize(("max_suspects", "least"), [(None, "0.0167"), (3, "0.05")])
+def test_no_look_is_spent_where_none_could_be_decided(max_suspects: int | None, least: str, tmp_path: Path) -> None:
+    """Not even one suspect; at the alpha that the message names it is decided."""
+    kit = churn_kit("light", 59)
+    kit = with_digest(replace(kit, info=replace(kit.info, max_suspects=max_suspects)))
+    register = Register.open(tmp_path / "r.jsonl", kit.digest, create=True)
+    with pytest.raises(UserError, match=rf"alpha: expected at least {least}, .*got 0\.01; .*nothing was sent") as told:
+        verify(kit, [suspect()], tmp_path / "a", register=register, alpha=0.01)
+    assert told.value.argument == "alpha"
+    assert asked == []
+    assert sets_of(register) == []
+    assert not (tmp_path / "a").exists()
+    cases = verify(kit, [suspect()], tmp_path / "a", register=register, alpha=float(least))
+    assert cases[0].verdict.claim == "piracy"
+
+
+def test_a_look_at_such_an_alpha_can_still_be_finished(
+    kit: Kit, register: Register, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that an earlier version began; and another alpha than then is called so."""
+    with monkeypatch.context() as before:
+        before.setattr(looks, "check_number", lambda *arguments: None)
+        before.setattr(verifying, "check_number", lambda *arguments: None)
+        verify(kit, [suspect()], tmp_path, register=register, alpha=0.01)
+    n = len(asked)
+    with pytest.raises(UserError, match=r"it was made with another alpha; use the same as then"):
+        verify(kit, [suspect()], tmp_path, register=register)
+    cases = verify(kit, [suspect()], tmp_path, register=register, alpha=0.01)
+    assert cases[0].verdict.claim == "cannot decide at this alpha"
+    assert len(asked) == n
 
 
 def test_page_text_and_register_show_one_corrected_p(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """Conformal decisions on single scores by the calibration models of a kit."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -39,6 +40,11 @@ def max_suspects(kit: Kit, alpha: float) -> int:
     if kit.churn is None or kit.info.max_suspects is None:
         return most
     return kit.info.max_suspects if kit.info.max_suspects <= most else 0
+
+
+def smallest_alpha(kit: Kit) -> float:
+    """The smallest tolerated rate, rounded up to four decimals, at which it can decide about a suspect."""
+    return math.ceil(round(1e4 * kit.n_corrected() / (smallest_calibration(kit) + 1), 6)) / 1e4
 
 
 def how_to_decide(kit: Kit, alpha: float, n_suspects: int) -> str:

@@ -217,6 +217,9 @@ def _parse(data: bytes, path: Path) -> tuple[list[Record], int, str]:
 def difference(old: Begin, new: Begin) -> str:
     """What differs between two verifications, in words; empty where one may go on with the other's transcript."""
     before, now = (json.loads(encode_record(begin)) for begin in (old, new))
+    for one in (before, now):
+        judged = one.pop("judged")
+        one["alpha"], one["list of suspects that are judged together"] = judged["alpha"], judged["names"]
     return ", ".join(f"another {key}" for key in now if key not in MAY_DIFFER and before[key] != now[key])
 
 
