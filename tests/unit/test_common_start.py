@@ -13,6 +13,8 @@ from small_enrollment import small_config
 from system import context_on, tiny, tiny_plan
 from torch import Tensor
 
+from uapfp_dist.config.precision import with_precision
+from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config, SiblingConfig
 from uapfp_dist.config.validation import check
 from uapfp_dist.data import Dataset
@@ -225,6 +227,15 @@ def test_the_figure_shows_every_victim() -> None:
     assert sibling_figure([]).axes
 
 
+@pytest.mark.parametrize(
+    ("made", "said"), [((19, 19), "19"), ((18, 18), "18 (of 19 asked for)"), ((17, 19), "17 to 19 (of 19 asked for)")]
+)
+def test_the_table_counts_the_siblings_that_were_made(made: tuple[int, int], said: str) -> None:
+    found = [SiblingPower("scratch", 1.0, seed, 9, 5, 4, 0.8, 4, n, 2, 0.9, 0.9, 1.0) for seed, n in enumerate(made)]
+    title = next(sibling_cost.sibling_rows("digits", found, SiblingCounts(), []))
+    assert f"one stolen from each of {said} siblings, which" in title
+
+
 def test_the_command_measures_and_resumes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -232,12 +243,14 @@ def test_the_command_measures_and_resumes(
     monkeypatch.setattr(sibling_cost, "enroll_preset", lambda name: config)
     few = ("--n-committee", "2", "--n-sibling-piracy", "2", "--n-stolen", "2", "--n-labels", "10", "--alpha", "0.4")
     here = ("--storage", str(tmp_path / "s"), "--workers", "0", "--out", str(tmp_path / "out"))
-    once = ("sibling-cost", "--seeds", "0", "--shares", "0.5", "--backbone-shares", *few, *here)
+    once = ("sibling-cost", "--seeds", "0", "--shares", "0.5", "--backbone-shares", "--precision", "auto", *few, *here)
     run(*once)
     shown = capsys.readouterr()
     assert "to make: 9 models, 4 of them siblings of the victim (0 are there)" in shown.err
     text = (tmp_path / "out" / "digits-siblings.md").read_text()
     assert shown.out.rstrip() == text.rstrip()
+    resolved = with_precision(replace(config, precision="auto"), RuntimeConfig().gpus_per_worker).precision
+    assert text.startswith(f"`digits`, {resolved}, 9 models: ")
     assert "| from a checkpoint of the victim's run | 0.5 | 0 |" in text
     (one,) = json.loads((tmp_path / "out" / "digits-siblings.json").read_text())
     assert (one["start"], one["n_sibling_piracy"]) == ("checkpoint", 2)

@@ -71,7 +71,7 @@ def measure_siblings(
     siblings = [member.spec for plan in plans for member in members_of(plan.members, Role.SIBLING)]
     context = make_specs(specs, runtime, paths, plans[0].data, dataset, siblings)
     found = [sibling_power(plan, counts, context.store) for plan in plans]
-    text = "\n".join(sibling_rows(f"`{name}`, {precision}", found, counts, plans)) + "\n"
+    text = "\n".join(sibling_rows(f"`{name}`, {config.precision}", found, counts, plans)) + "\n"
     (out / f"{name}-siblings.json").write_text(json.dumps(to_json(found), indent=1))
     (out / f"{name}-siblings.md").write_text(text)
     sibling_figure(found).savefig(out / f"{name}-siblings.png", dpi=DPI)
@@ -83,10 +83,14 @@ def sibling_rows(
 ) -> Iterator[str]:
     """Markdown: a line per victim."""
     n_models = len({member.spec.id for plan in plans for member in plan.members})
+    made = sorted({one.n_sibling_piracy for one in found})
+    n_siblings = str(made[0]) if len(made) == 1 else f"{made[0]} to {made[-1]}"
+    if made != [counts.n_sibling_piracy]:
+        n_siblings += f" (of {counts.n_sibling_piracy} asked for)"
     yield (
         f"{title}, {n_models} models: `churn` by at most {counts.n_labels} labels with a committee of "
         f"{counts.n_committee}; models stolen from the victim against one stolen from each of "
-        f"{counts.n_sibling_piracy} siblings, which calibrate the claims at alpha {counts.alpha:g}."
+        f"{n_siblings} siblings, which calibrate the claims at alpha {counts.alpha:g}."
     )
     yield ""
     yield (
