@@ -67,6 +67,8 @@ class Epoch:
     accuracy: float
     """On EVAL."""
     seconds: float
+    threads: int | None = None
+    """Of PyTorch; None: not known."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class TrainedToEnd:
     precision: str
     device: str
     threads: int
+    """Of PyTorch in the last epoch; others may have had another number."""
     optimizer: str
     batch_size: int
     peak_rate: float
@@ -153,7 +156,8 @@ class WatchedTraining:
         assert self.trainer.last_batch is not None
         images, targets = self.trainer.last_batch
         loss = float(F.cross_entropy(self._outputs(images), targets))
-        return Epoch(number, loss, self._accuracy(), time.perf_counter() - began)
+        accuracy = self._accuracy()
+        return Epoch(number, loss, accuracy, time.perf_counter() - began, torch.get_num_threads())
 
     @torch.no_grad()
     def _outputs(self, images: Tensor) -> Tensor:
@@ -204,7 +208,7 @@ def train_to_end(chosen: TrainToEnd) -> TrainedToEnd:
         chosen.seed,
         recipe.precision,
         str(DEVICE),
-        chosen.threads,
+        training.epochs[-1].threads or chosen.threads,
         recipe.optimizer,
         recipe.batch_size,
         training.trainer.peak,

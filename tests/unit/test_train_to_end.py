@@ -9,6 +9,7 @@ import train_to_end as script
 
 from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.errors import UserError
+from uapfp_dist.serialization import from_json, to_json
 
 
 def test_resumed_training_ends_as_one_that_was_not_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,9 +36,20 @@ def test_resumed_training_ends_as_one_that_was_not_interrupted(tmp_path: Path, m
         with pytest.raises(KeyboardInterrupt):
             script.train_to_end(chosen("resumed"))
     torch.rand(1)  # the global state of whoever goes on is another one
-    resumed = script.train_to_end(chosen("resumed"))
-    timeless = [[replace(epoch, seconds=0.0) for epoch in one.epochs] for one in (whole, resumed)]
+    n, n_epochs = torch.get_num_threads(), len(whole.epochs)
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "get_num_threads", lambda: n + 1)
+        resumed = script.train_to_end(chosen("resumed"))
+    timeless = [[replace(epoch, seconds=0.0, threads=n) for epoch in one.epochs] for one in (whole, resumed)]
     assert timeless[0] == timeless[1]
+    assert [epoch.threads for epoch in whole.epochs] == [n] * n_epochs
+    assert [epoch.threads for epoch in resumed.epochs] == [n] * 3 + [n + 1] * (n_epochs - 3)
+
+
+def test_epochs_of_before_have_no_threads() -> None:
+    """Nobody knows how many it were, and the report says none."""
+    kept = {"number": 1, "loss": 0.5, "accuracy": 0.9, "seconds": 2.0}
+    assert to_json(from_json(script.Epoch, kept)) == kept
 
 
 def test_an_architecture_that_the_preset_does_not_train_is_refused(tmp_path: Path) -> None:
