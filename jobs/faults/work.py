@@ -21,7 +21,7 @@ OPTIONS: Mapping[Kind, tuple[str, ...]] = {
         *("--siblings.n-piracy", "1", "--churn.pool-size", "600", "--churn.budgets", "20", "100"),
         *("--churn.n-points", "100", "--churn.max-points", "200", "--verdict.n-train", "2", "--verdict.n-calibrate"),
         *("1", "--verdict.n-resamples", "4", "--verdict.alpha", "0.5"),
-        *("--verdict.methods", "uap", "weighted_errors", "churn"),
+        *("--methods", "uap", "weighted_errors", "churn"),
     ),
     "enrolment": (
         *("--preset", "digits", *NETS, "--seed", "0", "--alpha", "0.5", "--attacks", "cloudleak", "knockoff"),

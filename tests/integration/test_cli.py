@@ -86,7 +86,7 @@ def nothing_half_written(folder: Path) -> None:
         ("--zoo.victim-architecture", "architecture", ARCHITECTURES),
         ("--zoo.optimizers", "optimizer", PEAK_RATES),
         ("--extraction.attacks", "attack", ATTACKS),
-        ("--verdict.methods", "method", METHODS),
+        ("--methods", "method", METHODS),
     ],
 )
 def test_an_unknown_name_lists_the_known_ones(

@@ -172,3 +172,15 @@ def test_two_lists_of_methods_are_refused() -> None:
     both = replace(config, verdict=replace(config.verdict, methods=("uap", "sac")))
     with pytest.raises(UserError, match="got both"):
         with_methods(both, "digits", ("all",))
+
+
+@pytest.mark.parametrize("option", ["--methods", "--verdict.methods"])
+def test_every_method_named_is_every_method_compared(option: str) -> None:
+    """Also where the names are those of the preset, whose default is fewer."""
+    chosen = parse("evaluate", option, *METHODS)
+    assert with_methods(chosen.config, chosen.preset, chosen.methods).verdict.methods == tuple(METHODS)
+
+
+def test_methods_are_named_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("evaluate", "--methods", "all", "--verdict.methods", "uap") == 2
+    assert "methods: expected once, got it under an earlier name, too" in capsys.readouterr().err

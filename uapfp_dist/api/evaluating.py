@@ -33,7 +33,8 @@ def evaluate(
         preset: digits (about two minutes on a laptop), fashion_mnist-small, cifar10-small, ...
         seed: of every random choice.
         config: in place of the preset's; make one with `dataclasses.replace`.
-        methods: fingerprint methods to compare: default, all, or names.
+        methods: fingerprint methods to compare: default, all, or names; `verdict.methods` of `config` count in their
+            place where they are others than the preset's.
         storage: folder or URL of the artifacts; None: $UAPFP_STORAGE, else ./results.
         data_root: folder of the images; None: $UAPFP_DATA. Not needed for digits.
         workers: processes at most; None: what the cluster has room for; 0: this process, without Ray.

@@ -71,5 +71,6 @@ COMMAND = Command(
     __doc__,
     ("preset", "seed", "methods", "data-root", "storage", "report", "workers", "max-hours", "address", "mlflow-uri"),
     preset,
-    CONFIG_OPTIONS,
+    {**CONFIG_OPTIONS, "verdict.methods": "methods"},
+    fixed=("verdict.methods",),
 )

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 
+from uapfp_dist.errors import UserError
 from uapfp_dist.response_format import ResponseFormat
 
 OPTIONS = {
@@ -23,8 +24,11 @@ def current_arguments(arguments: Sequence[str], options: Mapping[str, str] = OPT
     Args:
         arguments: of a command whose options once had other names.
         options: those that the command takes: the old name to the new one.
+
+    Raises:
+        UserError: an option under both names.
     """
-    option, found = "", []
+    option, found, typed = "", [], {False: set[str](), True: set[str]()}
     notes: dict[str, None] = {}
     for argument in arguments:
         if not argument.startswith("--"):
@@ -32,12 +36,15 @@ def current_arguments(arguments: Sequence[str], options: Mapping[str, str] = OPT
             continue
         name, equals, value = argument.partition("=")
         option = name[2:].replace("-", "_")
+        typed[option in options].add(options.get(option, option))
         if option in options:
             option = options[option]
             new = f"--{option.replace('_', '-')}"
             notes[f"option {name} is now {new}"] = None
             name = new
         found.append(f"{name}={_value(option, value, notes)}" if equals else name)
+    for name in sorted(typed[True] & typed[False]):
+        raise UserError(f"{name}: expected once, got it under an earlier name, too; leave one out", argument=name)
     if notes:
         print(f"note: {'; '.join(notes)}", file=sys.stderr)
     return found
