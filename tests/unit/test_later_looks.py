@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from forgery import forged
 from toy_kit import churn_kit, negative, serve, trained
 
 from uapfp_dist.errors import UserError
@@ -23,7 +24,7 @@ from uapfp_dist.verification.querying.records import Begin, Judged
 from uapfp_dist.verification.querying.transcript_files import transcript_path
 from uapfp_dist.verification.register.lines import register_lines
 from uapfp_dist.verification.register.register import Register, register_path
-from uapfp_dist.verification.replay import JudgedSuspect
+from uapfp_dist.verification.replay import JudgedSuspect, replay
 from uapfp_dist.verification.reports.verdict_file import verdict_json
 from uapfp_dist.verification.reports.verdict_folder import write_verdict
 from uapfp_dist.verification.verify import verify
@@ -31,6 +32,7 @@ from uapfp_dist.verification.verify import verify
 pytestmark = pytest.mark.usefixtures("quick_retries", "blank_figures")
 
 ALPHA, SMALLEST = 0.05, 1e-9
+ANYWAY = QueryConfig(anyway=True)
 
 
 # --- the correction
@@ -118,6 +120,9 @@ KIT = replace(churn_kit("light", 59), info=replace(churn_kit("light", 59).info, 
 def begin(name: str) -> Begin:
     suspect = {"name": name, "at": f"test:{name}", "kind": "python", "output": "label", "classes": None}
     return Begin(kit=KIT.digest, suspect=suspect, judged=Judged((name,), ALPHA))  # type: ignore[arg-type]
+
+
+NEXT = replace(begin("next"), insane_is_one=True)
 
 
 def decided(register: Register, name: str, p: float) -> None:
@@ -214,6 +219,11 @@ def independent(images: np.ndarray) -> list[list[float]]:
     return serve(negative())(images)
 
 
+def insane(images: np.ndarray) -> list[list[float]]:
+    """The victim itself, with confidences below 0."""
+    return (np.array(stolen(images)) - 0.1).tolist()  # type: ignore[no-any-return]
+
+
 away = {"is": False}
 
 
@@ -270,6 +280,33 @@ def test_stolen_models_before_it_leave_their_share(kit: Kit, tmp_path: Path) -> 
 def test_independent_models_before_it_leave_nothing(kit: Kit, tmp_path: Path) -> None:
     look(kit, tmp_path, "b", "independent", "stolen")
     assert look(kit, tmp_path, "a", "close")[0].verdict.p_adjusted == pytest.approx(2 * 2 / 60)
+
+
+def test_insane_answers_leave_nothing(kit: Kit, tmp_path: Path) -> None:
+    """Neither before it nor beside it; transcripts of earlier code are judged as they were."""
+    (first,) = look(kit, tmp_path, "b", "insane")
+    assert (first.verdict.claim, first.verdict.p_value, first.verdict.p_adjusted) == ("inconclusive", 1 / 60, 1.0)
+    assert look(kit, tmp_path, "a", "close")[0].verdict.p_adjusted == pytest.approx(3 * 2 / 60)
+    names = ("insane", "close")
+    beside = verify(kit, [SuspectConfig(at=f"test_later_looks:{n}", name=n) for n in names], tmp_path / "c", ANYWAY)
+    assert [case.verdict.p_adjusted for case in beside] == pytest.approx([1.0, 3 * 2 / 60])
+    old = [
+        forged(tmp_path / "c", tmp_path / n, lambda records: records[0].pop("insane_is_one") and None, n) for n in names
+    ]
+    replayed = replay(kit, old)
+    assert [case.verdict.p_adjusted for case in replayed] == pytest.approx([3 / 60, 2 * 2 / 60])
+
+
+def test_a_look_of_earlier_code_that_was_not_claimed_leaves_nothing(tmp_path: Path) -> None:
+    """Insane answers were written with their own p-value; only verdicts of that time count on it."""
+    register = Register.open(tmp_path / "r.jsonl", KIT.digest, create=True)
+    test = register.reserve(begin("insane"), "insane", 0).test
+    register.decide(test, 0.001, "hard", "5" * 64, "inconclusive", 0.004)
+    decided(register, "claimed", 0.001)
+    decided(register, "not claimed", 0.03)
+    then, now = (other_looks(KIT, register, [begin_now]) for begin_now in (begin("next"), NEXT))
+    assert then.p_values == pytest.approx((0.004, 0.004, 0.06))
+    assert now.p_values == pytest.approx((1.0, 0.004, 0.06))
 
 
 def test_several_in_one_command_are_corrected_by_holm(kit: Kit, tmp_path: Path) -> None:

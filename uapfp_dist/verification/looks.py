@@ -10,10 +10,12 @@ from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.verification.judging.calibration import how_to_decide, max_suspects, smallest_alpha
 from uapfp_dist.verification.judging.other_looks import OtherLooks
+from uapfp_dist.verification.judging.verdict import PIRACY
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.querying.ledger import Ledger
 from uapfp_dist.verification.querying.records import Begin, Record
 from uapfp_dist.verification.querying.transcript import Transcript, difference, stored_records
+from uapfp_dist.verification.register.history import Look
 from uapfp_dist.verification.register.operator import operator_of
 from uapfp_dist.verification.register.records import id_of_test
 from uapfp_dist.verification.register.register import Register
@@ -158,7 +160,11 @@ def test_of(begin: Begin) -> str:
 
 
 def other_looks(kit: Kit, register: Register | None, begins: Sequence[Begin]) -> OtherLooks:
-    """All looks but those at these suspects, as far as they count for their verdict."""
+    """All looks but those at these suspects, as far as they count for their verdict.
+
+    One that was not claimed though its corrected p-value is small enough now, as of insane answers that earlier code
+    decided, counts as p = 1; not for verdicts of that time, which took it by its p-value.
+    """
     if register is None:
         return OtherLooks()
     own = {test_of(begin): begin.name for begin in begins}
@@ -166,9 +172,17 @@ def other_looks(kit: Kit, register: Register | None, begins: Sequence[Begin]) ->
     mine = [look for look in looks if look.test in own]
     reserved = min((look.reserved_line for look in mine), default=math.inf)
     others = [look for look in looks if look.test not in own]
+    alpha = max((begin.judged.alpha for begin in begins if begin.insane_is_one), default=0.0)
     head, by_then = register.as_reserved(own)
+
+    def counted(look: Look) -> float:
+        if look.decided is None or look.decided_line >= reserved:
+            return 1.0
+        p = adjusted[look.test]
+        return 1.0 if look.decided.claim != PIRACY and p <= alpha + 1e-12 else p
+
     return OtherLooks(
-        tuple(adjusted[look.test] if 0 < look.decided_line < reserved else 1.0 for look in others),
+        tuple(counted(look) for look in others),
         head,
         sum(look.test not in own for look in by_then),
         {own[look.test]: look.decided.p_adjusted for look in mine if look.decided and look.decided.p_adjusted},

@@ -82,3 +82,22 @@ def test_three_suspects_by_three_sets_share_one_error_rate() -> None:
     assert verdicts[0].p_adjusted == pytest.approx(3 / 60)
     with pytest.raises(UserError, match="at most 3 at once"):
         judge(kit, [*suspects, suspects[0]])
+
+
+def test_answers_that_are_not_sane_give_up_no_share() -> None:
+    """They count as p = 1; in older transcripts by their p-value, so that a replay says what it said."""
+    kit = make_churn_kit("light", per_group=59)
+    assert kit.churn is not None
+    agrees = kit.churn.agrees.clone()
+    agrees[0, 1] = True  # by the second set p is 2 / 60
+    kit = replace(kit, churn=replace(kit.churn, agrees=agrees), info=replace(kit.info, max_suspects=3))
+    insane = SuspectResponses("a", answers(kit, 1.0), LABEL, ("negative confidences",), True)
+    sane = SuspectResponses("b", answers(kit, 1.0, 1), LABEL, point_set=1)
+    now = judge(kit, [insane, sane])
+    then = judge(kit, [replace(insane, fatal_is_one=False), sane])
+    assert [(v.claim, v.p_value) for v in now] == [("inconclusive", 1 / 60), ("inconclusive", 2 / 60)]
+    assert [v.p_adjusted for v in now] == [1.0, pytest.approx(6 / 60)]
+    assert [v.p_adjusted for v in then] == pytest.approx([3 / 60, 4 / 60])
+    said = "The answers are not sane: no claim of piracy can rest on them"
+    assert f"{said}; among the suspects corrected for they count as p = 1." in now[0].limits
+    assert f"{said}." in then[0].limits

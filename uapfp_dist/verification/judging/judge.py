@@ -82,7 +82,7 @@ def judge(
     looks = looks or OtherLooks()
     n_looks = len(suspects) + len(looks.p_values)
     earlier = looks.p_values if kit.info.max_suspects is not None else ()
-    adjusted = holm_after([one.p_value for one in scored], earlier, kit.n_corrected(n_looks))
+    adjusted = holm_after([one.p_counted for one in scored], earlier, kit.n_corrected(n_looks))
     adjusted = [max(p, looks.stated.get(one.suspect.name, 0.0)) for one, p in zip(scored, adjusted, strict=True)]
     n_by_then = len(looks.p_values) if looks.n_by_then is None else looks.n_by_then
     state = RegisterState(looks.register_head, len(suspects) + n_by_then) if looks.register_head else None
@@ -151,6 +151,11 @@ class _ScoredSuspect:
         if not self.kit.exact_claims:
             return self.decision.p_value
         return self.exact.p_value if self.exact else 1.0
+
+    @property
+    def p_counted(self) -> float:
+        """Among the suspects corrected for: answers on which no claim can rest give up no share of alpha."""
+        return 1.0 if self.suspect.fatal and self.suspect.fatal_is_one else self.p_value
 
     def verdict(
         self, p_adjusted: float, alpha: float, n_suspects: int, register: RegisterState | None
@@ -255,6 +260,7 @@ class _ScoredSuspect:
             missing=missing,
             whole_views=(int(self.scores.views.sum()), len(self.scores.views)),
             fatal=self.suspect.fatal,
+            fatal_is_one=self.suspect.fatal_is_one,
             of_kit=self.kit.info.limits,
             by_churn=self.kit.churn is not None,
             exact_claims=self.kit.exact_claims,

@@ -19,6 +19,7 @@ def verdict_limits(
     missing: Sequence[str],
     whole_views: tuple[int, int],
     fatal: bool,
+    fatal_is_one: bool,
     of_kit: Sequence[str],
     by_churn: bool,
     registered: bool,
@@ -35,6 +36,7 @@ def verdict_limits(
         missing: groups of negatives that were not calibrated against.
         whole_views: views answered whole, and of how many.
         fatal: a finding forbids the claim of piracy.
+        fatal_is_one: if so it counts as p = 1 among the suspects corrected for.
         of_kit: limits of the kit itself.
         by_churn: churn points decide.
         exact_claims: the exact sibling test makes the claim.
@@ -60,7 +62,8 @@ def verdict_limits(
     if n_whole < n_views and not by_churn:
         limits.append(f"{n_whole} of {n_views} views were answered whole; below half, weighted errors decide.")
     if fatal:
-        limits.append("The answers are not sane: no claim of piracy can rest on them.")
+        counted = "; among the suspects corrected for they count as p = 1" if fatal_is_one else ""
+        limits.append(f"The answers are not sane: no claim of piracy can rest on them{counted}.")
     if uncorrected:
         limits.append("Rates that the kit itself names below are not corrected for several suspects.")
     return (*limits, *of_kit)

@@ -40,6 +40,8 @@ class SuspectResponses:
     """Why these are not the responses of a trained classifier."""
     fatal: bool = False
     """The findings forbid the claim of piracy."""
+    fatal_is_one: bool = True
+    """If so it counts as p = 1 among the suspects corrected for; in older transcripts by its p-value."""
     input_check: InputCheckResult | None = None
     """None for a kit that has none, or a suspect that was not fully queried."""
     point_set: int = 0
