@@ -27,6 +27,14 @@ class Ruined(nn.Module):
         return self.inner(images) * torch.nan  # type: ignore[no-any-return]
 
 
+class Steep(Ruined):
+    """Gives numbers, and gradients of NaN."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits = self.inner(images)
+        return logits + (logits - logits.detach()).abs().sqrt()  # type: ignore[no-any-return]
+
+
 def plain() -> Net:
     """A linear model."""
     return ufp.wrap(linear(), 10)
@@ -110,6 +118,13 @@ WRONG: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
     "INT8 twice": (lambda: ufp.int8(ufp.int8(plain(), IMAGES), IMAGES), ("INT8", "last modification")),
     "unknown algorithm": (lambda: ufp.uap(plain(), IMAGES, algorithm="deepfol"), ("'deepfol'", "deepfool")),
     "a ball of nothing": (lambda: ufp.uap(plain(), IMAGES, xi=0.0), ("xi", "got 0")),
+    "an infinite ball": (lambda: ufp.uap(plain(), IMAGES, xi=float("inf")), ("xi", "finite", "got inf")),
+    "a UAP of NaN": (lambda: ufp.uap(ruined(), IMAGES, xi=1.0), ("victim", "NaN or infinity for 4 of 4 images")),
+    "a UAP of NaN, radius searched": (lambda: ufp.uap(ruined(), IMAGES), ("victim", "NaN or infinity for 4 of 4")),
+    "a UAP of gradients that are NaN": (
+        lambda: ufp.uap(ufp.wrap(Steep(), 10), IMAGES, xi=1.0, passes=1),
+        ("victim", "finite gradients", "NaN or infinity"),
+    ),
     "unknown method": (lambda: ufp.Fingerprint("weighted_chrun"), ("'weighted_chrun'", "weighted_churn")),
     "unknown output": (lambda: ufp.Fingerprint(output="logit"), ("'logit'", "probabilities")),
     "one point": (lambda: ufp.Fingerprint(n_points=1), ("n_points", "at least 2")),

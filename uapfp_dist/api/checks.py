@@ -1,6 +1,7 @@
 """Checks of arguments: errors of one line that say what was expected, what was given and what to do."""
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from uapfp_dist.api.images import LabelledImages, checked_images
 from uapfp_dist.errors import PermanentError, UserError
 from uapfp_dist.messages import one_line
-from uapfp_dist.models.blackbox import Blackbox, BudgetExceededError
+from uapfp_dist.models.blackbox import Blackbox, BudgetExceededError, check_finite, predict_probabilities
 from uapfp_dist.models.custom import ModuleNet
 from uapfp_dist.models.net import Net
 from uapfp_dist.tasks.specs import DataSpec, Imported, ModelSpec, Recipe
@@ -90,6 +91,18 @@ def images_of(images: object, argument: str) -> Tensor:
     return images.images if isinstance(images, LabelledImages) else checked_images(images, argument)
 
 
+def outputs_of(net: Net, images: Tensor, whose: str) -> Tensor:
+    """(Q, C) probabilities of a model for (Q, c, h, w) images, all of them finite.
+
+    Raises:
+        UserError: it gives NaN or infinity.
+    """
+    with told_in_one_line():
+        outputs = predict_probabilities(net, images)
+        check_finite(outputs, whose)
+    return outputs
+
+
 class PoolVictim(Blackbox):
     """A victim queried with an attacker's pool; its error says so if it may not take images of that shape."""
 
@@ -123,6 +136,16 @@ def check_range(argument: str, value: float, least: float, most: float = float("
     if not least <= value <= most:
         limits = f"at least {least:g}" if most == float("inf") else f"{least:g} to {most:g}"
         raise UserError(f"{argument}: expected {limits}, got {value:g}", argument=argument)
+
+
+def check_finite_number(argument: str, value: float) -> None:
+    """A number is neither infinite nor NaN.
+
+    Raises:
+        UserError: it is.
+    """
+    if not math.isfinite(value):
+        raise UserError(f"{argument}: expected a finite number, got {value:g}", argument=argument)
 
 
 def spec_of(net: Net, data: LabelledImages | None = None) -> ModelSpec:

@@ -2,9 +2,17 @@
 
 from torch import Tensor
 
-from uapfp_dist.api.checks import check_range, checked_model, digest, images_of, weights_digest
+from uapfp_dist.api.checks import (
+    check_finite_number,
+    check_range,
+    checked_model,
+    digest,
+    images_of,
+    outputs_of,
+    weights_digest,
+)
 from uapfp_dist.api.images import LabelledImages
-from uapfp_dist.errors import unknown_name
+from uapfp_dist.errors import UserError, unknown_name
 from uapfp_dist.models import Net
 from uapfp_dist.perturbations.uap import ALGORITHMS, Uap, make_uap, search_xi
 from uapfp_dist.rng import torch_rng
@@ -40,7 +48,7 @@ def uap(
         x + v as they are and clipped to [0, 1].
 
     Raises:
-        UserError: images outside [0, 1], an unknown algorithm, a number out of range.
+        UserError: images outside [0, 1], an unknown algorithm, a number out of range, a victim that gives NaN.
 
     >>> import uapfp_dist as ufp
     >>> data = ufp.load("digits")
@@ -54,15 +62,20 @@ def uap(
         raise unknown_name("UAP algorithm", algorithm, ALGORITHMS, argument="algorithm")
     if xi is not None:
         check_range("xi", xi, 1e-6)
+        check_finite_number("xi", xi)
     check_range("passes", passes, 1)
     check_range("target_fooling", target_fooling, 0.0, 1.0)
     device = next(victim.parameters()).device
     images = images.to(device)
     watched = images if held_out is None else images_of(held_out, "held_out").to(device)
     rng = torch_rng("uap", weights_digest(victim), digest(images), seed)
-    victim.eval()
+    outputs_of(victim, images, "victim")
     if xi is not None:
-        return make_uap(victim, images, watched, xi, algorithm, passes, rng)
-    norm = float(images.flatten(1).norm(dim=1).mean())
-    grid = [share * norm for share in UapConfig.xi_grid]
-    return search_xi(victim, images, watched, grid, target_fooling, algorithm, passes, rng)
+        found = make_uap(victim, images, watched, xi, algorithm, passes, rng)
+    else:
+        norm = float(images.flatten(1).norm(dim=1).mean())
+        grid = [share * norm for share in UapConfig.xi_grid]
+        found = search_xi(victim, images, watched, grid, target_fooling, algorithm, passes, rng)
+    if not bool(found.v.isfinite().all()):
+        raise UserError("victim: expected finite gradients, got NaN or infinity; check its weights", argument="victim")
+    return found

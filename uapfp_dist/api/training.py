@@ -16,6 +16,7 @@ from uapfp_dist.api.checks import (
     digest,
     images_of,
     n_classes_of,
+    outputs_of,
     told_in_one_line,
     weights_digest,
 )
@@ -25,7 +26,6 @@ from uapfp_dist.attacks import ATTACKS, DivergedError, TrueLabels
 from uapfp_dist.attacks import extract as run_extraction
 from uapfp_dist.errors import UserError, unknown_name
 from uapfp_dist.models import Net, build
-from uapfp_dist.models.blackbox import check_finite, predict_probabilities
 from uapfp_dist.models.custom import CustomNet, is_import_path
 from uapfp_dist.models.training import PEAK_RATES, Trainer, fit
 from uapfp_dist.response_format import ResponseFormat
@@ -173,9 +173,7 @@ def accuracy(model: Net, data: LabelledImages) -> float:
         UserError: a plain module, other classes, or a model that gives NaN.
     """
     model, data = checked_model(model, "model"), checked_data(data, "data", model)
-    probabilities = predict_probabilities(model, data.images)
-    with told_in_one_line():
-        check_finite(probabilities, "model")
+    probabilities = outputs_of(model, data.images, "model")
     return float((probabilities.argmax(1) == data.labels.cpu()).float().mean())
 
 
