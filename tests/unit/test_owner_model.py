@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.specs import Imported
 from uapfp_dist.verification.enrollment.enroll import enroll_locally
 from uapfp_dist.verification.enrollment.owner_images import check_splits, put_index, read_index
-from uapfp_dist.verification.enrollment.owner_model import owner_model_of, read_owner_model
+from uapfp_dist.verification.enrollment.owner_model import check_knows, owner_model_of, read_owner_model
 from uapfp_dist.verification.judging.judge import judge
 from uapfp_dist.verification.judging.verdict import SuspectResponses
 
@@ -217,3 +218,28 @@ def test_the_owners_module_keeps_its_preprocessing_in_copies_too(own: Tensor) ->
     before = net(own[:4])
     net.normalise_by(own)
     assert torch.equal(net(own[:4]), before)
+
+
+@pytest.mark.parametrize(
+    ("n_classes", "accuracy", "known"),
+    [
+        (2, 0.6, True),
+        (2, 0.89, True),
+        (2, 0.5, False),
+        (2, 0.05, False),  # the other order
+        (3, 0.6, True),
+        (3, 0.34, False),  # two of them exchanged
+        (4, 0.51, True),
+        (4, 0.48, False),  # two of them exchanged
+        (10, 0.21, True),
+        (10, 0.19, False),
+    ],
+)
+def test_a_model_must_know_more_than_chance(n_classes: int, accuracy: float, known: bool) -> None:
+    context: Any = SimpleNamespace(data=lambda spec: (SimpleNamespace(n_classes=n_classes), None))
+    spec: Any = SimpleNamespace(data=None)
+    if known:
+        check_knows(context, spec, accuracy)
+        return
+    with pytest.raises(UserError, match=rf"accuracy on unseen images is {accuracy:.3f} .*the order of classes"):
+        check_knows(context, spec, accuracy)
