@@ -59,6 +59,29 @@ WRONG: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
     "below 0": (lambda: ufp.extract(plain(), IMAGES - 1, budget=2), ("pool", "[0, 1]", "-0.5")),
     "NaN": (lambda: ufp.int8(plain(), IMAGES * torch.nan), ("images", "[0, 1]", "nan")),
     "bytes": (lambda: ufp.uap(plain(), (IMAGES * 255).to(torch.uint8)), ("float32", "uint8", "divide")),
+    "float64": (lambda: ufp.uap(plain(), IMAGES.double()), ("float32", "float64", "images.float()")),
+    "float64 with labels": (
+        lambda: ufp.LabelledImages(IMAGES.double(), LABELS, 10),
+        ("images", "float32", "float64", "images.float()"),
+    ),
+    "float16": (lambda: ufp.LabelledImages(IMAGES.half(), LABELS, 10), ("float32", "float16", "images.float()")),
+    "accuracy on other channels": (
+        lambda: ufp.accuracy(world().victim, ufp.LabelledImages(IMAGES.repeat(1, 3, 1, 1), LABELS, 10)),
+        ("data", "images that the model takes", "3x8x8", "RuntimeError"),
+    ),
+    "a UAP on other channels": (
+        lambda: ufp.uap(world().victim, IMAGES.repeat(1, 3, 1, 1)),
+        ("images that the victim takes", "3x8x8", "RuntimeError"),
+    ),
+    "a UAP held out on other sizes": (
+        lambda: ufp.uap(plain(), IMAGES, held_out=torch.rand(4, 1, 9, 9)),
+        ("held_out", "1x8x8", "1x9x9"),
+    ),
+    "half a pass": (lambda: ufp.uap(plain(), IMAGES, passes=1.5), ("passes", "whole number", "1.5")),  # type: ignore[arg-type]
+    "half an image in a batch": (
+        lambda: ufp.train("A", world().data.attacker, batch_size=10.5),  # type: ignore[arg-type]
+        ("batch_size", "whole number", "10.5"),
+    ),
     "numpy": (lambda: ufp.uap(plain(), IMAGES.numpy()), ("torch tensor", "ndarray")),
     "three dimensions": (lambda: ufp.uap(plain(), IMAGES[0]), ("(N, c, h, w)", "(1, 8, 8)")),
     "no image": (lambda: ufp.uap(plain(), IMAGES[:0]), ("at least 1", "(0, 1, 8, 8)")),

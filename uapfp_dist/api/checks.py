@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -86,21 +87,42 @@ def images_of(images: object, argument: str) -> Tensor:
     """The images of a tensor, or those of LabelledImages.
 
     Raises:
-        UserError: not (N, c, h, w) floats in [0, 1].
+        UserError: not (N, c, h, w) float32 in [0, 1].
     """
     return images.images if isinstance(images, LabelledImages) else checked_images(images, argument)
 
 
-def outputs_of(net: Net, images: Tensor, whose: str) -> Tensor:
+def outputs_of(net: Net, images: Tensor, whose: str, argument: str) -> Tensor:
     """(Q, C) probabilities of a model for (Q, c, h, w) images, all of them finite.
 
+    Args:
+        net: of `whose`.
+        images: given as `argument`.
+        whose: the model's argument.
+        argument: the images' argument.
+
     Raises:
-        UserError: it gives NaN or infinity.
+        UserError: it gives NaN or infinity, or raises at such images, whose shape may not be what it takes.
     """
     with told_in_one_line():
-        outputs = predict_probabilities(net, images)
+        try:
+            outputs = predict_probabilities(net, images)
+        except (UserError, PermanentError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # of a module of the user's anything
+            raise _not_taken(argument, f"the {whose} takes", images, error) from error
         check_finite(outputs, whose)
     return outputs
+
+
+def _not_taken(argument: str, expected: str, images: Tensor, error: Exception) -> UserError:
+    """Images at which a model raises."""
+    return UserError(
+        f"{argument}: expected images that {expected}, got {'x'.join(map(str, images.shape[1:]))}, at which it "
+        f"raises {type(error).__name__}: {one_line(error)}; if it takes another shape, scale them first, as by "
+        "torchvision.transforms.functional.resize",
+        argument=argument,
+    )
 
 
 class PoolVictim(Blackbox):
@@ -119,12 +141,7 @@ class PoolVictim(Blackbox):
         except Exception as error:  # of a module of the user's anything
             if self.queries > len(images):  # it has answered images of this shape
                 raise
-            raise UserError(
-                f"pool: expected images that the victim takes, got {'x'.join(map(str, images.shape[1:]))}, at which it "
-                f"raises {type(error).__name__}: {one_line(error)}; if it takes another shape, scale them first, as by "
-                "torchvision.transforms.functional.resize",
-                argument="pool",
-            ) from error
+            raise _not_taken("pool", "the victim takes", images, error) from error
 
 
 def check_range(argument: str, value: float, least: float, most: float = float("inf")) -> None:
@@ -146,6 +163,17 @@ def check_finite_number(argument: str, value: float) -> None:
     """
     if not math.isfinite(value):
         raise UserError(f"{argument}: expected a finite number, got {value:g}", argument=argument)
+
+
+def check_whole(argument: str, value: float, least: int = 1, most: float = float("inf")) -> None:
+    """A whole number lies in a range.
+
+    Raises:
+        UserError: it does not, or is no whole number.
+    """
+    check_range(argument, value, least, most)
+    if not isinstance(value, Integral):
+        raise UserError(f"{argument}: expected a whole number, got {value:g}; round it", argument=argument)
 
 
 def spec_of(net: Net, data: LabelledImages | None = None) -> ModelSpec:

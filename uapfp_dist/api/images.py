@@ -17,7 +17,7 @@ class LabelledImages:
     LabelledImages(4 images of 1x8x8, 3 classes)
 
     Raises:
-        UserError: images that are not (N, c, h, w) floats in [0, 1], labels that are not (N,) int64 in [0, n_classes).
+        UserError: images that are not (N, c, h, w) float32 in [0, 1], labels that are not (N,) int64 in [0, n_classes).
     """
 
     images: Tensor
@@ -59,11 +59,16 @@ SLACK = 1e-4
 """How far rounding may lead out of [0, 1]."""
 
 
-def checked_images(images: object, argument: str) -> Tensor:
+def checked_images(images: object, argument: str, *, any_float: bool = False) -> Tensor:
     """Images as every function of the API takes them.
 
+    Args:
+        images: what was given.
+        argument: as what.
+        any_float: floats of other sizes will do, as for a module of the user's own.
+
     Raises:
-        UserError: not (N, c, h, w) floats in [0, 1], or none.
+        UserError: not (N, c, h, w) float32 in [0, 1], or none.
     """
     if not isinstance(images, Tensor):
         raise UserError(
@@ -73,6 +78,11 @@ def checked_images(images: object, argument: str) -> Tensor:
     if not images.is_floating_point():
         raise UserError(
             f"{argument}: expected float32 in [0, 1], got {images.dtype}; divide pixels by 255: images.float() / 255",
+            argument=argument,
+        )
+    if images.dtype != torch.float32 and not any_float:
+        raise UserError(
+            f"{argument}: expected float32 in [0, 1], got {images.dtype}; convert them: images.float()",
             argument=argument,
         )
     if images.dim() != 4 or not len(images):

@@ -32,7 +32,7 @@ class WrappedModel(ModuleNet):
         """
         if self._used:
             return super().features(images)
-        checked_images(images[:FIRST], "images")
+        checked_images(images[:FIRST], "images", any_float=True)
         try:
             logits = super().features(images)
         except UserError:

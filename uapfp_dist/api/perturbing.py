@@ -5,6 +5,7 @@ from torch import Tensor
 from uapfp_dist.api.checks import (
     check_finite_number,
     check_range,
+    check_whole,
     checked_model,
     digest,
     images_of,
@@ -63,13 +64,13 @@ def uap(
     if xi is not None:
         check_range("xi", xi, 1e-6)
         check_finite_number("xi", xi)
-    check_range("passes", passes, 1)
+    check_whole("passes", passes)
     check_range("target_fooling", target_fooling, 0.0, 1.0)
     device = next(victim.parameters()).device
     images = images.to(device)
-    watched = images if held_out is None else images_of(held_out, "held_out").to(device)
+    watched = images if held_out is None else _of_same_shape(images_of(held_out, "held_out"), images).to(device)
     rng = torch_rng("uap", weights_digest(victim), digest(images), seed)
-    outputs_of(victim, images, "victim")
+    outputs_of(victim, images, "victim", "images")
     if xi is not None:
         found = make_uap(victim, images, watched, xi, algorithm, passes, rng)
     else:
@@ -79,3 +80,13 @@ def uap(
     if not bool(found.v.isfinite().all()):
         raise UserError("victim: expected finite gradients, got NaN or infinity; check its weights", argument="victim")
     return found
+
+
+def _of_same_shape(held_out: Tensor, images: Tensor) -> Tensor:
+    """One vector is added to both."""
+    if held_out.shape[1:] != images.shape[1:]:
+        expected, got = ("x".join(map(str, one.shape[1:])) for one in (images, held_out))
+        raise UserError(
+            f"held_out: expected images of {expected}, as images are, got {got}; scale them first", argument="held_out"
+        )
+    return held_out

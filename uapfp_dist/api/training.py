@@ -11,6 +11,7 @@ from uapfp_dist.api.checks import (
     PoolVictim,
     check_classes,
     check_range,
+    check_whole,
     checked_data,
     checked_model,
     digest,
@@ -173,7 +174,7 @@ def accuracy(model: Net, data: LabelledImages) -> float:
         UserError: a plain module, other classes, or a model that gives NaN.
     """
     model, data = checked_model(model, "model"), checked_data(data, "data", model)
-    probabilities = outputs_of(model, data.images, "model")
+    probabilities = outputs_of(model, data.images, "model", "data")
     return float((probabilities.argmax(1) == data.labels.cpu()).float().mean())
 
 
@@ -201,7 +202,7 @@ def recipe_of(
         raise unknown_name("optimizer", optimizer, PEAK_RATES, argument="optimizer")
     if precision not in ("float32", "bfloat16"):
         raise unknown_name("precision", precision, ("float32", "bfloat16"), argument="precision")
-    check_range("batch_size", batch_size, 1)
+    check_whole("batch_size", batch_size)
     if not 0 < samples < math.inf:
         raise UserError("epochs: expected a number above 0", argument="epochs")
     return Recipe(optimizer, batch_size, math.ceil(samples), augment, precision)
@@ -220,7 +221,7 @@ def new_net(
     Raises:
         UserError: an unknown name, a factory whose module gives no logits.
     """
-    check_range("width", width, 1, 4096)
+    check_whole("width", width, 1, 4096)
     if isinstance(architecture, str) and not is_import_path(architecture):
         return build(architecture, shape, n_classes, width, seed, device)
     with seeded(seed, torch.device("cpu")):
