@@ -10,6 +10,7 @@ from kits import FORMATS, N_CLASSES, N_IMAGES, like, make_test_kit, model_rows, 
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.reporting.model_names import GROUPS
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
 from uapfp_dist.rng import numpy_rng, torch_rng
 from uapfp_dist.serialization import to_json
@@ -18,6 +19,10 @@ from uapfp_dist.verification.judging.calibration import group_sizes, max_suspect
 from uapfp_dist.verification.judging.judge import judge
 from uapfp_dist.verification.judging.verdict import SuspectResponses, SuspectVerdict
 from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.querying.ledger import Ledger
+from uapfp_dist.verification.querying.records import Begin, Judged
+from uapfp_dist.verification.replay import JudgedSuspect
+from uapfp_dist.verification.reports.verdict_text import details
 
 
 @pytest.fixture(scope="module")
@@ -248,6 +253,21 @@ def test_groups_left_out_are_named() -> None:
     assert verdict.not_calibrated_against == ("same_data",)
     assert verdict.calibration == {"homologous": 19, "other_victim": 19}
     assert any("same_data" in limit for limit in verdict.limits)
+
+
+def test_groups_of_too_few_models_are_no_groups_left_out() -> None:
+    """At an alpha below the kit's: what it was calibrated against is called too small, not missing."""
+    rows = [row for row in model_rows(19) if row.group != "same_data"]
+    kit = make_test_kit(models=rows)
+    verdict = judge(kit, [SuspectResponses("a", kit.victim, PROBABILITIES)], alpha=0.01)[0]
+    assert set(verdict.not_calibrated_against) == {"same_data", "homologous", "other_victim"}
+    assert "Not calibrated against: same_data." in verdict.limits
+    small = f"{GROUPS['homologous']}, {GROUPS['other_victim']}"
+    assert f"Too few models to decide at alpha 0.01: {small}." in verdict.limits
+    begin = Begin(kit="", suspect={"name": "a", "output": "probabilities"}, judged=Judged(("a",), 0.01))
+    facts = details(kit, JudgedSuspect(verdict, kit.victim, begin, Ledger([]), ""))
+    assert facts["not calibrated"] == f"against {GROUPS['same_data']}"
+    assert facts["too few models"] == f"to decide at alpha 0.01: {small}"
 
 
 def test_the_limits_say_what_no_verdict_can(kit: Kit) -> None:

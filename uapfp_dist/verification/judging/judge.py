@@ -252,12 +252,14 @@ class _ScoredSuspect:
     def _limits(
         self, missing: tuple[str, ...], power: Rates, alpha: float, n_suspects: int, *, registered: bool
     ) -> tuple[str, ...]:
+        sizes = group_sizes(self.kit)
         return verdict_limits(
             alpha=alpha,
             n_suspects=n_suspects,
             n_corrected=self.kit.n_corrected(n_suspects),
             caught=power.get("all"),
-            missing=missing,
+            missing=[group for group in missing if group not in sizes],
+            too_few=[group for group in missing if group in sizes],
             whole_views=(int(self.scores.views.sum()), len(self.scores.views)),
             fatal=self.suspect.fatal,
             fatal_is_one=self.suspect.fatal_is_one,

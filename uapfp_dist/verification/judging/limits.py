@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from uapfp_dist.reporting.model_names import GROUPS
 from uapfp_dist.verification.kit.info import Accused
 
 USER_OF_THE_API = (
@@ -17,6 +18,7 @@ def verdict_limits(
     n_corrected: int,
     caught: Accused | None,
     missing: Sequence[str],
+    too_few: Sequence[str],
     whole_views: tuple[int, int],
     fatal: bool,
     fatal_is_one: bool,
@@ -33,7 +35,8 @@ def verdict_limits(
         n_suspects: judged together.
         n_corrected: suspects that p-values are corrected for.
         caught: held-out stolen models, where the kit has any.
-        missing: groups of negatives that were not calibrated against.
+        missing: groups of negatives without any calibration model.
+        too_few: groups of negatives with fewer calibration models than decide at `alpha`.
         whole_views: views answered whole, and of how many.
         fatal: a finding forbids the claim of piracy.
         fatal_is_one: if so it counts as p = 1 among the suspects corrected for.
@@ -59,6 +62,9 @@ def verdict_limits(
     limits.append(_other_verdicts(registered, n_corrected if several else 1))
     if missing:
         limits.append(f"Not calibrated against: {', '.join(missing)}.")
+    if too_few:
+        names = ", ".join(GROUPS[group] for group in too_few)
+        limits.append(f"Too few models to decide at alpha {alpha:g}: {names}.")
     if n_whole < n_views and not by_churn:
         limits.append(f"{n_whole} of {n_views} views were answered whole; below half, weighted errors decide.")
     if fatal:

@@ -68,8 +68,10 @@ def details(kit: Kit, case: JudgedSuspect) -> dict[str, str]:
     if v.register:
         looks = f"{v.register.looks} look{'s' if v.register.looks > 1 else ''}"
         found["register"] = f"{looks} with this kit, head before the result {v.register.head[:16]}..."
-    if v.not_calibrated_against:
-        found["not calibrated"] = f"against {', '.join(GROUPS.get(g, g) for g in v.not_calibrated_against)}"
+    if absent := [GROUPS.get(g, g) for g in v.not_calibrated_against if g not in v.calibration]:
+        found["not calibrated"] = f"against {', '.join(absent)}"
+    if few := [GROUPS.get(g, g) for g in v.not_calibrated_against if g in v.calibration]:
+        found["too few models"] = f"to decide at alpha {v.alpha:g}: {', '.join(few)}"
     return found
 
 
