@@ -189,8 +189,10 @@ class Fingerprint:
             model: a suspect, with the victim's classes in the same order.
 
         Returns:
-            the higher the more similar. Of uap and other encoders a mean cosine in [0, 1]; of churn, ipguard,
-            natural_errors and agreement a share in [0, 1]; of weighted methods log odds; of sac a negative distance.
+            the higher the more similar. Of uap and other encoders a mean cosine in [0, 1]; of churn and agreement a
+            share in [0, 1]; of natural_errors and ipguard the share with the victim's label if output is label, else
+            the mean probability of that label; of confidence the mean largest probability, in which the victim has no
+            part; of weighted methods log odds; of sac a negative distance.
 
         Raises:
             UserError: not fitted, other classes, a model that gives NaN.
