@@ -125,6 +125,17 @@ def test_controls_and_groups_show_the_method_that_decides(digits_plan: Plan) -> 
     assert "By uap_ensemble, which decides" in " ".join(summary(shown.report).split())
 
 
+def test_the_t_test_treats_as_independent_what_it_takes(digits_plan: Plan) -> None:
+    """All fingerprints of a model where there are fewer than twenty."""
+    shown = report_data(digits_plan, ENSEMBLE)
+    for n_test_views, taken in ((7, 7), (100, 20)):
+        config = replace(
+            shown.plan.config, fingerprint=replace(shown.plan.config.fingerprint, n_test_views=n_test_views)
+        )
+        text = controls(replace(shown, plan=replace(shown.plan, config=config))).text
+        assert f"it treats the {taken} fingerprints of one model as independent" in text
+
+
 def test_a_kind_left_out_of_calibration_meets_the_verdicts_own_decision(digits_plan: Plan) -> None:
     """Models stolen from others calibrate there, too, those of that kind left out; the larger p decides."""
     members, scored = digits_plan.judged, scored_draw(digits_plan, 0)

@@ -9,6 +9,7 @@ from uapfp_dist.evaluation.judging import NEGATIVE_GROUPS, Group
 from uapfp_dist.reporting import figures
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 from uapfp_dist.statistics.auc import FEWEST_VICTIMS
+from uapfp_dist.statistics.t_test import T_TEST_FINGERPRINTS
 from uapfp_dist.tasks.members import STOLEN_FROM_OTHERS, Role
 
 SHOULD = {
@@ -52,13 +53,14 @@ def controls(data: ReportData) -> ReportSection:
     victims = {role: len({m.stolen_from for m in members if m.role == role}) for role in STOLEN_FROM_OTHERS}
     rated = _rates(table, {str(role): n for role, n in victims.items()})
     shown = {"false_accusations": figures.false_accusations(rated, data.alpha)} if len(rated) else {}
+    n_views = min(T_TEST_FINGERPRINTS, data.plan.config.fingerprint.n_test_views)
     return ReportSection(
         "controls",
         "Controls: who is accused",
         f"Share accused at alpha {data.alpha:g} over the test models of all resamples. Scores and conformal decisions "
         f"are those of `{decided_by}`, which decides; weighted errors have a column of their own. These count models. "
-        "The paper's t-test is on `uap`, averaged over norms, in the chosen format; it treats the 20 fingerprints of "
-        f"one model as independent. Calibrated on {calibration.models} independent models"
+        "The paper's t-test is on `uap`, averaged over norms, in the chosen format; it treats the "
+        f"{n_views} fingerprints of one model as independent. Calibrated on {calibration.models} independent models"
         + (
             f" and {calibration.other_victim} models stolen from other victims"
             if calibration.other_victim
