@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from uapfp_dist.reporting.sections.intervals import clustered_interval, interval, over_models, with_interval
+from uapfp_dist.statistics.intervals import clopper_pearson
 
 
 def test_an_interval_needs_two_models() -> None:
@@ -49,3 +50,19 @@ def test_means_over_models_keep_their_order_and_say_how_many() -> None:
     assert found["similarity_low"].to_list() == [0.1, pytest.approx(float("nan"), nan_ok=True)]
     assert "accused_low" not in found
     assert with_interval("x", 1.5, (1.25, 2.0)) == {"x": 1.5, "x_low": 1.25, "x_high": 2.0}
+
+
+def test_only_shares_that_are_all_alike_have_an_exact_interval() -> None:
+    """A similarity of 1 to all models is no count: resampling it shows no spread, and none is made up."""
+    for value in (0.0, 1.0):
+        values, parents = [value] * 6, ["a", "b", "c"] * 2
+        assert interval(values) == clustered_interval(values, parents) == (value, value)
+        assert interval(values, shares=True) == clopper_pearson(6 * value, 6)
+        assert clustered_interval(values, parents, shares=True) == clopper_pearson(3 * value, 3)
+        assert clustered_interval(values, list("abcdef"), shares=True) == clopper_pearson(6 * value, 6)
+        table = pd.DataFrame({"role": ["x"] * 6, "similarity": values, "fooling_rate": values})
+        names = ["similarity", "fooling_rate"]
+        (row,) = over_models(table, ["role"], names, names, shares=names[1:]).to_dict("records")
+        assert (row["similarity_low"], row["similarity_high"]) == (value, value)
+        assert (row["fooling_rate_low"], row["fooling_rate_high"]) == clopper_pearson(6 * value, 6)
+    assert interval([0.2, 0.4, 0.9], shares=True) == interval([0.2, 0.4, 0.9])

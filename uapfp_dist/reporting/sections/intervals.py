@@ -9,16 +9,20 @@ import pandas as pd
 from uapfp_dist.statistics.intervals import clopper_pearson
 
 
-def interval(*groups: Sequence[float], of: Callable[..., np.ndarray] = lambda mean: mean) -> tuple[float, float]:
+def interval(
+    *groups: Sequence[float], of: Callable[..., np.ndarray] = lambda mean: mean, shares: bool = False
+) -> tuple[float, float]:
     """Bootstrap interval of a mean over models, or `of` the means of several groups; NaN where one has no two models.
 
     Args:
         groups: a number per model.
         of: takes (B,) resampled means of every group.
+        shares: of what a model does. All 0, or all 1, they get Clopper and Pearson's interval in place of a bootstrap
+            of no width, which all other numbers that are alike get.
     """
     if min(map(len, groups)) < 2:
         return math.nan, math.nan
-    if len(groups) == 1 and set(groups[0]) in ({0.0}, {1.0}):
+    if shares and len(groups) == 1 and set(groups[0]) in ({0.0}, {1.0}):
         return clopper_pearson(sum(groups[0]), len(groups[0]))  # resampling what is all alike would show no spread
     rng = np.random.default_rng(0)
     means = [rng.choice(np.asarray(group), (2000, len(group))).mean(1) for group in groups]
@@ -26,21 +30,22 @@ def interval(*groups: Sequence[float], of: Callable[..., np.ndarray] = lambda me
     return float(low), float(high)
 
 
-def clustered_interval(values: Sequence[float], parents: Sequence[str]) -> tuple[float, float]:
+def clustered_interval(values: Sequence[float], parents: Sequence[str], *, shares: bool = False) -> tuple[float, float]:
     """Bootstrap interval of a mean where models made of the same one are resampled together; NaN without two parents.
 
     Args:
         values: a number per model.
         parents: the model that each was made of; its own id where it was not modified.
+        shares: as of `interval`.
     """
     clusters = dict[str, list[float]]()
     for value, parent in zip(values, parents, strict=True):
         clusters.setdefault(parent, []).append(value)
     if len(clusters) == len(values):
-        return interval(values)
+        return interval(values, shares=shares)
     if len(clusters) < 2:
         return math.nan, math.nan
-    if set(values) in ({0.0}, {1.0}):
+    if shares and set(values) in ({0.0}, {1.0}):
         return clopper_pearson(len(clusters) * values[0], len(clusters))
     sums, sizes = (np.array([of(cluster) for cluster in clusters.values()], dtype=float) for of in (sum, len))
     drawn = np.random.default_rng(0).integers(len(clusters), size=(2000, len(clusters)))
@@ -53,7 +58,9 @@ def with_interval(name: str, value: float, bounds: tuple[float, float]) -> dict[
     return {name: value, f"{name}_low": bounds[0], f"{name}_high": bounds[1]}
 
 
-def over_models(table: pd.DataFrame, keys: Sequence[str], means: Sequence[str], bounded: Sequence[str]) -> pd.DataFrame:
+def over_models(
+    table: pd.DataFrame, keys: Sequence[str], means: Sequence[str], bounded: Sequence[str], shares: Sequence[str] = ()
+) -> pd.DataFrame:
     """A row per value of `keys`, in their order of appearance.
 
     Args:
@@ -61,14 +68,15 @@ def over_models(table: pd.DataFrame, keys: Sequence[str], means: Sequence[str], 
         means: columns of which the mean over models is taken.
         bounded: those of them that get an interval, `<name>_low` and `<name>_high`; over the parents of modified
             models where the table has a column `base`.
+        shares: those of `bounded` that are shares, see `interval`.
     """
     grouped = table.groupby(list(keys), sort=False)
     found = grouped[list(means)].mean()
     for name in bounded:
         bounds = [
-            clustered_interval(rows[name].tolist(), rows["base"].tolist())
+            clustered_interval(rows[name].tolist(), rows["base"].tolist(), shares=name in shares)
             if "base" in rows
-            else interval(rows[name].tolist())
+            else interval(rows[name].tolist(), shares=name in shares)
             for _, rows in grouped
         ]
         found[[f"{name}_low", f"{name}_high"]] = np.array(bounds, dtype=float)

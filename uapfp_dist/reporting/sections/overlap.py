@@ -32,7 +32,7 @@ def overlap(data: ReportData) -> ReportSection | None:
         return None
     table = pd.DataFrame(rows).sort_values(["method", "overlap"], kind="stable")
     numbers = ["similarity", "accused", "auc"]
-    summary = over_models(table, ["method", "overlap"], numbers, ["similarity", "auc"])
+    summary = over_models(table, ["method", "overlap"], numbers, ["similarity", "auc"], shares=["auc"])
     return ReportSection(
         "overlap",
         "Overlap of D_homo and D_v (supplement)",

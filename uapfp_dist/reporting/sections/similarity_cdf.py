@@ -27,7 +27,7 @@ def cdfs(data: ReportData) -> ReportSection:
         models = views_by_model(data.fingerprints[data.fingerprints["role"] == role])
         if models:
             above = [_above(level, views) for views in models]
-            shares |= with_interval(role, _above(level, np.concatenate(models)), interval(above))
+            shares |= with_interval(role, _above(level, np.concatenate(models)), interval(above, shares=True))
     return ReportSection(
         "fig5_similarity_cdf",
         "Figure 5: distribution of fingerprint similarity",

@@ -97,7 +97,7 @@ def _t_test(data: ReportData) -> TTestRates:
     for role, rows in data.fingerprints.groupby("role"):
         rejected = (rows["p"] <= data.alpha).astype(float)
         per_model = rejected.groupby(rows["model"], sort=False).mean()
-        found |= with_interval(str(role), float(rejected.mean()), interval(per_model.tolist()))
+        found |= with_interval(str(role), float(rejected.mean()), interval(per_model.tolist(), shares=True))
     return TTestRates(**found)
 
 

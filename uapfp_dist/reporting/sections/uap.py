@@ -59,7 +59,7 @@ def fooling(data: ReportData) -> pd.DataFrame:
     members = matrix.members
     bases = [m.stolen_from if m.role in STOLEN_FROM_OTHERS else m.spec.root.id for m in members]
     table = pd.DataFrame({"role": [m.role for m in members], "base": bases, "fooling_rate": rates.numpy()})
-    found = over_models(table, ["role"], ["fooling_rate"], ["fooling_rate"])
+    found = over_models(table, ["role"], ["fooling_rate"], ["fooling_rate"], shares=["fooling_rate"])
     victims = found["role"].map(table.groupby("role")["base"].nunique())
     few = found["role"].isin(STOLEN_FROM_OTHERS) & (victims < FEWEST_VICTIMS)
     found.loc[few, ["fooling_rate_low", "fooling_rate_high"]] = math.nan
