@@ -136,12 +136,13 @@ def first_responses(kit: Kit, form: OutputFormat, *, anyway: bool, resized: bool
     Args:
         kit: one of version 1 has no images to check the input.
         form: how its responses are read.
-        anyway: query on although the input check fails, or the responses are not what `form` says.
+        anyway: query on although none can be read, the input check fails, or they are not what `form` says.
         resized: images are sent at another size than the kit's.
     """
     check = kit.input_check
+    unreadable = FirstResponses().unreadable if anyway else form.parse_error
     if check is None:
-        return FirstResponses(unreadable=form.parse_error)
+        return FirstResponses(unreadable=unreadable)
 
     def refusal(ledger: Ledger) -> UserError | None:
         if anyway:
@@ -158,7 +159,7 @@ def first_responses(kit: Kit, form: OutputFormat, *, anyway: bool, resized: bool
             return UserError(f"{text} it again: nothing counts yet (anyway goes on)", argument="output")
         return None
 
-    return FirstResponses(check.first, form.parse_error, refusal)
+    return FirstResponses(check.first, unreadable, refusal)
 
 
 def _cause(error: Exception, config: SuspectConfig) -> str:

@@ -76,6 +76,19 @@ def test_it_is_told_before_a_look_is_spent(function: str, output: str, said: str
     assert [name for name, _, _ in sets_of(register)] == ["s"]
 
 
+def test_the_rest_of_what_cannot_be_read_is_queried_anyway(tmp_path: Path) -> None:
+    """As the message says; the same again without it stops at the first images."""
+    unread = named("copied", "label")
+    for sent in (1, 12):
+        with pytest.raises(UserError, match=r"or give anyway to query the rest|question this model expects") as told:
+            verify(checked_kit(), [unread], tmp_path)
+        assert ("give anyway to query the rest" in str(told.value)) == (sent == 1)
+        assert sum(asked) == sent
+    (case,) = verify(checked_kit(), [unread], tmp_path, QueryConfig(anyway=True))
+    assert case.verdict.claim == "inconclusive"
+    verify(checked_kit(), [unread], tmp_path / "at once", QueryConfig(anyway=True))
+
+
 def test_it_is_told_without_a_register(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"ask it with output logits\); .*nothing counts yet"):
         verify(checked_kit(), [named("log_odds", "probabilities")], tmp_path)

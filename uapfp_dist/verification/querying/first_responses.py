@@ -32,6 +32,6 @@ class FirstResponses:
             which = "its first answer cannot" if of == 1 else f"none of its first {of} answers can"
             raise UserError(
                 f"{which} be read ({why}): check output, classes and answer, and run it again: nothing counts yet; or "
-                "run the same again to query the rest all the same",
+                "give anyway to query the rest all the same",
                 argument="output",
             )
