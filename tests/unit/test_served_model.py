@@ -1,6 +1,7 @@
 """A net as a model of MLflow, without a server: what it responds and counts, and the files it is made of."""
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,10 +9,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from toy_kit import WIDTH, responses_of, trained
+from toy_kit import WIDTH, churn_kit, responses_of, trained
 from toy_suspects import IMAGES
 
+from uapfp_dist.errors import UserError
+from uapfp_dist.serving.held_out import chosen_row
 from uapfp_dist.serving.package import QUIET, ServedNet, package, server_command
+from uapfp_dist.verification.kit.info import KitModel
 
 TOY = ServedNet("A", WIDTH, (1, 8, 8), 10)
 
@@ -63,3 +67,18 @@ def test_a_package_holds_code_and_weights(tmp_path: Path, monkeypatch: pytest.Mo
     (path,) = folder.rglob("weights.safetensors")
     assert all(torch.equal(tensor, weights()[name]) for name, tensor in load_file(path).items())
     assert server_command(folder, 5)[-4:] == ["-h", "127.0.0.1", "-p", "5"]
+
+
+def test_a_light_kit_holds_out_no_stolen_model() -> None:
+    """The group that is served by default: the message says which there are."""
+    kit = churn_kit("light")
+    held_out = [KitModel("homologous", "test", "", "", architecture="A", optimizer="adam", model="m")] * 2
+    rows = [row for row in kit.info.models if row.part != "test"]
+    light = replace(kit, info=replace(kit.info, models=(*rows, *held_out)))
+    said = r"models of \(homologous\), got piracy: it is light, and holds out no stolen model; .* group homologous"
+    with pytest.raises(UserError, match=said) as told:
+        chosen_row(light, "piracy", 0)
+    assert told.value.argument == "group"
+    assert chosen_row(light, "homologous", 1).group == "homologous"
+    with pytest.raises(UserError, match=r"index: expected 0 to 1, .* got 2"):
+        chosen_row(light, "homologous", 2)

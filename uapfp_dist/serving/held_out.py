@@ -13,9 +13,18 @@ def chosen_row(kit: Kit, group: str, index: int) -> KitModel:
     """What the kit says of the model.
 
     Raises:
-        UserError: the kit holds out fewer.
+        UserError: the kit holds out fewer, or none.
     """
-    rows = [row for row in kit.info.models if row.part == "test" and row.group == group]
+    held_out = [row for row in kit.info.models if row.part == "test"]
+    rows = [row for row in held_out if row.group == group]
+    if not rows:
+        groups = ", ".join(dict.fromkeys(row.group for row in held_out)) or "none"
+        light = ": it is light, and holds out no stolen model" if group == "piracy" and not kit.views else ""
+        raise UserError(
+            f"group: expected one that this kit holds out models of ({groups}), got {group}{light}; name another, such "
+            "as group homologous",
+            argument="group",
+        )
     if not 0 <= index < len(rows):
         raise UserError(
             f"index: expected 0 to {len(rows) - 1}, the {group} models this kit holds out, got {index}",
