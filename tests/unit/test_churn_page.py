@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from kits import BUDGETS, answers, make_churn_kit, make_test_kit
+from matplotlib.text import Text
 from torch import Tensor
 
 from uapfp_dist.response_format import LABEL
@@ -18,7 +19,7 @@ from uapfp_dist.verification.replay import JudgedSuspect
 from uapfp_dist.verification.reports.churn_evidence import ChurnAnswers, count_labels
 from uapfp_dist.verification.reports.churn_figures import N_SHOWN, churn_images_figure, evidence_figure
 from uapfp_dist.verification.reports.methods_table import BESIDE, methods_tables
-from uapfp_dist.verification.reports.verdict_figures import scores_figure
+from uapfp_dist.verification.reports.verdict_figures import perturbations_figure, scores_figure
 from uapfp_dist.verification.reports.verdict_page import verdict_page
 from uapfp_dist.verification.reports.verdict_text import verdict_text
 
@@ -178,3 +179,15 @@ def test_a_page_of_a_kit_without_churn_says_nothing_of_it() -> None:
     for word in ("sibling", "churn", "derived from", "without a claim", "adds up"):
         assert word not in page
     assert "Both methods; which one decides was fixed at enrolment" in page
+
+
+@pytest.mark.parametrize("output", ["label", "probabilities"])
+def test_a_caption_shows_no_confidence_that_nobody_gave(output: str) -> None:
+    full = KITS["full"]
+    case = case_of(full, answers(full, 1.0))
+    begin = replace(case.begin, suspect={**case.begin.suspect, "output": output})
+    figure = perturbations_figure(full, replace(case, begin=begin))
+    assert figure is not None
+    captions = [text.get_text() for text in figure.findobj(Text) if " to: " in text.get_text().replace("\n", " ")]
+    assert captions
+    assert all(("1.00" in caption) == (output == "probabilities") for caption in captions)

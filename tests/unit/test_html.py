@@ -244,3 +244,11 @@ def test_intervals_join_their_column() -> None:
     assert with_intervals(mean).to_dict("records") == [{"mean": "0.50 [0.40, 0.60]", "n": 3}]
     alone = pd.DataFrame({"low": [0.4], "high": [0.6]})
     assert with_intervals(alone).equals(alone)
+
+
+def test_names_of_others_keep_their_underscores() -> None:
+    """In captions, whose own names are read with blanks."""
+    figures = {"Where one_nan<b> falls, by weighted_churn": drawing()}
+    text = html_report("t", {}, [HtmlSection("s", figures=figures, verbatim=["one_nan<b>"])])
+    assert "<figcaption>Where one_nan&lt;b&gt; falls, by weighted churn</figcaption>" in text
+    assert "Where one nan&lt;b&gt; falls" in html_report("t", {}, [HtmlSection("s", figures=figures)])

@@ -46,6 +46,10 @@ def test_what_cannot_be_read_twice_says_nothing_about_change() -> None:
     kit = toy_kit()
     same, _ = case(kit, lambda p: [None if i == 0 else row.tolist() for i, row in enumerate(p)])
     assert [f.text for f in same] == ["1 of 110 answers cannot be used: " + same[0].text.rpartition(": ")[2]]
+    once, _ = case(kit, lambda p: p.tolist(), again=lambda p: [None, *p.tolist()[1:]])
+    assert [(f.text, f.fatal) for f in once] == [
+        ("of 1 of 11 images sent twice only one of the two answers can be read", False)
+    ]
     lost, _ = case(kit, lambda p: p.tolist(), again=lambda p: [None] * len(p))
     assert any("change from call to call: 11 of 11 images" in f.text for f in lost)
 

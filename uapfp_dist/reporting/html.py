@@ -104,6 +104,8 @@ class HtmlSection:
     """A list below the text."""
     question: str = ""
     """What the section answers: it is folded under this line. Empty: it is open."""
+    verbatim: Sequence[str] = ()
+    """Names that keep their underscores in captions."""
 
 
 def html_report(
@@ -172,8 +174,8 @@ def _section(name: str, section: HtmlSection) -> str:
         f"<ul>{points}</ul>" if points else "",
         f'<ul class="remarks">{remarks}</ul>' if remarks else "",
         _facts(section.facts),
-        *(_figure(caption, figure) for caption, figure in section.figures.items()),
-        *(_table(caption, table) for caption, table in section.tables.items()),
+        *(_figure(_display_name(name, section.verbatim), figure) for name, figure in section.figures.items()),
+        *(_table(_display_name(name, section.verbatim), table) for name, table in section.tables.items()),
         "</details>" if section.question else "",
         "</section>",
     ]
@@ -184,14 +186,16 @@ def _prose(text: str) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
-def _display_name(name: object) -> str:
-    return escape(str(name).replace("_", " "))
+def _display_name(name: object, verbatim: Sequence[str] = ()) -> str:
+    """Underscores read as blanks, but for those of `verbatim` names; escaped."""
+    kept = "|".join(re.escape(one) for one in verbatim if one)
+    parts = re.split(f"({kept})", str(name)) if kept else [str(name)]
+    return escape("".join(part if i % 2 else part.replace("_", " ") for i, part in enumerate(parts)))
 
 
-def _figure(caption: str, figure: Figure) -> str:
+def _figure(text: str, figure: Figure) -> str:
     """As wide as it was drawn; on a narrow screen it scrolls before its text becomes too small to read."""
     kind, data = _picture(figure)
-    text = _display_name(caption)
     source = f"data:{kind};base64,{base64.b64encode(data).decode()}"
     wide = f"{figure.get_size_inches()[0] * 1.25:.2f}in"
     return (
@@ -212,7 +216,7 @@ def _picture(figure: Figure) -> tuple[str, bytes]:
     return "image/png", drawn.getvalue()
 
 
-def _table(caption: str, table: pd.DataFrame) -> str:
+def _table(text: str, table: pd.DataFrame) -> str:
     shown = with_intervals(table)
     numeric = [_numeric(table[c]) for c in shown.columns]
     # A row is named by its first column unless that is a number.
@@ -226,7 +230,6 @@ def _table(caption: str, table: pd.DataFrame) -> str:
             for i, (value, n) in enumerate(zip(said, numeric, strict=True))
         ]
         rows.append(f"<tr>{''.join(cells)}</tr>")
-    text = _display_name(caption)
     body = (
         f'<div class="scroll" tabindex="0" role="group" aria-label="{text}">\n<table><caption>{text}</caption>'
         f"<thead><tr>{head}</tr></thead>\n<tbody>{chr(10).join(rows)}</tbody></table></div>"

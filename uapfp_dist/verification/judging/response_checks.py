@@ -97,18 +97,18 @@ def _changes(form: OutputFormat, responses: Mapping[int, Sequence[object]]) -> l
     readable = first.isfinite().all(1), second.isfinite().all(1)
     once, both = torch.logical_xor(*readable), torch.logical_and(*readable)
     first, second = first[both], second[both]
-    flips = int((first.argmax(1) != second.argmax(1)).sum()) + int(once.sum())
+    flips, lost = int((first.argmax(1) != second.argmax(1)).sum()), int(once.sum())
     largest = max((first - second).abs().flatten().tolist(), default=0.0)
-    if flips > MAX_FLIPS:
-        return [Finding(f"answers change from call to call: {flips} of {len(twice)} images got another label", True)]
+    if (n := flips + lost) > MAX_FLIPS:
+        return [Finding(f"answers change from call to call: {n} of {len(twice)} images got another label", True)]
+    found = []
+    if lost:
+        found.append(f"of {lost} of {len(twice)} images sent twice only one of the two answers can be read")
     if flips or largest > JITTER:
-        return [
-            Finding(
-                f"answers change a little from call to call: by up to {largest:.2g}, {flips} of {len(twice)} labels",
-                False,
-            )
-        ]
-    return []
+        found.append(
+            f"answers change a little from call to call: by up to {largest:.2g}, {flips} of {len(twice)} labels"
+        )
+    return [Finding(text, False) for text in found]
 
 
 def _confidences(form: OutputFormat, read: ParsedResponses) -> list[Finding]:

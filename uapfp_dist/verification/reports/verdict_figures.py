@@ -10,9 +10,9 @@ from uapfp_dist.reporting.figures.marks import named_rows, reference_line, strip
 from uapfp_dist.reporting.figures.style import COLOURS, MARKERS, PAGE, describe_axes, no_data, plain, subplots
 from uapfp_dist.reporting.model_names import GROUPS
 from uapfp_dist.reporting.number_format import number
-from uapfp_dist.response_format import ResponseFormat
+from uapfp_dist.response_format import LABEL, ResponseFormat
 from uapfp_dist.verification.kit.kit import Kit
-from uapfp_dist.verification.replay import JudgedSuspect
+from uapfp_dist.verification.replay import JudgedSuspect, output_form
 from uapfp_dist.verification.reports.group_words import ROLES, SCORE_WORDS
 from uapfp_dist.verification.reports.methods_table import own_score
 
@@ -70,7 +70,7 @@ def perturbations_figure(kit: Kit, case: JudgedSuspect) -> Figure | None:
         if len(chosen) == N_PICTURES:
             break
     before, after = kit.images[clean[chosen]] / 255, kit.images[perturbed[chosen]] / 255
-    captions = [_caption(kit, responses[clean[i]], responses[perturbed[i]]) for i in chosen]
+    captions = [_caption(kit, case, responses[clean[i]], responses[perturbed[i]]) for i in chosen]
     # What was added to the first one; each view may have its own perturbation, and clipping takes its share.
     return perturbed_images((after - before)[0].numpy(), before.numpy(), after.numpy(), captions)
 
@@ -89,6 +89,9 @@ def errors_figure(kit: Kit, case: JudgedSuspect) -> Figure | None:
     return captioned_images((kit.images[at] / 255).numpy(), captions)
 
 
-def _caption(kit: Kit, before: torch.Tensor, after: torch.Tensor) -> str:
-    words = [f"{kit.class_names[int(p.argmax())][:10]} {float(p.max()):.2f}" for p in (before, after)]
+def _caption(kit: Kit, case: JudgedSuspect, before: torch.Tensor, after: torch.Tensor) -> str:
+    """Labels, and confidences where it gave any."""
+    words = [kit.class_names[int(p.argmax())][:10] for p in (before, after)]
+    if output_form(kit, case.begin).format != LABEL:
+        words = [f"{word} {float(p.max()):.2f}" for word, p in zip(words, (before, after), strict=True)]
     return f"{words[0]} to: {words[1]}"

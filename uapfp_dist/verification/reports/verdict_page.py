@@ -97,7 +97,14 @@ def _section(kit: Kit, case: JudgedSuspect) -> HtmlSection:
         power = pd.DataFrame([{"held-out stolen models": kind, **asdict(row)} for kind, row in v.power.items()])
         tables[f"Power of the kit with the images answered{corrected_for(v.n_corrected or 1)}"] = power
     return HtmlSection(
-        f"{name}: {v.claim}", text, tables, _figures(kit, case), findings(case), details(kit, case), points=v.limits
+        f"{name}: {v.claim}",
+        text,
+        tables,
+        _figures(kit, case),
+        findings(case),
+        details(kit, case),
+        points=v.limits,
+        verbatim=[name],
     )
 
 
