@@ -122,7 +122,7 @@ def begin(name: str) -> Begin:
     return Begin(kit=KIT.digest, suspect=suspect, judged=Judged((name,), ALPHA))  # type: ignore[arg-type]
 
 
-NEXT = replace(begin("next"), insane_is_one=True)
+NEXT = replace(begin("next"), fatal_is_one=True)
 
 
 def decided(register: Register, name: str, p: float) -> None:
@@ -291,7 +291,7 @@ def test_insane_answers_leave_nothing(kit: Kit, tmp_path: Path) -> None:
     beside = verify(kit, [SuspectConfig(at=f"test_later_looks:{n}", name=n) for n in names], tmp_path / "c", ANYWAY)
     assert [case.verdict.p_adjusted for case in beside] == pytest.approx([1.0, 3 * 2 / 60])
     old = [
-        forged(tmp_path / "c", tmp_path / n, lambda records: records[0].pop("insane_is_one") and None, n) for n in names
+        forged(tmp_path / "c", tmp_path / n, lambda records: records[0].pop("fatal_is_one") and None, n) for n in names
     ]
     replayed = replay(kit, old)
     assert [case.verdict.p_adjusted for case in replayed] == pytest.approx([3 / 60, 2 * 2 / 60])

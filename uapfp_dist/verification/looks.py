@@ -162,7 +162,7 @@ def test_of(begin: Begin) -> str:
 def other_looks(kit: Kit, register: Register | None, begins: Sequence[Begin]) -> OtherLooks:
     """All looks but those at these suspects, as far as they count for their verdict.
 
-    One that was not claimed though its corrected p-value is small enough now, as of insane answers that earlier code
+    One that was not claimed though its corrected p-value is small enough now, as of answers that are not sane, which earlier code
     decided, counts as p = 1; not for verdicts of that time, which took it by its p-value.
     """
     if register is None:
@@ -172,7 +172,7 @@ def other_looks(kit: Kit, register: Register | None, begins: Sequence[Begin]) ->
     mine = [look for look in looks if look.test in own]
     reserved = min((look.reserved_line for look in mine), default=math.inf)
     others = [look for look in looks if look.test not in own]
-    alpha = max((begin.judged.alpha for begin in begins if begin.insane_is_one), default=0.0)
+    alpha = max((begin.judged.alpha for begin in begins if begin.fatal_is_one), default=0.0)
     head, by_then = register.as_reserved(own)
 
     def counted(look: Look) -> float:

@@ -119,7 +119,7 @@ class _Evidence:
             form.format,
             tuple(texts),
             fatal,
-            bool(self.begin.insane_is_one),
+            bool(self.begin.fatal_is_one),
             checked,
             point_set=self.begin.point_set or 0,
             n_churn_points=n_points,

@@ -98,7 +98,7 @@ class QueryTask:
             max_queries=self.query.max_queries,
             point_set=self.point_sets.get(config.display_name),
             exact=self.query.exact or self.kit.exact_claims or None,
-            insane_is_one=True,
+            fatal_is_one=True,
         )
 
     def transcript_path(self, config: SuspectConfig) -> Path:

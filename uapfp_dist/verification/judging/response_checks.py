@@ -66,7 +66,7 @@ def check_responses(
 def wrong_output(form: OutputFormat, responses: Sequence[object]) -> str:
     """Why a few responses are not what the output says, and which to try; empty where they are, or cannot be read.
 
-    All responses together would be found insane for it. That some are rounded is none: sure answers may all be round.
+    All responses together would be refused for it. That some are rounded is none: sure answers may all be round.
     Bare labels and top<k> are left to `check_responses`.
     """
     if form.format.k is not None:

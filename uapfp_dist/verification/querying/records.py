@@ -62,7 +62,7 @@ class Begin:
     """The images of the exact test are sent, too; None where they are not."""
     nonce: str | None = None
     """Tells tests apart that begin alike; None where no register is kept."""
-    insane_is_one: bool | None = None
+    fatal_is_one: bool | None = None
     """Answers that are not sane count as p = 1 among the suspects corrected for; None in older transcripts, whose
     verdicts took them by their p-value."""
 

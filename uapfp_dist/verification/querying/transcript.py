@@ -35,7 +35,7 @@ from uapfp_dist.verification.querying.records import (
 
 MADE_BY = {"uapfp_dist": uapfp_dist.__version__, "torch": str(torch.__version__)}
 """Who queries and judges here; another version may come to other last digits."""
-MAY_DIFFER = ("max_queries", "made_by", "nonce", "insane_is_one")
+MAY_DIFFER = ("max_queries", "made_by", "nonce", "fatal_is_one")
 """Between the runs of one verification; the first record keeps that of the first."""
 
 
