@@ -162,7 +162,7 @@ def test_of(begin: Begin) -> str:
 def other_looks(kit: Kit, register: Register | None, begins: Sequence[Begin]) -> OtherLooks:
     """All looks but those at these suspects, as far as they count for their verdict.
 
-    One that was not claimed though its corrected p-value is small enough now counts as p = 1: earlier code decided it so
+    One not claimed though its corrected p-value is small enough now counts as p = 1: earlier code decided it so
     for answers that are not sane. Verdicts of that time took it by its p-value, and still do.
     """
     if register is None:
