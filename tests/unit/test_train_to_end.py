@@ -7,15 +7,15 @@ import pytest
 import torch
 import train_to_end as script
 
-from uapfp_dist.config.runtime import RuntimeConfig
+from uapfp_dist.config.runtime import FilesConfig
 from uapfp_dist.errors import UserError
 from uapfp_dist.serialization import from_json, to_json
 
 
 def test_resumed_training_ends_as_one_that_was_not_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def chosen(storage: str) -> object:
-        runtime = RuntimeConfig(storage=str(tmp_path / storage))
-        return script.TrainToEnd("digits", "D", precision="float32", runtime=runtime)
+        files = FilesConfig(storage=str(tmp_path / storage))
+        return script.TrainToEnd("digits", "D", precision="float32", files=files)
 
     whole = script.train_to_end(chosen("whole"))
     assert [epoch.number for epoch in whole.epochs] == list(range(1, len(whole.epochs) + 1))
@@ -56,4 +56,4 @@ def test_an_architecture_that_the_preset_does_not_train_is_refused(tmp_path: Pat
     with pytest.raises(
         UserError, match=r"architecture: expected one of digits's independent models \(B, C, D, E\), got vgg16"
     ):
-        script.train_to_end(script.TrainToEnd("digits", "vgg16", runtime=RuntimeConfig(storage=str(tmp_path))))
+        script.train_to_end(script.TrainToEnd("digits", "vgg16", files=FilesConfig(storage=str(tmp_path))))

@@ -2,7 +2,7 @@
 
 To add one: its spec in `tasks.modification_specs`, in the union at the end too; a file here with a function; a line in
 MODIFICATIONS. For an evaluation to make such models: an option in `config.schema.ModificationConfig`, off by default
-and with a wire name that omits the default, so that no id changes; its range in `config.validation`; a line in
+and with a wire name that omits the default, so that no id changes; its range in `config.limits`; a line in
 `evaluation.modified_models`. Where the net has other tensors afterwards, as with INT8: `TaskContext.empty` in
 `execution.context`.
 """
