@@ -171,7 +171,6 @@ def test_a_misspelt_option_names_the_nearest(name: str, call: Call) -> None:
         ("evaluate digits", "expected options, --name value, got digits"),
         ("evaluate --ablations yes", "got yes"),
         ("ablate --grid n_pionts=3", "did you mean n_points"),
-        ("ablate --verdict.n-resamples 3", "--verdict.n-resamples would change nothing in uapfp ablate"),
         ("enroll --size ligth", "(did you mean light?)"),
         ("enroll --labels loud", "(option --labels)"),
         ("verify --kit none --layout NCWH", "(did you mean NCHW?)"),

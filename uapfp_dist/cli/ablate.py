@@ -62,5 +62,4 @@ COMMAND = Command(
     ("preset", "seed", "grid", "data-root", "storage", "report", "workers", "address", "mlflow-uri"),
     preset,
     CONFIG_OPTIONS,
-    fixed=("verdict.n_resamples",),  # trials take studies.n_resamples
 )

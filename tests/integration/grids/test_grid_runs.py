@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from system import ROOT, ProcessTree, environment, flags, job, tiny_plan, wait_u
 from tiny_grids import Listener, SuspectAnswers, small
 
 from uapfp_dist.cli.ablate import print_grid
-from uapfp_dist.config.presets import preset
 from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.launch import ablation as ablations
 from uapfp_dist.reporting.grid_schema import TrialCounts
@@ -57,9 +55,7 @@ def test_an_axis_that_needs_another_probe_gets_it(
 def ablation_job(folder: Path, *arguments: str, **variables: str) -> ProcessTree:
     """jobs/ablations.py over the tiny evaluation, as a process."""
     places = ("--storage", str(folder / "storage"), "--report", str(folder / "grid.json"))
-    config = small()
-    config = replace(config, verdict=replace(config.verdict, n_resamples=preset("digits").verdict.n_resamples))
-    command = [sys.executable, str(JOB), "--preset", "digits", *flags(config), *places, *arguments]
+    command = [sys.executable, str(JOB), "--preset", "digits", *flags(small()), *places, *arguments]
     with (folder / "out.txt").open("wb") as out:
         return ProcessTree(
             subprocess.Popen(
