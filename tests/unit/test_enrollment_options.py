@@ -20,7 +20,7 @@ from uapfp_dist.verification.enrollment.config import EnrollConfig, check_enroll
 from uapfp_dist.verification.enrollment.derived_config import (
     EVALUATION_ALONE,
     SET_BY_REQUIREMENTS,
-    check_has_a_say,
+    check_no_unused_field,
     enroll_preset,
 )
 from uapfp_dist.verification.enrollment.owner_victim import OwnerVictim
@@ -183,15 +183,15 @@ def test_an_owner_trains_siblings_without_a_common_start(changes: dict[str, Any]
 def test_what_a_preset_sets_is_taken(name: str, changes: dict[str, Any]) -> None:
     requirements = EnrollConfig(n_test=10, **changes)
     check_enroll_config(requirements)
-    check_has_a_say(enroll_preset(name), enroll_preset(name), requirements)
+    check_no_unused_field(enroll_preset(name), enroll_preset(name), requirements)
 
 
 @pytest.mark.parametrize("command", [enroll.COMMAND, kit_power.COMMAND, kit_robustness.COMMAND])
 def test_the_names_of_what_is_set_exist(command: Any) -> None:
     """A field that was renamed would be offered again."""
     default = command.default([])
-    hidden = {option.name for option in command.options_from(default, fixed=True)}
-    for name in command.fixed:
+    hidden = {option.name for option in command.options_from(default, unused=True)}
+    for name in command.unused:
         option = name.replace("_", "-")
         assert any(one == option or one.startswith(f"{option}.") for one in hidden), name
 

@@ -22,7 +22,7 @@ from uapfp_dist.verification.enrollment.config import EnrollConfig
 from uapfp_dist.verification.enrollment.derived_config import (
     EVALUATION_ALONE,
     SET_BY_REQUIREMENTS,
-    check_has_a_say,
+    check_no_unused_field,
     enroll_preset,
 )
 from uapfp_dist.verification.kit.text import kit_text
@@ -47,7 +47,7 @@ class Enroll:
 
 def enroll(chosen: Enroll) -> None:
     """Run, say what the kit can do."""
-    check_has_a_say(chosen.config, enroll_preset(chosen.preset), chosen.requirements)
+    check_no_unused_field(chosen.config, enroll_preset(chosen.preset), chosen.requirements)
     out = chosen.out.expanduser().absolute()
     kit = run_enrollment(
         chosen.config, chosen.preset, chosen.seed, chosen.requirements, chosen.runtime, out, chosen.owner
@@ -67,5 +67,5 @@ COMMAND = Command(
     __doc__,
     ("out", "preset", "data-root", "model", "architecture", "trained-on", "train", "alpha", "max-suspects", "seed"),
     enroll_preset,
-    fixed=("report", *SET_BY_REQUIREMENTS, *EVALUATION_ALONE),
+    unused=("report", *SET_BY_REQUIREMENTS, *EVALUATION_ALONE),
 )

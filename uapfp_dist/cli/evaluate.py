@@ -72,5 +72,5 @@ COMMAND = Command(
     ("preset", "seed", "methods", "data-root", "storage", "report", "workers", "max-hours", "address", "mlflow-uri"),
     preset,
     {**CONFIG_OPTIONS, "verdict.methods": "methods"},
-    fixed=("verdict.methods",),
+    unused=("verdict.methods",),
 )

@@ -23,7 +23,7 @@ from uapfp_dist.verification.enrollment.config import EnrollConfig
 from uapfp_dist.verification.enrollment.derived_config import (
     EVALUATION_ALONE,
     SET_BY_REQUIREMENTS,
-    check_has_a_say,
+    check_no_unused_field,
     enroll_preset,
 )
 
@@ -49,7 +49,7 @@ class KitPower:
 
 def kit_power(chosen: KitPower) -> None:
     """Enroll every seed, count, print one table."""
-    check_has_a_say(chosen.config, enroll_preset(chosen.preset), chosen.requirements)
+    check_no_unused_field(chosen.config, enroll_preset(chosen.preset), chosen.requirements)
     print(
         measure_kits(
             chosen.preset,
@@ -69,5 +69,5 @@ COMMAND = Command(
     __doc__,
     ("preset", "seeds", "out", "max-queries", "n-test", "alpha", "data-root", "storage", "workers"),
     enroll_preset,
-    fixed=("report", *SET_BY_REQUIREMENTS, *EVALUATION_ALONE),
+    unused=("report", *SET_BY_REQUIREMENTS, *EVALUATION_ALONE),
 )

@@ -20,7 +20,7 @@ from uapfp_dist.config.runtime import RuntimeConfig
 from uapfp_dist.config.schema import Config
 from uapfp_dist.launch.kit_robustness import measure_robustness, robustness_preset
 from uapfp_dist.verification.enrollment.config import EnrollConfig
-from uapfp_dist.verification.enrollment.derived_config import SET_BY_REQUIREMENTS, check_has_a_say
+from uapfp_dist.verification.enrollment.derived_config import SET_BY_REQUIREMENTS, check_no_unused_field
 from uapfp_dist.verification.robustness.members import SET_BY_COUNTS, Counts
 
 
@@ -42,7 +42,7 @@ class KitRobustness:
 
 def kit_robustness(chosen: KitRobustness) -> None:
     """Enroll, modify, judge, print the table."""
-    check_has_a_say(chosen.config, robustness_preset(chosen.preset), chosen.requirements)
+    check_no_unused_field(chosen.config, robustness_preset(chosen.preset), chosen.requirements)
     print(
         measure_robustness(
             chosen.preset,
@@ -62,5 +62,5 @@ COMMAND = Command(
     __doc__,
     ("preset", "seed", "out", "n-stolen", "n-negatives", "n-adversarial", "data-root", "storage"),
     robustness_preset,
-    fixed=("report", "studies", *SET_BY_COUNTS, *SET_BY_REQUIREMENTS),
+    unused=("report", "studies", *SET_BY_COUNTS, *SET_BY_REQUIREMENTS),
 )

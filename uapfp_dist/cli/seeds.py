@@ -56,5 +56,5 @@ COMMAND = Command(
     seeds,
     __doc__,
     ("preset", "seeds", "methods", "precision", "out", "data-root", "storage", "workers", "address", "mlflow-uri"),
-    fixed=("report",),  # out has one of every seed
+    unused=("report",),  # out has one of every seed
 )

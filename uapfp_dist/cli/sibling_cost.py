@@ -61,5 +61,5 @@ COMMAND = Command(
     sibling_cost,
     __doc__,
     ("preset", "seeds", "shares", "backbone-shares", "out", "n-stolen", "data-root", "storage"),
-    fixed=("mlflow_uri", "mlflow_experiment", "report"),
+    unused=("mlflow_uri", "mlflow_experiment", "report"),
 )

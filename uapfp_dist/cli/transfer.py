@@ -66,7 +66,7 @@ COMMAND = Command(
     transfer,
     __doc__,
     ("source", "target", "n-points", "source-seed", "target-seed", "data-root", "storage", "report"),
-    fixed=(
+    unused=(
         "workers",
         "gpus_per_worker",
         "gpu_shares",

@@ -1,4 +1,4 @@
-"""An output that is not what the suspect gives is told by the first images: the look is kept for the right one."""
+"""An output that is not what the suspect gives is found by the first images, before a look is spent."""
 
 from dataclasses import replace
 from pathlib import Path

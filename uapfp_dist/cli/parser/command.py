@@ -27,15 +27,15 @@ class Command(Generic[Chosen]):
     """Name of a preset to the configuration that the options start from; None: the command has no configuration."""
     renamed: Mapping[str, str] = field(default_factory=dict)
     """Options that once had other names, old to new."""
-    fixed: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
     """Fields, or whole sections, that the command sets itself or never reads: as options they would change nothing, so
     they are refused."""
 
-    def options_from(self, default: object, fixed: bool = False) -> Iterator[Option]:
+    def options_from(self, default: object, unused: bool = False) -> Iterator[Option]:
         """The options that it takes, starting from `default`; or those that would change nothing."""
         for option in options_of(self.options, default):
             name = option.name.replace("-", "_")
-            if fixed == any(name == one or name.startswith(f"{one}.") for one in self.fixed):
+            if unused == any(name == one or name.startswith(f"{one}.") for one in self.unused):
                 yield option
 
     def default(self, arguments: list[str]) -> Any:

@@ -45,9 +45,9 @@ def parse(command: Command[Chosen], arguments: Sequence[str], program: str = "ua
     options = list(command.options_from(default))
     given = [argument.partition("=")[0].replace("_", "-") for argument in arguments if argument.startswith("--")]
     known = [spelling for option in options for spelling in option.spellings]
-    fixed = {spelling for option in command.options_from(default, fixed=True) for spelling in option.spellings}
+    unused = {spelling for option in command.options_from(default, unused=True) for spelling in option.spellings}
     for name in given:
-        if name in fixed:
+        if name in unused:
             raise UserError(f"{name} would change nothing in {program}; {program} --help-all lists what does")
         if name not in known:
             raise UserError(f"unknown option {name}{nearest(name, known)}; {program} --help-all lists them all")

@@ -142,7 +142,7 @@ def check_enroll_config(requirements: EnrollConfig) -> None:
     _check_numbers(requirements)
     _check_siblings(requirements)
     _check_exact(requirements)
-    _check_idle(requirements)
+    _check_unused(requirements)
     if requirements.n_train_piracy * len(requirements.extraction_variants) < 2:
         raise UserError(
             "n_train_piracy: expected at least two stolen models to train on, got one; raise it",
@@ -232,15 +232,15 @@ def _check_exact(requirements: EnrollConfig) -> None:
             raise UserError(f"{name}: expected {least} to 10000, got {value}", argument=name)
 
 
-def _check_idle(requirements: EnrollConfig) -> None:
+def _check_unused(requirements: EnrollConfig) -> None:
     """No field was given that nothing reads beside the others."""
-    idle: list[tuple[bool, str, tuple[str, ...]]] = [
+    unused: list[tuple[bool, str, tuple[str, ...]]] = [
         (requirements.exact == "none", "exact none", ("exact_siblings", "n_exact_stolen", "n_exact_points")),
         (requirements.size == "light", "size light", ("n_train", "n_train_piracy", "n_test_piracy", "n_errors")),
         (not requirements.n_committee, "n_committee 0", ("n_sets", "n_points")),
     ]
     default = EnrollConfig()
-    for applies, beside, names in idle:
+    for applies, beside, names in unused:
         for name in names:
             if applies and (value := getattr(requirements, name)) != getattr(default, name):
                 raise UserError(

@@ -40,7 +40,7 @@ def enroll_preset(name: str) -> Config:
     )
 
 
-def check_has_a_say(config: Config, base: Config, requirements: EnrollConfig) -> None:
+def check_no_unused_field(config: Config, base: Config, requirements: EnrollConfig) -> None:
     """Accept a configuration whose fields are read, or stand as in what the options start from.
 
     Args:
@@ -51,13 +51,13 @@ def check_has_a_say(config: Config, base: Config, requirements: EnrollConfig) ->
     Raises:
         UserError: a field that was given, and would change nothing.
     """
-    idle: list[tuple[str, str]] = []
+    unused: list[tuple[str, str]] = []
     if requirements.size == "light":
-        idle += [(f"encoder.{item.name}", "size light, which trains no encoder") for item in fields(config.encoder)]
+        unused += [(f"encoder.{item.name}", "size light, which trains no encoder") for item in fields(config.encoder)]
     if not requirements.n_committee:
         names = ["siblings.gate", *(f"churn.{item.name}" for item in fields(config.churn))]
-        idle += [(name, "n_committee 0, without siblings") for name in names]
-    for name, beside in idle:
+        unused += [(name, "n_committee 0, without siblings") for name in names]
+    for name, beside in unused:
         if (value := attrgetter(name)(config)) != (usual := attrgetter(name)(base)):
             raise UserError(
                 f"{name}: expected {usual} as in the preset with {beside}, got {value}, which would change nothing; "
