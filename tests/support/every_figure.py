@@ -70,6 +70,20 @@ def hardened() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def attacked(panels: int = 7) -> pd.DataFrame:
+    """Every family of attacks, on both sides, by so many tests."""
+    changes = ["as it is", "adversarial training 30", ".5 of the labels true", "stolen at second hand", "questions, x",
+               "answers rounded", "prune .4, fine-tune", "a, b", "label noise .1", "PGD training .02", "guessed churn",
+               "fine-tune", "prune .2", "INT8", "distillation on fresh images", "distillation",
+               "residual net"]  # fmt: skip
+    rows = [
+        {"panel": f"weighted errors {i}\n1,000 images", "change": change, "stolen": stolen, "lost": j - 2.0,
+         "caught": (1 - j / 20) * stolen}
+        for i in range(panels) for j, change in enumerate(changes) for stolen in (True, False)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
 def stolen() -> pd.DataFrame:
     """Piracy models at many recovery rates, and homologous ones."""
     rate = np.linspace(0.75, 0.96, 90)
@@ -147,6 +161,8 @@ FULL: dict[str, Callable[[], Figure]] = {
     "fig8 modifications": lambda: figures.fig8_modifications(modified(), 0.7),
     "fig8 adversarial": lambda: figures.fig8_adversarial(hardened()),
     "utility": lambda: figures.utility_similarity(modified()),
+    "removal": lambda: figures.removal(attacked(), "share caught"),
+    "removal, kit": lambda: figures.removal(attacked(3), "share accused at alpha 0.05", 0.05),
     "utility, every way": lambda: figures.utility_similarity(
         pd.concat([modified().assign(modification=name) for name in EVERY_WAY])
     ),
@@ -200,6 +216,8 @@ POOR: dict[str, Callable[[], Figure]] = {
     "modifications, one": lambda: figures.fig8_modifications(modified().iloc[:1], NAN),
     "adversarial, none": lambda: figures.fig8_adversarial(pd.DataFrame()),
     "adversarial, one": lambda: figures.fig8_adversarial(hardened().iloc[:1].assign(accuracy=NAN)),
+    "removal, none": lambda: figures.removal(pd.DataFrame(), "share caught"),
+    "removal, NaN": lambda: figures.removal(attacked(1).assign(lost=NAN), "share caught"),
     "utility, none": lambda: figures.utility_similarity(pd.DataFrame()),
     "utility, one": lambda: figures.utility_similarity(modified().iloc[:1]),
     "methods, none": lambda: figures.methods_auc(pd.DataFrame()),

@@ -7,8 +7,9 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor, nn
 
+from uapfp_dist.reporting.figures.removal import family_of
 from uapfp_dist.verification.robustness.evasions import EVASIONS, Evasion, blurred, compressed, mirrored
-from uapfp_dist.verification.robustness.figure import family_of, removal_figure
+from uapfp_dist.verification.robustness.figure import removal_figure
 from uapfp_dist.verification.robustness.judged import JudgedModel
 from uapfp_dist.verification.robustness.table import robustness_rows
 

@@ -1,4 +1,4 @@
-"""Which models of the zoo are modified, and how. Trains nothing."""
+"""Which models of the zoo are modified, and how, and what was done to a model, in words. Trains nothing."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -6,7 +6,7 @@ from dataclasses import replace
 from uapfp_dist.config.schema import ModificationConfig
 from uapfp_dist.tasks.members import Member, Role, members_of
 from uapfp_dist.tasks.modification_specs import AdversarialTraining, Distill, FineTune, Int8, ModificationSpec, Prune
-from uapfp_dist.tasks.specs import ModelSpec, Modified
+from uapfp_dist.tasks.specs import Extracted, ModelSpec, Modified
 
 MODIFIED_ROLE = {
     Role.VICTIM: Role.MODIFIED_VICTIM,
@@ -69,3 +69,20 @@ def _adversarial(config: ModificationConfig, of: ModelSpec) -> Iterator[ModelSpe
             spec = modified(spec, AdversarialTraining(step, done, labels))  # type: ignore[arg-type]
             done += step
             yield spec
+
+
+def change_of(member: Member) -> str:
+    """What was done to a model, in words; tables group by it."""
+    spec = member.spec
+    changes = spec.modifications
+    if changes and isinstance(changes[-1], AdversarialTraining):
+        return changes[-1].description
+    relabelled = getattr(spec.root.origin, "label_change", None)
+    if changes or relabelled:
+        return ", ".join(change.description for change in ([relabelled] if relabelled else []) + list(changes))
+    if member.role == Role.MIXED_PIRACY:
+        assert isinstance(spec.origin, Extracted)
+        return f"{spec.origin.true_share:g} of the labels true"
+    if member.role == Role.OTHER_ARCHITECTURE:
+        return f"{spec.architecture} net"
+    return {Role.SECOND_HAND_PIRACY: "stolen at second hand"}.get(member.role, "as it is")

@@ -50,6 +50,7 @@ QUESTIONS = {
     "fig7_uap_vs_lap": "Does a universal perturbation do better than local ones?",
     "fig8_modifications": "Do stolen models stay similar when they are modified?",
     "fig8_adversarial": "Does adversarial training remove the fingerprint?",
+    "removal": "What does removing the evidence cost, and who is accused after it?",
     "overlap": "Does sharing training images make independent models similar?",
     "views": "How many views are enough?",
     "loss": "Does the contrastive loss matter?",

@@ -12,6 +12,7 @@ from uapfp_dist.evaluation.judging import Group
 from uapfp_dist.reporting.churn_schema import ChurnBudget, ChurnPool, ExactClaims, SiblingGroup
 from uapfp_dist.reporting.recovery_schema import MethodAtRecovery, RecoveryBin
 from uapfp_dist.reporting.reference_schema import MatchingRates, SubspaceNumbers
+from uapfp_dist.reporting.removal_schema import RemovalGroup
 from uapfp_dist.serialization import Number, from_json, json_schema
 
 T = TypeVar("T")
@@ -260,6 +261,7 @@ class SectionNumbers:
     modifications: tuple[ModifiedGroup, ...] | None = None
     destroyed: tuple[DestroyedModel, ...] | None = None
     adversarial: tuple[AdversarialGroup, ...] | None = None
+    removal: tuple[RemovalGroup, ...] | None = None
     overlap: tuple[OverlapGroup, ...] | None = None
     n_views: dict[str, SweepNumbers] | None = None
     loss: dict[str, SweepNumbers] | None = None

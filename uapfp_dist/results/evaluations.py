@@ -9,6 +9,7 @@ from uapfp_dist.reporting.model_names import COLUMNS, ROLES
 from uapfp_dist.reporting.over_seeds import auc_rows, decision_rows, zoo_blocks
 from uapfp_dist.reporting.report_schema import EvaluationReport, reported_groups
 from uapfp_dist.reporting.sections.lineage_claims import IDENTIFIES_VICTIM
+from uapfp_dist.reporting.sections.removal import UNCHANGED
 from uapfp_dist.results.markdown import details, interval, number, table
 
 FIRST = (
@@ -88,6 +89,7 @@ def evaluation_section(report: EvaluationReport) -> Iterator[str]:
     yield from _shortened((head, rule), dict(zip(report.auc, lines, strict=True)))
     yield "\n".join(decision_rows([report]))
     yield from exact_blocks([report])
+    yield from removal_blocks(report)
     if claims := report.sections.claims:
         yield "The paper's claims:"
         yield table(
@@ -136,6 +138,34 @@ def _exact_row(rows: Sequence[ExactClaims], size: int, roles: Sequence[str]) -> 
         mine = [row for row in of_size if row.role == role]
         cells.append(f"{sum(round(row.claimed * row.models) for row in mine)}/{sum(row.models for row in mine)}")
     return (f"{sent} ({size} of each player)", *cells)
+
+
+def removal_blocks(report: EvaluationReport) -> Iterator[str]:
+    """What attacks cost and leave of the evidence; a column per test and number of images."""
+    if not (groups := report.sections.removal):
+        return
+    columns = list(dict.fromkeys((one.test, one.images) for group in groups for one in group.caught))
+    shares = [{(one.test, one.images): one for one in group.caught} for group in groups]
+    header = ("models", "what was done", "number", "accuracy", "lost", *(f"`{test}`, {n:,}" for test, n in columns))
+    rows = (
+        (
+            ROLES[group.role],
+            group.change,
+            str(group.models),
+            f"{group.accuracy:.3f}",
+            "-" if group.change == UNCHANGED else f"{group.accuracy_lost:+.3f}",
+            *(number(found[column].share) if column in found else "-" for column in columns),
+        )
+        for group, found in zip(groups, shares, strict=True)
+    )
+    yield (
+        "What was done to stolen and independent models, what it cost in accuracy, and the share still caught by each "
+        "test and number of images. By a method: those above every negative that did not train, models stolen from "
+        "siblings and other victims among them (an independent model is compared with all but itself and what it was "
+        f"made of), mean over resamples; by the exact test: at alpha {report.false_accusation.alpha:g}. Negatives that "
+        "are caught would be accused wrongly."
+    )
+    yield details(f"{len(groups)} groups of models, by what was done to them", table(header, rows))
 
 
 def claims_table(reports: Mapping[str, EvaluationReport]) -> str:

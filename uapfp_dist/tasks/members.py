@@ -84,6 +84,16 @@ STOLEN_FROM_OTHERS = (Role.OTHER_VICTIM_PIRACY, Role.CALIBRATION_PIRACY, Role.SI
 MODIFIED_ROLES = (Role.MODIFIED_VICTIM, Role.MODIFIED_PIRACY, Role.MODIFIED_HOMOLOGOUS)
 """Tested in the resamples that test the model that was modified."""
 
+DERIVED_ROLES = (
+    *STOLEN_ROLES,
+    Role.SECOND_HAND_PIRACY,
+    Role.MIXED_PIRACY,
+    Role.RELABELLED_PIRACY,
+    Role.MODIFIED_VICTIM,
+    Role.MODIFIED_PIRACY,
+)
+"""Derived from the victim; other suspects are negatives."""
+
 
 @dataclass(frozen=True)
 class Member:

@@ -19,7 +19,7 @@ from uapfp_dist.storage.store import Artifact, Store
 from uapfp_dist.tracking.tracker import RunParams, Tracker
 
 KIND = "publication"
-VERSION = 5
+VERSION = 6
 """Of what is published. Raise it when the page, tables, figures or metrics change: a finished evaluation is then judged
 again, from what is stored, and its run brought up to date."""
 PATIENCE_SECONDS = 120.0

@@ -12,6 +12,7 @@ from uapfp_dist.reporting.figures.images import captioned_rows, perturbed_images
 from uapfp_dist.reporting.figures.methods import auc_bars, methods_auc
 from uapfp_dist.reporting.figures.paper_table import table_vs_paper
 from uapfp_dist.reporting.figures.recovery import RECOVERY_EDGES, fig6_recovery, recovery_bin, recovery_methods
+from uapfp_dist.reporting.figures.removal import removal
 from uapfp_dist.reporting.figures.robustness import fig8_adversarial, fig8_modifications, utility_similarity
 from uapfp_dist.reporting.figures.roc import roc_curves
 from uapfp_dist.reporting.figures.similarity import fig7_uap_vs_lap, similarity_cdf
@@ -47,6 +48,7 @@ __all__ = [
     "perturbed_images",
     "recovery_bin",
     "recovery_methods",
+    "removal",
     "roc_curves",
     "similarity_cdf",
     "table_vs_paper",

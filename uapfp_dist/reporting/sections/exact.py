@@ -15,7 +15,7 @@ from uapfp_dist.reporting.section_schema import SectionNumbers, rows_of
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 from uapfp_dist.statistics.intervals import clopper_pearson
 from uapfp_dist.storage.store import TornArtifactError
-from uapfp_dist.tasks.pool_specs import SiblingPointsSpec, SiblingResponseSpec
+from uapfp_dist.tasks.pool_specs import SiblingResponseSpec
 
 TITLE = "The exact sibling test"
 
@@ -26,7 +26,7 @@ def exact(data: ReportData) -> ReportSection | None:
         return None
     if not data.store.has(*spec.artifact):
         return ReportSection("exact", TITLE, "Not computed: a sibling, or its labels, could not be made.")
-    table = pd.DataFrame(_rows(data, spec))
+    table = pd.DataFrame(_rows(data, exact_claims(data)))
     text = (
         f"The victim and {len(spec.players) - 1} siblings are the players. On images where one of them disagrees with "
         "the others: does the model agree with that player more than the others do? p = (1 + siblings that score at "
@@ -40,26 +40,40 @@ def exact(data: ReportData) -> ReportSection | None:
     return ReportSection("exact", TITLE, text, {"exact": table}, {}, SectionNumbers(exact=rows_of(ExactClaims, table)))
 
 
-def _rows(data: ReportData, spec: SiblingPointsSpec) -> Iterator[dict[str, str | float]]:
-    """The fields of `ExactClaims`; every model that answered counts, since none trains.
+def exact_claims(data: ReportData) -> pd.DataFrame:
+    """A row per size of the test and model that answered: `points`, `images`, `row` and whether it is `claimed`.
+
+    Every model counts, since none trains. Empty where there is no test.
 
     Raises:
         UserError: the images or labels are torn.
     """
-    responses = [(m, SiblingResponseSpec(m.spec, spec)) for m in data.judged.members]
+    columns = ["points", "images", "row", "claimed"]
+    spec = data.plan.exact
+    if spec is None or not data.store.has(*spec.artifact):
+        return pd.DataFrame(columns=columns)
+    responses = [(row, SiblingResponseSpec(m.spec, spec)) for row, m in enumerate(data.judged.members)]
     there = published_ids(data.store, (response for _, response in responses))
-    asked = [(m, response) for m, response in responses if response.id in there]
+    asked = [(row, response) for row, response in responses if response.id in there]
     try:
         points = read_sibling_points(data.store.get(*spec.artifact))
         labels = torch.stack([read_pool_labels(data.store.get(*r.artifact)).labels for _, r in asked])
     except TornArtifactError as error:
         raise UserError(f"expected the exact test and its labels whole, one is torn ({error}); run again") from error
-    roles = [str(member.role) for member, _ in asked]
+    rows = [row for row, _ in asked]
+    sizes = []
     for n in EXACT_POINTS:
         claimed = p_values(points.test(n).statistics(labels)) <= data.alpha + 1e-12
-        for role in dict.fromkeys(roles):
-            of_role = torch.tensor([other == role for other in roles])
-            hits, models = int(claimed[of_role].sum()), int(of_role.sum())
-            low, high = clopper_pearson(hits, models)
-            share = {"claimed": hits / models, "claimed_low": low, "claimed_high": high}
-            yield {"role": role, "points": n, "images": points.n_images(n), "models": models, **share}
+        sizes.append(pd.DataFrame({"points": n, "images": points.n_images(n), "row": rows, "claimed": claimed.numpy()}))
+    return pd.concat(sizes)[columns]
+
+
+def _rows(data: ReportData, claims: pd.DataFrame) -> Iterator[dict[str, str | float]]:
+    """The fields of `ExactClaims`."""
+    claims = claims.assign(role=[str(data.judged.members[row].role) for row in claims["row"]])
+    counts = claims.groupby(["role", "points", "images"], sort=False)["claimed"].agg(["sum", "size"]).reset_index()
+    for one in counts.to_dict("records"):
+        hits, models = int(one["sum"]), int(one["size"])
+        low, high = clopper_pearson(hits, models)
+        share = {"claimed": hits / models, "claimed_low": low, "claimed_high": high}
+        yield {"role": one["role"], "points": one["points"], "images": one["images"], "models": models, **share}

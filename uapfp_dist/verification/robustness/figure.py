@@ -1,45 +1,15 @@
-"""What removal costs an attacker: accuracy lost against the share still caught."""
+"""What removal costs an attacker who faces a kit."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Literal
 
-from matplotlib.axes import Axes
+import pandas as pd
 from matplotlib.figure import Figure
 
-from uapfp_dist.reporting.figures.style import (
-    CYCLE,
-    GREY,
-    PAGE,
-    SHAPES,
-    TEXT,
-    describe_axes,
-    legend,
-    no_data,
-    subplots,
-)
+from uapfp_dist.reporting import figures
+from uapfp_dist.reporting.figures.removal import family_of
 from uapfp_dist.verification.robustness.judged import JudgedModel
-
-FAMILIES = {
-    "as it is": "unchanged",
-    "adversarial training": "adversarial training",
-    "labels true": "true labels mixed in",
-    "second hand": "stolen from a stolen model",
-    "questions": "questions changed",
-    "answers r": "answers rounded or random",
-    "prune .4, fine-tune": "pruned and fine-tuned",
-    ", ": "two attacks in a row",
-    "label ": "labels noisy or smooth",
-    "PGD training": "PGD training",
-    "guessed churn": "guessed churn",
-    "fine-tune": "fine-tuned",
-    "prune": "pruned",
-    "INT8": "INT8",
-    "fresh images": "distilled on fresh images",
-    "distillation": "distilled",
-}
-"""A part of what was done to its family; the first that fits counts. A comma stands between two attacks, and in the
-name of a change of questions."""
 
 BUDGETS = ("100", "400")
 """Images by which suspects are shown, where the kit has them; else by all."""
@@ -57,20 +27,8 @@ def removal_figure(judged: Sequence[JudgedModel], alpha: float) -> Figure:
         judged: suspects of one kit; stolen ones are filled, negatives hollow.
         alpha: tolerated rate of false accusation of each.
     """
-    panels = _panels(judged)
-    figure, axes = subplots(PAGE, 3.9, columns=max(len(panels), 1), sharey=True)
-    for axis, (title, p_of) in zip(axes, panels, strict=False):
-        for stolen in (True, False):
-            _draw_side(axis, [one for one in judged if one.stolen == stolen], p_of, alpha, stolen)
-        describe_axes(axis, "points of accuracy lost", "", title)
-    if not judged:
-        no_data(axes[0])
-    for axis in axes:
-        axis.axhline(alpha, color=GREY, lw=0.8, ls="--")
-        axis.set_ylim(-0.05, 1.05)
-    axes[0].set_ylabel(f"share accused at alpha {alpha:g}", fontsize=TEXT)
-    legend(figure, 4, where="outside lower center", title="filled: stolen, hollow: negatives")
-    return figure
+    rows = [row for title, p_of in _panels(judged) for row in _panel(title, judged, p_of, alpha)]
+    return figures.removal(pd.DataFrame(rows), f"share accused at alpha {alpha:g}", alpha)
 
 
 def _panels(judged: Sequence[JudgedModel]) -> Sequence[tuple[str, Callable[[JudgedModel], float]]]:
@@ -88,40 +46,18 @@ def _p_of(test: Literal["p_values", "exact"], n_images: str, judged: JudgedModel
     return {"p_values": judged.p_values, "exact": judged.exact}[test][n_images]
 
 
-def _draw_side(
-    axis: Axes, judged: Sequence[JudgedModel], p_of: Callable[[JudgedModel], float], alpha: float, stolen: bool
-) -> None:
-    side = [one for one in judged if one.role != "modified_victim"]
-    # What was made so from the start is compared with all that were not; everything else with what it was made of.
-    start = _mean([one.accuracy for one in side if family_of(one.kind) == "unchanged"])
-    for number, (family, kinds) in enumerate(_by_family(side).items()):
-        lost = [100 * _mean([(start if one.before is None else one.before) - one.accuracy for one in g]) for g in kinds]
-        caught = [sum(p_of(one) <= alpha + 1e-12 for one in group) / len(group) for group in kinds]
-        colour = CYCLE[number % len(CYCLE)]
-        axis.scatter(
-            lost,
-            caught,
-            s=22,
-            marker=SHAPES[number % len(SHAPES)],
-            facecolors=colour if stolen else "white",
-            edgecolors=colour,
-            linewidths=0.9,
-            label=family if stolen and kinds else None,
-        )
-
-
-def family_of(kind: str) -> str:
-    """The family of what was done to a model."""
-    return next((family for part, family in FAMILIES.items() if part in kind), "another kind of net")
-
-
-def _by_family(judged: Sequence[JudgedModel]) -> dict[str, list[list[JudgedModel]]]:
-    """Family, in one order for both sides, to the suspects of each kind."""
-    families = [*dict.fromkeys(FAMILIES.values()), "another kind of net"]
-    found: dict[str, dict[str, list[JudgedModel]]] = {family: {} for family in families}
-    for one in judged:
-        found[family_of(one.kind)].setdefault(one.kind, []).append(one)
-    return {family: list(kinds.values()) for family, kinds in found.items()}
+def _panel(
+    title: str, judged: Sequence[JudgedModel], p_of: Callable[[JudgedModel], float], alpha: float
+) -> Iterator[dict[str, str | float]]:
+    for stolen in (True, False):
+        side = [one for one in judged if one.stolen == stolen and one.role != "modified_victim"]
+        # What was made so from the start is compared with all that were not; everything else with what it was made of.
+        start = _mean([one.accuracy for one in side if family_of(one.kind) == "unchanged"])
+        for kind in dict.fromkeys(one.kind for one in side):
+            group = [one for one in side if one.kind == kind]
+            lost = _mean([(start if one.before is None else one.before) - one.accuracy for one in group])
+            caught = _mean([p_of(one) <= alpha + 1e-12 for one in group])
+            yield {"panel": title, "change": kind, "stolen": stolen, "lost": 100 * lost, "caught": caught}
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -6,29 +6,19 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from uapfp_dist.evaluation.modified_models import change_of
 from uapfp_dist.execution.context import TaskContext
 from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.pixels import as_float
 from uapfp_dist.response_format import LABEL
 from uapfp_dist.serialization import Json, from_json
-from uapfp_dist.tasks.members import Member, Role
-from uapfp_dist.tasks.modification_specs import AdversarialTraining
-from uapfp_dist.tasks.specs import Extracted
+from uapfp_dist.tasks.members import DERIVED_ROLES, Member
 from uapfp_dist.verification.judging.exact import exact_evidence
 from uapfp_dist.verification.judging.judge import judge
 from uapfp_dist.verification.judging.verdict import SuspectResponses
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.robustness.evasions import EVASIONS
 
-STOLEN = (
-    Role.PIRACY,
-    Role.MODIFIED_PIRACY,
-    Role.SECOND_HAND_PIRACY,
-    Role.MIXED_PIRACY,
-    Role.RELABELLED_PIRACY,
-    Role.MODIFIED_VICTIM,
-)
-"""Roles of models that learned from the victim."""
 LISTED_ALPHA = 0.05
 """Of kits whose files are a list."""
 
@@ -52,7 +42,7 @@ class JudgedModel:
     @property
     def stolen(self) -> bool:
         """Whether it learned from the victim."""
-        return self.role in STOLEN
+        return self.role in DERIVED_ROLES
 
 
 @dataclass(frozen=True)
@@ -84,7 +74,7 @@ def judged_model(context: TaskContext, kit: Kit, member: Member) -> JudgedModel:
     accuracy = context.store.get("model", spec.id).info["accuracy"]
     return JudgedModel(
         member.role,
-        kind_of(member),
+        change_of(member),
         spec.architecture,
         accuracy,
         _p_values(kit, spec.id, labels),
@@ -123,20 +113,3 @@ def _exact_p(kit: Kit, labels: Tensor) -> dict[str, float]:
     """Images sent to p of the exact test, where the kit has it."""
     found = exact_evidence(kit.exact, labels)
     return {str(found.answered): found.p_value} if found else {}
-
-
-def kind_of(member: Member) -> str:
-    """What was done to it, as the table groups it."""
-    spec = member.spec
-    changes = spec.modifications
-    if changes and isinstance(changes[-1], AdversarialTraining):
-        return changes[-1].description
-    relabelled = getattr(spec.root.origin, "label_change", None)
-    if changes or relabelled:
-        return ", ".join(change.description for change in ([relabelled] if relabelled else []) + list(changes))
-    if member.role == Role.MIXED_PIRACY:
-        assert isinstance(spec.origin, Extracted)
-        return f"{spec.origin.true_share:g} of the labels true"
-    if member.role == Role.OTHER_ARCHITECTURE:
-        return f"{spec.architecture} net"
-    return {Role.SECOND_HAND_PIRACY: "stolen at second hand"}.get(member.role, "as it is")
