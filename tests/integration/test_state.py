@@ -52,7 +52,7 @@ def struck(spec: Spec) -> Failed:
 
 
 def test_counts_grow_with_what_is_stored(store: Store, plan: Plan) -> None:
-    (state,) = evaluation_states(store)
+    (state,) = evaluation_states(store, pytest.fail)
     assert state.evaluation == plan.id
     assert (state.preset, state.seed, state.report) == ("digits", 0, False)
     assert state.stages == {"zoo": (0, 14), "probe": (0, 1), "answers": (0, 12)}
@@ -60,7 +60,7 @@ def test_counts_grow_with_what_is_stored(store: Store, plan: Plan) -> None:
     for spec in [*models[:3], plan.probe]:
         done(store, spec)
     done(store, replace(models[0], seed=123456))  # another evaluation's
-    (state,) = evaluation_states(store)
+    (state,) = evaluation_states(store, pytest.fail)
     assert state.stages == {"zoo": (3, 14), "probe": (1, 1), "answers": (0, 12)}
     assert state.missing == 11 + 12
     assert state.last is not None
@@ -71,7 +71,7 @@ def test_a_failure_counts_until_the_spec_is_done(store: Store, plan: Plan) -> No
     broken, lost = plan.members[1].spec, plan.response(plan.members[1])
     store_failure(store, struck(broken))
     store_failure(store, Failed(lost, "needs a model", skipped=True))
-    (state,) = evaluation_states(store)
+    (state,) = evaluation_states(store, pytest.fail)
     assert [failure.id for failure in state.failures] == [broken.id], "what was skipped follows from it"
     text = "\n".join(state_lines(state, "the command", time.time()))
     assert describe(broken) in text
@@ -79,12 +79,12 @@ def test_a_failure_counts_until_the_spec_is_done(store: Store, plan: Plan) -> No
     assert "line 8" in text
     assert "line 1" not in text
     done(store, broken)
-    assert evaluation_states(store)[0].failures == ()
+    assert evaluation_states(store, pytest.fail)[0].failures == ()
 
 
 def test_the_command_that_resumes_is_shown(store: Store, plan: Plan) -> None:
     """The arguments are those that make this very configuration."""
-    (state,) = evaluation_states(store)
+    (state,) = evaluation_states(store, pytest.fail)
     command = evaluation_command(state.flags, "/a b")
     assert command == f"uapfp evaluate {state.flags} --storage '/a b'"
     assert state.flags.startswith("--preset digits --seed 0 --zoo.width 4")
@@ -93,7 +93,7 @@ def test_the_command_that_resumes_is_shown(store: Store, plan: Plan) -> None:
     for spec in plan.specs:
         done(store, spec)
     store.put("report", plan.id, {}, {"failures": []})
-    (state,) = evaluation_states(store)
+    (state,) = evaluation_states(store, pytest.fail)
     assert (state.missing, state.report) == (0, True)
     assert "finished" in "\n".join(state_lines(state, "the command", time.time()))
 
@@ -102,7 +102,9 @@ def test_an_evaluation_that_gave_up_on_models_is_finished(store: Store, plan: Pl
     for spec in plan.specs[:-2]:
         done(store, spec)
     store.put("report", plan.id, {}, {"failures": []})
-    assert "finished without 2 specs" in "\n".join(state_lines(evaluation_states(store)[0], "the command", time.time()))
+    assert "finished without 2 specs" in "\n".join(
+        state_lines(evaluation_states(store, pytest.fail)[0], "the command", time.time())
+    )
 
 
 def everything(config: Config) -> Config:
@@ -126,9 +128,9 @@ def test_flags_lead_back_to_the_configuration(name: str) -> None:
 def test_the_last_one_worked_on_stands_last(store: Store, plan: Plan) -> None:
     other = tiny_plan(replace(tiny(), verdict=replace(tiny().verdict, n_train=1)))
     keep(store, other)
-    assert {state.evaluation for state in evaluation_states(store)} == {plan.id, other.id}
-    assert {json.dumps(state.stages) for state in evaluation_states(store)} == {
-        json.dumps(evaluation_states(store)[0].stages)
+    assert {state.evaluation for state in evaluation_states(store, pytest.fail)} == {plan.id, other.id}
+    assert {json.dumps(state.stages) for state in evaluation_states(store, pytest.fail)} == {
+        json.dumps(evaluation_states(store, pytest.fail)[0].stages)
     }
 
 
@@ -141,7 +143,7 @@ def test_a_plan_is_kept_once(store: Store, plan: Plan, tmp_path: Path) -> None:
 
 def test_a_look_changes_nothing(store: Store, tmp_path: Path) -> None:
     before = sorted(path.name for path in (tmp_path / "s").rglob("*"))
-    evaluation_states(store)
+    evaluation_states(store, pytest.fail)
     assert sorted(path.name for path in (tmp_path / "s").rglob("*")) == before
 
 
@@ -158,3 +160,20 @@ def test_a_storage_that_is_none_is_not_made(tmp_path: Path, capsys: pytest.Captu
     (line,) = capsys.readouterr().err.splitlines()
     assert "--storage" in line
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_torn_failure_is_a_task_that_was_never_tried(store: Store, plan: Plan) -> None:
+    broken = plan.members[1].spec
+    store_failure(store, struck(broken))
+    file = Path(store.path("failure", broken.id))
+    file.write_bytes(file.read_bytes()[:-3])
+    (state,) = evaluation_states(store, pytest.fail)
+    assert state.failures == ()
+    assert state.missing == len(plan.specs)
+
+
+def test_a_torn_plan_is_said(store: Store, plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+    file = Path(store.path("plan", plan.id))
+    file.write_bytes(file.read_bytes()[:-3])
+    assert exit_code("status", "--storage", store.url) == 0
+    assert f"its plan {plan.id} is torn; the command that started it resumes it" in capsys.readouterr().err

@@ -85,13 +85,15 @@ def test_a_modified_model_loses_against_the_one_it_was_made_of() -> None:
         suspect("as it is", 0.9, 0.05),
         replace(suspect("INT8", 0.89, 0.05, "modified_piracy"), before=0.9),
         suspect("label noise .1", 0.6, 0.05, "relabelled_piracy"),
+        replace(suspect("label noise .1, guessed churn", 0.5, 0.05, "relabelled_piracy"), before=0.6),
     ]
-    assert marks(removal_figure(judged, 0.05).axes[1]) == {(0.0, 1.0), (1.0, 1.0), (20.0, 1.0)}
-    header, _, unchanged, int8, noise = robustness_rows(judged, 0.05)
+    assert marks(removal_figure(judged, 0.05).axes[1]) == {(0.0, 1.0), (1.0, 1.0), (20.0, 1.0), (30.0, 1.0)}
+    header, _, unchanged, int8, noise, guessed = robustness_rows(judged, 0.05)
     assert header.startswith("| suspect | what was done | models | accuracy | lost | 100 images |")
     assert "| 2 | 0.800 | - |" in unchanged
     assert "| 1 | 0.890 | +0.010 |" in int8
     assert "| 1 | 0.600 | - |" in noise
+    assert "| 1 | 0.500 | - |" in guessed
     assert "lost" not in robustness_rows(judged[:2], 0.05)[0]
 
 

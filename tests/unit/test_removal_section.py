@@ -1,5 +1,6 @@
 """What removal costs and leaves of the evidence, in a report, against slow counting."""
 
+import math
 from dataclasses import replace
 
 import pandas as pd
@@ -7,16 +8,18 @@ import pytest
 from system import run_here, tiny_plan, tiny_with_siblings
 
 from uapfp_dist.config.removal import RemovalConfig
-from uapfp_dist.evaluation.judging import model_scores
-from uapfp_dist.evaluation.modified_models import change_of
+from uapfp_dist.evaluation.judging import claim_rates, model_scores
+from uapfp_dist.evaluation.modified_models import change_of, modified
 from uapfp_dist.reporting.figures.removal import OTHER_FAMILY, family_of
 from uapfp_dist.reporting.removal_schema import RemovalGroup
 from uapfp_dist.reporting.sections import registry
-from uapfp_dist.reporting.sections.removal import removal, scores_above
+from uapfp_dist.reporting.sections.controls import controls
+from uapfp_dist.reporting.sections.removal import accuracy_lost, removal, scores_above
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 from uapfp_dist.results.evaluations import removal_blocks
 from uapfp_dist.storage.store import Store
-from uapfp_dist.tasks.members import DERIVED_ROLES, NEGATIVE_ROLES, Role
+from uapfp_dist.tasks.members import DERIVED_ROLES, NEGATIVE_ROLES, Member, Role
+from uapfp_dist.tasks.modification_specs import FineTune
 
 REMOVAL = RemovalConfig(4, 4, (0.3,), (), (0.05,), 5, fresh_distillation=True, n_guessing=0, compose=True)
 
@@ -55,11 +58,26 @@ def groups(section: ReportSection) -> dict[tuple[str, str], RemovalGroup]:
     return {(group.role, group.change): group for group in section.numbers.removal}
 
 
+def test_controls_have_every_role_that_is_not_modified(data: ReportData) -> None:
+    section = controls(data)
+    table = section.tables["controls"].set_index("group")
+    rates = claim_rates(data.resamples, data.judged.members, data.plan.config.verdict.decided_by, data.alpha)
+    tested = {str(data.judged.members[row].role) for one in data.resamples for row in one.resample.test}
+    assert set(table.index) == {role for role in tested if not role.startswith("modified_")}
+    assert table["accused (conformal)"].to_dict() == {role: rates[role] for role in table.index}
+    assert table.loc["relabelled_homologous", "should be"] == "not accused"
+    assert table.loc["relabelled_piracy", "should be"] == "accused"
+    rows = [text.get_text() for text in section.figures["false_accusations"].axes[0].get_yticklabels()]
+    assert "independent, labels changed" in rows
+
+
 def test_everyone_who_is_tested_has_a_line(data: ReportData, groups: dict[tuple[str, str], RemovalGroup]) -> None:
     members = data.judged.members
     tested = {row for one in data.resamples for row in one.resample.test}
     wanted = pd.Series([(str(members[row].role), change_of(members[row])) for row in tested]).value_counts()
-    assert {key: group.models for key, group in groups.items()} == wanted.to_dict()
+    assert {key: group.models for key, group in groups.items() if group.models} == wanted.to_dict()
+    planned = pd.Series([(str(m.role), change_of(m)) for m in data.plan.judged if m.role != Role.VICTIM]).value_counts()
+    assert {key: group.made for key, group in groups.items()} == planned.to_dict()
     for role in ("modified_piracy", "modified_homologous"):
         assert (role, "PGD training .05, distillation on fresh images") in groups
     assert ("relabelled_piracy", "label noise .3") in groups
@@ -103,8 +121,41 @@ def test_what_is_lost(data: ReportData, groups: dict[tuple[str, str], RemovalGro
     assert groups["sibling_piracy", "as it is"].accuracy_lost == 0
 
 
+def test_an_attack_on_noisy_labels_pays_for_the_noise(data: ReportData) -> None:
+    """Guessed churn after label noise loses against unchanged models, not against the noisy one."""
+    noisy = next(m for m in data.judged.members if m.role == Role.RELABELLED_PIRACY)
+    again = Member(Role.RELABELLED_PIRACY, modified(noisy.spec, FineTune()))
+    more = replace(data.judged, members=(*data.judged.members, again), accuracy=(*data.judged.accuracy, 0.125))
+    stolen = [a for m, a in zip(more.members, more.accuracy, strict=True) if m.role == Role.PIRACY]
+    assert accuracy_lost(replace(data, judged=more))[-1] == pytest.approx(sum(stolen) / len(stolen) - 0.125)
+
+
+def test_models_that_no_resample_tests_are_counted(data: ReportData) -> None:
+    """They were made, nothing is known of them, and the line says so."""
+    attacked = [row for row, m in enumerate(data.judged.members) if m.role == Role.MODIFIED_PIRACY]
+    lonely = [
+        replace(
+            one, resample=replace(one.resample, test=tuple(row for row in one.resample.test if row not in attacked))
+        )
+        for one in data.resamples
+    ]
+    found = removal(replace(data, resamples=lonely))
+    assert found is not None
+    assert found.numbers.removal is not None
+    mine = [group for group in found.numbers.removal if group.role == "modified_piracy"]
+    assert [(group.made, group.models, group.caught) for group in mine] == [(4, 0, ())] * 3
+    assert all(math.isnan(group.accuracy) for group in mine)
+
+
+def test_intervals_of_models_stolen_from_others_count_victims(groups: dict[tuple[str, str], RemovalGroup]) -> None:
+    """Fewer than five have none."""
+    for role in ("other_victim_piracy", "sibling_piracy"):
+        assert all(math.isnan(one.share_low) for one in groups[role, "as it is"].caught)
+    assert any(not math.isnan(one.share_low) for one in groups["piracy", "as it is"].caught)
+
+
 def test_the_exact_test_and_every_budget_have_a_column(data: ReportData, section: ReportSection) -> None:
-    columns = section.tables["removal"].columns[5:]
+    columns = section.tables["removal"].columns[6:]
     tests = {column.split(",")[0] for column in columns}
     assert tests == {"weighted_churn", "churn", "uap", "weighted_errors", "exact"}
     assert {"weighted_churn, 20 images", "weighted_churn, 100 images"} <= set(columns)
@@ -142,7 +193,7 @@ def test_the_page_of_results_has_every_group(
     assert "siblings" in words
     head, _, *lines = [line for line in folded.splitlines() if line.startswith("|")]
     assert len(lines) == len(groups)
-    assert head.startswith("| models | what was done | number | accuracy | lost | `weighted_churn`, 20 |")
+    assert head.startswith("| models | what was done | made | tested | accuracy | lost | `weighted_churn`, 20 |")
     assert any(line.startswith("| stolen | as it is | ") and " | - | " in line for line in lines)
     assert {line.count(" | ") for line in lines} == {head.count(" | ")}
     assert list(removal_blocks(data.report)) == []

@@ -4,8 +4,10 @@ uapfp status --storage s3://bucket/results
 """
 
 import json
+import sys
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from uapfp_dist.cli.parser.command import Command
 from uapfp_dist.config.command_line import evaluation_command
@@ -33,7 +35,7 @@ def status(chosen: Status) -> None:
             f"storage {storage}: expected the artifacts of an evaluation, found none; name another one",
             argument="storage",
         )
-    found = evaluation_states(Store(storage))
+    found = evaluation_states(Store(storage), partial(print, file=sys.stderr))
     if chosen.json:
         print(json.dumps([asdict(state) for state in found], indent=1))
     elif not found:

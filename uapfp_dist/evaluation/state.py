@@ -103,8 +103,13 @@ class EvaluationState:
         return sum(total - done for done, total in self.stages.values())
 
 
-def evaluation_states(store: Store) -> list[EvaluationState]:
-    """Every evaluation whose plan lies in `store`, the one last worked on last. Reads names and times, no models."""
+def evaluation_states(store: Store, say: Callable[[str], None]) -> list[EvaluationState]:
+    """Every evaluation whose plan lies in `store`, the one last worked on last. Reads names and times, no models.
+
+    Args:
+        store: the artifacts.
+        say: told of a plan that cannot be read, and is left out.
+    """
     listed: dict[str, Written] = {}
 
     def files(kind: str) -> Written:
@@ -117,6 +122,7 @@ def evaluation_states(store: Store) -> list[EvaluationState]:
         try:
             plan = from_json(StoredPlan, store.get("plan", key).info)
         except (TornArtifactError, FileNotFoundError):
+            say(f"an evaluation is not shown: its plan {key} is torn; the command that started it resumes it")
             continue
         found.append(_state(store, key, plan, files))
     return sorted(found, key=lambda state: state.last or 0.0)
@@ -131,12 +137,20 @@ def _state(store: Store, key: str, plan: StoredPlan, files: Callable[[str], Writ
         stages[spec.stage] = (done + stored, total + 1)
         if stored:
             times.append(files(spec.kind)[spec.id])
-        elif spec.id in files("failure"):
-            failures.append(from_json(StoredFailure, {"id": spec.id, **store.get("failure", spec.id).info}))
+        elif spec.id in files("failure") and (failure := _failure(store, spec.id)):
+            failures.append(failure)
     last = max((t for t in times if t is not None), default=plan.begun)
     return EvaluationState(
         key, plan.preset, plan.seed, stages, tuple(failures), last, key in files("report"), plan.flags
     )
+
+
+def _failure(store: Store, key: str) -> StoredFailure | None:
+    """None where its file is torn or gone: the task is then to be done like one that was never tried."""
+    try:
+        return from_json(StoredFailure, {"id": key, **store.get("failure", key).info})
+    except (TornArtifactError, FileNotFoundError):
+        return None
 
 
 def _files(store: Store, kind: str) -> Written:

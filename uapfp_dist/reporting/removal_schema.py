@@ -16,7 +16,7 @@ class ShareCaught:
     share: Number
     share_low: Number
     share_high: Number
-    """95 % over the models that were attacked; NaN where there is one."""
+    """95 % over the models that were attacked, or the victims of models stolen from others; NaN where there are few."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +26,11 @@ class RemovalGroup:
     role: str
     change: str
     """What was done; `as it is`: nothing."""
+    made: int
     models: int
+    """Of those made, how many answered and were tested in a resample: the following are theirs."""
     accuracy: Number
     accuracy_lost: Number
-    """Against the models that they were made of, or, where they were made so from the start, the unchanged ones."""
+    """Against the models that they were made of, or, where these, too, were made so from the start, the unchanged ones
+    of their side."""
     caught: tuple[ShareCaught, ...]

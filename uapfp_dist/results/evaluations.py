@@ -146,14 +146,23 @@ def removal_blocks(report: EvaluationReport) -> Iterator[str]:
         return
     columns = list(dict.fromkeys((one.test, one.images) for group in groups for one in group.caught))
     shares = [{(one.test, one.images): one for one in group.caught} for group in groups]
-    header = ("models", "what was done", "number", "accuracy", "lost", *(f"`{test}`, {n:,}" for test, n in columns))
+    header = (
+        "models",
+        "what was done",
+        "made",
+        "tested",
+        "accuracy",
+        "lost",
+        *(f"`{test}`, {n:,}" for test, n in columns),
+    )
     rows = (
         (
             ROLES[group.role],
             group.change,
+            str(group.made),
             str(group.models),
-            f"{group.accuracy:.3f}",
-            "-" if group.change == UNCHANGED else f"{group.accuracy_lost:+.3f}",
+            f"{group.accuracy:.3f}" if group.models else "-",
+            f"{group.accuracy_lost:+.3f}" if group.models and group.change != UNCHANGED else "-",
             *(number(found[column].share) if column in found else "-" for column in columns),
         )
         for group, found in zip(groups, shares, strict=True)

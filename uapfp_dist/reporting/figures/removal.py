@@ -86,6 +86,7 @@ def _draw(axis: Axes, rows: pd.DataFrame) -> None:
     families = rows["change"].map(family_of)
     for number, family in enumerate(dict.fromkeys([*FAMILIES.values(), OTHER_FAMILY])):
         colour = CYCLE[number % len(CYCLE)]
+        named = False
         for stolen in (True, False):
             mine = rows[(families == family) & (rows["stolen"] == stolen)]
             if mine.empty:
@@ -98,5 +99,6 @@ def _draw(axis: Axes, rows: pd.DataFrame) -> None:
                 facecolors=colour if stolen else "white",
                 edgecolors=colour,
                 linewidths=0.9,
-                label=family if stolen else None,
+                label=None if named else family,
             )
+            named = True

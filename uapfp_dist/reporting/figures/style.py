@@ -102,8 +102,8 @@ def plain(name: object) -> str:
 
 
 def display_name(name: object) -> str:
-    """The label of a role; of any other name, its underscores replaced by blanks."""
-    return LABELS.get(str(name), plain(str(name).strip("_").replace("_", " ")))
+    """The name of a role or group; of anything else, its underscores replaced by blanks."""
+    return NEGATIVES.get(str(name), plain(str(name).strip("_").replace("_", " ")))
 
 
 def describe_axes(axis: Axes, x: str = "", y: str = "", title: str = "") -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from uapfp_dist.evaluation.judging import NEGATIVE_GROUPS, Group
+from uapfp_dist.evaluation.judging import claim_rates, t_test_rates
 from uapfp_dist.reporting import figures
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 from uapfp_dist.statistics.auc import FEWEST_VICTIMS
@@ -20,16 +20,22 @@ SHOULD = {
     "other_victim_piracy": "not accused",
     "calibration_piracy": "not accused",
     "sibling_piracy": "not accused",
+    "second_hand_piracy": "accused",
+    "mixed_piracy": "accused",
+    "relabelled_piracy": "accused",
+    "relabelled_homologous": "not accused",
+    "other_architecture": "not accused",
 }
+"""Modified models stand with what was done to them."""
 
 
 def controls(data: ReportData) -> ReportSection:
     """Every group: what should happen to it, its score, and how often it is accused."""
-    accusation, power, calibration = data.report.false_accusation, data.report.power, data.report.calibration
-    conformal = {**_by_role(accusation.conformal), **power.by_role}
-    t_test = {**_by_role(accusation.t_test), "piracy": power.t_test}
-    by_errors = {**_by_role(accusation.conformal_weighted_errors), **power.by_role_weighted_errors}
-    decided_by = data.plan.config.verdict.decided_by
+    calibration, decided_by = data.report.calibration, data.plan.config.verdict.decided_by
+    judged = data.resamples, data.judged.members
+    conformal = claim_rates(*judged, decided_by, data.alpha)
+    by_errors = claim_rates(*judged, "weighted_errors", data.alpha)
+    t_test = t_test_rates(*judged, "uap", data.alpha)
     models = data.per_model(data.deciding)
     rows = []
     for role, should in SHOULD.items():
@@ -70,10 +76,6 @@ def controls(data: ReportData) -> ReportSection:
         {"controls": table},
         shown,
     )
-
-
-def _by_role(rates: Mapping[Group, float]) -> dict[str, float]:
-    return {NEGATIVE_GROUPS[group]: rate for group, rate in rates.items()}
 
 
 def _rates(table: pd.DataFrame, victims: Mapping[str, int]) -> pd.DataFrame:

@@ -16,10 +16,11 @@ def groups(data: ReportData) -> ReportSection:
     shown = {m: {role: v for role, v in found.items() if role in figures.LABELS} for m, found in scores.items()}
     return ReportSection(
         "groups",
-        "Every model's score, by group",
+        "Scores by group",
         f"Resample 0, which gives the verdicts: `{methods[0]}`, which decides"
         + (", and `weighted_errors`, the second verdict" if len(methods) > 1 else "")
-        + f". Above the line piracy is claimed at alpha {data.alpha:g}. {data.setting}.",
+        + f". Above the line piracy is claimed at alpha {data.alpha:g}. Modified models and other controls stand among "
+        f"the verdicts. {data.setting}.",
         {},
         {"groups": figures.group_strips(shown, thresholds)},
     )

@@ -16,13 +16,25 @@ from uapfp_dist.reporting.section_schema import SectionNumbers
 from uapfp_dist.reporting.sections.exact import exact_claims
 from uapfp_dist.reporting.sections.intervals import over_models
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
-from uapfp_dist.tasks.members import DERIVED_ROLES, MODIFIED_ROLES, NEGATIVE_ROLES, Member, Role
+from uapfp_dist.statistics.auc import FEWEST_VICTIMS
+from uapfp_dist.tasks.members import (
+    CONTROL_ROLES,
+    DERIVED_ROLES,
+    MODIFIED_ROLES,
+    NEGATIVE_ROLES,
+    STOLEN_FROM_OTHERS,
+    STOLEN_ROLES,
+    Member,
+    Role,
+)
 
 METHODS = ("weighted_churn", "churn", "uap", "weighted_errors")
 """Those shown, where they were computed: what kits decide by, without thieves, the paper's, and by natural errors."""
 EXACT = "exact"
 """The exact sibling test, beside the methods."""
-ATTACKED = (*MODIFIED_ROLES, Role.RELABELLED_PIRACY, Role.RELABELLED_HOMOLOGOUS, Role.MIXED_PIRACY)
+RELABELLED = (Role.RELABELLED_PIRACY, Role.RELABELLED_HOMOLOGOUS)
+ATTACKED = (*MODIFIED_ROLES, *CONTROL_ROLES)
+SHOWN = (*STOLEN_ROLES, *NEGATIVE_ROLES, *ATTACKED)
 UNCHANGED = "as it is"
 
 
@@ -53,11 +65,13 @@ def _text(data: ReportData) -> str:
         f"that did not train ({min(sizes)} to {max(sizes)} models, those stolen from siblings and from other victims "
         "among them; of an independent model, all but itself and what it was made of); shares are means over the "
         "resamples that test it, intervals 95 % over the models that were attacked. By the exact sibling test "
-        f"(`{EXACT}`) it is caught if that claims it at alpha {data.alpha:g}. `accuracy_lost` is against the models "
-        "that were attacked, or, where a model was made so from the start (labels changed or mixed in, stolen at "
-        "second hand), against the unchanged ones of its side. Negatives that are caught would be accused wrongly: "
-        "an attack that makes them suspicious stands on both sides. The figure shows `weighted_churn` by every budget, "
-        f"other tests by their largest. {data.setting}."
+        f"(`{EXACT}`) it is caught if that claims it at alpha {data.alpha:g}. `made` models were made; `models` of "
+        "them answered and are tested in a resample, that is, where what they were made of trains no scorer: shares "
+        "and accuracies are theirs. `accuracy_lost` is against the models that were attacked, or, where the attack "
+        "began with the training (labels changed or mixed in, stolen at second hand, another kind of net), against the "
+        "unchanged ones of their side. Negatives that are caught would be accused wrongly: an attack that makes them "
+        "suspicious stands on both sides. The figure shows `weighted_churn` by every budget, other tests by their "
+        f"largest. {data.setting}."
     )
 
 
@@ -113,33 +127,48 @@ def _claimed(data: ReportData) -> pd.DataFrame:
 
 
 def _groups(data: ReportData, caught: pd.DataFrame) -> tuple[RemovalGroup, ...]:
-    """A group per role and change, in the order of the plan."""
-    members, accuracy = data.judged.members, data.judged.accuracy
-    per_model = caught.astype({"caught": float, "images": int, "row": int}).dropna(subset=["caught"])
-    per_model = per_model.groupby(["test", "images", "row"], sort=False)["caught"].mean().reset_index()
-    per_model = per_model.assign(
-        role=[str(members[row].role) for row in per_model["row"]],
-        change=[change_of(members[row]) for row in per_model["row"]],
-        base=[members[row].spec.root.id for row in per_model["row"]],
-    )
-    lost = _accuracy_lost(data)
-    shares = over_models(per_model, ["role", "change", "test", "images"], ["caught"], ["caught"], ["caught"])
+    """A group per role and change of the models that were made, in the order of the plan."""
+    members, accuracy, lost = data.judged.members, data.judged.accuracy, accuracy_lost(data)
+    shares = _by_group(members, caught)
+    tested = set(caught["row"])
+    rows = {member.spec.id: row for row, member in enumerate(members)}
+    made: dict[tuple[str, str], list[str]] = {}
+    for member in data.plan.judged:
+        if member.spec.id in data.cards and member.role in SHOWN:
+            made.setdefault((str(member.role), change_of(member)), []).append(member.spec.id)
     found = []
-    ordered = per_model.sort_values("row", kind="stable").groupby(["role", "change"], sort=False)
-    for _, models in ordered:
-        role, change, rows = models["role"].iloc[0], models["change"].iloc[0], models["row"].unique()
-        mine = shares[(shares["role"] == role) & (shares["change"] == change)]
+    for (role, change), ids in made.items():
+        mine = [rows[one] for one in ids if rows.get(one) in tested]
         found.append(
             RemovalGroup(
                 role=role,
                 change=change,
-                models=len(rows),
-                accuracy=float(np.mean([accuracy[row] for row in rows])),
-                accuracy_lost=float(np.mean([lost[row] for row in rows])),
-                caught=tuple(_shares(mine)),
+                made=len(ids),
+                models=len(mine),
+                accuracy=_mean([accuracy[row] for row in mine]),
+                accuracy_lost=_mean([lost[row] for row in mine]),
+                caught=tuple(_shares(shares[(shares["role"] == role) & (shares["change"] == change)])),
             )
         )
     return tuple(found)
+
+
+def _by_group(members: Sequence[Member], caught: pd.DataFrame) -> pd.DataFrame:
+    """A row per role, change, test and number of images: the share caught, means over resamples, then over models."""
+    per_model = caught.astype({"caught": float, "images": int, "row": int}).dropna(subset=["caught"])
+    per_model = per_model.groupby(["test", "images", "row"], sort=False)["caught"].mean().reset_index()
+    mine = [members[row] for row in per_model["row"]]
+    per_model = per_model.assign(
+        role=[str(member.role) for member in mine],
+        change=[change_of(member) for member in mine],
+        base=[m.stolen_from if m.role in STOLEN_FROM_OTHERS else m.spec.root.id for m in mine],
+    )
+    keys = ["role", "change", "test", "images"]
+    found = over_models(per_model, keys, ["caught"], ["caught"], ["caught"])
+    victims = per_model.groupby(keys, sort=False)["base"].nunique().to_numpy()
+    few = found["role"].isin(STOLEN_FROM_OTHERS) & (victims < FEWEST_VICTIMS)
+    found.loc[few, ["caught_low", "caught_high"]] = math.nan
+    return found
 
 
 def _shares(rows: pd.DataFrame) -> Iterator[ShareCaught]:
@@ -153,7 +182,7 @@ def _shares(rows: pd.DataFrame) -> Iterator[ShareCaught]:
         )
 
 
-def _accuracy_lost(data: ReportData) -> list[float]:
+def accuracy_lost(data: ReportData) -> list[float]:
     """Of every model, against what it was made of, or against the mean of the unchanged models of its side."""
     members, accuracy = data.judged.members, data.judged.accuracy
     of_id = {member.spec.id: value for member, value in zip(members, accuracy, strict=True)}
@@ -164,7 +193,8 @@ def _accuracy_lost(data: ReportData) -> list[float]:
     lost = []
     for member, value in zip(members, accuracy, strict=True):
         start = unchanged[member.role in DERIVED_ROLES]
-        before = of_id.get(member.spec.root.id, math.nan) if member.spec.modifications else start
+        anew = not member.spec.modifications or member.role in RELABELLED
+        before = start if anew else of_id.get(member.spec.root.id, math.nan)
         lost.append(0.0 if change_of(member) == UNCHANGED else before - value)
     return lost
 
@@ -177,7 +207,9 @@ def _wide(groups: Sequence[RemovalGroup]) -> pd.DataFrame:
     """A line per group, a column per test and number of images."""
     return pd.DataFrame(
         {
-            **{name: getattr(group, name) for name in ("role", "change", "models", "accuracy", "accuracy_lost")},
+            **{
+                name: getattr(group, name) for name in ("role", "change", "made", "models", "accuracy", "accuracy_lost")
+            },
             **{f"{one.test}, {one.images} images": one.share for one in group.caught},
         }
         for group in groups

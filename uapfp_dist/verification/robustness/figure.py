@@ -55,7 +55,7 @@ def _panel(
         start = _mean([one.accuracy for one in side if family_of(one.kind) == "unchanged"])
         for kind in dict.fromkeys(one.kind for one in side):
             group = [one for one in side if one.kind == kind]
-            lost = _mean([(start if one.before is None else one.before) - one.accuracy for one in group])
+            lost = _mean([(start if one.made_of is None else one.made_of) - one.accuracy for one in group])
             caught = _mean([p_of(one) <= alpha + 1e-12 for one in group])
             yield {"panel": title, "change": kind, "stolen": stolen, "lost": 100 * lost, "caught": caught}
 

@@ -40,6 +40,11 @@ class JudgedModel:
     """Accuracy of the model to which it was done; None where a model was made so from the start."""
 
     @property
+    def made_of(self) -> float | None:
+        """Accuracy of the model it was made of; None also where that one, too, has changed labels from the start."""
+        return None if self.kind.startswith("label ") else self.before
+
+    @property
     def stolen(self) -> bool:
         """Whether it learned from the victim."""
         return self.role in DERIVED_ROLES

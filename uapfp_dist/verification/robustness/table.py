@@ -48,7 +48,7 @@ def robustness_rows(judged: Sequence[JudgedModel], alpha: float) -> list[str]:
 
 
 def _lost(group: Sequence[JudgedModel]) -> str:
-    differences = [one.before - one.accuracy for one in group if one.before is not None]
+    differences = [one.made_of - one.accuracy for one in group if one.made_of is not None]
     return f"{sum(differences) / len(differences):+.3f}" if differences else "-"
 
 
