@@ -68,7 +68,7 @@ def test_kits_are_enrolled_modified_and_counted(
     attacks = {"guessed churn", "distillation on fresh images", "PGD training .02", "label smoothing .1"}
     assert attacks <= {one["kind"] for one in judged}
     assert all(len(one["exact"]) == 1 for one in judged)
-    assert {"questions mirrored", "0.05 of the answers random"} <= {one["kind"] for one in judged}
+    assert {"queries mirrored", "0.05 of the answers random"} <= {one["kind"] for one in judged}
     assert (tmp_path / "out" / "removal.png").stat().st_size > 0
     text = (tmp_path / "out" / "suspects.md").read_text()
     assert text.startswith("`digits`, seed 0, float32: suspects accused at alpha 0.5 by ")

@@ -72,7 +72,7 @@ def hardened() -> pd.DataFrame:
 
 def attacked(panels: int = 7) -> pd.DataFrame:
     """Every family of attacks, on both sides, by so many tests."""
-    changes = ["as it is", "adversarial training 30", ".5 of the labels true", "stolen at second hand", "questions, x",
+    changes = ["as it is", "adversarial training 30", ".5 of the labels true", "stolen at second hand", "queries, x",
                "answers rounded", "prune .4, fine-tune", "a, b", "label noise .1", "PGD training .02", "guessed churn",
                "fine-tune", "prune .2", "INT8", "distillation on fresh images", "distillation",
                "residual net"]  # fmt: skip

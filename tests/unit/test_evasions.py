@@ -1,4 +1,4 @@
-"""What a thief does between question and answer, and the figure of what removal costs."""
+"""What a thief does between query and answer, and the figure of what removal costs."""
 
 from dataclasses import replace
 
@@ -8,9 +8,10 @@ from matplotlib.axes import Axes
 from torch import Tensor, nn
 
 from uapfp_dist.reporting.figures.removal import family_of
+from uapfp_dist.serialization import to_json
 from uapfp_dist.verification.robustness.evasions import EVASIONS, Evasion, blurred, compressed, mirrored
 from uapfp_dist.verification.robustness.figure import removal_figure
-from uapfp_dist.verification.robustness.judged import JudgedModel
+from uapfp_dist.verification.robustness.judged import JudgedModel, JudgedSuspects, read_judged
 from uapfp_dist.verification.robustness.table import robustness_rows
 
 
@@ -51,7 +52,7 @@ def test_so_many_answers_are_random(share: float) -> None:
     assert share == 0.0 or not torch.equal(labels, evasion.labels(Brightest(), IMAGES, "another"))
 
 
-def test_questions_are_changed_before_the_model_sees_them() -> None:
+def test_queries_are_changed_before_the_model_sees_them() -> None:
     where = IMAGES.flatten(1).argmax(1)
     labels = Evasion("mirrored", mirrored).labels(Brightest(), IMAGES, "seed")
     assert torch.equal(labels, where // 4 * 4 + 3 - where % 4)
@@ -132,4 +133,12 @@ def test_every_kind_has_a_family() -> None:
     assert family_of("PGD training .02") == "PGD training"
     assert family_of("distillation on fresh images") == "distilled on fresh images"
     assert family_of("residual net") == "another kind of net"
-    assert {family_of(evasion.name) for evasion in EVASIONS} == {"questions changed", "answers rounded or random"}
+    assert {family_of(evasion.name) for evasion in EVASIONS} == {"queries changed", "answers rounded or random"}
+
+
+def test_files_of_before_say_questions() -> None:
+    old = [to_json(suspect("questions mirrored", 0.9, 0.05))]
+    assert [one.kind for one in read_judged(old).judged] == ["queries mirrored"]
+    assert [one.kind for one in read_judged(to_json(JudgedSuspects("x", 0.05, read_judged(old).judged))).judged] == [
+        "queries mirrored"
+    ]

@@ -22,7 +22,7 @@ FAMILIES = {
     "adversarial training": "adversarial training",
     "labels true": "true labels mixed in",
     "second hand": "stolen from a stolen model",
-    "questions": "questions changed",
+    "queries": "queries changed",
     "answers r": "answers rounded or random",
     "prune .4, fine-tune": "pruned and fine-tuned",
     ", ": "two attacks in a row",
@@ -36,7 +36,7 @@ FAMILIES = {
     "distillation": "distilled",
 }
 """A part of a change to its family; the first that fits counts. A comma stands between two attacks, and in the name of
-a change of questions."""
+a change of queries."""
 OTHER_FAMILY = "another kind of net"
 
 IN_A_ROW = 4

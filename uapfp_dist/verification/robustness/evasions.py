@@ -34,7 +34,7 @@ class Evasion:
         """(N,) int64 answers of `model` to (N, c, h, w) images in [0, 1], as a client gets them.
 
         Args:
-            seed: names the randomness of this client's questions.
+            seed: names the randomness of this client's queries.
         """
         seen = images if self.change is None else self.change(images)
         probabilities = predict_probabilities(model, seen)
@@ -61,9 +61,9 @@ def compressed(images: Tensor) -> Tensor:
 
 
 EVASIONS = (
-    Evasion(f"questions as JPEG {QUALITY}", compressed),
-    Evasion(f"questions blurred, sigma {SIGMA:g}", blurred),
-    Evasion("questions mirrored", mirrored),
+    Evasion(f"queries as JPEG {QUALITY}", compressed),
+    Evasion(f"queries blurred, sigma {SIGMA:g}", blurred),
+    Evasion("queries mirrored", mirrored),
     Evasion("answers rounded to 0.1", decimals=1),
     Evasion("0.01 of the answers random", random_share=0.01),
     Evasion("0.05 of the answers random", random_share=0.05),

@@ -1,7 +1,7 @@
 """Verdicts on modified suspects, each judged alone by its labels."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -19,6 +19,8 @@ from uapfp_dist.verification.judging.verdict import SuspectResponses
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.robustness.evasions import EVASIONS
 
+FORMER_WORD = ("questions", "queries")
+"""In kinds of files of before, and today's."""
 LISTED_ALPHA = 0.05
 """Of kits whose files are a list."""
 
@@ -68,8 +70,10 @@ def read_judged(content: Json) -> JudgedSuspects:
         ValueError: it is none.
     """
     if isinstance(content, list):
-        return JudgedSuspects("", LISTED_ALPHA, from_json(list[JudgedModel], content))
-    return from_json(JudgedSuspects, content)
+        found = JudgedSuspects("", LISTED_ALPHA, from_json(list[JudgedModel], content))
+    else:
+        found = from_json(JudgedSuspects, content)
+    return replace(found, judged=[replace(one, kind=one.kind.replace(*FORMER_WORD)) for one in found.judged])
 
 
 def judged_model(context: TaskContext, kit: Kit, member: Member) -> JudgedModel:
@@ -89,7 +93,7 @@ def judged_model(context: TaskContext, kit: Kit, member: Member) -> JudgedModel:
 
 
 def judged_evasions(context: TaskContext, kit: Kit, member: Member) -> Iterator[JudgedModel]:
-    """The verdicts on one model where its owner changes questions or answers; accuracy is what a client gets."""
+    """The verdicts on one model where its owner changes queries or answers; accuracy is what a client gets."""
     spec, net = member.spec, context.net(member.spec)
     dataset, splits = context.data(spec.data)
     images, truth = dataset.pixels(splits.eval), dataset.labels[splits.eval]
