@@ -14,6 +14,8 @@ from uapfp_dist.reporting.section_schema import (
     SectionNumbers,
 )
 from uapfp_dist.reporting.sections.claims import check_claims
+from uapfp_dist.reporting.sections.paper_scoring import PaperScoring
+from uapfp_dist.response_format import PROBABILITIES
 from uapfp_dist.statistics.auc import Estimate
 
 T = TypeVar("T")
@@ -42,7 +44,10 @@ def data(**auc: dict[str, float]) -> Any:
     plan = SimpleNamespace(config=config, churn=None, data=SimpleNamespace(name="fashion_mnist"))
     members = tuple(SimpleNamespace(role=role) for role in ("victim", "piracy", "homologous", "same_data"))
     judged = SimpleNamespace(members=members)
-    return SimpleNamespace(report=report, alpha=0.05, plan=plan, setting="by hand", judged=judged)
+    scoring = PaperScoring.among(areas, (PROBABILITIES,))
+    return SimpleNamespace(
+        report=report, alpha=0.05, plan=plan, setting="by hand", judged=judged, paper_scoring=scoring
+    )
 
 
 def claim(about: str, sections: SectionNumbers = NOTHING, **auc: dict[str, float]) -> ClaimCheck:

@@ -3,16 +3,14 @@
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
+from random_scores import METHODS, SUMMARY, judged_models, report_data, scored_draw
 
 from uapfp_dist.config.schema import VerdictConfig
 from uapfp_dist.evaluation.judging import (
     NEGATIVE_GROUPS,
-    JudgedModels,
     auc_table,
     claim_rates,
     decision,
@@ -25,63 +23,22 @@ from uapfp_dist.evaluation.judging import (
     verdicts,
 )
 from uapfp_dist.evaluation.plan import Plan
-from uapfp_dist.fingerprints.blocks import parse_blocks
-from uapfp_dist.fingerprints.methods.base import Candidate
-from uapfp_dist.fingerprints.probe_data import ProbeSummary, UapSet
-from uapfp_dist.fingerprints.resamples import Resample, make_resample
-from uapfp_dist.fingerprints.scoring import ScoredCandidate, ScoredResample
+from uapfp_dist.fingerprints.resamples import Resample
 from uapfp_dist.reporting.report import make_report
 from uapfp_dist.reporting.report_schema import TprNegatives
 from uapfp_dist.reporting.report_tables import methods_table
 from uapfp_dist.reporting.sections.controls import controls
 from uapfp_dist.reporting.sections.groups import claim_threshold, groups
-from uapfp_dist.reporting.sections.report_data import ReportData
 from uapfp_dist.reporting.summary import summary
 from uapfp_dist.response_format import LABEL, PROBABILITIES, ResponseFormat
-from uapfp_dist.rng import numpy_rng, torch_rng
+from uapfp_dist.rng import numpy_rng
 from uapfp_dist.serialization import to_json
 from uapfp_dist.statistics.auc import Estimate, auc_over_resamples
 from uapfp_dist.statistics.conformal import CANNOT_DECIDE, conformal_p
-from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.members import Role
 
 ENSEMBLE = VerdictConfig(decided_by="uap_ensemble", n_calibrate=19)
 NOBODY: dict[str, str] = {}
-METHODS = ("uap", "uap_ensemble", "weighted_errors")
-UAPS = dict.fromkeys((1.0, 0.5, 0.7), UapSet(1, 1.0, 1.0, 0.1, 0.8, 0.4))
-SUMMARY = ProbeSummary(UAPS, mean_image_norm=3.0, fooling_target_reached=True, natural_errors=5, topped_up=95)
-
-
-def scored_draw(
-    plan: Plan, index: int, formats: tuple[ResponseFormat, ...] = (PROBABILITIES, LABEL), n_calibrate: int = 19
-) -> ScoredResample:
-    """A draw of the digits zoo in which every method scores at random, four views a model."""
-    members = plan.judged
-    draw = make_resample(members, index, 5, n_calibrate, "judging")
-    methods: dict[str, tuple[ScoredCandidate, ...]] = {}
-    for method in METHODS:
-        for fmt in (LABEL,) if method == "weighted_errors" else formats:
-            block = "natural" if method == "weighted_errors" else "uap@0.5+uap@0.7"
-            views = torch.rand(len(members), 4, generator=torch_rng(method, fmt.wire, index))
-            found = ScoredCandidate(
-                Candidate(parse_blocks(block), fmt), views, 0.9 if fmt == PROBABILITIES else 0.5, 1.0, 60
-            )
-            methods[method] = (*methods.get(method, ()), found)
-    return ScoredResample(draw, methods, {})
-
-
-def judged_models(plan: Plan) -> JudgedModels:
-    """The digits zoo, every model equally accurate."""
-    return JudgedModels(plan.judged, (0.9,) * len(plan.judged))
-
-
-def report_data(plan: Plan, config: VerdictConfig) -> ReportData:
-    """Two draws under `config` and the report made of them."""
-    plan = replace(plan, config=replace(plan.config, verdict=config))
-    judged, resamples = judged_models(plan), [scored_draw(plan, i, config.formats) for i in range(2)]
-    cards = {m.spec.id: SimpleNamespace(accuracy=0.9, recovery=1.0, modifications=()) for m in plan.judged}
-    report = make_report(plan, judged, resamples, SUMMARY)
-    return ReportData(plan, None, judged, resamples, None, cards, Store("memory://none"), report.body)  # type: ignore[arg-type]
 
 
 # --- the method that decides

@@ -18,8 +18,9 @@ def paper_comparison(data: ReportData, sections: SectionNumbers) -> ReportSectio
     return ReportSection(
         "beside_paper",
         "The paper's numbers beside ours",
-        "Similarities, gaps, shares, AUC and t-test are those of one UAP of the paper's norm on probabilities, over "
-        "the test models of all resamples; Figure 6 left is that of `uap` at one norm. Intervals are 95 % bootstraps "
+        f"Similarities, gaps, shares and t-test are by {data.paper_scoring.words}, AUC is that of one UAP of the "
+        "paper's norm on probabilities, over the test models of all resamples; Figure 6 left is that of `uap` at one "
+        "norm. Intervals are 95 % bootstraps "
         "over models, those of gaps over the models of the two cells that make them. Confidence is what the "
         "calibration models support, 1 - 1 / (m + 1); fooling is measured on held-out images before clipping; the "
         f"plateau begins at the fewest points whose gap is {PLATEAU:g} of the last one, the gap is stable from the "

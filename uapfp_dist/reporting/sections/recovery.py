@@ -35,8 +35,9 @@ def recovery(data: ReportData) -> ReportSection | None:
         "Figure 6 right: similarity against recovery rate",
         "Substitutes at the first moment of each recovery rate in an extraction of the victim, in the paper's bins: "
         ".02 wide, named by their lower edge, the last one with both edges; a bin without a lower or an upper edge "
-        "holds what lies outside [.78, .94]. Similarity by the paper's one UAP on probabilities, and by `uap` "
-        "(columns `chosen`), with a 95 % bootstrap interval over extractions: of one there may be several stops in a "
+        "holds what lies outside [.78, .94]. Similarity by "
+        f"{data.paper_scoring.words}, and by `uap`, norms averaged and the format chosen (columns `chosen`), with a "
+        "95 % bootstrap interval over extractions: of one there may be several stops in a "
         f"bin. The paper has 20 models per bin and .88 at .78. {data.setting}.",
         {"recovery": summary, "recovery_models": table},
         {"fig6_right_recovery": figures.fig6_recovery(table, data.alpha)},

@@ -12,8 +12,9 @@ from uapfp_dist.reporting import figures
 from uapfp_dist.reporting.recovery_schema import MethodAtRecovery
 from uapfp_dist.reporting.section_schema import SectionNumbers, rows_of
 from uapfp_dist.reporting.sections.intervals import with_interval
+from uapfp_dist.reporting.sections.paper_scoring import format_beside_paper
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
-from uapfp_dist.response_format import PROBABILITIES, ResponseFormat
+from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.rng import numpy_rng
 from uapfp_dist.statistics.auc import auc_over_resamples
 from uapfp_dist.tasks.members import Member, Role
@@ -38,9 +39,8 @@ def recovery_methods(data: ReportData) -> ReportSection | None:
         "Extractions stopped at the first moment of a recovery rate, `level`; without one: the finished stolen models "
         "that are tested. AUC of these against each group of negatives, mean over resamples, with a 95 % bootstrap "
         "interval over models (of models stolen from others over their victims). `recovery` and, of methods with an "
-        "encoder, `similarity` to the victim are means over models. `uap_paper` is the paper's: one UAP. It and "
-        "`clean` have probabilities, other methods the format chosen on the training models. Encoders and weights "
-        "learn from "
+        "encoder, `similarity` to the victim are means over models. `uap_paper` is the paper's: one UAP. "
+        f"{_formats(data)} the format chosen on the training models. Encoders and weights learn from "
         f"finished stolen models alone. {data.setting}.",
         {"recovery_methods": table},
         {"recovery_methods": figures.recovery_methods(table, SIMILARITIES, AREAS)},
@@ -92,8 +92,14 @@ def _rows(data: ReportData, method: str, levels: Mapping[float, list[int]]) -> I
 
 def _format(data: ReportData, method: str) -> ResponseFormat | None:
     """The paper's; None: as chosen."""
-    is_papers = method in IN_PROBABILITIES and PROBABILITIES in data.plan.config.verdict.formats
-    return PROBABILITIES if is_papers else None
+    return format_beside_paper(data.plan.config.verdict.formats) if method in IN_PROBABILITIES else None
+
+
+def _formats(data: ReportData) -> str:
+    """Which methods have which format, the start of a sentence."""
+    if format_beside_paper(data.plan.config.verdict.formats) is None:
+        return "All methods have"
+    return "It and `clean` have probabilities, other methods"
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -16,7 +16,8 @@ from uapfp_dist.fingerprints.response_matrix import ResponseMatrix
 from uapfp_dist.fingerprints.scoring import ScoredResample
 from uapfp_dist.reporting.report_schema import EvaluationReport
 from uapfp_dist.reporting.section_schema import SectionNumbers
-from uapfp_dist.response_format import PROBABILITIES, ResponseFormat
+from uapfp_dist.reporting.sections.paper_scoring import PaperScoring
+from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.statistics.conformal import CANNOT_DECIDE
 from uapfp_dist.storage.store import Store
 from uapfp_dist.tasks.model_card import ModelCard
@@ -105,15 +106,15 @@ class ReportData:
                 )
         return pd.DataFrame(rows, columns=COLUMNS)
 
-    @property
-    def _as_in_the_paper(self) -> tuple[str, ResponseFormat | None]:
-        """One UAP, probabilities; `uap`, as it was chosen, where that method was left out."""
-        return ("uap_paper", PROBABILITIES) if "uap_paper" in self.resamples[0].methods else ("uap", None)
+    @cached_property
+    def paper_scoring(self) -> PaperScoring:
+        """By what `paper` and `fingerprints` are scored: the paper's method on probabilities, or what stands in."""
+        return PaperScoring.among(self.resamples[0].methods, self.plan.config.verdict.formats)
 
     @cached_property
     def paper(self) -> pd.DataFrame:
-        """`scores` as in the paper."""
-        return self.scores(*self._as_in_the_paper)
+        """`scores` as in the paper, as far as they are there: see `paper_scoring`."""
+        return self.scores(self.paper_scoring.method, self.paper_scoring.format)
 
     @cached_property
     def chosen(self) -> pd.DataFrame:
@@ -130,7 +131,7 @@ class ReportData:
         """A row per resample and tested stolen or independent model, scored as in `paper`: the similarity of each
         of its fingerprints (`views`) and the paper's t-test (`p`)."""
         members, rows = self.judged.members, []
-        for resample, scored in chosen_by(self.resamples, *self._as_in_the_paper):
+        for resample, scored in chosen_by(self.resamples, self.paper_scoring.method, self.paper_scoring.format):
             for row in resample.tested(members, "piracy", "homologous"):
                 spec = members[row].spec
                 rows.append(

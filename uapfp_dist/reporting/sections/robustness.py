@@ -37,8 +37,9 @@ def modifications(data: ReportData) -> ReportSection | None:
     return ReportSection(
         "fig8_modifications",
         "Figure 8 left: fine-tuned, pruned, INT8 and distilled models",
-        "Similarity of a model before and after each modification. The paper's one UAP on probabilities, and `uap`, "
-        "norms averaged and the format chosen (columns `chosen`), with a 95 % bootstrap interval over models. "
+        "Similarity of a model before and after each modification, by "
+        f"{data.paper_scoring.words}, and by `uap`, norms averaged and the format chosen (columns `chosen`), with a "
+        "95 % bootstrap interval over models. "
         "`accused` is the share of (model, resample) pairs in which the conformal decision on those scores claims "
         f"piracy at alpha {data.alpha:g}. The paper: all stolen models stay above .88 after fine-tuning, pruning and "
         "INT8; what else is shown, it did not try. Accuracy, and that of the same models before, is measured on EVAL. "
@@ -69,7 +70,8 @@ def adversarial(data: ReportData) -> ReportSection | None:
         "Figure 8 right: adversarial training",
         "Each iteration trains on 128 DeepFool examples of the current model and 128 clean images, labelled by the "
         "attacker's own model before the attack (own) or truly (true). The paper: similarity .99 falls to .89 past 120 "
-        f"iterations; at 270 the gap is gone, at a loss of .17 in accuracy. Intervals: 95 % bootstrap over models. "
+        "iterations; at 270 the gap is gone, at a loss of .17 in accuracy. Similarity is by "
+        f"{data.paper_scoring.words}, in columns `chosen` by `uap`. Intervals: 95 % bootstrap over models. "
         f"{data.setting}.",
         {"adversarial": summary},
         {"fig8_right_adversarial": figures.fig8_adversarial(table)},

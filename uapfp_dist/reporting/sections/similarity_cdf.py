@@ -16,8 +16,8 @@ LEVELS = {"piracy": 0.8, "homologous": 0.4}
 
 def cdfs(data: ReportData) -> ReportSection:
     """Figure 5."""
-    method = "uap_paper" if "uap_paper" in data.resamples[0].methods else "uap"
-    similarities = similarities_by_architecture(data, method)
+    scoring = data.paper_scoring
+    similarities = similarities_by_architecture(data, scoring.method, scoring.format)
     by_architecture = {
         a: SimilarityShares(**{role: _above(level, roles.get(role)) for role, level in LEVELS.items()})
         for a, roles in similarities.items()
@@ -31,14 +31,11 @@ def cdfs(data: ReportData) -> ReportSection:
     return ReportSection(
         "fig5_similarity_cdf",
         "Figure 5: distribution of fingerprint similarity",
-        "Cumulative share of the test fingerprints of all resamples, in bins of .1, by architecture. The paper, on "
-        f"CIFAR-10: all stolen models above .8, at most 20 % of independent ones above .4. {data.setting}.",
+        "Cumulative share of the test fingerprints of all resamples, in bins of .1, by architecture. Similarity is by "
+        f"{scoring.words}. The paper, on CIFAR-10: all stolen models above .8, at most 20 % of independent ones above "
+        f".4. {data.setting}.",
         {},
-        {
-            "fig5_similarity_cdf": figures.similarity_cdf(
-                similarities, f"similarity to the victim ({method}, probabilities)"
-            )
-        },
+        {"fig5_similarity_cdf": figures.similarity_cdf(similarities, f"similarity to the victim ({scoring.name})")},
         SectionNumbers(cdf=by_architecture, cdf_all=SimilarityShares(**shares)),
     )
 

@@ -28,14 +28,16 @@ def tables_2_3(data: ReportData) -> ReportSection:
     drawn: dict[str, Figure] = {}
     if published is not None:
         keys = ["architecture", "optimizer"] if published["optimizer"].notna().all() else ["architecture"]
-        columns = [*keys, *(c for c in published.columns if c.startswith(("piracy_", "homologous_")))]
-        shown["table_similarity"] = ours.merge(published[columns], on=keys, how="left", suffixes=("", "_paper"))
+        # Named here: where a role was not tested, `merge` would leave the paper's numbers under the names of ours.
+        names = {c: f"{c}_paper" for c in published.columns if c.startswith(("piracy_", "homologous_"))}
+        theirs = published[[*keys, *names]].rename(columns=names)
+        shown["table_similarity"] = ours.merge(theirs, on=keys, how="left")
         drawn = {"table_vs_paper": figures.table_vs_paper(ours, published)}
     return ReportSection(
         "table2_similarity",
         f"Table {number}: similarity of fingerprints" if published is not None else "Similarity of fingerprints",
-        "Mean and standard deviation over all fingerprints of all test models, and the paper's t-test p, for one UAP "
-        "of the paper's norm on probabilities; `low` and `high` are a 95 % bootstrap interval of the mean over models. "
+        "Mean and standard deviation over all fingerprints of all test models, and the paper's t-test p, for "
+        f"{data.paper_scoring.words}; `low` and `high` are a 95 % bootstrap interval of the mean over models. "
         f"{_repeats(data)}Similarity is exactly 0 for {zeros}. {data.setting}.",
         shown,
         drawn,
@@ -64,7 +66,7 @@ def _by_cell(data: ReportData) -> pd.DataFrame:
             f"{role}_p": float(cell["p"].mean()),
             f"{role}_models": len(models),
         }
-    return pd.DataFrame(list(rows.values()))
+    return pd.DataFrame(list(rows.values()) or {"architecture": [], "optimizer": []})
 
 
 def _gaps(table: pd.DataFrame, fingerprints: pd.DataFrame) -> SimilarityGaps:
