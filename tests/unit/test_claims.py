@@ -5,14 +5,18 @@ import math
 import pytest
 from numbers_by_hand import NOTHING, claim, data, filled, modified
 
+from uapfp_dist.reporting.recovery_schema import RecoveryBin
 from uapfp_dist.reporting.reference_schema import MatchingRates, SubspaceNumbers
 from uapfp_dist.reporting.section_schema import (
+    AdversarialGroup,
     ClaimCheck,
     SectionNumbers,
     SweepNumbers,
     TTestRates,
 )
 from uapfp_dist.reporting.sections.claims import check_claims
+from uapfp_dist.reporting.sections.paper_scoring import PaperScoring
+from uapfp_dist.response_format import PROBABILITIES
 from uapfp_dist.statistics.auc import Estimate
 
 
@@ -139,6 +143,24 @@ def test_the_t_test_of_the_abstract_is_the_papers_own() -> None:
     found = claim("abstract", SectionNumbers(paper_t_test=TTestRates(piracy=0.9, homologous=0.125)))
     assert "detects 90.0% of piracy (the paper: all) and accuses 12.5% of innocent homologous" in found.measured
     assert "an unknown share" in claim("abstract").measured
+
+
+def test_a_claim_graded_on_a_substitute_says_so() -> None:
+    """Similarities of Figures 6 and 8, and the t-test's, are those of `uap` where `uap_paper` was left out."""
+    stop = filled(AdversarialGroup, role="piracy", labels="own", iterations=120, similarity=0.9, accuracy=0.8)
+    start = filled(RecoveryBin, recovery_bin=0.78, similarity=0.9, models=3)
+    sections = SectionNumbers(modifications=modified(unmodified=0.9, INT8=0.9), adversarial=(stop,), recovery=(start,))
+    on_substitute = data()
+    on_substitute.paper_scoring = PaperScoring.among(("uap",), (PROBABILITIES,))
+    remark = "; by `uap`, norms averaged, on probabilities: `uap_paper` was not computed"
+    for about in ("Fig. 8 left", "Fig. 8 right", "Fig. 6 right", "abstract"):
+        alone = claim(about, sections)
+        (found,) = [c for c in check_claims(on_substitute, sections).numbers.claims or () if about in c.claim]
+        assert found.measured == alone.measured + remark
+        assert found.outcome == alone.outcome != "not measured"
+    for about in ("Fig. 8 left", "Fig. 8 right", "Fig. 6 right"):
+        (found,) = [c for c in check_claims(on_substitute, NOTHING).numbers.claims or () if about in c.claim]
+        assert found.measured == "not measured"
 
 
 def identified(**areas: tuple[float, float, float]) -> tuple[ClaimCheck, str]:

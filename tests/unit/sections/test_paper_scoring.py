@@ -9,6 +9,7 @@ from random_scores import report_data
 from system import tiny_plan
 
 from uapfp_dist.config.schema import VerdictConfig
+from uapfp_dist.reporting.sections.overlap import overlap
 from uapfp_dist.reporting.sections.paper_scoring import PaperScoring
 from uapfp_dist.reporting.sections.recovery import recovery
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
@@ -78,7 +79,7 @@ def test_without_a_model_to_compare_the_papers_table_stands_alone(labels: Report
     assert "none was tested" in section.text
 
 
-@pytest.mark.parametrize("make", [recovery, modifications, tables_2_3, cdfs])
+@pytest.mark.parametrize("make", [recovery, modifications, overlap, tables_2_3, cdfs])
 def test_every_section_names_what_it_was_scored_by(
     make: Callable[[ReportData], ReportSection | None], cases: dict[str, ReportData]
 ) -> None:
@@ -116,6 +117,18 @@ def test_figure_7_has_areas_in_the_format_of_suspects(cases: dict[str, ReportDat
         table = section.tables["fig7_uap_vs_lap"].set_index("method")
         for method in ("uap_paper", "lap_paper"):
             assert table.loc[method, "auc"] == cases[name].report.auc[method][column]["homologous"]
+
+
+def test_overlap_has_a_row_for_each_method_that_was_used(cases: dict[str, ReportData]) -> None:
+    """`uap`, which stands in for `uap_paper` where that was left out, stands there once."""
+    for name, methods in {"labels": ["uap", "uap_paper"], "without uap_paper": ["uap"]}.items():
+        section = overlap(cases[name])
+        assert section is not None
+        table = section.tables["overlap"]
+        assert not table.duplicated(["method", "overlap"]).any()
+        assert sorted(set(table["method"])) == methods
+        assert (table["models"] == 1).all()
+        assert cases[name].paper_scoring.words in section.text
 
 
 def test_substitutes_are_named_with_what_they_stand_for() -> None:

@@ -11,7 +11,7 @@ from uapfp_dist.reporting.number_format import interval
 from uapfp_dist.reporting.paper import DATASETS, paper_number
 from uapfp_dist.reporting.recovery_schema import RecoveryBin
 from uapfp_dist.reporting.section_schema import ClaimCheck, SectionNumbers, SweepNumbers, TTestRates
-from uapfp_dist.reporting.sections.claim_grading import auc_of, graded, not_computed
+from uapfp_dist.reporting.sections.claim_grading import auc_of, graded, not_computed, substituted
 from uapfp_dist.reporting.sections.lineage_claims import churn_finds, identifies_victim
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 from uapfp_dist.reporting.sections.robustness import UNMODIFIED, of_the_paper
@@ -163,7 +163,9 @@ def _robust(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
     return ClaimCheck(
         claim="fine-tuning, pruning and INT8 leave the similarity high (Fig. 8 left)",
         paper="all above .88",
-        measured=f"lowest mean {least:.3f} ({which}; unmodified {before:.3f})" if known else "not measured",
+        measured=f"lowest mean {least:.3f} ({which}; unmodified {before:.3f}){substituted(data.paper_scoring)}"
+        if known
+        else "not measured",
         rule="of fine-tuning of all layers, pruning without recovery and INT8 every mean at least .88; partly when "
         "none falls by more than .10",
         outcome=graded(least >= 0.88, least >= before - 0.1) if known else "not measured",
@@ -178,7 +180,7 @@ def _adversarial(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
     return ClaimCheck(
         claim="120 iterations of adversarial training leave the similarity high (Fig. 8 right)",
         paper=".99 up to 120 iterations, .89 after",
-        measured=words if rows else "not measured",
+        measured=words + substituted(data.paper_scoring) if rows else "not measured",
         rule="at least .85 in every label mode; partly in one",
         outcome=graded(least >= 0.85, most >= 0.85) if rows else "not measured",
     )
@@ -222,7 +224,7 @@ def _recovery(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
         claim="a substitute with 78 % of the victim's accuracy is already similar (Fig. 6 right)",
         paper=".88 at .78",
         measured=f"{interval(value, row.similarity_low, row.similarity_high)} from .78 to below .80, models: "
-        f"{row.models}"
+        f"{row.models}{substituted(data.paper_scoring)}"
         if row
         else "not measured",
         rule="at least .83; partly from .60",
@@ -239,7 +241,7 @@ def _abstract(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
         paper="99.99 %",
         measured=f"with {m} calibration models at most {1 - 1 / (m + 1):.2%}; power at alpha {data.alpha:g}: {caught}; "
         f"the t-test behind the claim detects {_percent(t_test.piracy)} of piracy (the paper: all) and accuses "
-        f"{_percent(t_test.homologous)} of innocent homologous models",
+        f"{_percent(t_test.homologous)} of innocent homologous models" + substituted(data.paper_scoring),
         rule="needs more than 9,999 calibration models; power at an alpha of .0001 is not measured",
         outcome="not reproduced" if m <= 9999 else "not measured",
     )

@@ -13,7 +13,7 @@ def overlap(data: ReportData) -> ReportSection | None:
     """The supplement's ablation: how similar are independent models that share more of D_v."""
     members = {m.spec.id: m for m in data.judged.members}
     rows = []
-    for method, frame in (("uap_paper", data.paper), ("uap", data.chosen)):
+    for method, frame in {data.paper_scoring.method: data.paper, "uap": data.chosen}.items():
         models = data.per_model(frame)
         piracy = models[models["role"] == "piracy"]["similarity"].to_numpy()
         for record in models[models["role"] == "overlap_homologous"].to_dict("records"):
@@ -36,9 +36,9 @@ def overlap(data: ReportData) -> ReportSection | None:
     return ReportSection(
         "overlap",
         "Overlap of D_homo and D_v (supplement)",
-        "Independent models whose training set shares a chosen part of the victim's. `auc` is the share of stolen "
-        f"models that score higher. Intervals: 95 % bootstrap over those independent models. The paper's values are "
-        f"not published. {data.setting}.",
+        f"Independent models whose training set shares a chosen part of the victim's. {_methods(data)} `auc` is the "
+        "share of stolen models that score higher. Intervals: 95 % bootstrap over those independent models. The "
+        f"paper's values are not published. {data.setting}.",
         {"overlap": summary},
         {
             "overlap": figures.ablation_lines(
@@ -47,3 +47,10 @@ def overlap(data: ReportData) -> ReportSection | None:
         },
         SectionNumbers(overlap=rows_of(OverlapGroup, summary)),
     )
+
+
+def _methods(data: ReportData) -> str:
+    """What the rows' methods are, in a sentence."""
+    scoring = data.paper_scoring
+    beside = ", beside `uap`, norms averaged and the format chosen" if scoring.method != "uap" else ""
+    return f"Similarity is by {scoring.words}{beside}."
