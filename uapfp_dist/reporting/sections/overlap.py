@@ -42,7 +42,7 @@ def overlap(data: ReportData) -> ReportSection | None:
         {"overlap": summary},
         {
             "overlap": figures.ablation_lines(
-                table, "overlap", ("similarity", "auc"), "method", "share of D_homo in D_v"
+                summary, "overlap", ("similarity", "auc"), "method", "share of D_homo in D_v"
             )
         },
         SectionNumbers(overlap=rows_of(OverlapGroup, summary)),
