@@ -1,6 +1,7 @@
 """Encoders retrained per setting, on stored responses: Figure 6 left, the supplement's ablations."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 from torch import Tensor
@@ -23,7 +24,7 @@ def n_points(data: ReportData) -> ReportSection | None:
     """Figure 6 left: the gap against the number of points."""
     most = data.matrix.views.shape[1]
     values = sorted({n for n in data.plan.config.studies.n_points if n < most} | {most})
-    table = _sweep(data, "n_points", {n: Setting(_block(data), n_points=n) for n in values})
+    table = _sweep(data, "n_points", {n: replace(_usual(data), n_points=n) for n in values})
     if table is None:
         return None
     return ReportSection(
@@ -41,10 +42,8 @@ def top_k(data: ReportData) -> ReportSection | None:
     """Figure 6 left: the gap against the number of confidences a suspect returns; 0 is the bare label."""
     n_classes = data.matrix.responses[0].blocks[CLEAN].shape[1]
     ks = [k for k in data.plan.config.studies.top_k if k < n_classes]
-    settings = {0: Setting(_block(data), LABEL)}
-    settings |= {k: Setting(_block(data), ResponseFormat(k)) for k in ks}
-    settings[n_classes] = Setting(_block(data), PROBABILITIES)
-    table = _sweep(data, "top_k", settings)
+    formats = {0: LABEL, **{k: ResponseFormat(k) for k in ks}, n_classes: PROBABILITIES}
+    table = _sweep(data, "top_k", {k: replace(_usual(data), format=fmt) for k, fmt in formats.items()})
     if table is None:
         return None
     confidence = {k: mean_confidence(data.matrix, k) for k in [*ks, n_classes]}
@@ -63,7 +62,7 @@ def n_views(data: ReportData) -> ReportSection | None:
     """The supplement: how many views an encoder needs to learn from."""
     most = data.matrix.views.shape[0]
     values = sorted({n for n in data.plan.config.studies.n_views if n < most} | {most})
-    table = _sweep(data, "n_views", {n: Setting(_block(data), n_views=n) for n in values})
+    table = _sweep(data, "n_views", {n: replace(_usual(data), n_views=n) for n in values})
     if table is None:
         return None
     figure = figures.ablation_lines(table, "n_views", ("auc", "gap"), x_label="views per training model")
@@ -79,7 +78,7 @@ def n_views(data: ReportData) -> ReportSection | None:
 
 def losses(data: ReportData) -> ReportSection | None:
     """The supplement: the contrastive loss against plain encoders."""
-    settings = {loss: Setting(_block(data), loss=loss) for loss in ("supcon", "cross_entropy", "autoencoder")}  # type: ignore[arg-type]
+    settings = {loss: replace(_usual(data), loss=loss) for loss in ("supcon", "cross_entropy", "autoencoder")}
     table = _sweep(data, "loss", settings)
     if table is None:
         return None
@@ -106,8 +105,9 @@ def view_algorithms(data: ReportData) -> ReportSection | None:
         return ReportSection("view_algorithms", "Views by Algorithm 1 (supplement)", remark, remarks=(remark,))
     n = data.matrix.n_test_views
     resamples = [_within(d.resample, rows) for d in data.resamples[: plan.config.studies.n_resamples]]
-    neighbours = _sweep(data, "views", {"Section 4.3": Setting(PAPER, n_views=n)}, always=True)
-    whole = _sweep(data, "views", {"Algorithm 1": Setting(PAPER, n_views=n)}, second, resamples, always=True)
+    setting = replace(_usual(data, PAPER), n_views=n)
+    neighbours = _sweep(data, "views", {"Section 4.3": setting}, always=True)
+    whole = _sweep(data, "views", {"Algorithm 1": setting}, second, resamples, always=True)
     table = pd.concat([neighbours, whole])
     return ReportSection(
         "view_algorithms",
@@ -137,8 +137,8 @@ def one_architecture(data: ReportData) -> ReportSection | None:
         remark = f"row `paper` could not be made: {error}"
         return ReportSection("paper_row", "The paper's encoder", remark, remarks=(remark,))
     name = f"learns from {architecture} alone"
-    alone = _sweep(data, "encoder", {name: Setting(PAPER)}, resamples=resamples, always=True)
-    mixed = _sweep(data, "encoder", {"learns from all architectures": Setting(PAPER)}, always=True)
+    alone = _sweep(data, "encoder", {name: _usual(data, PAPER)}, resamples=resamples, always=True)
+    mixed = _sweep(data, "encoder", {"learns from all architectures": _usual(data, PAPER)}, always=True)
     table = pd.concat([mixed, alone])
     return ReportSection(
         "paper_row",
@@ -154,6 +154,11 @@ def one_architecture(data: ReportData) -> ReportSection | None:
 def _block(data: ReportData) -> BlockKey:
     """The block of UAPs that the sweeps use: fixed by the configuration, so that no test model has a say in it."""
     return BlockKey(UAP, max(data.plan.config.uap.xi_fractions))
+
+
+def _usual(data: ReportData, block: BlockKey | None = None) -> Setting:
+    """The evaluation's own encoder on probabilities, of `block` or that of `_block`: what a sweep varies."""
+    return Setting(block or _block(data), loss=data.plan.config.encoder.loss)
 
 
 def _setting(data: ReportData) -> str:
