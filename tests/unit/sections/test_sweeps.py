@@ -85,3 +85,16 @@ def test_the_sweep_of_losses_has_all_of_them(digits_plan: Plan, matrix: Response
     """Whatever the evaluation's own is."""
     assert sweeps.losses(sweep_data(digits_plan, matrix, 1, 1, "cross_entropy")) is not None
     assert [setting.loss for setting in trials.settings] == ["supcon", "cross_entropy", "autoencoder"]
+
+
+@pytest.mark.parametrize(("judged", "swept", "used"), [(2, 3, 2), (3, 2, 2)])
+@pytest.mark.parametrize("make", [*SWEEPS, sweeps.losses])
+def test_sweeps_say_over_how_many_resamples_they_are(
+    make: Make, judged: int, swept: int, used: int, digits_plan: Plan, matrix: ResponseMatrix, trials: Trials
+) -> None:
+    """An evaluation may have fewer than its sweeps ask for; every row is a mean over the same ones."""
+    section = make(sweep_data(digits_plan, matrix, judged, swept))
+    assert section is not None
+    assert f"Means over {used} resamples" in section.text
+    (table,) = section.tables.values()
+    assert sorted(trials.resamples) == sorted([*range(used)] * len(table))

@@ -104,7 +104,7 @@ def view_algorithms(data: ReportData) -> ReportSection | None:
         remark = f"Algorithm 1 could not be compared: {error}"
         return ReportSection("view_algorithms", "Views by Algorithm 1 (supplement)", remark, remarks=(remark,))
     n = data.matrix.n_test_views
-    resamples = [_within(d.resample, rows) for d in data.resamples[: plan.config.studies.n_resamples]]
+    resamples = [_within(resample, rows) for resample in _resamples(data)]
     setting = replace(_usual(data, PAPER), n_views=n)
     neighbours = _sweep(data, "views", {"Section 4.3": setting}, always=True)
     whole = _sweep(data, "views", {"Algorithm 1": setting}, second, resamples, always=True)
@@ -127,11 +127,11 @@ def one_architecture(data: ReportData) -> ReportSection | None:
         return None
     architecture = data.plan.config.zoo.architectures[0]
     seed = f"{data.plan.seed}/{architecture}"
-    n_resamples = data.plan.config.studies.n_resamples
+    numbers = [resample.index for resample in _resamples(data)]  # both rows are means over as many
     try:
         resamples = [
             make_resample(matrix.members, i, config.n_train, config.n_calibrate, seed, architecture, data.pool)
-            for i in range(n_resamples)
+            for i in numbers
         ]
     except UserError as error:
         remark = f"row `paper` could not be made: {error}"
@@ -156,6 +156,11 @@ def _block(data: ReportData) -> BlockKey:
     return BlockKey(UAP, max(data.plan.config.uap.xi_fractions))
 
 
+def _resamples(data: ReportData) -> list[Resample]:
+    """The resamples of a sweep: the evaluation's first, which may have fewer than a sweep asks for."""
+    return [scored.resample for scored in data.resamples[: data.plan.config.studies.n_resamples]]
+
+
 def _usual(data: ReportData, block: BlockKey | None = None) -> Setting:
     """The evaluation's own encoder on probabilities, of `block` or that of `_block`: what a sweep varies."""
     return Setting(block or _block(data), loss=data.plan.config.encoder.loss)
@@ -163,7 +168,7 @@ def _usual(data: ReportData, block: BlockKey | None = None) -> Setting:
 
 def _setting(data: ReportData) -> str:
     return (
-        f"Means over {data.plan.config.studies.n_resamples} resamples, test models, with 95 % bootstrap intervals over "
+        f"Means over {len(_resamples(data))} resamples, test models, with 95 % bootstrap intervals over "
         f"models. {data.setting}."
     )
 
@@ -182,7 +187,7 @@ def _sweep(
     if not (studies.sweeps or always):
         return None
     shown = matrix or data.matrix
-    chosen = resamples or [d.resample for d in data.resamples[: studies.n_resamples]]
+    chosen = resamples or _resamples(data)
     work = [(setting, resample) for setting in settings.values() for resample in chosen]
 
     def one(item: tuple[Setting, Resample]) -> tuple[Resample, Tensor]:
