@@ -15,6 +15,7 @@ from uapfp_dist.reporting.sections.answer import ANSWER
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 from uapfp_dist.serialization import to_json
 from uapfp_dist.tasks.hashing import wire_form
+from uapfp_dist.tasks.specs import Checkpoint
 
 CAPTIONS = {
     "answer": "Test and calibration models of resample 0, by score: test models beyond the dashed line "
@@ -130,7 +131,7 @@ def captioned(section: ReportSection) -> dict[str, Figure]:
 def facts(report: EvaluationReport, data: ReportData) -> dict[str, str]:
     """What was run, where, at what cost."""
     stages = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in report.stage_seconds.items())
-    queries = sum(card.queries for card in data.cards.values())
+    queries = queries_to_victims(data)
     devices = sorted({card.device for card in data.cards.values()})
     hardware = ", ".join(f"{key} {value}" for key, value in data.settings.items() if key != "data_note")
     hardware += f"; models made on {', '.join(devices)}"
@@ -145,3 +146,17 @@ def facts(report: EvaluationReport, data: ReportData) -> dict[str, str]:
         "Configuration": json.dumps(wire_form(data.plan.config)),
         "Evaluation": report.evaluation,
     }
+
+
+def queries_to_victims(data: ReportData) -> int:
+    """Images sent to victims by all extractions of judged models.
+
+    An extraction that was stopped at several recovery rates sent them once: its last stop counts.
+    """
+    most: dict[str, int] = {}
+    for member in data.plan.judged:
+        if card := data.cards.get(member.spec.id):
+            origin = member.spec.origin
+            extraction = origin.trajectory.id if isinstance(origin, Checkpoint) else member.spec.id
+            most[extraction] = max(most.get(extraction, 0), card.queries)
+    return sum(most.values())
