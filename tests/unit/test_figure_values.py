@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawing import drawn
-from every_figure import NAN, modified, resampled
+from every_figure import NAN, modified, resampled, table_2
 from matplotlib.collections import PathCollection
 from scipy import stats
 
@@ -56,6 +56,26 @@ def test_bins_show_the_mean_of_their_models() -> None:
     (axis,) = drawn(lambda: figures.fig6_recovery(table)).axes
     line = next(line for line in axis.lines if len(line.get_xdata()) == 2 and line.get_linestyle() == "-")
     assert line.get_xydata() == pytest.approx(np.array([[0.79, 0.4], [0.93, 0.9]]))
+
+
+def test_bars_beside_the_papers_are_whole() -> None:
+    """Of the paper's own some reach beyond [0, 1]; ours may reach farther still."""
+    ours = table_2().assign(homologous_std=0.5)
+    for table in (table_2(), ours):
+        (axis,) = drawn(lambda table=table: figures.table_vs_paper(table, table_2())).axes  # type: ignore[misc]
+        ends = np.concatenate([line.get_xdata() for line in axis.lines])
+        assert ends.min() < -0.18 < 1.11 < ends.max()
+        low, high = axis.get_xlim()
+        assert low < ends.min() < ends.max() < high
+
+
+def test_the_level_beside_p_values_is_within_the_axes() -> None:
+    """Also where all p-values are far above it."""
+    table = pd.DataFrame({"role": "piracy", "recovery": [0.8, 0.9], "similarity": 0.9, "p_value": [0.4, 0.6]})
+    for alpha in (0.01, 0.05, 0.5):
+        axis = drawn(lambda alpha=alpha: figures.fig6_recovery(table, alpha)).axes[1]  # type: ignore[misc]
+        low, high = axis.get_ylim()
+        assert low < alpha < high
 
 
 def test_values_by_setting_have_the_range_over_draws_or_the_interval_given() -> None:

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from uapfp_dist.reporting.figures.columns import require_columns
+from uapfp_dist.reporting.figures.columns import finite, require_columns
 from uapfp_dist.reporting.figures.style import (
     COLOURS,
     LABELS,
@@ -44,10 +44,20 @@ def table_vs_paper(ours: pd.DataFrame, published: pd.DataFrame) -> Figure:
     axis.set_ylim(max(len(names), 1) - 0.4, -0.6)
     if not names:
         no_data(axis)
-    axis.set_xlim(-0.03, 1.03)
+    low, high = _reach(both)
+    axis.set_xlim(min(0.0, low) - 0.03, max(1.0, high) + 0.03)
     describe_axes(axis, "similarity to the victim, mean ± std")
     legend(figure, 2)
     return figure
+
+
+def _reach(table: pd.DataFrame) -> tuple[float, float]:
+    """Lowest and highest end of mean ± std; of an empty table 0 and 1."""
+    ends = [0.0, 1.0]
+    for role in ("piracy", "homologous"):
+        mean, std = table[f"{role}_mean"].astype(float), table[f"{role}_std"].astype(float).fillna(0.0)
+        ends += [*finite(mean - std), *finite(mean + std)]
+    return min(ends), max(ends)
 
 
 def _row_name(row: pd.Series) -> str:

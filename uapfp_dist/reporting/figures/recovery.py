@@ -46,7 +46,7 @@ def fig6_recovery(table: pd.DataFrame, alpha: float = 0.05) -> Figure:
     if stolen.empty:
         no_data(axes[0], "no stolen model measured")
     if with_p:
-        _p_values(axes[1], recovery, stolen["p_value"].to_numpy(float))
+        _p_values(axes[1], recovery, stolen["p_value"].to_numpy(float), alpha)
         reference_line(axes[1], alpha)
         describe_axes(axes[1], y=f"p-value\n(line: {alpha:g})")
     axes[0].set_xlim(min([0.77, *recovery - 0.01]), max([0.95, *recovery + 0.01]))
@@ -98,8 +98,8 @@ def recovery_bin(recovery: np.ndarray) -> np.ndarray:
     return np.where(np.isclose(recovery, RECOVERY_EDGES[-1]), len(RECOVERY_EDGES) - 2, which)
 
 
-def _p_values(axis: Axes, x: np.ndarray, p: np.ndarray) -> None:
-    """Every model and the medians of the bins, on a logarithmic axis."""
+def _p_values(axis: Axes, x: np.ndarray, p: np.ndarray, alpha: float) -> None:
+    """Every model and the medians of the bins, on a logarithmic axis that reaches below `alpha`, too."""
     usable = np.isfinite(x) & np.isfinite(p)
     x, p = x[usable], np.maximum(p[usable], 1e-4)
     which = recovery_bin(x)
@@ -110,10 +110,11 @@ def _p_values(axis: Axes, x: np.ndarray, p: np.ndarray) -> None:
     axis.plot(
         [RECOVERY_EDGES[b] + 0.01 for b in bins], medians, "--D", ms=3, lw=1, color="black", label="median of a bin"
     )
-    ticks = [t for t in (1e-4, 1e-3, 0.01, 0.05, 0.2, 1.0) if t >= p.min() / 2]
+    bottom = min(p.min(), alpha) / 2
+    ticks = [t for t in (1e-4, 1e-3, 0.01, 0.05, 0.2, 1.0) if t >= bottom]
     axis.set_yticks(ticks, [f"{t:g}" for t in ticks])
     axis.yaxis.set_minor_locator(NullLocator())
-    axis.set_ylim(p.min() / 2, 1.5)
+    axis.set_ylim(bottom, 1.5)
 
 
 def recovery_methods(table: pd.DataFrame, similarities: Sequence[str], areas: Sequence[str]) -> Figure:
