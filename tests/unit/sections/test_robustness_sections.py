@@ -1,17 +1,36 @@
 """What a report says of modified models: each beside its original, destroyed ones too."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
 
 import pandas as pd
 import pytest
 from everything import Shown, everything
+from random_scores import report_data
 from system import tiny_plan
 
+from uapfp_dist.config.schema import VerdictConfig
+from uapfp_dist.evaluation.plan import Plan
 from uapfp_dist.reporting.sections.recovery_methods import IN_PROBABILITIES
 from uapfp_dist.reporting.sections.report_data import ReportData
-from uapfp_dist.reporting.sections.robustness import destroyed_models
+from uapfp_dist.reporting.sections.robustness import destroyed_models, modifications
+from uapfp_dist.tasks.members import Member
+
+COMPARED = ("uap", "uap_paper", "weighted_errors")
+NAN_RESPONSES = "NotFiniteError: answers: expected numbers, got NaN or infinity for 3 of 9 images"
+
+
+def failing(plan: Plan, member: Member, error: str) -> SimpleNamespace:
+    """A report whose only failure are the responses of one model."""
+    return SimpleNamespace(failures=(SimpleNamespace(id=plan.response(member).id, error=error),))
+
+
+def card_of(member: Member) -> SimpleNamespace:
+    """The card of a modified model."""
+    names = tuple(modification.description for modification in member.spec.modifications)
+    return SimpleNamespace(modifications=names, accuracy_before=0.9, accuracy=0.1, recovery=0.5)
 
 
 @pytest.mark.slow
@@ -36,13 +55,33 @@ def test_a_modification_that_destroys_a_model_is_reported_with_its_utility() -> 
     plan = tiny_plan(everything())
     lost = next(m for m in plan.judged if m.role == "modified_piracy")
     card = SimpleNamespace(modifications=("prune .4",), accuracy_before=0.9, accuracy=0.1)
-    data = SimpleNamespace(plan=plan, cards={lost.spec.id: card})
+    data = SimpleNamespace(plan=plan, cards={lost.spec.id: card}, report=failing(plan, lost, NAN_RESPONSES))
     data.judged = SimpleNamespace(members=[m for m in plan.judged if m != lost])
     (row,) = destroyed_models(cast(ReportData, data)).to_dict("records")
     expected = {"role": "piracy", "modification": "prune .4", "accuracy_before": 0.9, "accuracy": 0.1}
     assert row == {"model": lost.spec.id, **expected}
+    data.report = failing(plan, lost, "OutOfMemoryError: cannot allocate memory (pool.py:7)")
+    assert destroyed_models(cast(ReportData, data)).empty, "it could not be queried: nothing is known of its responses"
+    data.report = failing(plan, lost, NAN_RESPONSES)
     data.judged.members.append(lost)
     assert destroyed_models(cast(ReportData, data)).empty
+
+
+def test_destroyed_models_are_shown_where_nothing_else_is() -> None:
+    """Of two modified models that were made one gives NaN and one could not be queried; the others failed."""
+    plan = tiny_plan(everything())
+    destroyed, unasked = [m for m in plan.judged if m.role == "modified_piracy"][:2]
+    judged = tuple(m for m in plan.judged if not m.role.startswith("modified_"))
+    shown = report_data(replace(plan, members=judged), VerdictConfig(n_train=2, n_calibrate=1, alpha=0.5), COMPARED)
+    failed = replace(shown.report, failures=failing(plan, destroyed, NAN_RESPONSES).failures)  # type: ignore[arg-type]
+    made = {**shown.cards, **{m.spec.id: card_of(m) for m in (destroyed, unasked)}}
+    everyone = replace(shown.plan, members=plan.members)
+    section = modifications(replace(shown, plan=everyone, cards=made, report=failed))  # type: ignore[arg-type]
+    assert section is not None
+    assert section.tables["destroyed_models"]["model"].to_list() == [destroyed.spec.id]
+    assert [row.model for row in section.numbers.destroyed or ()] == [destroyed.spec.id]
+    assert "among the failures: 1." in section.text
+    assert modifications(shown) is None
 
 
 @pytest.mark.slow

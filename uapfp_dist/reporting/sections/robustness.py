@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from uapfp_dist.models.blackbox import NotFiniteError
 from uapfp_dist.modifications.int8 import BITS
 from uapfp_dist.reporting import figures
 from uapfp_dist.reporting.section_schema import (
@@ -16,34 +17,34 @@ from uapfp_dist.reporting.section_schema import (
 from uapfp_dist.reporting.sections.intervals import over_models
 from uapfp_dist.reporting.sections.report_data import ReportData, ReportSection
 from uapfp_dist.tasks.members import Member
+from uapfp_dist.tasks.model_card import ModelCard
 from uapfp_dist.tasks.modification_specs import AdversarialTraining
 from uapfp_dist.tasks.specs import Modified
 
 UNMODIFIED = "unmodified"
+_NAME_AND_TITLE = ("fig8_modifications", "Figure 8 left: fine-tuned, pruned, INT8 and distilled models")
 
 
 def modifications(data: ReportData) -> ReportSection | None:
     """Figure 8 left, for stolen, independent and victim models, with the utility before and after."""
-    table = _variants(data, data.per_model(data.paper))
+    table, destroyed = _variants(data, data.per_model(data.paper)), destroyed_models(data)
     if table.empty:
-        return None
+        return _none_judged(data, destroyed)
     keys = ["modification", "role"]
     chosen = _variants(data, data.per_model(data.chosen))
     summary = over_models(table, keys, ["similarity", "accused", "accuracy", "accuracy_before"], ["similarity"])
     lowest = table.groupby(keys)["similarity"].min().rename("lowest_similarity").reset_index()
     summary = summary.merge(lowest, on=keys).merge(_of_chosen(chosen, keys), on=keys, how="left")
-    destroyed = destroyed_models(data)
     left = table[~table["modification"].str.startswith("adversarial training")]
     return ReportSection(
-        "fig8_modifications",
-        "Figure 8 left: fine-tuned, pruned, INT8 and distilled models",
+        *_NAME_AND_TITLE,
         "Similarity of a model before and after each modification, by "
         f"{data.paper_scoring.words}, and by `uap`, norms averaged and the format chosen (columns `chosen`), with a "
         "95 % bootstrap interval over models. "
         "`accused` is the share of (model, resample) pairs in which the conformal decision on those scores claims "
         f"piracy at alpha {data.alpha:g}. The paper: all stolen models stay above .88 after fine-tuning, pruning and "
         "INT8; what else is shown, it did not try. Accuracy, and that of the same models before, is measured on EVAL. "
-        f"{BITS} Models whose responses are NaN stand in a table of their own. "
+        f"{BITS} {_not_judged(data, destroyed)}"
         "Of adversarial training the last stop with each kind of labels stands beside the others; Figure 8 right has "
         f"its course. {data.setting}.",
         {"modifications": summary, "modified_models": table, **_tables(destroyed)},
@@ -53,6 +54,23 @@ def modifications(data: ReportData) -> ReportSection | None:
         },
         SectionNumbers(modifications=rows_of(ModifiedGroup, summary), destroyed=rows_of(DestroyedModel, destroyed)),
     )
+
+
+def _none_judged(data: ReportData, destroyed: pd.DataFrame) -> ReportSection | None:
+    """The section where no modified model has a similarity: those destroyed, what else was made; None without any."""
+    if not (why := _not_judged(data, destroyed)):
+        return None
+    text = f"No modified model could be judged. {why}Accuracy is measured on EVAL. {data.setting}."
+    numbers = SectionNumbers(destroyed=rows_of(DestroyedModel, destroyed))
+    return ReportSection(*_NAME_AND_TITLE, text, _tables(destroyed), numbers=numbers)
+
+
+def _not_judged(data: ReportData, destroyed: pd.DataFrame) -> str:
+    """What is said of modified models without a similarity; empty where all have one."""
+    words = "" if destroyed.empty else "Models whose responses are NaN or infinite stand in a table of their own. "
+    if others := len(_made_but_not_judged(data)) - len(destroyed):
+        words += f"Modified models made but not judged, for other reasons, which stand among the failures: {others}. "
+    return words
 
 
 def adversarial(data: ReportData) -> ReportSection | None:
@@ -80,9 +98,9 @@ def adversarial(data: ReportData) -> ReportSection | None:
 
 
 def destroyed_models(data: ReportData) -> pd.DataFrame:
-    """Modified models whose responses are NaN, so that they have no similarity, with their utility."""
-    queried = {member.spec.id for member in data.judged.members}
-    lost = [m for m in data.plan.judged if m.role.startswith("modified_") and m.spec.id not in queried]
+    """Modified models whose responses are NaN or infinite, so that they have no similarity, with their utility."""
+    # An error's name begins its message; responses that are missing for another reason say nothing of the model.
+    broken = {f.id for f in data.report.failures if f.error.startswith(f"{NotFiniteError.__name__}:")}
     rows = [
         {
             "model": member.spec.id,
@@ -91,10 +109,17 @@ def destroyed_models(data: ReportData) -> pd.DataFrame:
             "accuracy_before": card.accuracy_before,
             "accuracy": card.accuracy,
         }
-        for member in lost
-        if (card := data.cards.get(member.spec.id)) is not None
+        for member, card in _made_but_not_judged(data)
+        if any(spec.id in broken for spec in data.plan.responses(member))
     ]
     return pd.DataFrame(rows, columns=["model", "role", "modification", "accuracy_before", "accuracy"])
+
+
+def _made_but_not_judged(data: ReportData) -> list[tuple[Member, ModelCard]]:
+    """Modified models that lack some of their responses, with their cards."""
+    judged = {member.spec.id for member in data.judged.members}
+    lost = [m for m in data.plan.judged if m.role.startswith("modified_") and m.spec.id not in judged]
+    return [(member, card) for member in lost if (card := data.cards.get(member.spec.id)) is not None]
 
 
 def _tables(destroyed: pd.DataFrame) -> dict[str, pd.DataFrame]:
