@@ -21,7 +21,7 @@ from uapfp_dist.data import Dataset, Splits
 from uapfp_dist.data.splits import outside_of
 from uapfp_dist.errors import UserError
 from uapfp_dist.evaluation.cost import cost_of
-from uapfp_dist.execution.context import around
+from uapfp_dist.execution.context import TaskContext, around
 from uapfp_dist.models import Net
 from uapfp_dist.models.blackbox import predict_probabilities
 from uapfp_dist.models.custom import CustomNet
@@ -194,15 +194,49 @@ def test_lists_of_images_that_are_none_are_refused(text: str, digits: Dataset, t
     assert "\n" not in str(caught.value)
 
 
+def refusal(index: Tensor, data: Dataset, victim: Net, folder: Path) -> str:
+    """Why a victim that was trained on these images cannot be enrolled."""
+    save(victim.state_dict(), folder / "w.safetensors")
+    owner = read_owner_model(folder / "w.safetensors", "A", 8, trained_on=index)
+    context = TaskContext(Store(str(folder / "s")), None, torch.device("cpu"), data)
+    put_index(context.store, index, data)
+    with pytest.raises(UserError, match="trained_on: expected at least 20 images for each use by others") as caught:
+        check_splits(context, small_plan(data, owner.victim).victim)
+    assert caught.value.argument == "trained_on"
+    said = str(caught.value)
+    assert said.isprintable()
+    assert "{" not in said
+    return said
+
+
 def test_a_victim_trained_on_everything_cannot_be_enrolled(digits: Dataset, victim: Net, tmp_path: Path) -> None:
     """Nothing is left to extract with, or to measure by."""
-    everything = torch.arange(len(digits.labels))
-    save(victim.state_dict(), tmp_path / "w.safetensors")
-    owner = read_owner_model(tmp_path / "w.safetensors", "A", 8, trained_on=everything)
-    context = context_on(Store(str(tmp_path / "s")))
-    put_index(context.store, everything, digits)
-    with pytest.raises(UserError, match="images of each other use"):
-        check_splits(context, small_plan(digits, owner.victim).victim)
+    said = refusal(torch.arange(len(digits.labels)), digits, victim, tmp_path)
+    assert "leaves 0 to train and steal the other models with, 0 for PROBE, 0 for ATTACK, 0 for EVAL;" in said
+    assert "data.train_share" in said
+
+
+def test_a_victim_trained_on_the_whole_train_folder_is_told_to_keep_images_back(
+    digits: Dataset, victim: Net, tmp_path: Path
+) -> None:
+    """However many test images there are: no model trains on those."""
+    said = refusal(torch.arange(1200), replace(digits, n_train=1200), victim, tmp_path)
+    assert said.endswith(
+        "; for the other models add training images (of a folder: to train/) that it was not trained on"
+    )
+    assert "leaves 0 to train" in said
+
+
+def test_test_images_shared_out_badly_are_told_apart_from_too_few(digits: Dataset, victim: Net, tmp_path: Path) -> None:
+    """Another share for each helps where there are enough of them in all."""
+    n = len(digits.labels)
+    said = refusal(torch.arange(600), replace(digits, n_train=n - 90), victim, tmp_path)
+    assert "change data.outside_shares, or add test images (of a folder: to test/) that it was not trained on" in said
+    said = refusal(torch.arange(600), replace(digits, n_train=n - 30), victim, tmp_path)
+    assert "outside-shares" not in said
+    assert said.endswith(
+        "; for PROBE, ATTACK and EVAL add test images (of a folder: to test/) that it was not trained on"
+    )
 
 
 def test_splits_around_a_set_stay_splits(digits_splits: Splits) -> None:

@@ -50,12 +50,34 @@ def check_splits(context: TaskContext, spec: ModelSpec) -> None:
     Raises:
         UserError: too few images of D outside D_v, or of PROBE, ATTACK or EVAL.
     """
-    _, splits = context.data(spec.data)
-    rest = len(splits.d) - len(splits.d_v)
-    held_out = {name: len(getattr(splits, name)) for name in ("probe", "attack", "eval")}
-    if rest < FEWEST_IMAGES or min(held_out.values()) < FEWEST_IMAGES:
-        raise UserError(
-            f"trained_on: expected at least {FEWEST_IMAGES} images of each other use, the victim's leave {rest} to "
-            f"train others on and {held_out}; add images that it was not trained on",
-            argument="trained_on",
+    dataset, splits = context.data(spec.data)
+    others = len(splits.d) - len(splits.d_v)
+    held_out = {name: len(getattr(splits, name.lower())) for name in ("PROBE", "ATTACK", "EVAL")}
+    if min(others, *held_out.values()) >= FEWEST_IMAGES:
+        return
+    left = ", ".join(f"{n} for {name}" for name, n in held_out.items())
+    remedies = _remedies(others, list(held_out.values()), has_test_set=dataset.n_train is not None)
+    raise UserError(
+        f"trained_on: expected at least {FEWEST_IMAGES} images for each use by others that the victim was not trained "
+        f"on, it leaves {others} to train and steal the other models with, {left}; {'; '.join(remedies)}",
+        argument="trained_on",
+    )
+
+
+def _remedies(others: int, held_out: list[int], *, has_test_set: bool) -> list[str]:
+    """Where images must come from; test images of an official split never train a model."""
+    found = []
+    if others < FEWEST_IMAGES:
+        found.append(
+            "for the other models add training images (of a folder: to train/) that it was not trained on"
+            if has_test_set
+            else "for the other models raise data.train_share, or add images that it was not trained on"
         )
+    if min(held_out) < FEWEST_IMAGES:
+        ways = ["change data.outside_shares"] if sum(held_out) >= len(held_out) * FEWEST_IMAGES else []
+        ways += [] if has_test_set else ["lower data.train_share"]
+        ways.append(
+            f"add {'test images (of a folder: to test/)' if has_test_set else 'images'} that it was not trained on"
+        )
+        found.append(f"for PROBE, ATTACK and EVAL {', or '.join(ways)}")
+    return found
