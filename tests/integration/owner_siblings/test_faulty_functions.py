@@ -41,7 +41,7 @@ from uapfp_dist.verification.enrollment.plan import plan_enrollment
 def test_a_function_that_does_not_train_a_sibling_ends_the_enrolment(
     name: str, word: str, digits: Dataset, victim: OwnersNet, tmp_path: Path
 ) -> None:
-    """In one line, and before the other models are made; nothing of it is kept."""
+    """In one line, before the other models and the probe are made; nothing of it is kept."""
     store = Store(str(tmp_path))
     plan = imported(by(name, victim), digits, store)
     with pytest.raises(UserError, match=word) as caught:
@@ -50,6 +50,7 @@ def test_a_function_that_does_not_train_a_sibling_ends_the_enrolment(
     assert "\n" not in str(caught.value)
     assert caught.value.argument == "train"
     assert {spec.id for spec in plan.models if store.has("model", spec.id)} == {plan.victim.id}
+    assert not store.has("probe", plan.probe.id)
 
 
 def test_a_function_that_hangs_is_not_waited_for(digits: Dataset, victim: OwnersNet, tmp_path: Path) -> None:
@@ -104,6 +105,7 @@ def test_a_function_deaf_to_its_seed_is_found_out(digits: Dataset, victim: Owner
         run_here(plan, digits, store)
     assert "\n" not in str(caught.value)
     assert not any(store.has("model", spec.id) for spec in plan.siblings)
+    assert not store.has("probe", plan.probe.id), "minutes of work before the second sibling"
     store = Store(str(tmp_path / "victim"))
     plan = imported(by("deaf", train(digits, 5)), digits, store)
     with pytest.raises(UserError, match="the victim and a sibling have the same"):

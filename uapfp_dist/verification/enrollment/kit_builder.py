@@ -1,6 +1,6 @@
 """Build a kit from the responses of an enrolment's models. A pure function of what was read from the store."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -34,7 +34,11 @@ from uapfp_dist.verification.kit.separation import PIRACY, Separation, TrainingR
 
 
 def make_kit(
-    plan: EnrollmentPlan, enrolled: EnrolledResponses | None, dataset: Dataset, failures: Sequence[str] = ()
+    plan: EnrollmentPlan,
+    enrolled: EnrolledResponses | None,
+    dataset: Dataset,
+    failures: Sequence[str] = (),
+    say: Callable[[str], object] = lambda line: None,
 ) -> Kit:
     """The kit of a plan. The same responses give the same kit, bit for bit.
 
@@ -43,6 +47,7 @@ def make_kit(
         enrolled: what could be made.
         dataset: for the names of the classes.
         failures: why the rest could not.
+        say: told what takes long.
 
     Raises:
         UserError: too few models.
@@ -53,6 +58,8 @@ def make_kit(
         )
     rows = kit_rows(plan, enrolled.models, failures)
     matrix = _response_matrix(plan, enrolled, rows)
+    if plan.requirements.size == "full":
+        say("fitting the scorers")
     scorers = _fit_scorers(plan, matrix, rows) if plan.requirements.size == "full" else _NO_SCORERS
     images = _kit_images(enrolled, scorers)
     kit = Kit(

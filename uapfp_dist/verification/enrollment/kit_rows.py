@@ -57,9 +57,11 @@ def kit_rows(plan: EnrollmentPlan, made: Container[str], failures: Sequence[str]
         rows.append(KitRow(model, part))
     for group in plan.requirements.groups:
         if held_out[group] < plan.requirements.n_calibrate:
+            margin = "homologous_margin" if group in ("homologous", "same_data") else "piracy_margin"
             raise UserError(
                 f"enroll: expected {plan.requirements.n_calibrate} {group} models to calibrate with, {held_out[group]} "
-                f"could be made ({causes(failures)}); raise n_test, which holds spare ones, or a margin of the gate",
+                f"could be made ({causes(failures)}); raise n_test, which holds spare ones, or the margin of their "
+                f"gate, zoo.{margin}",
                 argument="n_test",
             )
     for group in (PIRACY, *plan.requirements.groups) if plan.requirements.size == "full" else ():

@@ -1,0 +1,59 @@
+"""What a kit is made of where models could not be made: too few are refused before anything is fitted."""
+
+from typing import Any
+
+import pytest
+from small_enrollment import small_plan
+
+from uapfp_dist.data import Dataset
+from uapfp_dist.errors import UserError
+from uapfp_dist.verification.enrollment import kit_builder
+from uapfp_dist.verification.enrollment.kit_builder import make_kit
+from uapfp_dist.verification.enrollment.kit_rows import kit_rows
+from uapfp_dist.verification.enrollment.plan import EnrollmentPlan
+from uapfp_dist.verification.enrollment.responses import EnrolledResponses
+
+
+@pytest.fixture(scope="module")
+def plan(digits: Dataset) -> EnrollmentPlan:
+    """Of a full kit."""
+    return small_plan(digits)
+
+
+def enrolled(models: dict[str, Any]) -> EnrolledResponses:
+    """These alone: nothing else is looked at."""
+    nothing: Any = None
+    return EnrolledResponses(nothing, nothing, models, 0.9, ())
+
+
+def test_too_few_models_are_refused_before_scorers_are_fitted(plan: EnrollmentPlan, digits: Dataset) -> None:
+    """With what to raise: the number of spare models, or the margin of the gate that they missed."""
+    said: list[str] = []
+    with pytest.raises(UserError, match=r"1 homologous models .* 0 could .*zoo\.homologous_margin$") as caught:
+        make_kit(plan, enrolled({}), digits, ["GateError: accuracy"], said.append)
+    assert caught.value.argument == "n_test"
+    assert not said
+    stolen = small_plan(digits, groups=("other_victim",))
+    with pytest.raises(UserError, match=r"1 other_victim models .*zoo\.piracy_margin$"):
+        kit_rows(stolen, {}, [])
+
+
+@pytest.mark.parametrize(("size", "said"), [("full", ["fitting the scorers"]), ("light", [])])
+def test_scorers_are_announced_where_some_are_fitted(
+    size: str, said: list[str], digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class StopError(Exception):
+        pass
+
+    def stop(*_: object) -> None:
+        raise StopError
+
+    monkeypatch.setattr(kit_builder, "_response_matrix", lambda *_: None)
+    for name in ("_fit_scorers", "_kit_images"):
+        monkeypatch.setattr(kit_builder, name, stop)
+    fewer = {} if size == "full" else {"n_train": 16, "n_train_piracy": 6, "n_test_piracy": 4, "n_test": 2}
+    plan, found = small_plan(digits, size=size, **fewer), list[str]()
+    models = dict.fromkeys(model.member.spec.id for model in plan.reference_models)
+    with pytest.raises(StopError):
+        make_kit(plan, enrolled(models), digits, (), found.append)
+    assert found == said
