@@ -9,6 +9,7 @@ from uapfp_dist.data import Dataset
 from uapfp_dist.errors import UserError
 from uapfp_dist.verification.enrollment import kit_builder
 from uapfp_dist.verification.enrollment.kit_builder import make_kit
+from uapfp_dist.verification.enrollment.kit_description import _limits
 from uapfp_dist.verification.enrollment.kit_rows import kit_rows
 from uapfp_dist.verification.enrollment.plan import EnrollmentPlan
 from uapfp_dist.verification.enrollment.responses import EnrolledResponses
@@ -57,3 +58,19 @@ def test_scorers_are_announced_where_some_are_fitted(
     with pytest.raises(StopError):
         make_kit(plan, enrolled(models), digits, (), found.append)
     assert found == said
+
+
+def test_a_kit_without_power_says_why(plan: EnrollmentPlan, digits: Dataset) -> None:
+    """All held-out stolen models are lost, two of four below their gate; or none was planned."""
+    tests = [m.member.spec.id for m in plan.reference_models if (m.group, m.part) == ("piracy", "held_out")]
+    made = {m.member.spec.id for m in plan.reference_models} - set(tests)
+    limits = _limits(plan, kit_rows(plan, made, []), tests[:2], 1, 1)
+    said = "No held-out stolen model could be made (2 of 4 below their gate): how much this kit catches is not known."
+    assert said in limits
+    some = _limits(plan, kit_rows(plan, {*made, tests[0]}, []), tests[1:], 1, 1)
+    assert not any("not known" in limit for limit in some)
+    untested = small_plan(digits, n_test_piracy=0)
+    made = {m.member.spec.id for m in untested.reference_models}
+    assert "No stolen model was held out: how much this kit catches is not known." in _limits(
+        untested, kit_rows(untested, made, []), (), 1, 1
+    )

@@ -13,6 +13,7 @@ from toy_kit import WIDTH, churn_kit, responses_of, trained
 from toy_suspects import IMAGES
 
 from uapfp_dist.errors import UserError
+from uapfp_dist.response_format import LABEL
 from uapfp_dist.serving.held_out import chosen_row
 from uapfp_dist.serving.package import QUIET, ServedNet, package, server_command
 from uapfp_dist.verification.kit.info import KitModel
@@ -69,7 +70,7 @@ def test_a_package_holds_code_and_weights(tmp_path: Path, monkeypatch: pytest.Mo
     assert server_command(folder, 5)[-4:] == ["-h", "127.0.0.1", "-p", "5"]
 
 
-def test_a_light_kit_holds_out_no_stolen_model() -> None:
+def test_a_kit_that_holds_out_no_stolen_model_says_why() -> None:
     """The group that is served by default: the message says which there are."""
     kit = churn_kit("light")
     held_out = [KitModel("homologous", "test", "", "", architecture="A", optimizer="adam", model="m")] * 2
@@ -79,6 +80,12 @@ def test_a_light_kit_holds_out_no_stolen_model() -> None:
     with pytest.raises(UserError, match=said) as told:
         chosen_row(light, "piracy", 0)
     assert told.value.argument == "group"
+    full = replace(light, views={LABEL: torch.zeros(2, 1, 1, dtype=torch.int64)})
+    with pytest.raises(UserError, match="got piracy: none of its stolen models to hold out could be made; name"):
+        chosen_row(full, "piracy", 0)
+    full = replace(full, info=replace(full.info, configuration={"enroll": {"n_test_piracy": 0}}))
+    with pytest.raises(UserError, match="got piracy: it was enrolled with n_test_piracy 0; name"):
+        chosen_row(full, "piracy", 0)
     assert chosen_row(light, "homologous", 1).group == "homologous"
     with pytest.raises(UserError, match=r"index: expected 0 to 1, .* got 2"):
         chosen_row(light, "homologous", 2)

@@ -19,9 +19,9 @@ def chosen_row(kit: Kit, group: str, index: int) -> KitModel:
     rows = [row for row in held_out if row.group == group]
     if not rows:
         groups = ", ".join(dict.fromkeys(row.group for row in held_out)) or "none"
-        light = ": it is light, and holds out no stolen model" if group == "piracy" and not kit.views else ""
+        why = _why_no_stolen(kit) if group == "piracy" else ""
         raise UserError(
-            f"group: expected one that this kit holds out models of ({groups}), got {group}{light}; name another, such "
+            f"group: expected one that this kit holds out models of ({groups}), got {group}{why}; name another, such "
             "as group homologous",
             argument="group",
         )
@@ -31,6 +31,14 @@ def chosen_row(kit: Kit, group: str, index: int) -> KitModel:
             argument="index",
         )
     return rows[index]
+
+
+def _why_no_stolen(kit: Kit) -> str:
+    if not kit.views:
+        return ": it is light, and holds out no stolen model"
+    if (kit.info.configuration or {}).get("enroll", {}).get("n_test_piracy") == 0:
+        return ": it was enrolled with n_test_piracy 0"
+    return ": none of its stolen models to hold out could be made"
 
 
 def weights_of(row: KitModel, store: Store) -> dict[str, Tensor]:

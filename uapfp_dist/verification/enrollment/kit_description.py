@@ -1,7 +1,7 @@
 """What a kit says of itself, from the plan and what came of it. Its sentences are part of the kit's digest."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -29,6 +29,7 @@ from uapfp_dist.verification.kit.info import (
     Rates,
 )
 from uapfp_dist.verification.kit.kit import Kit
+from uapfp_dist.verification.kit.separation import PIRACY
 
 
 def describe_kit(
@@ -57,7 +58,7 @@ def describe_kit(
         alpha=plan.requirements.alpha,
         decided_by={fmt: _choice(plan, fitted.get(fmt, {})) for fmt in plan.requirements.formats},
         models=tuple(row.described() for row in rows if row.part != "training"),
-        limits=_limits(plan, n_errors, len(natural)),
+        limits=_limits(plan, rows, enrolled.below_gate, n_errors, len(natural)),
         max_suspects=plan.requirements.max_suspects,
         training=dict(Counter(row.reference.group for row in rows if row.part == "training")),
         uap={f"{radius:g}": uaps for radius, uaps in enrolled.probe.summary.uaps.items()},
@@ -134,7 +135,26 @@ def _in_words(fitted: FittedScorer) -> str:
     return f"weighed by {fitted.variant.replace('_', ' ')}"
 
 
-def _limits(plan: EnrollmentPlan, n_errors: int, n_natural: int) -> tuple[str, ...]:
+def _no_power(plan: EnrollmentPlan, rows: Sequence[KitRow], below_gate: Collection[str]) -> Iterator[str]:
+    """Why a full kit measured no power, where it could not."""
+    tests = any(row.part == "test" and row.reference.group == PIRACY for row in rows)
+    if plan.requirements.size == "light" or tests:
+        return
+    planned = [model for model in plan.reference_models if model.group == PIRACY and model.part == "held_out"]
+    if not planned:
+        yield "No stolen model was held out: how much this kit catches is not known."
+        return
+    n_below = sum(model.member.spec.id in below_gate for model in planned)
+    gate = "its gate" if n_below == 1 else "their gate"
+    yield (
+        f"No held-out stolen model could be made ({n_below} of {len(planned)} below {gate}): how much this kit catches "
+        "is not known."
+    )
+
+
+def _limits(
+    plan: EnrollmentPlan, rows: Sequence[KitRow], below_gate: Collection[str], n_errors: int, n_natural: int
+) -> tuple[str, ...]:
     """What the kit does not cover, in plain sentences."""
     requirements = plan.requirements
     labels = ", ".join(fmt.extraction_wire for fmt in requirements.labels)
@@ -147,6 +167,7 @@ def _limits(plan: EnrollmentPlan, n_errors: int, n_natural: int) -> tuple[str, .
             f"Stolen models were made by {', '.join(requirements.attacks)} with {labels} labels: "
             "other attacks, and models changed after the theft, may escape."
         )
+    limits.extend(_no_power(plan, rows, below_gate))
     limits.append(f"Architectures seen: {', '.join(architectures)}.")
     known = [group for group in GROUPS if plan.churn is not None or group != "sibling"]
     if missing := [group for group in known if group not in requirements.groups]:

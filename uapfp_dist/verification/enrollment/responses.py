@@ -30,6 +30,8 @@ class EnrolledResponses:
     """None where the victim has no siblings."""
     exact: EnrolledExact | None = None
     """None where no exact test is wanted."""
+    below_gate: frozenset[str] = frozenset()
+    """Ids of reference models that could not be made since no attempt reached their gate."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,11 @@ def read_enrolled(plan: EnrollmentPlan, store: Store) -> EnrolledResponses | Non
         training_seconds=tuple(card["seconds"] for card in cards.values()),
         churn=_read_churn(plan, store, ids),
         exact=read_exact(plan.exact, plan.requirements, store),
+        below_gate=frozenset(
+            model.member.spec.id
+            for model in plan.reference_models
+            if model.member.spec.id not in ids and store.intact("below_gate", model.member.spec.id)
+        ),
     )
 
 
