@@ -56,7 +56,7 @@ def test_the_page_shows_where_the_suspect_falls_and_loads_nothing(shown: tuple[P
         "how the response moved",
         "inconclusive",
         "same answer to every image",
-        "does not mean innocent",
+        "does not mean independent",
     ):
         assert said in text
     assert 'src="http' not in text

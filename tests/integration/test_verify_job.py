@@ -117,7 +117,9 @@ def test_answers_of_before_are_said_to_be_such(tmp_path: Path, capsys: pytest.Ca
     assert "note:" not in capsys.readouterr().out
     run("verify", *words, "--name", "s", "--out", str(tmp_path / "out"))
     said = capsys.readouterr().out
-    assert "note: s: nothing was sent, answers of 20" in said
+    assert said.count("note: s: nothing was sent, answers of 20") == 1
+    assert said.count(digest) == 1
+    assert (tmp_path / "out" / "verdict.txt").read_text().endswith(f"\nkit {digest}\n")
     assert "for another model name another out" in said
 
 

@@ -141,7 +141,7 @@ def test_figure_8_left_is_about_what_the_paper_tried() -> None:
 
 def test_the_t_test_of_the_abstract_is_the_papers_own() -> None:
     found = claim("abstract", SectionNumbers(paper_t_test=TTestRates(piracy=0.9, homologous=0.125)))
-    assert "detects 90.0% of piracy (the paper: all) and accuses 12.5% of innocent homologous" in found.measured
+    assert "detects 90.0% of piracy (the paper: all) and accuses 12.5% of homologous models" in found.measured
     assert "an unknown share" in claim("abstract").measured
 
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from html import escape
 from itertools import combinations
 
 import pytest
@@ -17,12 +18,14 @@ from uapfp_dist.serialization import to_json
 from uapfp_dist.statistics.holm import holm
 from uapfp_dist.verification.judging.calibration import group_sizes, max_suspects
 from uapfp_dist.verification.judging.judge import judge
+from uapfp_dist.verification.judging.limits import not_calibrated
 from uapfp_dist.verification.judging.verdict import SuspectResponses, SuspectVerdict
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.querying.ledger import Ledger
 from uapfp_dist.verification.querying.records import Begin, Judged
 from uapfp_dist.verification.replay import JudgedSuspect
-from uapfp_dist.verification.reports.verdict_text import details
+from uapfp_dist.verification.reports.verdict_page import verdict_page
+from uapfp_dist.verification.reports.verdict_text import not_covered, verdict_text
 
 
 @pytest.fixture(scope="module")
@@ -252,7 +255,7 @@ def test_groups_left_out_are_named() -> None:
     verdict = one(make_test_kit(models=rows), random_responses("x"))
     assert verdict.not_calibrated_against == ("same_data",)
     assert verdict.calibration == {"homologous": 19, "other_victim": 19}
-    assert any("same_data" in limit for limit in verdict.limits)
+    assert f"Not calibrated against: {GROUPS['same_data']}." in verdict.limits
 
 
 def test_groups_of_too_few_models_are_no_groups_left_out() -> None:
@@ -261,13 +264,36 @@ def test_groups_of_too_few_models_are_no_groups_left_out() -> None:
     kit = make_test_kit(models=rows)
     verdict = judge(kit, [SuspectResponses("a", kit.victim, PROBABILITIES)], alpha=0.01)[0]
     assert set(verdict.not_calibrated_against) == {"same_data", "homologous", "other_victim"}
-    assert "Not calibrated against: same_data." in verdict.limits
+    assert f"Not calibrated against: {GROUPS['same_data']}." in verdict.limits
     small = f"{GROUPS['homologous']}, {GROUPS['other_victim']}"
     assert f"Too few models to decide at alpha 0.01: {small}." in verdict.limits
     begin = Begin(kit="", suspect={"name": "a", "output": "probabilities"}, judged=Judged(("a",), 0.01))
-    facts = details(kit, JudgedSuspect(verdict, kit.victim, begin, Ledger([]), ""))
+    case = JudgedSuspect(verdict, kit.victim, begin, Ledger([]), "")
+    facts = not_covered(case)
     assert facts["not calibrated"] == f"against {GROUPS['same_data']}"
     assert facts["too few models"] == f"to decide at alpha 0.01: {small}"
+    page = verdict_page(kit, [case])
+    assert "too few models" not in page, "beside the limits of the page"
+    assert page.count(f"Too few models to decide at alpha 0.01: {escape(small)}") == 1
+
+
+def test_groups_left_out_are_named_once_in_the_words_for_people() -> None:
+    """The kit says it, the verdict repeats the kit's limits: no second line; the text has one of its own."""
+    kit = make_test_kit(models=[row for row in model_rows(19) if row.group != "same_data"])
+    kit = replace(kit, info=replace(kit.info, limits=(not_calibrated(["same_data"]),)))
+    verdict = judge(kit, [SuspectResponses("a", kit.victim, LABEL)])[0]
+    begin = Begin(kit="", suspect={"name": "a", "output": "label"}, judged=Judged(("a",), 0.05))
+    case = JudgedSuspect(verdict, kit.victim, begin, Ledger([]), "")
+    page, text = verdict_page(kit, [case]), verdict_text(kit, [case])
+    words = escape(GROUPS["same_data"])
+    assert page.count(words) == 1
+    assert f"against {GROUPS['same_data']}" in text
+    for said in (page, text):
+        assert "same_data" not in said
+        assert "nnocent" not in said
+    assert "format label" in text
+    assert "format label" in page
+    assert verdict.format == "hard", "as files name it"
 
 
 def test_the_limits_say_what_no_verdict_can(kit: Kit) -> None:

@@ -74,3 +74,12 @@ def test_a_kit_without_power_says_why(plan: EnrollmentPlan, digits: Dataset) -> 
     assert "No stolen model was held out: how much this kit catches is not known." in _limits(
         untested, kit_rows(untested, made, []), (), 1, 1
     )
+
+
+def test_a_kit_names_the_groups_left_out_in_the_words_for_people(digits: Dataset) -> None:
+    plan = small_plan(digits, groups=("homologous", "sibling"))
+    made = {m.member.spec.id for m in plan.reference_models}
+    assert (
+        "Not calibrated against: independent models trained on the victim's images, models stolen from another victim."
+        in _limits(plan, kit_rows(plan, made, []), (), 1, 1)
+    )

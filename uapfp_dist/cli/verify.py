@@ -101,8 +101,6 @@ def verify(chosen: Verify) -> None:
         kept = kept_answers(suspects, out)
         cases = run_verification(kit, suspects, out, chosen.query, chosen.alpha, *places)
         notes = [printable(answers.note(name)) for name, answers in kept.items() if answers.used]
-        for note in notes:
-            print(f"note: {note}", flush=True)
     written = bool(chosen.out) or not chosen.replay
     if written:
         write_verdict(out, kit, cases)
@@ -110,7 +108,7 @@ def verify(chosen: Verify) -> None:
         record_verdict(chosen.mlflow_uri, out, kit, cases, chosen.mlflow_experiment)
     where = f"\n\nverdict.json, verdict.html{'' if chosen.replay else ' and transcripts'}: {out}" if written else ""
     print(f"\n{verdict_text(kit, cases)}{where}", flush=True)
-    for note in notes:  # again below the verdict, where it is read
+    for note in notes:  # below the verdict, where it is read
         print(f"note: {note}", flush=True)
     _check_complete(cases)
 

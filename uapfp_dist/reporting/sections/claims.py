@@ -241,7 +241,7 @@ def _abstract(data: ReportData, sections: SectionNumbers) -> ClaimCheck:
         paper="99.99 %",
         measured=f"with {m} calibration models at most {1 - 1 / (m + 1):.2%}; power at alpha {data.alpha:g}: {caught}; "
         f"the t-test behind the claim detects {_percent(t_test.piracy)} of piracy (the paper: all) and accuses "
-        f"{_percent(t_test.homologous)} of innocent homologous models" + substituted(data.paper_scoring),
+        f"{_percent(t_test.homologous)} of homologous models" + substituted(data.paper_scoring),
         rule="needs more than 9,999 calibration models; power at an alpha of .0001 is not measured",
         outcome="not reproduced" if m <= 9999 else "not measured",
     )

@@ -17,6 +17,7 @@ from uapfp_dist.verification.enrollment.plan import EnrollmentPlan
 from uapfp_dist.verification.enrollment.responses import EnrolledResponses
 from uapfp_dist.verification.enrollment.sibling_limits import sibling_limits
 from uapfp_dist.verification.judging.accusation_rates import measure_churn_rates, measure_rates
+from uapfp_dist.verification.judging.limits import not_calibrated
 from uapfp_dist.verification.judging.verdict import GROUPS
 from uapfp_dist.verification.kit.info import (
     KitChurn,
@@ -121,7 +122,7 @@ def _better(fitted: Mapping[MethodName, FittedScorer]) -> MethodChoice:
     shares = ", ".join(f"{name} ({_in_words(one)}) {one.separation.caught:.0%}" for name, one in fitted.items())
     return MethodChoice(
         method=max(fitted, key=lambda name: fitted[name].separation),
-        why="of the stolen training models, each left out when it was judged, it put more above every innocent one "
+        why="of the stolen training models, each left out when it was judged, it put more above every negative "
         f"({shares}; where they tie, the larger AUC, then the wider gap)",
         training={name: one.separation for name, one in fitted.items()},
         variants={name: one.variant for name, one in fitted.items()},
@@ -171,7 +172,7 @@ def _limits(
     limits.append(f"Architectures seen: {', '.join(architectures)}.")
     known = [group for group in GROUPS if plan.churn is not None or group != "sibling"]
     if missing := [group for group in known if group not in requirements.groups]:
-        limits.append(f"Innocents left out at enrolment: {', '.join(missing)}.")
+        limits.append(not_calibrated(missing))
     if isinstance(plan.victim.origin, Imported) and plan.victim.data.victim_set is None:
         limits.append("The owner did not name her training images: half of the data were taken for them.")
     if (quality := requirements.jpeg_quality) is not None:

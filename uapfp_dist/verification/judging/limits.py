@@ -11,6 +11,11 @@ USER_OF_THE_API = (
 )
 
 
+def not_calibrated(groups: Sequence[str]) -> str:
+    """The limit of a kit, and of its verdicts, that these groups of negatives have no calibration model in it."""
+    return f"Not calibrated against: {', '.join(GROUPS[group] for group in groups)}."
+
+
 def verdict_limits(
     *,
     alpha: float,
@@ -49,7 +54,7 @@ def verdict_limits(
     several = by_churn and n_corrected > 1
     n_whole, n_views = whole_views
     limits = [USER_OF_THE_API] if by_churn else []
-    limits += ["`inconclusive` does not mean innocent.", _rate(alpha, exact_claims)]
+    limits += ["`inconclusive` does not mean independent.", _rate(alpha, exact_claims)]
     if caught is not None:
         how = f"each corrected for {n_corrected} suspects" if several else "one at a time"
         limits.append(
@@ -60,8 +65,8 @@ def verdict_limits(
     elif n_suspects > 1:
         limits.append(f"Judged together with {n_suspects - 1} others (Holm): less is caught than alone.")
     limits.append(_other_verdicts(registered, n_corrected if several else 1))
-    if missing:
-        limits.append(f"Not calibrated against: {', '.join(missing)}.")
+    if missing and (line := not_calibrated(missing)) not in of_kit:
+        limits.append(line)
     if too_few:
         names = ", ".join(GROUPS[group] for group in too_few)
         limits.append(f"Too few models to decide at alpha {alpha:g}: {names}.")
@@ -83,7 +88,7 @@ def _rate(alpha: float, exact_claims: bool) -> str:
             "whatever it is, if any sibling could have been the victim: the rate is over victims and their siblings."
         )
     return (
-        f"An innocent model is accused at most {100 * alpha:.3g} % of the time if it resembles the calibration "
+        f"An independent model is accused at most {100 * alpha:.3g} % of the time if it resembles the calibration "
         "models: other data, architectures or training than theirs are not covered."
     )
 

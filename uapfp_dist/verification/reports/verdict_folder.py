@@ -28,7 +28,7 @@ def write_verdict(out: Path, kit: Kit, cases: Sequence[JudgedSuspect]) -> None:
     for name, text in {
         "verdict.json": json.dumps(verdict_json(kit, cases), indent=1, allow_nan=False) + "\n",
         "verdict.schema.json": json.dumps(verdict_schema(), indent=1) + "\n",
-        "verdict.txt": verdict_text(kit, cases) + "\n",
+        "verdict.txt": f"{verdict_text(kit, cases)}\n\nkit {kit.digest}\n",
         "verdict.html": verdict_page(kit, cases),
     }.items():
         with whole_file(out / name) as new:  # another job may write the same verdict

@@ -37,7 +37,7 @@ def _description(kit: Kit, cases: Sequence[JudgedSuspect]) -> str:
     indented = "\n".join(f"    {line}" for line in verdict_text(kit, cases).splitlines())
     return (
         f"**Is it a copy of the victim?**\n\n{indented}\n\nThe evidence on one page: "
-        "[verdict.html](artifact:verdict.html). Transcripts and `verdict.json` lie beside it.\n"
+        f"[verdict.html](artifact:verdict.html). Transcripts and `verdict.json` lie beside it. Kit: `{kit.digest}`.\n"
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from uapfp_dist.messages import printable
 from uapfp_dist.reporting.model_names import GROUPS
 from uapfp_dist.reporting.number_format import number
+from uapfp_dist.response_format import ResponseFormat
 from uapfp_dist.verification.judging.verdict import PIRACY
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.kit.text import corrected_for, few_siblings
@@ -16,8 +17,7 @@ NOT_ASKED = "not run: its images were not among those sent, or not answered"
 
 def verdict_text(kit: Kit, cases: Sequence[JudgedSuspect]) -> str:
     """A few lines per suspect."""
-    suspects = ["\n".join(_lines(kit, case)) for case in cases]
-    return "\n\n".join([*suspects, f"kit {kit.digest}"])
+    return "\n\n".join("\n".join(_lines(kit, case)) for case in cases)
 
 
 def headline(case: JudgedSuspect) -> str:
@@ -46,7 +46,7 @@ def queries(case: JudgedSuspect) -> str:
 
 
 def _lines(kit: Kit, case: JudgedSuspect) -> list[str]:
-    facts = [f"  {name:<17} {value}" for name, value in details(kit, case).items()]
+    facts = [f"  {name:<17} {value}" for name, value in (details(kit, case) | not_covered(case)).items()]
     return [headline(case), *facts, *(f"  ! {finding}" for finding in findings(case))]
 
 
@@ -56,7 +56,7 @@ def details(kit: Kit, case: JudgedSuspect) -> dict[str, str]:
     if case.stopped:
         return {"queries": queries(case)}
     found = _exact(case) | _churn(kit, case) | _other_methods(case)
-    found["queries"] = f"{queries(case)}; format {v.format}"
+    found["queries"] = f"{queries(case)}; format {ResponseFormat.parse(v.format)}"
     found["agreement"] = f"{number(v.agreement_clean)} on clean images"
     if v.input_check:
         hint = "" if v.claim == PIRACY else "; another mean and std is not excluded: --probe-forms compares forms"
@@ -68,6 +68,14 @@ def details(kit: Kit, case: JudgedSuspect) -> dict[str, str]:
     if v.register:
         looks = f"{v.register.looks} look{'s' if v.register.looks > 1 else ''}"
         found["register"] = f"{looks} with this kit, head before the result {v.register.head[:16]}..."
+    return found
+
+
+def not_covered(case: JudgedSuspect) -> dict[str, str]:
+    """Name to value: negatives that the verdict says nothing of, which its limits name too."""
+    v, found = case.verdict, dict[str, str]()
+    if case.stopped:
+        return found
     if absent := [GROUPS.get(g, g) for g in v.not_calibrated_against if g not in v.calibration]:
         found["not calibrated"] = f"against {', '.join(absent)}"
     if few := [GROUPS.get(g, g) for g in v.not_calibrated_against if g in v.calibration]:
