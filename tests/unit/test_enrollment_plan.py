@@ -125,6 +125,8 @@ def test_fields_that_came_later_change_no_name() -> None:
         ({"formats": (PROBABILITIES,)}, "formats: expected label among them, .*got probabilities"),
         ({"n_train": 1}, "n_train"),
         ({"n_test": -1}, "n_test"),
+        ({"size": "Light"}, "^size: expected full or light, got 'Light'$"),
+        ({"exact": "claim", "n_sets": 1}, "^exact: expected none, beside or claims, got 'claim'$"),
     ],
 )
 def test_impossible_requirements_are_refused(wrong: dict[str, Any], word: str, digits: Dataset) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
 from uapfp_dist.attacks import ATTACKS
 from uapfp_dist.config.format_option import format_option
@@ -131,13 +131,14 @@ def check_enroll_config(requirements: EnrollConfig) -> None:
     """Accept what can be enrolled.
 
     Raises:
-        UserError: a number out of range, an unknown or repeated name, too few stolen models, or a field that changes
-            nothing beside the others.
+        UserError: a number out of range, an unknown or repeated name, a word that is no choice of its field, too few
+            stolen models, or a field that changes nothing beside the others.
     """
     if not 0.0 < requirements.alpha <= 0.5:
         raise UserError(f"alpha: expected a rate above 0 and up to 0.5, got {requirements.alpha:g}", argument="alpha")
     if not 1 <= requirements.max_suspects <= 1000:
         raise UserError(f"max_suspects: expected 1 to 1000, got {requirements.max_suspects}", argument="max_suspects")
+    _check_choices(requirements)
     _check_names(requirements)
     _check_numbers(requirements)
     _check_siblings(requirements)
@@ -148,6 +149,15 @@ def check_enroll_config(requirements: EnrollConfig) -> None:
             "n_train_piracy: expected at least two stolen models to train on, got one; raise it",
             argument="n_train_piracy",
         )
+
+
+def _check_choices(requirements: EnrollConfig) -> None:
+    """Of each field that is one of a few words: in Python nothing else keeps a misspelt one out."""
+    for name, hint in get_type_hints(EnrollConfig).items():
+        choices, value = get_args(hint), getattr(requirements, name)
+        if get_origin(hint) is Literal and value not in choices:
+            *others, last = choices
+            raise UserError(f"{name}: expected {', '.join(others)} or {last}, got {value!r}", argument=name)
 
 
 def _check_names(requirements: EnrollConfig) -> None:
