@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import signal
 import sys
 import threading
@@ -37,7 +38,7 @@ def main(job: Callable[[], object], name: str = "", arguments: Sequence[str] | N
         sys.stdout.flush()  # a pipe that is closed says so here, and not when Python ends
     except UserError as error:
         # It may quote a suspect, or a file that came from elsewhere.
-        _refuse(name, f"{printable(str(error))}{_option(error, arguments)}")
+        _refuse(name, f"{printable(_as_typed(error))}{_option(error, arguments)}")
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
@@ -73,11 +74,25 @@ def _new_line() -> str:
     return "\r\x1b[K" if sys.stderr.isatty() else ""
 
 
+def _as_typed(error: UserError) -> str:
+    """What an error says, with the arguments that it names as options of a command line."""
+    said = str(error)
+    for words in error.options:
+        argument, space, value = words.partition(" ")
+        typed = f"{_flag(argument)}{space}{value}"
+        said = re.sub(rf"(?<![\w.-]){re.escape(words)}(?![\w-])", typed, said)
+    return said
+
+
+def _flag(argument: str) -> str:
+    return f"--{argument.replace('_', '-')}"
+
+
 def _option(error: UserError, arguments: Sequence[str]) -> str:
     """The option of the command line behind the argument that an error names, or the variable that stood in for it."""
     if not error.argument:
         return ""
-    option = f"--{error.argument.replace('_', '-')}"
+    option = _flag(error.argument)
     variable = VARIABLES.get(error.argument, "")
     given = any(word.partition("=")[0].replace("_", "-") == option for word in arguments)
     if os.environ.get(variable) and not given:

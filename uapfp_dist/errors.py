@@ -10,11 +10,14 @@ class UserError(Exception):
     Args:
         message: what was expected, what came and what to do.
         argument: the argument to change, such as `storage` or `zoo.width`; a command names it as its option.
+        options: what the message says of arguments, in its own words, such as `max_queries` or `output logits`; a
+            command writes them as they are typed, `--max-queries` and `--output logits`.
     """
 
-    def __init__(self, message: str, *, argument: str = "") -> None:
+    def __init__(self, message: str, *, argument: str = "", options: Iterable[str] = ()) -> None:
         super().__init__(message)
         self.argument = argument
+        self.options = tuple(options)
 
 
 class MismatchError(UserError):

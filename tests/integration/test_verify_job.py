@@ -120,7 +120,7 @@ def test_answers_of_before_are_said_to_be_such(tmp_path: Path, capsys: pytest.Ca
     assert said.count("note: s: nothing was sent, answers of 20") == 1
     assert said.count(digest) == 1
     assert (tmp_path / "out" / "verdict.txt").read_text().endswith(f"\nkit {digest}\n")
-    assert "for another model name another out" in said
+    assert "for another model name another --out" in said
 
 
 def test_a_replay_writes_only_where_it_is_told(

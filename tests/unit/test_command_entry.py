@@ -48,6 +48,24 @@ def test_errors_name_the_command_and_the_option(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().err == "uapfp enroll: error: alpha: expected less (option --verdict.n-alpha)\n"
 
 
+def test_what_an_error_names_is_written_as_it_is_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    """What it says so alone: other words stay as they are, and in Python all of them do."""
+    error = UserError(
+        "its output is odd: ask it with output logits, max_queries 3 (anyway goes on)",
+        argument="output",
+        options=("output logits", "max_queries", "anyway"),
+    )
+
+    def job() -> None:
+        raise error
+
+    with pytest.raises(SystemExit):
+        process(job, "uapfp verify", [])
+    said = "its output is odd: ask it with --output logits, --max-queries 3 (--anyway goes on) (option --output)"
+    assert capsys.readouterr().err == f"uapfp verify: error: {said}\n"
+    assert "--" not in str(error)
+
+
 JOBS = {"full_eval": "evaluate", "ablations": "ablate", "enroll": "enroll", "verify": "verify"}
 """File in jobs/ to its subcommand."""
 

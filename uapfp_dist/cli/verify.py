@@ -38,6 +38,9 @@ from uapfp_dist.verification.replay import JudgedSuspect, made_elsewhere
 from uapfp_dist.verification.reports.verdict_folder import write_verdict
 from uapfp_dist.verification.reports.verdict_text import verdict_text
 
+OF_ALL = ("probe_forms", "anyway", "max_queries", "total_timeout", "cold_start")
+"""Options that a line about a suspect may name, beside those that stand in a file of suspects."""
+
 
 @dataclass(frozen=True)
 class Verify:
@@ -100,7 +103,7 @@ def verify(chosen: Verify) -> None:
         places = chosen.workers, chosen.address, register
         kept = kept_answers(suspects, out)
         cases = run_verification(kit, suspects, out, chosen.query, chosen.alpha, *places)
-        notes = [printable(answers.note(name)) for name, answers in kept.items() if answers.used]
+        notes = [printable(answers.note(name, "--out")) for name, answers in kept.items() if answers.used]
     written = bool(chosen.out) or not chosen.replay
     if written:
         write_verdict(out, kit, cases)
@@ -138,9 +141,9 @@ def _try_forms(chosen: Verify, kit: Kit, out: Path) -> None:
     assert best.result is not None
     spent = f"{n_sent} images were sent in {len(found.tried)} forms"
     if found.untried:
-        spent += f"; max_queries was too small for {found.untried} others"
+        spent += f"; --max-queries was too small for {found.untried} others"
     if not best.fits:
-        remedy = "allow more" if found.untried else "anyway queries the rest and says whether its classes are renamed"
+        remedy = "allow more" if found.untried else "--anyway queries the rest and says whether its classes are renamed"
         raise UserError(
             f"probe_forms: none of the forms tried is the one that this suspect expects ({spent}); the best one, "
             f"{shlex.join(input_options(best.format)) or 'as named'}, {best.result.text}; {remedy}",
@@ -176,7 +179,8 @@ def _check_complete(cases: list[JudgedSuspect]) -> None:
     if missing := [f"{case.verdict.name} ({case.stopped})" for case in cases if case.stopped]:
         raise UserError(
             f"{len(missing)} of {len(cases)} suspects could not be fully queried: {', '.join(missing)}; the others are "
-            "judged. Verifying again queries the rest, and judges all again"
+            "judged. Verifying again queries the rest, and judges all again",
+            options=OF_ALL,
         )
 
 

@@ -100,11 +100,16 @@ class KeptAnswers:
         """Whether the transcript of today goes on with them."""
         return stored_begin(self.path) == self.begin
 
-    def note(self, name: str) -> str:
-        """That the verdict rests on them: whoever answers at that address today was not asked, or not everything."""
+    def note(self, name: str, out: str = "out") -> str:
+        """That the verdict rests on them: whoever answers at that address today was not asked, or not everything.
+
+        Args:
+            name: of the suspect.
+            out: what the reader knows the folder of the transcripts as.
+        """
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.written))
         sent = "nothing was sent" if self.path.stat().st_size == self.size else "only what was missing was sent"
-        return f"{name}: {sent}, answers of {when} are in {self.path.parent}; for another model name another out"
+        return f"{name}: {sent}, answers of {when} are in {self.path.parent}; for another model name another {out}"
 
 
 def kept_answers(suspects: Sequence[SuspectConfig], out: Path) -> dict[str, KeptAnswers]:

@@ -21,6 +21,7 @@ def open_for(kit: Kit, config: SuspectConfig, opener: Opener = open_suspect) -> 
                 "request: expected {png} or {pixels}, this kit has no JPEG files, and the models that calibrate it "
                 "got exact pixels; enroll with jpeg_quality, or send {png}, which most servers take beside JPEG",
                 argument="request",
+                options=("jpeg_quality",),
             )
         pixels = (image.numpy().tobytes() for image in kit.images)
         suspect.jpeg_files = dict(zip(pixels, kit.jpeg.files(), strict=True))

@@ -81,7 +81,8 @@ def check_number(kit: Kit, alpha: float, paths: Sequence[Path], register: Regist
         seen = f" after {before} tested with it before (its register lists them)" if before else ""
         raise UserError(
             f"suspects: in all this kit can decide at most {most} at alpha {alpha:g}, got {len(paths)}{seen}; "
-            f"nothing was sent; {how_to_decide(kit, alpha, len(paths) + before)}"
+            f"nothing was sent; {how_to_decide(kit, alpha, len(paths) + before)}",
+            options=("max_suspects",),
         )
     if not most and register is not None and not all(is_look(kit, stored_records(path)) for path in paths):
         raise UserError(

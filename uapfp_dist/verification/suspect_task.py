@@ -29,6 +29,8 @@ ADVICE = (
     "or be a weaker model (anyway goes on)"
 )
 """Where a suspect fails the input check."""
+OUTPUTS = tuple(f"output {output}" for output in ("probabilities", "logits", "label"))
+"""As a message names them."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,18 @@ class Interrupted:
     """Its transcript says so and keeps what was answered: the others can be judged without it."""
     lost: bool = False
     """Its worker is gone, and could note nothing."""
+    argument: str = ""
+    """See `UserError`."""
+    options: tuple[str, ...] = ()
+    """See `UserError`."""
+
+    @classmethod
+    def by(cls, error: Exception, config: SuspectConfig, *, noted: bool = False) -> "Interrupted":
+        """An error stopped it; an internal one, which must neither look like silence nor end the others, is logged."""
+        if isinstance(error, UserError):
+            return cls(str(error), noted, argument=error.argument, options=error.options)
+        logging.getLogger(__name__).error("while querying %s", config.display_name, exc_info=error)
+        return cls(f"{type(error).__name__}: {error}", noted)
 
 
 @dataclass(frozen=True)
@@ -64,19 +78,20 @@ class QueryTask:
             if not self.marker.exists():
                 raise UserError(
                     f"out: expected {self.marker.parent} to be one folder on all machines, it is another one here; "
-                    "share it"
+                    "share it",
+                    argument="out",
                 )
             transcript = self._transcript(config)
             try:
                 self._query(config, transcript)
             except Exception as error:
-                why = _cause(error, config)
-                transcript.stopped(why)
-                return Interrupted(why, noted=True)
+                stopped = Interrupted.by(error, config, noted=True)
+                transcript.stopped(stopped.why)
+                return stopped
             finally:
                 transcript.close()
         except Exception as error:
-            return Interrupted(_cause(error, config))
+            return Interrupted.by(error, config)
         return None
 
     def _query(self, config: SuspectConfig, transcript: Transcript) -> None:
@@ -150,21 +165,14 @@ def first_responses(kit: Kit, form: OutputFormat, *, anyway: bool, resized: bool
         found = check.result(form, ledger.responses, resized=resized)  # of the first, whatever else a resumed run has
         if not found.passed:
             text = f"this does not look like the question this model expects: it {found.text}; {ADVICE}"
-            return UserError(text, argument="anyway")
+            return UserError(text, argument="probe_forms", options=("probe_forms", "anyway"))
         first = check.first.tolist()
         if not ledger.asked <= set(first):  # the look is spent, another output comes too late
             return None
         if why := wrong_output(form, [ledger.responses[i][0] for i in first if i in ledger.responses]):
             text = f"its first {len(first)} answers are not what output {form.output} says ({why}); correct it and run"
-            return UserError(f"{text} it again: nothing counts yet (anyway goes on)", argument="output")
+            text += " it again: nothing counts yet (anyway goes on)"
+            return UserError(text, argument="output", options=(*OUTPUTS, "anyway"))
         return None
 
     return FirstResponses(check.first, unreadable, refusal)
-
-
-def _cause(error: Exception, config: SuspectConfig) -> str:
-    """In one line; an internal error, which must neither look like silence nor end the others, is logged whole."""
-    if isinstance(error, UserError):
-        return str(error)
-    logging.getLogger(__name__).error("while querying %s", config.display_name, exc_info=error)
-    return f"{type(error).__name__}: {error}"

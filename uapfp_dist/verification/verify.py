@@ -7,7 +7,7 @@ suspects that the kit was enrolled for, as if nothing had been found before.
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from threading import Thread
 
@@ -136,7 +136,12 @@ def _require_one(names: Sequence[str], stopped: Sequence[Interrupted | None]) ->
     if len(failed) == len(names) or not all(one.noted for _, one in failed):
         name, first = min(failed, key=lambda entry: entry[1].noted)
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        raise UserError(f"suspect {name}: {first.why.removeprefix('suspect: ')}{more}")
+        in_file = {item.name for item in fields(SuspectConfig)} if len(names) > 1 else set()
+        raise UserError(
+            f"suspect {name}: {first.why.removeprefix('suspect: ')}{more}",
+            argument="suspects" if first.argument in in_file else first.argument,
+            options=[words for words in first.options if words.partition(" ")[0] not in in_file],
+        )
 
 
 def _in_threads(task: Task, suspects: Sequence[SuspectConfig]) -> list[Interrupted | None]:

@@ -28,8 +28,9 @@ def test_more_suspects_than_the_kit_decides_with_those_of_before(register: Regis
     verify(kit, [suspect("fair")], tmp_path / "a", register=register)
     three = [suspect(name=f"n{i}", operator=f"o{i}") for i in range(3)]
     n = len(asked)
-    with pytest.raises(UserError, match=r"got 3 after 1 tested with it before.*max_suspects 4"):
+    with pytest.raises(UserError, match=r"got 3 after 1 tested with it before.*max_suspects 4") as told:
         verify(kit, three, tmp_path / "b", register=register)
+    assert told.value.options == ("max_suspects",)
     assert len(asked) == n
     assert not (tmp_path / "b").exists()
     cases = verify(kit, three[:2], tmp_path / "b", register=register)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import exit_code
 from toy_kit import checked_kit, churn_kit
 from watched_suspects import asked, copied, sets_of, suspect
 
@@ -14,6 +15,7 @@ from uapfp_dist.suspects.config import SuspectConfig
 from uapfp_dist.suspects.output_format import OutputFormat
 from uapfp_dist.verification import suspect_task
 from uapfp_dist.verification.judging.response_checks import wrong_output
+from uapfp_dist.verification.kit.io import save_kit
 from uapfp_dist.verification.kit.kit import Kit
 from uapfp_dist.verification.querying.config import QueryConfig
 from uapfp_dist.verification.querying.first_responses import FirstResponses
@@ -38,6 +40,11 @@ def shrunk(images: np.ndarray) -> Any:
     if down["after"] and sum(asked) > down["after"]:
         raise UserError("no more today")
     return (0.8 * np.array(copied(images))).tolist()
+
+
+def darkened(images: np.ndarray) -> Any:
+    """It takes other images than those that it is sent."""
+    return copied(images / 255)
 
 
 def named(function: str, output: str) -> SuspectConfig:
@@ -111,6 +118,28 @@ def test_a_look_that_was_begun_without_the_check_goes_on(
     (case,) = verify(kit, [named("shrunk", "probabilities")], tmp_path, how, register=register)
     assert case.verdict.claim == "inconclusive"
     assert len(sets_of(register)) == 1
+
+
+@pytest.mark.parametrize(
+    ("function", "words", "argument"),
+    [
+        ("log_odds", ("ask it with --output logits)", "(--anyway goes on)"), "output"),
+        ("darkened", ("(--probe-forms tries forms)", "(--anyway goes on)"), "probe-forms"),
+    ],
+)
+def test_the_command_names_its_options(
+    function: str, words: tuple[str, ...], argument: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As they are typed; in Python they are arguments."""
+    save_kit(checked_kit(), tmp_path / "kit")
+    at = ("--at", f"test_wrong_output:{function}", "--name", "s", "--no-track")
+    assert exit_code("verify", "--kit", str(tmp_path / "kit"), *at, "--out", str(tmp_path / "out")) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert [word for word in words if word not in line] == []
+    assert line.endswith(f" (option --{argument})")
+    with pytest.raises(UserError) as told:
+        verify(checked_kit(), [named(function, "probabilities")], tmp_path / "python")
+    assert "--" not in str(told.value)
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,7 @@ def judge(
             f"suspects: this kit can decide at most {most} at once at alpha {alpha:g}, got {len(suspects)}; judge "
             f"fewer, or {how_to_decide(kit, alpha, len(suspects))}",
             argument="suspects",
+            options=("max_suspects",),
         )
     scored = [_ScoredSuspect.of(kit, suspect, alpha) for suspect in suspects]
     looks = looks or OtherLooks()

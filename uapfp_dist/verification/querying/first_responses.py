@@ -34,4 +34,5 @@ class FirstResponses:
                 f"{which} be read ({why}): check output, classes and answer, and run it again: nothing counts yet; or "
                 "give anyway to query the rest all the same",
                 argument="output",
+                options=("anyway",),
             )

@@ -280,4 +280,5 @@ class QuerySession:
         return UserError(
             f"{why}; {done} of {self._n_required} images are answered and kept: {remedy}",
             argument=argument,
+            options=("max_queries", "total_timeout", "cold_start"),
         )
