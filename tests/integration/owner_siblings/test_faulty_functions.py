@@ -118,8 +118,10 @@ def test_one_gate_binds_the_victim_and_its_siblings(digits: Dataset, victim: Own
     model = by("untrained", victim)
     strict = replace(small_config(), siblings=replace(small_config().siblings, gate=0.99))
     plan = plan_enrollment(strict, replace(SMALL, **FEW), 0, digits, model.victim)
-    with pytest.raises(UserError, match=r"siblings\.gate: .*0\.99.*of the victim; lower it"):
+    read = r"check data\.size, mean, std and the order of classes; if this is its accuracy, lower the gate$"
+    with pytest.raises(UserError, match=rf"siblings\.gate: .*0\.99.*of the victim; {read}") as caught:
         import_owner_model(model, context_on(Store(str(tmp_path / "strict"))), plan, digits)
+    assert caught.value.options == ("data.size", "mean", "std")
     fair = replace(small_config(), siblings=replace(small_config().siblings, gate=0.5))
     plan = plan_enrollment(fair, replace(SMALL, **FEW), 0, digits, model.victim)
     context = context_on(Store(str(tmp_path / "fair")))

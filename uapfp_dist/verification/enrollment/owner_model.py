@@ -220,7 +220,7 @@ def import_owner_model(model: OwnerModel, context: TaskContext, plan: Enrollment
         put_index(context.store, model.trained_on, dataset)
         check_splits(context, plan.victim)
     accuracy = model.put(context, plan.victim)
-    check_gate(plan, accuracy, "the victim")
+    check_gate(plan, accuracy)
     if model.sibling_files:
         import_siblings(model.sibling_files, context, plan, ignore_surplus=model.ignore_surplus)
     return accuracy

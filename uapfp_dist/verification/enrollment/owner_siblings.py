@@ -92,8 +92,13 @@ def import_siblings(
             raise
 
 
-def check_gate(plan: EnrollmentPlan, accuracy: float, whose: str) -> None:
+def check_gate(plan: EnrollmentPlan, accuracy: float, whose: str = "") -> None:
     """Accept the accuracy of the owner's victim or of a sibling: one gate, fixed beforehand, binds them all.
+
+    Args:
+        plan: with the gate.
+        accuracy: on images held out, in [0, 1].
+        whose: name of the sibling's file; empty: the victim's.
 
     Raises:
         UserError: it is below.
@@ -101,10 +106,14 @@ def check_gate(plan: EnrollmentPlan, accuracy: float, whose: str) -> None:
     gates = [sibling.gate for sibling in plan.siblings]
     least = max((gate.accuracy for gate in gates if isinstance(gate, AbsoluteGate)), default=0.0)
     if not reaches(accuracy, least):
+        # A victim that is read wrongly is below it, too, and a lower gate would enrol what it is not.
+        read = "check data.size, mean, std and the order of classes; if this is its accuracy, lower the gate"
         raise UserError(
             f"siblings.gate: expected an accuracy of at least {least:g} on images held out, which binds the victim and "
-            f"its siblings alike, got {accuracy:.4f} of {whose}; lower it",
+            f"its siblings alike, got {accuracy:.4f} of {whose or 'the victim'}; "
+            f"{'lower it' if whose else read}",
             argument="siblings.gate",
+            options=() if whose else ("data.size", "mean", "std"),
         )
 
 
