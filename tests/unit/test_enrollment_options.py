@@ -178,6 +178,17 @@ def test_an_owner_trains_siblings_without_a_common_start(changes: dict[str, Any]
     assert caught.value.argument == f"siblings.{next(iter(changes))}"
 
 
+def test_too_few_files_of_siblings_are_told_with_what_helps(digits: Dataset) -> None:
+    """Without the group sibling nothing stands outside the committee: its numbers are of no help."""
+    siblings = tuple(Imported(str(i) * 64, (), ()) for i in range(1, 3))
+    own = OwnerVictim("A", 8, Imported("0" * 64, (), ()), "a" * 64, 700, siblings=siblings)
+    requirements = replace(SMALL, groups=("homologous",), n_committee=5)
+    said = r"expected 5 files for the committee, got 2; give more, or lower n_committee$"
+    with pytest.raises(UserError, match=said) as caught:
+        plan_enrollment(small_config(), requirements, 0, digits, own)
+    assert caught.value.argument == "siblings"
+
+
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize("changes", [{"size": "light"}, {"n_committee": 0, "groups": ("homologous", "same_data")}])
 def test_what_a_preset_sets_is_taken(name: str, changes: dict[str, Any]) -> None:

@@ -60,11 +60,14 @@ class OwnerVictim:
             return [self._model(spec, self.siblings) for spec in planned]
         if len(self.siblings) < len(planned):
             n_outside = len(planned) - n_committee
+            parts, remedy = " for the committee", "or lower n_committee"
+            if n_outside:
+                parts = f" ({n_committee} for the committee, {n_outside} outside it for the group sibling)"
+                remedy = "lower n_committee, n_train or n_test, or leave the group sibling out"
             raise UserError(
-                f"siblings: expected {len(planned)} files ({n_committee} for the committee, {n_outside} outside it "
-                f"for the group sibling), got {len(self.siblings)}; give more, lower n_committee, n_train or n_test, "
-                "or leave the group sibling out",
+                f"siblings: expected {len(planned)} files{parts}, got {len(self.siblings)}; give more, {remedy}",
                 argument="siblings",
+                options=("n_committee", "n_train", "n_test"),
             )
         same_seed = [replace(spec, seed=seed) for spec in planned]  # a file is one model, wherever it stands
         return [self._model(*pair) for pair in zip(same_seed, self.siblings[: len(planned)], strict=True)]
