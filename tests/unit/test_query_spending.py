@@ -6,12 +6,15 @@ from typing import Any
 
 import faulty_server as faults
 import pytest
+import torch
 from faulty_server import serving
 from query_runs import REQUIRED, Recorder, first_pixels, over_http, query, records_in, right, spent
 from torch import Tensor
 
 from uapfp_dist.errors import UserError
-from uapfp_dist.suspects.suspect import TooLargeError, TransientError
+from uapfp_dist.suspects.callable import CallableSuspect
+from uapfp_dist.suspects.input_format import InputFormat
+from uapfp_dist.suspects.suspect import RefusedInputError, TooLargeError, TransientError
 from uapfp_dist.verification.querying.config import QueryConfig
 from uapfp_dist.verification.querying.session import query_order
 
@@ -52,6 +55,26 @@ def test_an_interrupted_verification_resumes_without_querying_twice(tmp_path: Pa
     assert answered & {image for call in second.calls for image in call} <= again
     assert right(ledger)
     assert ledger.queries == sum(map(len, first.calls)) + sum(map(len, second.calls))
+
+
+def test_a_function_that_fails_on_the_way_says_what_is_kept(tmp_path: Path) -> None:
+    """And that the same again resumes, whatever raised; where nothing is answered there is nothing to keep."""
+    gone = Recorder({5: RuntimeError("out of memory")})
+
+    def function(images: Any) -> list[Any]:
+        return gone.query(torch.from_numpy((images * 255).round()).to(torch.uint8), 1.0)
+
+    how = QueryConfig(batch_size=1, concurrency=1)
+    with pytest.raises(RefusedInputError, match=r"RuntimeError: out of memory; fix it;") as told:
+        query(CallableSuspect(function, InputFormat()), tmp_path / "t", how)
+    said = "; 4 of 100 images are answered and kept: run it again under the same name to resume"
+    assert str(told.value).endswith(said)
+    gone = Recorder()
+    assert right(query(CallableSuspect(function, InputFormat()), tmp_path / "t", how))
+    with pytest.raises(UserError, match=f"^away{said}$"):
+        query(Recorder({5: UserError("away")}), tmp_path / "other", how)
+    with pytest.raises(UserError, match=r"^away$"):
+        query(Recorder({1: UserError("away")}), tmp_path / "first", how)
 
 
 def test_what_earlier_runs_spent_counts(tmp_path: Path) -> None:

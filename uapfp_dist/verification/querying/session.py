@@ -196,11 +196,13 @@ class QuerySession:
             except RefusedInputError as error:
                 if self._unread or len(request.images) == 1:
                     self._transcript.failed(request.batch, str(error), counts=getattr(error, "sent", True))
-                    raise
+                    raise self._resumable(error) from error.__cause__
                 # It takes such images, but perhaps not so many: limits come with any status.
                 self._too_large(request, TooLargeError(str(error), sent=getattr(error, "sent", True)))
             except BaseException as error:
                 self._transcript.failed(request.batch, str(error), counts=getattr(error, "sent", True))
+                if isinstance(error, UserError):
+                    raise self._resumable(error) from error.__cause__
                 raise
             else:
                 self._keep(request, responses)
@@ -274,11 +276,21 @@ class QuerySession:
         self._left += 0 if counts else len(request.images)
         request.queue.extendleft(reversed(request.images))
 
+    def _resumable(self, error: UserError) -> UserError:
+        """The same; once something is answered, with what is kept: a look may be begun, and only this run ends it."""
+        if len(self._missing) == self._n_required:
+            return error
+        text = f"{error}; {self._kept}: run it again under the same name to resume"
+        return type(error)(text, argument=error.argument, options=error.options)
+
+    @property
+    def _kept(self) -> str:
+        return f"{self._n_required - len(self._missing)} of {self._n_required} images are answered and kept"
+
     def _stop(self, why: str, argument: str = "") -> UserError:
-        done = self._n_required - len(self._missing)
         remedy = f"{'allow more and ' if argument else ''}run it again to resume"
         return UserError(
-            f"{why}; {done} of {self._n_required} images are answered and kept: {remedy}",
+            f"{why}; {self._kept}: {remedy}",
             argument=argument,
             options=("max_queries", "total_timeout", "cold_start"),
         )
