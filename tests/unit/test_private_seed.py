@@ -66,7 +66,7 @@ def test_a_given_seed_is_told(tmp_path: Path) -> None:
     assert kit.info.seed == 1234567
     assert not seed_file(tmp_path / "kit").exists()
     assert any("the seed 1234567, which was given" in limit for limit in kit.info.limits)
-    with pytest.raises(UserError, match="the kit of another enrolment"):
+    with pytest.raises(UserError, match=r"another enrolment, made with other options, .*or the options of before$"):
         enrolled(tmp_path, None)
     assert not seed_file(tmp_path / "kit").exists(), "the seed of no kit"
     write_seed(tmp_path / "kit", 5)

@@ -193,7 +193,9 @@ def _check_there(out: Path, plan: EnrollmentPlan) -> None:
     kit = load_kit(out)
     if kit.info.enrollment != plan.id:
         raise UserError(
-            f"out: expected a new folder, {out} holds the kit of another enrolment; choose another", argument="out"
+            f"out: expected a new folder, {out} holds the kit of another enrolment, made with other options, data, "
+            "model or training file; choose another folder, or the options of before",
+            argument="out",
         )
     if kit.churn is not None:
         Register.open(register_path(out), kit.digest)
