@@ -246,7 +246,7 @@ def test_the_command_measures_and_resumes(
     once = ("sibling-cost", "--seeds", "0", "--shares", "0.5", "--backbone-shares", "--precision", "auto", *few, *here)
     run(*once)
     shown = capsys.readouterr()
-    assert "to make: 9 models, 4 of them siblings of the victim (0 are there)" in shown.err
+    assert "to make: 9 models, 4 of them siblings of the victim (0 already stored)" in shown.err
     text = (tmp_path / "out" / "digits-siblings.md").read_text()
     assert shown.out.rstrip() == text.rstrip()
     resolved = with_precision(replace(config, precision="auto"), RuntimeConfig().gpus_per_worker).precision
@@ -257,7 +257,7 @@ def test_the_command_measures_and_resumes(
     assert (tmp_path / "out" / "digits-siblings.png").stat().st_size > 0
     run(*once)
     again = capsys.readouterr()
-    assert "to make: 0 models (9 are there)" in again.err
+    assert "to make: 0 models (9 already stored)" in again.err
     assert again.out == shown.out
     with pytest.raises(UserError, match="shares: expected at least one, got none"):
         run("sibling-cost", "--shares", "--backbone-shares", *few, *here)

@@ -264,7 +264,7 @@ def told(max_hours: float | None, **costs: Any) -> str:
 
 
 def test_a_run_beyond_its_limit_is_refused_in_a_line() -> None:
-    said = "to make: 7 models (3 are there), 4 other tasks, about 60 min on 1 worker, by cards\n"
+    said = "to make: 7 models (3 already stored), 4 other tasks, about 60 min on 1 worker, by cards\n"
     assert told(None, others=4) == told(1.0, others=4) == said
     assert told(None, other_code=("it is old",)).endswith("by cards\nit is old\n")
     with pytest.raises(UserError, match=r"at most 0.5 h, this takes about 60 min \(to make: 7 models.*fewer") as caught:
@@ -286,7 +286,7 @@ def test_an_evaluation_beyond_its_limit_begins_nothing(
     config, limited = tiny(), RuntimeConfig(storage=str(tmp_path / "new"), workers=0, max_hours=A_LITTLE)
     with pytest.raises(UserError, match="max_hours"):
         run(config, "digits", 0, limited)
-    assert f"to make: {MODELS} models (0 are there)" in capsys.readouterr().err
+    assert f"to make: {MODELS} models (0 already stored)" in capsys.readouterr().err
     assert {path.name for path in (tmp_path / "new").iterdir()} <= {"store.json", "splits"}
     store = copy_store(Path(evaluated.root), tmp_path / "done")
     assert run(config, "digits", 0, replace(limited, storage=store.url)).models.trained == 0  # type: ignore[union-attr]

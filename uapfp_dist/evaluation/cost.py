@@ -83,7 +83,7 @@ class RunCost:
         """How much."""
         siblings = f", {self.siblings} of them siblings of the victim" if self.siblings else ""
         others = f", {self.others} other task{'s' * (self.others > 1)}" if self.others else ""
-        return f"to make: {self.models} models{siblings} ({self.stored} are there){others}"
+        return f"to make: {self.models} models{siblings} ({self.stored} already stored){others}"
 
 
 def in_words(seconds: float) -> str:
