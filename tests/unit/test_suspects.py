@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from commands import exit_code
 from faulty_server import Exchange, serving
 from safetensors.torch import save_file
-from toy_kit import WIDTH, responses_of, serve, trained
+from toy_kit import WIDTH, responses_of, serve, toy_kit, trained
 from toy_suspects import IMAGES, SHAPE, query
 
+import uapfp_dist as ufp
 from uapfp_dist.errors import UserError
 from uapfp_dist.suspects.callable import CallableSuspect
 from uapfp_dist.suspects.config import SuspectConfig, describe_suspect
@@ -20,6 +22,7 @@ from uapfp_dist.suspects.input_format import InputFormat
 from uapfp_dist.suspects.output_format import OutputFormat
 from uapfp_dist.suspects.registry import SUSPECTS, open_suspect
 from uapfp_dist.suspects.suspect import Suspect
+from uapfp_dist.verification.kit.io import save_kit
 
 
 def suspects_of(net: Any, tmp_path: Path) -> dict[str, SuspectConfig]:
@@ -207,3 +210,18 @@ def test_an_address_that_no_url_has_is_one_line(address: str, kind: str) -> None
 def test_an_address_without_a_scheme_is_asked_back() -> None:
     with pytest.raises(UserError, match=r"expected a URL; did you mean http://127\.0\.0\.1:5001\?"):
         open_suspect(SuspectConfig(at="127.0.0.1:5001"), (1, 8, 8), 10)
+
+
+def test_weights_without_an_architecture_ask_for_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As an option where a command was given, else as a field."""
+    save_file({k: v.contiguous() for k, v in trained(0).state_dict().items()}, tmp_path / "stolen.safetensors")
+    save_kit(toy_kit(), tmp_path / "kit")
+    at = str(tmp_path / "stolen.safetensors")
+    words = ("--kit", str(tmp_path / "kit"), "--at", at, "--no-track", "--out", str(tmp_path / "out"))
+    assert exit_code("verify", *words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "expected the architecture of these weights, got none; give --architecture NAME, where" in line
+    assert line.endswith("or package.module:factory of your code (option --architecture)")
+    with pytest.raises(UserError, match=r"give architecture NAME, .* code: SuspectConfig\(at=.*") as told:
+        ufp.verify(toy_kit(), at)
+    assert "--" not in str(told.value)

@@ -179,7 +179,12 @@ def verify(
 
     def opened(given: SuspectConfig, shape: tuple[int, int, int], n_classes: int) -> Suspect:
         if net is None:
-            return open_suspect(given, shape, n_classes)
+            try:
+                return open_suspect(given, shape, n_classes)
+            except UserError as error:
+                if error.argument != "architecture" or given.architecture:
+                    raise
+                raise UserError(f"{error}: SuspectConfig(at=..., architecture=...)", argument="suspect") from error
         return CallableSuspect(_respond(net, output), given.input_format)
 
     with ExitStack() as stack:

@@ -37,7 +37,7 @@ class WeightsSuspect:
         ignore_surplus: leave out tensors that the architecture does not have.
 
     Raises:
-        UserError: no safetensors file, an unknown architecture, weights of another one.
+        UserError: no safetensors file, no architecture or an unknown one, weights of another one.
     """
 
     def __init__(
@@ -53,6 +53,13 @@ class WeightsSuspect:
         if input_format.layout != "NCHW":
             raise UserError("weights: expected layout NCHW; leave it out", argument="layout")
         weights, _ = read_weights(path, f"suspect {path}", "at")
+        if not architecture:
+            raise UserError(
+                f"suspect {path}: expected the architecture of these weights, got none; give architecture NAME, where "
+                "NAME is a known one such as resnet18, or package.module:factory of your code",
+                argument="architecture",
+                options=("architecture NAME",),
+            )
         meant = architecture_of_file(architecture, weights)
         self._net = _net(meant, input_format, shape, n_classes, width)
         try:
