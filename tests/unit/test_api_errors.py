@@ -7,6 +7,7 @@ import pytest
 import torch
 from front_door import SMALL, linear, world
 from torch import nn
+from toy_kit import toy_kit
 
 import uapfp_dist as ufp
 from uapfp_dist.models import Net
@@ -82,7 +83,15 @@ WRONG: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
         lambda: ufp.train("A", world().data.attacker, batch_size=10.5),  # type: ignore[arg-type]
         ("batch_size", "whole number", "10.5"),
     ),
-    "numpy": (lambda: ufp.uap(plain(), IMAGES.numpy()), ("torch tensor", "ndarray")),
+    "numpy": (lambda: ufp.uap(plain(), IMAGES.numpy()), ("torch tensor", "got ndarray; torch.from_numpy makes one")),
+    "numpy with labels": (
+        lambda: ufp.LabelledImages(IMAGES.numpy(), LABELS, 10),  # type: ignore[arg-type]
+        ("torch tensor", "got ndarray; torch.from_numpy makes one"),
+    ),
+    "a function as suspect": (
+        lambda: ufp.verify(toy_kit(), linear),  # type: ignore[arg-type]
+        ("expected a model, got function", "extract gives one, or give its path 'module:function'"),
+    ),
     "three dimensions": (lambda: ufp.uap(plain(), IMAGES[0]), ("(N, c, h, w)", "(1, 8, 8)")),
     "no image": (lambda: ufp.uap(plain(), IMAGES[:0]), ("at least 1", "(0, 1, 8, 8)")),
     "labels of another number": (lambda: ufp.LabelledImages(IMAGES, LABELS[:3], 10), ("labels", "(4,)", "(3,)")),

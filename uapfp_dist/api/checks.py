@@ -18,8 +18,13 @@ from uapfp_dist.models.net import Net
 from uapfp_dist.tasks.specs import DataSpec, Imported, ModelSpec, Recipe
 
 
-def checked_model(model: object, argument: str) -> Net:
+def checked_model(model: object, argument: str, otherwise: str = "") -> Net:
     """A model of this package.
+
+    Args:
+        model: what was given.
+        argument: as what.
+        otherwise: ends the error, with what else may be given.
 
     Raises:
         UserError: a plain module, whose number of classes and preprocessing are not known; something else.
@@ -33,7 +38,9 @@ def checked_model(model: object, argument: str) -> Net:
             "uapfp_dist.wrap(module, n_classes=..., mean=..., std=...)",
             argument=argument,
         )
-    raise UserError(f"{argument}: expected a model, got {got}; wrap, train or extract gives one", argument=argument)
+    raise UserError(
+        f"{argument}: expected a model, got {got}; wrap, train or extract gives one{otherwise}", argument=argument
+    )
 
 
 def checked_models(models: Sequence[object], argument: str) -> list[Net]:

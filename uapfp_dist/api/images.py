@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -72,7 +73,8 @@ def checked_images(images: object, argument: str, *, any_float: bool = False) ->
     """
     if not isinstance(images, Tensor):
         raise UserError(
-            f"{argument}: expected a torch tensor (N, c, h, w) in [0, 1], got {type(images).__name__}",
+            f"{argument}: expected a torch tensor (N, c, h, w) in [0, 1], got {type(images).__name__}"
+            f"{'; torch.from_numpy makes one' if isinstance(images, np.ndarray) else ''}",
             argument=argument,
         )
     if not images.is_floating_point():

@@ -172,7 +172,7 @@ def verify(
         register = kit_register(kit, folder)
     net = None
     if not isinstance(suspect, SuspectConfig | str):
-        net = checked_model(suspect, "suspect")
+        net = checked_model(suspect, "suspect", ", or give its path 'module:function'" * callable(suspect))
         check_classes(net, kit.n_classes, "suspect")
         suspect = _address(net)
     config = suspect if isinstance(suspect, SuspectConfig) else SuspectConfig(at=suspect, output=output)
