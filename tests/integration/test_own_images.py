@@ -77,7 +77,7 @@ def test_a_copy_that_wants_other_colours_first(
     with serving(served) as endpoint:
         suspect = SuspectConfig(at=endpoint.url, name="s", layout="NHWC", scale="0-255", channels=channels)
         if channels == "RGB":
-            with pytest.raises(UserError, match="does not look like the question this model expects"):
+            with pytest.raises(UserError, match="does not look like the input this model expects"):
                 verify(kit, [suspect], tmp_path)
         (case,) = verify(kit, [suspect], tmp_path, QueryConfig(anyway=channels == "RGB"))
     assert case.ledger.queries == endpoint.images

@@ -44,7 +44,7 @@ def test_another_form_is_told_after_the_first_images(name: str, tmp_path: Path) 
     with serving(reads(image)) as endpoint:
         config = SuspectConfig(at=endpoint.url, name="s")
         for _ in range(2):
-            with pytest.raises(UserError, match="does not look like the question this model expects") as caught:
+            with pytest.raises(UserError, match="does not look like the input this model expects") as caught:
                 verify(checked_kit(), [config], tmp_path / "s")
             assert endpoint.images == N_FIRST
         for word in ("scale", "mean and std", "layout", "probe_forms", "anyway"):

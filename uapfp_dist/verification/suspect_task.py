@@ -164,7 +164,7 @@ def first_responses(kit: Kit, form: OutputFormat, *, anyway: bool, resized: bool
             return None
         found = check.result(form, ledger.responses, resized=resized)  # of the first, whatever else a resumed run has
         if not found.passed:
-            text = f"this does not look like the question this model expects: it {found.text}; {ADVICE}"
+            text = f"this does not look like the input this model expects: it {found.text}; {ADVICE}"
             return UserError(text, argument="probe_forms", options=("probe_forms", "anyway"))
         first = check.first.tolist()
         if not ledger.asked <= set(first):  # the look is spent, another output comes too late
