@@ -92,7 +92,7 @@ def test_a_command_that_was_mended_before_the_evidence_is_no_second_look(tmp_pat
     register = Register.open(tmp_path / "r.jsonl", kit.digest, create=True)
     wrong = replace(suspect(), output="label")
     for _ in range(2):  # the same again goes on, and still sends nothing else
-        with pytest.raises(UserError, match=r"cannot be read|question this model expects"):
+        with pytest.raises(UserError, match=r"cannot be read|input this model expects"):
             verify(kit, [wrong], tmp_path / "a", register=register)
         assert sets_of(register) == []
     (kept,) = kept_answers([suspect()], tmp_path / "a").values()

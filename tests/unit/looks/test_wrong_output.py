@@ -87,7 +87,7 @@ def test_the_rest_of_what_cannot_be_read_is_queried_anyway(tmp_path: Path) -> No
     """As the message says; the same again without it stops at the first images."""
     unread = named("copied", "label")
     for sent in (1, 12):
-        with pytest.raises(UserError, match=r"or give anyway to query the rest|question this model expects") as told:
+        with pytest.raises(UserError, match=r"or give anyway to query the rest|input this model expects") as told:
             verify(checked_kit(), [unread], tmp_path)
         assert ("give anyway to query the rest" in str(told.value)) == (sent == 1)
         assert sum(asked) == sent
