@@ -150,8 +150,8 @@ def test_models_that_no_resample_tests_are_counted(data: ReportData) -> None:
 def test_intervals_of_models_stolen_from_others_count_victims(groups: dict[tuple[str, str], RemovalGroup]) -> None:
     """Fewer than five have none."""
     for role in ("other_victim_piracy", "sibling_piracy"):
-        assert all(math.isnan(one.share_low) for one in groups[role, "as it is"].caught)
-    assert any(not math.isnan(one.share_low) for one in groups["piracy", "as it is"].caught)
+        assert all(math.isnan(one.low) for one in groups[role, "as it is"].caught)
+    assert any(not math.isnan(one.low) for one in groups["piracy", "as it is"].caught)
 
 
 def test_the_exact_test_and_every_budget_have_a_column(data: ReportData, section: ReportSection) -> None:

@@ -14,8 +14,8 @@ class ShareCaught:
     images: int
     """Sent at most."""
     share: Number
-    share_low: Number
-    share_high: Number
+    low: Number
+    high: Number
     """95 % over the models that were attacked, or the victims of models stolen from others; NaN where there are few."""
 
 

@@ -177,8 +177,8 @@ def _shares(rows: pd.DataFrame) -> Iterator[ShareCaught]:
             test=one["test"],
             images=one["images"],
             share=one["caught"],
-            share_low=one["caught_low"],
-            share_high=one["caught_high"],
+            low=one["caught_low"],
+            high=one["caught_high"],
         )
 
 
