@@ -47,7 +47,7 @@ def test_another_form_is_told_after_the_first_images(name: str, tmp_path: Path) 
             with pytest.raises(UserError, match="does not look like the input this model expects") as caught:
                 verify(checked_kit(), [config], tmp_path / "s")
             assert endpoint.images == N_FIRST
-        for word in ("scale", "mean and std", "layout", "probe_forms", "anyway"):
+        for word in ("scale", "mean and std", "layout", "probe_forms", "classes FILE gives it", "anyway"):
             assert word in str(caught.value)
         (case,) = verify(checked_kit(), [config], tmp_path / "s", QueryConfig(anyway=True))
     assert case.verdict.claim == "inconclusive"

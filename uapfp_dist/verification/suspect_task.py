@@ -25,8 +25,8 @@ LONGEST_RESPONSE, LONGEST_PER_CLASS = 4096, 256
 confidence fits several times. Transcripts are kept in memory, and a suspect may send anything."""
 
 ADVICE = (
-    "it may expect another scale, mean and std, layout, channels, size or order of classes (probe_forms tries forms), "
-    "or be a weaker model (anyway goes on)"
+    "it may expect another scale, mean and std, layout, channels or size (probe_forms tries forms), have another order "
+    "of classes (classes FILE gives it), or be a weaker model (anyway goes on)"
 )
 """Where a suspect fails the input check."""
 OUTPUTS = tuple(f"output {output}" for output in ("probabilities", "logits", "label"))
@@ -165,7 +165,7 @@ def first_responses(kit: Kit, form: OutputFormat, *, anyway: bool, resized: bool
         found = check.result(form, ledger.responses, resized=resized)  # of the first, whatever else a resumed run has
         if not found.passed:
             text = f"this does not look like the input this model expects: it {found.text}; {ADVICE}"
-            return UserError(text, argument="probe_forms", options=("probe_forms", "anyway"))
+            return UserError(text, argument="probe_forms", options=("probe_forms", "classes FILE", "anyway"))
         first = check.first.tolist()
         if not ledger.asked <= set(first):  # the look is spent, another output comes too late
             return None
