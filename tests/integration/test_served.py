@@ -104,7 +104,7 @@ def test_the_walk_of_the_readme(lab: Lab, tmp_path: Path) -> None:
     options = (*small, *tests, *churn, "--seed", "0", *enrollment_flags(small_config()))
     said = jobs("enroll", "--out", kit, "--storage", storage, *options, RAY_TMPDIR=lab.ray_home)
     assert re.search(
-        r"to make: \d+ models, \d+ of them siblings of the victim \(0 are there\), \d+ other tasks, "
+        r"to make: \d+ models, \d+ of them siblings of the victim \(0 already stored\), \d+ other tasks, "
         r"about \d+ min on 2 workers",
         said,
     )
