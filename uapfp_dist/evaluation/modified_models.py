@@ -14,6 +14,9 @@ MODIFIED_ROLE = {
     Role.HOMOLOGOUS: Role.MODIFIED_HOMOLOGOUS,
 }
 
+UNCHANGED = "as it is"
+"""What was done to a model to which nothing was done."""
+
 
 def modified_members(
     config: ModificationConfig, members: Sequence[Member], architectures: Sequence[str]
@@ -85,4 +88,4 @@ def change_of(member: Member) -> str:
         return f"{spec.origin.true_share:g} of the labels true"
     if member.role == Role.OTHER_ARCHITECTURE:
         return f"{spec.architecture} net"
-    return {Role.SECOND_HAND_PIRACY: "stolen at second hand"}.get(member.role, "as it is")
+    return {Role.SECOND_HAND_PIRACY: "stolen at second hand"}.get(member.role, UNCHANGED)

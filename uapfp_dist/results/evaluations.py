@@ -4,12 +4,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from uapfp_dist.evaluation.judging import CHOSEN, Group
+from uapfp_dist.evaluation.modified_models import UNCHANGED
 from uapfp_dist.reporting.churn_schema import ExactClaims
 from uapfp_dist.reporting.model_names import COLUMNS, ROLES
 from uapfp_dist.reporting.over_seeds import auc_rows, decision_rows, zoo_blocks
 from uapfp_dist.reporting.report_schema import EvaluationReport, reported_groups
 from uapfp_dist.reporting.sections.lineage_claims import IDENTIFIES_VICTIM
-from uapfp_dist.reporting.sections.removal import UNCHANGED
 from uapfp_dist.results.markdown import details, interval, number, table
 
 FIRST = (

@@ -4,6 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from uapfp_dist.evaluation.modified_models import UNCHANGED
 from uapfp_dist.reporting.figures.columns import require_columns
 from uapfp_dist.reporting.figures.marks import reference_line
 from uapfp_dist.reporting.figures.style import (
@@ -18,7 +19,7 @@ from uapfp_dist.reporting.figures.style import (
 )
 
 FAMILIES = {
-    "as it is": "unchanged",
+    UNCHANGED: "unchanged",
     "adversarial training": "adversarial training",
     "labels true": "true labels mixed in",
     "second hand": "stolen from a stolen model",

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from uapfp_dist.evaluation.judging import chosen_by
-from uapfp_dist.evaluation.modified_models import change_of
+from uapfp_dist.evaluation.modified_models import UNCHANGED, change_of
 from uapfp_dist.fingerprints.resamples import Resample
 from uapfp_dist.fingerprints.scoring import scores_within_budget
 from uapfp_dist.reporting import figures
@@ -35,7 +35,6 @@ EXACT = "exact"
 RELABELLED = (Role.RELABELLED_PIRACY, Role.RELABELLED_HOMOLOGOUS)
 ATTACKED = (*MODIFIED_ROLES, *CONTROL_ROLES)
 SHOWN = (*STOLEN_ROLES, *NEGATIVE_ROLES, *ATTACKED)
-UNCHANGED = "as it is"
 
 
 def removal(data: ReportData) -> ReportSection | None:
